@@ -1,0 +1,1 @@
+"""From raw logs to TFRecords: an Apache Beam job around one TensorFlow Transform graph."""

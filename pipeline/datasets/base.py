@@ -1,0 +1,111 @@
+"""What a data set is: files, a table format, features, a label and a split."""
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ctr_keras.features import FeatureSet
+from pipeline.sources import find_files
+from pipeline.splits import FileSplit, RandomSplit, TimeSplit
+from pipeline.tables import Block, Delimited, Parquet, mask, numbers
+
+
+@dataclasses.dataclass(frozen=True)
+class History:
+    """Gives every row the earlier items of its user, as text for a `Sequence` feature.
+
+    Args:
+        column: name of the new column.
+        user, item, time: source columns. Times are compared as numbers; rows of one time keep the
+            order of the file.
+        max_length: number of most recent items kept.
+        separator: what joins the items.
+    """
+
+    column: str
+    user: str
+    item: str
+    time: str
+    max_length: int = 30
+    separator: str = " "
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A declared data set. A subclass overrides `derive` and `label` where its columns need it.
+
+    Args:
+        name: str.
+        features: FeatureSet. Its label names the source's label column.
+        table: Delimited or Parquet.
+        pattern: files below the source; empty for the source itself. Unused with `FileSplit`.
+        split: RandomSplit, TimeSplit or FileSplit.
+        history: History or None.
+        missing: texts that mean a missing value, beside the empty one.
+    """
+
+    name: str
+    features: FeatureSet
+    table: Delimited | Parquet
+    pattern: str = ""
+    split: RandomSplit | TimeSplit | FileSplit = RandomSplit()  # noqa: RUF009 (frozen)
+    history: History | None = None
+    missing: tuple[str, ...] = ()
+
+    def files(self, source: str) -> list[tuple[str, int, str | None]]:
+        """Path, size and split of the source's files; the split is None if rows are split.
+
+        Raises:
+            FileNotFoundError: if a file is missing, naming it.
+        """
+        if not isinstance(self.split, FileSplit):
+            return [(path, size, None) for path, size in find_files(source, self.pattern)]
+        patterns = dataclasses.asdict(self.split)
+        return [
+            (path, size, split)
+            for split, pattern in patterns.items()
+            if pattern
+            for path, size in find_files(source, pattern)
+        ]
+
+    def derive(self, block: Block, source: str) -> dict[str, pa.Array]:
+        """The columns of `features` and the label's, from the columns of the file.
+
+        Only joins and cuts bytes: what a value means is the transform's matter.
+        """
+        del source
+        return block.columns
+
+    def label(self, block: Block, columns: dict[str, pa.Array]) -> np.ndarray:
+        """(rows,) float32 labels; NaN filters a row by the rule `filter_rule`. May reject rows."""
+        name = self.features.label.name
+        text = columns[name]
+        is_click = pc.equal(text, "1")
+        is_valid = pc.or_(is_click, pc.equal(text, "0"))
+        block.reject(~mask(is_valid), f"label {name} is not 0 or 1")
+        return mask(is_click).astype(np.float32)
+
+    @property
+    def filter_rule(self) -> str:
+        """What is true of the rows that `label` filters, for the report."""
+        return "no rule"
+
+    def parse(self, block: Block, source: str) -> tuple[dict[str, pa.Array], np.ndarray]:
+        """Raw columns, typed as declared, and labels. Rejects rows with a bad value."""
+        columns = self.derive(block, source)
+        label = self.label(block, columns)
+        raw = {}
+        for name, kind in self.features.raw_columns.items():
+            if self.history is not None and name == self.history.column:
+                continue
+            text = self._without_missing(columns[name])
+            raw[name] = numbers(block, name, text, pa.float32()) if kind == "float" else text
+        return raw, label
+
+    def _without_missing(self, text: pa.Array) -> pa.Array:
+        if self.missing:
+            is_missing = pc.is_in(text, pa.array(self.missing))
+            text = pc.if_else(is_missing, "", text)
+        return pc.fill_null(text, "")

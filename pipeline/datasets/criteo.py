@@ -1,0 +1,35 @@
+"""Criteo's display advertising logs: the Kaggle challenge's and the terabyte log's layout."""
+
+from ctr_keras.features import Categorical, FeatureSet, Label, Numeric
+from pipeline.datasets.base import Dataset
+from pipeline.tables import Delimited
+
+NUMERIC = tuple(f"I{i}" for i in range(1, 14))
+CATEGORICAL = tuple(f"C{i}" for i in range(1, 27))
+
+
+def criteo_features(min_count: int = 10) -> FeatureSet:
+    """13 counts and 26 hashed categories, as AutoInt treats them (Section 5.1.1).
+
+    Args:
+        min_count: int. Categories seen in fewer training rows are out of vocabulary.
+            Defaults to `10`.
+    """
+    return FeatureSet(
+        *(Numeric(name, scale="log_squared") for name in NUMERIC),
+        *(Categorical(name, min_count=min_count) for name in CATEGORICAL),
+        label=Label("label"),
+    )
+
+
+_TABLE = Delimited(("label", *NUMERIC, *CATEGORICAL), delimiter="\t", quoted=False, header=False)
+
+
+def criteo() -> Dataset:
+    """The Kaggle challenge's train.txt, plain or gzip: a file, or a folder with train*.txt*."""
+    return Dataset("criteo", criteo_features(), _TABLE)
+
+
+def criteo_terabyte() -> Dataset:
+    """The terabyte log's day files, plain or gzip. Its ids are hashed differently from Kaggle's."""
+    return Dataset("criteo-terabyte", criteo_features(), _TABLE)

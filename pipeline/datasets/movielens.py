@@ -1,0 +1,118 @@
+"""MovieLens-1M in its published layout, as a click log: liked (over 3 stars) or not (under 3)."""
+
+import dataclasses
+import functools
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ctr_keras.features import Categorical, FeatureSet, Label, MultiValued, Numeric, Sequence
+from pipeline.datasets.base import Dataset, History
+from pipeline.sources import find_files, member_path, open_source
+from pipeline.tables import Block, Delimited, mask
+
+# Ids as in AutoInt's preprocessing: five spans up to 1969, then one bucket a year.
+_YEAR_BOUNDARIES = (1930, 1940, 1950, 1960, *range(1970, 2001))
+_RATINGS = Delimited(("user_id", "movie_id", "rating", "timestamp"), "::", False, header=False)
+_HISTORY = History("history", user="user_id", item="movie_id", time="timestamp")
+
+
+def _fields() -> tuple:
+    return (
+        Categorical("gender", group="user"),
+        Categorical("age", group="user"),
+        Categorical("occupation", group="user"),
+        Categorical("zip", group="user"),
+        Numeric("year", scale="boundaries", boundaries=_YEAR_BOUNDARIES, group="item"),
+        Numeric("timestamp", scale="min_max", group="context"),
+        MultiValued("genres", separator="|", max_length=6, group="item"),
+    )
+
+
+def movielens_features() -> FeatureSet:
+    """AutoInt's 7 fields (Section 5.1.1): neither user id nor movie id is one."""
+    return FeatureSet(*_fields(), label=Label("liked"))
+
+
+def movielens_history_features() -> FeatureSet:
+    """AutoInt's fields, the ids of user and movie, and the movies the user rated before.
+
+    The history holds all earlier ratings whatever their stars, so that it tells no row's label.
+    """
+    return FeatureSet(
+        Categorical("user_id", group="user"),
+        Categorical("movie_id", group="item"),
+        *_fields(),
+        Sequence("history", vocabulary_of="movie_id", max_length=_HISTORY.max_length),
+        label=Label("liked"),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class MovieLens(Dataset):
+    """Ratings joined with their users and movies. The source is the published zip or its folder."""
+
+    def files(self, source: str) -> list[tuple[str, int, str | None]]:
+        """The ratings file."""
+        path = member_path(source, "ratings.dat")
+        size = 0 if "!" in path else find_files(path)[0][1]
+        return [(path, size, None)]
+
+    def derive(self, block: Block, source: str) -> dict[str, pa.Array]:
+        """The ratings' columns and those of their users and movies."""
+        columns = dict(block.columns)
+        for key, table in zip(("user_id", "movie_id"), _side_tables(source), strict=True):
+            row = pc.index_in(columns[key], table[key])
+            block.reject(~mask(pc.is_valid(row)), f"unknown {key}")
+            columns |= {name: values.take(row) for name, values in table.items() if name != key}
+        return columns
+
+    def label(self, block: Block, columns: dict[str, pa.Array]) -> np.ndarray:
+        """1 over three stars, 0 under, NaN for three."""
+        rating = columns["rating"]
+        is_rating = pc.is_in(rating, pa.array(list("12345")))
+        block.reject(~mask(is_rating), "rating is not 1 to 5")
+        liked = mask(pc.is_in(rating, pa.array(["4", "5"]))).astype(np.float32)
+        return np.where(mask(pc.equal(rating, "3")), np.float32("nan"), liked)
+
+    @property
+    def filter_rule(self) -> str:
+        """What is true of filtered rows."""
+        return "rating is 3"
+
+
+def movielens_1m() -> Dataset:
+    """AutoInt's 7 fields."""
+    return MovieLens("movielens-1m", movielens_features(), _RATINGS)
+
+
+def movielens_1m_history() -> Dataset:
+    """With user id, movie id and the user's history, for sequence models."""
+    return MovieLens(
+        "movielens-1m-history", movielens_history_features(), _RATINGS, history=_HISTORY
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def _side_tables(source: str) -> tuple[dict[str, pa.Array], dict[str, pa.Array]]:
+    """Columns of users.dat and movies.dat; small, so each worker reads them for itself."""
+    users = _read_dat(source, "users.dat")
+    movies = _read_dat(source, "movies.dat")
+    names = ("user_id", "gender", "age", "occupation", "zip")
+    years = [re.search(r"\((\d{4})\)\s*$", title) for title in movies[1]]
+    return (
+        {name: pa.array(values) for name, values in zip(names, users, strict=True)},
+        {
+            "movie_id": pa.array(movies[0]),
+            "year": pa.array([year[1] if year else "" for year in years]),
+            "genres": pa.array(movies[2]),
+        },
+    )
+
+
+def _read_dat(source: str, name: str) -> list[tuple[str, ...]]:
+    with open_source(member_path(source, name)) as file:
+        rows = [line.split("::") for line in file.read().decode("latin-1").splitlines()]
+    return list(zip(*rows, strict=True))

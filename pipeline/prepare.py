@@ -1,0 +1,286 @@
+"""The job: raw logs in, TFRecords and the transform graph out."""
+
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import tensorflow_transform.beam as tft_beam
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx_bsl.public.tfxio import TensorAdapterConfig
+
+from ctr_keras.features import FeatureSet
+from pipeline import rows
+from pipeline.datasets import Dataset, find_dataset
+from pipeline.preprocessing import make_preprocessing_fn
+from pipeline.records import KEY, SPLIT, WriteShards
+from pipeline.sources import whole_file
+from pipeline.splits import SPLITS
+from pipeline.vocabulary import read_sizes
+
+# Beam's own default would first try to fetch another runner from the network.
+_LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+_SHARD_BYTES = 64 * 2**20  # of source
+_MIN_SHARDS = 8
+_SAMPLES = 1000
+_PACKAGES = ("ctr-keras", "tensorflow", "tensorflow-transform", "apache-beam", "pyarrow", "numpy")
+
+
+class TooManyRejectedError(RuntimeError):
+    """More rows were rejected than allowed. The message says where they are."""
+
+
+def prepare(
+    dataset: str | Dataset,
+    source: str,
+    out: str,
+    *,
+    max_rejected: float = 0.01,
+    beam_options: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Analyzes the training split of a data set and transforms all of it to TFRecords.
+
+    The folder appears under its name only when it is whole. A killed run leaves `<out>.partial`
+    behind, which the next run clears away. Running again what has finished returns its report.
+
+    Args:
+        dataset: str or Dataset. The name of a built-in data set (`pipeline.datasets.DATASETS`), the
+            path of a YAML file, or a declaration.
+        source: str. File, folder or pattern of the raw logs, on any Beam file system.
+        out: str. Folder to write: `features.json`, `transform_fn/`, `transformed_metadata/`,
+            `examples/`, `rejected/`, `samples.jsonl` and `report.json`.
+        max_rejected: float. Share of the rows that may be rejected. Defaults to `0.01`.
+        beam_options: list of str. Options of Apache Beam, such as `--runner=DataflowRunner`.
+            Defaults to `()`: run in this process.
+
+    Returns:
+        The contents of `report.json`.
+
+    Raises:
+        ValueError: for a wrong declaration or an empty training split.
+        FileNotFoundError: if the source is not there.
+        FileExistsError: if `out` holds something else.
+        TooManyRejectedError: if more rows than allowed are bad. They and the report are left in
+            `<out>.failed`.
+    """
+    started = time.time()
+    if isinstance(dataset, str):
+        dataset = find_dataset(dataset, source)
+    job = {"dataset": dataset.name, "source": source, "declaration": _declaration(dataset)}
+    if FileSystems.exists(out):
+        return _finished_report(out, job)
+    files = dataset.files(source)
+    partial, failed = f"{out.rstrip('/')}.partial", f"{out.rstrip('/')}.failed"
+    for leftover in (partial, failed):
+        if FileSystems.exists(leftover):
+            FileSystems.delete([leftover])
+    for folder in (partial, *(FileSystems.join(partial, f) for f in ("examples", "rejected"))):
+        FileSystems.mkdirs(folder)
+
+    options = PipelineOptions(list(beam_options))
+    if options.view_as(StandardOptions).runner is None:
+        options.view_as(StandardOptions).runner = _LOCAL_RUNNER
+    with beam.Pipeline(options=options) as pipeline:
+        _build(pipeline, dataset, source, files, partial)
+
+    counts = _read_json(FileSystems.join(partial, "tmp", "counts.json"))
+    features = dataset.features.with_vocabulary_sizes(
+        read_sizes(FileSystems.join(partial, "transform_fn"))
+    )
+    report = job | _report(counts, features) | {"wall_seconds": round(time.time() - started, 1)}
+    FileSystems.delete([FileSystems.join(partial, "tmp")])
+    _write_json(FileSystems.join(partial, "features.json"), features.to_dict())
+    _write_json(FileSystems.join(partial, "report.json"), report)
+    _check_rows(report, max_rejected, partial, failed)
+    FileSystems.rename([partial], [out])
+    return report
+
+
+def _declaration(dataset: Dataset) -> dict[str, Any]:
+    """What decides the result beside the data."""
+    return {"features": dataset.features.to_dict(), "split": repr(dataset.split)}
+
+
+def _finished_report(out: str, job: dict[str, Any]) -> dict[str, Any]:
+    path = FileSystems.join(out, "report.json")
+    if not FileSystems.exists(path):
+        raise FileExistsError(f"{out} exists and is no prepared data set")
+    report = _read_json(path)
+    for key, value in json.loads(json.dumps(job)).items():
+        if report[key] != value:
+            raise FileExistsError(f"{out} holds data prepared with another {key}; choose another")
+    return report
+
+
+def _build(
+    pipeline: beam.Pipeline,
+    dataset: Dataset,
+    source: str,
+    files: list[tuple[str, int, str | None]],
+    folder: str,
+) -> None:
+    """The whole graph of the job."""
+    whole = [(whole_file(path, i, split), size) for i, (path, size, split) in enumerate(files)]
+    parsed = (
+        pipeline
+        | "Files" >> beam.Create(whole)
+        | "Chunks" >> beam.FlatMapTuple(dataset.table.chunks)
+        | "Spread" >> beam.Reshuffle()
+        | "Parse"
+        >> beam.ParDo(rows.ParseChunk(dataset, source)).with_outputs(
+            rows.REJECTED, rows.COUNTS, rows.LINES, main="rows"
+        )
+    )
+    batches = parsed.rows
+    if dataset.history:
+        batches |= "AddHistory" >> rows.AddHistory(dataset.history)
+    selected = batches | "Select" >> beam.ParDo(rows.SelectRows(dataset)).with_outputs(
+        rows.COUNTS, main="rows"
+    )
+    written = _transform(selected.rows, dataset, folder, sum(size for _, size, _ in files))
+    _write_samples(selected.rows, dataset, folder)
+    lines = beam.pvalue.AsDict(parsed[rows.LINES])
+    rejected = FileSystems.join(folder, "rejected")
+    _ = parsed[rows.REJECTED] | "WriteRejected" >> beam.Map(rows.write_rejected, lines, rejected)
+    _ = (
+        (parsed[rows.COUNTS], selected[rows.COUNTS], written | beam.MapTuple(_written_count))
+        | "AllCounts" >> beam.Flatten()
+        | "Sum" >> beam.CombinePerKey(sum)
+        | "ToDict" >> beam.combiners.ToDict()
+        | "WriteCounts" >> beam.Map(_write_counts, FileSystems.join(folder, "tmp", "counts.json"))
+    )
+
+
+def _transform(
+    batches: beam.PCollection, dataset: Dataset, folder: str, source_bytes: int
+) -> beam.PCollection:
+    """Analyzes the training split, transforms every row, writes both."""
+    label = dataset.features.label.name
+    config = _adapter_config(dataset.features)
+    train_shards = max(_MIN_SHARDS, math.ceil(source_bytes / _SHARD_BYTES))
+    other_shards = max(1, train_shards // _MIN_SHARDS)
+    shards = {split: train_shards if split == "train" else other_shards for split in SPLITS}
+    temporary = FileSystems.join(folder, "tmp", "transform")
+    with tft_beam.Context(temp_dir=temporary, passthrough_keys={label, KEY, SPLIT}):
+        train = batches | "TrainRows" >> beam.FlatMap(rows.only_split, SPLITS.index("train"))
+        transform = (train, config) | "Analyze" >> tft_beam.AnalyzeDataset(
+            make_preprocessing_fn(dataset.features)
+        )
+        transformed, _ = ((batches, config), transform) | "Transform" >> tft_beam.TransformDataset(
+            output_record_batches=True
+        )
+        _ = transform | "WriteTransform" >> tft_beam.WriteTransformFn(folder)
+    return (
+        transformed
+        | "Batches" >> beam.Keys()
+        | "WriteExamples" >> WriteShards(FileSystems.join(folder, "examples"), shards)
+    )
+
+
+def _adapter_config(features: FeatureSet) -> TensorAdapterConfig:
+    """How TensorFlow Transform turns a record batch's columns into tensors."""
+    kinds = {"string": pa.string(), "float": pa.float32()}
+    columns = {name: kinds[kind] for name, kind in features.raw_columns.items()}
+    representations = {}
+    for name in columns:
+        representations[name] = schema_pb2.TensorRepresentation()
+        representations[name].dense_tensor.column_name = name
+        representations[name].dense_tensor.shape.SetInParent()
+    columns |= {features.label.name: pa.float32(), KEY: pa.int64(), SPLIT: pa.int64()}
+    schema = pa.schema([(name, pa.list_(kind)) for name, kind in sorted(columns.items())])
+    return TensorAdapterConfig(schema, representations)
+
+
+def _write_samples(batches: beam.PCollection, dataset: Dataset, folder: str) -> None:
+    """Some raw rows of the test split, as requests carry them."""
+    _ = (
+        batches
+        | "TestRows" >> beam.FlatMap(rows.only_split, SPLITS.index("test"))
+        | "Sample" >> beam.CombineGlobally(rows.SmallestKeys(_SAMPLES))
+        | "WriteSamples"
+        >> beam.Map(
+            _write_sample_rows,
+            list(dataset.features.raw_columns),
+            FileSystems.join(folder, "samples.jsonl"),
+        )
+    )
+
+
+def _write_sample_rows(batch: pa.RecordBatch | None, columns: list[str], path: str) -> None:
+    with FileSystems.create(path) as file:
+        if batch is not None:
+            values = [batch.column(name).flatten().to_pylist() for name in columns]
+            for row in zip(*values, strict=True):
+                cells = (None if cell != cell else cell for cell in row)  # NaN is no JSON
+                file.write(json.dumps(dict(zip(columns, cells, strict=True))).encode() + b"\n")
+
+
+def _written_count(split: str, count: int) -> tuple[str, int]:
+    return f"written: {split}", count
+
+
+def _write_counts(counts: dict[str, int], path: str) -> None:
+    _write_json(path, counts)
+
+
+def _report(counts: dict[str, int], features: FeatureSet) -> dict[str, Any]:
+    def with_prefix(prefix: str) -> dict[str, int]:
+        names = sorted(name for name in counts if name.startswith(prefix))
+        return {name.removeprefix(prefix): counts[name] for name in names}
+
+    written, clicks = with_prefix("written: "), with_prefix("clicks: ")
+    filtered, rejected = with_prefix("filtered: "), with_prefix("rejected: ")
+    return {
+        "rows": {
+            "read": counts.get("read", 0),
+            **{split: written[split] for split in SPLITS},
+            "filtered": sum(filtered.values()),
+            "rejected": sum(rejected.values()),
+        },
+        "filtered_because": filtered,
+        "rejected_because": rejected,
+        "label_mean": {
+            split: clicks.get(split, 0) / written[split] if written[split] else None
+            for split in SPLITS
+        },
+        "vocabulary_sizes": features.vocabulary_sizes,
+        "id_count": features.id_count,
+        "versions": {"python": sys.version.split()[0]}
+        | {package: metadata.version(package) for package in _PACKAGES},
+    }
+
+
+def _check_rows(report: dict[str, Any], max_rejected: float, partial: str, failed: str) -> None:
+    """Sees that nothing is lost, that there is something to train on and not too much is bad."""
+    counted = dict(report["rows"])
+    read, rejected = counted.pop("read"), counted["rejected"]
+    if sum(counted.values()) != read:
+        raise RuntimeError(f"rows were lost, which is a bug: {report['rows']}; see {partial}")
+    if rejected > max_rejected * read:
+        FileSystems.delete([FileSystems.join(partial, "examples")])
+        FileSystems.rename([partial], [failed])
+        reasons = ", ".join(f"{n} x {why}" for why, n in report["rejected_because"].items())
+        raise TooManyRejectedError(
+            f"{rejected} of {read} rows were rejected ({rejected / read:.2%}), more than the "
+            f"{max_rejected:.2%} allowed: {reasons}. They are in "
+            f"{FileSystems.join(failed, 'rejected')}; mend them or raise --max-rejected"
+        )
+    if not counted["train"]:
+        raise ValueError(f"no row falls into the training split: {report['rows']}")
+
+
+def _read_json(path: str) -> Any:
+    with FileSystems.open(path) as file:
+        return json.loads(file.read())
+
+
+def _write_json(path: str, value: Any) -> None:
+    with FileSystems.create(path) as file:
+        file.write(json.dumps(value, indent=2).encode() + b"\n")

@@ -1,0 +1,259 @@
+"""The transform graph of a feature set: raw columns in, packed model inputs out.
+
+All decisions about values are made here (what is missing, scaling, thresholds, ids), because this
+graph, and nothing else, goes into the SavedModel that answers requests.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from ctr_keras.features import (
+    Crossed,
+    Feature,
+    FeatureSet,
+    MultiValued,
+    Numeric,
+    Sequence,
+    Vocabulary,
+)
+from pipeline.vocabulary import count_and_look_up
+
+Tensors = dict[str, tf.Tensor]
+
+_QUANTILE_EPSILON = 0.001
+_HASH_RANGE = 2**31 - 1
+_PAIR_SEPARATOR = "\x1f"  # ASCII's unit separator, unlikely inside a value
+_TIME = r"\d\d{month}{day}{hour}|\d{{4}}-{month}-{day}([ T]{hour}(:[0-5]\d(:[0-5]\d)?)?)?".format(
+    month=r"(0[1-9]|1[0-2])", day=r"(0[1-9]|[12]\d|3[01])", hour=r"([01]\d|2[0-3])"
+)
+
+
+def make_preprocessing_fn(features: FeatureSet) -> Callable[[Tensors], Tensors]:
+    """The `preprocessing_fn` that TensorFlow Transform analyzes and applies.
+
+    Args:
+        features: FeatureSet.
+
+    Returns:
+        A function from `features.raw_columns`, one (batch,) tensor each, to the packed inputs of
+        `features.packed_shapes`, int64 or float32.
+    """
+    return functools.partial(_preprocess, features)
+
+
+def _preprocess(features: FeatureSet, columns: Tensors) -> Tensors:
+    buckets = {
+        f.name: _bucket(f, columns[f.column or f.name])
+        for f in features.categorical
+        if isinstance(f, Numeric)
+    }
+    texts = _texts(features, columns, buckets)
+    ids = _ids(features, texts, buckets)
+    outputs = {f.name: ids[f.name] for f in (*features.multi_valued, *features.sequences)}
+    if features.categorical:
+        outputs["categorical"] = tf.concat([ids[f.name] for f in features.categorical], axis=1)
+    if features.crossed:
+        outputs["crossed"] = tf.concat([ids[f.name] for f in features.crossed], axis=1)
+    if features.numeric:
+        outputs["numeric"] = _scaled(features, columns)
+    return outputs
+
+
+# Categories: every feature becomes a (batch, width) matrix of texts, "" where missing.
+
+
+def _texts(features: FeatureSet, columns: Tensors, buckets: Tensors) -> Tensors:
+    texts = {}
+    for feature in features.features:
+        if feature.name in buckets:
+            bucket = buckets[feature.name]
+            texts[feature.name] = tf.where(bucket < 0, "", tf.strings.as_string(bucket))
+        elif isinstance(feature, MultiValued | Sequence):
+            texts[feature.name] = _split(feature, columns[feature.column or feature.name])
+        elif isinstance(feature, Crossed):
+            texts[feature.name] = _pair(texts[feature.first], texts[feature.second])
+        elif not isinstance(feature, Numeric):
+            column = columns[feature.column or feature.name]
+            texts[feature.name] = _time_part(column, feature.time_part)
+    return {name: text if text.shape.rank == 2 else text[:, None] for name, text in texts.items()}
+
+
+def _split(feature: MultiValued | Sequence, column: tf.Tensor) -> tf.Tensor:
+    values = tf.strings.split(column, feature.separator)
+    values = tf.ragged.boolean_mask(values, values != "")
+    length = feature.max_length
+    kept = values[:, -length:] if isinstance(feature, Sequence) else values[:, :length]
+    return kept.to_tensor("", shape=[None, length])
+
+
+def _pair(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+    missing = tf.logical_or(first == "", second == "")
+    return tf.where(missing, "", tf.strings.join([first, second], _PAIR_SEPARATOR))
+
+
+def _time_part(column: tf.Tensor, part: str | None) -> tf.Tensor:
+    if part is None:
+        return column
+    digits = tf.strings.regex_replace(column, r"\D", "")
+    is_short = tf.strings.length(column) == len("YYMMDDHH")
+    digits = tf.where(is_short, tf.strings.join(["20", digits]), digits)
+    is_valid = tf.strings.regex_full_match(column, _TIME)
+    if part == "hour":
+        is_valid = tf.logical_and(is_valid, tf.strings.length(digits) >= len("YYYYMMDDHH"))
+    digits = tf.where(is_valid, digits, "2000010100")
+
+    def number(start: int, length: int) -> tf.Tensor:
+        return tf.strings.to_number(tf.strings.substr(digits, start, length), tf.int64)
+
+    if part == "hour":
+        value = number(8, 2)
+    elif part == "day":
+        value = number(6, 2)
+    else:
+        value = _weekday(number(0, 4), number(4, 2), number(6, 2))
+    return tf.where(is_valid, tf.strings.as_string(value), "")
+
+
+def _weekday(year: tf.Tensor, month: tf.Tensor, day: tf.Tensor) -> tf.Tensor:
+    """1 for Monday to 7 for Sunday, by counting days in years that begin in March."""
+    year = tf.where(month <= 2, year - 1, year)
+    days_before_month = (153 * ((month + 9) % 12) + 2) // 5
+    days = 365 * year + year // 4 - year // 100 + year // 400 + days_before_month + day
+    return (days + 1) % 7 + 1
+
+
+# Ids: one lookup for the columns ("slots") of all features' texts, joined side by side.
+
+
+def _ids(features: FeatureSet, texts: Tensors, buckets: Tensors) -> Tensors:
+    """Global ids in the layout of `ctr_keras.features`, (batch, width) for each feature."""
+    named = [f for f in features.features if f.name in texts]
+    if not named:
+        return {}
+    vocabularies = features.vocabularies
+    position = {v.name: i for i, v in enumerate(vocabularies)}
+    widths = [texts[f.name].shape[1] for f in named]
+    slots = _repeat([position[features.vocabulary_name(f)] for f in named], widths)
+
+    text = tf.concat([texts[f.name] for f in named], axis=1)
+    is_counted = [f.vocabulary is not None and f.vocabulary.is_counted for f in named]
+    line, start = _look_up(vocabularies, text, slots, _repeat(is_counted, widths))
+    fixed = [v.fixed_ids for v in vocabularies]
+    fixed_through = list(itertools.accumulate(fixed))
+    # A value's line counts the file's header and the names of the vocabularies up to its own.
+    known = line + tf.constant([fixed_through[i] - 1 - i for i in slots], tf.int64)
+    choice = tf.concat([_fallback(f, texts, buckets) for f in named], axis=1)
+    unknown = tf.gather(start, slots) + choice % tf.constant([fixed[i] for i in slots], tf.int64)
+    ids = tf.where(text == "", tf.constant(0, tf.int64), tf.where(line < 0, unknown, known))
+    return dict(zip([f.name for f in named], tf.split(ids, widths, axis=1), strict=True))
+
+
+def _repeat(values: list, times: list[int]) -> list:
+    return [value for value, n in zip(values, times, strict=True) for _ in range(n)]
+
+
+def _look_up(
+    vocabularies: tuple[Vocabulary, ...],
+    text: tf.Tensor,
+    slots: list[int],
+    is_counted: list[bool],
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The vocabulary line of each text (-1 for none), and the first id of each vocabulary."""
+    fixed = (v.fixed_ids for v in vocabularies[:-1])
+    fixed_before = tf.constant(list(itertools.accumulate(fixed, initial=0)), tf.int64)
+    if not any(is_counted):
+        return tf.fill(tf.shape(text), tf.constant(-1, tf.int64)), 1 + fixed_before
+    prefix = tf.constant([f"{vocabularies[i].name}=" for i in slots])
+    keys = tf.strings.join([tf.broadcast_to(prefix, tf.shape(text)), text])
+    counted_keys = tf.boolean_mask(keys, tf.logical_and(text != "", is_counted))
+    line, name_line = count_and_look_up(vocabularies, counted_keys, keys)
+    names_before = tf.range(len(vocabularies), dtype=tf.int64)
+    return line, name_line - names_before + fixed_before
+
+
+def _fallback(feature: Feature, texts: Tensors, buckets: Tensors) -> tf.Tensor:
+    """What picks an id among a vocabulary's fixed ones: the bucket of a number, else a hash."""
+    if feature.name in buckets:
+        return buckets[feature.name][:, None]
+    return tf.strings.to_hash_bucket_fast(texts[feature.name], _HASH_RANGE)
+
+
+# Numbers: not finite means missing.
+
+
+def _bucket(feature: Numeric, column: tf.Tensor) -> tf.Tensor:
+    """Index of each value's bucket, -1 where missing."""
+    is_present = tf.math.is_finite(column)
+    if feature.boundaries is None:
+        boundaries = tft.quantiles(
+            tf.boolean_mask(column, is_present),
+            feature.buckets,
+            epsilon=_QUANTILE_EPSILON,
+            name=f"quantiles_{feature.name}",
+        )
+        boundaries = tf.reshape(boundaries, [-1])
+    else:
+        boundaries = tf.constant(feature.boundaries, tf.float32)
+    bucket = tf.searchsorted(boundaries, column, side="right", out_type=tf.int64)
+    return tf.where(is_present, bucket, tf.constant(-1, tf.int64))
+
+
+def _scaled(features: FeatureSet, columns: Tensors) -> tf.Tensor:
+    """The packed `numeric` input: (batch, columns), 0 where missing."""
+    scaled = {}
+    for scale, function in _SCALES.items():
+        group = [f for f in features.numeric if f.scale == scale]
+        if group:
+            values = tf.stack([columns[f.column or f.name] for f in group], axis=1)
+            is_present = tf.math.is_finite(values)
+            values = tf.where(is_present, function(values, is_present), 0.0)
+            scaled |= zip((f.name for f in group), tf.unstack(values, axis=1), strict=True)
+    return tf.stack([scaled[f.name] for f in features.numeric], axis=1)
+
+
+def _identity(values: tf.Tensor, is_present: tf.Tensor) -> tf.Tensor:
+    del is_present
+    return values
+
+
+def _log_squared(values: tf.Tensor, is_present: tf.Tensor) -> tf.Tensor:
+    return tf.where(values > 2, tf.floor(_log_squared_continuous(values, is_present)), values)
+
+
+def _log_squared_continuous(values: tf.Tensor, is_present: tf.Tensor) -> tf.Tensor:
+    del is_present
+    logarithm = tf.math.log(tf.cast(tf.maximum(values, 2.0), tf.float64))
+    return tf.where(values > 2, tf.cast(logarithm**2, tf.float32), values)
+
+
+def _min_max(values: tf.Tensor, is_present: tf.Tensor) -> tf.Tensor:
+    infinity = tf.constant(float("inf"), values.dtype)
+    low = tft.min(tf.where(is_present, values, infinity), reduce_instance_dims=False, name="low")
+    high = tft.max(tf.where(is_present, values, -infinity), reduce_instance_dims=False, name="high")
+    return tf.clip_by_value(tf.math.divide_no_nan(values - low, high - low), 0.0, 1.0)
+
+
+def _z_score(values: tf.Tensor, is_present: tf.Tensor) -> tf.Tensor:
+    exact = tf.where(is_present, tf.cast(values, tf.float64), 0.0)
+    sums = tft.sum(
+        tf.concat([tf.cast(is_present, tf.float64), exact, exact**2], axis=1),
+        reduce_instance_dims=False,
+        name="moments",
+    )
+    count, total, total_squares = tf.split(sums, 3)
+    mean = tf.math.divide_no_nan(total, count)
+    variance = tf.maximum(tf.math.divide_no_nan(total_squares, count) - mean**2, 0.0)
+    return tf.cast(tf.math.divide_no_nan(exact - mean, tf.sqrt(variance)), tf.float32)
+
+
+_SCALES = {
+    "identity": _identity,
+    "log_squared": _log_squared,
+    "log_squared_continuous": _log_squared_continuous,
+    "min_max": _min_max,
+    "z_score": _z_score,
+}

@@ -1,0 +1,99 @@
+"""How rows are divided into training, validation and test."""
+
+import dataclasses
+import hashlib
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.tables import Block, numbers
+
+SPLITS = ("train", "validation", "test")
+
+
+def row_keys(texts: np.ndarray) -> np.ndarray:
+    """A 64-bit hash of each row's bytes, the same in every run and file order."""
+    digests = b"".join(hashlib.blake2b(text, digest_size=8).digest() for text in texts)
+    return np.frombuffer(digests, ">i8").astype(np.int64)
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomSplit:
+    """By a hash of the row, so that equal rows fall into one split whatever the file order.
+
+    Args:
+        validation, test: float. Shares of the rows. Default to `0.1`.
+        seed: int. Another seed gives another split. Defaults to `0`.
+    """
+
+    validation: float = 0.1
+    test: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not (self.validation >= 0 and self.test >= 0 and self.validation + self.test < 1):
+            raise ValueError(
+                "validation and test must be shares that leave some rows for training. "
+                f"Received: {self.validation}, {self.test}"
+            )
+
+    def assign(self, keys: np.ndarray, block: Block) -> np.ndarray:
+        """Index into `SPLITS` of each row."""
+        del block
+        # The keys also order the rows inside a shard, so the split mixes them anew.
+        mixed = (keys.astype(np.uint64) ^ np.uint64(self.seed)) * np.uint64(0x9E3779B97F4A7C15)
+        mixed = (mixed ^ (mixed >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
+        share = (mixed >> np.uint64(11)).astype(np.float64) / 2**53
+        return np.where(share < self.test, 2, np.where(share < self.test + self.validation, 1, 0))
+
+
+@dataclasses.dataclass(frozen=True)
+class TimeSplit:
+    """By the value of a column: train before `validation_from`, test from `test_from` on.
+
+    Args:
+        column: str. A column of the source. Compared as numbers if the boundaries are numbers, else
+            as text (which orders ISO dates).
+        validation_from, test_from: the first value of each split.
+    """
+
+    column: str
+    validation_from: float | str
+    test_from: float | str
+
+    def __post_init__(self) -> None:
+        if isinstance(self.validation_from, str) != isinstance(self.test_from, str):
+            raise ValueError("validation_from and test_from must both be numbers or both text")
+        if self.validation_from > self.test_from:  # type: ignore[operator]
+            raise ValueError(
+                "validation_from must not come after test_from. "
+                f"Received: {self.validation_from!r}, {self.test_from!r}"
+            )
+
+    def assign(self, keys: np.ndarray, block: Block) -> np.ndarray:
+        """Index into `SPLITS` of each row. May reject rows."""
+        if isinstance(self.validation_from, str):
+            values = block.columns[self.column]
+        else:
+            values = numbers(block, self.column, block.columns[self.column], pa.float64())
+        values = values.to_numpy(zero_copy_only=False)
+        is_test, is_later = values >= self.test_from, values >= self.validation_from
+        return np.where(is_test, 2, np.where(is_later, 1, 0))
+
+
+@dataclasses.dataclass(frozen=True)
+class FileSplit:
+    """By file: each split has its own.
+
+    Args:
+        train, validation, test: str. A file or pattern relative to the source; `validation` and
+            `test` may be empty.
+    """
+
+    train: str
+    validation: str = ""
+    test: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.train:
+            raise ValueError("a split by files needs files for train")

@@ -1,0 +1,242 @@
+"""Formats of source tables: bytes of a chunk in, text columns out, bad rows set aside.
+
+Only what a format itself forbids is bad here (column count, length, UTF-8). What a column's value
+must look like is the data set's matter.
+"""
+
+import dataclasses
+import io
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+
+from pipeline.sources import (
+    BLOCK_LINES,
+    MAX_LINE_BYTES,
+    Chunk,
+    line_chunks,
+    open_source,
+    read_lines,
+)
+
+_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+
+
+@dataclasses.dataclass
+class Block:
+    """Some consecutive rows of a chunk.
+
+    Attributes:
+        line: (rows,) number of each row in its chunk, from 0.
+        text: (rows,) the rows as they stand in the file, bytes.
+        columns: column name to (rows,) Arrow strings. Rejected rows have null.
+        reason: (rows,) why a row is bad, or None.
+    """
+
+    line: np.ndarray
+    text: np.ndarray
+    columns: dict[str, pa.Array]
+    reason: np.ndarray
+
+    def reject(self, is_bad: np.ndarray, reason: str) -> None:
+        """Gives a reason to the rows of a boolean mask that have none yet."""
+        self.reason[is_bad & (self.reason == None)] = reason  # noqa: E711 (element-wise)
+
+
+@dataclasses.dataclass(frozen=True)
+class Delimited:
+    """Text with one row a line.
+
+    Args:
+        columns: names of all columns in order.
+        delimiter: what stands between two values; more than one character only if not quoted.
+        quoted: whether values may stand in double quotes (CSV).
+        header: whether each file begins with a line of column names, which has to be `columns`.
+    """
+
+    columns: tuple[str, ...]
+    delimiter: str = ","
+    quoted: bool = True
+    header: bool = True
+
+    def chunks(self, whole: Chunk, size: int) -> list[Chunk]:
+        """The chunks of one file."""
+        return line_chunks(whole, size)
+
+    def read(self, chunk: Chunk) -> Iterator[Block]:
+        """The rows of one chunk."""
+        first = 0
+        for lines in read_lines(chunk):
+            if self.header and first == 0 and chunk.index == 0:
+                self._check_header(chunk.path, lines[0])
+                lines = lines[1:]
+                first = 1
+            if lines:
+                yield self._parse(np.arange(first, first + len(lines)), lines)
+            first += len(lines)
+
+    def _check_header(self, path: str, line: bytes) -> None:
+        text = line.decode("utf-8", "backslashreplace").removeprefix("\ufeff")
+        names = tuple(name.strip('"') for name in text.split(self.delimiter))
+        if names != self.columns:
+            missing = [name for name in self.columns if name not in names]
+            raise ValueError(
+                f"{path}: the header is not as declared"
+                + (f", without {', '.join(missing)}" if missing else "")
+                + f". Expected: {', '.join(self.columns)}. Received: {', '.join(names)}"
+            )
+
+    def _parse(self, line: np.ndarray, lines: list[bytes]) -> Block:
+        reason = np.full(len(lines), None, object)
+        if max(map(len, lines)) > MAX_LINE_BYTES:
+            reason[[len(text) > MAX_LINE_BYTES for text in lines]] = "line too long"
+        if not _is_utf8(b"\n".join(lines)):
+            reason[[not _is_utf8(text) for text in lines]] = "invalid UTF-8"
+        reason[[not text for text in lines]] = "empty line"
+        is_good = np.array([r is None for r in reason])
+        table, counts = self._parse_lines([lines[i] for i in np.flatnonzero(is_good)])
+        wanted = len(self.columns)
+        bad = np.flatnonzero(counts != wanted)
+        at = np.flatnonzero(is_good)
+        for i in bad:
+            reason[at[i]] = f"{counts[i]} columns instead of {wanted}"
+        # Where each line's row is in the table: null for a rejected line.
+        row = np.full(len(lines), -1)
+        row[at[counts == wanted]] = np.arange(table.num_rows)
+        indices = pa.array(row, mask=row < 0)
+        columns = {name: _flat(table[name]).take(indices) for name in self.columns}
+        return Block(line, _object_array(lines), columns, reason)
+
+    def _parse_lines(self, lines: list[bytes]) -> tuple[pa.Table, np.ndarray]:
+        """A table of the good lines, and the number of columns each line has."""
+        counts = np.full(len(lines), len(self.columns))
+        invalid = []
+        delimiter = self.delimiter.encode() if len(self.delimiter) == 1 else b"\x1f"
+
+        def skip(row):
+            invalid.append(row)
+            return "skip"
+
+        table = (
+            pyarrow.csv.read_csv(
+                io.BytesIO(b"\n".join([*lines, b""]).replace(self.delimiter.encode(), delimiter)),
+                pyarrow.csv.ReadOptions(
+                    use_threads=False,
+                    block_size=2**31 - 1,
+                    column_names=self.columns,
+                ),
+                pyarrow.csv.ParseOptions(
+                    delimiter=delimiter.decode(),
+                    quote_char='"' if self.quoted else False,
+                    ignore_empty_lines=False,
+                    invalid_row_handler=skip,
+                ),
+                pyarrow.csv.ConvertOptions(
+                    column_types={name: pa.string() for name in self.columns},
+                    strings_can_be_null=False,
+                    check_utf8=False,
+                ),
+            )
+            if lines
+            else pa.table({name: pa.array([], pa.string()) for name in self.columns})
+        )
+        for row in invalid:
+            counts[row.number - 1] = row.actual_columns
+        if table.num_rows + len(invalid) == len(lines):
+            return table, counts
+        # A stray quote has swallowed line ends: look for the line by halves.
+        if len(lines) == 1:
+            return table.slice(0, 0), np.zeros(1, int)
+        middle = len(lines) // 2
+        parts = [self._parse_lines(half) for half in (lines[:middle], lines[middle:])]
+        return pa.concat_tables([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+
+
+@dataclasses.dataclass(frozen=True)
+class Parquet:
+    """Parquet files. Numbers become text; a list column's values are joined by a separator.
+
+    Args:
+        columns: names of the columns to read.
+        separators: what joins the values of each list column, by name.
+    """
+
+    columns: tuple[str, ...]
+    separators: tuple[tuple[str, str], ...] = ()
+
+    def chunks(self, whole: Chunk, size: int) -> list[Chunk]:
+        """One chunk for each row group."""
+        del size
+        with open_source(whole.path) as file:
+            groups = pyarrow.parquet.ParquetFile(file).num_row_groups
+        return [dataclasses.replace(whole, index=i, start=i, stop=i + 1) for i in range(groups)]
+
+    def read(self, chunk: Chunk) -> Iterator[Block]:
+        """The rows of one chunk."""
+        first = 0
+        with open_source(chunk.path) as file:
+            parquet = pyarrow.parquet.ParquetFile(file)
+            missing = [name for name in self.columns if name not in parquet.schema_arrow.names]
+            if missing:
+                raise ValueError(f"{chunk.path}: there is no column {', '.join(missing)}")
+            batches = parquet.iter_batches(BLOCK_LINES, [chunk.start], self.columns)
+            for batch in batches:
+                columns = {name: self._text(name, batch.column(name)) for name in self.columns}
+                text = pc.binary_join_element_wise(*columns.values(), "\t")
+                yield Block(
+                    line=np.arange(first, first + batch.num_rows),
+                    text=_object_array(text.cast(pa.binary()).to_pylist()),
+                    columns=columns,
+                    reason=np.full(batch.num_rows, None, object),
+                )
+                first += batch.num_rows
+
+    def _text(self, name: str, column: pa.Array) -> pa.Array:
+        if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+            values = column.cast(pa.list_(pa.string()))
+            column = pc.binary_join(values, dict(self.separators).get(name, " "))
+        if pa.types.is_boolean(column.type):
+            column = column.cast(pa.int8())
+        return pc.fill_null(column.cast(pa.string()), "")
+
+
+def numbers(block: Block, name: str, text: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Finite numbers, NaN where the text is empty. Rejects rows with another text."""
+    text = pc.if_else(pc.equal(text, ""), None, text)
+    try:
+        values = text.cast(kind)
+    except pa.ArrowInvalid:
+        is_number = pc.match_substring_regex(text, _NUMBER)
+        block.reject(~mask(pc.fill_null(is_number, True)), f"{name} is not a number")
+        values = pc.if_else(is_number, text, None).cast(kind)
+    values = values.to_numpy(zero_copy_only=False)
+    is_finite = np.isfinite(values) | mask(pc.is_null(text))
+    block.reject(~is_finite, f"{name} is not a finite number")
+    return pa.array(values, kind, from_pandas=False)
+
+
+def mask(array: pa.Array) -> np.ndarray:
+    """A boolean Arrow array for NumPy, with null as False."""
+    return pc.fill_null(array, False).to_numpy(zero_copy_only=False)
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _flat(column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+
+
+def _object_array(values: list) -> np.ndarray:
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array

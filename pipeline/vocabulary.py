@@ -1,0 +1,139 @@
+"""One analysis pass that builds every vocabulary of a feature set, and the lookup that uses it.
+
+All vocabularies live in one text file, so that the transform graph needs one table and one lookup
+whatever the number of features. Line 0 is a JSON header with the size of each counted vocabulary.
+Then every vocabulary, in the order of the global ids (see `ctr_keras.features`), has a line with
+its name followed by one line `<name>=<value>` a value. The table maps a line's text to its number,
+so the graph finds both a value and where a vocabulary starts. A value with a line break cannot be a
+line: it is always out of vocabulary.
+"""
+
+import collections
+import json
+import os
+import zlib
+from collections.abc import Sequence
+
+import apache_beam as beam
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.transforms.window import GlobalWindows
+from tensorflow_transform.beam.experimental import PTransformAnalyzer
+
+from ctr_keras.features import Vocabulary
+
+FILE_NAME = "vocabulary"
+_PARTITIONS = 32  # of the keys when counts are merged
+_MAX_KEYS_HELD = 1_000_000  # distinct keys a worker counts before it hands them on
+
+
+def count_and_look_up(
+    vocabularies: Sequence[Vocabulary], counted_keys: tf.Tensor, keys: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Counts keys over the training split and looks keys up in the result.
+
+    Args:
+        vocabularies: all vocabularies, in the order of their ids.
+        counted_keys: 1-D string tensor, `<vocabulary>=<value>` of each value to count.
+        keys: string tensor of any shape to look up.
+
+    Returns:
+        Line numbers in the vocabulary file, int64: that of each key, in the shape of `keys` and -1
+        where it has none, and that of each vocabulary's name.
+    """
+    (path,) = tft.experimental.ptransform_analyzer(
+        inputs=[counted_keys],
+        ptransform=_CountKeys(vocabularies),
+        output_dtypes=[tf.string],
+        output_shapes=[[]],
+        output_asset_default_values=[b"{}"],
+        name="vocabulary",
+    )
+    names = tf.constant([v.name for v in vocabularies])
+    flat = tf.concat([names, tf.reshape(keys, [-1])], axis=0)
+    lines = tft.apply_vocabulary(flat, path)
+    return tf.reshape(lines[len(vocabularies) :], tf.shape(keys)), lines[: len(vocabularies)]
+
+
+def read_sizes(transform_fn_dir: str) -> dict[str, int]:
+    """The vocabulary sizes in the header of a transform graph's vocabulary file."""
+    path = FileSystems.join(transform_fn_dir, "assets", FILE_NAME)
+    if not FileSystems.exists(path):
+        return {}
+    with FileSystems.open(path) as file:
+        return json.loads(file.readline())
+
+
+class _CountKeys(PTransformAnalyzer):
+    """Batches of keys in, the path of the vocabulary file out."""
+
+    def __init__(self, vocabularies: Sequence[Vocabulary]):
+        super().__init__()
+        self._vocabularies = vocabularies
+
+    def expand(self, batches):
+        path = os.path.join(self.base_temp_dir, FILE_NAME)
+        kept = (
+            batches
+            | "CountPerBundle" >> beam.ParDo(_CountPerBundle())
+            | "GroupPartitions" >> beam.GroupByKey()
+            | "KeepFrequent" >> beam.Map(_keep_frequent, self._vocabularies)
+        )
+        return (
+            batches.pipeline
+            | "Once" >> beam.Create([path])
+            | "Write" >> beam.Map(_write, self._vocabularies, beam.pvalue.AsIter(kept))
+        )
+
+
+class _CountPerBundle(beam.DoFn):
+    """Adds keys up in the worker, so that a key travels once a bundle, not once a row."""
+
+    def start_bundle(self):
+        self._counts = collections.Counter()
+
+    def process(self, batch):
+        self._counts.update(batch[0].tolist())
+        if len(self._counts) > _MAX_KEYS_HELD:
+            yield from self._partitions()
+            self._counts.clear()
+
+    def finish_bundle(self):
+        for partition in self._partitions():
+            yield GlobalWindows.windowed_value(partition)
+
+    def _partitions(self):
+        partitions = collections.defaultdict(list)
+        for key, count in self._counts.items():
+            partitions[zlib.crc32(key) % _PARTITIONS].append((key, count))
+        yield from partitions.items()
+
+
+def _keep_frequent(partition, vocabularies):
+    """The keys of one partition that are in a vocabulary, as (vocabulary index, -count, key)."""
+    by_prefix = {v.name.encode(): (i, v.min_count) for i, v in enumerate(vocabularies)}
+    counts = collections.Counter()
+    for part in partition[1]:
+        for key, count in part:
+            counts[key] += count
+    kept = []
+    for key, count in counts.items():
+        index, min_count = by_prefix[key.partition(b"=")[0]]
+        if count >= min_count and b"\n" not in key and b"\r" not in key:
+            kept.append((index, -count, key))
+    return kept
+
+
+def _write(path, vocabularies, kept):
+    keys = [[] for _ in vocabularies]
+    for index, _, key in sorted(entry for part in kept for entry in part):
+        keys[index].append(key)
+    named = list(zip(vocabularies, keys, strict=True))
+    header = {vocabulary.name: len(keys) for vocabulary, keys in named if vocabulary.is_counted}
+    with FileSystems.create(path) as file:
+        file.write(json.dumps(header).encode() + b"\n")
+        for vocabulary, keys in named:
+            file.writelines(line + b"\n" for line in (vocabulary.name.encode(), *keys))
+    return np.array(path, dtype=object)
