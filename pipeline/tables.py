@@ -25,6 +25,8 @@ from pipeline.sources import (
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
+_OPEN_QUOTE = -1  # instead of a number of columns
+
 
 @dataclasses.dataclass
 class Block:
@@ -103,7 +105,10 @@ class Delimited:
         bad = np.flatnonzero(counts != wanted)
         at = np.flatnonzero(is_good)
         for i in bad:
-            reason[at[i]] = f"{counts[i]} columns instead of {wanted}"
+            is_open = counts[i] == _OPEN_QUOTE
+            reason[at[i]] = (
+                "a quote is not closed" if is_open else f"{counts[i]} columns instead of {wanted}"
+            )
         # Where each line's row is in the table: null for a rejected line.
         row = np.full(len(lines), -1)
         row[at[counts == wanted]] = np.arange(table.num_rows)
@@ -112,7 +117,7 @@ class Delimited:
         return Block(line, _object_array(lines), columns, reason)
 
     def _parse_lines(self, lines: list[bytes]) -> tuple[pa.Table, np.ndarray]:
-        """A table of the good lines, and the number of columns each line has."""
+        """A table of the good lines, and each line's number of columns or `_OPEN_QUOTE`."""
         counts = np.full(len(lines), len(self.columns))
         invalid = []
         delimiter = self.delimiter.encode() if len(self.delimiter) == 1 else b"\x1f"
@@ -146,11 +151,13 @@ class Delimited:
         )
         for row in invalid:
             counts[row.number - 1] = row.actual_columns
-        if table.num_rows + len(invalid) == len(lines):
+        last_cell = table[self.columns[-1]][-1].as_py() if table.num_rows else ""
+        is_swallowed = table.num_rows + len(invalid) < len(lines) or last_cell.endswith("\n")
+        if not is_swallowed:
             return table, counts
-        # A stray quote has swallowed line ends: look for the line by halves.
+        # A quote that is not closed has swallowed line ends: look for the line by halves.
         if len(lines) == 1:
-            return table.slice(0, 0), np.zeros(1, int)
+            return table.slice(0, 0), np.array([_OPEN_QUOTE])
         middle = len(lines) // 2
         parts = [self._parse_lines(half) for half in (lines[:middle], lines[middle:])]
         return pa.concat_tables([p[0] for p in parts]), np.concatenate([p[1] for p in parts])

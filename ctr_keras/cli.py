@@ -1,0 +1,173 @@
+"""The `ctr-keras` command: thin calls into public functions.
+
+Heavy libraries are imported by the sub-command that needs them, so that `--help` is instant.
+"""
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from ctr_keras.version import __version__
+
+_FOLDER = click.Path(file_okay=False)
+_EXISTING_FOLDER = click.Path(exists=True, file_okay=False)
+
+
+class _Group(click.Group):
+    """Turns the errors that users can mend into one line instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (ValueError, OSError, RuntimeError) as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Group)
+@click.version_option(__version__)
+def main() -> None:
+    """Click-through-rate models from raw logs to scored requests."""
+
+
+@main.command()
+@click.option("--rows", required=True, type=click.IntRange(1), help="Rows in all.")
+@click.option("--out", required=True, type=_FOLDER, help="Folder for the log.")
+@click.option("--seed", default=0, show_default=True, help="Another seed, another log.")
+@click.option(
+    "--broken", default=0.0, show_default=True, type=click.FloatRange(0, 1), help="Share to spoil."
+)
+def synthesize(rows: int, out: str, seed: int, broken: float) -> None:
+    """Write a synthetic click log whose truth is known."""
+    from pipeline.datasets.synthetic import write_synthetic_log
+
+    write_synthetic_log(out, rows, seed, broken)
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.option("--dataset", required=True, help="A built-in data set's name, or a YAML file.")
+@click.option("--source", required=True, help="File, folder or pattern of the raw logs.")
+@click.option("--out", required=True, help="Folder to write.")
+@click.option(
+    "--max-rejected",
+    default=0.01,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Share of rows that may be bad.",
+)
+@click.argument("beam_options", nargs=-1, type=click.UNPROCESSED)
+def prepare(
+    dataset: str, source: str, out: str, max_rejected: float, beam_options: tuple[str, ...]
+) -> None:
+    """Transform raw logs into TFRecords.
+
+    Further options go to Apache Beam: --runner DataflowRunner --project P --region R ...
+
+    Built-in data sets: movielens-1m, movielens-1m-history, criteo, criteo-terabyte, avazu,
+    synthetic.
+    """
+    from pipeline.prepare import prepare as run
+
+    report = run(dataset, source, out, max_rejected=max_rejected, beam_options=beam_options)
+    _print_json({key: report[key] for key in ("rows", "rejected_because", "id_count")})
+
+
+@main.command()
+@click.option("--data", type=_EXISTING_FOLDER, help="Prepared data.")
+@click.option("--model", help="A model's name; see `ctr-keras models`.")
+@click.option("--out", required=True, type=_FOLDER, help="The run's folder.")
+@click.option("--config", type=click.Path(exists=True, dir_okay=False), help="YAML settings.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting.")
+def train(
+    data: str | None, model: str | None, out: str, config: str | None, overrides: tuple[str, ...]
+) -> None:
+    """Train a model; the same command again resumes or reports it."""
+    from ctr_keras import training
+
+    given = {"data": data, "model": model, "out": out}
+    settings = training.TrainConfig.read(
+        config, overrides, **{k: v for k, v in given.items() if v is not None}
+    )
+    _print_json(training.train(settings))
+
+
+@main.command()
+@click.option("--run", "run_folder", required=True, type=_EXISTING_FOLDER, help="The run.")
+@click.option(
+    "--split",
+    default="test",
+    show_default=True,
+    type=click.Choice(["train", "validation", "test"]),
+    help="Rows to score.",
+)
+@click.option("--data", type=_EXISTING_FOLDER, help="Other prepared data.")
+def evaluate(run_folder: str, split: str, data: str | None) -> None:
+    """Print AUC, log loss and calibration of a run as JSON."""
+    from ctr_keras import training
+
+    _print_json(training.evaluate_run(run_folder, split, data))
+
+
+@main.command()
+def models() -> None:
+    """List the models."""
+    from ctr_keras.models import MODELS
+
+    for name, entry in MODELS.items():
+        click.echo(f"{name:<14}{entry.summary} [{entry.reference}]")
+
+
+@main.command()
+@click.option("--run", "run_folder", required=True, type=_EXISTING_FOLDER, help="The run.")
+@click.option("--out", required=True, type=_FOLDER, help="The model's folder: models/NAME.")
+def export(run_folder: str, out: str) -> None:
+    """Export a run as the next version of a served model."""
+    from serving.export import export_run
+
+    click.echo(export_run(run_folder, out))
+
+
+@main.command()
+@click.option("--models", "folder", required=True, type=_EXISTING_FOLDER, help="Folder of models.")
+@click.option("--rest_api_port", default=8501, show_default=True, help="0 picks a free one.")
+@click.option("--port", default=8500, show_default=True, help="gRPC. 0 picks a free one.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+def serve(folder: str, rest_api_port: int, port: int, host: str) -> None:
+    """Serve every model in a folder over REST and gRPC, as TensorFlow Serving does."""
+    from serving.server import serve as run
+
+    run(folder, rest_api_port, port, host)
+
+
+@main.command()
+@click.option("--url", default="http://127.0.0.1:8501", show_default=True, help="The server.")
+@click.option("--model", required=True, help="The model's name.")
+@click.option("--rows", required=True, type=click.File("rb"), help="JSON lines; - is stdin.")
+@click.option("--ignore", multiple=True, metavar="COLUMN", help="A column not to send.")
+def predict(url: str, model: str, rows: Any, ignore: tuple[str, ...]) -> None:
+    """Score raw rows: one JSON object a line in, one score a line out."""
+    from serving.client import predict_rows
+
+    for score in predict_rows(url, model, _read_rows(rows), ignore=ignore):
+        click.echo(json.dumps(score))
+
+
+def _read_rows(file: Any) -> Any:
+    for number, line in enumerate(file, start=1):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"line {number}: no JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise ValueError(f"line {number}: a row is an object of columns. Received: {row!r}")
+        yield row
+
+
+def _print_json(value: Any) -> None:
+    json.dump(value, sys.stdout, indent=2)
+    click.echo()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""Built-in and declared data sets: what their columns, labels and histories come out as."""
+
+import json
+import pathlib
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline.datasets import DATASETS, find_dataset
+from pipeline.datasets.base import History
+from pipeline.rows import _ITEM, _ORDER, _TIME, _USER, _add_history, as_lists
+from pipeline.sources import whole_file
+from pipeline.splits import FileSplit, TimeSplit
+from pipeline.tables import Block, Parquet
+
+MOVIELENS = {
+    "ratings.dat": "1::10::5::100\n1::20::3::90\n2::10::1::80\n9::10::4::70\n1::30::6::60\n",
+    "users.dat": "1::F::1::10::48067\n2::M::56::16::70072\n",
+    "movies.dat": "10::Toy (1995)::Animation|Comedy\n20::Café (1950)::Drama\n30::X (2000)::War\n",
+}
+
+
+def parse(dataset, source: pathlib.Path) -> tuple[Block, dict, np.ndarray]:
+    ((path, size, split),) = dataset.files(str(source))
+    (chunk,) = dataset.table.chunks(whole_file(path, 0, split), size)
+    (block,) = dataset.table.read(chunk)
+    columns, label = dataset.parse(block, str(source))
+    return block, {name: column.to_pylist() for name, column in columns.items()}, label
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_built_in_declarations_are_whole(name):
+    dataset = find_dataset(name, "anywhere")
+    assert dataset.name == name
+    assert dataset.features.field_names
+
+
+def test_field_counts_of_the_papers():
+    assert len(DATASETS["movielens-1m"]().features.fields) == 7
+    assert len(DATASETS["criteo"]().features.fields) == 39
+    assert len(DATASETS["avazu"]().features.fields) == 24
+
+
+def test_movielens_joins_labels_and_filters(tmp_path):
+    for name, text in MOVIELENS.items():
+        (tmp_path / name).write_bytes(text.encode("latin-1"))
+    block, columns, label = parse(DATASETS["movielens-1m"](), tmp_path)
+    assert columns["gender"] == ["F", "F", "M", "", "F"]
+    assert columns["year"][:3] == [1995, 1950, 1995]
+    assert columns["genres"][1] == "Drama"
+    assert label[[0, 2]].tolist() == [1, 0]
+    assert np.isnan(label[1])
+    assert block.reason.tolist() == [None, None, None, "unknown user_id", "rating is not 1 to 5"]
+
+
+def test_unknown_data_set_lists_the_known():
+    with pytest.raises(ValueError, match=r"unknown data set 'kdd'.*criteo"):
+        find_dataset("kdd", "x")
+
+
+def test_history_holds_earlier_items_in_time_order_and_file_order_for_ties():
+    rows = [  # user, item, time
+        ("u", "c", 30),
+        ("v", "x", 5),
+        ("u", "a", 10),
+        ("u", "b1", 20),
+        ("u", "b2", 20),
+    ]
+    users, items, times = zip(*rows, strict=True)
+    columns = {_USER: pa.array(users), _ITEM: pa.array(items)}
+    columns |= {_TIME: pa.array([float(t) for t in times]), _ORDER: pa.array(range(5))}
+    batch = pa.RecordBatch.from_pydict({k: as_lists(v) for k, v in columns.items()})
+    history = History("history", "user", "item", "time", max_length=2)
+    (result,) = _add_history((0, [batch.slice(0, 2), batch.slice(2)]), history)
+    assert result.column("history").to_pylist() == [["b1 b2"], [""], [""], ["a"], ["a b1"]]
+    assert result.schema.names == ["history"]
+
+
+# Declared in YAML.
+
+YAML = """
+source: {format: csv, missing: [NA]}
+label: click
+features:
+  - {kind: categorical, name: site, min_count: 2}
+  - {kind: numeric, name: price, scale: min_max}
+"""
+
+
+@pytest.fixture
+def log(tmp_path) -> pathlib.Path:
+    path = tmp_path / "log.csv"
+    path.write_text("time,site,price,click\n1,a,0.5,1\n2,NA,NA,0\n3,,1.5,2\n")
+    return path
+
+
+def declare(tmp_path, text: str) -> str:
+    path = tmp_path / "my.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_yaml_data_set(tmp_path, log):
+    dataset = find_dataset(declare(tmp_path, YAML), str(log))
+    block, columns, label = parse(dataset, log)
+    assert columns["site"] == ["a", "", ""]
+    assert columns["price"][0] == 0.5
+    assert np.isnan(columns["price"][1])
+    assert label[:2].tolist() == [1, 0]
+    assert block.reason.tolist() == [None, None, "label click is not 0 or 1"]
+
+
+def test_yaml_splits_by_time_and_files(tmp_path, log):
+    by_time = YAML + "split: {by: time, column: time, validation_from: 2, test_from: 3}"
+    dataset = find_dataset(declare(tmp_path, by_time), str(log))
+    assert dataset.split == TimeSplit("time", 2, 3)
+    by_files = YAML + "split: {by: files, train: log.csv, test: log.csv}"
+    dataset = find_dataset(declare(tmp_path, by_files), str(tmp_path))
+    assert dataset.split == FileSplit("log.csv", "", "log.csv")
+    assert [split for _, _, split in dataset.files(str(tmp_path))] == ["train", "test"]
+
+
+def test_yaml_parquet_reads_only_what_is_declared(tmp_path, log):
+    text = YAML.replace("{format: csv, missing: [NA]}", "{format: parquet}")
+    dataset = find_dataset(declare(tmp_path, text), str(log))
+    assert dataset.table == Parquet(("click", "price", "site"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (YAML + "sources: 1", r"my\.yaml: the file: unknown key 'sources'"),
+        (YAML.replace("label: click", ""), "no key 'label'"),
+        (YAML.replace("csv", "excel"), "format must be csv, tsv or parquet"),
+        (YAML.replace("missing", "mising"), "source: unknown key 'mising'"),
+        (YAML.replace("min_count", "mincount"), "unknown key 'mincount'"),
+        (YAML.replace("site", "page"), "no column page. It has: time, site, price, click"),
+        (YAML + "split: {by: magic}", "`by` must be one of random, time, files"),
+        (YAML + "split: {by: random, tests: 1}", "split: unknown key 'tests'"),
+        (YAML + "history: {column: h}", "history: .*user"),
+        (YAML.replace("missing: [NA]", "header: false"), "`columns` must name"),
+        ("just text", "the file: expected keys and values"),
+    ],
+)
+def test_wrong_yaml_is_refused(tmp_path, log, text, message):
+    with pytest.raises(ValueError, match=message):
+        find_dataset(declare(tmp_path, text), str(log))
+
+
+def test_synthetic_log_is_the_same_for_everyone(synthetic_log, tmp_path):
+    from pipeline.datasets.synthetic import write_synthetic_log
+
+    write_synthetic_log(str(tmp_path), 20_000, broken=0.005)
+    for name in ("part-00000.tsv", "truth.json"):
+        assert (tmp_path / name).read_bytes() == (synthetic_log / name).read_bytes()
+    truth = json.loads((tmp_path / "truth.json").read_text())
+    assert 0.8 < truth["best_auc"] < 0.9
+    with pytest.raises(FileExistsError):
+        write_synthetic_log(str(tmp_path), 10)
+
+
+def test_synthetic_truth_agrees_with_an_exact_computation():
+    from pipeline.datasets.synthetic import _Truth
+
+    rng = np.random.default_rng(0)
+    probability = rng.random(1000)
+    label = (rng.random(1000) < probability).astype(int)
+    truth = _Truth()
+    truth.add(label[:300], probability[:300])
+    truth.add(label[300:], probability[300:])
+    described = truth.describe()
+    positive, negative = probability[label == 1], probability[label == 0]
+    auc = (positive[:, None] > negative[None]).mean()
+    loss = -np.where(label, np.log(probability), np.log1p(-probability)).mean()
+    np.testing.assert_allclose(described["best_auc"], auc, atol=1e-4)
+    np.testing.assert_allclose(described["best_log_loss"], loss, rtol=1e-9)
+    assert described["click_rate"] == label.mean()

@@ -1,0 +1,205 @@
+"""The whole job: nothing lost, nothing half-made, the same result every time."""
+
+import collections
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ctr_keras.features import FeatureSet
+from pipeline.datasets.synthetic import BREAKAGES, write_synthetic_log
+from pipeline.prepare import TooManyRejectedError, prepare
+from tests.pipeline.conftest import BROKEN, ROWS
+
+
+def report_of(folder) -> dict:
+    return json.loads((pathlib.Path(folder) / "report.json").read_text())
+
+
+def records(folder, split: str) -> list[bytes]:
+    files = sorted(str(path) for path in pathlib.Path(folder, "examples").glob(f"{split}-*"))
+    return [record.numpy() for record in tf.data.TFRecordDataset(files, "GZIP")]
+
+
+def contents(folder) -> dict[str, object]:
+    """Every file that must come out the same, by its relative path; records in their order."""
+    folder = pathlib.Path(folder)
+    same = {}
+    for path in folder.rglob("*"):
+        if path.suffix == ".gz":  # protobuf serializes a record's map in an order of its own
+            dataset = tf.data.TFRecordDataset(str(path), "GZIP")
+            examples = (tf.train.Example.FromString(record.numpy()) for record in dataset)
+            same[path.name] = [
+                example.SerializeToString(deterministic=True) for example in examples
+            ]
+        elif path.is_file() and path.suffix not in (".pb", ".pbtxt") and path.name != "report.json":
+            same[str(path.relative_to(folder))] = path.read_bytes()
+    return same
+
+
+def test_every_row_is_accounted_for(prepared_synthetic):
+    rows = report_of(prepared_synthetic)["rows"]
+    assert rows["read"] == ROWS
+    written = {split: len(records(prepared_synthetic, split)) for split in tf_splits()}
+    assert written == {split: rows[split] for split in tf_splits()}
+    rejected = [
+        json.loads(line)
+        for path in (prepared_synthetic / "rejected").iterdir()
+        for line in path.read_text().splitlines()
+    ]
+    assert len(rejected) == rows["rejected"] == ROWS * BROKEN
+    assert sum(written.values()) + len(rejected) == ROWS
+
+
+def tf_splits() -> tuple[str, ...]:
+    return ("train", "validation", "test")
+
+
+def test_rejected_rows_come_with_place_and_true_reason(prepared_synthetic, synthetic_log):
+    lines = (synthetic_log / "part-00000.tsv").read_bytes().split(b"\n")
+    reasons = collections.Counter()
+    for path in (prepared_synthetic / "rejected").iterdir():
+        for entry in map(json.loads, path.read_text().splitlines()):
+            assert entry["file"] == str(synthetic_log / "part-00000.tsv")
+            row = lines[entry["line"] - 1]
+            assert entry["row"] == row.decode("utf-8", "backslashreplace")
+            breakage = (entry["line"] - 1) % len(BREAKAGES)
+            assert entry["reason"] == BREAKAGES[breakage][0]
+            reasons[entry["reason"]] += 1
+    assert set(reasons) == {reason for reason, _ in BREAKAGES}
+    assert dict(reasons) == report_of(prepared_synthetic)["rejected_because"]
+
+
+def test_records_hold_the_packed_inputs_within_the_id_ranges(prepared_synthetic):
+    features = FeatureSet.load(prepared_synthetic / "features.json")
+    ids = []
+    for record in records(prepared_synthetic, "train")[:500]:
+        feature = tf.train.Example.FromString(record).features.feature
+        assert set(feature) == {"categorical", "numeric", "label"}
+        ids.append(list(feature["categorical"].int64_list.value))
+        assert len(feature["numeric"].float_list.value) == 13
+        assert feature["label"].float_list.value[0] in (0.0, 1.0)
+    ids = np.array(ids)
+    for column, field in zip(ids.T, features.categorical, strict=True):
+        allowed = features.id_ranges[field.name]
+        assert all(i == 0 or i in allowed for i in column), field.name
+
+
+def test_vocabulary_is_counted_on_the_training_split_only(tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text("t,site,click\n" + "1,seen,1\n" * 5 + "2,later,0\n" * 5 + "3,later,1\n" * 5)
+    declaration = tmp_path / "my.yaml"
+    declaration.write_text(
+        "source: {format: csv}\nlabel: click\n"
+        "features: [{kind: categorical, name: site}]\n"
+        "split: {by: time, column: t, validation_from: 2, test_from: 3}\n"
+    )
+    report = prepare(str(declaration), str(log), str(tmp_path / "out"))
+    assert report["vocabulary_sizes"] == {"site": 1}
+    assert report["label_mean"] == {"train": 1.0, "validation": 0.0, "test": 1.0}
+    ids = [
+        list(tf.train.Example.FromString(r).features.feature["categorical"].int64_list.value)
+        for r in (*records(tmp_path / "out", "train"), *records(tmp_path / "out", "test"))
+    ]
+    assert ids == [[2]] * 5 + [[1]] * 5
+
+
+def test_two_percent_of_bad_rows_fail_the_run_and_leave_them_to_see(tmp_path):
+    write_synthetic_log(str(tmp_path / "log"), 2000, broken=0.02)
+    out = tmp_path / "out"
+    with pytest.raises(TooManyRejectedError, match=r"40 of 2000 rows .*\(2\.00%\).*out\.failed"):
+        prepare("synthetic", str(tmp_path / "log"), str(out))
+    assert not out.exists()
+    assert not (tmp_path / "out.partial").exists()
+    failed = tmp_path / "out.failed"
+    lines = [line for p in (failed / "rejected").iterdir() for line in p.read_text().splitlines()]
+    assert len(lines) == 40
+    assert report_of(failed)["rows"]["rejected"] == 40
+    prepare("synthetic", str(tmp_path / "log"), str(out), max_rejected=0.02)
+    assert out.exists()
+    assert not failed.exists()
+
+
+def test_finished_work_is_not_done_again_nor_overwritten(prepared_synthetic, synthetic_log):
+    before = contents(prepared_synthetic)
+    report = prepare("synthetic", str(synthetic_log), str(prepared_synthetic))
+    assert report == report_of(prepared_synthetic)
+    assert contents(prepared_synthetic) == before
+    with pytest.raises(FileExistsError, match="another dataset"):
+        prepare("criteo", str(synthetic_log), str(prepared_synthetic))
+
+
+def test_unknown_folder_in_the_way_is_left_alone(tmp_path, synthetic_log):
+    (tmp_path / "mine.txt").write_text("precious")
+    with pytest.raises(FileExistsError, match="no prepared data set"):
+        prepare("synthetic", str(synthetic_log), str(tmp_path))
+
+
+def test_order_of_rows_and_files_does_not_matter(tmp_path):
+    write_synthetic_log(str(tmp_path / "a"), 3000)
+    lines = (tmp_path / "a" / "part-00000.tsv").read_bytes().splitlines(keepends=True)
+    (tmp_path / "b").mkdir()
+    for name, part in (("part-1.tsv", lines[2000:]), ("part-2.tsv", lines[:2000][::-1])):
+        (tmp_path / "b" / name).write_bytes(b"".join(part))
+    for name in "ab":
+        prepare("synthetic", str(tmp_path / name), str(tmp_path / f"out-{name}"))
+    assert contents(tmp_path / "out-a") == contents(tmp_path / "out-b")
+
+
+def test_killed_run_leaves_nothing_under_the_name_and_the_next_one_finishes(
+    prepared_synthetic, synthetic_log, tmp_path
+):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "ctr_keras.cli", "prepare", "--dataset", "synthetic"]
+    command += ["--source", str(synthetic_log), "--out", str(out)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.time() + 120
+    while not list(tmp_path.glob("out.partial/examples/*")):  # it is writing: kill it now
+        assert process.poll() is None, "finished before it could be killed"
+        assert time.time() < deadline
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not out.exists()
+    assert (tmp_path / "out.partial").exists()
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    assert contents(out) == contents(prepared_synthetic)
+    assert not (tmp_path / "out.partial").exists()
+
+
+# Real data.
+
+REAL = {  # source: rows, columns of `categorical`
+    "criteo": 5000,
+    "criteo-head": 8000,
+    "criteo-terabyte": 10_000,
+    "avazu": 20_000,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", REAL)
+def test_real_data_is_complete(real_sources, tmp_path, source):
+    dataset = source.removesuffix("-head")
+    report = prepare(dataset, str(real_sources[source]), str(tmp_path / "out"))
+    assert report["rows"]["read"] == REAL[source]
+    assert report["rows"]["rejected"] == report["rows"]["filtered"] == 0
+    assert sum(len(records(tmp_path / "out", split)) for split in tf_splits()) == REAL[source]
+
+
+@pytest.mark.slow
+def test_movielens_has_the_papers_numbers(real_sources, tmp_path):
+    report = prepare("movielens-1m", str(real_sources["movielens-1m"]), str(tmp_path / "out"))
+    rows = report["rows"]
+    assert rows["read"] == 1_000_209
+    assert report["filtered_because"] == {"rating is 3": 261_197}
+    assert rows["train"] + rows["validation"] + rows["test"] == 739_012
+    assert rows["rejected"] == 0
+    assert report["id_count"] == pytest.approx(3529, abs=20)  # "features" of the paper's Table 1

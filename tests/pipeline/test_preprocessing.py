@@ -1,0 +1,258 @@
+"""The transform graph: raw rows in, exactly these packed inputs out."""
+
+import json
+import pathlib
+import tempfile
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pytest
+import tensorflow as tf
+import tensorflow_transform.beam as tft_beam
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+from ctr_keras.features import (
+    Categorical,
+    Crossed,
+    FeatureSet,
+    Label,
+    MultiValued,
+    Numeric,
+    Sequence,
+)
+from pipeline.prepare import _adapter_config
+from pipeline.preprocessing import make_preprocessing_fn
+from pipeline.records import KEY, SPLIT
+from pipeline.rows import as_lists
+from pipeline.vocabulary import read_sizes
+
+NAN = float("nan")
+LABEL = Label("click")
+
+
+def transform(features: list, train: dict, rows: dict | None = None) -> tuple[dict, dict]:
+    """Analyzes `train`, transforms `rows` (or `train`): packed inputs and vocabulary sizes."""
+    feature_set = FeatureSet(*features, label=LABEL)
+    with tempfile.TemporaryDirectory() as folder:
+        config = _adapter_config(feature_set)
+        with (
+            beam.Pipeline(runner=FnApiRunner()) as pipeline,
+            tft_beam.Context(temp_dir=folder, passthrough_keys={LABEL.name, KEY, SPLIT}),
+        ):
+            source = pipeline | "Train" >> beam.Create([_batch(feature_set, train)])
+            target = pipeline | "Rows" >> beam.Create([_batch(feature_set, rows or train)])
+            graph = (source, config) | tft_beam.AnalyzeDataset(make_preprocessing_fn(feature_set))
+            transformed, _ = ((target, config), graph) | tft_beam.TransformDataset(
+                output_record_batches=True
+            )
+            _ = graph | tft_beam.WriteTransformFn(folder)
+            _ = transformed | beam.Keys() | beam.Map(_save, f"{folder}/outputs.json")
+        outputs = json.loads(pathlib.Path(folder, "outputs.json").read_text())
+        return outputs, read_sizes(f"{folder}/transform_fn")
+
+
+def _save(batch: pa.RecordBatch, path: str) -> None:
+    columns = {name: batch.column(name).to_pylist() for name in batch.schema.names}
+    pathlib.Path(path).write_text(json.dumps(columns))
+
+
+def _batch(features: FeatureSet, columns: dict) -> pa.RecordBatch:
+    count = len(next(iter(columns.values())))
+    kinds = {"string": pa.string(), "float": pa.float32()}
+    arrays = {name: pa.array(columns[name], kinds[k]) for name, k in features.raw_columns.items()}
+    arrays |= {LABEL.name: pa.array([0.0] * count, pa.float32())}
+    arrays |= {KEY: pa.array(range(count)), SPLIT: pa.array([0] * count)}
+    return pa.RecordBatch.from_pydict({k: as_lists(arrays[k]) for k in sorted(arrays)})
+
+
+def test_vocabulary_by_falling_frequency_then_value_with_missing_and_oov_apart():
+    outputs, sizes = transform(
+        [Categorical("a", min_count=2)],
+        {"a": ["x", "z", "x", "y", "z", "", "rare"]},
+        {"a": ["x", "z", "y", "rare", "never seen", ""]},
+    )
+    # id 0 missing, id 1 out of vocabulary, then x and z (2 each, ties by value); y and rare had 1
+    assert outputs["categorical"] == [[2], [3], [1], [1], [1], [0]]
+    assert sizes == {"a": 2}
+
+
+def test_vocabularies_follow_each_other_and_values_do_not_mix():
+    outputs, sizes = transform(
+        [Categorical("a"), Categorical("b", oov_buckets=2), Categorical("c")],
+        {"a": ["p", "p", "q"], "b": ["p", "r", "r"], "c": ["p", "", "p"]},
+    )
+    assert outputs["categorical"] == [[2, 7, 9], [2, 6, 0], [3, 6, 9]]
+    assert sizes == {"a": 2, "b": 2, "c": 1}
+
+
+def test_oov_values_spread_over_their_buckets():
+    values = [f"new{i}" for i in range(50)]
+    outputs, _ = transform([Categorical("a", oov_buckets=4)], {"a": ["x"] * 50}, {"a": values})
+    assert {ids[0] for ids in outputs["categorical"]} == {1, 2, 3, 4}
+
+
+def test_hashing_keeps_to_its_buckets_and_leaves_missing_alone():
+    values = [*(f"v{i}" for i in range(100)), ""]
+    outputs, sizes = transform(
+        [Categorical("h", hash_buckets=5), Categorical("a")], {"h": values, "a": ["x"] * 101}
+    )
+    ids = np.array(outputs["categorical"])
+    assert set(ids[:100, 0]) == {1, 2, 3, 4, 5}
+    assert ids[100, 0] == 0
+    assert set(ids[:, 1]) == {7}
+    assert sizes == {"a": 1}
+
+
+def test_only_hashed_features_need_no_vocabulary_file():
+    outputs, sizes = transform([Categorical("h", hash_buckets=3)], {"h": ["x", "x", ""]})
+    assert outputs["categorical"][0] == outputs["categorical"][1]
+    assert outputs["categorical"][2] == [0]
+    assert sizes == {}
+
+
+def test_log_squared():
+    values = [-3, 0, 1, 2, 3, 10, 100, NAN, float("inf")]
+    outputs, _ = transform([Numeric("x", scale="log_squared")], {"x": values})
+    assert np.ravel(outputs["numeric"]).tolist() == [-3, 0, 1, 2, 1, 5, 21, 0, 0]
+
+
+def test_log_squared_without_floor():
+    outputs, _ = transform([Numeric("x", scale="log_squared_continuous")], {"x": [1.5, 10.0]})
+    np.testing.assert_allclose(outputs["numeric"], [[1.5], [np.log(10) ** 2]], rtol=1e-6)
+
+
+def test_min_max_uses_training_extremes_and_clips():
+    outputs, _ = transform(
+        [Numeric("x", scale="min_max")],
+        {"x": [10.0, 20.0, NAN]},
+        {"x": [10.0, 12.5, 20.0, 99.0, -5.0, NAN]},
+    )
+    assert outputs["numeric"] == [[0], [0.25], [1], [1], [0], [0]]
+
+
+def test_z_score_uses_training_moments_and_gives_zero_for_missing():
+    train = np.array([1.0, 2.0, 3.0, 6.0])
+    outputs, _ = transform([Numeric("x", scale="z_score")], {"x": [*train, NAN]})
+    expected = (train - train.mean()) / train.std()
+    np.testing.assert_allclose(np.ravel(outputs["numeric"])[:4], expected, rtol=1e-6)
+    assert outputs["numeric"][4] == [0]
+
+
+@pytest.mark.parametrize("scale", ["min_max", "z_score"])
+def test_column_without_spread_or_values_gives_zeros(scale):
+    outputs, _ = transform(
+        [Numeric("c", scale=scale), Numeric("m", scale=scale)], {"c": [7.0, 7.0], "m": [NAN, NAN]}
+    )
+    assert outputs["numeric"] == [[0, 0], [0, 0]]
+
+
+def test_scales_keep_the_declared_column_order():
+    outputs, _ = transform(
+        [Numeric("m", scale="min_max"), Numeric("i"), Numeric("n", scale="min_max")],
+        {"m": [0.0, 4.0], "i": [8.0, 9.0], "n": [1.0, 2.0]},
+    )
+    assert outputs["numeric"] == [[0, 8, 0], [1, 9, 1]]
+
+
+def test_quantiles_become_one_id_a_bucket():
+    values = [float(i) for i in range(300)]
+    outputs, sizes = transform([Numeric("q", scale="quantiles", buckets=3)], {"q": [*values, NAN]})
+    ids = np.ravel(outputs["categorical"])
+    assert ids[300] == 0
+    assert list(np.unique(ids[:300])) == [1, 2, 3]
+    assert (np.diff(ids[:300]) >= 0).all()
+    assert max(abs(np.bincount(ids[:300])[1:] - 100)) <= 2
+    assert sizes == {}
+
+
+def test_boundaries_belong_to_the_bucket_above():
+    outputs, _ = transform(
+        [Numeric("y", scale="boundaries", boundaries=[1990, 2000])],
+        {"y": [1919, 1989, 1990, 1999, 2000, 2020, NAN]},
+    )
+    assert np.ravel(outputs["categorical"]).tolist() == [1, 1, 2, 2, 3, 3, 0]
+
+
+def test_multi_valued_keeps_the_first_and_skips_empty_values():
+    outputs, _ = transform(
+        [MultiValued("g", max_length=3)], {"g": ["a|b", "", "b||c", "a|b|c|d", "a"]}
+    )
+    # ids by frequency: a and b have 3, c has 2, d has 1
+    assert outputs["g"] == [[2, 3, 0], [0, 0, 0], [3, 4, 0], [2, 3, 4], [2, 0, 0]]
+
+
+def test_sequence_keeps_the_latest_and_shares_the_candidates_vocabulary():
+    outputs, sizes = transform(
+        [Categorical("item"), Sequence("history", vocabulary_of="item", max_length=3)],
+        {"item": ["x", "x", "y"], "history": ["", "x y x y", "only-in-history x"]},
+    )
+    assert outputs["categorical"] == [[2], [2], [3]]
+    assert outputs["history"] == [[0, 0, 0], [3, 2, 3], [1, 2, 0]]
+    assert sizes == {"item": 2}
+
+
+def test_crosses_count_pairs_and_miss_where_a_part_is_missing():
+    outputs, sizes = transform(
+        [
+            Categorical("a", min_count=2),
+            Numeric("n", scale="boundaries", boundaries=[10]),
+            Crossed("a", "n", min_count=2),
+        ],
+        {"a": ["u", "u", "u", "v", "", "u"], "n": [1.0, 2.0, 20.0, 1.0, 1.0, NAN]},
+    )
+    # ids: a 1 to 2 (OOV, u), n 3 to 4, pairs from 5: OOV and (u, below 10)
+    assert outputs["crossed"] == [[6], [6], [5], [5], [0], [0]]
+    assert sizes == {"a": 1, "a_x_n": 1}
+
+
+def test_pair_of_ab_and_c_is_not_the_pair_of_a_and_bc():
+    outputs, _ = transform(
+        [Categorical("a"), Categorical("b"), Crossed("a", "b")],
+        {"a": ["ab", "a", "ab"], "b": ["c", "bc", "c"]},
+    )
+    first, second, third = outputs["crossed"]
+    assert first == third
+    assert first != second
+
+
+def test_time_parts():
+    times = [
+        "14102923",
+        "2024-02-29 13:05:00",
+        "2024-02-29T00",
+        "2024-02-29",
+        "2024-13-01",
+        "x",
+        "",
+    ]
+    outputs, _ = transform(
+        [
+            Categorical(part, column="t", time_part=part, hash_buckets=1000)
+            for part in ("day", "hour", "weekday")
+        ],
+        {"t": times},
+    )
+    expected = [
+        ["29", "23", "3"],  # a Wednesday
+        ["29", "13", "4"],
+        ["29", "0", "4"],
+        ["29", "", "4"],
+        ["", "", ""],
+        ["", "", ""],
+        ["", "", ""],
+    ]
+
+    def identifier(value: str, column: int) -> int:
+        bucket = tf.strings.to_hash_bucket_fast([value], 2**31 - 1).numpy()[0] % 1000
+        return 0 if value == "" else 1 + 1000 * column + int(bucket)
+
+    assert outputs["categorical"] == [
+        [identifier(value, column) for column, value in enumerate(row)] for row in expected
+    ]
+
+
+def test_value_with_a_line_break_is_out_of_vocabulary():
+    outputs, sizes = transform([Categorical("a")], {"a": ["two\nlines", "two\nlines", "plain"]})
+    assert outputs["categorical"] == [[1], [1], [2]]
+    assert sizes == {"a": 1}

@@ -1,0 +1,67 @@
+"""Chunks and lines: every line comes once, whatever the cut."""
+
+import gzip
+import zipfile
+
+import pytest
+
+from pipeline import sources
+from pipeline.sources import find_files, line_chunks, member_path, read_lines, whole_file
+
+LINES = [b"first", b"", b"third with more text", b"4", b"\xff\xfe", b"last without end"]
+
+
+def lines_of(path: str, size: int) -> list[bytes]:
+    chunks = line_chunks(whole_file(path, 0, None), size)
+    return [line for chunk in chunks for block in read_lines(chunk) for line in block]
+
+
+@pytest.mark.parametrize("chunk_bytes", range(1, 50))
+def test_chunks_of_any_size_give_every_line_once(tmp_path, monkeypatch, chunk_bytes):
+    path = tmp_path / "log.txt"
+    path.write_bytes(b"\n".join(LINES))
+    monkeypatch.setattr(sources, "CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(sources, "_READ_BYTES", 7)
+    assert lines_of(str(path), path.stat().st_size) == LINES
+
+
+def test_line_ends_of_windows_are_no_part_of_a_line(tmp_path):
+    path = tmp_path / "log.txt"
+    path.write_bytes(b"a\r\nb\r\n")
+    assert lines_of(str(path), 6) == [b"a", b"b"]
+
+
+def test_gzip_is_one_chunk(tmp_path, monkeypatch):
+    path = tmp_path / "log.txt.gz"
+    path.write_bytes(gzip.compress(b"\n".join(LINES)))
+    monkeypatch.setattr(sources, "CHUNK_BYTES", 3)
+    assert lines_of(str(path), path.stat().st_size) == LINES
+
+
+def test_member_of_a_zip_archive(tmp_path):
+    path = tmp_path / "data.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("deep/inside/log.dat", b"\n".join(LINES))
+    member = member_path(str(path), "log.dat")
+    assert lines_of(member, 0) == LINES
+    with pytest.raises(FileNotFoundError, match=r"no member other\.dat"):
+        member_path(str(path), "other.dat")
+
+
+def test_a_line_without_end_does_not_fill_the_memory(tmp_path, monkeypatch):
+    path = tmp_path / "log.txt"
+    path.write_bytes(b"short\n" + b"x" * 5000 + b"\nafter")
+    monkeypatch.setattr(sources, "MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(sources, "_READ_BYTES", 64)
+    assert lines_of(str(path), 6000) == [b"short", b"x" * 101, b"after"]
+
+
+def test_a_source_is_a_file_a_folder_or_a_pattern(tmp_path):
+    for name in ("b.txt", "a.txt", "c.log"):
+        (tmp_path / name).write_text("x")
+    folder = str(tmp_path)
+    assert find_files(f"{folder}/b.txt") == [(f"{folder}/b.txt", 1)]
+    assert [path[-5:] for path, _ in find_files(folder)] == ["a.txt", "b.txt", "c.log"]
+    assert [path[-5:] for path, _ in find_files(folder, "*.txt")] == ["a.txt", "b.txt"]
+    with pytest.raises(FileNotFoundError, match=r"no file matches .*nothing"):
+        find_files(f"{folder}/nothing")
