@@ -3,7 +3,9 @@
 Heavy libraries are imported by the sub-command that needs them, so that `--help` is instant.
 """
 
+import contextlib
 import json
+import os
 import sys
 from typing import Any
 
@@ -29,6 +31,7 @@ class _Group(click.Group):
 @click.version_option(__version__)
 def main() -> None:
     """Click-through-rate models from raw logs to scored requests."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no C++ chatter between our lines
 
 
 @main.command()
@@ -89,7 +92,9 @@ def train(
     settings = training.TrainConfig.read(
         config, overrides, **{k: v for k, v in given.items() if v is not None}
     )
-    _print_json(training.train(settings))
+    with contextlib.redirect_stdout(sys.stderr):  # the progress bar; stdout is for the result
+        report = training.train(settings)
+    _print_json(report)
 
 
 @main.command()

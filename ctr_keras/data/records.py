@@ -1,0 +1,132 @@
+"""TFRecords of prepared data as `tf.data` batches, streamed.
+
+The rows of a shard, and which shard a row is in, are random already. An epoch shuffles the order of
+shards, reads several at a time and passes rows through a buffer.
+"""
+
+import glob
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from ctr_keras.features import FeatureSet
+
+_SHUFFLE_BATCHES = 16
+_PARALLEL_SHARDS = 4
+
+
+def read_examples(
+    prepared: str,
+    split: str,
+    features: FeatureSet,
+    batch_size: int,
+    inputs: Sequence[str] | None = None,
+) -> Any:
+    """One pass over a split in the order of the files.
+
+    Args:
+        prepared: str. The folder that `ctr-keras prepare` wrote.
+        split: str. `"train"`, `"validation"` or `"test"`.
+        features: FeatureSet.
+        batch_size: int. Rows in a batch; the last one may have fewer.
+        inputs: list of str or None. Packed inputs to read. Defaults to `None`: all.
+
+    Returns:
+        A `tf.data.Dataset` of (packed inputs, labels): int32 and float32 tensors by name, and
+        `(batch, 1)` float32.
+
+    Raises:
+        FileNotFoundError: if there are no files of that split, naming folder and split.
+    """
+    files = tf.data.Dataset.from_tensor_slices(_files(prepared, split))
+    records = tf.data.TFRecordDataset(files, "GZIP", num_parallel_reads=_PARALLEL_SHARDS)
+    return _parsed(records.batch(batch_size), features, inputs)
+
+
+def stream_examples(
+    prepared: str,
+    features: FeatureSet,
+    batch_size: int,
+    *,
+    seed: int,
+    skip_batches: int = 0,
+    inputs: Sequence[str] | None = None,
+) -> Any:
+    """Endless epochs over the training split, each shuffled anew, the same for the same seed.
+
+    Args:
+        prepared: str. The folder that `ctr-keras prepare` wrote.
+        features: FeatureSet.
+        batch_size: int. Rows in a batch; the last one of an epoch may have fewer.
+        seed: int. Order of the rows.
+        skip_batches: int. Batches to leave out, to go on where a run stopped. Defaults to `0`.
+        inputs: list of str or None. Packed inputs to read. Defaults to `None`: all.
+
+    Returns:
+        A `tf.data.Dataset` as `read_examples` gives.
+
+    Raises:
+        FileNotFoundError: if there are no training files, naming the folder.
+    """
+    files = _files(prepared, "train")
+    epoch_batches = -(-row_count(prepared, "train") // batch_size)
+
+    def epoch(number: Any) -> Any:
+        order = tf.random.experimental.stateless_shuffle(files, [seed, number])
+        records = tf.data.Dataset.from_tensor_slices(order).interleave(
+            lambda file: tf.data.TFRecordDataset(file, "GZIP"),
+            cycle_length=_PARALLEL_SHARDS,
+            block_length=batch_size // _PARALLEL_SHARDS + 1,
+            num_parallel_calls=_PARALLEL_SHARDS,
+            deterministic=True,
+        )
+        return records.shuffle(_SHUFFLE_BATCHES * batch_size, seed).batch(batch_size)
+
+    first_epoch, skipped = divmod(skip_batches, epoch_batches)
+    batches = tf.data.Dataset.counter(first_epoch).flat_map(epoch).skip(skipped)
+    return _parsed(batches, features, inputs)
+
+
+def row_count(prepared: str, split: str) -> int:
+    """Rows of a split, from the report of `ctr-keras prepare`.
+
+    Args:
+        prepared: str. The folder that `ctr-keras prepare` wrote.
+        split: str. `"train"`, `"validation"` or `"test"`.
+
+    Raises:
+        FileNotFoundError: if the folder holds no prepared data.
+    """
+    path = os.path.join(prepared, "report.json")
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{prepared} holds no prepared data: there is no report.json")
+    with open(path, encoding="utf-8") as file:
+        return int(json.load(file)["rows"][split])
+
+
+def _files(prepared: str, split: str) -> list[str]:
+    files = sorted(glob.glob(os.path.join(glob.escape(prepared), "examples", f"{split}-*.gz")))
+    if not files:
+        raise FileNotFoundError(f"{prepared}/examples holds no {split} files")
+    return files
+
+
+def _parsed(batches: Any, features: FeatureSet, inputs: Sequence[str] | None) -> Any:
+    label = features.label.name
+    shapes = {k: v for k, v in features.packed_shapes.items() if inputs is None or k in inputs}
+    layout = {label: tf.io.FixedLenFeature([1], tf.float32)}
+    for name, shape in shapes.items():
+        kind = tf.float32 if name == "numeric" else tf.int64
+        layout[name] = tf.io.FixedLenFeature(shape, kind)
+
+    def parse(records: Any) -> tuple[dict[str, Any], Any]:
+        parsed = tf.io.parse_example(records, layout)
+        labels = parsed.pop(label)
+        packed = {k: v if k == "numeric" else tf.cast(v, tf.int32) for k, v in parsed.items()}
+        return packed, labels
+
+    # Two calls keep two cores busy; more would only queue before a model that trains on them too.
+    return batches.map(parse, num_parallel_calls=2, deterministic=True).prefetch(4)

@@ -1,0 +1,252 @@
+"""AutoInt's interacting layer: multi-head self-attention over fields."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+Shape = tuple[int | None, ...]
+
+# What the paper's equations say, and what the authors' code does.
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {
+        "qkv_activation": "linear",
+        "use_bias": False,
+        "scale": False,
+        "layer_norm": False,
+    },
+    "official": {
+        "qkv_activation": "relu",
+        "use_bias": True,
+        "scale": True,
+        "layer_norm": True,
+    },
+}
+_RESIDUALS = ("projection", "identity", "none")
+_LAYER_NORM_EPSILON = 1e-8
+
+
+@keras.saving.register_keras_serializable(package="ctr_keras")
+class InteractingLayer(keras.layers.Layer):
+    """Lets every field attend to all fields, itself included.
+
+    For each head `h`, with fields `x_m`:
+
+    - `a[m, k] = softmax_k(<W_Q x_m, W_K x_k>)`
+    - `head_h[m] = sum_k a[m, k] W_V x_k`
+    - `output[m] = relu(concat_h head_h[m] + W_res x_m)`
+
+    That is `preset="paper"`. The authors' code, `preset="official"`, differs in four points, each
+    an argument that overrides the preset: projections have a bias and a ReLU, the residual one too;
+    scores are divided by `sqrt(head_dim)`; a layer normalization follows the final ReLU.
+
+    A masked field is left out as if it were not there; its own output is zero.
+
+    Args:
+        head_dim: int. Width of a head, `d'` in the paper. Defaults to `32`.
+        heads: int. Number of heads. Defaults to `2`.
+        preset: str. `"paper"` or `"official"`. Defaults to `"paper"`.
+        qkv_activation: activation of the four projections. Defaults to `None`: the preset's.
+        use_bias: bool or None. Whether projections have a bias. Defaults to `None`: the preset's.
+        scale: bool or None. Whether to divide scores by `sqrt(head_dim)`. Defaults to `None`: the
+            preset's.
+        layer_norm: bool or None. Whether to normalize the output. Defaults to `None`: the preset's.
+        residual: str. `"projection"` (`W_res`), `"identity"` (the input itself, which must be
+            `heads * head_dim` wide) or `"none"`. Defaults to `"projection"`.
+        attention_dropout: float. Share of attention weights to drop. Defaults to `0.0`.
+        kernel_initializer: initializer of the projections. Defaults to `"glorot_uniform"`.
+        kernel_regularizer: regularizer of the projections. Defaults to `None`.
+        **kwargs: name, dtype and what else `keras.layers.Layer` takes.
+
+    Call arguments:
+        inputs: tensor of field embeddings.
+        mask: boolean tensor `(batch, fields)`, False for a field to leave out. Defaults to `None`.
+        training: bool. Whether dropout is on.
+        return_attention_scores: bool. Whether to return the attention weights as well.
+
+    Input shape:
+        `(batch, fields, dim)`.
+
+    Output shape:
+        `(batch, fields, heads * head_dim)`.
+
+    Returns:
+        The output, or with `return_attention_scores=True` the output and the attention weights
+        `(batch, heads, fields, fields)`, whose last axis sums to 1.
+
+    Example:
+
+    >>> import numpy as np
+    >>> layer = InteractingLayer(head_dim=8, heads=2)
+    >>> output, scores = layer(np.ones((4, 5, 16), "float32"), return_attention_scores=True)
+    >>> tuple(output.shape), tuple(scores.shape)
+    ((4, 5, 16), (4, 2, 5, 5))
+
+    References:
+        [AutoInt](https://arxiv.org/abs/1810.11921), Section 4.3, Equations 5 to 8.
+    """
+
+    def __init__(
+        self,
+        head_dim: int = 32,
+        heads: int = 2,
+        *,
+        preset: str = "paper",
+        qkv_activation: Any = None,
+        use_bias: bool | None = None,
+        scale: bool | None = None,
+        layer_norm: bool | None = None,
+        residual: str = "projection",
+        attention_dropout: float = 0.0,
+        kernel_initializer: Any = "glorot_uniform",
+        kernel_regularizer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if preset not in PRESETS:
+            raise ValueError(f"preset must be one of {', '.join(PRESETS)}. Received: {preset!r}")
+        if residual not in _RESIDUALS:
+            raise ValueError(
+                f"residual must be one of {', '.join(_RESIDUALS)}. Received: {residual!r}"
+            )
+        if head_dim < 1 or heads < 1:
+            raise ValueError(
+                f"head_dim and heads must be at least 1. Received: {head_dim}, {heads}"
+            )
+        given = {
+            "qkv_activation": qkv_activation,
+            "use_bias": use_bias,
+            "scale": scale,
+            "layer_norm": layer_norm,
+        }
+        chosen = PRESETS[preset] | {k: v for k, v in given.items() if v is not None}
+        self.head_dim = head_dim
+        self.heads = heads
+        self.preset = preset
+        self.qkv_activation = keras.activations.get(chosen["qkv_activation"])
+        self.use_bias: bool = chosen["use_bias"]
+        self.scale: bool = chosen["scale"]
+        self.layer_norm: bool = chosen["layer_norm"]
+        self.residual = residual
+        self.attention_dropout = attention_dropout
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.supports_masking = True
+
+    def build(self, input_shape: Shape) -> None:
+        if len(input_shape) != 3 or input_shape[-1] is None:
+            raise ValueError(f"input must be (batch, fields, dim). Received: {input_shape}")
+        if self.residual == "identity" and input_shape[-1] != self._width:
+            raise ValueError(
+                f"residual='identity' needs an input of width {self._width} (heads * head_dim). "
+                f"Received: {input_shape}"
+            )
+        self.query = self._projection("query", input_shape)
+        self.key = self._projection("key", input_shape)
+        self.value = self._projection("value", input_shape)
+        if self.residual == "projection":
+            self.residual_projection = self._projection("residual", input_shape)
+        self.dropout = keras.layers.Dropout(
+            self.attention_dropout, dtype=self.dtype_policy, name="attention_dropout"
+        )
+        self.dropout.build((input_shape[0], self.heads, input_shape[1], input_shape[1]))
+        if self.layer_norm:
+            self.normalization = keras.layers.LayerNormalization(
+                epsilon=_LAYER_NORM_EPSILON, dtype=self.dtype_policy, name="normalization"
+            )
+            self.normalization.build((*input_shape[:-1], self._width))
+
+    def _projection(self, name: str, input_shape: Shape) -> Any:
+        layer = keras.layers.Dense(
+            self._width,
+            activation=self.qkv_activation,
+            use_bias=self.use_bias,
+            kernel_initializer=self.kernel_initializer.clone(),
+            kernel_regularizer=self.kernel_regularizer,
+            dtype=self.dtype_policy,
+            name=name,
+        )
+        layer.build(input_shape)
+        return layer
+
+    def call(
+        self,
+        inputs: Any,
+        mask: Any = None,
+        training: bool | None = None,
+        return_attention_scores: bool = False,
+    ) -> Any:
+        scores = self._attention(inputs, mask)
+        weights = self.dropout(scores, training=training)
+        output = self._join_heads(ops.matmul(weights, self._split_heads(self.value(inputs))))
+        if self.residual == "projection":
+            output = output + self.residual_projection(inputs)
+        elif self.residual == "identity":
+            output = output + inputs
+        output = ops.relu(output)
+        if self.layer_norm:
+            output = self.normalization(output)
+        if mask is not None:
+            output = output * ops.cast(mask, output.dtype)[:, :, None]
+        return (output, scores) if return_attention_scores else output
+
+    def _attention(self, inputs: Any, mask: Any) -> Any:
+        query, key = self._split_heads(self.query(inputs)), self._split_heads(self.key(inputs))
+        logits = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))
+        if self.scale:
+            logits = logits / self.head_dim**0.5
+        if keras.backend.standardize_dtype(logits.dtype) in ("float16", "bfloat16"):
+            logits = ops.cast(logits, "float32")  # a softmax loses too much in half precision
+        if mask is not None:
+            logits = ops.where(ops.cast(mask, "bool")[:, None, None, :], logits, -1e9)
+        return ops.cast(ops.softmax(logits, axis=-1), self.compute_dtype)
+
+    def _split_heads(self, fields: Any) -> Any:
+        """(batch, fields, heads * head_dim) to (batch, heads, fields, head_dim)."""
+        shape = (-1, fields.shape[1] or ops.shape(fields)[1], self.heads, self.head_dim)
+        return ops.transpose(ops.reshape(fields, shape), (0, 2, 1, 3))
+
+    def _join_heads(self, heads: Any) -> Any:
+        """The inverse of `_split_heads`."""
+        shape = (-1, heads.shape[2] or ops.shape(heads)[2], self._width)
+        return ops.reshape(ops.transpose(heads, (0, 2, 1, 3)), shape)
+
+    @property
+    def _width(self) -> int:
+        return self.heads * self.head_dim
+
+    def compute_output_shape(
+        self, input_shape: Shape, return_attention_scores: bool = False
+    ) -> Any:
+        output = (*input_shape[:-1], self._width)
+        scores = (input_shape[0], self.heads, input_shape[1], input_shape[1])
+        return (output, scores) if return_attention_scores else output
+
+    def compute_output_spec(
+        self,
+        inputs: Any,
+        mask: Any = None,
+        training: bool | None = None,
+        return_attention_scores: bool = False,
+    ) -> Any:
+        del mask, training
+        shapes = self.compute_output_shape(inputs.shape, return_attention_scores)
+        if return_attention_scores:
+            return tuple(keras.KerasTensor(shape, self.compute_dtype) for shape in shapes)
+        return keras.KerasTensor(shapes, self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "head_dim": self.head_dim,
+            "heads": self.heads,
+            "preset": self.preset,
+            "qkv_activation": keras.activations.serialize(self.qkv_activation),
+            "use_bias": self.use_bias,
+            "scale": self.scale,
+            "layer_norm": self.layer_norm,
+            "residual": self.residual,
+            "attention_dropout": self.attention_dropout,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+        }

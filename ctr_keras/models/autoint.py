@@ -1,0 +1,137 @@
+"""AutoInt and AutoInt+: self-attention over fields, alone and beside a deep tower."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from ctr_keras.features import FeatureSet
+from ctr_keras.layers import MLP, FieldEmbedding, InteractingLayer, feature_inputs
+from ctr_keras.models.head import probability
+
+
+def AutoInt(  # noqa: N802 (a builder reads as the model it builds)
+    features: FeatureSet,
+    dim: int = 16,
+    layers: int = 3,
+    head_dim: int = 32,
+    heads: int = 2,
+    *,
+    preset: str = "paper",
+    attention_dropout: float = 0.0,
+    embedding_dropout: float = 0.0,
+) -> keras.Model:
+    """AutoInt: interacting layers on the fields' embeddings, and a linear logit on their outputs.
+
+    Args:
+        features: FeatureSet.
+        dim: int. Width of an embedding. Defaults to `16`.
+        layers: int. Number of interacting layers; 0 is logistic regression on the embeddings.
+            Defaults to `3`.
+        head_dim: int. Width of an attention head. Defaults to `32`.
+        heads: int. Number of attention heads. Defaults to `2`.
+        preset: str. `"paper"` for the equations, `"official"` for the authors' code (see
+            `InteractingLayer`), its initializers included. Defaults to `"paper"`.
+        attention_dropout: float. Share of attention weights to drop. Defaults to `0.0`.
+        embedding_dropout: float. Share of embedding elements to drop. Defaults to `0.0`.
+
+    Returns:
+        A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layers
+        `logit` and `score` hold the end, `interacting_0`, ... the attention.
+
+    Example:
+
+    >>> from ctr_keras.features import Categorical, FeatureSet, Label
+    >>> features = FeatureSet(
+    ...     Categorical("a"), Categorical("b"), label=Label("y"), vocabulary_sizes={"a": 3, "b": 3}
+    ... )
+    >>> AutoInt(features).output_shape
+    (None, 1)
+
+    References:
+        [AutoInt](https://arxiv.org/abs/1810.11921), Section 4, Equations 2 to 10.
+    """
+    inputs, embedded = _embed(features, dim, embedding_dropout)
+    fields = _interact(embedded, layers, head_dim, heads, preset, attention_dropout)
+    logit = _linear(preset, "logit")(keras.layers.Flatten()(fields))
+    return keras.Model(inputs, probability(logit), name="AutoInt")
+
+
+def AutoIntPlus(  # noqa: N802
+    features: FeatureSet,
+    dim: int = 16,
+    layers: int = 3,
+    head_dim: int = 32,
+    heads: int = 2,
+    *,
+    preset: str = "paper",
+    attention_dropout: float = 0.0,
+    embedding_dropout: float = 0.0,
+    hidden: Sequence[int] = (400, 400),
+    hidden_dropout: float = 0.0,
+) -> keras.Model:
+    """AutoInt+: AutoInt's logit plus that of a deep tower on the same embeddings.
+
+    Args:
+        features, dim, layers, head_dim, heads, preset, attention_dropout, embedding_dropout: as in
+            `AutoInt`.
+        hidden: list of int. Widths of the tower's layers. Defaults to `(400, 400)`.
+        hidden_dropout: float. Share of the tower's units to drop. Defaults to `0.0`.
+
+    Returns:
+        A model as `AutoInt`; its layers `attention_logit` and `deep_logit` add up to `logit`.
+
+    Example:
+
+    >>> from ctr_keras.features import Categorical, FeatureSet, Label
+    >>> features = FeatureSet(Categorical("a"), label=Label("y"), vocabulary_sizes={"a": 3})
+    >>> AutoIntPlus(features, hidden=[8]).get_layer("deep_logit").count_params()
+    9
+
+    References:
+        [AutoInt](https://arxiv.org/abs/1810.11921), Section 5.5.
+    """
+    inputs, embedded = _embed(features, dim, embedding_dropout)
+    fields = _interact(embedded, layers, head_dim, heads, preset, attention_dropout)
+    attention_logit = _linear(preset, "attention_logit")(keras.layers.Flatten()(fields))
+    initializer = "glorot_normal" if preset == "official" else "glorot_uniform"
+    tower = MLP(hidden, dropout=hidden_dropout, kernel_initializer=initializer, name="deep")
+    deep_logit = _linear(preset, "deep_logit")(tower(keras.layers.Flatten()(embedded)))
+    logit = keras.layers.Add(name="logit", dtype="float32")([attention_logit, deep_logit])
+    return keras.Model(inputs, probability(logit), name="AutoIntPlus")
+
+
+def _embed(features: FeatureSet, dim: int, dropout: float) -> tuple[dict[str, Any], Any]:
+    inputs = feature_inputs(features)
+    # A sequence is no field, so a model of fields does not take it.
+    inputs = {k: v for k, v in inputs.items() if k not in {f.name for f in features.sequences}}
+    embedded = FieldEmbedding(features, dim, name="embedding")(inputs)
+    return inputs, keras.layers.Dropout(dropout, name="embedding_dropout")(embedded)
+
+
+def _interact(
+    fields: Any, layers: int, head_dim: int, heads: int, preset: str, attention_dropout: float
+) -> Any:
+    if layers < 0:
+        raise ValueError(f"layers must not be negative. Received: {layers}")
+    for index in range(layers):
+        fields = InteractingLayer(
+            head_dim,
+            heads,
+            preset=preset,
+            attention_dropout=attention_dropout,
+            name=f"interacting_{index}",
+        )(fields)
+    return fields
+
+
+def _linear(preset: str, name: str) -> keras.layers.Layer:
+    """The last layer, in float32 whatever the policy. The authors draw its bias, too."""
+    is_official = preset == "official"
+    return keras.layers.Dense(
+        1,
+        kernel_initializer="glorot_normal" if is_official else "glorot_uniform",
+        bias_initializer=keras.initializers.RandomNormal(stddev=1.0) if is_official else "zeros",
+        dtype="float32",
+        name=name,
+    )

@@ -1,0 +1,126 @@
+"""What decides a training run."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import yaml
+
+from ctr_keras.models import model_arguments
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Settings of a training run.
+
+    Args:
+        data: str. The folder that `ctr-keras prepare` wrote.
+        model: str. A name in `ctr_keras.models.MODELS`.
+        out: str. The run's folder.
+        model_args: dict. Arguments of the model's builder. Defaults to none.
+        batch_size: int. Defaults to `1024`.
+        epochs: int. Passes over the training split, at most. Defaults to `10`.
+        evaluations_per_epoch: int. How often in a pass to evaluate on the validation split, and
+            with it to checkpoint and decide on stopping. Defaults to `1`.
+        patience: int. Stop after so many evaluations in a row without a better log loss.
+            Defaults to `2`.
+        learning_rate: float. Of Adam. Defaults to `0.001`.
+        epsilon: float. Of Adam. Defaults to `1e-08`.
+        seed: int. Of weights, dropout and the order of rows. Defaults to `0`.
+        dtype_policy: str. Keras' policy, such as `"mixed_bfloat16"`. Defaults to `"float32"`.
+        jit_compile: bool or str. Whether to compile the step with XLA. Defaults to `"auto"`: yes
+            but for TensorFlow on a CPU, where it is slower.
+
+    Raises:
+        ValueError: for an unknown model or model argument, or a value of the wrong type.
+
+    Example:
+
+    >>> config = TrainConfig.read(None, ["heads=4", "epochs=1"], data="d", model="AutoInt", out="r")
+    >>> config.model_args, config.epochs
+    ({'heads': 4}, 1)
+    """
+
+    data: str
+    model: str
+    out: str
+    model_args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    batch_size: int = 1024
+    epochs: int = 10
+    evaluations_per_epoch: int = 1
+    patience: int = 2
+    learning_rate: float = 1e-3
+    epsilon: float = 1e-8
+    seed: int = 0
+    dtype_policy: str = "float32"
+    jit_compile: bool | str = "auto"
+
+    def __post_init__(self) -> None:
+        known = model_arguments(self.model)
+        for argument in self.model_args:
+            if argument not in known:
+                raise ValueError(
+                    f"{self.model} has no argument {argument!r}; it takes {', '.join(known)}"
+                )
+        for field in dataclasses.fields(self):
+            _check_type(field, getattr(self, field.name))
+
+    @classmethod
+    def read(
+        cls, path: str | None = None, overrides: Iterable[str] = (), **given: Any
+    ) -> "TrainConfig":
+        """Settings from a YAML file, changed by `given` and then by `key=value` texts.
+
+        A key that is no setting but an argument of the model goes to `model_args`.
+
+        Args:
+            path: str or None. The YAML file. Defaults to `None`: none.
+            overrides: list of str. `key=value`, the value written as in YAML. Defaults to `()`.
+            **given: settings by name.
+
+        Raises:
+            ValueError: for an unknown key or a missing one, naming it.
+        """
+        settings: dict[str, Any] = {}
+        if path is not None:
+            with open(path, encoding="utf-8") as file:
+                settings = yaml.safe_load(file) or {}
+            if not isinstance(settings, dict):
+                raise ValueError(f"{path}: expected keys and values. Received: {settings!r}")
+        settings.pop("versions", None)  # a run's own config.yaml can be read back
+        settings |= given
+        for override in overrides:
+            key, equals, value = override.partition("=")
+            if not equals:
+                raise ValueError(f"expected key=value. Received: {override!r}")
+            settings[key] = yaml.safe_load(value)
+        names = [field.name for field in dataclasses.fields(cls)]
+        for required in ("data", "model", "out"):
+            if settings.get(required) is None:
+                raise ValueError(f"{required} is not given")
+        arguments = model_arguments(settings["model"])
+        model_args = dict(settings.pop("model_args", {}))
+        for key in [key for key in settings if key not in names]:
+            if key not in arguments:
+                raise ValueError(
+                    f"unknown setting {key!r}; there are {', '.join(names)}, and for "
+                    f"{settings['model']} {', '.join(arguments)}"
+                )
+            model_args[key] = settings.pop(key)
+        return cls(**settings, model_args=model_args)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All settings by name, as `read` takes them."""
+        return dataclasses.asdict(self)
+
+
+def _check_type(field: Any, value: Any) -> None:
+    if field.default is dataclasses.MISSING or field.name == "jit_compile":
+        return
+    kinds = (int, float) if isinstance(field.default, float) else type(field.default)
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        raise ValueError(
+            f"{field.name} must be of type {type(field.default).__name__}. Received: {value!r}"
+        )
+    if isinstance(value, int | float) and value < 0:
+        raise ValueError(f"{field.name} must not be negative. Received: {value!r}")

@@ -1,0 +1,225 @@
+"""A training run: fit in rounds, evaluate, checkpoint, stop early, resume."""
+
+import csv
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from importlib import metadata
+from typing import Any
+
+import keras
+import yaml
+
+from ctr_keras import metrics
+from ctr_keras.data import row_count, stream_examples
+from ctr_keras.features import FeatureSet
+from ctr_keras.models import build_model
+from ctr_keras.training.config import TrainConfig
+from ctr_keras.training.evaluation import check_same_features, input_names, predict_split
+
+_PACKAGES = ("ctr-keras", "keras", "numpy", "tensorflow")
+
+
+def train(config: TrainConfig) -> dict[str, Any]:
+    """Trains a model, or goes on with a run that was interrupted.
+
+    A run is a number of rounds: some training steps, then an evaluation on the validation split and
+    a checkpoint. The best model by validation log loss is kept. The same call after an interruption
+    goes on after the last round; after the end it returns the metrics at once.
+
+    Args:
+        config: TrainConfig.
+
+    Returns:
+        The contents of `metrics.json`: the best round's validation metrics, rounds and speed.
+
+    Raises:
+        FileNotFoundError: if the prepared data are not there.
+        ValueError: if the folder holds a run with other settings, naming the first that differs,
+            or the data have changed since.
+    """
+    features = FeatureSet.load(os.path.join(config.data, "features.json"))
+    _open_run(config, features)
+    path = os.path.join(config.out, "metrics.json")
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            return dict(json.load(file))
+
+    keras.utils.set_random_seed(config.seed)
+    keras.config.set_dtype_policy(config.dtype_policy)
+    steps = -(-row_count(config.data, "train") // config.batch_size)
+    round_steps = -(-steps // config.evaluations_per_epoch)
+    rounds = _Rounds(config, features, round_steps)
+    model = rounds.restore() or _compiled(config, features)
+    total = config.epochs * config.evaluations_per_epoch
+    if not rounds.is_over and rounds.done < total:
+        batches = stream_examples(
+            config.data,
+            features,
+            config.batch_size,
+            seed=config.seed,
+            skip_batches=rounds.done * round_steps,
+            inputs=input_names(model),
+        )
+        model.fit(
+            batches,
+            steps_per_epoch=round_steps,
+            initial_epoch=rounds.done,
+            epochs=total,
+            callbacks=[rounds],
+            shuffle=False,  # the stream is shuffled already
+        )
+    report = rounds.report()
+    _write(path, lambda file: json.dump(report, file, indent=2))
+    shutil.rmtree(os.path.join(config.out, "checkpoints"), ignore_errors=True)
+    return report
+
+
+def _open_run(config: TrainConfig, features: FeatureSet) -> None:
+    """Writes what the run needs to be repeated, or sees that it is the same run."""
+    path = os.path.join(config.out, "config.yaml")
+    if os.path.exists(path):
+        earlier = TrainConfig.read(path, out=config.out).to_dict()
+        for key, value in config.to_dict().items():
+            if earlier[key] != value:
+                raise ValueError(
+                    f"{config.out} holds a run with {key}={earlier[key]!r}, not {value!r}; choose "
+                    "another folder for another run"
+                )
+        check_same_features(FeatureSet.load(os.path.join(config.out, "features.json")), config.data)
+        return
+    os.makedirs(config.out, exist_ok=True)
+    features.save(os.path.join(config.out, "features.json"))
+    versions = {package: metadata.version(package) for package in _PACKAGES}
+    settings = config.to_dict() | {"versions": versions | {"backend": keras.backend.backend()}}
+    _write(path, lambda file: yaml.safe_dump(settings, file, sort_keys=False))
+
+
+def _compiled(config: TrainConfig, features: FeatureSet) -> keras.Model:
+    model = build_model(config.model, features, **config.model_args)
+    model.compile(
+        keras.optimizers.Adam(config.learning_rate, epsilon=config.epsilon),
+        loss="binary_crossentropy",
+        jit_compile=_jit_compile(config.jit_compile),
+    )
+    return model
+
+
+def _jit_compile(setting: bool | str) -> bool | str:
+    """ "auto" as the step is fastest: TensorFlow's own kernels beat XLA's on a CPU."""
+    is_tensorflow_on_cpu = keras.backend.backend() == "tensorflow" and not (
+        keras.distribution.list_devices("gpu") or keras.distribution.list_devices("tpu")
+    )
+    return False if setting == "auto" and is_tensorflow_on_cpu else setting
+
+
+class _Rounds(keras.callbacks.Callback):
+    """After each round: evaluates, keeps the best model, checkpoints, and stops early."""
+
+    def __init__(self, config: TrainConfig, features: FeatureSet, round_steps: int) -> None:
+        super().__init__()
+        self._config = config
+        self._features = features
+        self._round_steps = round_steps
+        self._history: list[dict[str, Any]] = []
+
+    @property
+    def done(self) -> int:
+        """Rounds so far."""
+        return len(self._history)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the log loss has not got better for as many rounds as `patience`."""
+        return self.done > 0 and self.done - self._best()["round"] >= max(self._config.patience, 1)
+
+    def _best(self) -> dict[str, Any]:
+        return min(self._history, key=lambda row: row["validation_log_loss"])
+
+    def restore(self) -> keras.Model | None:
+        """The compiled model of the last checkpoint, if there is one."""
+        folder = os.path.join(self._config.out, "checkpoints", "last")
+        if not os.path.exists(folder):
+            return None
+        with open(os.path.join(folder, "history.json"), encoding="utf-8") as file:
+            self._history = json.load(file)
+        return keras.saving.load_model(os.path.join(folder, "model.keras"))
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        del epoch, logs
+        self._started = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        seconds = time.monotonic() - self._started
+        config = self._config
+        labels, scores = predict_split(self.model, self._features, config.data, "validation")
+        validation = metrics.evaluate(labels, scores)
+        self._history.append(
+            {
+                "round": epoch + 1,
+                "epoch": (epoch + 1) / config.evaluations_per_epoch,
+                "train_loss": float(logs["loss"]),
+                **{f"validation_{name}": value for name, value in validation.items()},
+                "seconds": round(seconds, 3),
+            }
+        )
+        print(f"validation AUC {validation['auc']:.5f}, log loss {validation['log_loss']:.5f}")
+        if self._best()["round"] == self.done:
+            # A model of the same layers without the optimizer: that is a checkpoint's matter.
+            best = keras.Model(self.model.input, self.model.output, name=self.model.name)
+            _save_model(best, os.path.join(config.out, "model.keras"))
+        self._checkpoint()
+        self.model.stop_training = self.is_over
+
+    def _checkpoint(self) -> None:
+        """Replaces the last checkpoint as a whole."""
+        folder = os.path.join(self._config.out, "checkpoints")
+        new, last, old = (os.path.join(folder, name) for name in ("new", "last", "old"))
+        for leftover in (new, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        os.makedirs(new)
+        self.model.save(os.path.join(new, "model.keras"))
+        with open(os.path.join(new, "history.json"), "w", encoding="utf-8") as file:
+            json.dump(self._history, file)
+        if os.path.exists(last):
+            os.rename(last, old)
+        os.rename(new, last)
+        shutil.rmtree(old, ignore_errors=True)
+        _write(os.path.join(self._config.out, "history.csv"), self._write_history)
+
+    def _write_history(self, file: Any) -> None:
+        writer = csv.DictWriter(file, self._history[0])
+        writer.writeheader()
+        writer.writerows(self._history)
+
+    def report(self) -> dict[str, Any]:
+        """What `metrics.json` says."""
+        best = self._best()
+        rows = self._round_steps * self._config.batch_size
+        # The first round builds and compiles the step, so speed is that of the others.
+        seconds = sorted(row["seconds"] for row in self._history[1:] or self._history)
+        return {
+            "validation": {
+                key.removeprefix("validation_"): value
+                for key, value in best.items()
+                if key.startswith("validation_")
+            },
+            "best_round": best["round"],
+            "rounds": self.done,
+            "examples_per_second": round(rows / seconds[len(seconds) // 2]),
+        }
+
+
+def _write(path: str, write: Callable[[Any], Any]) -> None:
+    """Writes a text file as a whole or not at all."""
+    with open(f"{path}.partial", "w", encoding="utf-8", newline="") as file:
+        write(file)
+    os.replace(f"{path}.partial", path)
+
+
+def _save_model(model: keras.Model, path: str) -> None:
+    partial = path.replace("model.keras", "partial.keras")  # Keras insists on the ending
+    model.save(partial)
+    os.replace(partial, path)
