@@ -106,7 +106,9 @@ def _endpoints(model: keras.Model, features: FeatureSet, transform: Any) -> dict
         return {k: v if v.dtype == tf.float32 else tf.cast(v, tf.int32) for k, v in packed.items()}
 
     def scored(raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        return {"score": tf.squeeze(model(transformed(raw), training=False), axis=1)}
+        packed = transformed(raw)
+        inputs = {tensor.name: packed[tensor.name] for tensor in model.inputs}
+        return {"score": tf.squeeze(model(inputs, training=False), axis=1)}
 
     # The default argument becomes the signature's defaults: what an absent input stands for.
     @tf.function(input_signature=[inputs])

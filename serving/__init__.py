@@ -1,0 +1,1 @@
+"""SavedModel export, the embedded server that speaks TensorFlow Serving, and its client."""

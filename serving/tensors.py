@@ -1,0 +1,175 @@
+"""Tensors on the wire: `TensorProto` to and from NumPy arrays (strings are arrays of bytes)."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2, types_pb2
+
+from serving.errors import Code, StatusError, invalid_argument
+
+DTypes = dict[str, int]  # input or output name to `DataType` enum value
+Arrays = dict[str, np.ndarray]
+
+# A proto may stand for far more elements than it holds (a short value list is filled up with its
+# last value), so its size on the wire does not bound what it takes to unpack it.
+MAX_FILLED_ELEMENTS = 1 << 24
+MAX_RANK = 64  # NumPy's limit; TensorFlow's own is 254
+
+_VALUE_FIELDS = {
+    types_pb2.DT_FLOAT: "float_val",
+    types_pb2.DT_DOUBLE: "double_val",
+    types_pb2.DT_INT32: "int_val",
+    types_pb2.DT_INT16: "int_val",
+    types_pb2.DT_INT8: "int_val",
+    types_pb2.DT_UINT8: "int_val",
+    types_pb2.DT_UINT16: "int_val",
+    types_pb2.DT_STRING: "string_val",
+    types_pb2.DT_INT64: "int64_val",
+    types_pb2.DT_BOOL: "bool_val",
+    types_pb2.DT_UINT32: "uint32_val",
+    types_pb2.DT_UINT64: "uint64_val",
+    types_pb2.DT_HALF: "half_val",
+    types_pb2.DT_BFLOAT16: "half_val",
+    types_pb2.DT_COMPLEX64: "scomplex_val",
+    types_pb2.DT_COMPLEX128: "dcomplex_val",
+}
+# How the elements of some types are written: bit patterns, and complex numbers as pairs.
+_WIRE_VIEWS = {
+    types_pb2.DT_HALF: np.uint16,
+    types_pb2.DT_BFLOAT16: np.uint16,
+    types_pb2.DT_COMPLEX64: np.float32,
+    types_pb2.DT_COMPLEX128: np.float64,
+}
+_CPP_NAMES = {"float32": "float", "float64": "double", "float16": "half"}
+
+
+def type_name(dtype: int) -> str:
+    """The name that TensorFlow's C++ messages give a type.
+
+    Args:
+        dtype: int. A `DataType` enum value.
+
+    Returns:
+        str.
+
+    Example:
+
+    >>> type_name(types_pb2.DT_FLOAT)
+    'float'
+    """
+    if dtype == types_pb2.DT_INVALID or dtype not in types_pb2.DataType.values():
+        return "INVALID"
+    name = tf.as_dtype(dtype).name
+    return _CPP_NAMES.get(name, name)
+
+
+def to_array(proto: tensor_pb2.TensorProto) -> np.ndarray:
+    """Reads a `TensorProto`.
+
+    Args:
+        proto: TensorProto. With typed values or with `tensor_content`.
+
+    Returns:
+        numpy.ndarray; of dtype object, holding bytes, for DT_STRING.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT for a proto that is no tensor, RESOURCE_EXHAUSTED for one
+            that would unpack to more than `MAX_FILLED_ELEMENTS` copies of one value.
+
+    Example:
+
+    >>> to_array(tf.make_tensor_proto([1.5, 2.5])).tolist()
+    [1.5, 2.5]
+    """
+    shape = [dim.size for dim in proto.tensor_shape.dim]
+    if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
+        raise invalid_argument(f"tensor shape is not fully defined: {shape}")
+    if len(shape) > MAX_RANK:
+        raise invalid_argument(f"a tensor of {len(shape)} dimensions is not supported")
+    size = math.prod(shape)
+    values = _from_content(proto, size) if proto.tensor_content else _from_values(proto, size)
+    if values is None:
+        values = _from_anything(proto, size)
+    return values.reshape(shape)
+
+
+def _from_values(proto: tensor_pb2.TensorProto, size: int) -> np.ndarray | None:
+    """The typed values, where there is exactly one per element and no bits to be reinterpreted."""
+    dtype = proto.dtype
+    if dtype not in _VALUE_FIELDS or dtype in _WIRE_VIEWS:
+        return None
+    values = getattr(proto, _VALUE_FIELDS[dtype])
+    if len(values) != size:
+        return None
+    if dtype == types_pb2.DT_STRING:
+        return bytes_array(values)
+    # Integers narrower than the wire's int32 wrap around, as TensorFlow's own reader lets them.
+    wide = np.int32 if _VALUE_FIELDS[dtype] == "int_val" else tf.as_dtype(dtype).as_numpy_dtype
+    return np.fromiter(values, wide, size).astype(tf.as_dtype(dtype).as_numpy_dtype, copy=False)
+
+
+def _from_content(proto: tensor_pb2.TensorProto, size: int) -> np.ndarray | None:
+    """The raw bytes, for the types whose elements are of one length."""
+    if proto.dtype not in _VALUE_FIELDS or proto.dtype == types_pb2.DT_STRING:
+        return None
+    dtype = np.dtype(tf.as_dtype(proto.dtype).as_numpy_dtype)
+    if len(proto.tensor_content) != size * dtype.itemsize:
+        raise invalid_argument("tensor content does not match the tensor's shape")
+    return np.frombuffer(proto.tensor_content, dtype)
+
+
+def _from_anything(proto: tensor_pb2.TensorProto, size: int) -> np.ndarray:
+    """Leaves the rare forms (short value lists, quantized types, ...) to TensorFlow's reader."""
+    if size > MAX_FILLED_ELEMENTS:
+        raise StatusError(Code.RESOURCE_EXHAUSTED, f"a tensor of {size} elements is too large")
+    try:
+        return tf.io.parse_tensor(proto.SerializeToString(), proto.dtype).numpy()
+    except (tf.errors.OpError, TypeError, ValueError) as error:
+        raise invalid_argument(f"not a tensor: {error}") from error
+
+
+def to_proto(array: np.ndarray | bytes, dtype: int) -> tensor_pb2.TensorProto:
+    """Writes an array as a `TensorProto` with typed value fields, as TensorFlow Serving does.
+
+    Args:
+        array: numpy.ndarray or bytes (a string scalar).
+        dtype: int. The `DataType` enum value to write.
+
+    Returns:
+        TensorProto.
+
+    Raises:
+        StatusError: UNIMPLEMENTED for a type that has no value field (resources, quantized types).
+
+    Example:
+
+    >>> list(to_proto(np.float32([1, 2]), types_pb2.DT_FLOAT).float_val)
+    [1.0, 2.0]
+    """
+    if dtype not in _VALUE_FIELDS:
+        raise StatusError(Code.UNIMPLEMENTED, f"Output of type {type_name(dtype)} is not supported")
+    array = np.asarray(array, object if dtype == types_pb2.DT_STRING else None)
+    proto = tensor_pb2.TensorProto(dtype=dtype)
+    for size in array.shape:
+        proto.tensor_shape.dim.add(size=size)
+    flat = np.ascontiguousarray(array).reshape(-1)
+    if dtype in _WIRE_VIEWS:
+        flat = flat.view(_WIRE_VIEWS[dtype])
+    getattr(proto, _VALUE_FIELDS[dtype]).extend(flat.tolist())
+    return proto
+
+
+def bytes_array(values: Sequence[bytes]) -> np.ndarray:
+    """A flat array of dtype object, whatever the lengths of the values.
+
+    Args:
+        values: sequence of bytes.
+
+    Returns:
+        numpy.ndarray of shape [len(values)].
+    """
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array

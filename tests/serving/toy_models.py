@@ -1,0 +1,203 @@
+"""Small SavedModels with answers that can be worked out by hand, and ways to ask for them."""
+
+import json
+import os
+import shutil
+import time
+import urllib.error
+import urllib.request
+
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+
+DTYPES = (
+    tf.float32,
+    tf.float64,
+    tf.float16,
+    tf.int8,
+    tf.int16,
+    tf.int32,
+    tf.int64,
+    tf.uint8,
+    tf.uint32,
+    tf.uint64,
+    tf.bool,
+    tf.string,
+    tf.complex64,
+)
+
+
+def save_times(path, factor):
+    """`serving_default`: x (floats) -> y = factor * x."""
+    module = tf.Module()
+    module.factor = tf.Variable(float(factor))
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    def times(x):
+        return {"y": module.factor * x}
+
+    tf.saved_model.save(module, path, {"serving_default": times})
+
+
+def save_toy(path):
+    """One SavedModel with a signature for every kind of input and output."""
+    floats = tf.TensorSpec([None], tf.float32)
+    signatures = {f"echo_{dtype.name}": _echo(dtype) for dtype in DTYPES}
+
+    @tf.function(input_signature=[floats])
+    def serving_default(x):
+        return {"y": 0.5 * x + 2.0}
+
+    @tf.function(input_signature=[floats, floats])
+    def two(a, b):
+        return {"sum": a + b, "difference": a - b}
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32)])
+    def pairs(x):
+        return {"y": tf.reduce_sum(x, axis=1)}
+
+    @tf.function(input_signature=[floats])
+    def total(x):
+        return {"y": tf.reduce_sum(x)}
+
+    @tf.function(input_signature=[floats])
+    def uneven(x):
+        return {"a": x, "b": tf.concat([x, x], 0)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def strings(s):
+        return {"text": s, "raw_bytes": s}
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None], tf.string),
+            floats,
+            tf.TensorSpec([None], tf.int64),
+        ]
+    )
+    def mixed(s, f, i):
+        return {"s": s, "f": f, "i": i}
+
+    @tf.function(input_signature=[floats])
+    def imaginary(x):
+        return {"y": tf.complex(x, x)}
+
+    @tf.function(input_signature=[])
+    def nothing():
+        return {"y": tf.constant([1.0])}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, f"f{i}") for i in range(6)])
+    def wide(f0, f1, f2, f3, f4, f5):
+        return {"y": f0 + 10 * f1 + 100 * f2 + 1000 * f3 + 10000 * f4 + 100000 * f5}
+
+    functions = [serving_default, two, pairs, total, uneven, strings, imaginary]
+    for function in [*functions, mixed, nothing, wide]:
+        signatures[function.python_function.__name__] = function
+    module = tf.Module()
+    module.signature_functions = list(signatures.values())
+    tf.saved_model.save(module, path, signatures)
+
+
+def _echo(dtype):
+    @tf.function(input_signature=[tf.TensorSpec(None, dtype)])
+    def echo(x):
+        return {"y": tf.identity(x)}
+
+    return echo
+
+
+def save_with_defaults(path):
+    """`serving_default`: a, b (floats) -> y = a + 10 b; an absent b is 7."""
+    spec = {name: tf.TensorSpec([None], tf.float32, name) for name in "ab"}
+    module = tf.Module()
+
+    @tf.function(input_signature=[spec["a"], spec["b"]])
+    def add(a, b=tf.constant([7.0])):  # noqa: B008 (becomes the signature's default)
+        return {"y": a + 10 * b}
+
+    module.add = add
+    tf.saved_model.save(module, path, {"serving_default": add})
+
+
+def save_tf1(path):
+    """A TensorFlow 1 SavedModel with a table, whose input is not a placeholder: key -> id."""
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        key = tf.identity(v1.placeholder(tf.string, [None]), "inner")
+        initializer = tf.lookup.KeyValueTensorInitializer(["a", "b"], tf.constant([1, 2], tf.int64))
+        table = tf.lookup.StaticHashTable(initializer, -1)
+        counter = v1.get_variable("offset", initializer=tf.constant(100, tf.int64))
+        ids = table.lookup(key) + counter
+        session.run([v1.global_variables_initializer(), v1.tables_initializer()])
+        builder = v1.saved_model.Builder(path)
+        builder.add_meta_graph_and_variables(
+            session,
+            ["serve"],
+            {"serving_default": v1.saved_model.predict_signature_def({"key": key}, {"id": ids})},
+            main_op=v1.tables_initializer(),
+        )
+        builder.save()
+
+
+def publish(model, version, save, *args):
+    """Saves a version beside its place and moves it there when it is whole."""
+    partial = os.path.join(model, f".{version}")
+    save(partial, *args)
+    os.rename(partial, os.path.join(model, str(version)))
+
+
+def save_broken(path, *_):
+    """A directory that looks like a SavedModel."""
+    os.makedirs(path)
+    with open(os.path.join(path, "saved_model.pb"), "wb") as file:
+        file.write(b"\xff\xff not a proto")
+
+
+def write_warmup(path, *requests):
+    """Adds warm-up requests to a SavedModel."""
+    logs = []
+    for request in requests:
+        log = prediction_log_pb2.PredictionLog()
+        log.predict_log.request.CopyFrom(request)
+        logs.append(log.SerializeToString())
+    os.makedirs(os.path.join(path, "assets.extra"), exist_ok=True)
+    with tf.io.TFRecordWriter(warmup_file(path)) as writer:
+        for record in logs:
+            writer.write(record)
+
+
+def warmup_file(path):
+    return os.path.join(path, "assets.extra", "tf_serving_warmup_requests")
+
+
+def copy_version(source, target):
+    """Copies a version, moved into place when it is whole."""
+    partial = os.path.join(os.path.dirname(target), f".{os.path.basename(target)}")
+    shutil.copytree(source, partial)
+    os.rename(partial, target)
+
+
+def call(server, path, body=None, *, method=None, headers=None):
+    """An HTTP request: (status, headers, body bytes)."""
+    data = json.dumps(body).encode() if isinstance(body, (dict, list)) else body
+    request = urllib.request.Request(
+        f"http://{server.rest_address}{path}", data, headers or {}, method=method
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.status, response.headers, response.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, error.read()
+
+
+def wait_for_state(server, model, version, state, seconds=30):
+    """Polls the status page until a version is in a state; returns its status."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        status, _, body = call(server, f"/v1/models/{model}")
+        found = json.loads(body)["model_version_status"] if status == 200 else []
+        for entry in found:
+            if entry["version"] == str(version) and entry["state"] == state:
+                return entry["status"]
+        time.sleep(0.05)
+    raise AssertionError(f"{model} {version} did not get {state}: {found}")
