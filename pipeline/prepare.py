@@ -74,15 +74,16 @@ def prepare(
     if isinstance(dataset, str):
         dataset = find_dataset(dataset, source)
     job = {"dataset": dataset.name, "source": source, "declaration": _declaration(dataset)}
-    if FileSystems.exists(out):
+    # With a slash at its end, object stores take a path for a folder, too.
+    out, partial, failed = (f"{out.rstrip('/')}{suffix}/" for suffix in ("", ".partial", ".failed"))
+    if _exists(out):
         return _finished_report(out, job)
     files = dataset.files(source)
-    partial, failed = f"{out.rstrip('/')}.partial", f"{out.rstrip('/')}.failed"
     for leftover in (partial, failed):
-        if FileSystems.exists(leftover):
-            FileSystems.delete([leftover])
-    for folder in (partial, *(FileSystems.join(partial, f) for f in ("examples", "rejected"))):
-        FileSystems.mkdirs(folder)
+        if _exists(leftover):
+            _delete(leftover)
+    for folder in ("examples", "rejected"):
+        FileSystems.mkdirs(FileSystems.join(partial, folder))
 
     options = PipelineOptions(list(beam_options))
     if options.view_as(StandardOptions).runner is None:
@@ -95,7 +96,7 @@ def prepare(
         read_sizes(FileSystems.join(partial, "transform_fn"))
     )
     report = job | _report(counts, features) | {"wall_seconds": round(time.time() - started, 1)}
-    FileSystems.delete([FileSystems.join(partial, "tmp")])
+    _delete(FileSystems.join(partial, "tmp/"))
     _write_json(FileSystems.join(partial, "features.json"), features.to_dict())
     _write_json(FileSystems.join(partial, "report.json"), report)
     _check_rows(report, max_rejected, partial, failed)
@@ -264,7 +265,7 @@ def _check_rows(report: dict[str, Any], max_rejected: float, partial: str, faile
     if sum(counted.values()) != read:
         raise RuntimeError(f"rows were lost, which is a bug: {report['rows']}; see {partial}")
     if rejected > max_rejected * read:
-        FileSystems.delete([FileSystems.join(partial, "examples")])
+        _delete(FileSystems.join(partial, "examples/"))
         FileSystems.rename([partial], [failed])
         reasons = ", ".join(f"{n} x {why}" for why, n in report["rejected_because"].items())
         raise TooManyRejectedError(
@@ -274,6 +275,15 @@ def _check_rows(report: dict[str, Any], max_rejected: float, partial: str, faile
         )
     if not counted["train"]:
         raise ValueError(f"no row falls into the training split: {report['rows']}")
+
+
+def _exists(folder: str) -> bool:
+    return any(match.metadata_list for match in FileSystems.match([folder, f"{folder}*"]))
+
+
+def _delete(folder: str) -> None:
+    is_local = FileSystems.get_scheme(folder) is None
+    FileSystems.delete([folder.rstrip("/") if is_local else folder])
 
 
 def _read_json(path: str) -> Any:

@@ -1,7 +1,7 @@
 """TFRecords of prepared data as `tf.data` batches, streamed.
 
 The rows of a shard, and which shard a row is in, are random already. An epoch shuffles the order of
-shards, reads several at a time and passes rows through a buffer.
+shards, reads several at a time and shuffles blocks of rows.
 """
 
 import glob
@@ -15,6 +15,7 @@ import tensorflow as tf
 from ctr_keras.features import FeatureSet
 
 _SHUFFLE_BATCHES = 16
+_MAX_BLOCKS = 2**32  # of an epoch
 _PARALLEL_SHARDS = 4
 
 
@@ -25,7 +26,7 @@ def read_examples(
     batch_size: int,
     inputs: Sequence[str] | None = None,
 ) -> Any:
-    """One pass over a split in the order of the files.
+    """One pass over a split, in an order that is always the same.
 
     Args:
         prepared: str. The folder that `ctr-keras prepare` wrote.
@@ -83,7 +84,14 @@ def stream_examples(
             num_parallel_calls=_PARALLEL_SHARDS,
             deterministic=True,
         )
-        return records.shuffle(_SHUFFLE_BATCHES * batch_size, seed).batch(batch_size)
+        # Stateless, as a buffer's seed cannot depend on the epoch.
+        blocks = records.batch(_SHUFFLE_BATCHES * batch_size).enumerate()
+        shuffled = blocks.map(
+            lambda index, block: tf.random.experimental.stateless_shuffle(
+                block, [seed, number * _MAX_BLOCKS + index]
+            )
+        )
+        return shuffled.rebatch(batch_size)
 
     first_epoch, skipped = divmod(skip_batches, epoch_batches)
     batches = tf.data.Dataset.counter(first_epoch).flat_map(epoch).skip(skipped)

@@ -54,8 +54,9 @@ class FieldEmbedding(keras.layers.Layer):
     ...     Categorical("c"), Numeric("n"), label=Label("y"), vocabulary_sizes={"c": 3}
     ... )
     >>> layer = FieldEmbedding(features, dim=4)
-    >>> layer({"categorical": np.array([[2], [0]]), "numeric": np.array([[0.5], [1.0]])}).shape
-    TensorShape([2, 2, 4])
+    >>> batch = {"categorical": np.array([[2], [0]]), "numeric": np.array([[0.5], [1.0]])}
+    >>> tuple(layer(batch).shape)
+    (2, 2, 4)
 
     References:
         [AutoInt](https://arxiv.org/abs/1810.11921), Section 4.2, Equations 2 to 4.
@@ -101,6 +102,7 @@ class FieldEmbedding(keras.layers.Layer):
                 shape=(self.features.id_count, self.dim),
                 initializer=self.embeddings_initializer,
                 regularizer=self.embeddings_regularizer,
+                autocast=False,  # rows are cast when looked up, not the whole table
             )
         if self.features.numeric:
             self.numeric_vectors = self.add_weight(
@@ -134,14 +136,18 @@ class FieldEmbedding(keras.layers.Layer):
         Returns:
             Tensor of the shape of `ids` and a last axis of `dim`.
         """
+        if not self.check_ids:
+            return self._look_up(ids)
+        is_known = ops.logical_and(ids >= 0, ids < self.features.id_count)
+        vectors = self._look_up(ops.where(is_known, ids, 0))
+        return ops.where(is_known[..., None], vectors, float("nan"))
+
+    def _look_up(self, ids: Any) -> Any:
         vectors = ops.cast(ops.take(self.table, ids, axis=0), self.compute_dtype)
-        if self.check_ids:
-            is_known = ops.logical_and(ids >= 0, ids < self.features.id_count)
-            vectors = ops.where(is_known[..., None], vectors, float("nan"))
-        return vectors * ops.cast(ids != 0, self.compute_dtype)[..., None]
+        return ops.where(ops.not_equal(ids, 0)[..., None], vectors, 0.0)
 
     def _mean(self, ids: Any) -> Any:
-        count = ops.sum(ops.cast(ids != 0, self.compute_dtype), axis=1, keepdims=True)
+        count = ops.sum(ops.cast(ops.not_equal(ids, 0), self.compute_dtype), axis=1, keepdims=True)
         total = ops.sum(self.embed_ids(ids), axis=1)
         return (total / ops.maximum(count, 1))[:, None]
 

@@ -9,6 +9,9 @@ from ctr_keras.features import FeatureSet
 from ctr_keras.layers import MLP, FieldEmbedding, InteractingLayer, feature_inputs
 from ctr_keras.models.head import probability
 
+# N(0, 2 / (fan_in + fan_out)), not truncated, as the authors draw their last layers and the tower.
+_OFFICIAL_DENSE = keras.initializers.VarianceScaling(1.0, "fan_avg", "untruncated_normal")
+
 
 def AutoInt(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
@@ -94,9 +97,8 @@ def AutoIntPlus(  # noqa: N802
     inputs, embedded = _embed(features, dim, embedding_dropout)
     fields = _interact(embedded, layers, head_dim, heads, preset, attention_dropout)
     attention_logit = _linear(preset, "attention_logit")(keras.layers.Flatten()(fields))
-    initializer = "glorot_normal" if preset == "official" else "glorot_uniform"
-    tower = MLP(hidden, dropout=hidden_dropout, kernel_initializer=initializer, name="deep")
-    deep_logit = _linear(preset, "deep_logit")(tower(keras.layers.Flatten()(embedded)))
+    tower = _tower(hidden, hidden_dropout, preset)(keras.layers.Flatten()(embedded))
+    deep_logit = _linear(preset, "deep_logit")(tower)
     logit = keras.layers.Add(name="logit", dtype="float32")([attention_logit, deep_logit])
     return keras.Model(inputs, probability(logit), name="AutoIntPlus")
 
@@ -125,12 +127,21 @@ def _interact(
     return fields
 
 
+def _tower(hidden: Sequence[int], dropout: float, preset: str) -> MLP:
+    """The authors draw the biases as widely as the kernels; the paper says nothing of it."""
+    drawn = {
+        "kernel_initializer": _OFFICIAL_DENSE.clone(),
+        "bias_initializer": _OFFICIAL_DENSE.clone(),
+    }
+    return MLP(hidden, dropout=dropout, name="deep", **(drawn if preset == "official" else {}))
+
+
 def _linear(preset: str, name: str) -> keras.layers.Layer:
     """The last layer, in float32 whatever the policy. The authors draw its bias, too."""
     is_official = preset == "official"
     return keras.layers.Dense(
         1,
-        kernel_initializer="glorot_normal" if is_official else "glorot_uniform",
+        kernel_initializer=_OFFICIAL_DENSE.clone() if is_official else "glorot_uniform",
         bias_initializer=keras.initializers.RandomNormal(stddev=1.0) if is_official else "zeros",
         dtype="float32",
         name=name,

@@ -8,6 +8,8 @@ import yaml
 
 from ctr_keras.models import model_arguments
 
+_COUNTS = ("batch_size", "epochs", "evaluations_per_epoch", "patience")
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
@@ -110,8 +112,8 @@ class TrainConfig:
         return cls(**settings, model_args=model_args)
 
     def to_dict(self) -> dict[str, Any]:
-        """All settings by name, as `read` takes them."""
-        return dataclasses.asdict(self)
+        """All settings by name, as `read` takes them and YAML gives them back."""
+        return dict(yaml.safe_load(yaml.safe_dump(dataclasses.asdict(self))))
 
 
 def _check_type(field: Any, value: Any) -> None:
@@ -122,5 +124,6 @@ def _check_type(field: Any, value: Any) -> None:
         raise ValueError(
             f"{field.name} must be of type {type(field.default).__name__}. Received: {value!r}"
         )
-    if isinstance(value, int | float) and value < 0:
-        raise ValueError(f"{field.name} must not be negative. Received: {value!r}")
+    minimum = 1 if field.name in _COUNTS else 0
+    if isinstance(value, int | float) and value < minimum:
+        raise ValueError(f"{field.name} must be at least {minimum}. Received: {value!r}")

@@ -68,7 +68,7 @@ def check_same_features(features: FeatureSet, prepared: str) -> None:
 def predict_split(
     model: keras.Model, features: FeatureSet, prepared: str, split: str
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Labels and scores of a split, each (rows,) float32, in the order of the files.
+    """Labels and scores of a split, each (rows,) float32, in the order of `read_examples`.
 
     Args:
         model: keras.Model on the packed inputs.
@@ -78,7 +78,7 @@ def predict_split(
     """
     dataset = read_examples(prepared, split, features, _BATCH_SIZE, input_names(model))
     labels, scores = [], []
-    for inputs, batch_labels in dataset:
+    for inputs, batch_labels in dataset.as_numpy_iterator():
         labels.append(np.ravel(batch_labels))
         scores.append(np.ravel(model.predict_on_batch(inputs)))
     if not labels:

@@ -71,6 +71,7 @@ def train(config: TrainConfig) -> dict[str, Any]:
             callbacks=[rounds],
             shuffle=False,  # the stream is shuffled already
         )
+    rounds.publish()
     report = rounds.report()
     _write(path, lambda file: json.dump(report, file, indent=2))
     shutil.rmtree(os.path.join(config.out, "checkpoints"), ignore_errors=True)
@@ -92,8 +93,9 @@ def _open_run(config: TrainConfig, features: FeatureSet) -> None:
         return
     os.makedirs(config.out, exist_ok=True)
     features.save(os.path.join(config.out, "features.json"))
-    versions = {package: metadata.version(package) for package in _PACKAGES}
-    settings = config.to_dict() | {"versions": versions | {"backend": keras.backend.backend()}}
+    backend = keras.backend.backend()
+    versions = {package: metadata.version(package) for package in sorted({*_PACKAGES, backend})}
+    settings = config.to_dict() | {"versions": {"backend": backend} | versions}
     _write(path, lambda file: yaml.safe_dump(settings, file, sort_keys=False))
 
 
@@ -140,12 +142,33 @@ class _Rounds(keras.callbacks.Callback):
 
     def restore(self) -> keras.Model | None:
         """The compiled model of the last checkpoint, if there is one."""
-        folder = os.path.join(self._config.out, "checkpoints", "last")
-        if not os.path.exists(folder):
+        folder = self._last_checkpoint()
+        if folder is None:
             return None
-        with open(os.path.join(folder, "history.json"), encoding="utf-8") as file:
-            self._history = json.load(file)
-        return keras.saving.load_model(os.path.join(folder, "model.keras"))
+        with open(os.path.join(folder, "state.json"), encoding="utf-8") as file:
+            state = json.load(file)
+        self._history = state["history"]
+        model = keras.saving.load_model(os.path.join(folder, "model.keras"))
+        for seed, value in zip(_dropout_seeds(model), state["dropout_seeds"], strict=True):
+            seed.assign(value)
+        return model
+
+    def publish(self) -> None:
+        """Puts the best model and the history where a finished run has them."""
+        best = os.path.join(self._last_checkpoint() or "", "best.keras")
+        path = os.path.join(self._config.out, "model.keras")
+        shutil.copyfile(best, f"{path}.partial")
+        os.replace(f"{path}.partial", path)
+        self._write_history()
+
+    @property
+    def _folder(self) -> str:
+        return os.path.join(self._config.out, "checkpoints")
+
+    def _last_checkpoint(self) -> str | None:
+        names = os.listdir(self._folder) if os.path.exists(self._folder) else []
+        rounds = [int(name) for name in names if name.isdigit()]
+        return os.path.join(self._folder, str(max(rounds))) if rounds else None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         del epoch, logs
@@ -166,33 +189,40 @@ class _Rounds(keras.callbacks.Callback):
             }
         )
         print(f"validation AUC {validation['auc']:.5f}, log loss {validation['log_loss']:.5f}")
-        if self._best()["round"] == self.done:
-            # A model of the same layers without the optimizer: that is a checkpoint's matter.
-            best = keras.Model(self.model.input, self.model.output, name=self.model.name)
-            _save_model(best, os.path.join(config.out, "model.keras"))
         self._checkpoint()
         self.model.stop_training = self.is_over
 
     def _checkpoint(self) -> None:
-        """Replaces the last checkpoint as a whole."""
-        folder = os.path.join(self._config.out, "checkpoints")
-        new, last, old = (os.path.join(folder, name) for name in ("new", "last", "old"))
-        for leftover in (new, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+        """Writes all that the rest of the run depends on as one folder, named by the round.
+
+        Its renaming is the one moment that counts: before it, the last checkpoint is what a killed
+        run goes on from, after it this one.
+        """
+        new, last = os.path.join(self._folder, "new"), self._last_checkpoint()
+        shutil.rmtree(new, ignore_errors=True)
         os.makedirs(new)
         self.model.save(os.path.join(new, "model.keras"))
-        with open(os.path.join(new, "history.json"), "w", encoding="utf-8") as file:
-            json.dump(self._history, file)
-        if os.path.exists(last):
-            os.rename(last, old)
-        os.rename(new, last)
-        shutil.rmtree(old, ignore_errors=True)
-        _write(os.path.join(self._config.out, "history.csv"), self._write_history)
+        best = os.path.join(new, "best.keras")
+        if last is None or self._best()["round"] == self.done:
+            # A model of the same layers without the optimizer: that is a checkpoint's matter.
+            keras.Model(self.model.input, self.model.output, name=self.model.name).save(best)
+        else:
+            shutil.copyfile(os.path.join(last, "best.keras"), best)
+        seeds = [keras.ops.convert_to_numpy(seed).tolist() for seed in _dropout_seeds(self.model)]
+        with open(os.path.join(new, "state.json"), "w", encoding="utf-8") as file:
+            json.dump({"history": self._history, "dropout_seeds": seeds}, file)
+        os.rename(new, os.path.join(self._folder, str(self.done)))
+        if last is not None:
+            shutil.rmtree(last)
+        self._write_history()
 
-    def _write_history(self, file: Any) -> None:
-        writer = csv.DictWriter(file, self._history[0])
-        writer.writeheader()
-        writer.writerows(self._history)
+    def _write_history(self) -> None:
+        def write(file: Any) -> None:
+            writer = csv.DictWriter(file, self._history[0])
+            writer.writeheader()
+            writer.writerows(self._history)
+
+        _write(os.path.join(self._config.out, "history.csv"), write)
 
     def report(self) -> dict[str, Any]:
         """What `metrics.json` says."""
@@ -212,14 +242,14 @@ class _Rounds(keras.callbacks.Callback):
         }
 
 
+def _dropout_seeds(model: keras.Model) -> list[Any]:
+    """The states of a model's random generators, which Keras does not save with it."""
+    variables = model.non_trainable_variables
+    return [v for v in variables if v.path.endswith("seed_generator_state")]
+
+
 def _write(path: str, write: Callable[[Any], Any]) -> None:
     """Writes a text file as a whole or not at all."""
     with open(f"{path}.partial", "w", encoding="utf-8", newline="") as file:
         write(file)
     os.replace(f"{path}.partial", path)
-
-
-def _save_model(model: keras.Model, path: str) -> None:
-    partial = path.replace("model.keras", "partial.keras")  # Keras insists on the ending
-    model.save(partial)
-    os.replace(partial, path)

@@ -2,10 +2,10 @@
 
 import grpc
 import pytest
-import toy_models
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
 from serving.server import Server
+from tests.serving import toy_models
 
 
 @pytest.fixture(scope="session")

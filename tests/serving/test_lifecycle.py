@@ -17,7 +17,10 @@ import grpc
 import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_service_pb2_grpc
-from toy_models import (
+
+from serving.server import Server, serve
+from serving.signature import Signature
+from tests.serving.toy_models import (
     call,
     copy_version,
     publish,
@@ -27,9 +30,6 @@ from toy_models import (
     warmup_file,
     write_warmup,
 )
-
-from serving.server import Server, serve
-from serving.signature import Signature
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -11,10 +11,10 @@ import threading
 import urllib.parse
 
 import pytest
-from toy_models import call
 
 from serving.server import Server
 from serving.signature import Signature
+from tests.serving.toy_models import call
 
 PREDICT = "/v1/models/toy:predict"
 ODD = urllib.parse.quote("odd name:%", safe="")

@@ -8,7 +8,8 @@ import json
 import math
 
 import pytest
-from toy_models import call
+
+from tests.serving.toy_models import call
 
 PREDICT = "/v1/models/toy:predict"
 

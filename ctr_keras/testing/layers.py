@@ -1,0 +1,352 @@
+"""The one test that every layer passes."""
+
+import dataclasses
+import inspect
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+Reference = Callable[[dict[str, Any], Any], Any]
+_OPTIMIZER_STEP = 0.5
+
+
+def run_layer_test(
+    layer_class: type[Any],
+    arguments: Mapping[str, Any],
+    inputs: Any,
+    *,
+    weight_shapes: Mapping[str, tuple[int, ...]],
+    reference: Reference,
+    bad_shapes: Sequence[Any] = (),
+    field_axis: int | None = None,
+    equivariant: bool = False,
+    tolerance: float = 1e-5,
+) -> None:
+    """Asserts ten things that a layer must hold, on TensorFlow or JAX.
+
+    1. The config, through JSON, gives an equal layer and has every argument of the constructor.
+    2. `build` alone makes all weights, those of children included.
+    3. A symbolic call, `compute_output_shape` and `compute_output_spec` agree with a real one.
+    4. An eager call gives the reference's numbers.
+    5. A compiled training step works, with XLA and without, and both have the same loss.
+    6. In float16 and bfloat16 the output has that type, weights stay float32, nothing is NaN.
+    7. A saved model loads equal, and so do weights loaded into a model that was only built.
+    8. An exported SavedModel gives equal outputs (where Keras runs on TensorFlow).
+    9. A masked field has no say; permuted fields permute the output; gradients reach every weight.
+    10. Batches of one row and of any number, and one field, work; wrong shapes are refused.
+
+    Args:
+        layer_class: type. The layer.
+        arguments: dict. Of its constructor. Dropout must be off; values other than the defaults
+            make point 1 worth more.
+        inputs: array or dict of arrays, with a batch of at least two rows.
+        weight_shapes: dict. Shape of each weight by its path in the layer, such as
+            `"query/kernel"`.
+        reference: function of (weights by path, inputs) to the expected output, written in NumPy.
+            Both come as float64 where they are floats.
+        bad_shapes: list. Input shapes that `build` must refuse with a `ValueError` that says what
+            it received. Defaults to `()`.
+        field_axis: int or None. Axis of inputs and output along which fields can be left out.
+            Defaults to `None`: there is none, so points 9 and 10 skip fields.
+        equivariant: bool. Whether a permutation along `field_axis` must permute the output.
+            Defaults to `False`.
+        tolerance: float. Absolute and relative, of float32 values. Defaults to `1e-05`.
+
+    Raises:
+        AssertionError: naming the point that does not hold.
+
+    Example:
+
+    >>> def normalized(weights, inputs):
+    ...     centered = inputs - inputs.mean(axis=-1, keepdims=True)
+    ...     spread = np.sqrt((centered**2).mean(axis=-1, keepdims=True) + 1e-3)
+    ...     return centered / spread * weights["gamma"] + weights["beta"]
+    >>> run_layer_test(
+    ...     keras.layers.LayerNormalization,
+    ...     {"beta_initializer": "ones"},
+    ...     np.random.default_rng(0).normal(size=(2, 5)).astype("float32"),
+    ...     weight_shapes={"gamma": (5,), "beta": (5,)},
+    ...     reference=normalized,
+    ... )
+    """
+    case = _Case(layer_class, dict(arguments), inputs, reference, field_axis, tolerance)
+    _check_config(case)
+    _check_build(case, dict(weight_shapes))
+    _check_shapes(case)
+    _check_values(case)
+    _check_training_step(case)
+    _check_half_precision(case)
+    _check_saving(case)
+    _check_export(case)
+    _check_mask(case)
+    if equivariant:
+        _check_permutation(case)
+    _check_gradients(case)
+    _check_sizes(case)
+    _check_bad_shapes(case, bad_shapes)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Case:
+    layer_class: type[Any]
+    arguments: dict[str, Any]
+    inputs: Any
+    reference: Reference
+    field_axis: int | None
+    tolerance: float
+
+    def layer(self, **more: Any) -> Any:
+        """A new layer; all of them have the same weights."""
+        keras.utils.set_random_seed(7)
+        return self.layer_class(**{"name": "layer", **self.arguments, **more})
+
+    def model(self, **more: Any) -> Any:
+        inputs = _symbolic(self.inputs)
+        return keras.Model(inputs, self.layer(**more)(inputs))
+
+    def expected(self, layer: Any, inputs: Any) -> Any:
+        weights = {
+            _path(weight): _to_numpy(weight).astype("float64")
+            if _is_float(_to_numpy(weight))
+            else _to_numpy(weight)
+            for weight in layer.weights
+        }
+        wide = _map(lambda array: array.astype("float64") if _is_float(array) else array, inputs)
+        return self.reference(weights, wide)
+
+    def assert_close(self, actual: Any, expected: Any, point: str) -> None:
+        np.testing.assert_allclose(
+            _to_numpy(actual), expected, self.tolerance, self.tolerance, err_msg=point
+        )
+
+
+def _check_config(case: _Case) -> None:
+    layer = case.layer()
+    config = layer.get_config()
+    missing = [name for name in _constructor_arguments(case.layer_class) if name not in config]
+    assert not missing, f"1. get_config leaves out {missing}"
+    again = case.layer_class.from_config(json.loads(json.dumps(config)))
+    assert _plain(again.get_config()) == _plain(config), "1. the config changes on the way back"
+    as_object = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    assert type(as_object) is case.layer_class, "1. the layer does not serialize as itself"
+
+
+def _check_build(case: _Case, weight_shapes: dict[str, tuple[int, ...]]) -> None:
+    layer = case.layer()
+    layer.build(_shapes(case.inputs))
+    assert layer.built, "2. build does not set `built`"
+    shapes = {_path(weight): tuple(weight.shape) for weight in layer.weights}
+    assert shapes == weight_shapes, f"2. weights after build: {shapes}, not {weight_shapes}"
+    layer(case.inputs)
+    assert len(layer.weights) == len(shapes), "2. the first call makes weights; build should"
+
+
+def _check_shapes(case: _Case) -> None:
+    layer = case.layer()
+    output = layer(case.inputs)
+    symbolic = layer(_symbolic(case.inputs))
+    spec = layer.compute_output_spec(_symbolic(case.inputs))
+    assert tuple(layer.compute_output_shape(_shapes(case.inputs))) == tuple(output.shape), (
+        "3. compute_output_shape is not the shape of a call"
+    )
+    for tensor in (symbolic, spec):
+        assert tuple(tensor.shape) == (None, *output.shape[1:]), "3. shape of a symbolic call"
+        assert _dtype(tensor) == _dtype(output), "3. dtype of a symbolic call"
+
+
+def _check_values(case: _Case) -> None:
+    layer = case.layer()
+    output = layer(case.inputs)
+    case.assert_close(output, case.expected(layer, case.inputs), "4. values")
+
+
+def _check_training_step(case: _Case) -> None:
+    plain, compiled = (_trained(case, jit_compile)[1] for jit_compile in (False, True))
+    assert np.isfinite(plain), f"5. loss of a training step: {plain}"
+    np.testing.assert_allclose(plain, compiled, rtol=1e-4, err_msg="5. XLA changes the loss")
+
+
+def _check_half_precision(case: _Case) -> None:
+    for dtype in ("float16", "bfloat16"):
+        layer = case.layer(dtype=f"mixed_{dtype}")
+        output = layer(case.inputs)
+        assert _dtype(output) == dtype, f"6. output is {_dtype(output)} in mixed_{dtype}"
+        assert {_dtype(w) for w in layer.trainable_weights} <= {"float32"}, "6. weights' dtype"
+        values = _to_numpy(keras.ops.cast(output, "float32"))
+        assert np.isfinite(values).all(), f"6. not finite in mixed_{dtype}"
+        expected = case.expected(layer, case.inputs)
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(values, expected, 0.05, 0.05 * scale, err_msg=f"6. {dtype}")
+
+
+def _check_saving(case: _Case) -> None:
+    model = case.model()
+    expected = model.predict(case.inputs, verbose=0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.keras")
+        model.save(path)
+        loaded = keras.saving.load_model(path)
+        case.assert_close(loaded.predict(case.inputs, verbose=0), expected, "7. saved and loaded")
+
+        path = os.path.join(folder, "only.weights.h5")
+        saved = _Wrapper(case.layer())
+        saved(case.inputs)
+        saved.save_weights(path)
+        keras.utils.set_random_seed(8)
+        only_built = _Wrapper(case.layer_class(**{**case.arguments, "name": "layer"}))
+        only_built.build(_shapes(case.inputs))
+        only_built.load_weights(path)
+        case.assert_close(only_built(case.inputs), expected, "7. weights loaded before any call")
+
+
+def _check_export(case: _Case) -> None:
+    if keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+
+    model = case.model()
+    with tempfile.TemporaryDirectory() as folder:
+        model.export(folder, verbose=False)
+        artifact = tf.saved_model.load(folder)  # owns the variables: keep it while it serves
+        served = artifact.serve(_map(tf.constant, case.inputs))
+    np.testing.assert_allclose(
+        served, _to_numpy(model(case.inputs)), 1e-6, 1e-6, err_msg="8. exported"
+    )
+
+
+def _check_mask(case: _Case) -> None:
+    takes_mask = "mask" in inspect.signature(case.layer_class.call).parameters
+    if not takes_mask or case.field_axis is None:
+        return
+    layer = case.layer()
+    fields = case.inputs.shape[case.field_axis]
+    mask = np.ones(case.inputs.shape[: case.field_axis + 1], bool)
+    mask[..., fields // 2] = False
+    kept = np.delete(np.arange(fields), fields // 2)
+    output = _to_numpy(layer(case.inputs, mask=mask))
+    without = layer(np.take(case.inputs, kept, case.field_axis))
+    case.assert_close(np.take(output, kept, case.field_axis), without, "9. a masked field matters")
+    masked = np.take(output, [fields // 2], case.field_axis)
+    assert not masked.any(), "9. a masked field's own output is not zero"
+
+
+def _check_permutation(case: _Case) -> None:
+    layer = case.layer()
+    order = np.random.default_rng(1).permutation(case.inputs.shape[case.field_axis])
+    expected = np.take(_to_numpy(layer(case.inputs)), order, case.field_axis)
+    output = layer(np.take(case.inputs, order, case.field_axis))
+    case.assert_close(output, expected, "9. permuted fields")
+
+
+def _check_gradients(case: _Case) -> None:
+    before = [_to_numpy(weight) for weight in case.model().trainable_weights]
+    after = [_to_numpy(weight) for weight in _trained(case, False)[0].trainable_weights]
+    model = case.model()
+    for weight, old, new in zip(model.trainable_weights, before, after, strict=True):
+        assert (old != new).any(), f"9. no gradient reaches {weight.path}"
+
+
+def _check_sizes(case: _Case) -> None:
+    layer = case.layer()
+    whole = _to_numpy(layer(case.inputs))
+    one_row = layer(_map(lambda array: array[:1], case.inputs))
+    case.assert_close(one_row, whole[:1], "10. a batch of one row")
+    model = case.model()
+    for rows in (1, len(whole)):
+        output = model(_map(lambda array: array[:rows], case.inputs))  # noqa: B023
+        assert output.shape[0] == rows, "10. a batch of unknown size"
+    if case.field_axis is not None:
+        one_field = np.take(case.inputs, [0], case.field_axis)
+        layer = case.layer()
+        case.assert_close(layer(one_field), case.expected(layer, one_field), "10. one field")
+
+
+def _check_bad_shapes(case: _Case, bad_shapes: Sequence[Any]) -> None:
+    for shape in bad_shapes:
+        message = _refusal(case, shape)
+        assert message is not None, f"10. the input shape {shape} is not refused"
+        assert "Received" in message, f"10. the error on {shape} hides it: {message}"
+
+
+def _refusal(case: _Case, shape: Any) -> str | None:
+    try:
+        case.layer().build(shape)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _trained(case: _Case, jit_compile: bool) -> tuple[Any, float]:
+    """A model after one step towards random numbers, and the loss before it."""
+    model = case.model()
+    model.compile(keras.optimizers.SGD(_OPTIMIZER_STEP), "mse", jit_compile=jit_compile)
+    shape = model(case.inputs).shape
+    targets = np.random.default_rng(0).normal(size=tuple(shape)).astype("float32")
+    return model, float(np.ravel(model.train_on_batch(case.inputs, targets))[0])
+
+
+class _Wrapper(keras.Model):
+    """A subclassed model whose `build` builds its layer, as users write them."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def build(self, input_shape: Any) -> None:
+        self.layer.build(input_shape)
+        self.built = True
+
+    def call(self, inputs: Any) -> Any:
+        return self.layer(inputs)
+
+
+def _constructor_arguments(layer_class: type[Any]) -> list[str]:
+    parameters = inspect.signature(layer_class.__init__).parameters.values()
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [p.name for p in parameters if p.name != "self" and p.kind not in variable]
+
+
+def _plain(config: Any) -> Any:
+    return json.loads(json.dumps(config))
+
+
+def _path(weight: Any) -> str:
+    """`query/kernel` of a weight whose path is `layer/query/kernel`."""
+    return str(weight.path).partition("/")[2]
+
+
+def _map(function: Callable[[Any], Any], inputs: Any) -> Any:
+    return keras.tree.map_structure(function, inputs)
+
+
+def _shapes(inputs: Any) -> Any:
+    if isinstance(inputs, dict):
+        return {name: array.shape for name, array in inputs.items()}
+    return inputs.shape
+
+
+def _symbolic(inputs: Any) -> Any:
+    if isinstance(inputs, dict):
+        return {name: _input(array, name) for name, array in inputs.items()}
+    return _input(inputs, "inputs")
+
+
+def _input(array: Any, name: str) -> Any:
+    return keras.Input(array.shape[1:], dtype=array.dtype.name, name=name)
+
+
+def _to_numpy(tensor: Any) -> Any:
+    return keras.ops.convert_to_numpy(tensor)
+
+
+def _is_float(array: Any) -> bool:
+    return bool(np.issubdtype(array.dtype, np.floating))
+
+
+def _dtype(tensor: Any) -> str:
+    return str(keras.backend.standardize_dtype(tensor.dtype))

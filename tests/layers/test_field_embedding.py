@@ -1,0 +1,241 @@
+"""FieldEmbedding against loops in NumPy, and what must hold of id 0 whatever the weights."""
+
+import keras
+import numpy as np
+import pytest
+
+from ctr_keras.features import (
+    Categorical,
+    Crossed,
+    FeatureSet,
+    Label,
+    MultiValued,
+    Numeric,
+    Sequence,
+)
+from ctr_keras.layers import FieldEmbedding, feature_inputs
+from ctr_keras.testing import run_layer_test
+
+DIM = 4
+FEATURES = FeatureSet(
+    Crossed("user", "bucket", hash_buckets=3),
+    Numeric("price"),
+    MultiValued("genres", max_length=3),
+    Categorical("user", min_count=2),
+    Sequence("history", vocabulary_of="item", max_length=2),
+    Numeric("bucket", scale="boundaries", boundaries=(1, 5)),
+    Categorical("item", oov_buckets=2),
+    Numeric("age"),
+    label=Label("click"),
+    vocabulary_sizes={"genres": 4, "user": 5, "item": 3},
+)
+
+
+def to_numpy(tensor):
+    return keras.ops.convert_to_numpy(tensor)
+
+
+def packed(rows=6, seed=0):
+    draw = np.random.default_rng(seed)
+    high = FEATURES.id_count
+    inputs = {
+        name: draw.normal(size=(rows, *shape)).astype("float32")
+        if name == "numeric"
+        else draw.integers(1, high, (rows, *shape)).astype("int32")
+        for name, shape in FEATURES.packed_shapes.items()
+    }
+    inputs["categorical"][0, 1] = inputs["crossed"][1] = 0  # missing
+    inputs["genres"][0] = [5, 7, 0]
+    inputs["genres"][1] = 0
+    inputs["genres"][2] = [5, 0, 0]
+    return inputs
+
+
+def reference(weights, inputs):
+    rows = []
+    for row in range(len(inputs["categorical"])):
+
+        def look_up(index):
+            return weights["table"][index] if index else np.zeros(DIM)
+
+        fields = [look_up(index) for index in inputs["categorical"][row]]
+        for column, value in enumerate(inputs["numeric"][row]):
+            fields.append(value * weights["numeric_vectors"][column])
+        actual = [look_up(index) for index in inputs["genres"][row] if index]
+        fields.append(sum(actual) / len(actual) if actual else np.zeros(DIM))
+        fields += [look_up(index) for index in inputs["crossed"][row]]
+        rows.append(fields)
+    return np.array(rows)
+
+
+def embedding(**arguments):
+    layer = FieldEmbedding(FEATURES, DIM, embeddings_initializer="random_normal", **arguments)
+    layer.build({name: (None, *shape) for name, shape in FEATURES.packed_shapes.items()})
+    return layer
+
+
+def test_layer_contract():
+    shapes = {name: (None, *shape) for name, shape in FEATURES.packed_shapes.items()}
+    run_layer_test(
+        FieldEmbedding,
+        {"features": FEATURES, "dim": DIM, "embeddings_initializer": "random_normal"},
+        packed(),
+        weight_shapes={"table": (FEATURES.id_count, DIM), "numeric_vectors": (2, DIM)},
+        reference=reference,
+        bad_shapes=[
+            shapes | {"categorical": (None, 2)},
+            shapes | {"genres": (None,)},
+            {name: shape for name, shape in shapes.items() if name != "crossed"},
+        ],
+    )
+
+
+def test_fields_come_in_the_order_of_the_feature_set():
+    assert FEATURES.field_names == (
+        *("user", "bucket", "item", "price", "age", "genres", "user_x_bucket"),
+    )
+    layer = embedding()
+    layer.table.assign(np.arange(FEATURES.id_count)[:, None] * np.ones(DIM))
+    layer.numeric_vectors.assign(np.ones((2, DIM)))
+    inputs = {
+        "categorical": np.array([[2, 8, 3]]),
+        "numeric": np.array([[0.25, 0.5]], "float32"),
+        "crossed": np.array([[9]]),
+        "genres": np.array([[4, 6, 0]]),
+        "history": np.array([[1, 1]]),
+    }
+    assert to_numpy(layer(inputs))[0, :, 0].tolist() == [2, 8, 3, 0.25, 0.5, 5, 9]
+
+
+@pytest.mark.parametrize("row_zero", [1e6, np.inf, np.nan])
+def test_id_zero_is_a_zero_vector_whatever_its_row_holds(row_zero):
+    layer = embedding()
+    table = to_numpy(layer.table).copy()
+    expected = to_numpy(layer(packed()))
+    table[0] = row_zero
+    layer.table.assign(table)
+    np.testing.assert_array_equal(layer(packed()), expected)
+    assert not expected[0, 1].any()
+    assert not expected[1, 6].any()  # crossed
+    assert not expected[1, 5].any()  # a list of padding
+
+
+def test_row_zero_never_learns():
+    inputs = feature_inputs(FEATURES)
+    layer = FieldEmbedding(FEATURES, DIM, embeddings_initializer="random_normal")
+    model = keras.Model(inputs, layer(inputs))
+    model.compile(keras.optimizers.SGD(1.0), "mse", jit_compile=False)
+    before = to_numpy(layer.table).copy()
+    batch = packed()
+    model.train_on_batch(batch, np.ones((6, 7, DIM)))
+    changed = (to_numpy(layer.table) != before).any(axis=1)
+    fields = [ids for name, ids in batch.items() if name not in ("numeric", "history")]
+    seen = np.unique(np.concatenate([ids.ravel() for ids in fields]))
+    assert set(np.flatnonzero(changed)) == set(seen) - {0}
+
+
+def test_multi_valued_is_the_mean_of_actual_values():
+    layer = embedding()
+    inputs = packed(rows=3)
+    inputs["genres"] = np.array([[7, 7, 7], [7, 0, 0], [0, 7, 0]])
+    output = to_numpy(layer(inputs))[:, 5]
+    np.testing.assert_allclose(output, np.tile(to_numpy(layer.table)[7], (3, 1)), 1e-6)
+
+
+def test_numeric_is_linear_in_the_value():
+    layer = embedding()
+    inputs = packed()
+    once = to_numpy(layer(inputs))[:, 3:5]
+    inputs["numeric"] = 2 * inputs["numeric"]
+    np.testing.assert_allclose(to_numpy(layer(inputs))[:, 3:5], 2 * once, 1e-6)
+    inputs["numeric"] = 0 * inputs["numeric"]
+    assert not to_numpy(layer(inputs))[:, 3:5].any()
+
+
+def test_sequences_share_the_table():
+    layer = embedding()
+    history = np.array([[[3, 0], [4, 4]]])
+    embedded = to_numpy(layer.embed_ids(history))
+    assert embedded.shape == (1, 2, 2, DIM)
+    np.testing.assert_array_equal(embedded[0, 1, 1], to_numpy(layer.table)[4])
+    assert not embedded[0, 0, 1].any()
+
+
+def test_check_ids_turns_an_unknown_id_into_nan():
+    layer = embedding(check_ids=True)
+    inputs = packed()
+    assert np.isfinite(to_numpy(layer(inputs))).all()
+    inputs["categorical"][2, 0] = FEATURES.id_count
+    inputs["categorical"][3, 0] = -1
+    output = to_numpy(layer(inputs))
+    assert np.isnan(output[2, 0]).all()
+    assert np.isnan(output[3, 0]).all()
+    assert np.isfinite(np.delete(output, [2, 3], axis=0)).all()
+
+
+def test_mixed_precision_casts_the_looked_up_rows_not_the_table():
+    layer = embedding(dtype="mixed_bfloat16")
+    batch = packed()
+    assert layer(batch).dtype in (keras.ops.zeros((), "bfloat16").dtype, "bfloat16")
+    if keras.backend.backend() == "jax":
+        import jax
+
+        values = [weight.value for weight in layer.weights]
+        program = jax.make_jaxpr(lambda inputs: layer.stateless_call(values, [], inputs)[0])(batch)
+        assert f"bf16[{FEATURES.id_count},{DIM}]" not in str(program)
+    else:
+        import tensorflow as tf
+
+        graph = tf.function(layer).get_concrete_function(batch).graph
+        outputs = [output for node in graph.get_operations() for output in node.outputs]
+        half = [tuple(x.shape) for x in outputs if x.dtype == "bfloat16" and x.shape.rank]
+        assert (FEATURES.id_count, DIM) not in half
+
+
+@pytest.mark.parametrize(
+    ("features", "shape"),
+    [
+        (FeatureSet(Numeric("n"), label=Label("y"), vocabulary_sizes={}), (6, 1, DIM)),
+        (FeatureSet(MultiValued("m"), label=Label("y"), vocabulary_sizes={"m": 3}), (6, 1, DIM)),
+    ],
+)
+def test_any_kind_of_feature_alone(features, shape):
+    inputs = {
+        name: np.ones((6, *width), "float32" if name == "numeric" else "int32")
+        for name, width in features.packed_shapes.items()
+    }
+    layer = FieldEmbedding(features, DIM)
+    assert tuple(layer(inputs).shape) == shape
+    assert len(layer.weights) == 1
+
+
+def test_loading_refuses_nothing_it_wrote():
+    layer = embedding(name="fields")
+    again = FieldEmbedding.from_config(layer.get_config())
+    assert again.features == FEATURES
+    assert again.name == "fields"
+
+
+@pytest.mark.parametrize(
+    ("features", "dim", "message"),
+    [
+        (FEATURES, 0, "dim must be at least 1. Received: 0"),
+        (FeatureSet(Sequence("s"), label=Label("y")), 4, "only sequences"),
+    ],
+)
+def test_bad_arguments_are_refused(features, dim, message):
+    with pytest.raises(ValueError, match=message):
+        FieldEmbedding(features, dim)
+
+
+def test_unknown_vocabulary_sizes_are_refused_when_building():
+    features = FeatureSet(Categorical("c"), label=Label("y"))
+    with pytest.raises(ValueError, match="vocabulary sizes"):
+        FieldEmbedding(features, 4).build({"categorical": (None, 1)})
+
+
+def test_feature_inputs_are_named_as_packed():
+    inputs = feature_inputs(FEATURES)
+    assert {name: tensor.shape[1:] for name, tensor in inputs.items()} == FEATURES.packed_shapes
+    assert all(tensor.name == name for name, tensor in inputs.items())
+    assert {name for name, tensor in inputs.items() if tensor.dtype == "float32"} == {"numeric"}

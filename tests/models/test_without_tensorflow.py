@@ -1,0 +1,61 @@
+"""Layers, models, metrics and the layer test where TensorFlow is not installed."""
+
+import os
+import subprocess
+import sys
+
+from tests.conftest import ROOT
+
+CODE = """
+import importlib.abc, sys
+
+class Blocked(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("tensorflow", "tf_keras"):
+            raise ModuleNotFoundError(f"No module named {name!r} (blocked)", name=name)
+
+sys.meta_path.insert(0, Blocked())
+try:
+    import tensorflow
+    raise SystemExit("tensorflow is not blocked")
+except ModuleNotFoundError:
+    pass
+
+import keras, numpy as np
+import ctr_keras.layers, ctr_keras.metrics, ctr_keras.models, ctr_keras.testing
+from ctr_keras.features import Categorical, FeatureSet, Label, MultiValued, Numeric
+
+assert keras.backend.backend() == "jax"
+features = FeatureSet(
+    Categorical("a"), Numeric("n"), MultiValued("m", max_length=2), label=Label("y"),
+    vocabulary_sizes={"a": 4, "m": 4},
+)
+draw = np.random.default_rng(0)
+inputs = {
+    "categorical": draw.integers(0, 6, (64, 1)).astype("int32"),
+    "numeric": draw.normal(size=(64, 1)).astype("float32"),
+    "m": draw.integers(0, 11, (64, 2)).astype("int32"),
+}
+labels = draw.integers(0, 2, (64, 1)).astype("float32")
+model = ctr_keras.models.AutoInt(features, dim=4, layers=2, preset="official")
+assert model(inputs).shape == (64, 1)
+model.compile(keras.optimizers.Adam(0.01), "binary_crossentropy")
+losses = [float(np.ravel(model.train_on_batch(inputs, labels))[0]) for _ in range(10)]
+assert losses[-1] < losses[0], losses
+report = ctr_keras.metrics.evaluate(labels, model.predict(inputs, verbose=0))
+assert report["auc"] > 0.5
+assert "tensorflow" not in sys.modules
+print("works")
+"""
+
+
+def test_layers_and_models_need_no_tensorflow():
+    result = subprocess.run(
+        [sys.executable, "-c", CODE],
+        env=os.environ | {"KERAS_BACKEND": "jax"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == "works"

@@ -1,0 +1,101 @@
+"""Docstrings: their examples run, and what they say of arguments is so."""
+
+import ast
+import dataclasses
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+
+import pytest
+
+import ctr_keras
+from ctr_keras import data, features, layers, metrics, models, testing, training
+
+MODULES = sorted(
+    module.name
+    for module in pkgutil.walk_packages(ctr_keras.__path__, "ctr_keras.")
+    if not module.name.endswith((".cli", ".version"))
+)
+PUBLIC = {
+    f"{room.__name__}.{name}": getattr(room, name)
+    for room in (data, layers, metrics, models, testing, training)
+    for name in room.__all__
+    if callable(getattr(room, name))
+} | {
+    f"ctr_keras.features.{name}": value
+    for name, value in vars(features).items()
+    if inspect.isclass(value) and value.__module__ == "ctr_keras.features" and name[0] != "_"
+}
+NEEDS_PREPARED_DATA = {
+    *(f"ctr_keras.data.{name}" for name in data.__all__),
+    *("ctr_keras.training.evaluate_run", "ctr_keras.training.load_run"),
+    *("ctr_keras.training.predict_split", "ctr_keras.training.train"),
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_run(name):
+    results = doctest.testmod(importlib.import_module(name))
+    assert results.failed == 0
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_public_things_are_documented(name):
+    text = inspect.getdoc(PUBLIC[name])
+    assert text
+    needs_example = name not in NEEDS_PREPARED_DATA and "Attributes:" not in text
+    assert ">>>" in text or not needs_example, f"{name} has no example"
+
+
+def documented_arguments(text):
+    """(names, description) of each entry below `Args:`."""
+    section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)
+    entries = re.split(r"^    (?=[\w*])", section[1] if section else "", flags=re.MULTILINE)
+    for entry in entries:
+        names, colon, description = entry.partition(":")
+        if colon:
+            yield names.strip().replace("*", "").split(", "), " ".join(description.split())
+
+
+def test_the_reader_of_docstrings_reads():
+    arguments = "    a, b: as in\n        `f`.\n    c: int. Defaults to `3`.\n"
+    text = f"Adds.\n\nArgs:\n{arguments}\nReturns:\n    x: y"
+    assert list(documented_arguments(text)) == [
+        (["a", "b"], "as in `f`."),
+        (["c"], "int. Defaults to `3`."),
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_documented_arguments_and_defaults_are_the_real_ones(name):
+    parameters = inspect.signature(PUBLIC[name]).parameters
+    text = inspect.getdoc(PUBLIC[name])
+    if "Args:" not in text:
+        assert "Attributes:" in text or set(parameters) <= {"name"}
+        return
+    documented = list(documented_arguments(text))
+    assert {name for names, _ in documented for name in names} == set(parameters)
+    for names, description in documented:
+        default = parameters[names[0]].default
+        stated = re.search(r"Defaults to `(.*?)`[.:]", description)
+        if stated:
+            assert ast.literal_eval(stated[1]) == default, names
+        elif len(names) == 1 and not _is_factory(default):
+            assert default is inspect.Parameter.empty, f"{names} has the default {default!r}"
+
+
+def _is_factory(default):
+    return type(default).__name__ == "_HAS_DEFAULT_FACTORY_CLASS"
+
+
+def test_layers_take_few_arguments_by_position():
+    for name in layers.__all__:
+        signature = inspect.signature(getattr(layers, name))
+        kinds = [parameter.kind for parameter in signature.parameters.values()]
+        assert kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD) <= 5, name
+
+
+def test_features_are_plain_data():
+    assert all(dataclasses.is_dataclass(feature) for feature in features._KINDS.values())

@@ -1,0 +1,67 @@
+"""TrainConfig: where settings come from, and what is refused."""
+
+import pytest
+import yaml
+
+from ctr_keras.training import TrainConfig
+
+GIVEN = {"data": "d", "model": "AutoInt", "out": "r"}
+
+
+def write(tmp_path, text):
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_later_sources_win(tmp_path):
+    path = write(tmp_path, "epochs: 3\nseed: 5\nbatch_size: 7\n")
+    config = TrainConfig.read(path, ["epochs=4"], **GIVEN, seed=6)
+    assert (config.epochs, config.seed, config.batch_size) == (4, 6, 7)
+    assert config.patience == TrainConfig(**GIVEN).patience
+
+
+def test_values_are_yaml():
+    overrides = ["learning_rate=1.0e-2", "jit_compile=false", "hidden=[8, 4]", "preset=official"]
+    config = TrainConfig.read(None, overrides, data="d", model="AutoIntPlus", out="r")
+    assert config.learning_rate == 0.01
+    assert config.jit_compile is False
+    assert config.model_args == {"hidden": [8, 4], "preset": "official"}
+
+
+def test_model_arguments_need_no_prefix(tmp_path):
+    path = write(tmp_path, "layers: 2\nmodel_args: {heads: 4, head_dim: 8}\n")
+    config = TrainConfig.read(path, ["head_dim=16"], **GIVEN)
+    assert config.model_args == {"heads": 4, "head_dim": 16, "layers": 2}
+
+
+def test_settings_survive_yaml(tmp_path):
+    model_args = {"hidden": (8, 4), "preset": "official"}
+    config = TrainConfig(**GIVEN | {"model": "AutoIntPlus"}, model_args=model_args, epsilon=1e-8)
+    path = write(tmp_path, yaml.safe_dump(config.to_dict()))
+    assert TrainConfig.read(path).to_dict() == config.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["epoch=3"], "unknown setting 'epoch'; there are data, model, out, .*epochs.* heads"),
+        (["hidden=[3]"], "unknown setting 'hidden'"),  # AutoIntPlus' argument, not AutoInt's
+        (["model_args={depth: 3}"], "AutoInt has no argument 'depth'; it takes dim, layers"),
+        (["model=AutoFish"], "unknown model 'AutoFish'; there are AutoInt, AutoIntPlus"),
+        (["epochs"], "expected key=value. Received: 'epochs'"),
+        (["epochs=many"], "epochs must be of type int. Received: 'many'"),
+        (["epochs=true"], "epochs must be of type int. Received: True"),
+        (["batch_size=0"], "batch_size must be at least 1. Received: 0"),
+        (["learning_rate=-1"], "learning_rate must be at least 0. Received: -1"),
+        (["data=null"], "data is not given"),
+    ],
+)
+def test_mistakes_are_named(overrides, message):
+    with pytest.raises(ValueError, match=message):
+        TrainConfig.read(None, overrides, **GIVEN)
+
+
+def test_a_file_of_something_else_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="expected keys and values"):
+        TrainConfig.read(write(tmp_path, "- epochs\n"), **GIVEN)

@@ -1,0 +1,253 @@
+"""Training runs: what they learn and write, and what a kill leaves behind."""
+
+import csv
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+import yaml
+
+from ctr_keras import metrics
+from ctr_keras.data import read_examples
+from ctr_keras.features import FeatureSet
+from ctr_keras.training import TrainConfig, evaluate_run, load_run, predict_split, train
+from ctr_keras.training import run as run_module
+from tests.conftest import ROOT
+from tests.data.shards import FEATURES, write_prepared
+
+ROWS = {"train": 1500, "validation": 400, "test": 300}
+MODEL_ARGS = {"dim": 4, "layers": 1, "head_dim": 4, "preset": "official"}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    return write_prepared(tmp_path_factory.mktemp("data") / "prepared", ROWS)
+
+
+@pytest.fixture(scope="module")
+def settings(prepared):
+    return {
+        "data": prepared,
+        "model": "AutoInt",
+        "model_args": MODEL_ARGS | {"attention_dropout": 0.1},
+        "batch_size": 50,
+        "epochs": 3,
+        "evaluations_per_epoch": 2,
+        "patience": 6,
+        "learning_rate": 0.02,
+        "seed": 4,
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(settings, tmp_path_factory):
+    """A run that nobody disturbed, and what `train` said of it."""
+    config = TrainConfig(**settings, out=str(tmp_path_factory.mktemp("runs") / "run"))
+    return config, train(config)
+
+
+def history(run):
+    with open(pathlib.Path(run) / "history.csv") as file:
+        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+
+
+def without_time(rows):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+def assert_same_history(actual, expected):
+    assert len(actual) == len(expected)
+    for row, other in zip(without_time(actual), without_time(expected), strict=True):
+        assert row == pytest.approx(other, rel=1e-4)
+
+
+def test_a_run_learns(finished):
+    config, report = finished
+    assert report["validation"]["auc"] > 0.8
+    first, *_, last = history(config.out)
+    assert last["train_loss"] < first["train_loss"]
+
+
+def test_a_run_directory_has_what_repeating_needs(finished, settings):
+    config, report = finished
+    run = pathlib.Path(config.out)
+    assert sorted(os.listdir(run)) == [
+        *("config.yaml", "features.json", "history.csv", "metrics.json", "model.keras"),
+    ]
+    written = yaml.safe_load((run / "config.yaml").read_text())
+    versions = written.pop("versions")
+    assert TrainConfig.read(str(run / "config.yaml")) == config
+    assert written["data"] == settings["data"]
+    assert written["seed"] == 4
+    assert versions["keras"] == keras.__version__
+    assert versions["backend"] == keras.backend.backend()
+    assert FeatureSet.load(run / "features.json") == FEATURES
+    assert json.loads((run / "metrics.json").read_text()) == report
+    assert [row["round"] for row in history(run)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_best_weights_are_kept(finished):
+    config, report = finished
+    losses = [row["validation_log_loss"] for row in history(config.out)]
+    assert report["best_round"] == 1 + int(np.argmin(losses))
+    again = evaluate_run(config.out, "validation")
+    assert again["log_loss"] == pytest.approx(min(losses), rel=1e-5)
+    assert again == pytest.approx(report["validation"], rel=1e-5)
+
+
+def test_a_run_is_evaluated_on_all_rows_of_a_split(finished):
+    config, _ = finished
+    model, features, _ = load_run(config.out)
+    labels, scores = predict_split(model, features, config.data, "test")
+    assert labels.shape == scores.shape == (ROWS["test"],)
+    batches = list(
+        read_examples(config.data, "test", features, 64, ["categorical", "numeric", "genres"])
+    )
+    one_by_one = np.concatenate([keras.ops.convert_to_numpy(model(x)) for x, _ in batches])
+    np.testing.assert_allclose(scores, one_by_one[:, 0], 1e-4)
+    assert evaluate_run(config.out) == pytest.approx(metrics.evaluate(labels, one_by_one), rel=1e-4)
+
+
+def test_a_finished_run_is_not_trained_again(finished, monkeypatch):
+    config, report = finished
+    monkeypatch.setattr(keras.Model, "fit", lambda *_, **__: pytest.fail("trained again"))
+    assert train(config) == report
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 9}, "holds a run with epochs=3, not 9"),
+        ({"seed": 5}, "holds a run with seed=4, not 5"),
+        ({"model_args": {}}, "holds a run with model_args="),
+    ],
+)
+def test_a_run_with_other_settings_is_refused(finished, change, message):
+    with pytest.raises(ValueError, match=message):
+        train(dataclasses.replace(finished[0], **change))
+
+
+def test_other_data_are_refused(finished, tmp_path):
+    other = FeatureSet.from_dict(
+        FEATURES.to_dict() | {"vocabulary_sizes": {"a": 9, "b": 2, "genres": 4}}
+    )
+    prepared = write_prepared(tmp_path / "other", {"test": 30}, other)
+    with pytest.raises(ValueError, match="prepared with other features"):
+        evaluate_run(finished[0].out, data=prepared)
+
+
+def test_an_unfinished_run_is_not_loaded(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no finished run: there is no config"):
+        load_run(str(tmp_path))
+
+
+def test_stopping_early(settings, tmp_path):
+    # A learning rate of 0 never gets better than in the first round.
+    changes = {"learning_rate": 0.0, "patience": 2, "epochs": 5, "out": str(tmp_path / "run")}
+    report = train(TrainConfig(**settings | changes))
+    assert report["rounds"] == 3
+    assert report["best_round"] == 1
+
+
+class StopError(Exception):
+    """What a kill is to a test in the same process."""
+
+
+@pytest.mark.parametrize("moment", ["in the checkpoint", "after it", "before the metrics"])
+def test_a_stop_at_any_moment_leaves_a_run_to_go_on_with(
+    moment, finished, settings, tmp_path, monkeypatch
+):
+    config = TrainConfig(**settings, out=str(tmp_path / "run"))
+    real = {"rename": os.rename, "rmtree": run_module.shutil.rmtree, "write": run_module._write}
+
+    def stop(*_):
+        raise StopError
+
+    def rename(source, target):
+        (stop if target.endswith("3") else real["rename"])(source, target)
+
+    def rmtree(path, **options):
+        (stop if path.endswith("2") else real["rmtree"])(path, **options)
+
+    def write(path, function):
+        (stop if path.endswith("metrics.json") else real["write"])(path, function)
+
+    with monkeypatch.context() as patch:
+        if moment == "in the checkpoint":
+            patch.setattr(run_module.os, "rename", rename)
+        elif moment == "after it":
+            patch.setattr(run_module.shutil, "rmtree", rmtree)
+        else:
+            patch.setattr(run_module, "_write", write)
+        with pytest.raises(StopError):
+            train(config)
+    report = train(config)
+    assert_same_history(history(config.out), history(finished[0].out))
+    assert report["best_round"] == finished[1]["best_round"]
+    best = evaluate_run(config.out, "validation")
+    assert best == pytest.approx(report["validation"], rel=1e-5)
+
+
+def test_killed_and_started_again(settings, finished, tmp_path):
+    run = tmp_path / "run"
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(settings))
+    command = [sys.executable, "-m", "ctr_keras.cli", "train", "--config", str(config)]
+    command += ["--out", str(run)]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while not (run / "checkpoints" / "2").exists():
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (run / "metrics.json").exists()
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "Epoch 1/6" not in result.stderr
+    assert_same_history(history(run), history(finished[0].out))
+    report = json.loads(result.stdout)
+    assert report["validation"] == pytest.approx(finished[1]["validation"], rel=1e-3)
+
+
+def test_training_on_jax_resumes_and_is_evaluated(settings, tmp_path):
+    code = f"""
+import json
+from ctr_keras import training
+settings = {settings | {"epochs": 1, "out": str(tmp_path / "run")}!r}
+config = training.TrainConfig(**settings)
+real = training.run._write
+def stop(path, write):
+    if path.endswith("metrics.json"):
+        raise KeyboardInterrupt
+    real(path, write)
+training.run._write = stop
+try:
+    training.train(config)
+except KeyboardInterrupt:
+    training.run._write = real
+report = training.train(config)
+again = training.evaluate_run(config.out, "validation")
+print(json.dumps([report, again]))
+"""
+    environment = os.environ | {"KERAS_BACKEND": "jax"}
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    report, again = json.loads(result.stdout.splitlines()[-1])
+    assert report["rounds"] == 2
+    assert again == pytest.approx(report["validation"], rel=1e-4)
+    losses = [row["train_loss"] for row in history(tmp_path / "run")]
+    assert losses[1] < losses[0]
+    versions = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["versions"]
+    assert versions["backend"] == "jax"
+    assert "jax" in versions
