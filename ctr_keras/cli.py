@@ -23,6 +23,8 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except (click.exceptions.Exit, click.Abort):  # RuntimeErrors that are click's own business
+            raise
         except (ValueError, OSError, RuntimeError) as error:
             raise click.ClickException(str(error)) from error
 

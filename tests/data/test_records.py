@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from ctr_keras.data import read_examples, row_count, stream_examples
 from tests.data.shards import FEATURES, write_prepared
@@ -93,6 +94,13 @@ def test_epochs_differ_even_if_there_is_one_file(tmp_path):
     batches = stream(alone, batches=8)
     assert flat(batches[:4]) != flat(batches[4:])
     assert flat(stream(alone, skip=4, batches=4)) == flat(batches[4:])
+
+
+def test_the_order_does_not_depend_on_other_random_numbers(prepared):
+    tf.random.set_seed(1)
+    first = flat(stream(prepared, batches=4))
+    tf.random.set_seed(2)
+    assert flat(stream(prepared, batches=4)) == first
 
 
 def test_rows_are_counted_by_the_report(prepared):

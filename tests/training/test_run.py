@@ -157,6 +157,22 @@ def test_stopping_early(settings, tmp_path):
     assert report["best_round"] == 1
 
 
+def test_the_best_weights_need_not_be_the_last(settings, tmp_path, monkeypatch):
+    losses = iter([0.5, 0.4, 0.6, 0.7])
+    real = metrics.evaluate
+
+    def evaluate(labels, scores):
+        return real(labels, scores) | {"log_loss": next(losses)}
+
+    config = TrainConfig(**settings | {"patience": 2}, out=str(tmp_path / "run"))
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module.metrics, "evaluate", evaluate)
+        assert train(config)["best_round"] == 2
+    first, second, third, fourth = (row["validation_auc"] for row in history(config.out))
+    assert len({first, second, third, fourth}) == 4
+    assert evaluate_run(config.out, "validation")["auc"] == pytest.approx(second, rel=1e-6)
+
+
 class StopError(Exception):
     """What a kill is to a test in the same process."""
 
