@@ -32,14 +32,14 @@ SHARD_ROWS = 100_000
 
 # The planted fields are small enough for their pairs to be learned; the others reach 10,000 values.
 _VOCABULARY_SIZES = dict(
-    zip(CATEGORICAL, (8, 10, 12, 6, 9, 11, *np.geomspace(3, 10_000, 20).astype(int)), strict=True)
+    zip(CATEGORICAL, (4, 5, 4, 6, 5, 4, *np.geomspace(3, 10_000, 20).astype(int)), strict=True)
 )
 
 
 def synthetic() -> Dataset:
     """The log that `write_synthetic_log` writes: a folder of part-*.tsv."""
     table = Delimited(("label", *NUMERIC, *CATEGORICAL), delimiter="\t", quoted=False, header=False)
-    return Dataset("synthetic", criteo_features(min_count=2), table, pattern="part-*.tsv")
+    return Dataset("synthetic", criteo_features(min_count=20), table, pattern="part-*.tsv")
 
 
 def write_synthetic_log(path: str, rows: int, seed: int = 0, broken: float = 0.0) -> None:
