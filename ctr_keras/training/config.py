@@ -28,6 +28,8 @@ class TrainConfig:
             Defaults to `2`.
         learning_rate: float. Of Adam. Defaults to `0.001`.
         epsilon: float. Of Adam. Defaults to `1e-08`.
+        start_from: str. A finished run of the same model whose weights to start from, to train it
+            further with a lower learning rate, say. Defaults to `""`: fresh weights.
         seed: int. Of weights, dropout and the order of rows. Defaults to `0`.
         dtype_policy: str. Keras' policy, such as `"mixed_bfloat16"`. Defaults to `"float32"`.
         jit_compile: bool or str. Whether to compile the step with XLA. Defaults to `"auto"`: yes
@@ -53,6 +55,7 @@ class TrainConfig:
     patience: int = 2
     learning_rate: float = 1e-3
     epsilon: float = 1e-8
+    start_from: str = ""
     seed: int = 0
     dtype_policy: str = "float32"
     jit_compile: bool | str = "auto"

@@ -17,7 +17,12 @@ from ctr_keras.data import row_count, stream_examples
 from ctr_keras.features import FeatureSet
 from ctr_keras.models import build_model
 from ctr_keras.training.config import TrainConfig
-from ctr_keras.training.evaluation import check_same_features, input_names, predict_split
+from ctr_keras.training.evaluation import (
+    check_same_features,
+    input_names,
+    load_run,
+    predict_split,
+)
 
 _PACKAGES = ("ctr-keras", "keras", "numpy", "tensorflow")
 
@@ -101,6 +106,9 @@ def _open_run(config: TrainConfig, features: FeatureSet) -> None:
 
 def _compiled(config: TrainConfig, features: FeatureSet) -> keras.Model:
     model = build_model(config.model, features, **config.model_args)
+    if config.start_from:
+        check_same_features(features, config.start_from)
+        model.set_weights(load_run(config.start_from)[0].get_weights())
     model.compile(
         keras.optimizers.Adam(config.learning_rate, epsilon=config.epsilon),
         loss="binary_crossentropy",

@@ -267,3 +267,10 @@ print(json.dumps([report, again]))
     versions = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["versions"]
     assert versions["backend"] == "jax"
     assert "jax" in versions
+
+
+def test_a_run_can_start_from_anothers_weights(finished, settings, tmp_path):
+    config, report = finished
+    still = settings | {"learning_rate": 0.0, "epochs": 1, "evaluations_per_epoch": 1}
+    further = train(TrainConfig(**still, start_from=config.out, out=str(tmp_path / "further")))
+    assert further["validation"] == pytest.approx(report["validation"], rel=1e-4)
