@@ -148,7 +148,7 @@ def _write_warmup(name: str, features: FeatureSet, prepared: str, path: str) -> 
             batch = [rows[i % len(rows)] for i in range(size)]
             log = prediction_log_pb2.PredictionLog()
             log.predict_log.request.CopyFrom(_predict_request(name, features, batch))
-            writer.write(log.SerializeToString())
+            writer.write(log.SerializeToString(deterministic=True))
 
 
 def _predict_request(
