@@ -27,7 +27,7 @@ def main() -> None:
     if not (log / "truth.json").exists():
         ctr_keras("synthesize", "--rows", arguments.rows, "--out", log)
     ctr_keras("prepare", "--dataset", "synthetic", "--source", log, "--out", prepared)
-    chosen = ("preset=official", "layers=2", "head_dim=16", "embedding_dropout=0.1")
+    chosen = ("variant=official", "layers=2", "head_dim=16", "embedding_dropout=0.1")
     chosen += ("learning_rate=0.003", "epochs=6")
     settings = [word for setting in chosen for word in ("--set", setting)]
     ctr_keras("train", "--data", prepared, "--model", "AutoInt", "--out", run, *settings)

@@ -1,28 +1,35 @@
 """Every field of a feature set as one embedding vector."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
-from ctr_keras.features import FeatureSet
+from ctr_keras.features import PACKED_INPUTS, FeatureSet
 
-Shape = tuple[int | None, ...]
+Shape = tuple[Any, ...]  # sizes, None for an unknown one
+_SINGLES = ("categorical", "crossed")  # packed inputs with one id a field
+_COMBINERS = ("mean", "sum")
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
 class FieldEmbedding(keras.layers.Layer):
     """Embeds the packed inputs of a feature set: one vector a field.
 
-    All ids share one table of `features.id_count` rows, and all single-valued fields are looked up
-    in one gather. For a row of inputs, with table `V` and numeric vectors `v`:
+    All ids share one table, and all single-valued fields are looked up in one gather. For a row of
+    inputs, with table `V` and numeric vectors `v`:
 
     - categorical and crossed field: `V[id]`
     - numeric field: `x * v`
     - multi-valued field: mean of `V[id]` over its actual ids
 
     Id 0 (missing, padding) always gives a zero vector, whatever its row of the table holds, and its
-    row gets no gradient. Fields come in the order of `features.fields`. Sequences are no fields.
+    row gets no gradient. Fields come in the order of `features.fields`.
+
+    The table has `features.id_count` rows, so a row's index is its global id. With `fields` it has
+    the rows of these fields' vocabularies only, in the order of their ids, after row 0.
 
     Ids must lie in `[0, features.id_count)`. The backend decides what another id gives (an error on
     the CPU, garbage on accelerators and with JAX); `check_ids` turns it into a NaN vector anywhere.
@@ -30,6 +37,10 @@ class FieldEmbedding(keras.layers.Layer):
     Args:
         features: FeatureSet with known vocabulary sizes, or its `to_dict()`.
         dim: int. Width of an embedding.
+        fields: list of str or None. Names of the fields to embed. Defaults to `None`: all.
+        sequences: list of str. Names of sequence features to embed with the same table, each as
+            an output of its own. Defaults to `()`.
+        combiner: str. `"mean"` or `"sum"` of a multi-valued field's vectors. Defaults to `"mean"`.
         embeddings_initializer: initializer of table and numeric vectors. Defaults to `None`:
             normal with standard deviation 0.01, as AutoInt's code has it.
         embeddings_regularizer: regularizer of the table. Defaults to `None`.
@@ -45,6 +56,10 @@ class FieldEmbedding(keras.layers.Layer):
 
     Output shape:
         `(batch, fields, dim)`.
+
+    Returns:
+        The fields' vectors; with `sequences` a tuple of them and of each sequence's vectors,
+        `(batch, max_length, dim)`.
 
     Example:
 
@@ -67,6 +82,9 @@ class FieldEmbedding(keras.layers.Layer):
         features: FeatureSet | dict[str, Any],
         dim: int,
         *,
+        fields: Sequence[str] | None = None,
+        sequences: Sequence[str] = (),
+        combiner: str = "mean",
         embeddings_initializer: Any = None,
         embeddings_regularizer: Any = None,
         check_ids: bool = False,
@@ -75,17 +93,29 @@ class FieldEmbedding(keras.layers.Layer):
         super().__init__(**kwargs)
         if dim < 1:
             raise ValueError(f"dim must be at least 1. Received: {dim}")
+        if combiner not in _COMBINERS:
+            raise ValueError(
+                f"combiner must be one of {', '.join(_COMBINERS)}. Received: {combiner!r}"
+            )
         if not isinstance(features, FeatureSet):
             features = FeatureSet.from_dict(features)
-        if not features.fields:
-            raise ValueError("the feature set has no field to embed, only sequences")
         self.features = features
         self.dim = dim
+        self.fields = None if fields is None else tuple(fields)
+        self.sequences = tuple(sequences)
+        self.combiner = combiner
         self.embeddings_initializer = keras.initializers.get(
             embeddings_initializer or keras.initializers.RandomNormal(stddev=0.01)
         )
         self.embeddings_regularizer = keras.regularizers.get(embeddings_regularizer)
         self.check_ids = check_ids
+        _check_names("field", self.fields or (), features.field_names)
+        _check_names("sequence", self.sequences, [f.name for f in features.sequences])
+        self._fields = tuple(
+            f for f in features.fields if self.fields is None or f.name in self.fields
+        )
+        if not self._fields:
+            raise ValueError("there is no field to embed, only sequences")
 
     def build(self, input_shape: dict[str, Shape]) -> None:
         for name in self._input_names:
@@ -96,83 +126,126 @@ class FieldEmbedding(keras.layers.Layer):
                 raise ValueError(
                     f"input {name!r} must be (batch, {width}). Received: {input_shape[name]}"
                 )
-        if self._has_ids:
+        numeric = self._of(self.features.numeric)
+        if len(self._fields) > len(numeric) or self.sequences:
+            self._offsets, rows = self._layout()
             self.table = self.add_weight(
                 name="table",
-                shape=(self.features.id_count, self.dim),
+                shape=(rows, self.dim),
                 initializer=self.embeddings_initializer,
                 regularizer=self.embeddings_regularizer,
                 autocast=False,  # rows are cast when looked up, not the whole table
             )
-        if self.features.numeric:
+        if numeric:
             self.numeric_vectors = self.add_weight(
                 name="numeric_vectors",
-                shape=(len(self.features.numeric), self.dim),
+                shape=(len(numeric), self.dim),
                 initializer=_copy(self.embeddings_initializer),
             )
 
+    def _layout(self) -> tuple[dict[str, int], int]:
+        """By vocabulary, how far its ids lie from their rows; and the number of rows."""
+        ranges = self.features.id_ranges
+        if self.fields is None:
+            return dict.fromkeys(ranges, 0), self.features.id_count
+        embedded = [*self._fields, *(self.features[name] for name in self.sequences)]
+        used = {self.features.vocabulary_name(feature) for feature in embedded}
+        offsets, rows = {}, 1
+        for name in (name for name in ranges if name in used):
+            offsets[name] = ranges[name].start - rows
+            rows += len(ranges[name])
+        return offsets, rows
+
     def call(self, inputs: dict[str, Any]) -> Any:
-        singles = [inputs[name] for name in ("categorical", "crossed") if name in self._input_names]
+        categorical, crossed = (self._of(getattr(self.features, kind)) for kind in _SINGLES)
         parts = []
-        if singles:
-            embedded = self.embed_ids(ops.concatenate(singles, axis=1))
-            crossed_from = len(self.features.categorical)
-            parts.append(embedded[:, :crossed_from])
-        if self.features.numeric:
-            values = ops.cast(inputs["numeric"], self.compute_dtype)
+        if categorical or crossed:
+            ids = [self._columns(inputs, kind) for kind in _SINGLES if kind in self._input_names]
+            embedded = self._embed(ops.concatenate(ids, axis=1), [*categorical, *crossed])
+        if categorical:
+            parts.append(embedded[:, : len(categorical)])
+        if self._of(self.features.numeric):
+            values = ops.cast(self._columns(inputs, "numeric"), self.compute_dtype)
             vectors = ops.cast(self.numeric_vectors, self.compute_dtype)
             parts.append(values[:, :, None] * vectors)
-        parts += [self._mean(inputs[f.name]) for f in self.features.multi_valued]
-        if self.features.crossed:
-            parts.append(embedded[:, crossed_from:])
-        return ops.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+        parts += [self._combine(inputs[f.name], f) for f in self._of(self.features.multi_valued)]
+        if crossed:
+            parts.append(embedded[:, len(categorical) :])
+        fields = ops.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+        if not self.sequences:
+            return fields
+        histories = [self._embed(inputs[n], [self.features[n]]) for n in self.sequences]
+        return (fields, *histories)
 
-    def embed_ids(self, ids: Any) -> Any:
-        """Embeds global ids of any shape, such as a sequence's; id 0 gives zeros.
+    def _columns(self, inputs: dict[str, Any], kind: str) -> Any:
+        """The columns of a packed input that belong to embedded fields."""
+        features = getattr(self.features, kind)
+        wanted = [index for index, feature in enumerate(features) if feature in self._fields]
+        if len(wanted) == len(features):
+            return inputs[kind]
+        return ops.take(inputs[kind], np.array(wanted), axis=1)
 
-        Args:
-            ids: integer tensor.
-
-        Returns:
-            Tensor of the shape of `ids` and a last axis of `dim`.
-        """
+    def _embed(self, ids: Any, features: Sequence[Any]) -> Any:
+        """Vectors of ids whose columns belong to these features, or all to the one."""
+        offsets = [self._offsets[self.features.vocabulary_name(f)] for f in features]
+        rows = ids
+        if any(offsets):
+            rows = ops.where(ops.equal(ids, 0), 0, ids - np.array(offsets, "int32"))
         if not self.check_ids:
-            return self._look_up(ids)
-        is_known = ops.logical_and(ids >= 0, ids < self.features.id_count)
-        vectors = self._look_up(ops.where(is_known, ids, 0))
+            return self._look_up(rows)
+        is_known = ops.logical_and(rows >= 0, rows < self.table.shape[0])
+        vectors = self._look_up(ops.where(is_known, rows, 0))
         return ops.where(is_known[..., None], vectors, float("nan"))
 
-    def _look_up(self, ids: Any) -> Any:
-        vectors = ops.cast(ops.take(self.table, ids, axis=0), self.compute_dtype)
-        return ops.where(ops.not_equal(ids, 0)[..., None], vectors, 0.0)
+    def _look_up(self, rows: Any) -> Any:
+        vectors = ops.cast(ops.take(self.table, rows, axis=0), self.compute_dtype)
+        return ops.where(ops.not_equal(rows, 0)[..., None], vectors, 0.0)
 
-    def _mean(self, ids: Any) -> Any:
+    def _combine(self, ids: Any, feature: Any) -> Any:
+        total = ops.sum(self._embed(ids, [feature]), axis=1, keepdims=True)
+        if self.combiner == "sum":
+            return total
         count = ops.sum(ops.cast(ops.not_equal(ids, 0), self.compute_dtype), axis=1, keepdims=True)
-        total = ops.sum(self.embed_ids(ids), axis=1)
-        return (total / ops.maximum(count, 1))[:, None]
+        return total / ops.maximum(count, 1)[:, :, None]
 
-    @property
-    def _has_ids(self) -> bool:
-        return len(self.features.fields) > len(self.features.numeric)
+    def _of(self, features: Iterable[Any]) -> list[Any]:
+        """Those of the features that this layer embeds as fields."""
+        return [feature for feature in features if feature in self._fields]
 
     @property
     def _input_names(self) -> list[str]:
-        sequences = {feature.name for feature in self.features.sequences}
-        return [name for name in self.features.packed_shapes if name not in sequences]
+        names = [kind for kind in PACKED_INPUTS if self._of(getattr(self.features, kind))]
+        return names + [f.name for f in self._of(self.features.multi_valued)] + [*self.sequences]
 
-    def compute_output_shape(self, input_shape: dict[str, Shape]) -> Shape:
+    def compute_output_shape(self, input_shape: dict[str, Shape]) -> Any:
         batch = next(iter(input_shape.values()))[0]
-        return (batch, len(self.features.fields), self.dim)
+        fields = (batch, len(self._fields), self.dim)
+        if not self.sequences:
+            return fields
+        lengths = [self.features.packed_shapes[name][0] for name in self.sequences]
+        return (fields, *((batch, length, self.dim) for length in lengths))
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "features": self.features.to_dict(),
             "dim": self.dim,
+            "fields": self.fields,
+            "sequences": self.sequences,
+            "combiner": self.combiner,
             "embeddings_initializer": keras.initializers.serialize(self.embeddings_initializer),
             "embeddings_regularizer": keras.regularizers.serialize(self.embeddings_regularizer),
             "check_ids": self.check_ids,
         }
+
+
+def _check_names(kind: str, names: Sequence[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise ValueError(
+                f"there is no {kind} {name!r}; the feature set has {', '.join(known) or 'none'}. "
+                f"Received: {names}"
+            )
 
 
 def _copy(initializer: Any) -> Any:

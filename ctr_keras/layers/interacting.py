@@ -5,10 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
-Shape = tuple[int | None, ...]
+Shape = tuple[Any, ...]  # sizes, None for an unknown one
 
 # What the paper's equations say, and what the authors' code does.
-PRESETS: dict[str, dict[str, Any]] = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "paper": {
         "qkv_activation": "linear",
         "use_bias": False,
@@ -36,8 +36,8 @@ class InteractingLayer(keras.layers.Layer):
     - `head_h[m] = sum_k a[m, k] W_V x_k`
     - `output[m] = relu(concat_h head_h[m] + W_res x_m)`
 
-    That is `preset="paper"`. The authors' code, `preset="official"`, differs in four points, each
-    an argument that overrides the preset: projections have a bias and a ReLU, the residual one too;
+    That is `variant="paper"`. The authors' code, `variant="official"`, differs in four points, each
+    an argument that overrides the variant: projections have a bias and a ReLU, the residual one too;
     scores are divided by `sqrt(head_dim)`; a layer normalization follows the final ReLU.
 
     A masked field is left out as if it were not there; its own output is zero.
@@ -45,12 +45,12 @@ class InteractingLayer(keras.layers.Layer):
     Args:
         head_dim: int. Width of a head, `d'` in the paper. Defaults to `32`.
         heads: int. Number of heads. Defaults to `2`.
-        preset: str. `"paper"` or `"official"`. Defaults to `"paper"`.
-        qkv_activation: activation of the four projections. Defaults to `None`: the preset's.
-        use_bias: bool or None. Whether projections have a bias. Defaults to `None`: the preset's.
+        variant: str. `"paper"` or `"official"`. Defaults to `"paper"`.
+        qkv_activation: activation of the four projections. Defaults to `None`: the variant's.
+        use_bias: bool or None. Whether projections have a bias. Defaults to `None`: the variant's.
         scale: bool or None. Whether to divide scores by `sqrt(head_dim)`. Defaults to `None`: the
-            preset's.
-        layer_norm: bool or None. Whether to normalize the output. Defaults to `None`: the preset's.
+            variant's.
+        layer_norm: bool or None. Whether to normalize the output. Defaults to `None`: the variant's.
         residual: str. `"projection"` (`W_res`), `"identity"` (the input itself, which must be
             `heads * head_dim` wide) or `"none"`. Defaults to `"projection"`.
         attention_dropout: float. Share of attention weights to drop. Defaults to `0.0`.
@@ -91,7 +91,7 @@ class InteractingLayer(keras.layers.Layer):
         head_dim: int = 32,
         heads: int = 2,
         *,
-        preset: str = "paper",
+        variant: str = "paper",
         qkv_activation: Any = None,
         use_bias: bool | None = None,
         scale: bool | None = None,
@@ -103,8 +103,8 @@ class InteractingLayer(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if preset not in PRESETS:
-            raise ValueError(f"preset must be one of {', '.join(PRESETS)}. Received: {preset!r}")
+        if variant not in VARIANTS:
+            raise ValueError(f"variant must be one of {', '.join(VARIANTS)}. Received: {variant!r}")
         if residual not in _RESIDUALS:
             raise ValueError(
                 f"residual must be one of {', '.join(_RESIDUALS)}. Received: {residual!r}"
@@ -119,10 +119,10 @@ class InteractingLayer(keras.layers.Layer):
             "scale": scale,
             "layer_norm": layer_norm,
         }
-        chosen = PRESETS[preset] | {k: v for k, v in given.items() if v is not None}
+        chosen = VARIANTS[variant] | {k: v for k, v in given.items() if v is not None}
         self.head_dim = head_dim
         self.heads = heads
-        self.preset = preset
+        self.variant = variant
         self.qkv_activation = keras.activations.get(chosen["qkv_activation"])
         self.use_bias: bool = chosen["use_bias"]
         self.scale: bool = chosen["scale"]
@@ -240,7 +240,7 @@ class InteractingLayer(keras.layers.Layer):
             **super().get_config(),
             "head_dim": self.head_dim,
             "heads": self.heads,
-            "preset": self.preset,
+            "variant": self.variant,
             "qkv_activation": keras.activations.serialize(self.qkv_activation),
             "use_bias": self.use_bias,
             "scale": self.scale,

@@ -1,11 +1,12 @@
 """The one test that every layer passes."""
 
+import contextlib
 import dataclasses
 import inspect
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -13,6 +14,8 @@ import numpy as np
 
 Reference = Callable[[dict[str, Any], Any], Any]
 _OPTIMIZER_STEP = 0.5
+_DIFFERENCE = 1e-5  # step of a finite difference in float64
+_DIRECTIONS = 3  # random directions in which a gradient is compared
 
 
 def run_layer_test(
@@ -32,7 +35,8 @@ def run_layer_test(
     1. The config, through JSON, gives an equal layer and has every argument of the constructor.
     2. `build` alone makes all weights, those of children included.
     3. A symbolic call, `compute_output_shape` and `compute_output_spec` agree with a real one.
-    4. An eager call gives the reference's numbers.
+    4. An eager call gives the reference's numbers, and, in float64, its gradients with respect to
+       every weight and input are the reference's finite differences.
     5. A compiled training step works, with XLA and without, and both have the same loss.
     6. In float16 and bfloat16 the output has that type, weights stay float32, nothing is NaN.
     7. A saved model loads equal, and so do weights loaded into a model that was only built.
@@ -44,13 +48,14 @@ def run_layer_test(
         layer_class: type. The layer.
         arguments: dict. Of its constructor. Dropout must be off; values other than the defaults
             make point 1 worth more.
-        inputs: array or dict of arrays, with a batch of at least two rows.
+        inputs: what the layer is called with: an array, a dict or a list of arrays, or, for a layer
+            with several arguments, a tuple of arrays. At least two rows.
         weight_shapes: dict. Shape of each weight by its path in the layer, such as
             `"query/kernel"`.
         reference: function of (weights by path, inputs) to the expected output, written in NumPy.
             Both come as float64 where they are floats.
         bad_shapes: list. Input shapes that `build` must refuse with a `ValueError` that says what
-            it received. Defaults to `()`.
+            it received; tuples of shapes for a layer with several arguments. Defaults to `()`.
         field_axis: int or None. Axis of inputs and output along which fields can be left out.
             Defaults to `None`: there is none, so points 9 and 10 skip fields.
         equivariant: bool. Whether a permutation along `field_axis` must permute the output.
@@ -79,6 +84,7 @@ def run_layer_test(
     _check_build(case, dict(weight_shapes))
     _check_shapes(case)
     _check_values(case)
+    _check_differences(case)
     _check_training_step(case)
     _check_half_precision(case)
     _check_saving(case)
@@ -105,19 +111,20 @@ class _Case:
         keras.utils.set_random_seed(7)
         return self.layer_class(**{"name": "layer", **self.arguments, **more})
 
+    def call(self, layer: Any, inputs: Any, **options: Any) -> Any:
+        return layer(*inputs, **options) if isinstance(inputs, tuple) else layer(inputs, **options)
+
+    def with_shapes(self, method: Any, shapes: Any = None) -> Any:
+        """The result of `build` or `compute_output_shape`, by default for the inputs' shapes."""
+        shapes = _shapes(self.inputs) if shapes is None else shapes
+        return method(*shapes) if isinstance(self.inputs, tuple) else method(shapes)
+
     def model(self, **more: Any) -> Any:
         inputs = _symbolic(self.inputs)
-        return keras.Model(inputs, self.layer(**more)(inputs))
+        return keras.Model(_as_list(inputs), self.call(self.layer(**more), inputs))
 
     def expected(self, layer: Any, inputs: Any) -> Any:
-        weights = {
-            _path(weight): _to_numpy(weight).astype("float64")
-            if _is_float(_to_numpy(weight))
-            else _to_numpy(weight)
-            for weight in layer.weights
-        }
-        wide = _map(lambda array: array.astype("float64") if _is_float(array) else array, inputs)
-        return self.reference(weights, wide)
+        return self.reference(_wide_weights(layer), _map(_widened, inputs))
 
     def assert_close(self, actual: Any, expected: Any, point: str) -> None:
         np.testing.assert_allclose(
@@ -138,20 +145,20 @@ def _check_config(case: _Case) -> None:
 
 def _check_build(case: _Case, weight_shapes: dict[str, tuple[int, ...]]) -> None:
     layer = case.layer()
-    layer.build(_shapes(case.inputs))
+    case.with_shapes(layer.build)
     assert layer.built, "2. build does not set `built`"
     shapes = {_path(weight): tuple(weight.shape) for weight in layer.weights}
     assert shapes == weight_shapes, f"2. weights after build: {shapes}, not {weight_shapes}"
-    layer(case.inputs)
+    case.call(layer, case.inputs)
     assert len(layer.weights) == len(shapes), "2. the first call makes weights; build should"
 
 
 def _check_shapes(case: _Case) -> None:
     layer = case.layer()
-    output = layer(case.inputs)
-    symbolic = layer(_symbolic(case.inputs))
-    spec = layer.compute_output_spec(_symbolic(case.inputs))
-    assert tuple(layer.compute_output_shape(_shapes(case.inputs))) == tuple(output.shape), (
+    output = case.call(layer, case.inputs)
+    symbolic = case.call(layer, _symbolic(case.inputs))
+    spec = case.call(layer.compute_output_spec, _symbolic(case.inputs))
+    assert tuple(case.with_shapes(layer.compute_output_shape)) == tuple(output.shape), (
         "3. compute_output_shape is not the shape of a call"
     )
     for tensor in (symbolic, spec):
@@ -161,8 +168,84 @@ def _check_shapes(case: _Case) -> None:
 
 def _check_values(case: _Case) -> None:
     layer = case.layer()
-    output = layer(case.inputs)
+    output = case.call(layer, case.inputs)
     case.assert_close(output, case.expected(layer, case.inputs), "4. values")
+
+
+def _check_differences(case: _Case) -> None:
+    draw = np.random.default_rng(0)
+    with _float64():
+        layer = case.layer(dtype="float64")
+        inputs = _map(_widened, case.inputs)
+        seed = draw.normal(size=case.call(layer, inputs).shape)
+        weight_gradients, input_gradients = _gradients(case, layer, inputs, seed)
+        weights = _wide_weights(layer)
+
+    def compare(tensors: dict[Any, Any], gradients: dict[Any, Any], total: Any) -> None:
+        for key, gradient in gradients.items():
+            for _ in range(_DIRECTIONS):
+                step = _DIFFERENCE * draw.normal(size=gradient.shape)
+                ends = [total(tensors | {key: tensors[key] + sign * step}) for sign in (1, -1)]
+                difference, expected = ends[0] - ends[1], 2 * (gradient * step).sum()
+                scale = 2 * np.abs(gradient * step).sum() + _DIFFERENCE**2
+                assert abs(difference - expected) <= 1e-4 * scale, f"4. gradient of {key}"
+
+    leaves = dict(enumerate(keras.tree.flatten(inputs)))
+    pack = keras.tree.pack_sequence_as
+    compare(weights, weight_gradients, lambda w: (case.reference(w, inputs) * seed).sum())
+    compare(
+        leaves,
+        input_gradients,
+        lambda x: (case.reference(weights, pack(inputs, [*x.values()])) * seed).sum(),
+    )
+
+
+def _gradients(case: _Case, layer: Any, inputs: Any, seed: Any) -> tuple[Any, Any]:
+    """Gradients of `sum(output * seed)`, by weight path and by position of the input."""
+    names = [_path(weight) for weight in layer.trainable_weights]
+    leaves = keras.tree.flatten(inputs)
+    floats = [position for position, leaf in enumerate(leaves) if _is_float(leaf)]
+
+    def packed(values: Sequence[Any]) -> Any:
+        given = dict(zip(floats, values, strict=True))
+        return keras.tree.pack_sequence_as(inputs, [given.get(i, x) for i, x in enumerate(leaves)])
+
+    values = [keras.ops.convert_to_tensor(leaves[position]) for position in floats]
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            total = keras.ops.sum(case.call(layer, packed(values)) * seed)
+        sources = [weight.value for weight in layer.trainable_weights], values
+        parts = tape.gradient(total, sources, unconnected_gradients="zero")
+        parts = _map(tf.convert_to_tensor, parts)  # a table's gradient comes as slices
+    else:
+        import jax
+
+        fixed = [variable.value for variable in layer.non_trainable_variables]
+
+        def total_of(weights: Any, values: Any) -> Any:
+            arguments = packed(values)
+            arguments = arguments if isinstance(arguments, tuple) else (arguments,)
+            return (layer.stateless_call(weights, fixed, *arguments)[0] * seed).sum()
+
+        weights = [weight.value for weight in layer.trainable_weights]
+        parts = jax.grad(total_of, argnums=(0, 1))(weights, values)
+    of_weights, of_inputs = ([_to_numpy(part) for part in group] for group in parts)
+    return dict(zip(names, of_weights, strict=True)), dict(zip(floats, of_inputs, strict=True))
+
+
+@contextlib.contextmanager
+def _float64() -> Iterator[None]:
+    """Where JAX has to be asked for float64, it is."""
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    import jax
+
+    with jax.enable_x64(True):
+        yield
 
 
 def _check_training_step(case: _Case) -> None:
@@ -174,7 +257,7 @@ def _check_training_step(case: _Case) -> None:
 def _check_half_precision(case: _Case) -> None:
     for dtype in ("float16", "bfloat16"):
         layer = case.layer(dtype=f"mixed_{dtype}")
-        output = layer(case.inputs)
+        output = case.call(layer, case.inputs)
         assert _dtype(output) == dtype, f"6. output is {_dtype(output)} in mixed_{dtype}"
         assert {_dtype(w) for w in layer.trainable_weights} <= {"float32"}, "6. weights' dtype"
         values = _to_numpy(keras.ops.cast(output, "float32"))
@@ -186,22 +269,23 @@ def _check_half_precision(case: _Case) -> None:
 
 def _check_saving(case: _Case) -> None:
     model = case.model()
-    expected = model.predict(case.inputs, verbose=0)
+    inputs = _as_list(case.inputs)
+    expected = model.predict(inputs, verbose=0)
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.keras")
         model.save(path)
         loaded = keras.saving.load_model(path)
-        case.assert_close(loaded.predict(case.inputs, verbose=0), expected, "7. saved and loaded")
+        case.assert_close(loaded.predict(inputs, verbose=0), expected, "7. saved and loaded")
 
         path = os.path.join(folder, "only.weights.h5")
-        saved = _Wrapper(case.layer())
-        saved(case.inputs)
+        saved = _Wrapper(case, case.layer())
+        saved(inputs)
         saved.save_weights(path)
         keras.utils.set_random_seed(8)
-        only_built = _Wrapper(case.layer_class(**{**case.arguments, "name": "layer"}))
+        only_built = _Wrapper(case, case.layer_class(**{**case.arguments, "name": "layer"}))
         only_built.build(_shapes(case.inputs))
         only_built.load_weights(path)
-        case.assert_close(only_built(case.inputs), expected, "7. weights loaded before any call")
+        case.assert_close(only_built(inputs), expected, "7. weights loaded before any call")
 
 
 def _check_export(case: _Case) -> None:
@@ -213,9 +297,9 @@ def _check_export(case: _Case) -> None:
     with tempfile.TemporaryDirectory() as folder:
         model.export(folder, verbose=False)
         artifact = tf.saved_model.load(folder)  # owns the variables: keep it while it serves
-        served = artifact.serve(_map(tf.constant, case.inputs))
+        served = artifact.serve(_map(tf.constant, _as_list(case.inputs)))
     np.testing.assert_allclose(
-        served, _to_numpy(model(case.inputs)), 1e-6, 1e-6, err_msg="8. exported"
+        served, _to_numpy(model(_as_list(case.inputs))), 1e-6, 1e-6, err_msg="8. exported"
     )
 
 
@@ -253,12 +337,12 @@ def _check_gradients(case: _Case) -> None:
 
 def _check_sizes(case: _Case) -> None:
     layer = case.layer()
-    whole = _to_numpy(layer(case.inputs))
-    one_row = layer(_map(lambda array: array[:1], case.inputs))
+    whole = _to_numpy(case.call(layer, case.inputs))
+    one_row = case.call(layer, _map(lambda array: array[:1], case.inputs))
     case.assert_close(one_row, whole[:1], "10. a batch of one row")
     model = case.model()
     for rows in (1, len(whole)):
-        output = model(_map(lambda array: array[:rows], case.inputs))  # noqa: B023
+        output = model(_map(lambda array: array[:rows], _as_list(case.inputs)))  # noqa: B023
         assert output.shape[0] == rows, "10. a batch of unknown size"
     if case.field_axis is not None:
         one_field = np.take(case.inputs, [0], case.field_axis)
@@ -275,7 +359,7 @@ def _check_bad_shapes(case: _Case, bad_shapes: Sequence[Any]) -> None:
 
 def _refusal(case: _Case, shape: Any) -> str | None:
     try:
-        case.layer().build(shape)
+        case.with_shapes(case.layer().build, shape)
     except ValueError as error:
         return str(error)
     return None
@@ -285,24 +369,27 @@ def _trained(case: _Case, jit_compile: bool) -> tuple[Any, float]:
     """A model after one step towards random numbers, and the loss before it."""
     model = case.model()
     model.compile(keras.optimizers.SGD(_OPTIMIZER_STEP), "mse", jit_compile=jit_compile)
-    shape = model(case.inputs).shape
+    inputs = _as_list(case.inputs)
+    shape = model(inputs).shape
     targets = np.random.default_rng(0).normal(size=tuple(shape)).astype("float32")
-    return model, float(np.ravel(model.train_on_batch(case.inputs, targets))[0])
+    return model, float(np.ravel(model.train_on_batch(inputs, targets))[0])
 
 
 class _Wrapper(keras.Model):
     """A subclassed model whose `build` builds its layer, as users write them."""
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, case: _Case, layer: Any) -> None:
         super().__init__()
+        self.case = case
         self.layer = layer
 
     def build(self, input_shape: Any) -> None:
-        self.layer.build(input_shape)
+        self.case.with_shapes(self.layer.build, input_shape)
         self.built = True
 
     def call(self, inputs: Any) -> Any:
-        return self.layer(inputs)
+        several = isinstance(self.case.inputs, tuple)
+        return self.case.call(self.layer, tuple(inputs) if several else inputs)
 
 
 def _constructor_arguments(layer_class: type[Any]) -> list[str]:
@@ -324,20 +411,37 @@ def _map(function: Callable[[Any], Any], inputs: Any) -> Any:
     return keras.tree.map_structure(function, inputs)
 
 
+def _as_list(inputs: Any) -> Any:
+    """The arguments of a layer as a model takes them."""
+    return list(inputs) if isinstance(inputs, tuple) else inputs
+
+
 def _shapes(inputs: Any) -> Any:
     if isinstance(inputs, dict):
         return {name: array.shape for name, array in inputs.items()}
+    if isinstance(inputs, list | tuple):
+        return type(inputs)(array.shape for array in inputs)
     return inputs.shape
 
 
 def _symbolic(inputs: Any) -> Any:
     if isinstance(inputs, dict):
         return {name: _input(array, name) for name, array in inputs.items()}
+    if isinstance(inputs, list | tuple):
+        return type(inputs)(_input(array, f"inputs_{i}") for i, array in enumerate(inputs))
     return _input(inputs, "inputs")
 
 
 def _input(array: Any, name: str) -> Any:
     return keras.Input(array.shape[1:], dtype=array.dtype.name, name=name)
+
+
+def _wide_weights(layer: Any) -> dict[str, Any]:
+    return {_path(weight): _widened(_to_numpy(weight)) for weight in layer.weights}
+
+
+def _widened(array: Any) -> Any:
+    return array.astype("float64") if _is_float(array) else array
 
 
 def _to_numpy(tensor: Any) -> Any:

@@ -68,6 +68,9 @@ def reference(weights, inputs):
     return np.array(rows)
 
 
+ORDER = ("user", "bucket", "item", "price", "age", "genres", "user_x_bucket")
+
+
 def embedding(**arguments):
     layer = FieldEmbedding(FEATURES, DIM, embeddings_initializer="random_normal", **arguments)
     layer.build({name: (None, *shape) for name, shape in FEATURES.packed_shapes.items()})
@@ -91,9 +94,7 @@ def test_layer_contract():
 
 
 def test_fields_come_in_the_order_of_the_feature_set():
-    assert FEATURES.field_names == (
-        *("user", "bucket", "item", "price", "age", "genres", "user_x_bucket"),
-    )
+    assert FEATURES.field_names == ORDER
     layer = embedding()
     layer.table.assign(np.arange(FEATURES.id_count)[:, None] * np.ones(DIM))
     layer.numeric_vectors.assign(np.ones((2, DIM)))
@@ -153,12 +154,79 @@ def test_numeric_is_linear_in_the_value():
 
 
 def test_sequences_share_the_table():
-    layer = embedding()
-    history = np.array([[[3, 0], [4, 4]]])
-    embedded = to_numpy(layer.embed_ids(history))
-    assert embedded.shape == (1, 2, 2, DIM)
-    np.testing.assert_array_equal(embedded[0, 1, 1], to_numpy(layer.table)[4])
-    assert not embedded[0, 0, 1].any()
+    layer = embedding(sequences=["history"])
+    inputs = packed(rows=2)
+    inputs["history"] = np.array([[3, 0], [4, 4]], "int32")
+    fields, history = layer(inputs)
+    np.testing.assert_array_equal(fields, embedding_of(layer, inputs))
+    assert tuple(history.shape) == (2, 2, DIM)
+    np.testing.assert_array_equal(to_numpy(history)[1, 1], to_numpy(layer.table)[4])
+    assert not to_numpy(history)[0, 1].any()
+    symbolic = layer(feature_inputs(FEATURES))
+    assert [tensor.shape for tensor in symbolic] == [(None, 7, DIM), (None, 2, DIM)]
+
+
+def embedding_of(layer, inputs):
+    """What the layer's weights give where there are no sequences."""
+    again = embedding()
+    again.set_weights(layer.get_weights())
+    return again(inputs)
+
+
+@pytest.mark.parametrize(
+    "names", [["item", "price"], ["user_x_bucket"], ["genres", "user"], ["age", "bucket"]]
+)
+def test_some_fields_have_a_table_of_their_rows_only(names):
+    whole, part = embedding(), embedding(fields=names)
+    used = {FEATURES.vocabulary_name(FEATURES[name]) for name in names} & set(FEATURES.id_ranges)
+    kept = [0, *sorted(i for name in used for i in FEATURES.id_ranges[name])]
+    table = to_numpy(whole.table)[kept]
+    assert part.table.shape == table.shape
+    part.table.assign(table)
+    numeric = [i for i, name in enumerate(["price", "age"]) if name in names]
+    if numeric:
+        part.numeric_vectors.assign(to_numpy(whole.numeric_vectors)[numeric])
+    inputs = within_vocabularies()
+    expected = to_numpy(whole(inputs))[:, [i for i, n in enumerate(ORDER) if n in names]]
+    np.testing.assert_array_equal(part(inputs), expected)
+    only_needed = {name: inputs[name] for name in part._input_names}
+    np.testing.assert_array_equal(part(only_needed), expected)
+
+
+def within_vocabularies():
+    """Every column's ids are of its own vocabulary, or 0."""
+    draw = np.random.default_rng(3)
+    ranges = FEATURES.id_ranges
+
+    def ids(name, shape):
+        return draw.choice([0, *ranges[name]], shape).astype("int32")
+
+    return packed() | {
+        "categorical": np.stack([ids(name, 6) for name in ORDER[:3]], axis=1),
+        "genres": ids("genres", (6, 3)),
+        "crossed": ids("user_x_bucket", (6, 1)),
+        "history": ids("item", (6, 2)),
+    }
+
+
+def test_a_sequence_shares_the_rows_of_its_item():
+    layer = embedding(fields=["item"], sequences=["history"])
+    assert layer.table.shape == (1 + 2 + 3, DIM)
+    inputs = within_vocabularies()
+    inputs["history"][:, 0] = inputs["categorical"][:, 2]
+    fields, history = (to_numpy(output) for output in layer(inputs))
+    np.testing.assert_array_equal(history[:, 0], fields[:, 0])
+    assert fields.any()
+
+
+def test_combiner_sum():
+    mean, total = embedding(), embedding(combiner="sum")
+    total.set_weights(mean.get_weights())
+    inputs = packed()
+    count = np.maximum((inputs["genres"] > 0).sum(axis=1), 1)[:, None]
+    np.testing.assert_allclose(
+        to_numpy(total(inputs))[:, 5], to_numpy(mean(inputs))[:, 5] * count, 1e-6
+    )
 
 
 def test_check_ids_turns_an_unknown_id_into_nan():
@@ -217,15 +285,19 @@ def test_loading_refuses_nothing_it_wrote():
 
 
 @pytest.mark.parametrize(
-    ("features", "dim", "message"),
+    ("arguments", "message"),
     [
-        (FEATURES, 0, "dim must be at least 1. Received: 0"),
-        (FeatureSet(Sequence("s"), label=Label("y")), 4, "only sequences"),
+        ({"dim": 0}, "dim must be at least 1. Received: 0"),
+        ({"features": FeatureSet(Sequence("s"), label=Label("y"))}, "only sequences"),
+        ({"fields": []}, "no field to embed"),
+        ({"fields": ["item", "zip"]}, "no field 'zip'; the feature set has user, bucket"),
+        ({"sequences": ["item"]}, "no sequence 'item'; the feature set has history"),
+        ({"combiner": "max"}, "combiner must be one of mean, sum. Received: 'max'"),
     ],
 )
-def test_bad_arguments_are_refused(features, dim, message):
+def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
-        FieldEmbedding(features, dim)
+        FieldEmbedding(**{"features": FEATURES, "dim": 4} | arguments)
 
 
 def test_unknown_vocabulary_sizes_are_refused_when_building():

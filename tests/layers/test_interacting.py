@@ -68,9 +68,9 @@ NORM_SHAPES = {"normalization/gamma": (WIDTH,), "normalization/beta": (WIDTH,)}
 BIAS_SHAPES = {f"{name}/bias": (WIDTH,) for name in QKVR}
 VARIANTS = {
     "paper": ({}, kernels(*QKVR), PAPER),
-    "official": ({"preset": "official"}, kernels(*QKVR) | BIAS_SHAPES | NORM_SHAPES, OFFICIAL),
+    "official": ({"variant": "official"}, kernels(*QKVR) | BIAS_SHAPES | NORM_SHAPES, OFFICIAL),
     "each-difference-alone": (
-        {"preset": "official", "use_bias": False, "qkv_activation": "linear", "layer_norm": False},
+        {"variant": "official", "use_bias": False, "qkv_activation": "linear", "layer_norm": False},
         kernels(*QKVR),
         PAPER | {"scale": True},
     ),
@@ -128,22 +128,22 @@ def test_identity_residual_adds_the_input_itself():
         InteractingLayer(HEAD_DIM, HEADS, residual="identity").build((None, FIELDS, DIM))
 
 
-@pytest.mark.parametrize("preset", ["paper", "official"])
-def test_two_fields_by_hand(preset):
+@pytest.mark.parametrize("variant", ["paper", "official"])
+def test_two_fields_by_hand(variant):
     # x = (1, 0), (0, 1); W_Q = W_K = W_V = W_res = identity, no bias.
-    layer = InteractingLayer(2, 1, preset=preset, kernel_initializer="identity")
+    layer = InteractingLayer(2, 1, variant=variant, kernel_initializer="identity")
     output, attention = layer(np.eye(2, dtype="float32")[None], return_attention_scores=True)
-    score = 1.0 if preset == "paper" else 1 / np.sqrt(2)
+    score = 1.0 if variant == "paper" else 1 / np.sqrt(2)
     own = np.exp(score) / (np.exp(score) + 1)  # <x_1, x_1> = 1, <x_1, x_2> = 0
     np.testing.assert_allclose(attention, [[[[own, 1 - own], [1 - own, own]]]], atol=1e-6)
     before_norm = np.array([[own + 1, 1 - own], [1 - own, own + 1]])
-    expected = before_norm if preset == "paper" else [[1, -1], [-1, 1]]  # a pair, normalized
+    expected = before_norm if variant == "paper" else [[1, -1], [-1, 1]]  # a pair, normalized
     np.testing.assert_allclose(output, [expected], atol=1e-6)
 
 
 @pytest.mark.parametrize("count", [1, FIELDS])
 def test_attention_is_a_distribution_over_fields(count):
-    layer = InteractingLayer(HEAD_DIM, HEADS, preset="official")
+    layer = InteractingLayer(HEAD_DIM, HEADS, variant="official")
     _, attention = layer(fields(count=count), return_attention_scores=True)
     assert attention.shape == (6, HEADS, count, count)
     np.testing.assert_allclose(to_numpy(attention).sum(-1), 1.0, atol=1e-6)
@@ -210,7 +210,7 @@ def test_heads_are_independent_blocks_of_channels():
 
 
 def test_masks_may_differ_from_row_to_row():
-    layer = InteractingLayer(HEAD_DIM, HEADS, preset="official")
+    layer = InteractingLayer(HEAD_DIM, HEADS, variant="official")
     inputs = fields(rows=2)
     mask = np.array([[True, False, True, True, False], [False, True, True, True, True]])
     output, attention = layer(inputs, mask=mask, return_attention_scores=True)
@@ -263,7 +263,7 @@ def test_projections_start_different():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"preset": "deepctr"}, "preset must be one of paper, official. Received: 'deepctr'"),
+        ({"variant": "deepctr"}, "variant must be one of paper, official. Received: 'deepctr'"),
         ({"residual": "yes"}, "residual must be one of .* Received: 'yes'"),
         ({"heads": 0}, "at least 1. Received: 32, 0"),
     ],

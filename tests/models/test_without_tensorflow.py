@@ -37,7 +37,7 @@ inputs = {
     "m": draw.integers(0, 11, (64, 2)).astype("int32"),
 }
 labels = draw.integers(0, 2, (64, 1)).astype("float32")
-model = ctr_keras.models.AutoInt(features, dim=4, layers=2, preset="official")
+model = ctr_keras.models.AutoInt(features, dim=4, layers=2, variant="official")
 assert model(inputs).shape == (64, 1)
 model.compile(keras.optimizers.Adam(0.01), "binary_crossentropy")
 losses = [float(np.ravel(model.train_on_batch(inputs, labels))[0]) for _ in range(10)]

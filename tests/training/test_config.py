@@ -22,11 +22,11 @@ def test_later_sources_win(tmp_path):
 
 
 def test_values_are_yaml():
-    overrides = ["learning_rate=1.0e-2", "jit_compile=false", "hidden=[8, 4]", "preset=official"]
+    overrides = ["learning_rate=1.0e-2", "jit_compile=false", "hidden=[8, 4]", "variant=official"]
     config = TrainConfig.read(None, overrides, data="d", model="AutoIntPlus", out="r")
     assert config.learning_rate == 0.01
     assert config.jit_compile is False
-    assert config.model_args == {"hidden": [8, 4], "preset": "official"}
+    assert config.model_args == {"hidden": [8, 4], "variant": "official"}
 
 
 def test_model_arguments_need_no_prefix(tmp_path):
@@ -36,7 +36,7 @@ def test_model_arguments_need_no_prefix(tmp_path):
 
 
 def test_settings_survive_yaml(tmp_path):
-    model_args = {"hidden": (8, 4), "preset": "official"}
+    model_args = {"hidden": (8, 4), "variant": "official"}
     config = TrainConfig(**GIVEN | {"model": "AutoIntPlus"}, model_args=model_args, epsilon=1e-8)
     path = write(tmp_path, yaml.safe_dump(config.to_dict()))
     assert TrainConfig.read(path).to_dict() == config.to_dict()

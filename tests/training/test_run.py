@@ -24,7 +24,7 @@ from tests.conftest import ROOT
 from tests.data.shards import FEATURES, write_prepared
 
 ROWS = {"train": 1500, "validation": 400, "test": 300}
-MODEL_ARGS = {"dim": 4, "layers": 1, "head_dim": 4, "preset": "official"}
+MODEL_ARGS = {"dim": 4, "layers": 1, "head_dim": 4, "variant": "official"}
 
 
 @pytest.fixture(scope="module")
