@@ -1,8 +1,36 @@
 """Layers for click-through-rate models, each usable alone on plain tensors."""
 
+from ctr_keras.layers.combination_block import CombinationBlock
+from ctr_keras.layers.compact_embedding import CompactEmbedding
+from ctr_keras.layers.embedding_gate import EmbeddingGate
+from ctr_keras.layers.factorization_machine import FactorizationMachine
 from ctr_keras.layers.field_embedding import FieldEmbedding
+from ctr_keras.layers.gated_interaction import GatedInteraction
+from ctr_keras.layers.global_interaction import GlobalInteraction
 from ctr_keras.layers.inputs import feature_inputs
 from ctr_keras.layers.interacting import InteractingLayer
+from ctr_keras.layers.item_interaction import ItemBehaviorInteraction, ItemFieldInteraction
+from ctr_keras.layers.linear_logit import LinearLogit
 from ctr_keras.layers.mlp import MLP
+from ctr_keras.layers.multi_interactive import MultiInteractive
+from ctr_keras.layers.tanh_attention import TanhAttention
+from ctr_keras.layers.transformer_block import TransformerBlock
 
-__all__ = ["MLP", "FieldEmbedding", "InteractingLayer", "feature_inputs"]
+__all__ = [
+    "MLP",
+    "CombinationBlock",
+    "CompactEmbedding",
+    "EmbeddingGate",
+    "FactorizationMachine",
+    "FieldEmbedding",
+    "GatedInteraction",
+    "GlobalInteraction",
+    "InteractingLayer",
+    "ItemBehaviorInteraction",
+    "ItemFieldInteraction",
+    "LinearLogit",
+    "MultiInteractive",
+    "TanhAttention",
+    "TransformerBlock",
+    "feature_inputs",
+]

@@ -37,8 +37,8 @@ class InteractingLayer(keras.layers.Layer):
     - `output[m] = relu(concat_h head_h[m] + W_res x_m)`
 
     That is `variant="paper"`. The authors' code, `variant="official"`, differs in four points, each
-    an argument that overrides the variant: projections have a bias and a ReLU, the residual one too;
-    scores are divided by `sqrt(head_dim)`; a layer normalization follows the final ReLU.
+    an argument that overrides the variant: projections have a bias and a ReLU, the residual one
+    too; scores are divided by `sqrt(head_dim)`; a layer normalization follows the final ReLU.
 
     A masked field is left out as if it were not there; its own output is zero.
 
@@ -50,7 +50,8 @@ class InteractingLayer(keras.layers.Layer):
         use_bias: bool or None. Whether projections have a bias. Defaults to `None`: the variant's.
         scale: bool or None. Whether to divide scores by `sqrt(head_dim)`. Defaults to `None`: the
             variant's.
-        layer_norm: bool or None. Whether to normalize the output. Defaults to `None`: the variant's.
+        layer_norm: bool or None. Whether to normalize the output. Defaults to `None`: the
+            variant's.
         residual: str. `"projection"` (`W_res`), `"identity"` (the input itself, which must be
             `heads * head_dim` wide) or `"none"`. Defaults to `"projection"`.
         attention_dropout: float. Share of attention weights to drop. Defaults to `0.0`.

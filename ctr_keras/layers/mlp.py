@@ -5,20 +5,32 @@ from typing import Any
 
 import keras
 
-Shape = tuple[int | None, ...]
-_NORMALIZATIONS = (None, "batch", "layer")
+Shape = tuple[Any, ...]  # sizes, None for an unknown one
+_NORMALIZATIONS: dict[str | None, Any] = {
+    None: None,
+    "batch": keras.layers.BatchNormalization,
+    "layer": keras.layers.LayerNormalization,
+}
+_ORDERS = ("before", "after", "unscaled")
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
 class MLP(keras.layers.Layer):
-    """Hidden layers of `dense -> normalization -> activation -> dropout`.
+    """Hidden layers: dense, normalization, activation, dropout.
+
+    The papers place the normalization differently, for a layer `W a + b`:
+
+    - `order="before"`: `relu(norm(W a + b))` (OptInter's code)
+    - `order="after"`: `norm(relu(W a + b))` (OptInter, Equation 9)
+    - `order="unscaled"`: `relu(norm(W a) + b)`, the normalization without scale and shift of its
+      own (AutoFIS and AIM)
 
     Args:
         units: list of int. Width of each hidden layer.
         activation: activation of every layer. Defaults to `"relu"`.
         dropout: float. Share of units to drop after each activation. Defaults to `0.0`.
-        normalization: str or None. `"batch"`, `"layer"` or none, before the activation.
-            Defaults to `None`.
+        normalization: str or None. `"batch"`, `"layer"` or none. Defaults to `None`.
+        order: str. Where the normalization stands. Defaults to `"before"`.
         kernel_initializer: initializer of the kernels. Defaults to `"glorot_uniform"`.
         bias_initializer: initializer of the biases. Defaults to `"zeros"`.
         kernel_regularizer: regularizer of the kernels. Defaults to `None`.
@@ -41,7 +53,9 @@ class MLP(keras.layers.Layer):
     (2, 4)
 
     References:
-        [AutoInt](https://arxiv.org/abs/1810.11921), Section 5.5: AutoInt+'s feed-forward network.
+        [AutoInt](https://arxiv.org/abs/1810.11921), Section 5.5;
+        [AutoFIS](https://arxiv.org/abs/2003.11235), Equation 5;
+        [OptInter](https://arxiv.org/abs/2108.01265), Equation 9.
     """
 
     def __init__(
@@ -51,6 +65,7 @@ class MLP(keras.layers.Layer):
         activation: Any = "relu",
         dropout: float = 0.0,
         normalization: str | None = None,
+        order: str = "before",
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
         kernel_regularizer: Any = None,
@@ -61,12 +76,16 @@ class MLP(keras.layers.Layer):
             raise ValueError(f"units must be one width or more, all positive. Received: {units}")
         if normalization not in _NORMALIZATIONS:
             raise ValueError(
-                f"normalization must be one of {_NORMALIZATIONS}. Received: {normalization!r}"
+                f"normalization must be one of {tuple(_NORMALIZATIONS)}. "
+                f"Received: {normalization!r}"
             )
+        if order not in _ORDERS:
+            raise ValueError(f"order must be one of {', '.join(_ORDERS)}. Received: {order!r}")
         self.units = tuple(units)
         self.activation = keras.activations.get(activation)
         self.dropout = dropout
         self.normalization = normalization
+        self.order = order
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
@@ -82,26 +101,31 @@ class MLP(keras.layers.Layer):
                 self.blocks.append(layer)
 
     def _block(self, index: int, units: int) -> list[Any]:
+        policy = self.dtype_policy
+        activation = keras.layers.Activation(
+            self.activation, dtype=policy, name=f"activation_{index}"
+        )
+        dropout = keras.layers.Dropout(self.dropout, dtype=policy, name=f"dropout_{index}")
         dense = keras.layers.Dense(
             units,
+            use_bias=self.normalization is None or self.order != "unscaled",
             kernel_initializer=self.kernel_initializer.clone(),
             bias_initializer=self.bias_initializer.clone(),
             kernel_regularizer=self.kernel_regularizer,
-            dtype=self.dtype_policy,
+            dtype=policy,
             name=f"dense_{index}",
         )
-        normalizations = {
-            None: [],
-            "batch": [keras.layers.BatchNormalization],
-            "layer": [keras.layers.LayerNormalization],
-        }[self.normalization]
-        common = {"dtype": self.dtype_policy}
-        return [
-            dense,
-            *(kind(**common, name=f"normalization_{index}") for kind in normalizations),
-            keras.layers.Activation(self.activation, **common, name=f"activation_{index}"),
-            keras.layers.Dropout(self.dropout, **common, name=f"dropout_{index}"),
-        ]
+        if self.normalization is None:
+            return [dense, activation, dropout]
+        shift = {}
+        if self.order == "unscaled":  # its shift is the bias that comes after it
+            shift = {"scale": False, "beta_initializer": self.bias_initializer.clone()}
+        normalization = _NORMALIZATIONS[self.normalization](
+            **shift, dtype=policy, name=f"normalization_{index}"
+        )
+        if self.order == "after":
+            return [dense, activation, normalization, dropout]
+        return [dense, normalization, activation, dropout]
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         outputs = inputs
@@ -122,6 +146,7 @@ class MLP(keras.layers.Layer):
             "activation": keras.activations.serialize(self.activation),
             "dropout": self.dropout,
             "normalization": self.normalization,
+            "order": self.order,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "bias_initializer": keras.initializers.serialize(self.bias_initializer),
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),

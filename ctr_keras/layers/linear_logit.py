@@ -1,0 +1,93 @@
+"""The first-order part of a model: one weight for each value."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from ctr_keras.features import FeatureSet
+from ctr_keras.layers.field_embedding import FieldEmbedding
+
+Shape = tuple[Any, ...]  # sizes, None for an unknown one
+
+
+@keras.saving.register_keras_serializable(package="ctr_keras")
+class LinearLogit(keras.layers.Layer):
+    """`<w, x> + b`: the weights of a row's values, summed, and a bias.
+
+    A `FieldEmbedding` of width 1, so missing values weigh nothing and numbers scale their weight.
+
+    Args:
+        features: FeatureSet with known vocabulary sizes, or its `to_dict()`.
+        use_bias: bool. Whether there is a bias. Defaults to `True`.
+        initializer: initializer of the weights. Defaults to `"glorot_uniform"`.
+        regularizer: regularizer of the weights. Defaults to `None`.
+        **kwargs: name, dtype and what else `keras.layers.Layer` takes.
+
+    Call arguments:
+        inputs: dict of the packed inputs (see `feature_inputs`).
+
+    Input shape:
+        Name to `(batch, width)`, as in `features.packed_shapes`.
+
+    Output shape:
+        `(batch, 1)`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from ctr_keras.features import Categorical, FeatureSet, Label
+    >>> features = FeatureSet(Categorical("a"), label=Label("y"), vocabulary_sizes={"a": 2})
+    >>> layer = LinearLogit(features, initializer="ones")
+    >>> np.array(layer({"categorical": np.array([[2], [0]])})).tolist()
+    [[1.0], [0.0]]
+
+    References:
+        [AutoFIS](https://arxiv.org/abs/2003.11235), Equation 3.
+    """
+
+    def __init__(
+        self,
+        features: FeatureSet | dict[str, Any],
+        use_bias: bool = True,
+        *,
+        initializer: Any = "glorot_uniform",
+        regularizer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(features, FeatureSet):
+            features = FeatureSet.from_dict(features)
+        self.features = features
+        self.use_bias = use_bias
+        self.initializer = keras.initializers.get(initializer)
+        self.regularizer = keras.regularizers.get(regularizer)
+
+    def build(self, input_shape: dict[str, Shape]) -> None:
+        self.weighting = FieldEmbedding(
+            self.features,
+            dim=1,
+            embeddings_initializer=self.initializer,
+            embeddings_regularizer=self.regularizer,
+            dtype=self.dtype_policy,
+            name="weighting",
+        )
+        self.weighting.build(input_shape)
+        if self.use_bias:
+            self.bias = self.add_weight(name="bias", shape=(1,), initializer="zeros")
+
+    def call(self, inputs: dict[str, Any]) -> Any:
+        logit = ops.sum(self.weighting(inputs), axis=1)
+        return logit + ops.cast(self.bias, logit.dtype) if self.use_bias else logit
+
+    def compute_output_shape(self, input_shape: dict[str, Shape]) -> Shape:
+        return (next(iter(input_shape.values()))[0], 1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "features": self.features.to_dict(),
+            "use_bias": self.use_bias,
+            "initializer": keras.initializers.serialize(self.initializer),
+            "regularizer": keras.regularizers.serialize(self.regularizer),
+        }

@@ -1,0 +1,254 @@
+"""Which feature interactions a model keeps: what a search finds and a model is built from.
+
+An `InteractionPlan` names fields, not indices, so that it can be read, and given to another model
+or another feature set with the same fields.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+FUNCTIONS = ("inner", "vector", "scalar", "outer")  # AutoFIS has the first, AIM all
+METHODS = ("memorize", "factorize", "naive")  # OptInter's, in the order of its probabilities
+ORDERS = (2, 3, 4)
+FORMAT_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Interaction:
+    """One combination of fields and how it is modelled.
+
+    Args:
+        fields: tuple of str. Names of two to four fields.
+        function: str. One of AIM's interaction functions, `"inner"`, `"vector"`, `"scalar"`,
+            `"outer"`, or one of OptInter's methods for a pair, `"memorize"`, `"factorize"`,
+            `"naive"`. Defaults to `"inner"`.
+        gate: float. The gate that a search left it with; its size says how much the interaction
+            matters. Defaults to `1.0`.
+
+    Example:
+
+    >>> Interaction(("user", "item"), "outer").order
+    2
+    """
+
+    fields: tuple[str, ...]
+    function: str = "inner"
+    gate: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fields", tuple(self.fields))
+        object.__setattr__(self, "gate", float(self.gate))  # JSON takes no number of NumPy
+        if len(self.fields) not in ORDERS or len(set(self.fields)) != len(self.fields):
+            raise ValueError(
+                f"an interaction has two to four different fields. Received: {self.fields}"
+            )
+        if self.function not in (*FUNCTIONS, *METHODS):
+            raise ValueError(
+                f"function must be one of {', '.join((*FUNCTIONS, *METHODS))}. "
+                f"Received: {self.function!r}"
+            )
+        if self.function in METHODS and self.order != 2:
+            raise ValueError(f"{self.function} is a method for pairs. Received: {self.fields}")
+
+    @property
+    def order(self) -> int:
+        """Number of its fields."""
+        return len(self.fields)
+
+
+class InteractionPlan:
+    """The interactions of a model, and the embedding dimensions its fields keep.
+
+    Args:
+        interactions: list of `Interaction`, none of them twice.
+        kept_dims: dict or None. By the name of an embedding table (`"<function>_<order>"`) and of a
+            field, the positions of the embedding that the field keeps. A field that is not named
+            keeps all. Defaults to `None`: every field keeps all.
+
+    Raises:
+        ValueError: for an interaction that is there twice.
+
+    Example:
+
+    >>> plan = InteractionPlan([Interaction(("user", "item"), gate=0.7)])
+    >>> plan.combinations(["item", "price", "user"], order=2, function="inner")
+    ((0, 2),)
+
+    References:
+        [AutoFIS](https://arxiv.org/abs/2003.11235), Section 3;
+        [AIM](https://arxiv.org/abs/2111.03318), Section 4;
+        [OptInter](https://arxiv.org/abs/2108.01265), Section II.
+    """
+
+    def __init__(
+        self,
+        interactions: Iterable[Interaction],
+        kept_dims: Mapping[str, Mapping[str, Sequence[int]]] | None = None,
+    ) -> None:
+        self.interactions = tuple(interactions)
+        self.kept_dims = {
+            table: {field: tuple(map(int, positions)) for field, positions in fields.items()}
+            for table, fields in (kept_dims or {}).items()
+        }
+        seen: set[tuple[frozenset[str], str]] = set()
+        for interaction in self.interactions:
+            # A pair has one method, but may have several functions.
+            kind = "method" if interaction.function in METHODS else interaction.function
+            key = (frozenset(interaction.fields), kind)
+            if key in seen:
+                raise ValueError(f"{interaction} is there twice")
+            seen.add(key)
+
+    @classmethod
+    def complete(
+        cls,
+        field_names: Sequence[str],
+        orders: Iterable[int] = (2,),
+        functions: Iterable[str] = ("inner",),
+    ) -> InteractionPlan:
+        """The plan of all combinations, which a search starts from.
+
+        Args:
+            field_names: list of str.
+            orders: list of int. Defaults to `(2,)`.
+            functions: list of str. Defaults to `("inner",)`.
+
+        Example:
+
+        >>> len(InteractionPlan.complete(["a", "b", "c"], orders=(2, 3)).interactions)
+        4
+        """
+        orders = tuple(orders)
+        return cls(
+            Interaction(fields, function)
+            for function in functions
+            for order in orders
+            for fields in itertools.combinations(field_names, order)
+        )
+
+    @property
+    def kinds(self) -> tuple[tuple[int, str], ...]:
+        """The pairs of order and function there are, in the order of `ORDERS` and `FUNCTIONS`."""
+        present = {(i.order, i.function) for i in self.interactions}
+        every = itertools.product(ORDERS, (*FUNCTIONS, *METHODS))
+        return tuple(kind for kind in every if kind in present)
+
+    def restricted(self, orders: Iterable[int]) -> InteractionPlan:
+        """The plan with interactions of these orders only."""
+        orders = tuple(orders)
+        return InteractionPlan((i for i in self.interactions if i.order in orders), self.kept_dims)
+
+    def combinations(
+        self, field_names: Sequence[str], order: int, function: str
+    ) -> tuple[tuple[int, ...], ...]:
+        """Index tuples of one kind of interaction, rising, as layers take them.
+
+        Args:
+            field_names: list of str. The fields in the order of a model's embeddings.
+            order: int.
+            function: str.
+
+        Raises:
+            ValueError: if the plan names a field that is not among them.
+        """
+        self.check(field_names)
+        index = {name: position for position, name in enumerate(field_names)}
+        return tuple(
+            sorted(
+                tuple(sorted(index[name] for name in interaction.fields))
+                for interaction in self.interactions
+                if (interaction.order, interaction.function) == (order, function)
+            )
+        )
+
+    def check(self, field_names: Sequence[str]) -> None:
+        """Sees that all fields of the plan are there.
+
+        Raises:
+            ValueError: naming the fields that are not.
+        """
+        named = {name for interaction in self.interactions for name in interaction.fields}
+        named |= {name for fields in self.kept_dims.values() for name in fields}
+        missing = sorted(named - set(field_names))
+        if missing:
+            raise ValueError(
+                f"the plan names fields that the feature set lacks: {', '.join(missing)}; "
+                f"it has {', '.join(field_names)}"
+            )
+
+    def summary(self) -> str:
+        """A table of the interactions, the largest gates first."""
+        rows = [("fields", "function", "gate")]
+        rows += [
+            (" x ".join(i.fields), i.function, f"{i.gate:.4f}")
+            for i in sorted(self.interactions, key=lambda i: -abs(i.gate))
+        ]
+        widths = [max(len(row[column]) for row in rows) for column in range(3)]
+        return "\n".join(
+            f"{fields:<{widths[0]}}  {function:<{widths[1]}}  {gate:>{widths[2]}}"
+            for fields, function, gate in rows
+        )
+
+    # On disk.
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready description, read back by `from_dict`."""
+        return {
+            "version": FORMAT_VERSION,
+            "interactions": [dataclasses.asdict(i) for i in self.interactions],
+            "kept_dims": self.kept_dims,
+        }
+
+    @classmethod
+    def from_dict(cls, config: Mapping[str, Any]) -> InteractionPlan:
+        """The inverse of `to_dict`.
+
+        Raises:
+            ValueError: for another version, or an interaction that is none.
+        """
+        if config.get("version") != FORMAT_VERSION:
+            raise ValueError(
+                f"the plan has format version {config.get('version')!r}; this library reads "
+                f"{FORMAT_VERSION}"
+            )
+        known = {field.name for field in dataclasses.fields(Interaction)}
+        for interaction in config["interactions"]:
+            if not {"fields"} <= set(interaction) <= known:
+                raise ValueError(
+                    f"an interaction has {', '.join(sorted(known))}. Received: {interaction}"
+                )
+        return cls((Interaction(**i) for i in config["interactions"]), config.get("kept_dims"))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes `plan.json`."""
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(self.to_dict(), file, indent=2)
+            file.write("\n")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> InteractionPlan:
+        """Reads a `plan.json`.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            ValueError: if it is no plan, naming the file.
+        """
+        with open(path, encoding="utf-8") as file:
+            try:
+                return cls.from_dict(json.load(file))
+            except (ValueError, TypeError, AttributeError, KeyError) as error:
+                raise ValueError(f"{os.fspath(path)} is no interaction plan: {error}") from error
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, InteractionPlan) and self.to_dict() == other.to_dict()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"InteractionPlan({len(self.interactions)} interactions)"
