@@ -55,6 +55,11 @@ def synthesize(rows: int, out: str, seed: int, broken: float) -> None:
 @click.option("--source", required=True, help="File, folder or pattern of the raw logs.")
 @click.option("--out", required=True, help="Folder to write.")
 @click.option(
+    "--cross-min-count",
+    type=click.IntRange(1),
+    help="Cross all pairs of categorical columns; rarer pairs are out of vocabulary.",
+)
+@click.option(
     "--max-rejected",
     default=0.01,
     show_default=True,
@@ -63,7 +68,12 @@ def synthesize(rows: int, out: str, seed: int, broken: float) -> None:
 )
 @click.argument("beam_options", nargs=-1, type=click.UNPROCESSED)
 def prepare(
-    dataset: str, source: str, out: str, max_rejected: float, beam_options: tuple[str, ...]
+    dataset: str,
+    source: str,
+    out: str,
+    cross_min_count: int | None,
+    max_rejected: float,
+    beam_options: tuple[str, ...],
 ) -> None:
     """Transform raw logs into TFRecords.
 
@@ -74,7 +84,14 @@ def prepare(
     """
     from pipeline.prepare import prepare as run
 
-    report = run(dataset, source, out, max_rejected=max_rejected, beam_options=beam_options)
+    report = run(
+        dataset,
+        source,
+        out,
+        cross_min_count=cross_min_count,
+        max_rejected=max_rejected,
+        beam_options=beam_options,
+    )
     _print_json({key: report[key] for key in ("rows", "rejected_because", "id_count")})
 
 
@@ -117,12 +134,21 @@ def evaluate(run_folder: str, split: str, data: str | None) -> None:
 
 
 @main.command()
-def models() -> None:
-    """List the models."""
-    from ctr_keras.models import MODELS
+@click.argument("name", required=False)
+def models(name: str | None) -> None:
+    """List the models, or the arguments and presets of the model NAME."""
+    from ctr_keras.models import MODELS, model_arguments
+    from ctr_keras.training import PRESETS
 
-    for name, entry in MODELS.items():
-        click.echo(f"{name:<14}{entry.summary} [{entry.reference}]")
+    if name is None:
+        for known, entry in MODELS.items():
+            click.echo(f"{known:<12} {entry.summary} [{entry.reference}]")
+        return
+    for argument, default in model_arguments(name).items():
+        click.echo(f"{argument:<24} {default!r}")
+    for preset, settings in PRESETS[name].items():
+        values = ", ".join(f"{key}={value}" for key, value in settings.items())
+        click.echo(f"preset={preset}: {values}")
 
 
 @main.command()

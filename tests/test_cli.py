@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from ctr_keras.cli import main
+from ctr_keras.models import MODELS
 
 
 def run(*arguments: str, stdin: str | None = None):
@@ -25,8 +26,20 @@ def test_every_command_explains_itself_and_its_options(command):
 def test_models_lists_name_summary_and_reference():
     result = run("models")
     assert result.exit_code == 0
-    assert "AutoIntPlus" in result.output
-    assert "Song et al." in result.output
+    lines = result.output.splitlines()
+    assert len(lines) == len(MODELS)
+    for line, (name, entry) in zip(lines, MODELS.items(), strict=True):
+        assert line.split()[0] == name
+        assert entry.summary in line
+        assert entry.reference in line
+
+
+def test_models_shows_arguments_and_presets_of_one():
+    result = run("models", "OptInter")
+    assert result.exit_code == 0
+    assert "cross_dim                10" in result.output
+    assert "preset=avazu: batch_size=2000" in result.output
+    assert "unknown model 'Opt'" in run("models", "Opt").output
 
 
 @pytest.mark.parametrize(
@@ -42,6 +55,10 @@ def test_models_lists_name_summary_and_reference():
         (
             ["train", "--out", "r", "--data", ".", "--model", "AutoInt", "--set", "x=1"],
             "setting 'x'",
+        ),
+        (
+            ["train", "--out", "r", "--data", ".", "--model", "FM", "--set", "preset=ml"],
+            "FM has no preset 'ml'; it has criteo, avazu",
         ),
         (["evaluate", "--run", "."], "holds no finished run"),
         (["export", "--run", ".", "--out", "m"], "holds no finished run"),

@@ -11,7 +11,7 @@ import re
 import pytest
 
 import ctr_keras
-from ctr_keras import data, features, layers, metrics, models, testing, training
+from ctr_keras import data, features, layers, metrics, models, plan, testing, training
 
 MODULES = sorted(
     module.name
@@ -27,6 +27,9 @@ PUBLIC = {
     f"ctr_keras.features.{name}": value
     for name, value in vars(features).items()
     if inspect.isclass(value) and value.__module__ == "ctr_keras.features" and name[0] != "_"
+}
+PUBLIC |= {
+    f"ctr_keras.plan.{kind.__name__}": kind for kind in (plan.Interaction, plan.InteractionPlan)
 }
 NEEDS_PREPARED_DATA = {
     *(f"ctr_keras.data.{name}" for name in data.__all__),

@@ -8,9 +8,29 @@ from typing import Any
 import keras
 
 from ctr_keras.features import FeatureSet
+from ctr_keras.models.aim import AIM
 from ctr_keras.models.autoint import AutoInt, AutoIntPlus
+from ctr_keras.models.factorization import FM, IPNN, DeepFM
+from ctr_keras.models.mian import MIAN
+from ctr_keras.models.optinter import FNN, OptInter, OptInterF, OptInterM
 
-__all__ = ["MODELS", "AutoInt", "AutoIntPlus", "ModelEntry", "build_model", "model_arguments"]
+__all__ = [
+    "AIM",
+    "FM",
+    "FNN",
+    "IPNN",
+    "MIAN",
+    "MODELS",
+    "AutoInt",
+    "AutoIntPlus",
+    "DeepFM",
+    "ModelEntry",
+    "OptInter",
+    "OptInterF",
+    "OptInterM",
+    "build_model",
+    "model_arguments",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,11 +49,52 @@ class ModelEntry:
 
 
 MODELS: dict[str, ModelEntry] = {
+    "FM": ModelEntry(
+        FM,
+        "factorization machine; AutoFM with a plan",
+        "Rendle, ICDM 2010; AutoFIS: Liu et al., KDD 2020, Section 3",
+    ),
+    "DeepFM": ModelEntry(
+        DeepFM,
+        "factorization machine beside a deep tower; AutoDeepFM with a plan",
+        "Guo et al., IJCAI 2017; AutoFIS: Liu et al., KDD 2020, Section 3",
+    ),
+    "IPNN": ModelEntry(
+        IPNN,
+        "deep tower on embeddings and inner products; AutoIPNN with a plan",
+        "Qu et al., ICDM 2016; AutoFIS: Liu et al., KDD 2020, Section 4.4",
+    ),
+    "FNN": ModelEntry(
+        FNN,
+        "deep tower on embeddings; OptInter's naive extreme",
+        "Zhang et al., ECIR 2016; OptInter: Lyu et al., ICDE 2022, Section II-B",
+    ),
     "AutoInt": ModelEntry(
         AutoInt, "multi-head self-attention over fields", "Song et al., CIKM 2019, Section 4"
     ),
     "AutoIntPlus": ModelEntry(
         AutoIntPlus, "AutoInt beside a deep tower", "Song et al., CIKM 2019, Section 5.5"
+    ),
+    "AIM": ModelEntry(
+        AIM,
+        "gated interactions by four functions beside a tower on their products",
+        "Zhu et al., TKDE 2021, Section 4",
+    ),
+    "OptInter": ModelEntry(
+        OptInter,
+        "each pair memorized, factorized or left out; without a plan a mixture",
+        "Lyu et al., ICDE 2022, Section II",
+    ),
+    "OptInterM": ModelEntry(
+        OptInterM, "OptInter, all pairs memorized", "Lyu et al., ICDE 2022, Section III-A"
+    ),
+    "OptInterF": ModelEntry(
+        OptInterF, "OptInter, all pairs factorized", "Lyu et al., ICDE 2022, Section III-A"
+    ),
+    "MIAN": ModelEntry(
+        MIAN,
+        "item with behaviours, user and context, then all with all",
+        "Zhang et al., WSDM 2021, Section 3",
     ),
 }
 

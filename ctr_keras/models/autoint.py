@@ -6,8 +6,8 @@ from typing import Any
 import keras
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.layers import MLP, FieldEmbedding, InteractingLayer, feature_inputs
-from ctr_keras.models.head import probability
+from ctr_keras.layers import MLP, FieldEmbedding, InteractingLayer
+from ctr_keras.models.head import field_inputs, probability, summed
 
 # N(0, 2 / (fan_in + fan_out)), not truncated, as the authors draw their last layers and the tower.
 _OFFICIAL_DENSE = keras.initializers.VarianceScaling(1.0, "fan_avg", "untruncated_normal")
@@ -20,7 +20,7 @@ def AutoInt(  # noqa: N802 (a builder reads as the model it builds)
     head_dim: int = 32,
     heads: int = 2,
     *,
-    preset: str = "paper",
+    variant: str = "paper",
     attention_dropout: float = 0.0,
     embedding_dropout: float = 0.0,
 ) -> keras.Model:
@@ -33,7 +33,7 @@ def AutoInt(  # noqa: N802 (a builder reads as the model it builds)
             Defaults to `3`.
         head_dim: int. Width of an attention head. Defaults to `32`.
         heads: int. Number of attention heads. Defaults to `2`.
-        preset: str. `"paper"` for the equations, `"official"` for the authors' code (see
+        variant: str. `"paper"` for the equations, `"official"` for the authors' code (see
             `InteractingLayer`), its initializers included. Defaults to `"paper"`.
         attention_dropout: float. Share of attention weights to drop. Defaults to `0.0`.
         embedding_dropout: float. Share of embedding elements to drop. Defaults to `0.0`.
@@ -55,8 +55,8 @@ def AutoInt(  # noqa: N802 (a builder reads as the model it builds)
         [AutoInt](https://arxiv.org/abs/1810.11921), Section 4, Equations 2 to 10.
     """
     inputs, embedded = _embed(features, dim, embedding_dropout)
-    fields = _interact(embedded, layers, head_dim, heads, preset, attention_dropout)
-    logit = _linear(preset, "logit")(keras.layers.Flatten()(fields))
+    fields = _interact(embedded, layers, head_dim, heads, variant, attention_dropout)
+    logit = _linear(variant, "logit")(keras.layers.Flatten()(fields))
     return keras.Model(inputs, probability(logit), name="AutoInt")
 
 
@@ -67,7 +67,7 @@ def AutoIntPlus(  # noqa: N802
     head_dim: int = 32,
     heads: int = 2,
     *,
-    preset: str = "paper",
+    variant: str = "paper",
     attention_dropout: float = 0.0,
     embedding_dropout: float = 0.0,
     hidden: Sequence[int] = (400, 400),
@@ -76,7 +76,7 @@ def AutoIntPlus(  # noqa: N802
     """AutoInt+: AutoInt's logit plus that of a deep tower on the same embeddings.
 
     Args:
-        features, dim, layers, head_dim, heads, preset, attention_dropout, embedding_dropout: as in
+        features, dim, layers, head_dim, heads, variant, attention_dropout, embedding_dropout: as in
             `AutoInt`.
         hidden: list of int. Widths of the tower's layers. Defaults to `(400, 400)`.
         hidden_dropout: float. Share of the tower's units to drop. Defaults to `0.0`.
@@ -95,24 +95,22 @@ def AutoIntPlus(  # noqa: N802
         [AutoInt](https://arxiv.org/abs/1810.11921), Section 5.5.
     """
     inputs, embedded = _embed(features, dim, embedding_dropout)
-    fields = _interact(embedded, layers, head_dim, heads, preset, attention_dropout)
-    attention_logit = _linear(preset, "attention_logit")(keras.layers.Flatten()(fields))
-    tower = _tower(hidden, hidden_dropout, preset)(keras.layers.Flatten()(embedded))
-    deep_logit = _linear(preset, "deep_logit")(tower)
-    logit = keras.layers.Add(name="logit", dtype="float32")([attention_logit, deep_logit])
+    fields = _interact(embedded, layers, head_dim, heads, variant, attention_dropout)
+    attention_logit = _linear(variant, "attention_logit")(keras.layers.Flatten()(fields))
+    tower = _tower(hidden, hidden_dropout, variant)(keras.layers.Flatten()(embedded))
+    deep_logit = _linear(variant, "deep_logit")(tower)
+    logit = summed([attention_logit, deep_logit])
     return keras.Model(inputs, probability(logit), name="AutoIntPlus")
 
 
 def _embed(features: FeatureSet, dim: int, dropout: float) -> tuple[dict[str, Any], Any]:
-    inputs = feature_inputs(features)
-    # A sequence is no field, so a model of fields does not take it.
-    inputs = {k: v for k, v in inputs.items() if k not in {f.name for f in features.sequences}}
+    inputs = field_inputs(features)
     embedded = FieldEmbedding(features, dim, name="embedding")(inputs)
     return inputs, keras.layers.Dropout(dropout, name="embedding_dropout")(embedded)
 
 
 def _interact(
-    fields: Any, layers: int, head_dim: int, heads: int, preset: str, attention_dropout: float
+    fields: Any, layers: int, head_dim: int, heads: int, variant: str, attention_dropout: float
 ) -> Any:
     if layers < 0:
         raise ValueError(f"layers must not be negative. Received: {layers}")
@@ -120,25 +118,25 @@ def _interact(
         fields = InteractingLayer(
             head_dim,
             heads,
-            preset=preset,
+            variant=variant,
             attention_dropout=attention_dropout,
             name=f"interacting_{index}",
         )(fields)
     return fields
 
 
-def _tower(hidden: Sequence[int], dropout: float, preset: str) -> MLP:
+def _tower(hidden: Sequence[int], dropout: float, variant: str) -> MLP:
     """The authors draw the biases as widely as the kernels; the paper says nothing of it."""
     drawn = {
         "kernel_initializer": _OFFICIAL_DENSE.clone(),
         "bias_initializer": _OFFICIAL_DENSE.clone(),
     }
-    return MLP(hidden, dropout=dropout, name="deep", **(drawn if preset == "official" else {}))
+    return MLP(hidden, dropout=dropout, name="deep", **(drawn if variant == "official" else {}))
 
 
-def _linear(preset: str, name: str) -> keras.layers.Layer:
+def _linear(variant: str, name: str) -> keras.layers.Layer:
     """The last layer, in float32 whatever the policy. The authors draw its bias, too."""
-    is_official = preset == "official"
+    is_official = variant == "official"
     return keras.layers.Dense(
         1,
         kernel_initializer=_OFFICIAL_DENSE.clone() if is_official else "glorot_uniform",

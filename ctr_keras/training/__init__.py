@@ -2,6 +2,15 @@
 
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.evaluation import evaluate_run, load_run, predict_split
+from ctr_keras.training.presets import PRESETS, find_preset
 from ctr_keras.training.run import train
 
-__all__ = ["TrainConfig", "evaluate_run", "load_run", "predict_split", "train"]
+__all__ = [
+    "PRESETS",
+    "TrainConfig",
+    "evaluate_run",
+    "find_preset",
+    "load_run",
+    "predict_split",
+    "train",
+]

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from ctr_keras.models import model_arguments
+from ctr_keras.training.presets import find_preset
 
 _COUNTS = ("batch_size", "epochs", "evaluations_per_epoch", "patience")
 
@@ -76,7 +77,9 @@ class TrainConfig:
     ) -> "TrainConfig":
         """Settings from a YAML file, changed by `given` and then by `key=value` texts.
 
-        A key that is no setting but an argument of the model goes to `model_args`.
+        A key that is no setting but an argument of the model goes to `model_args`. The key `preset`
+        stands for a paper's settings for a data set (`ctr_keras.training.PRESETS`), which all other
+        keys override.
 
         Args:
             path: str or None. The YAML file. Defaults to `None`: none.
@@ -99,12 +102,15 @@ class TrainConfig:
             if not equals:
                 raise ValueError(f"expected key=value. Received: {override!r}")
             settings[key] = yaml.safe_load(value)
+        model_args = dict(settings.pop("model_args", {}))
+        if "preset" in settings:
+            preset = find_preset(settings.get("model", ""), settings.pop("preset"))
+            settings = {k: v for k, v in preset.items() if k not in model_args} | settings
         names = [field.name for field in dataclasses.fields(cls)]
         for required in ("data", "model", "out"):
             if settings.get(required) is None:
                 raise ValueError(f"{required} is not given")
         arguments = model_arguments(settings["model"])
-        model_args = dict(settings.pop("model_args", {}))
         for key in [key for key in settings if key not in names]:
             if key not in arguments:
                 raise ValueError(

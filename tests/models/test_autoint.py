@@ -1,14 +1,13 @@
 """AutoInt and AutoInt+: sizes, identities, learning."""
 
-import json
-
 import keras
 import numpy as np
 import pytest
 
 from ctr_keras.features import Categorical, FeatureSet, Label, MultiValued, Numeric, Sequence
 from ctr_keras.metrics import auc
-from ctr_keras.models import MODELS, AutoInt, AutoIntPlus, build_model, model_arguments
+from ctr_keras.models import AutoInt, AutoIntPlus, build_model
+from tests.packed import JIT
 
 
 def to_numpy(tensor):
@@ -65,7 +64,7 @@ def dense_parameters(model):
 def test_parameter_counts_of_table_3(fields, paper, official):
     features = feature_set(*fields)
     assert dense_parameters(AutoInt(features)) == paper
-    assert dense_parameters(AutoInt(features, preset="official")) == official
+    assert dense_parameters(AutoInt(features, variant="official")) == official
 
 
 @pytest.mark.parametrize(
@@ -84,9 +83,9 @@ def test_embeddings_are_counted_apart():
 
 
 @pytest.mark.parametrize("builder", [AutoInt, AutoIntPlus])
-@pytest.mark.parametrize("preset", ["paper", "official"])
-def test_output_is_a_probability_of_the_logit(builder, preset):
-    model = builder(SMALL, dim=4, layers=2, head_dim=3, preset=preset)
+@pytest.mark.parametrize("variant", ["paper", "official"])
+def test_output_is_a_probability_of_the_logit(builder, variant):
+    model = builder(SMALL, dim=4, layers=2, head_dim=3, variant=variant)
     logits = keras.Model(model.input, [model.get_layer("logit").output, model.output])
     logit, score = (to_numpy(output) for output in logits(packed(SMALL)))
     assert score.shape == (8, 1)
@@ -106,7 +105,7 @@ def test_sequences_are_no_inputs():
 def test_field_order_matters_to_the_model():
     # An interacting layer is equivariant; flattening and the last layer are not.
     features = feature_set(3, size=4)
-    model = AutoInt(features, dim=4, layers=1, preset="official")
+    model = AutoInt(features, dim=4, layers=1, variant="official")
     ids = packed(features)["categorical"]
     straight, turned = (to_numpy(model({"categorical": x})) for x in (ids, ids[:, ::-1].copy()))
     assert (np.abs(straight - turned) > 1e-6).any()
@@ -141,7 +140,7 @@ def test_the_plus_adds_the_deep_logit_on_the_same_table():
 
 def test_official_initializers():
     keras.utils.set_random_seed(3)
-    draws = [AutoIntPlus(CRITEO, preset="official") for _ in range(10)]
+    draws = [AutoIntPlus(CRITEO, variant="official") for _ in range(10)]
 
     def values(layer, index):
         weights = [model.get_layer(layer).weights[index] for model in draws]
@@ -173,33 +172,6 @@ def test_dropouts_are_on_in_training_only():
         assert (dropped != first).any(), name
 
 
-def test_mixed_precision_scores_in_float32():
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        model = AutoIntPlus(SMALL, dim=4, preset="official", hidden=[5])
-    finally:
-        keras.config.set_dtype_policy(policy)
-    score = model(packed(SMALL))
-    assert keras.backend.standardize_dtype(score.dtype) == "float32"
-    assert np.isfinite(to_numpy(score)).all()
-    assert model.get_layer("interacting_0").compute_dtype == "bfloat16"
-    assert {keras.backend.standardize_dtype(w.dtype) for w in model.trainable_weights} == {
-        "float32"
-    }
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_saved_model_loads_equal(name, tmp_path):
-    model = build_model(
-        name, SMALL, dim=4, layers=2, head_dim=3, heads=1, preset="official", attention_dropout=0.1
-    )
-    model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_allclose(loaded(packed(SMALL)), model(packed(SMALL)), 1e-6)
-    assert json.dumps(loaded.get_config()) == json.dumps(model.get_config())  # tuples are lists
-
-
 def xor(rows, seed):
     bits = np.random.default_rng(seed).integers(0, 2, (rows, 2))
     ids = np.array([2, 5])[None] + bits  # 1 and 4 are the OOV ids of two fields of two values
@@ -210,7 +182,7 @@ def xor(rows, seed):
 def test_attention_learns_what_a_linear_model_cannot(layers):
     keras.utils.set_random_seed(1)
     model = AutoInt(feature_set(2), dim=8, layers=layers, head_dim=8)
-    model.compile(keras.optimizers.Adam(0.03), "binary_crossentropy", jit_compile=False)
+    model.compile(keras.optimizers.Adam(0.03), "binary_crossentropy", jit_compile=JIT)
     model.fit(*xor(2000, 0), batch_size=100, epochs=8, verbose=0)
     inputs, labels = xor(1000, 1)
     reached = auc(labels, model.predict(inputs, verbose=0))
@@ -223,20 +195,10 @@ def test_attention_learns_what_a_linear_model_cannot(layers):
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("DeepFM", {}, "unknown model 'DeepFM'; there are AutoInt, AutoIntPlus"),
-        ("AutoInt", {"depth": 3}, "AutoInt has no argument 'depth'; it takes dim, layers"),
         ("AutoInt", {"layers": -1}, "layers must not be negative. Received: -1"),
-        ("AutoInt", {"preset": "deepctr"}, "preset must be one of paper, official"),
+        ("AutoInt", {"variant": "deepctr"}, "variant must be one of paper, official"),
     ],
 )
 def test_bad_requests_are_refused(name, arguments, message):
     with pytest.raises(ValueError, match=message):
         build_model(name, SMALL, **arguments)
-
-
-def test_every_model_is_described():
-    for name, entry in MODELS.items():
-        assert entry.build.__name__ == name
-        assert entry.summary
-        assert "Section" in entry.reference
-        assert "features" not in model_arguments(name)

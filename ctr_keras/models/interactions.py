@@ -1,0 +1,87 @@
+"""From an interaction plan to layers: what FM, DeepFM, IPNN and AIM share."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ctr_keras.features import FeatureSet
+from ctr_keras.layers import CompactEmbedding, FieldEmbedding
+from ctr_keras.plan import METHODS, InteractionPlan
+
+Kind = tuple[int, str]  # order and interaction function
+BASE: Kind = (2, "inner")  # the interactions that use the model's main embedding
+
+
+def read_plan(
+    interactions: InteractionPlan | str | None,
+    orders: Sequence[int] | None,
+    features: FeatureSet,
+) -> InteractionPlan | None:
+    """The plan that a builder was given, or a path to it, with the orders asked for.
+
+    Raises:
+        ValueError: if it holds OptInter's methods, or names fields that the features lack.
+    """
+    if interactions is None:
+        return None
+    plan = _loaded(interactions)
+    if any(interaction.function in METHODS for interaction in plan.interactions):
+        raise ValueError(
+            "this model takes interaction functions, and the plan holds methods "
+            f"({', '.join(METHODS)}): it is one for OptInter"
+        )
+    plan.check(features.field_names)
+    return plan if orders is None else plan.restricted(orders)
+
+
+def read_methods(interactions: InteractionPlan | str) -> InteractionPlan:
+    """The plan of methods that OptInter was given, or a path to it.
+
+    Raises:
+        ValueError: if it holds interaction functions.
+    """
+    plan = _loaded(interactions)
+    if any(interaction.function not in METHODS for interaction in plan.interactions):
+        raise ValueError(
+            f"OptInter takes methods ({', '.join(METHODS)}), and the plan holds interaction "
+            "functions: it is one for FM, DeepFM, IPNN or AIM"
+        )
+    return plan
+
+
+def _loaded(interactions: InteractionPlan | str) -> InteractionPlan:
+    return InteractionPlan.load(interactions) if isinstance(interactions, str) else interactions
+
+
+def table_name(kind: Kind) -> str:
+    """The name of a kind's embedding table, as in `InteractionPlan.kept_dims`.
+
+    Example:
+
+    >>> table_name((3, "outer"))
+    'outer_3'
+    """
+    return f"{kind[1]}_{kind[0]}"
+
+
+def embed(
+    features: FeatureSet,
+    inputs: Mapping[str, Any],
+    dim: int,
+    name: str,
+    initializer: Any,
+    kept: Mapping[str, Sequence[int]] | None = None,
+) -> Any:
+    """All fields' embeddings, `(batch, fields, dim)`, from a layer of this name.
+
+    Args:
+        features: FeatureSet.
+        inputs: dict of the packed inputs.
+        dim: int.
+        name: str. Of the layer.
+        initializer: initializer of the table.
+        kept: dict or None. The dimensions that fields keep. Defaults to `None`: all.
+    """
+    common = {"embeddings_initializer": initializer, "name": name}
+    if kept:
+        return CompactEmbedding(features, dim, kept, **common)(inputs)
+    return FieldEmbedding(features, dim, **common)(inputs)

@@ -1,0 +1,324 @@
+"""OptInter, its two extremes and FNN: deep towers that differ in what they do with pairs."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+
+from ctr_keras.features import FeatureSet
+from ctr_keras.layers import MLP, CombinationBlock, FieldEmbedding
+from ctr_keras.models.head import field_inputs, probability
+from ctr_keras.models.interactions import read_methods
+from ctr_keras.plan import Interaction, InteractionPlan
+
+Pair = tuple[str, str]
+_FACTOR_SOURCES = ("separate", "original")
+_MIXTURE = "mixture"  # all of OptInter's methods at once
+_MEMORIZED = ("memorize", _MIXTURE)
+_FACTORIZED = ("factorize", _MIXTURE)
+
+
+def FNN(  # noqa: N802 (a builder reads as the model it builds)
+    features: FeatureSet,
+    dim: int = 20,
+    *,
+    hidden: Sequence[int] = (400, 400, 400),
+    hidden_dropout: float = 0.0,
+    normalization: str | None = "layer",
+    norm_order: str = "before",
+    embeddings_initializer: Any = "glorot_uniform",
+) -> keras.Model:
+    """FNN: a deep tower on the fields' embeddings. OptInter calls it naive.
+
+    Args:
+        features: FeatureSet.
+        dim: int. Width of an embedding. Defaults to `20`.
+        hidden: list of int. Widths of the tower's layers. Defaults to `(400, 400, 400)`.
+        hidden_dropout: float. Share of the tower's units to drop. Defaults to `0.0`.
+        normalization: str or None. Of the tower (see `MLP`). Defaults to `"layer"`.
+        norm_order: str. Where it stands (see `MLP`). Defaults to `"before"`.
+        embeddings_initializer: initializer of the table. Defaults to `"glorot_uniform"`.
+
+    Returns:
+        A model from the packed inputs to the click probability, `(batch, 1)` float32.
+
+    Example:
+
+    >>> from ctr_keras.features import Categorical, FeatureSet, Label
+    >>> features = FeatureSet(Categorical("a"), label=Label("y"), vocabulary_sizes={"a": 3})
+    >>> FNN(features, dim=4, hidden=[8], normalization=None).count_params()
+    69
+
+    References:
+        [FNN](https://arxiv.org/abs/1601.02376), without its pretraining;
+        [OptInter](https://arxiv.org/abs/2108.01265), Section II-B.
+    """
+    inputs = field_inputs(features)
+    embedded = FieldEmbedding(
+        features, dim, embeddings_initializer=embeddings_initializer, name="embedding"
+    )(inputs)
+    tower = MLP(
+        hidden, dropout=hidden_dropout, normalization=normalization, order=norm_order, name="deep"
+    )(keras.layers.Flatten()(embedded))
+    logit = keras.layers.Dense(1, dtype="float32", name="logit")(tower)
+    return keras.Model(inputs, probability(logit), name="FNN")
+
+
+def OptInter(  # noqa: N802
+    features: FeatureSet,
+    dim: int = 20,
+    cross_dim: int = 10,
+    *,
+    interactions: InteractionPlan | str | None = None,
+    factor_function: str = "hadamard",
+    factor_source: str = "separate",
+    cross_l2: float = 0.0,
+    keep_width: bool = False,
+    gumbel_noise: bool = False,
+    temperature_rate: float = 5e-5,
+    hidden: Sequence[int] = (400, 400, 400),
+    hidden_dropout: float = 0.0,
+    normalization: str | None = "layer",
+    norm_order: str = "before",
+    embeddings_initializer: Any = "glorot_uniform",
+) -> keras.Model:
+    """OptInter: a deep tower on the fields' embeddings and a vector for each pair of fields.
+
+    With a plan each pair is memorized, factorized or left out as the plan says. Without one, every
+    `Crossed` feature's pair is a mixture of the three (see `CombinationBlock`): the network of the
+    search.
+
+    Memorizing a pair needs its `Crossed` feature in the feature set. Numbers and multi-valued
+    fields are in no pair.
+
+    Args:
+        features: FeatureSet.
+        dim: int. Width of a field's embedding. Defaults to `20`.
+        cross_dim: int. Width of a pair's vector. Defaults to `10`.
+        interactions: InteractionPlan of methods, path to one, or None. Defaults to `None`.
+        factor_function: str. See `CombinationBlock`. Defaults to `"hadamard"`.
+        factor_source: str. `"separate"` for latent vectors from a table of their own, as in the
+            authors' code, or `"original"` for the fields' embeddings, as in Equation 14, which
+            needs `cross_dim == dim`. Defaults to `"separate"`.
+        cross_l2: float. Weight decay of the tables of pairs and latent vectors: its product with a
+            weight is added to the weight's gradient. Defaults to `0.0`.
+        keep_width: bool. Whether naive pairs stay as zeros. Defaults to `False`.
+        gumbel_noise: bool. Whether the search draws noise. Defaults to `False`.
+        temperature_rate: float. Fall of the search's temperature a step. Defaults to `5e-05`.
+        hidden, hidden_dropout, normalization, norm_order, embeddings_initializer: as in `FNN`.
+
+    Returns:
+        A model as `FNN`; its layer `combination` holds the pairs.
+
+    Raises:
+        ValueError: if a pair to memorize has no `Crossed` feature, naming it.
+
+    Example:
+
+    >>> from ctr_keras.features import Categorical, Crossed, FeatureSet, Label
+    >>> features = FeatureSet(
+    ...     Categorical("a"), Categorical("b"), Crossed("a", "b"), label=Label("y"),
+    ...     vocabulary_sizes={"a": 3, "b": 3, "a_x_b": 9},
+    ... )
+    >>> OptInter(features).get_layer("combination").output.shape
+    (None, 1, 10)
+
+    References:
+        [OptInter](https://arxiv.org/abs/2108.01265), Section II, Equations 4, 9, 14, 17 and 18.
+    """
+    plan = None if interactions is None else read_methods(interactions)
+    pairs, methods = _pairs(features, plan)
+    _check_factor_source(factor_source, dim, cross_dim)
+    crossed = {_in_order(features, (f.first, f.second)): f.name for f in features.crossed}
+    categorical = [feature.name for feature in features.categorical]
+    memorized = [crossed[p] for p, m in zip(pairs, methods, strict=True) if m in _MEMORIZED]
+    inputs = field_inputs(features)
+    if not memorized:
+        inputs.pop("crossed", None)
+
+    def embedded(name: str, fields: Sequence[str], width: int, decay: float) -> Any:
+        return FieldEmbedding(
+            features,
+            width,
+            fields=fields,
+            embeddings_initializer=embeddings_initializer,
+            embeddings_regularizer=keras.regularizers.L2(decay / 2) if decay else None,
+            name=name,
+        )(inputs)
+
+    originals = [name for name in features.field_names if name not in crossed.values()]
+    fields = embedded("embedding", originals, dim, 0.0)
+    vectors = {}
+    if memorized:
+        vectors["memorized"] = embedded("memorized", memorized, cross_dim, cross_l2)
+    if any(method in _FACTORIZED for method in methods):
+        vectors["factors"] = fields  # categorical fields come first
+        if factor_source == "separate":
+            vectors["factors"] = embedded("factors", categorical, cross_dim, cross_l2)
+    parts = [keras.layers.Flatten()(fields)]
+    if vectors:
+        combination = CombinationBlock(
+            [(categorical.index(first), categorical.index(second)) for first, second in pairs],
+            None if plan is None else methods,
+            factor_function,
+            keep_width=keep_width,
+            gumbel_noise=gumbel_noise,
+            temperature_rate=temperature_rate,
+            name="combination",
+        )(vectors)
+        parts.append(keras.layers.Flatten()(combination))
+    joined = keras.layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
+    tower = MLP(
+        hidden, dropout=hidden_dropout, normalization=normalization, order=norm_order, name="deep"
+    )(joined)
+    logit = keras.layers.Dense(1, dtype="float32", name="logit")(tower)
+    return keras.Model(inputs, probability(logit), name="OptInter")
+
+
+def OptInterM(  # noqa: N802
+    features: FeatureSet,
+    dim: int = 20,
+    cross_dim: int = 10,
+    *,
+    cross_l2: float = 0.0,
+    hidden: Sequence[int] = (400, 400, 400),
+    hidden_dropout: float = 0.0,
+    normalization: str | None = "layer",
+    norm_order: str = "before",
+    embeddings_initializer: Any = "glorot_uniform",
+) -> keras.Model:
+    """OptInter-M: every `Crossed` feature's pair is memorized.
+
+    Args:
+        features: FeatureSet with `Crossed` features.
+        dim, cross_dim, cross_l2: as in `OptInter`.
+        hidden, hidden_dropout, normalization, norm_order, embeddings_initializer: as in `FNN`.
+
+    Returns:
+        A model as `OptInter`.
+
+    Raises:
+        ValueError: if there is no `Crossed` feature.
+
+    Example:
+
+    >>> from ctr_keras.features import Categorical, Crossed, FeatureSet, Label
+    >>> features = FeatureSet(
+    ...     Categorical("a"), Categorical("b"), Crossed("a", "b"), label=Label("y"),
+    ...     vocabulary_sizes={"a": 3, "b": 3, "a_x_b": 9},
+    ... )
+    >>> OptInterM(features).get_layer("memorized").count_params()  # 0, OOV and 9 pairs, 10 wide
+    110
+
+    References:
+        [OptInter](https://arxiv.org/abs/2108.01265), Section III-A.
+    """
+    if not features.crossed:
+        raise ValueError("OptInterM memorizes Crossed features, and the feature set has none")
+    model = OptInter(
+        features,
+        dim,
+        cross_dim,
+        interactions=InteractionPlan(
+            Interaction((feature.first, feature.second), "memorize") for feature in features.crossed
+        ),
+        cross_l2=cross_l2,
+        hidden=hidden,
+        hidden_dropout=hidden_dropout,
+        normalization=normalization,
+        norm_order=norm_order,
+        embeddings_initializer=embeddings_initializer,
+    )
+    model.name = "OptInterM"
+    return model
+
+
+def OptInterF(  # noqa: N802
+    features: FeatureSet,
+    dim: int = 20,
+    cross_dim: int = 10,
+    *,
+    factor_function: str = "hadamard",
+    factor_source: str = "separate",
+    cross_l2: float = 0.0,
+    hidden: Sequence[int] = (400, 400, 400),
+    hidden_dropout: float = 0.0,
+    normalization: str | None = "layer",
+    norm_order: str = "before",
+    embeddings_initializer: Any = "glorot_uniform",
+) -> keras.Model:
+    """OptInter-F: every pair of categorical fields is factorized.
+
+    Args:
+        features: FeatureSet; its `Crossed` features are not used.
+        dim, cross_dim, factor_function, factor_source, cross_l2: as in `OptInter`.
+        hidden, hidden_dropout, normalization, norm_order, embeddings_initializer: as in `FNN`.
+
+    Returns:
+        A model as `OptInter`.
+
+    Example:
+
+    >>> from ctr_keras.features import Categorical, FeatureSet, Label
+    >>> features = FeatureSet(
+    ...     Categorical("a"), Categorical("b"), label=Label("y"), vocabulary_sizes={"a": 3, "b": 3}
+    ... )
+    >>> OptInterF(features).get_layer("factors").count_params()  # 9 ids, 10 wide
+    90
+
+    References:
+        [OptInter](https://arxiv.org/abs/2108.01265), Section III-A.
+    """
+    names = [feature.name for feature in features.categorical]
+    model = OptInter(
+        features,
+        dim,
+        cross_dim,
+        interactions=InteractionPlan.complete(names, functions=["factorize"]),
+        factor_function=factor_function,
+        factor_source=factor_source,
+        cross_l2=cross_l2,
+        hidden=hidden,
+        hidden_dropout=hidden_dropout,
+        normalization=normalization,
+        norm_order=norm_order,
+        embeddings_initializer=embeddings_initializer,
+    )
+    model.name = "OptInterF"
+    return model
+
+
+def _pairs(features: FeatureSet, plan: InteractionPlan | None) -> tuple[list[Pair], list[str]]:
+    """Pairs of field names, those with a Crossed feature first and in its order; their methods."""
+    crossed = [_in_order(features, (f.first, f.second)) for f in features.crossed]
+    if plan is None:
+        if not crossed:
+            raise ValueError(
+                "the search mixes memorized and factorized pairs: declare Crossed features, or "
+                "give OptInter a plan with `interactions`"
+            )
+        return crossed, [_MIXTURE] * len(crossed)
+    plan.check([feature.name for feature in features.categorical])
+    methods = {_in_order(features, i.fields): i.function for i in plan.interactions}
+    for pair, method in methods.items():
+        if method == "memorize" and pair not in crossed:
+            raise ValueError(f"to memorize {pair[0]!r} and {pair[1]!r} declare Crossed{pair}")
+    pairs = [p for p in crossed if p in methods] + [p for p in methods if p not in crossed]
+    return pairs, [methods[pair] for pair in pairs]
+
+
+def _in_order(features: FeatureSet, names: Iterable[str]) -> Pair:
+    first, second = sorted(names, key=features.field_names.index)
+    return first, second
+
+
+def _check_factor_source(factor_source: str, dim: int, cross_dim: int) -> None:
+    if factor_source not in _FACTOR_SOURCES:
+        raise ValueError(
+            f"factor_source must be one of {', '.join(_FACTOR_SOURCES)}. "
+            f"Received: {factor_source!r}"
+        )
+    if factor_source == "original" and cross_dim != dim:
+        raise ValueError(
+            f"factor_source='original' needs cross_dim == dim. Received: {cross_dim} and {dim}"
+        )

@@ -1,0 +1,177 @@
+"""What holds of every model: saving, precision, XLA, resuming by name, and both backends alike."""
+
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from ctr_keras.models import MODELS, build_model, model_arguments
+from ctr_keras.training import PRESETS, TrainConfig, find_preset
+from tests.conftest import ROOT
+from tests.models.variants import FEATURES, VARIANTS, build
+from tests.packed import JIT, inputs_of, labels, packed_inputs
+
+
+def to_numpy(tensor):
+    return keras.ops.convert_to_numpy(tensor)
+
+
+def batch_for(model, rows=8):
+    return inputs_of(model, packed_inputs(FEATURES, rows))
+
+
+def test_every_model_has_a_variant():
+    assert {model for model, _ in VARIANTS.values()} == set(MODELS)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_is_described(name):
+    entry = MODELS[name]
+    assert entry.build.__name__ == name
+    assert entry.summary
+    assert "Section" in entry.reference
+    assert "features" not in model_arguments(name)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_scores_are_probabilities_of_the_logit(variant):
+    model = build(variant)
+    assert model.name == VARIANTS[variant][0]
+    assert model.layers[-1].name == "score"
+    assert model.output_shape == (None, 1)
+    logit = keras.Model(model.input, model.layers[-1].input)(batch_for(model))
+    score = to_numpy(model(batch_for(model)))
+    assert keras.backend.standardize_dtype(logit.dtype) == "float32"
+    np.testing.assert_allclose(score, 1 / (1 + np.exp(-to_numpy(logit))), 1e-5)
+    assert np.unique(score).size > 1
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_saved_model_loads_equal(variant, tmp_path):
+    model = build(variant)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    inputs = batch_for(model)
+    np.testing.assert_allclose(loaded(inputs), model(inputs), 1e-6)
+    assert json.dumps(loaded.get_config()) == json.dumps(model.get_config())  # tuples are lists
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_mixed_precision_scores_in_float32(variant):
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = build(variant)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    score = model(batch_for(model))
+    assert keras.backend.standardize_dtype(score.dtype) == "float32"
+    assert np.isfinite(to_numpy(score)).all()
+    weights = {keras.backend.standardize_dtype(w.dtype) for w in model.trainable_weights}
+    assert weights == {"float32"}
+    halves = [layer for layer in model.layers if layer.compute_dtype == "bfloat16"]
+    assert len(halves) > 2
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_layer_learns(variant):
+    keras.utils.set_random_seed(0)
+    model = build(variant)
+    model.compile(keras.optimizers.SGD(1.0), "binary_crossentropy", jit_compile=JIT)
+    before = {weight.path: to_numpy(weight) for weight in model.trainable_weights}
+    model.train_on_batch(batch_for(model, 64), labels(64))
+    for layer in model.layers:
+        weights = layer.trainable_weights
+        moved = [weight for weight in weights if (to_numpy(weight) != before[weight.path]).any()]
+        assert moved or not weights, f"{layer.name} does not learn"
+
+
+# Loads models that the other backend has saved, repeats what it did, and compares.
+OTHER_BACKEND = """
+import json, os, sys
+import keras, numpy as np
+import ctr_keras.models
+
+folder = sys.argv[1]
+for variant in json.loads(sys.argv[2]):
+    case = np.load(os.path.join(folder, variant + ".npz"))
+    model = keras.saving.load_model(os.path.join(folder, variant + ".keras"))
+    inputs = {tensor.name: case[tensor.name] for tensor in model.inputs}
+    score = np.array(model(inputs))
+    np.testing.assert_allclose(score, case["score"], 1e-5, 1e-5, err_msg=variant)
+    model.compile(keras.optimizers.SGD(0.1), "binary_crossentropy", jit_compile=False)
+    model.train_on_batch(inputs, case["labels"])
+    for index, weight in enumerate(model.weights):
+        expected = case[f"weight_{index}"]
+        np.testing.assert_allclose(
+            np.array(weight), expected, 1e-5, 1e-5, err_msg=f"{variant}: {weight.path}"
+        )
+print(keras.backend.backend(), "agrees")
+"""
+
+
+def test_both_backends_agree_on_scores_and_on_a_training_step(tmp_path):
+    keras.utils.set_random_seed(0)
+    for variant in VARIANTS:
+        model = build(variant)
+        inputs = batch_for(model)
+        model.save(tmp_path / f"{variant}.keras")
+        score = to_numpy(model(inputs))
+        model.compile(keras.optimizers.SGD(0.1), "binary_crossentropy", jit_compile=JIT)
+        model.train_on_batch(inputs, labels())
+        weights = {f"weight_{i}": to_numpy(weight) for i, weight in enumerate(model.weights)}
+        np.savez(tmp_path / f"{variant}.npz", score=score, labels=labels(), **inputs, **weights)
+    other = {"tensorflow": "jax", "jax": "tensorflow"}[keras.backend.backend()]
+    result = subprocess.run(
+        [sys.executable, "-c", OTHER_BACKEND, str(tmp_path), json.dumps(list(VARIANTS))],
+        env=os.environ | {"KERAS_BACKEND": other},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert result.stdout == f"{other} agrees\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("DCN", {}, "unknown model 'DCN'; there are FM, DeepFM"),
+        ("AutoInt", {"depth": 3}, "AutoInt has no argument 'depth'; it takes dim, layers"),
+    ],
+)
+def test_bad_requests_are_refused(name, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        build_model(name, FEATURES, **arguments)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_presets_are_settings_that_the_model_takes(name):
+    assert PRESETS[name]
+    for preset in PRESETS[name]:
+        config = TrainConfig.read(None, [f"preset={preset}"], data="d", model=name, out="o")
+        for key, value in find_preset(name, preset).items():
+            taken = config.model_args[key] if key in config.model_args else getattr(config, key)
+            assert taken == value
+
+
+def test_presets_name_the_papers_figures():
+    deepfm = find_preset("DeepFM", "avazu")
+    assert (deepfm["dim"], deepfm["hidden"], deepfm["batch_size"]) == (40, (700,) * 5, 2000)
+    assert find_preset("OptInter", "avazu")["cross_dim"] == 4
+    assert find_preset("AutoInt", "movielens-1m")["attention_dropout"] == 0.4
+    assert find_preset("MIAN", "books")["l2"] == 1e-3
+    with pytest.raises(ValueError, match="FM has no preset 'ml'; it has criteo, avazu"):
+        find_preset("FM", "ml")
+
+
+def test_what_is_set_overrides_a_preset():
+    config = TrainConfig.read(
+        None, ["preset=criteo", "dim=8", "epochs=7"], data="d", model="OptInter", out="o"
+    )
+    assert (config.model_args["dim"], config.model_args["cross_dim"], config.epochs) == (8, 10, 7)
+    assert TrainConfig.read(None, [], **config.to_dict()).to_dict() == config.to_dict()

@@ -1,0 +1,84 @@
+"""Every model in the variants that differ in their layers, small, on one feature set."""
+
+from ctr_keras.features import (
+    Categorical,
+    Crossed,
+    FeatureSet,
+    Label,
+    MultiValued,
+    Numeric,
+    Sequence,
+)
+from ctr_keras.models import build_model
+from ctr_keras.plan import Interaction, InteractionPlan
+
+FEATURES = FeatureSet(
+    Categorical("user", group="user"),
+    Categorical("age", group="user"),
+    Categorical("item", group="item"),
+    Categorical("hour", group="context"),
+    Numeric("price", group="context"),
+    MultiValued("genres", max_length=2, group="item"),
+    Sequence("history", vocabulary_of="item", max_length=5),
+    Crossed("item", "user"),
+    Crossed("age", "hour"),
+    label=Label("click"),
+    vocabulary_sizes={
+        **{"user": 6, "age": 3, "item": 5, "hour": 4, "genres": 3},
+        **{"item_x_user": 9, "age_x_hour": 7},
+    },
+)
+_GATES = InteractionPlan(
+    [
+        Interaction(("user", "item")),
+        Interaction(("age", "genres")),
+        Interaction(("user", "item", "price")),
+    ]
+)
+_FUNCTIONS = InteractionPlan(
+    [
+        Interaction(("user", "item"), "inner"),
+        Interaction(("age", "genres"), "vector"),
+        Interaction(("age", "item"), "scalar"),
+        Interaction(("user", "price"), "outer"),
+        Interaction(("user", "age", "item"), "vector"),
+        Interaction(("user", "age", "item", "price"), "outer"),
+    ],
+    {"inner_2": {"user": [0, 2], "price": []}},
+)
+_METHODS = InteractionPlan(
+    [
+        Interaction(("user", "item"), "memorize"),
+        Interaction(("age", "hour"), "factorize"),
+        Interaction(("user", "hour"), "naive"),
+    ]
+)
+_DEEP = {"dim": 4, "hidden": [6, 5]}
+_MIAN = {"dim": 4, "heads": 2, "hidden": [6], "dropout": 0.0}
+
+# Name: model and arguments. All dropout is off.
+VARIANTS = {
+    "FM": ("FM", {"dim": 4, "orders": [2, 3]}),
+    "AutoFM": ("FM", {"dim": 4, "interactions": _GATES}),
+    "DeepFM": ("DeepFM", _DEEP),
+    "AutoDeepFM": ("DeepFM", {**_DEEP, "interactions": _GATES}),
+    "IPNN": ("IPNN", {**_DEEP, "normalization": "layer", "norm_order": "after"}),
+    "AutoIPNN": ("IPNN", {**_DEEP, "interactions": _GATES}),
+    "FNN": ("FNN", _DEEP),
+    "AutoInt": ("AutoInt", {"dim": 4, "layers": 2, "head_dim": 3, "variant": "official"}),
+    "AutoIntPlus": ("AutoIntPlus", {**_DEEP, "layers": 1, "head_dim": 3}),
+    "AIM": ("AIM", {**_DEEP, "interactions": _FUNCTIONS, "part_scalers": True}),
+    "OptInter": ("OptInter", {**_DEEP, "cross_dim": 3, "interactions": _METHODS}),
+    "OptInter-mixture": ("OptInter", {**_DEEP, "cross_dim": 3, "factor_function": "generalized"}),
+    "OptInterM": ("OptInterM", {**_DEEP, "cross_dim": 3}),
+    "OptInterF": ("OptInterF", {**_DEEP, "cross_dim": 3, "factor_function": "addition"}),
+    "MIAN": ("MIAN", _MIAN),
+    "MIAN-post": ("MIAN", {**_MIAN, "transformer": "post", "modules": ["behaviors", "user"]}),
+    "MIAN-softmax2": ("MIAN", {**_MIAN, "transformer": "none", "output": "softmax2"}),
+}
+
+
+def build(variant):
+    """The model of a variant."""
+    name, arguments = VARIANTS[variant]
+    return build_model(name, FEATURES, **arguments)

@@ -1,0 +1,41 @@
+"""Random packed inputs whose ids are those of their columns."""
+
+import keras
+import numpy as np
+
+# Whether to compile a training step: what is quicker for a few steps on each backend.
+JIT = keras.backend.backend() == "jax"
+
+
+def packed_inputs(features, rows=8, seed=0):
+    """Packed inputs of a feature set; about one id in ten is missing, lists are padded."""
+    draw = np.random.default_rng(seed)
+    ranges = features.id_ranges
+
+    def ids(feature, *shape):
+        known = ranges[features.vocabulary_name(feature)]
+        drawn = draw.integers(known.start, known.stop, (rows, *shape))
+        return np.where(draw.random(drawn.shape) < 0.1, 0, drawn).astype("int32")
+
+    inputs = {}
+    for name, columns in (("categorical", features.categorical), ("crossed", features.crossed)):
+        if columns:
+            inputs[name] = np.stack([ids(feature) for feature in columns], axis=1)
+    if features.numeric:
+        values = draw.normal(size=(rows, len(features.numeric)))
+        inputs["numeric"] = values.astype("float32")
+    for feature in (*features.multi_valued, *features.sequences):
+        lists = ids(feature, feature.max_length)
+        lengths = draw.integers(0, feature.max_length + 1, (rows, 1))
+        inputs[feature.name] = np.where(np.arange(feature.max_length) < lengths, lists, 0)
+    return inputs
+
+
+def labels(rows=8, seed=1):
+    """Clicks, (rows, 1) float32."""
+    return np.random.default_rng(seed).integers(0, 2, (rows, 1)).astype("float32")
+
+
+def inputs_of(model, inputs):
+    """Those of the packed inputs that a model takes."""
+    return {tensor.name: inputs[tensor.name] for tensor in model.inputs}
