@@ -22,6 +22,7 @@ Id layout. All ids of a feature set are global: they index one embedding table.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import re
@@ -503,6 +504,21 @@ class FeatureSet:
     def with_vocabulary_sizes(self, sizes: Mapping[str, int]) -> FeatureSet:
         """The same declaration with its vocabulary sizes filled in."""
         return FeatureSet(*self.features, label=self.label, vocabulary_sizes=sizes)
+
+    def with_crossed_pairs(self, min_count: int) -> FeatureSet:
+        """The same declaration and a `Crossed` feature for every pair of categorical columns.
+
+        Args:
+            min_count: int. Of the new features; pairs that are crossed already stay as they are.
+        """
+        declared = {frozenset((feature.first, feature.second)) for feature in self.crossed}
+        names = [feature.name for feature in self.categorical]
+        new = [
+            Crossed(first, second, min_count=min_count)
+            for first, second in itertools.combinations(names, 2)
+            if {first, second} not in declared
+        ]
+        return FeatureSet(*self.features, *new, label=self.label)
 
     # On disk.
 

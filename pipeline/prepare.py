@@ -1,5 +1,6 @@
 """The job: raw logs in, TFRecords and the transform graph out."""
 
+import dataclasses
 import json
 import math
 import sys
@@ -42,6 +43,7 @@ def prepare(
     source: str,
     out: str,
     *,
+    cross_min_count: int | None = None,
     max_rejected: float = 0.01,
     beam_options: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -56,6 +58,9 @@ def prepare(
         source: str. File, folder or pattern of the raw logs, on any Beam file system.
         out: str. Folder to write: `features.json`, `transform_fn/`, `transformed_metadata/`,
             `examples/`, `rejected/`, `samples.jsonl` and `report.json`.
+        cross_min_count: int or None. Cross every pair of categorical columns, with pairs seen in
+            fewer training rows out of vocabulary (OptInter's memorized pairs). Defaults to `None`:
+            only the crossed features that are declared.
         max_rejected: float. Share of the rows that may be rejected. Defaults to `0.01`.
         beam_options: list of str. Options of Apache Beam, such as `--runner=DataflowRunner`.
             Defaults to `()`: run in this process.
@@ -73,6 +78,9 @@ def prepare(
     started = time.time()
     if isinstance(dataset, str):
         dataset = find_dataset(dataset, source)
+    if cross_min_count is not None:
+        features = dataset.features.with_crossed_pairs(cross_min_count)
+        dataset = dataclasses.replace(dataset, features=features)
     job = {"dataset": dataset.name, "source": source, "declaration": _declaration(dataset)}
     # With a slash at its end, object stores take a path for a folder, too.
     out, partial, failed = (f"{out.rstrip('/')}{suffix}/" for suffix in ("", ".partial", ".failed"))

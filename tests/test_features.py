@@ -159,3 +159,19 @@ def test_missing_group_is_named():
     assert [f.name for f in example().group("item")] == ["price", "item_id"]
     with pytest.raises(ValueError, match="group='context'"):
         example().group("context")
+
+
+def test_crossing_all_pairs_keeps_what_is_crossed_already():
+    features = FeatureSet(
+        Categorical("a"),
+        Categorical("b"),
+        Numeric("c", scale="quantiles", buckets=4),
+        Numeric("d"),
+        Crossed("b", "a", min_count=7),
+        label=Label("y"),
+    ).with_crossed_pairs(min_count=3)
+    assert [(f.name, f.min_count) for f in features.crossed] == [
+        ("b_x_a", 7),
+        ("a_x_c", 3),
+        ("b_x_c", 3),
+    ]

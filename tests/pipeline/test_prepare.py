@@ -111,6 +111,31 @@ def test_vocabulary_is_counted_on_the_training_split_only(tmp_path):
     assert ids == [[2]] * 5 + [[1]] * 5
 
 
+def test_all_pairs_are_crossed_on_request(tmp_path):
+    log = tmp_path / "log.csv"
+    rows = (
+        ["1,u,x,1"] * 3 + ["1,u,y,0"] * 2 + ["1,v,x,0", "2,u,x,1", "2,v,x,1", "2,v,z,1", "2,,x,1"]
+    )
+    log.write_text("t,user,item,click\n" + "\n".join(rows) + "\n")
+    declaration = tmp_path / "my.yaml"
+    declaration.write_text(
+        "source: {format: csv}\nlabel: click\n"
+        "features: [{kind: categorical, name: user}, {kind: categorical, name: item}]\n"
+        "split: {by: time, column: t, validation_from: 2, test_from: 2}\n"
+    )
+    out = tmp_path / "out"
+    report = prepare(str(declaration), str(log), str(out), cross_min_count=2)
+    # Of the training pairs (u, x) three times and (u, y) twice are kept, (v, x) is too rare.
+    assert report["vocabulary_sizes"] == {"user": 2, "item": 2, "user_x_item": 2}
+    start = FeatureSet.load(out / "features.json").id_ranges["user_x_item"].start
+    crossed = [
+        tf.train.Example.FromString(record).features.feature["crossed"].int64_list.value[0]
+        for record in records(out, "test")
+    ]
+    # (u, x) is first; (v, x) and (v, z) share the OOV id; a pair without its user is missing.
+    assert sorted(crossed) == [0, start, start, start + 1]
+
+
 def test_two_percent_of_bad_rows_fail_the_run_and_leave_them_to_see(tmp_path):
     write_synthetic_log(str(tmp_path / "log"), 2000, broken=0.02)
     out = tmp_path / "out"
