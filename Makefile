@@ -22,6 +22,7 @@ lint: $(VENV)/installed
 
 test: lint
 	$(BIN)/python -m pytest
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 tests/layers tests/models tests/metrics
 
 clean:
 	rm -rf $(VENV) $(DEMO) .mypy_cache .pytest_cache .ruff_cache *.egg-info build dist
