@@ -151,6 +151,7 @@ class CombinationBlock(keras.layers.Layer):
                 name="logits",
                 shape=(len(self._memorized), len(METHODS)),
                 initializer=self.logits_initializer,
+                autocast=False,  # a softmax loses too much in half precision
             )
             self.step = self.add_weight(
                 name="step", shape=(), dtype="int32", initializer="zeros", trainable=False

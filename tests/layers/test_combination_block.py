@@ -266,6 +266,17 @@ def test_noise_is_drawn_anew_in_training_only_and_only_if_asked_for():
         np.testing.assert_allclose(quiet, np.full((100, 3), 1 / 3), 1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_sharp_probabilities_stay_exact_under_mixed_precision(dtype):
+    layer = CombinationBlock(temperature_rate=1.0, dtype=f"mixed_{dtype}")
+    layer.build({"memorized": (None, PAIRS, DIM), "factors": (None, FIELDS, DIM)})
+    layer.step.assign(1)  # at a temperature of 0.01 logits are up to 90,000, over float16's range
+    layer.logits.assign(np.tile([900.0, 899.99, 0.0], (PAIRS, 1)))
+    inputs = {"memorized": np.ones((1, PAIRS, DIM)), "factors": np.zeros((1, FIELDS, DIM))}
+    output = to_numpy(keras.ops.cast(layer(inputs), "float32"))
+    np.testing.assert_allclose(output, 1 / (1 + np.exp(-1)), atol=0.01)
+
+
 def test_no_pairs_are_no_pairs():
     layer = CombinationBlock([])
     output = layer({"memorized": np.ones((6, 0, DIM), "float32")} | tensors(0))

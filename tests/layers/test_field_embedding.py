@@ -155,11 +155,11 @@ def test_numeric_is_linear_in_the_value():
 
 def test_sequences_share_the_table():
     layer = embedding(sequences=["history"])
-    inputs = packed(rows=2)
-    inputs["history"] = np.array([[3, 0], [4, 4]], "int32")
+    inputs = packed(rows=3)
+    inputs["history"] = np.array([[3, 0], [4, 4], [0, 0]], "int32")
     fields, history = layer(inputs)
     np.testing.assert_array_equal(fields, embedding_of(layer, inputs))
-    assert tuple(history.shape) == (2, 2, DIM)
+    assert tuple(history.shape) == (3, 2, DIM)
     np.testing.assert_array_equal(to_numpy(history)[1, 1], to_numpy(layer.table)[4])
     assert not to_numpy(history)[0, 1].any()
     symbolic = layer(feature_inputs(FEATURES))

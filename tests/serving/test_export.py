@@ -39,11 +39,14 @@ SOURCES = [
 
 
 def small_model(features: FeatureSet) -> keras.Model:
-    """An untrained AutoInt with weights far from zero, so that every id moves the score."""
+    """Untrained, MIAN where there are histories, with weights far from zero: every id matters."""
     keras.utils.set_random_seed(1)
-    model = build_model("AutoInt", features, dim=8, layers=1, head_dim=8)
-    embedding = model.get_layer("embedding")
-    embedding.set_weights([np.random.normal(size=w.shape) for w in embedding.get_weights()])
+    if features.sequences:
+        model = build_model("MIAN", features, dim=8, heads=2)
+    else:
+        model = build_model("AutoInt", features, dim=8, layers=1, head_dim=8)
+    for weight in model.trainable_weights:
+        weight.assign(np.random.normal(scale=0.5, size=weight.shape))
     return model
 
 
