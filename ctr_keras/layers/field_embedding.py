@@ -127,6 +127,7 @@ class FieldEmbedding(keras.layers.Layer):
                     f"input {name!r} must be (batch, {width}). Received: {input_shape[name]}"
                 )
         numeric = self._of(self.features.numeric)
+        numeric_initializer = self.embeddings_initializer
         if len(self._fields) > len(numeric) or self.sequences:
             self._offsets, rows = self._layout()
             self.table = self.add_weight(
@@ -136,11 +137,14 @@ class FieldEmbedding(keras.layers.Layer):
                 regularizer=self.embeddings_regularizer,
                 autocast=False,  # rows are cast when looked up, not the whole table
             )
+            numeric_initializer = _for_rows_of(
+                (rows, self.dim), self.embeddings_initializer, (len(numeric), self.dim)
+            )
         if numeric:
             self.numeric_vectors = self.add_weight(
                 name="numeric_vectors",
                 shape=(len(numeric), self.dim),
-                initializer=_copy(self.embeddings_initializer),
+                initializer=numeric_initializer,
             )
 
     def _layout(self) -> tuple[dict[str, int], int]:
@@ -248,6 +252,15 @@ def _check_names(kind: str, names: Sequence[str], known: Sequence[str]) -> None:
             )
 
 
-def _copy(initializer: Any) -> Any:
-    """An initializer of the same kind that does not repeat the first one's draws."""
-    return initializer.clone() if hasattr(initializer, "clone") else initializer
+def _for_rows_of(table: Shape, initializer: Any, shape: Shape) -> Any:
+    """An initializer that draws anew, as widely as `initializer` draws the rows of a table."""
+    if not isinstance(initializer, keras.initializers.VarianceScaling):
+        return initializer.clone() if hasattr(initializer, "clone") else initializer
+    fans = {
+        "fan_in": np.array([1, 0]),
+        "fan_out": np.array([0, 1]),
+        "fan_avg": np.array([0.5, 0.5]),
+    }
+    fan = fans[initializer.mode]
+    scale = initializer.scale * float((fan @ shape) / (fan @ table))
+    return keras.initializers.VarianceScaling(scale, initializer.mode, initializer.distribution)

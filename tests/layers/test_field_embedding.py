@@ -229,6 +229,22 @@ def test_combiner_sum():
     )
 
 
+@pytest.mark.parametrize("mode", ["fan_in", "fan_out", "fan_avg"])
+def test_numbers_start_as_the_rows_of_the_table(mode):
+    features = FeatureSet(
+        Categorical("c"),
+        *(Numeric(f"n{i}") for i in range(40)),
+        label=Label("y"),
+        vocabulary_sizes={"c": 2000},
+    )
+    initializer = keras.initializers.VarianceScaling(2.0, mode, "uniform")
+    layer = FieldEmbedding(features, 32, embeddings_initializer=initializer)
+    layer.build({"categorical": (None, 1), "numeric": (None, 40)})
+    rows, vectors = (to_numpy(weight) for weight in (layer.table, layer.numeric_vectors))
+    assert abs(vectors.std() / rows.std() - 1) < 0.05
+    assert (vectors != rows[:40]).any()  # and are not drawn with the same seed
+
+
 def test_check_ids_turns_an_unknown_id_into_nan():
     layer = embedding(check_ids=True)
     inputs = packed()
