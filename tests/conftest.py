@@ -2,7 +2,9 @@
 
 import os
 import pathlib
+from collections.abc import Iterator
 
+import keras
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -28,3 +30,13 @@ def real_sources(real_data) -> dict[str, pathlib.Path]:
         "criteo-terabyte": real_data / "criteo" / "terabyte_day0_first10000.txt.gz",
         "avazu": real_data / "avazu" / "train_20k.csv.gz",
     }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_compiled_programs() -> Iterator[None]:
+    """JAX keeps every program it has compiled; thousands of small ones fill the memory."""
+    yield
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.clear_caches()

@@ -90,8 +90,8 @@ def test_every_layer_learns(variant):
         assert moved or not weights, f"{layer.name} does not learn"
 
 
-# Loads models that the other backend has saved, repeats what it did, and compares.
-OTHER_BACKEND = """
+# Loads on JAX the models that TensorFlow has saved, repeats what it did, and compares.
+ON_JAX = """
 import json, os, sys
 import keras, numpy as np
 import ctr_keras.models
@@ -103,7 +103,7 @@ for variant in json.loads(sys.argv[2]):
     inputs = {tensor.name: case[tensor.name] for tensor in model.inputs}
     score = np.array(model(inputs))
     np.testing.assert_allclose(score, case["score"], 1e-5, 1e-5, err_msg=variant)
-    model.compile(keras.optimizers.SGD(0.1), "binary_crossentropy", jit_compile=False)
+    model.compile(keras.optimizers.SGD(0.1), "binary_crossentropy")
     model.train_on_batch(inputs, case["labels"])
     for index, weight in enumerate(model.weights):
         expected = case[f"weight_{index}"]
@@ -114,6 +114,7 @@ print(keras.backend.backend(), "agrees")
 """
 
 
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="the run on TensorFlow compares both")
 def test_both_backends_agree_on_scores_and_on_a_training_step(tmp_path):
     keras.utils.set_random_seed(0)
     for variant in VARIANTS:
@@ -121,20 +122,19 @@ def test_both_backends_agree_on_scores_and_on_a_training_step(tmp_path):
         inputs = batch_for(model)
         model.save(tmp_path / f"{variant}.keras")
         score = to_numpy(model(inputs))
-        model.compile(keras.optimizers.SGD(0.1), "binary_crossentropy", jit_compile=JIT)
+        model.compile(keras.optimizers.SGD(0.1), "binary_crossentropy", jit_compile=False)
         model.train_on_batch(inputs, labels())
         weights = {f"weight_{i}": to_numpy(weight) for i, weight in enumerate(model.weights)}
         np.savez(tmp_path / f"{variant}.npz", score=score, labels=labels(), **inputs, **weights)
-    other = {"tensorflow": "jax", "jax": "tensorflow"}[keras.backend.backend()]
     result = subprocess.run(
-        [sys.executable, "-c", OTHER_BACKEND, str(tmp_path), json.dumps(list(VARIANTS))],
-        env=os.environ | {"KERAS_BACKEND": other},
+        [sys.executable, "-c", ON_JAX, str(tmp_path), json.dumps(list(VARIANTS))],
+        env=os.environ | {"KERAS_BACKEND": "jax"},
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
     assert result.returncode == 0, result.stderr[-3000:]
-    assert result.stdout == f"{other} agrees\n"
+    assert result.stdout == "jax agrees\n"
 
 
 @pytest.mark.parametrize(
