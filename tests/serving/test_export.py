@@ -46,7 +46,7 @@ def small_model(features: FeatureSet) -> keras.Model:
     else:
         model = build_model("AutoInt", features, dim=8, layers=1, head_dim=8)
     for weight in model.trainable_weights:
-        weight.assign(np.random.normal(scale=0.5, size=weight.shape))
+        weight.assign(np.random.normal(scale=0.2, size=weight.shape))
     return model
 
 
