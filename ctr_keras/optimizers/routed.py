@@ -1,0 +1,151 @@
+"""Several optimizers in one `fit`, each with variables of its own."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="ctr_keras")
+class RoutedOptimizer(keras.optimizers.Optimizer):
+    """Sends each variable to an optimizer of its own; all of them use the same gradients.
+
+    So one `fit` trains the gates of a search by `GRDA` and all other weights by Adam, in one step,
+    compiled or not.
+
+    Args:
+        default: keras.optimizers.Optimizer of the variables that no route takes.
+        routes: dict of optimizers by regular expression. A variable goes to the first one whose
+            expression is found in its `path`.
+        name: str. Defaults to `"routed"`.
+
+    Raises:
+        ValueError: for an optimizer that is there twice; when it is built, for a route that no
+            variable takes.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="linear")])
+    >>> optimizer = RoutedOptimizer(
+    ...     keras.optimizers.Adam(0.001), {"bias$": keras.optimizers.SGD(0.1)}
+    ... )
+    >>> model.compile(optimizer, loss="mse")
+
+    References:
+        [AutoFIS](https://arxiv.org/abs/2003.11235), Section 3.2: gates by GRDA and weights by Adam
+        from the same gradients.
+    """
+
+    def __init__(self, default: Any, routes: Mapping[str, Any], name: str = "routed") -> None:
+        super().__init__(learning_rate=0.0, name=name)
+        self.default = keras.optimizers.get(default)
+        self.routes = {
+            pattern: keras.optimizers.get(optimizer) for pattern, optimizer in routes.items()
+        }
+        if len({id(optimizer) for optimizer in self.optimizers}) <= len(self.routes):
+            raise ValueError(f"each route needs an optimizer of its own. Received: {self.routes}")
+
+    @property
+    def optimizers(self) -> list[Any]:
+        """The default optimizer, then those of the routes."""
+        return [self.default, *self.routes.values()]
+
+    def build(self, variables: Sequence[Any]) -> None:
+        if self.built:
+            return
+        super().build(variables)
+        patterns = list(self.routes)
+        # An optimizer's variables by their position, as the backend may hand over others.
+        self._shares: list[list[int]] = [[] for _ in self.optimizers]
+        for index, variable in enumerate(variables):
+            found = (
+                n for n, pattern in enumerate(patterns, 1) if re.search(pattern, variable.path)
+            )
+            self._shares[next(found, 0)].append(index)
+        for pattern, share in zip(patterns, self._shares[1:], strict=True):
+            if not share:
+                paths = ", ".join(variable.path for variable in variables)
+                raise ValueError(f"the route {pattern!r} takes none of the variables: {paths}")
+        for optimizer, share in zip(self.optimizers, self._shares, strict=True):
+            optimizer.build([variables[index] for index in share])
+
+    @property
+    def variables(self) -> list[Any]:
+        return [*self._variables, *(v for child in self.optimizers for v in child.variables)]
+
+    @property
+    def learning_rate(self) -> Any:
+        """The default optimizer's."""
+        return self.default.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        self.default.learning_rate = value
+
+    def _backend_apply_gradients(self, grads: Any, trainable_variables: Any) -> None:
+        # Variables without a gradient are not among these any more.
+        places = [self._get_variable_index(variable) for variable in trainable_variables]
+        given = dict(zip(places, zip(grads, trainable_variables, strict=True), strict=True))
+        for optimizer, share in zip(self.optimizers, self._shares, strict=True):
+            chosen = [given[index] for index in share if index in given]
+            if chosen:
+                self._apply_one(optimizer, *map(list, zip(*chosen, strict=True)))
+
+    def _apply_one(self, optimizer: Any, grads: list[Any], variables: list[Any]) -> None:
+        optimizer.apply(grads, variables)
+
+    # Keras saves the children as parts of this object.
+
+    def save_own_variables(self, store: Any) -> None:
+        for index, variable in enumerate(self._variables):
+            store[str(index)] = variable.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        for index, variable in enumerate(self._variables):
+            variable.assign(store[str(index)])
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "default": keras.optimizers.serialize(self.default),
+            "routes": {
+                pattern: keras.optimizers.serialize(optimizer)
+                for pattern, optimizer in self.routes.items()
+            },
+            "name": self.name,
+        }
+
+
+@keras.saving.register_keras_serializable(package="ctr_keras")
+class AlternatingOptimizer(RoutedOptimizer):
+    """A RoutedOptimizer whose optimizers take turns: at each step one acts, the others rest.
+
+    Given batches of two splits in turns, it makes a bi-level search of first order: weights learn
+    from one split, gates from the other.
+
+    Args:
+        default, routes, name: as in `RoutedOptimizer`. The default has the first turn.
+
+    Example:
+
+    >>> weight, gate = keras.Variable([1.0], name="weight"), keras.Variable([1.0], name="gate")
+    >>> sgd = keras.optimizers.SGD
+    >>> optimizer = AlternatingOptimizer(sgd(1.0), {"gate": sgd(1.0)})
+    >>> ones = [keras.ops.ones((1,)), keras.ops.ones((1,))]
+    >>> optimizer.apply(ones, [weight, gate])
+    >>> float(weight[0]), float(gate[0])
+    (0.0, 1.0)
+
+    References:
+        [DARTS](https://arxiv.org/abs/1806.09055), Section 2.3, first-order approximation.
+    """
+
+    def _apply_one(self, optimizer: Any, grads: list[Any], variables: list[Any]) -> None:
+        turn = self.optimizers.index(optimizer)
+        is_its_turn = ops.equal(self._iterations % len(self.optimizers), turn)
+        state = [*variables, *optimizer.variables]
+        before = [ops.copy(variable) for variable in state]
+        optimizer.apply(grads, variables)
+        for variable, value in zip(state, before, strict=True):
+            variable.assign(ops.where(is_its_turn, ops.convert_to_tensor(variable), value))
