@@ -53,16 +53,18 @@ def stream_examples(
     batch_size: int,
     *,
     seed: int,
+    split: str = "train",
     skip_batches: int = 0,
     inputs: Sequence[str] | None = None,
 ) -> Any:
-    """Endless epochs over the training split, each shuffled anew, the same for the same seed.
+    """Endless epochs over a split, each shuffled anew, the same for the same seed.
 
     Args:
         prepared: str. The folder that `ctr-keras prepare` wrote.
         features: FeatureSet.
         batch_size: int. Rows in a batch; the last one of an epoch may have fewer.
         seed: int. Order of the rows.
+        split: str. Defaults to `"train"`.
         skip_batches: int. Batches to leave out, to go on where a run stopped. Defaults to `0`.
         inputs: list of str or None. Packed inputs to read. Defaults to `None`: all.
 
@@ -70,10 +72,10 @@ def stream_examples(
         A `tf.data.Dataset` as `read_examples` gives.
 
     Raises:
-        FileNotFoundError: if there are no training files, naming the folder.
+        FileNotFoundError: if there are no files of that split, naming the folder.
     """
-    files = _files(prepared, "train")
-    epoch_batches = -(-row_count(prepared, "train") // batch_size)
+    files = _files(prepared, split)
+    epoch_batches = -(-row_count(prepared, split) // batch_size)
 
     def epoch(number: Any) -> Any:
         order = tf.random.experimental.stateless_shuffle(files, [seed, number])

@@ -6,7 +6,13 @@ from typing import Any
 import keras
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.layers import MLP, FactorizationMachine, GatedInteraction, LinearLogit
+from ctr_keras.layers import (
+    MLP,
+    EmbeddingGate,
+    FactorizationMachine,
+    GatedInteraction,
+    LinearLogit,
+)
 from ctr_keras.models.head import field_inputs, probability, summed
 from ctr_keras.models.interactions import BASE, Kind, embed, read_plan, table_name
 from ctr_keras.plan import InteractionPlan
@@ -21,7 +27,9 @@ def FM(  # noqa: N802 (a builder reads as the model it builds)
     gated: bool = True,
     normalized: bool = True,
     share_embedding: bool = False,
+    embedding_gates: bool = False,
     linear: bool = True,
+    kernel_initializer: Any = None,
     embeddings_initializer: Any = "glorot_uniform",
 ) -> keras.Model:
     """Factorization machine: a linear logit and the interactions of embeddings.
@@ -39,13 +47,21 @@ def FM(  # noqa: N802 (a builder reads as the model it builds)
         gated: bool. Whether the plan's interactions have gates. Defaults to `True`.
         normalized: bool. Whether the plan's interactions are normalized. Defaults to `True`.
         share_embedding: bool. Whether all interactions use one table. Defaults to `False`.
+        embedding_gates: bool. Whether every dimension of every field of each table has a gate, in
+            a layer `dims_inner_2`, ...: the network of AIM's embedding dimension search, which
+            takes a plan and neither `gated` nor `normalized`. Defaults to `False`.
         linear: bool. Whether there is a linear logit with its bias; OptInter's FM has none.
             Defaults to `True`.
+        kernel_initializer: initializer of vector and scalar kernels and outer products.
+            Defaults to `None`: as `GatedInteraction`.
         embeddings_initializer: initializer of the tables. Defaults to `"glorot_uniform"`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layers
         `inner_2`, ... hold the interactions.
+
+    Raises:
+        ValueError: if both interactions and dimensions are to have gates.
 
     Example:
 
@@ -58,19 +74,28 @@ def FM(  # noqa: N802 (a builder reads as the model it builds)
 
     References:
         Rendle, Factorization Machines, ICDM 2010; [AutoFIS](https://arxiv.org/abs/2003.11235),
-        Section 3, Equations 3, 4, 10 and 12.
+        Section 3, Equations 3, 4, 10 and 12; [AIM](https://arxiv.org/abs/2111.03318), Section 4.3.
     """
     inputs = field_inputs(features)
     plan = read_plan(interactions, orders, features)
+    if embedding_gates and (plan is None or gated or normalized or share_embedding):
+        raise ValueError(
+            "gates of interactions and of embedding dimensions scale each other, so they are "
+            "searched one after the other: embedding_gates=True takes a plan, gated=False, "
+            "normalized=False and share_embedding=False"
+        )
     kinds = _kinds(plan, orders)
     base = None
     if share_embedding or BASE in kinds:
         base = embed(features, inputs, dim, "embedding", embeddings_initializer)
     logits = [LinearLogit(features, name="linear")(inputs)] if linear else []
     embedding_of = _embeddings(features, inputs, dim, embeddings_initializer, base, share_embedding)
+    settings = {"gated": gated, "normalized": normalized, "kernel_initializer": kernel_initializer}
     for kind in kinds:
         embedded = embedding_of(kind)
-        logits.append(_interaction(features, embedded, kind, plan, gated, normalized))
+        if embedding_gates:
+            embedded = EmbeddingGate(name=f"dims_{table_name(kind)}")(embedded)
+        logits.append(_interaction(features, embedded, kind, plan, settings))
     if not logits:
         raise ValueError("nothing is left of the model: no linear logit and no interaction")
     return keras.Model(inputs, probability(summed(logits)), name="FM")
@@ -89,6 +114,7 @@ def DeepFM(  # noqa: N802
     hidden_dropout: float = 0.0,
     normalization: str | None = "batch",
     norm_order: str = "unscaled",
+    kernel_initializer: Any = None,
     embeddings_initializer: Any = "glorot_uniform",
 ) -> keras.Model:
     """DeepFM: a factorization machine beside a deep tower on the same embedding.
@@ -101,6 +127,7 @@ def DeepFM(  # noqa: N802
         hidden_dropout: float. Share of the tower's units to drop. Defaults to `0.0`.
         normalization: str or None. Of the tower (see `MLP`). Defaults to `"batch"`.
         norm_order: str. Where it stands (see `MLP`). Defaults to `"unscaled"`.
+        kernel_initializer: as in `FM`.
         embeddings_initializer: initializer of the tables. Defaults to `"glorot_uniform"`.
 
     Returns:
@@ -122,9 +149,9 @@ def DeepFM(  # noqa: N802
     base = embed(features, inputs, dim, "embedding", embeddings_initializer)
     logits = [LinearLogit(features, use_bias=False, name="linear")(inputs)]
     embedding_of = _embeddings(features, inputs, dim, embeddings_initializer, base, share_embedding)
+    settings = {"gated": gated, "normalized": normalized, "kernel_initializer": kernel_initializer}
     for kind in _kinds(plan, orders):
-        embedded = embedding_of(kind)
-        logits.append(_interaction(features, embedded, kind, plan, gated, normalized))
+        logits.append(_interaction(features, embedding_of(kind), kind, plan, settings))
     tower = MLP(
         hidden, dropout=hidden_dropout, normalization=normalization, order=norm_order, name="deep"
     )(keras.layers.Flatten()(base))
@@ -138,20 +165,25 @@ def IPNN(  # noqa: N802
     *,
     interactions: InteractionPlan | str | None = None,
     orders: Sequence[int] | None = None,
+    gated: bool = False,
+    normalized: bool = False,
     share_embedding: bool = False,
     hidden: Sequence[int] = (400, 400, 400),
     hidden_dropout: float = 0.0,
     normalization: str | None = "batch",
     norm_order: str = "unscaled",
+    kernel_initializer: Any = None,
     embeddings_initializer: Any = "glorot_uniform",
 ) -> keras.Model:
     """Inner-product network: a deep tower on the embeddings and each pair's inner product.
 
-    With a plan this is AutoIPNN: the tower gets the plan's interactions only, each as one number,
-    neither gated nor normalized.
+    With a plan this is AutoIPNN: the tower gets the plan's interactions only, each as one number.
+    AutoFIS carries a plan over to it without gates and normalization; a search has both.
 
     Args:
-        features, dim, interactions, orders, share_embedding: as in `FM`.
+        features, dim, interactions, orders, share_embedding, kernel_initializer: as in `FM`.
+        gated: bool. Whether the interactions have gates. Defaults to `False`.
+        normalized: bool. Whether they are normalized. Defaults to `False`.
         hidden, hidden_dropout, normalization, norm_order, embeddings_initializer: as in `DeepFM`.
 
     Returns:
@@ -181,9 +213,10 @@ def IPNN(  # noqa: N802
         products = GatedInteraction(
             plan.combinations(features.field_names, *kind),
             *kind,
-            gated=False,
-            normalized=False,
+            gated=gated,
+            normalized=normalized,
             summed=False,
+            kernel_initializer=kernel_initializer,
             name=table_name(kind),
         )
         parts.append(products(embedding_of(kind)))
@@ -219,13 +252,10 @@ def _interaction(
     embedded: Any,
     kind: Kind,
     plan: InteractionPlan | None,
-    gated: bool,
-    normalized: bool,
+    settings: dict[str, Any],
 ) -> Any:
     """The logit of one kind of interaction: all combinations at once, or those of the plan."""
     if plan is None:
         return FactorizationMachine(kind[0], name=table_name(kind))(embedded)
     combinations = plan.combinations(features.field_names, *kind)
-    return GatedInteraction(
-        combinations, *kind, gated=gated, normalized=normalized, name=table_name(kind)
-    )(embedded)
+    return GatedInteraction(combinations, *kind, **settings, name=table_name(kind))(embedded)

@@ -4,9 +4,8 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import yaml
-
 from ctr_keras.models import model_arguments
+from ctr_keras.settings import check_settings, plain, read_settings
 from ctr_keras.training.presets import find_preset
 
 _COUNTS = ("batch_size", "epochs", "evaluations_per_epoch", "patience")
@@ -68,8 +67,7 @@ class TrainConfig:
                 raise ValueError(
                     f"{self.model} has no argument {argument!r}; it takes {', '.join(known)}"
                 )
-        for field in dataclasses.fields(self):
-            _check_type(field, getattr(self, field.name))
+        check_settings(self, at_least_one=_COUNTS)
 
     @classmethod
     def read(
@@ -89,19 +87,7 @@ class TrainConfig:
         Raises:
             ValueError: for an unknown key or a missing one, naming it.
         """
-        settings: dict[str, Any] = {}
-        if path is not None:
-            with open(path, encoding="utf-8") as file:
-                settings = yaml.safe_load(file) or {}
-            if not isinstance(settings, dict):
-                raise ValueError(f"{path}: expected keys and values. Received: {settings!r}")
-        settings.pop("versions", None)  # a run's own config.yaml can be read back
-        settings |= given
-        for override in overrides:
-            key, equals, value = override.partition("=")
-            if not equals:
-                raise ValueError(f"expected key=value. Received: {override!r}")
-            settings[key] = yaml.safe_load(value)
+        settings = read_settings(path, overrides, given)
         model_args = dict(settings.pop("model_args", {}))
         if "preset" in settings:
             preset = find_preset(settings.get("model", ""), settings.pop("preset"))
@@ -122,17 +108,4 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """All settings by name, as `read` takes them and YAML gives them back."""
-        return dict(yaml.safe_load(yaml.safe_dump(dataclasses.asdict(self))))
-
-
-def _check_type(field: Any, value: Any) -> None:
-    if field.default is dataclasses.MISSING or field.name == "jit_compile":
-        return
-    kinds = (int, float) if isinstance(field.default, float) else type(field.default)
-    if not isinstance(value, kinds) or isinstance(value, bool):
-        raise ValueError(
-            f"{field.name} must be of type {type(field.default).__name__}. Received: {value!r}"
-        )
-    minimum = 1 if field.name in _COUNTS else 0
-    if isinstance(value, int | float) and value < minimum:
-        raise ValueError(f"{field.name} must be at least {minimum}. Received: {value!r}")
+        return plain(self)

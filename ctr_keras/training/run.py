@@ -5,17 +5,21 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
-from importlib import metadata
 from typing import Any
 
 import keras
-import yaml
 
 from ctr_keras import metrics
 from ctr_keras.data import row_count, stream_examples
 from ctr_keras.features import FeatureSet
 from ctr_keras.models import build_model
+from ctr_keras.runs import (
+    Checkpoints,
+    check_same_settings,
+    jit_setting,
+    write_settings,
+    write_whole,
+)
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.evaluation import (
     check_same_features,
@@ -23,8 +27,6 @@ from ctr_keras.training.evaluation import (
     load_run,
     predict_split,
 )
-
-_PACKAGES = ("ctr-keras", "keras", "numpy", "tensorflow")
 
 
 def train(config: TrainConfig) -> dict[str, Any]:
@@ -78,8 +80,8 @@ def train(config: TrainConfig) -> dict[str, Any]:
         )
     rounds.publish()
     report = rounds.report()
-    _write(path, lambda file: json.dump(report, file, indent=2))
-    shutil.rmtree(os.path.join(config.out, "checkpoints"), ignore_errors=True)
+    write_whole(path, lambda file: json.dump(report, file, indent=2))
+    rounds.checkpoints.remove()
     return report
 
 
@@ -88,20 +90,12 @@ def _open_run(config: TrainConfig, features: FeatureSet) -> None:
     path = os.path.join(config.out, "config.yaml")
     if os.path.exists(path):
         earlier = TrainConfig.read(path, out=config.out).to_dict()
-        for key, value in config.to_dict().items():
-            if earlier[key] != value:
-                raise ValueError(
-                    f"{config.out} holds a run with {key}={earlier[key]!r}, not {value!r}; choose "
-                    "another folder for another run"
-                )
+        check_same_settings(config.out, earlier, config.to_dict())
         check_same_features(FeatureSet.load(os.path.join(config.out, "features.json")), config.data)
         return
     os.makedirs(config.out, exist_ok=True)
     features.save(os.path.join(config.out, "features.json"))
-    backend = keras.backend.backend()
-    versions = {package: metadata.version(package) for package in sorted({*_PACKAGES, backend})}
-    settings = config.to_dict() | {"versions": {"backend": backend} | versions}
-    _write(path, lambda file: yaml.safe_dump(settings, file, sort_keys=False))
+    write_settings(path, config.to_dict())
 
 
 def _compiled(config: TrainConfig, features: FeatureSet) -> keras.Model:
@@ -112,17 +106,9 @@ def _compiled(config: TrainConfig, features: FeatureSet) -> keras.Model:
     model.compile(
         keras.optimizers.Adam(config.learning_rate, epsilon=config.epsilon),
         loss="binary_crossentropy",
-        jit_compile=_jit_compile(config.jit_compile),
+        jit_compile=jit_setting(config.jit_compile),
     )
     return model
-
-
-def _jit_compile(setting: bool | str) -> bool | str:
-    """ "auto" as the step is fastest: TensorFlow's own kernels beat XLA's on a CPU."""
-    is_tensorflow_on_cpu = keras.backend.backend() == "tensorflow" and not (
-        keras.distribution.list_devices("gpu") or keras.distribution.list_devices("tpu")
-    )
-    return False if setting == "auto" and is_tensorflow_on_cpu else setting
 
 
 class _Rounds(keras.callbacks.Callback):
@@ -134,6 +120,7 @@ class _Rounds(keras.callbacks.Callback):
         self._features = features
         self._round_steps = round_steps
         self._history: list[dict[str, Any]] = []
+        self.checkpoints = Checkpoints(os.path.join(config.out, "checkpoints"))
 
     @property
     def done(self) -> int:
@@ -150,33 +137,20 @@ class _Rounds(keras.callbacks.Callback):
 
     def restore(self) -> keras.Model | None:
         """The compiled model of the last checkpoint, if there is one."""
-        folder = self._last_checkpoint()
-        if folder is None:
+        restored = self.checkpoints.restore()
+        if restored is None:
             return None
-        with open(os.path.join(folder, "state.json"), encoding="utf-8") as file:
-            state = json.load(file)
+        model, state = restored
         self._history = state["history"]
-        model = keras.saving.load_model(os.path.join(folder, "model.keras"))
-        for seed, value in zip(_dropout_seeds(model), state["dropout_seeds"], strict=True):
-            seed.assign(value)
         return model
 
     def publish(self) -> None:
         """Puts the best model and the history where a finished run has them."""
-        best = os.path.join(self._last_checkpoint() or "", "best.keras")
+        best = os.path.join(self.checkpoints.last or "", "best.keras")
         path = os.path.join(self._config.out, "model.keras")
         shutil.copyfile(best, f"{path}.partial")
         os.replace(f"{path}.partial", path)
         self._write_history()
-
-    @property
-    def _folder(self) -> str:
-        return os.path.join(self._config.out, "checkpoints")
-
-    def _last_checkpoint(self) -> str | None:
-        names = os.listdir(self._folder) if os.path.exists(self._folder) else []
-        rounds = [int(name) for name in names if name.isdigit()]
-        return os.path.join(self._folder, str(max(rounds))) if rounds else None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         del epoch, logs
@@ -201,28 +175,17 @@ class _Rounds(keras.callbacks.Callback):
         self.model.stop_training = self.is_over
 
     def _checkpoint(self) -> None:
-        """Writes all that the rest of the run depends on as one folder, named by the round.
+        self.checkpoints.save(self.done, self.model, {"history": self._history}, self._add_best)
+        self._write_history()
 
-        Its renaming is the one moment that counts: before it, the last checkpoint is what a killed
-        run goes on from, after it this one.
-        """
-        new, last = os.path.join(self._folder, "new"), self._last_checkpoint()
-        shutil.rmtree(new, ignore_errors=True)
-        os.makedirs(new)
-        self.model.save(os.path.join(new, "model.keras"))
-        best = os.path.join(new, "best.keras")
+    def _add_best(self, folder: str) -> None:
+        best = os.path.join(folder, "best.keras")
+        last = self.checkpoints.last
         if last is None or self._best()["round"] == self.done:
             # A model of the same layers without the optimizer: that is a checkpoint's matter.
             keras.Model(self.model.input, self.model.output, name=self.model.name).save(best)
         else:
             shutil.copyfile(os.path.join(last, "best.keras"), best)
-        seeds = [keras.ops.convert_to_numpy(seed).tolist() for seed in _dropout_seeds(self.model)]
-        with open(os.path.join(new, "state.json"), "w", encoding="utf-8") as file:
-            json.dump({"history": self._history, "dropout_seeds": seeds}, file)
-        os.rename(new, os.path.join(self._folder, str(self.done)))
-        if last is not None:
-            shutil.rmtree(last)
-        self._write_history()
 
     def _write_history(self) -> None:
         def write(file: Any) -> None:
@@ -230,7 +193,7 @@ class _Rounds(keras.callbacks.Callback):
             writer.writeheader()
             writer.writerows(self._history)
 
-        _write(os.path.join(self._config.out, "history.csv"), write)
+        write_whole(os.path.join(self._config.out, "history.csv"), write)
 
     def report(self) -> dict[str, Any]:
         """What `metrics.json` says."""
@@ -248,16 +211,3 @@ class _Rounds(keras.callbacks.Callback):
             "rounds": self.done,
             "examples_per_second": round(rows / seconds[len(seconds) // 2]),
         }
-
-
-def _dropout_seeds(model: keras.Model) -> list[Any]:
-    """The states of a model's random generators, which Keras does not save with it."""
-    variables = model.non_trainable_variables
-    return [v for v in variables if v.path.endswith("seed_generator_state")]
-
-
-def _write(path: str, write: Callable[[Any], Any]) -> None:
-    """Writes a text file as a whole or not at all."""
-    with open(f"{path}.partial", "w", encoding="utf-8", newline="") as file:
-        write(file)
-    os.replace(f"{path}.partial", path)
