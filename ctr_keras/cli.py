@@ -25,7 +25,7 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except (click.exceptions.Exit, click.Abort):  # RuntimeErrors that are click's own business
             raise
-        except (ValueError, OSError, RuntimeError) as error:
+        except (ValueError, OSError, RuntimeError, ModuleNotFoundError) as error:
             raise click.ClickException(str(error)) from error
 
 
@@ -117,6 +117,41 @@ def train(
 
 
 @main.command()
+@click.option("--data", required=True, type=_EXISTING_FOLDER, help="Prepared data.")
+@click.option(
+    "--method",
+    required=True,
+    type=click.Choice(["autofis", "aim", "optinter", "random", "statistics"]),
+    help="The last two select as many as a plan (--set like=PLAN), to compare with.",
+)
+@click.option("--order", type=click.IntRange(2, 4), help="Highest order of interactions.")
+@click.option("--base", help="AutoFIS' model: FM, DeepFM or IPNN.")
+@click.option("--out", required=True, type=_FOLDER, help="The search's folder.")
+@click.option("--config", type=click.Path(exists=True, dir_okay=False), help="YAML settings.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting.")
+def search(
+    data: str,
+    method: str,
+    order: int | None,
+    base: str | None,
+    out: str,
+    config: str | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Search the interactions a model keeps; the same command again resumes or reports it.
+
+    Train on what was found with `ctr-keras train --set interactions=OUT/plan.json`.
+    """
+    from ctr_keras.search import read_search, run_search
+
+    given = {key: value for key, value in (("order", order), ("base", base)) if value is not None}
+    settings = read_search(method, config, overrides, **given)
+    with contextlib.redirect_stdout(sys.stderr):  # the progress bar; stdout is for the result
+        plan = run_search(method, settings, data, out)
+    click.echo(plan.summary())
+
+
+@main.command()
 @click.option("--run", "run_folder", required=True, type=_EXISTING_FOLDER, help="The run.")
 @click.option(
     "--split",
@@ -131,6 +166,31 @@ def evaluate(run_folder: str, split: str, data: str | None) -> None:
     from ctr_keras import training
 
     _print_json(training.evaluate_run(run_folder, split, data))
+
+
+@main.command()
+@click.option("--run", "run_folder", required=True, type=_EXISTING_FOLDER, help="Run or search.")
+@click.option("--out", required=True, type=_FOLDER, help="Folder for the pictures and their page.")
+@click.option(
+    "--rows",
+    default=100_000,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Rows of a split to count and average over, at most.",
+)
+@click.option(
+    "--case",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Row of the test split whose attention to show.",
+)
+def explain(run_folder: str, out: str, rows: int, case: int) -> None:
+    """Draw gates, methods, embedding widths and attention as PNG files and one HTML page."""
+    from ctr_keras.explain import explain_run
+
+    for path in explain_run(run_folder, out, rows, case):
+        click.echo(path)
 
 
 @main.command()

@@ -11,7 +11,19 @@ import re
 import pytest
 
 import ctr_keras
-from ctr_keras import data, features, layers, metrics, models, plan, testing, training
+from ctr_keras import (
+    data,
+    explain,
+    features,
+    layers,
+    metrics,
+    models,
+    optimizers,
+    plan,
+    search,
+    testing,
+    training,
+)
 
 MODULES = sorted(
     module.name
@@ -20,7 +32,7 @@ MODULES = sorted(
 )
 PUBLIC = {
     f"{room.__name__}.{name}": getattr(room, name)
-    for room in (data, layers, metrics, models, testing, training)
+    for room in (data, explain, layers, metrics, models, optimizers, search, testing, training)
     for name in room.__all__
     if callable(getattr(room, name))
 } | {
@@ -35,6 +47,8 @@ NEEDS_PREPARED_DATA = {
     *(f"ctr_keras.data.{name}" for name in data.__all__),
     *("ctr_keras.training.evaluate_run", "ctr_keras.training.load_run"),
     *("ctr_keras.training.predict_split", "ctr_keras.training.train"),
+    *("ctr_keras.explain.explain_run", "ctr_keras.search.run_search"),
+    "ctr_keras.search.StatisticsSelection",
 }
 
 

@@ -1,5 +1,5 @@
 """TFRecord shards to batches."""
 
-from ctr_keras.data.records import read_examples, row_count, stream_examples
+from ctr_keras.data.records import read_examples, read_rows, row_count, stream_examples
 
-__all__ = ["read_examples", "row_count", "stream_examples"]
+__all__ = ["read_examples", "read_rows", "row_count", "stream_examples"]

@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from ctr_keras.features import FeatureSet
@@ -17,6 +18,7 @@ from ctr_keras.features import FeatureSet
 _SHUFFLE_BATCHES = 16
 _MAX_BLOCKS = 2**32  # of an epoch
 _PARALLEL_SHARDS = 4
+_ROWS_AT_ONCE = 4096
 
 
 def read_examples(
@@ -45,6 +47,38 @@ def read_examples(
     files = tf.data.Dataset.from_tensor_slices(_files(prepared, split))
     records = tf.data.TFRecordDataset(files, "GZIP", num_parallel_reads=_PARALLEL_SHARDS)
     return _parsed(records.batch(batch_size), features, inputs)
+
+
+def read_rows(
+    prepared: str,
+    split: str,
+    features: FeatureSet,
+    count: int,
+    inputs: Sequence[str] | None = None,
+) -> tuple[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, Any]]:
+    """The first rows of a split in memory; as it is shuffled, a random sample of it.
+
+    Args:
+        prepared: str. The folder that `ctr-keras prepare` wrote.
+        split: str. `"train"`, `"validation"` or `"test"`.
+        features: FeatureSet.
+        count: int. Rows to read; fewer if there are fewer.
+        inputs: list of str or None. Packed inputs to read. Defaults to `None`: all.
+
+    Returns:
+        Packed inputs by name, and labels `(rows, 1)`.
+
+    Raises:
+        FileNotFoundError: if there are no files of that split, naming folder and split.
+        ValueError: if the split has no rows.
+    """
+    batch_size = min(count, _ROWS_AT_ONCE)
+    batches = read_examples(prepared, split, features, batch_size, inputs)
+    read = list(batches.take(-(-count // batch_size)).as_numpy_iterator())
+    if not read:
+        raise ValueError(f"the {split} split of {prepared} has no rows")
+    packed = {name: np.concatenate([b[name] for b, _ in read])[:count] for name in read[0][0]}
+    return packed, np.concatenate([labels for _, labels in read])[:count]
 
 
 def stream_examples(

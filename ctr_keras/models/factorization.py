@@ -127,7 +127,7 @@ def DeepFM(  # noqa: N802
         hidden_dropout: float. Share of the tower's units to drop. Defaults to `0.0`.
         normalization: str or None. Of the tower (see `MLP`). Defaults to `"batch"`.
         norm_order: str. Where it stands (see `MLP`). Defaults to `"unscaled"`.
-        kernel_initializer: as in `FM`.
+        kernel_initializer: initializer, as in `FM`. Defaults to `None`.
         embeddings_initializer: initializer of the tables. Defaults to `"glorot_uniform"`.
 
     Returns:

@@ -27,7 +27,7 @@ class GRDA(keras.optimizers.Optimizer):
     Keras' weight decay, clipping and averaging of weights are not taken.
 
     Args:
-        learning_rate: float or schedule. Defaults to `1.0`, as in AutoFIS' code.
+        learning_rate: float or schedule. AutoFIS' code has 1. Defaults to `1.0`.
         c: float. How large the threshold is. Defaults to `0.0005`.
         mu: float. How it grows, over 0. Defaults to `0.8`.
         name: str. Defaults to `"grda"`.
@@ -38,7 +38,7 @@ class GRDA(keras.optimizers.Optimizer):
 
     Example:
 
-    >>> weight = keras.Variable([0.75, -0.2])
+    >>> weight = keras.Variable([0.75, 0.125])
     >>> optimizer = GRDA(learning_rate=1.0, c=0.25)
     >>> optimizer.apply([keras.ops.convert_to_tensor([0.0, 0.0])], [weight])
     >>> keras.ops.convert_to_numpy(weight).tolist()

@@ -1,0 +1,349 @@
+"""From numbers to matplotlib figures.
+
+Colour-blind readers can tell the colours apart: viridis, blue to red over pale yellow, and those of
+Okabe and Ito. Figures grow with the number of fields, so that every name stays readable.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+
+Array = np.ndarray[Any, Any]
+
+_BLUE, _ORANGE, _VERMILLION, _GREY = "#0072B2", "#E69F00", "#D55E00", "#D9D9D9"
+METHOD_COLORS = {"memorize": _BLUE, "factorize": _ORANGE, "naive": _GREY}
+_DIVERGING = "RdYlBu_r"  # its middle, a gate near 0, is yellow, and so differs from a closed pair
+_SEQUENTIAL = "viridis"
+
+_FONT = 8
+_TITLE = 10
+_LETTER = 0.07  # inches of width
+_BAR = 0.2  # inches of height
+_MAX_SIDE = 24.0  # inches; beyond, cells shrink and not every field has its name
+_MIN_TICK = 0.12  # inches between two names
+_VALUES_UP_TO = 10  # fields; in larger maps numbers do not fit into cells
+
+
+def gate_map(gates: Array, fields: Sequence[str], limit: float, title: str) -> Any:
+    """A map of fields by fields.
+
+    Args:
+        gates: symmetric array, NaN for a closed pair.
+        fields: list of str.
+        limit: float. The scale goes from `-limit` to `limit`.
+        title: str.
+    """
+    figure, (axes,) = _maps(len(fields), _longest(fields), 1, title)
+    mesh = _map(axes, _off_diagonal(gates), fields, fields, _DIVERGING, Normalize(-limit, limit))
+    _color_bar(figure, mesh, axes, "gate")
+    if np.isnan(_pairs(gates)).any():
+        _legend_below(figure, [_hatched(axes, "closed")])
+    return figure
+
+
+def method_maps(
+    methods: Array, information: Array, fields: Sequence[str], names: Sequence[str], title: str
+) -> Any:
+    """A map of chosen methods beside one of mutual information.
+
+    Args:
+        methods: symmetric array of positions in `names`, NaN for a pair without method.
+        information: symmetric array of nats.
+        fields: list of str.
+        names: list of str. The methods.
+        title: str.
+    """
+    figure, (left, right) = _maps(len(fields), _longest(fields), 2, title, share=False)
+    colors = ListedColormap([METHOD_COLORS[name] for name in names])
+    norm = Normalize(-0.5, len(names) - 0.5)
+    _map(left, _off_diagonal(methods), fields, fields, colors, norm, values=False)
+    left.set_title("chosen method", fontsize=_TITLE)
+    handles = [Patch(color=METHOD_COLORS[name], label=name) for name in names]
+    if np.isnan(_pairs(methods)).any():
+        handles.append(_hatched(left, "not searched"))
+    _legend_below(figure, handles)
+    norm = Normalize(0, np.nanmax(_pairs(information)))
+    mesh = _map(right, _off_diagonal(information), fields, fields, _SEQUENTIAL, norm)
+    right.set_title("mutual information with the click", fontsize=_TITLE)
+    _color_bar(figure, mesh, right, "nats")
+    return figure
+
+
+def attention_maps(weights: Array, fields: Sequence[str], title: str) -> Any:
+    """A map for each head, all on one scale from 0 to the largest weight.
+
+    Args:
+        weights: array `(heads, fields, fields)`.
+        fields: list of str.
+        title: str.
+    """
+    figure, panels = _maps(len(fields), _longest(fields), len(weights), title)
+    norm = Normalize(0, weights.max())
+    for head, (axes, matrix) in enumerate(zip(panels, weights, strict=True)):
+        mesh = _map(axes, matrix, fields, fields, _SEQUENTIAL, norm)
+        axes.set_title(f"head {head}", fontsize=_TITLE)
+        axes.set_xlabel("field attended to", fontsize=_FONT)
+    panels[0].set_ylabel("field that attends", fontsize=_FONT)
+    _color_bar(figure, mesh, panels, "attention weight")
+    return figure
+
+
+def global_weights(
+    cases: Array, mean: Array, deviation: Array, parts: Sequence[str], title: str
+) -> Any:
+    """Weights of a few cases as a map, beside the mean of all rows with its standard deviation.
+
+    Args:
+        cases: array `(cases, parts)`.
+        mean: array `(parts,)`.
+        deviation: array `(parts,)`.
+        parts: list of str.
+        title: str.
+    """
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    figure.suptitle(title, fontsize=_TITLE)
+    left, right = figure.subplots(1, 2, width_ratios=[1.5, 1])
+    numbers = [str(case) for case in range(len(cases))]
+    norm = Normalize(0, cases.max())
+    mesh = _map(left, cases.T, parts, numbers, _SEQUENTIAL, norm, values=False, square=False)
+    left.tick_params(axis="x", rotation=0)
+    left.set_xlabel("row of the test split", fontsize=_FONT)
+    _color_bar(figure, mesh, left, "weight")
+    places = np.arange(len(parts))
+    right.barh(places, mean, xerr=deviation, color=_BLUE, capsize=3, height=0.7)
+    even = right.axvline(1 / len(parts), color="black", linewidth=1, linestyle="--")
+    even.set_label("if all parts counted the same")
+    _legend_below(figure, [even])
+    _names_down(right, parts)
+    right.set_xlim(left=0)
+    right.set_xlabel("mean weight and standard deviation", fontsize=_FONT)
+    return figure
+
+
+def gate_bars(names: Sequence[str], gates: Sequence[float], title: str) -> Any:
+    """Bars to both sides of 0, in the order given.
+
+    Args:
+        names: list of str. The combinations.
+        gates: list of float.
+        title: str.
+    """
+    width = 5 + _LETTER * _longest(names)
+    figure = Figure(figsize=(width, 1.2 + _BAR * len(names)), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title, fontsize=_TITLE, loc="left")
+    colors = [_BLUE if gate < 0 else _VERMILLION for gate in gates]
+    bars = axes.barh(range(len(names)), gates, color=colors, height=0.7)
+    axes.bar_label(bars, [f"{gate:.3g}" for gate in gates], fontsize=_FONT - 1, padding=2)
+    axes.margins(x=0.12)
+    axes.axvline(0, color="black", linewidth=0.8)
+    _names_down(axes, names)
+    axes.set_xlabel("gate", fontsize=_FONT)
+    return figure
+
+
+def gate_scatter(
+    statistics: Array, gates: Array, is_open: Array, labels: Mapping[int, str], title: str
+) -> Any:
+    """Gates over statistics_AUC, some points named at the right.
+
+    Args:
+        statistics: array `(pairs,)`.
+        gates: array `(pairs,)`, 0 where closed.
+        is_open: array `(pairs,)` of bool.
+        labels: dict of names by position.
+        title: str.
+    """
+    width = 6.5 + _LETTER * _longest(list(labels.values()))
+    figure = Figure(figsize=(width, 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title, fontsize=_TITLE, loc="left")
+    axes.axhline(0, color="black", linewidth=0.8, zorder=0)
+    closed: dict[str, Any] = {"marker": "x", "color": "#767676", "linewidths": 0.9, "s": 22}
+    opened: dict[str, Any] = {"color": _BLUE, "edgecolors": "white", "linewidths": 0.5, "s": 32}
+    axes.scatter(statistics[~is_open], gates[~is_open], label="closed", **closed)
+    axes.scatter(statistics[is_open], gates[is_open], label="open", **opened)
+    low, high = axes.get_ylim()
+    heights = {place: (gates[place] - low) / (high - low) for place in labels}
+    leader = {"arrowstyle": "-", "color": "#999999", "linewidth": 0.6, "relpos": (0, 0.5)}
+    for place, height in _spread(heights, 0.06).items():
+        axes.annotate(
+            labels[place],
+            (statistics[place], gates[place]),
+            (1.03, height),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=_FONT,
+            annotation_clip=False,
+            arrowprops=leader,
+        )
+    axes.set_xlabel("statistics_AUC", fontsize=_FONT)
+    axes.set_ylabel("gate", fontsize=_FONT)
+    axes.tick_params(labelsize=_FONT)
+    _legend_below(figure, axes.get_legend_handles_labels()[0])
+    return figure
+
+
+def method_bars(values: Mapping[str, Sequence[float]], title: str) -> Any:
+    """The mean of each method's pairs, and the pairs as points.
+
+    Args:
+        values: dict of mutual informations by method.
+        title: str.
+    """
+    figure = Figure(figsize=(7, 1.4 + 0.5 * len(values)), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title, fontsize=_TITLE, loc="left")
+    for place, (method, information) in enumerate(values.items()):
+        axes.barh(place, np.mean(information), color=METHOD_COLORS[method], height=0.6)
+        heights = place + np.linspace(-0.25, 0.25, len(information))  # or points hide points
+        axes.scatter(information, heights, s=9, color="black", alpha=0.4, linewidths=0)
+    names = [
+        f"{method}\n{len(pairs)} pairs, mean {np.mean(pairs):.4f}"
+        for method, pairs in values.items()
+    ]
+    _names_down(axes, names)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("mutual information with the click in nats", fontsize=_FONT)
+    return figure
+
+
+def width_bars(widths: Mapping[str, Sequence[int]], fields: Sequence[str], dim: int) -> Any:
+    """Bars of each field's embedding width, one panel a table.
+
+    Args:
+        widths: dict of widths in the order of the fields, by table.
+        fields: list of str.
+        dim: int. The width before the search.
+    """
+    size = (1 + _LETTER * _longest(fields) + 2 * len(widths), 1.2 + _BAR * len(fields))
+    figure = Figure(figsize=size, layout="constrained")
+    figure.suptitle(f"Embedding widths, of {dim}", fontsize=_TITLE)
+    panels = figure.subplots(1, len(widths), sharey=True, squeeze=False)[0]
+    for axes, (table, counts) in zip(panels, widths.items(), strict=True):
+        bars = axes.barh(range(len(fields)), counts, color=_BLUE, height=0.7)
+        axes.bar_label(bars, fontsize=_FONT - 1, padding=2)
+        axes.set_title(table, fontsize=_TITLE)
+        _names_down(axes, fields)
+        axes.set_xlim(0, 1.2 * dim)  # with room for the number behind the longest bar
+        axes.set_xticks([0, dim])
+    return figure
+
+
+def _maps(
+    fields: int, letters: int, panels: int, title: str, share: bool = True
+) -> tuple[Any, list[Any]]:
+    """A figure with maps side by side, as large as their fields need."""
+    side = min(max(0.24 * fields, min(0.7 * fields, 4.2)), _MAX_SIDE)
+    names = _LETTER * letters
+    width = panels * side + (1 if share else panels) * (names + 1.2)
+    figure = Figure(figsize=(width, side + names + 1.2), layout="compressed")
+    figure.suptitle(title, fontsize=_TITLE)
+    axes = figure.subplots(1, panels, sharey=share, squeeze=False)[0]
+    return figure, list(axes)
+
+
+def _map(
+    axes: Any,
+    matrix: Array,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    colors: Any,
+    norm: Any,
+    *,
+    values: bool = True,
+    square: bool = True,
+) -> Any:
+    """Draws cells, names on both axes, and in small maps the values."""
+    lines = {"edgecolors": "white", "linewidth": 0.5}
+    mesh = axes.pcolormesh(np.ma.masked_invalid(matrix), cmap=colors, norm=norm, **lines)
+    axes.set_aspect("equal" if square else "auto")
+    _name_cells(axes.xaxis, columns)
+    _name_cells(axes.yaxis, rows)
+    axes.set_ylim(len(rows), 0)
+    axes.tick_params(labelsize=_FONT, length=2)
+    axes.tick_params(axis="x", rotation=90)
+    if values and max(len(rows), len(columns)) <= _VALUES_UP_TO:
+        decimals = max(1 - math.floor(math.log10(norm.vmax)), 2) if norm.vmax > 0 else 2
+        for (row, column), value in np.ndenumerate(matrix):
+            if np.isfinite(value):
+                color = _readable_on(mesh.cmap(norm(value)))
+                place = (column + 0.5, row + 0.5)
+                text = f"{value:.{decimals}f}"
+                axes.text(*place, text, ha="center", va="center", fontsize=7, color=color)
+    return mesh
+
+
+def _name_cells(axis: Any, names: Sequence[str]) -> None:
+    step = int(np.ceil(_MIN_TICK * len(names) / _MAX_SIDE))
+    places = range(0, len(names), step)
+    axis.set_ticks([place + 0.5 for place in places], [names[place] for place in places])
+
+
+def _names_down(axes: Any, names: Sequence[str]) -> None:
+    """Names of horizontal bars, the first at the top."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.tick_params(labelsize=_FONT)
+
+
+def _color_bar(figure: Any, mesh: Any, axes: Any, label: str) -> None:
+    bar = figure.colorbar(mesh, ax=axes, shrink=0.8)
+    bar.set_label(label, fontsize=_FONT)
+    bar.ax.tick_params(labelsize=_FONT)
+
+
+def _hatched(axes: Any, label: str) -> Any:
+    """Hatches pairs without a value, blanks the diagonal, and gives what a legend shows of it."""
+    hatching: dict[str, Any] = {
+        "facecolor": "#F2F2F2",
+        "edgecolor": "#B0B0B0",
+        "hatch": "////",
+        "linewidth": 0,
+    }
+    axes.patch.set(**hatching)
+    count = round(axes.get_ylim()[0])
+    for place in range(count):
+        axes.add_patch(Rectangle((place, place), 1, 1, facecolor="white"))
+    return Patch(label=label, **hatching)
+
+
+def _legend_below(figure: Any, handles: Sequence[Any]) -> None:
+    """Under the names of the axes, where it covers nothing."""
+    place = {"loc": "outside lower left", "ncols": 4}
+    figure.legend(handles=handles, fontsize=_FONT, frameon=False, **place)
+
+
+def _off_diagonal(matrix: Array) -> Array:
+    """A field makes no pair with itself."""
+    return np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix)
+
+
+def _pairs(matrix: Array) -> Array:
+    return matrix[np.triu_indices(len(matrix), 1)]
+
+
+def _readable_on(color: Any) -> str:
+    """Black on bright colours, white on dark ones."""
+    return "black" if np.dot(color[:3], [0.299, 0.587, 0.114]) > 0.5 else "white"
+
+
+def _spread(heights: Mapping[int, float], gap: float) -> dict[int, float]:
+    """Heights in [0, 1] moved apart by at least `gap`, in the same order."""
+    order = sorted(heights, key=heights.__getitem__)
+    placed = np.array([heights[place] for place in order])
+    for index in range(1, len(placed)):
+        placed[index] = max(placed[index], placed[index - 1] + gap)
+    placed[-1:] = np.minimum(placed[-1:], 1)
+    for index in range(len(placed) - 2, -1, -1):
+        placed[index] = min(placed[index], placed[index + 1] - gap)
+    return dict(zip(order, placed.tolist(), strict=True))
+
+
+def _longest(names: Sequence[str]) -> int:
+    return max(map(len, names), default=0)

@@ -1,0 +1,65 @@
+"""Pictures with their texts and tables, and the one page that holds them all."""
+
+import base64
+import dataclasses
+import importlib.resources
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import jinja2
+
+GENERATOR = "ctr-keras explain"  # how a page of ours is known again
+_DOTS_PER_INCH = 120
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A figure, what it shows, and its numbers.
+
+    Attributes:
+        name: its file is `<name>.png`.
+        title: heading of its part of the page.
+        caption: what is to be seen and how it was reckoned.
+        figure: matplotlib Figure.
+        header: names of the table's columns.
+        rows: rows of the table: texts and numbers.
+    """
+
+    name: str
+    title: str
+    caption: str
+    figure: Any
+    header: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+    def png(self) -> bytes:
+        """The figure as a PNG file."""
+        file = io.BytesIO()
+        self.figure.savefig(file, format="png", dpi=_DOTS_PER_INCH, bbox_inches="tight")
+        return file.getvalue()
+
+
+def render_page(
+    title: str, facts: Sequence[Sequence[str]], pictures: Sequence[tuple[Picture, bytes]]
+) -> str:
+    """An HTML page that needs no other file and no network.
+
+    Args:
+        title: str.
+        facts: list of (name, value) about the run.
+        pictures: list of `Picture` with its PNG file.
+    """
+    template = importlib.resources.files(__package__).joinpath("page.html")
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters["cell"] = _cell
+    parts = [(picture, base64.b64encode(png).decode("ascii")) for picture, png in pictures]
+    page = environment.from_string(template.read_text(encoding="utf-8"))
+    return page.render(title=title, facts=facts, pictures=parts, generator=GENERATOR)
+
+
+def _cell(value: Any) -> str:
+    """Four digits tell gates and weights apart."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,285 @@
+"""What each kind of picture shows: the numbers, the texts, the figure."""
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from ctr_keras.explain import figures
+from ctr_keras.explain.attention import attention_model, global_parts, summarize_attention
+from ctr_keras.explain.page import Picture
+from ctr_keras.explain.rows import Rows, batches
+from ctr_keras.features import Crossed, FeatureSet
+from ctr_keras.layers import InteractingLayer, MultiInteractive
+from ctr_keras.metrics import field_codes, mutual_information, statistics_auc
+from ctr_keras.models.interactions import table_name
+from ctr_keras.plan import FUNCTIONS, METHODS, InteractionPlan
+from ctr_keras.training.evaluation import input_names
+
+Array = np.ndarray[Any, Any]
+
+_BARS = 40  # combinations of one order in a picture
+_LABELS = 8  # pairs with their names in a scatter plot
+_CASES = 14  # rows in a picture of MIAN's weights, as in the paper
+
+
+def gate_pictures(plan: InteractionPlan, features: FeatureSet) -> list[Picture]:
+    """A map of gates for each function of pairs; bars for each of higher orders."""
+    fields = _fields(plan, features)
+    pictures = []
+    for kind in _kinds(plan):
+        order, function = kind
+        gates = _gates(plan, fields, kind)
+        ranked = sorted(gates.items(), key=lambda item: -abs(item[1]))
+        count = math.comb(len(fields), order)
+        title = f"Gates of {order} fields, function {function}: {len(gates)} of {count} are open"
+        if order == 2:
+            # One scale for all functions, so that their pictures can be compared.
+            limit = max(abs(i.gate) for i in plan.interactions if i.order == 2) or 1.0
+            figure = figures.gate_map(_matrix(gates, fields), fields, limit, title)
+            caption = (
+                "The gate of each pair of fields, on a scale symmetric about 0. Its size says how "
+                "much the pair matters. Hatched pairs are closed: the model leaves them out."
+            )
+        else:
+            shown = ranked[:_BARS]
+            names = [_joined(combination) for combination, _ in shown]
+            title += f", {len(shown)} shown"
+            figure = figures.gate_bars(names, [gate for _, gate in shown], title)
+            caption = (
+                f"The {len(shown)} largest gates by size; {len(gates) - len(shown)} more are open."
+            )
+        rows = [(*combination, gate) for combination, gate in ranked]
+        header = [*(f"field {place + 1}" for place in range(order)), "gate"]
+        pictures.append(Picture(f"gates-{table_name(kind)}", title, caption, figure, header, rows))
+    return pictures
+
+
+def statistics_pictures(
+    plan: InteractionPlan, features: FeatureSet, train: Rows, test: Rows
+) -> list[Picture]:
+    """Gates of pairs over statistics_AUC, AutoFIS' Figure 3, one picture a function."""
+    kinds = [kind for kind in _kinds(plan) if kind[0] == 2]
+    if not kinds:
+        return []
+    fields = _fields(plan, features)
+    pairs = list(itertools.combinations(fields, 2))
+    before, after = field_codes(features, train.inputs, test.inputs, fields=fields)
+    statistics = np.array(
+        [
+            statistics_auc(
+                [before[name] for name in pair],
+                train.labels,
+                [after[name] for name in pair],
+                test.labels,
+            )
+            for pair in pairs
+        ]
+    )
+    pictures = []
+    for kind in kinds:
+        opened = _gates(plan, fields, kind)
+        gates = np.array([opened.get(pair, 0.0) for pair in pairs])
+        is_open = np.array([pair in opened for pair in pairs])
+        largest = np.argsort(-np.abs(gates), kind="stable")[: min(_LABELS, len(opened))]
+        labels = {int(place): _joined(pairs[place]) for place in largest}
+        title = (
+            f"Gate against statistics_AUC, function {kind[1]}\n"
+            f"size of the gate: Spearman {_correlation(_ranks(statistics), _ranks(np.abs(gates)))}"
+            f", Pearson {_correlation(statistics, np.abs(gates))}"
+        )
+        caption = (
+            "Each point is a pair of fields. statistics_AUC is the AUC of the click-through rate "
+            f"of the pair's values, counted in {len(train.labels)} training rows, on "
+            f"{len(test.labels)} test rows. Closed pairs have gate 0 and count in the correlations."
+        )
+        figure = figures.gate_scatter(statistics, gates, is_open, labels, title)
+        rows = [
+            (
+                *pairs[place],
+                float(statistics[place]),
+                float(gates[place]),
+                "yes" if is_open[place] else "no",
+            )
+            for place in np.argsort(-statistics, kind="stable")
+        ]
+        header = ("field 1", "field 2", "statistics_AUC", "gate", "open")
+        name = f"statistics-{table_name(kind)}"
+        pictures.append(Picture(name, title.replace("\n", "; "), caption, figure, header, rows))
+    return pictures
+
+
+def method_pictures(plan: InteractionPlan, features: FeatureSet, train: Rows) -> list[Picture]:
+    """OptInter's chosen methods beside mutual information, and its mean by method."""
+    chosen = {i.fields: i for i in plan.interactions if i.function in METHODS}
+    if not chosen:
+        return []
+    named = set(itertools.chain(*chosen))
+    fields = [name for name in features.field_names if name in named]
+    methods = {_in_order(pair, fields): i.function for pair, i in chosen.items()}
+    probabilities = {_in_order(pair, fields): i.gate for pair, i in chosen.items()}
+    (codes,) = field_codes(features, train.inputs, fields=fields)
+    information: dict[tuple[str, ...], float] = {
+        pair: mutual_information([codes[name] for name in pair], train.labels)
+        for pair in itertools.combinations(fields, 2)
+    }
+    counts = Counter(methods.values())
+    title = "Pairs by method: " + ", ".join(f"{counts[method]} {method}" for method in METHODS)
+    positions = {pair: float(METHODS.index(method)) for pair, method in methods.items()}
+    figure = figures.method_maps(
+        _matrix(positions, fields), _matrix(information, fields), fields, METHODS, title
+    )
+    caption = (
+        "Left, the method chosen for each pair of fields; right, the mutual information of the "
+        f"pair's values and the click in {len(train.labels)} training rows. It is too large for "
+        "pairs of many values."
+    )
+    rows = [
+        (*pair, methods.get(pair, "none"), probabilities.get(pair, ""), nats)
+        for pair, nats in sorted(information.items(), key=lambda item: -item[1])
+    ]
+    header = ("field 1", "field 2", "method", "probability", "mutual information")
+    maps = Picture("methods", title, caption, figure, header, rows)
+
+    by_method = {
+        name: [information[pair] for pair, method in methods.items() if method == name]
+        for name in METHODS
+        if counts[name]
+    }
+    title = "Mean mutual information by method"
+    caption = "Bars are means, points the pairs. OptInter tends to memorize what says much."
+    means = [(name, len(nats), float(np.mean(nats))) for name, nats in by_method.items()]
+    columns = ("method", "pairs", "mean mutual information")
+    figure = figures.method_bars(by_method, title)
+    return [maps, Picture("methods-information", title, caption, figure, columns, means)]
+
+
+def width_pictures(plan: InteractionPlan, features: FeatureSet, dim: int) -> list[Picture]:
+    """The dimensions that fields keep in each table, by AIM's embedding dimension search."""
+    if not plan.kept_dims:
+        return []
+    fields = _fields(plan, features)
+    widths = {
+        table: [len(kept[name]) if name in kept else dim for name in fields]
+        for table, kept in plan.kept_dims.items()
+    }
+    caption = f"The dimensions that each field keeps of {dim}, in the table of each function."
+    rows = [(name, *counts) for name, *counts in zip(fields, *widths.values(), strict=True)]
+    figure = figures.width_bars(widths, fields, dim)
+    return [Picture("widths", "Embedding widths", caption, figure, ("field", *widths), rows)]
+
+
+def attention_pictures(
+    model: keras.Model, features: FeatureSet, test: Rows, case: int
+) -> list[Picture]:
+    """AutoInt's attention in one row and on average, its Figure 7, two pictures a layer."""
+    layers = [layer.name for layer in model.layers if isinstance(layer, InteractingLayer)]
+    if not layers:
+        return []
+    attention, names = attention_model(model), input_names(model)
+    row = {name: test.inputs[name][case : case + 1] for name in names}
+    score = float(np.ravel(model.predict_on_batch(row))[0])
+    of_case = attention.predict_on_batch(row)
+    summaries = summarize_attention(attention, batches(test, names))
+    where = f"row {case} of the test split (label {test.labels[case]:.0f}, score {score:.3f})"
+    pictures = []
+    for layer in layers:
+        weights = {
+            "case": (where, np.asarray(of_case[layer])[0].astype(float)),
+            "mean": (f"mean of {summaries[layer].rows} test rows", summaries[layer].mean),
+        }
+        for kind, (of, maps) in weights.items():
+            title = f"Attention of layer {layer}: {of}"
+            caption = "Each row of a map sums to 1: what the field at its left takes from each."
+            fields = features.field_names
+            figure = figures.attention_maps(maps, fields, title)
+            rows = [
+                (first, second, *map(float, maps[:, i, j]))
+                for (i, first), (j, second) in itertools.product(enumerate(fields), repeat=2)
+            ]
+            header = ("attends", "attended to", *(f"head {head}" for head in range(len(maps))))
+            name = f"attention-{layer}-{kind}"
+            pictures.append(Picture(name, title, caption, figure, header, rows))
+    return pictures
+
+
+def global_pictures(model: keras.Model, test: Rows) -> list[Picture]:
+    """MIAN's weights of the parts in a few rows, its Figure 6, and their mean."""
+    layers = [layer for layer in model.layers if isinstance(layer, MultiInteractive)]
+    if not layers or not layers[0].global_module:
+        return []
+    attention, names = attention_model(model), input_names(model)
+    first = {name: test.inputs[name][:_CASES] for name in names}
+    cases = np.asarray(attention.predict_on_batch(first)["global"]).astype(float)
+    summary = summarize_attention(attention, batches(test, names))["global"]
+    parts = global_parts(layers[0])
+    title = f"Weights of the global module: mean of {summary.rows} test rows"
+    caption = (
+        "How much each part counts: item, context, behaviours and user (e), and what the local "
+        "modules make of item and behaviours, user, context (R). Left, single rows; right, the "
+        "mean with its standard deviation."
+    )
+    figure = figures.global_weights(cases, summary.mean, summary.deviation, parts, title)
+    rows = [
+        (part, float(mean), float(deviation), *map(float, cases[:, place]))
+        for place, (part, mean, deviation) in enumerate(
+            zip(parts, summary.mean, summary.deviation, strict=True)
+        )
+    ]
+    header = ("part", "mean", "standard deviation", *(f"row {i}" for i in range(len(cases))))
+    return [Picture("global-weights", title, caption, figure, header, rows)]
+
+
+def _kinds(plan: InteractionPlan) -> list[tuple[int, str]]:
+    return [kind for kind in plan.kinds if kind[1] in FUNCTIONS]
+
+
+def _fields(plan: InteractionPlan, features: FeatureSet) -> list[str]:
+    """Those of a model, without the many crossed ones that the plan does not name."""
+    named = set(itertools.chain(*(i.fields for i in plan.interactions)))
+    return [f.name for f in features.fields if f.name in named or not isinstance(f, Crossed)]
+
+
+def _gates(
+    plan: InteractionPlan, fields: Sequence[str], kind: tuple[int, str]
+) -> dict[tuple[str, ...], float]:
+    """The open combinations of a kind, each in the order of the fields."""
+    return {
+        _in_order(i.fields, fields): i.gate
+        for i in plan.interactions
+        if (i.order, i.function) == kind
+    }
+
+
+def _joined(names: Iterable[str]) -> str:
+    return " \N{MULTIPLICATION SIGN} ".join(names)
+
+
+def _in_order(names: Iterable[str], fields: Sequence[str]) -> tuple[str, ...]:
+    return tuple(sorted(names, key=fields.index))
+
+
+def _matrix(pairs: Mapping[tuple[str, ...], float], fields: Sequence[str]) -> Array:
+    """Symmetric, NaN where there is no pair."""
+    matrix = np.full((len(fields), len(fields)), np.nan)
+    for (first, second), value in pairs.items():
+        i, j = fields.index(first), fields.index(second)
+        matrix[i, j] = matrix[j, i] = value
+    return matrix
+
+
+def _ranks(values: Array) -> Array:
+    """Ranks from 0, equal values at the mean of theirs."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: Array = (np.cumsum(counts) - (counts + 1) / 2)[inverse]
+    return ranks
+
+
+def _correlation(first: Array, second: Array) -> str:
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return "undefined"
+    return f"{np.corrcoef(first, second)[0, 1]:.2f}"

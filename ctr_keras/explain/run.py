@@ -1,0 +1,167 @@
+"""The pictures of a run: which ones it has, and the folder they go to."""
+
+import importlib.util
+import os
+import shutil
+from typing import Any, NamedTuple
+
+import keras
+import yaml
+
+from ctr_keras.explain.plans import plan_of_model
+from ctr_keras.explain.rows import read_rows
+from ctr_keras.features import FeatureSet
+from ctr_keras.layers import CompactEmbedding
+from ctr_keras.models import model_arguments
+from ctr_keras.plan import InteractionPlan
+from ctr_keras.training.evaluation import check_same_features, load_run
+
+_PAGE = "index.html"
+_PLOT_PACKAGES = ("jinja2", "matplotlib")
+
+
+def explain_run(run: str, out: str, rows: int = 100_000, case: int = 0) -> list[str]:
+    """Draws what a run can say of itself: PNG files, and one page that holds them all.
+
+    - The result of a search, or a model built from one: gates by pair, gates over statistics_AUC,
+      embedding widths; for OptInter the chosen methods beside the mutual information.
+    - AutoInt: the attention in one row, and on average. MIAN: the global module's weights.
+
+    The folder appears under its name only when it is whole; an earlier explanation is replaced.
+
+    Args:
+        run: str. The folder of a search or a training run.
+        out: str. The folder to write.
+        rows: int. Rows to count and average over, of each split, at most. Defaults to `100000`.
+        case: int. The row of the test split whose attention is shown. Defaults to `0`.
+
+    Returns:
+        Paths of the files, the page `index.html` last.
+
+    Raises:
+        FileNotFoundError: if `run` is no finished run.
+        ValueError: if the run has nothing to show, `out` holds something else, or there is no such
+            row.
+        ModuleNotFoundError: without the packages of `ctr-keras[plots]`.
+    """
+    if rows < 1 or not 0 <= case < rows:
+        raise ValueError(
+            f"rows must be at least 1, and case among them. Received: {rows} and {case}"
+        )
+    _check_packages()
+    _check_out(out)
+    subject = _read(run)
+    pictures = _draw(run, subject, rows, case)
+    name = os.path.basename(os.path.abspath(run))
+    return _write(out, f"What {name} has learned", subject.facts, pictures)
+
+
+def _check_packages() -> None:
+    for package in _PLOT_PACKAGES:
+        if importlib.util.find_spec(package) is None:
+            raise ModuleNotFoundError(
+                f"pictures need {package}: pip install 'ctr-keras[plots]'", name=package
+            )
+
+
+def _check_out(out: str) -> None:
+    """Sees that nothing but an earlier explanation would be lost."""
+    if os.path.isdir(out) and (not os.listdir(out) or _is_explanation(out)):
+        return
+    if os.path.lexists(out):
+        raise ValueError(f"{out} holds something else than an explanation; choose another folder")
+
+
+def _is_explanation(folder: str) -> bool:
+    from ctr_keras.explain.page import GENERATOR
+
+    path = os.path.join(folder, _PAGE)
+    if not os.path.exists(path):
+        return False
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return f'content="{GENERATOR}"' in file.read(1000)
+
+
+class _Subject(NamedTuple):
+    """What is to be explained."""
+
+    features: FeatureSet
+    data: str
+    plan: InteractionPlan
+    dim: int  # width of embeddings before a search for it
+    model: keras.Model | None
+    facts: list[tuple[str, str]]
+
+
+def _read(run: str) -> _Subject:
+    """The plan of a search, or the model of a training run and the plan in it."""
+    if not os.path.exists(os.path.join(run, "model.keras")):
+        return _read_search(run)
+    model, features, config = load_run(run)
+    plan = plan_of_model(model, features)
+    if not plan.interactions and config.model_args.get("interactions"):  # a model without gates
+        plan = InteractionPlan.load(config.model_args["interactions"])
+    dims = [layer.dim for layer in model.layers if isinstance(layer, CompactEmbedding)]
+    facts = [("model", config.model), ("data", config.data)]
+    return _Subject(features, config.data, plan, max(dims, default=0), model, facts)
+
+
+def _read_search(run: str) -> _Subject:
+    for name in ("config.yaml", "features.json", "plan.json"):
+        if not os.path.exists(os.path.join(run, name)):
+            raise FileNotFoundError(
+                f"{run} holds neither a finished search nor a finished run: there is no {name}"
+            )
+    with open(os.path.join(run, "config.yaml"), encoding="utf-8") as file:
+        settings = yaml.safe_load(file)
+    features = FeatureSet.load(os.path.join(run, "features.json"))
+    plan = InteractionPlan.load(os.path.join(run, "plan.json"))
+    plan.check(features.field_names)
+    facts = [("search", settings["method"]), ("data", settings["data"])]
+    dim = 0
+    if plan.kept_dims:
+        dim = settings["model_args"].get("dim", model_arguments("FM")["dim"])
+    return _Subject(features, settings["data"], plan, dim, None, facts)
+
+
+def _draw(run: str, subject: _Subject, rows: int, case: int) -> list[Any]:
+    from ctr_keras.explain import pictures as draw
+
+    features, plan, model = subject.features, subject.plan, subject.model
+    check_same_features(features, subject.data)
+    test = read_rows(subject.data, "test", features, rows)
+    if case >= len(test.labels):
+        raise ValueError(f"case must be below the {len(test.labels)} test rows. Received: {case}")
+    pictures = draw.gate_pictures(plan, features) + draw.width_pictures(plan, features, subject.dim)
+    if plan.interactions:
+        train = read_rows(subject.data, "train", features, rows)
+        pictures += draw.statistics_pictures(plan, features, train, test)
+        pictures += draw.method_pictures(plan, features, train)
+    if model is not None:
+        pictures += draw.attention_pictures(model, features, test, case)
+        pictures += draw.global_pictures(model, test)
+    if not pictures:
+        raise ValueError(
+            f"{run} has nothing to show. There are pictures of gated interactions, OptInter's "
+            "methods, searched embedding widths, AutoInt's attention and MIAN's global module"
+        )
+    return pictures
+
+
+def _write(out: str, title: str, facts: list[tuple[str, str]], pictures: list[Any]) -> list[str]:
+    """Writes beside the folder and renames, so that nobody sees half of it."""
+    from ctr_keras.explain.page import render_page
+
+    out = os.path.normpath(out)
+    partial = f"{out}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    os.makedirs(partial)
+    files = {f"{picture.name}.png": picture.png() for picture in pictures}
+    page = render_page(title, facts, list(zip(pictures, files.values(), strict=True)))
+    for name, content in (files | {_PAGE: page.encode()}).items():
+        with open(os.path.join(partial, name), "wb") as file:
+            file.write(content)
+    if os.path.exists(out):
+        shutil.rmtree(out)
+    os.rename(partial, out)
+    return [os.path.join(out, name) for name in (*files, _PAGE)]

@@ -1,0 +1,185 @@
+"""AIM: which interactions, by which functions, on embeddings of which width."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from ctr_keras.features import FeatureSet
+from ctr_keras.models import build_model
+from ctr_keras.models.interactions import table_name
+from ctr_keras.plan import FUNCTIONS, Interaction, InteractionPlan
+from ctr_keras.search.autofis import check_order
+from ctr_keras.search.gates import Threshold, candidate_fields, candidate_pool, search_gates
+from ctr_keras.search.rows import Arrays, both_splits
+from ctr_keras.search.stage import Search, Stage
+
+KeptDims = dict[str, dict[str, tuple[int, ...]]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AIM(Search):
+    """Searches interactions together with their functions, then embedding dimensions.
+
+    One stage an order, and one for the dimensions. In all of them the model is a factorization
+    machine with an embedding table for each order and function. In the stage of an order, every
+    candidate has a gate under `GRDA`; interactions of lower orders stay as they were found. Second
+    order starts with all pairs and functions; a higher one with the best interactions of the order
+    below, each with one field more, for each function by itself. In the last stage every dimension
+    of every field of each table has a gate, and interactions have none: the two scale each other,
+    so they are not searched together.
+
+    Args:
+        order: int. The highest order of interactions, 2 to 4. Defaults to `2`.
+        functions: list of str. Defaults to `("inner", "vector", "scalar", "outer")`.
+        top: int. How many interactions of an order the next one extends. Defaults to `0`: half as
+            many as there are fields.
+        dims: bool. Whether to search embedding dimensions, too. Defaults to `True`.
+        c: float or None. Of the threshold of interactions' gates. Defaults to `None`: it ends at 1.
+        mu: float. Of this threshold. Defaults to `0.6`.
+        gate_learning_rate: float. Of interactions' gates. Defaults to `0.1`.
+        dims_c: float or None. Of the threshold of dimensions' gates. Defaults to `None`: as `c`.
+        dims_mu: float. Of this threshold. Defaults to `0.55`.
+        dims_learning_rate: float. Of dimensions' gates. Defaults to `1.0`.
+        gate_learning_rate_decay: float. What both rates are multiplied with after each round.
+            Defaults to `0.75`.
+        learning_rate_decay: float. Of Adam. Defaults to `0.75`.
+        batch_size, epochs, rounds, learning_rate, epsilon, bilevel: as in `Search`.
+        seed, jit_compile, model_args, verbose: as in `Search`; `model_args` are those of `FM`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from ctr_keras.features import Categorical, FeatureSet, Label
+    >>> features = FeatureSet(
+    ...     Categorical("a"), Categorical("b"), label=Label("y"), vocabulary_sizes={"a": 3, "b": 3}
+    ... )
+    >>> clicks = np.random.default_rng(0).integers(0, 2, (100, 1))
+    >>> inputs = {"categorical": np.repeat([[2, 6]], 100, axis=0)}
+    >>> search = AIM(c=20.0, dims=False, model_args={"dim": 4}, verbose=False)
+    >>> search.search(features, (inputs, clicks)).interactions  # nothing to be learned here
+    ()
+
+    References:
+        [AIM](https://arxiv.org/abs/2111.03318), Section 4, Algorithm 1; settings from the authors'
+        list of parameters for Avazu.
+    """
+
+    order: int = 2
+    functions: Sequence[str] = FUNCTIONS
+    top: int = 0
+    dims: bool = True
+    c: float | None = None
+    mu: float = 0.6
+    gate_learning_rate: float = 0.1
+    dims_c: float | None = None
+    dims_mu: float = 0.55
+    dims_learning_rate: float = 1.0
+    gate_learning_rate_decay: float = 0.75
+    learning_rate_decay: float = 0.75
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_order(self.order)
+        unknown = sorted(set(self.functions) - set(FUNCTIONS))
+        if unknown or not self.functions:
+            raise ValueError(
+                f"functions are some of {', '.join(FUNCTIONS)}. Received: {self.functions}"
+            )
+
+    def search(
+        self,
+        features: FeatureSet,
+        train: str | Arrays,
+        validation: str | Arrays | None = None,
+        folder: str | None = None,
+    ) -> InteractionPlan:
+        """Runs the search.
+
+        Args:
+            features, train, validation, folder: as in `AutoFIS.search`.
+
+        Returns:
+            The interactions that are kept, with their functions and gates, and with `dims` the
+            dimensions that fields keep.
+        """
+        threshold = Threshold(
+            self.c, self.mu, self.gate_learning_rate, self.gate_learning_rate_decay
+        )
+        rows = both_splits(features, train, validation)
+        names = candidate_fields(features)
+        plan = InteractionPlan.complete(names, functions=self.functions)
+        for number, order in enumerate(range(2, self.order + 1), start=1):
+            if order > 2:
+                top = self.top or len(names) // 2
+                pools = (candidate_pool(plan, order, f, names, top) for f in self.functions)
+                plan = InteractionPlan([*plan.interactions, *(i for pool in pools for i in pool)])
+            kinds = [(order, function) for function in self.functions]
+            if not plan.restricted([order]).interactions:
+                break  # nothing left to extend
+            stage = Stage(self, features, *rows, folder, number)
+            plan = search_gates(stage, "FM", plan, kinds, threshold, self.model_args)
+        if self.dims and plan.interactions:
+            plan = self._search_dims(Stage(self, features, *rows, folder, self.order), plan)
+        return plan
+
+    def _search_dims(self, stage: Stage, plan: InteractionPlan) -> InteractionPlan:
+        def build() -> keras.Model:
+            return build_model(
+                "FM",
+                stage.features,
+                interactions=plan,
+                gated=False,
+                normalized=False,
+                embedding_gates=True,
+                **self.model_args,
+            )
+
+        def read(model: keras.Model) -> InteractionPlan:
+            gates = {
+                table_name(kind): keras.ops.convert_to_numpy(
+                    model.get_layer(f"dims_{table_name(kind)}").gates
+                )
+                for kind in plan.kinds
+            }
+            return _without_empty(plan, _kept_dims(stage.features, gates))
+
+        def describe(found: InteractionPlan) -> str:
+            kept = sum(len(p) for fields in found.kept_dims.values() for p in fields.values())
+            return f"{kept} dimensions open"
+
+        threshold = Threshold(
+            self.dims_c, self.dims_mu, self.dims_learning_rate, self.gate_learning_rate_decay
+        )
+        return stage.run(build, {"^dims_": threshold.optimizer(stage)}, read, describe)
+
+
+def _kept_dims(features: FeatureSet, gates: dict[str, np.ndarray]) -> KeptDims:
+    """By table and field, the positions with a gate; fields of one vocabulary keep the same."""
+    owners = [features.vocabulary_name(field) for field in features.fields]
+    kept: KeptDims = {}
+    for table, values in gates.items():
+        is_open = {owner: np.zeros(values.shape[1], bool) for owner in owners}
+        for owner, row in zip(owners, values, strict=True):
+            is_open[owner] |= row != 0
+        kept[table] = {
+            name: tuple(np.flatnonzero(is_open[owner]).tolist())
+            for name, owner in zip(features.field_names, owners, strict=True)
+        }
+    return kept
+
+
+def _without_empty(plan: InteractionPlan, kept: KeptDims) -> InteractionPlan:
+    """The plan with these dimensions, and without interactions that they leave nothing of."""
+
+    def is_left(interaction: Interaction) -> bool:
+        fields = kept[table_name((interaction.order, interaction.function))]
+        positions = [set(fields[name]) for name in interaction.fields]
+        if interaction.function == "outer":  # a product of sums, not a sum of products
+            return all(positions)
+        return bool(set.intersection(*positions))
+
+    interactions = [i for i in plan.interactions if is_left(i)]
+    tables = {table_name((i.order, i.function)) for i in interactions}
+    return InteractionPlan(interactions, {t: f for t, f in kept.items() if t in tables})

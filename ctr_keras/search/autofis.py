@@ -1,0 +1,118 @@
+"""AutoFIS: which feature interactions a factorization model keeps."""
+
+import dataclasses
+from typing import Any
+
+from ctr_keras.features import FeatureSet
+from ctr_keras.plan import ORDERS, InteractionPlan
+from ctr_keras.search.gates import Threshold, candidate_fields, candidate_pool, search_gates
+from ctr_keras.search.rows import Arrays, both_splits
+from ctr_keras.search.stage import Search, Stage
+
+BASES = ("FM", "DeepFM", "IPNN")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AutoFIS(Search):
+    """Trains a model with a gate for every interaction; those whose gate ends at zero go.
+
+    One stage an order. Weights learn by Adam and gates by `GRDA` from the same gradients. The
+    second order starts with all pairs of fields; a higher one with what the orders below have kept,
+    whose gates may still close, and all its combinations or, with `pool`, a few of them.
+
+    Args:
+        base: str. `"FM"`, `"DeepFM"` or `"IPNN"`. Defaults to `"DeepFM"`.
+        order: int. The highest order of interactions, 2 to 4. Defaults to `2`.
+        pool: bool. Whether orders over 2 try only the best interactions of the order below with one
+            field more, as AIM does (see `candidate_pool`). Defaults to `False`: all combinations.
+        top: int. How many of the order below the pool extends. Defaults to `0`: half as many as
+            there are fields.
+        c: float or None. Of GRDA's threshold. Defaults to `None`: it ends at 1, as in the paper's
+            runs on Avazu.
+        mu: float. Of GRDA's threshold. Defaults to `0.8`.
+        gate_learning_rate: float. Of GRDA. Defaults to `1.0`.
+        gate_learning_rate_decay: float. What it is multiplied with after each round.
+            Defaults to `1.0`.
+        batch_size, epochs, rounds, learning_rate, learning_rate_decay, epsilon: as in `Search`.
+        bilevel, seed, jit_compile, model_args, verbose: as in `Search`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from ctr_keras.features import Categorical, FeatureSet, Label
+    >>> features = FeatureSet(
+    ...     Categorical("a"), Categorical("b"), Categorical("c"), label=Label("y"),
+    ...     vocabulary_sizes={"a": 3, "b": 3, "c": 3},
+    ... )
+    >>> clicks = np.random.default_rng(0).integers(0, 2, (100, 1))
+    >>> inputs = {"categorical": np.repeat([[2, 6, 10]], 100, axis=0)}
+    >>> search = AutoFIS(base="FM", c=1.0, model_args={"dim": 4}, verbose=False)
+    >>> search.search(features, (inputs, clicks)).interactions  # nothing to be learned here
+    ()
+
+    References:
+        [AutoFIS](https://arxiv.org/abs/2003.11235), Section 3.2.
+    """
+
+    base: str = "DeepFM"
+    order: int = 2
+    pool: bool = False
+    top: int = 0
+    c: float | None = None
+    mu: float = 0.8
+    gate_learning_rate: float = 1.0
+    gate_learning_rate_decay: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.base not in BASES:
+            raise ValueError(f"base must be one of {', '.join(BASES)}. Received: {self.base!r}")
+        check_order(self.order)
+
+    def search(
+        self,
+        features: FeatureSet,
+        train: str | Arrays,
+        validation: str | Arrays | None = None,
+        folder: str | None = None,
+    ) -> InteractionPlan:
+        """Runs the search.
+
+        Args:
+            features: FeatureSet with known vocabulary sizes.
+            train: str or tuple. Prepared data, or packed inputs by name and their labels.
+            validation: str or tuple. Rows for a bi-level search; of prepared data its validation
+                split. Defaults to `None`: none.
+            folder: str or None. Where to keep checkpoints, to go on from after a kill.
+                Defaults to `None`: nowhere.
+
+        Returns:
+            The interactions that are kept, with their gates.
+        """
+        threshold = Threshold(
+            self.c, self.mu, self.gate_learning_rate, self.gate_learning_rate_decay
+        )
+        rows = both_splits(features, train, validation)
+        plan = InteractionPlan.complete(candidate_fields(features))
+        for number, order in enumerate(range(2, self.order + 1), start=1):
+            if order > 2:
+                plan = InteractionPlan([*plan.interactions, *self._higher(features, plan, order)])
+            stage = Stage(self, features, *rows, folder, number)
+            plan = search_gates(stage, self.base, plan, plan.kinds, threshold, self.model_args)
+        return plan
+
+    def _higher(self, features: FeatureSet, plan: InteractionPlan, order: int) -> Any:
+        names = candidate_fields(features)
+        if self.pool:
+            return candidate_pool(plan, order, "inner", names, self.top or len(names) // 2)
+        return InteractionPlan.complete(names, orders=[order]).interactions
+
+
+def check_order(order: int) -> None:
+    """Sees that an order is one of those there are.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    if order not in ORDERS:
+        raise ValueError(f"order must be one of {ORDERS}. Received: {order}")

@@ -1,0 +1,146 @@
+"""What AutoFIS' and AIM's searches share: gates under GRDA, and candidates of higher orders."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from ctr_keras.features import FeatureSet
+from ctr_keras.models import build_model
+from ctr_keras.models.interactions import Kind, table_name
+from ctr_keras.optimizers import GRDA
+from ctr_keras.plan import Interaction, InteractionPlan
+from ctr_keras.search.stage import Stage
+
+
+@dataclasses.dataclass(frozen=True)
+class Threshold:
+    """How GRDA's threshold grows.
+
+    Attributes:
+        c: factor, or None for one with which the threshold ends at 1.
+        mu: exponent.
+        learning_rate: of the gates.
+        decay: what the learning rate is multiplied with after each round.
+    """
+
+    c: float | None
+    mu: float
+    learning_rate: float
+    decay: float
+
+    def optimizer(self, stage: Stage) -> GRDA:
+        """GRDA for a stage."""
+        schedule = stage.decayed(self.learning_rate, self.decay)
+        return GRDA(schedule, self._factor(stage) if self.c is None else self.c, self.mu)
+
+    def _factor(self, stage: Stage) -> float:
+        steps = np.arange(stage.steps)
+        rates = self.learning_rate * self.decay ** (steps // stage.round_steps)
+        growth = (steps + 1) ** self.mu - steps**self.mu
+        return float(1 / np.sum(rates ** (0.5 + self.mu) * growth))
+
+
+def search_gates(
+    stage: Stage,
+    base: str,
+    candidates: InteractionPlan,
+    kinds: Iterable[Kind],
+    threshold: Threshold,
+    model_args: Mapping[str, Any],
+) -> InteractionPlan:
+    """The candidates without those of some kinds whose gates end at zero.
+
+    Args:
+        stage: Stage.
+        base: str. The model whose interactions have gates.
+        candidates: InteractionPlan.
+        kinds: list of (order, function). Whose gates are searched; others are trained as weights.
+        threshold: Threshold.
+        model_args: dict. Arguments of the model's builder.
+    """
+    kinds = [kind for kind in candidates.kinds if kind in set(kinds)]
+    names = "|".join(table_name(kind) for kind in kinds)
+    total = sum((i.order, i.function) in kinds for i in candidates.interactions)
+    kept = [i for i in candidates.interactions if (i.order, i.function) not in kinds]
+
+    def build() -> keras.Model:
+        return build_model(
+            base,
+            stage.features,
+            interactions=candidates,
+            gated=True,
+            normalized=True,
+            **model_args,
+        )
+
+    def read(model: keras.Model) -> InteractionPlan:
+        found = (open_gates(model, stage.features, kind) for kind in kinds)
+        return InteractionPlan([*kept, *(i for interactions in found for i in interactions)])
+
+    def describe(plan: InteractionPlan) -> str:
+        return f"{len(plan.interactions) - len(kept)} of {total} gates open"
+
+    routes = {f"^({names})/gates$": threshold.optimizer(stage)}
+    return stage.run(build, routes, read, describe)
+
+
+def open_gates(model: keras.Model, features: FeatureSet, kind: Kind) -> list[Interaction]:
+    """The interactions of one kind whose gate is not zero, by the layer of a model.
+
+    Args:
+        model: keras.Model with a layer of the kind's name.
+        features: FeatureSet.
+        kind: (order, function).
+    """
+    layer = model.get_layer(table_name(kind))
+    gates = keras.ops.convert_to_numpy(layer.gates)
+    names = features.field_names
+    return [
+        Interaction(tuple(names[index] for index in term), kind[1], gate)
+        for term, gate in zip(layer.terms, gates, strict=True)
+        if gate != 0
+    ]
+
+
+def candidate_fields(features: FeatureSet) -> list[str]:
+    """The fields whose interactions are searched: crossed features are interactions already."""
+    crossed = {feature.name for feature in features.crossed}
+    return [name for name in features.field_names if name not in crossed]
+
+
+def candidate_pool(
+    plan: InteractionPlan, order: int, function: str, field_names: Iterable[str], top: int
+) -> list[Interaction]:
+    """Candidates of an order: the best of the order below, each with one field more.
+
+    Args:
+        plan: InteractionPlan with interactions of `order - 1`.
+        order: int. 3 or 4.
+        function: str. The interaction function; each has a pool of its own.
+        field_names: list of str.
+        top: int. How many of the order below to extend: those with the largest gates.
+
+    Example:
+
+    >>> plan = InteractionPlan([Interaction(("a", "b")), Interaction(("b", "c"), gate=0.1)])
+    >>> [i.fields for i in candidate_pool(plan, 3, "inner", ["a", "b", "c", "d"], top=1)]
+    [('a', 'b', 'c'), ('a', 'b', 'd')]
+
+    References:
+        [AIM](https://arxiv.org/abs/2111.03318), Section 4, Algorithm 1; a pool for each function as
+        in the authors' code.
+    """
+    names = list(field_names)
+    below = [i for i in plan.interactions if (i.order, i.function) == (order - 1, function)]
+    best = sorted(below, key=lambda interaction: -abs(interaction.gate))[:top]
+    extended = {
+        tuple(sorted((*interaction.fields, name), key=names.index))
+        for interaction in best
+        for name in names
+        if name not in interaction.fields
+    }
+    ordered = sorted(extended, key=lambda fields: [names.index(name) for name in fields])
+    return [Interaction(fields, function) for fields in ordered]

@@ -1,0 +1,122 @@
+"""OptInter: which pairs of fields to memorize, to factorize, or to leave alone."""
+
+import dataclasses
+
+import keras
+
+from ctr_keras.features import FeatureSet
+from ctr_keras.models import build_model
+from ctr_keras.plan import METHODS, Interaction, InteractionPlan
+from ctr_keras.search.rows import Arrays, both_splits
+from ctr_keras.search.stage import Search, Stage
+
+_FINAL_TEMPERATURE = 0.01
+# Of the authors' search: a pair that is only noise disturbs, so that to leave it alone pays.
+_WIDE = keras.initializers.RandomNormal(stddev=1.0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptInter(Search):
+    """Trains a mixture of the three methods for every pair; each keeps its most probable one.
+
+    Weights and the methods' logits learn from the same gradients, by an Adam each. The temperature
+    of the mixture falls linearly with the training steps. With validation rows the search stops at
+    the first epoch after which their AUC is not higher, and the epoch before it counts.
+
+    Every pair is a `Crossed` feature of the feature set.
+
+    Args:
+        gate_learning_rate: float. Of the logits. Defaults to `3e-05`.
+        temperature_rate: float or None. Fall of the temperature a step, from 1 to 0.01.
+            Defaults to `None`: over one epoch, as on Criteo. A bi-level search has none.
+        gumbel_noise: bool. Whether to draw noise. The published runs do not.
+            Defaults to `False`.
+        learning_rate: float. Of Adam. Defaults to `0.0001`.
+        epochs: int. At most. Defaults to `10`.
+        rounds: int. As in `Search`. Defaults to `1`.
+        batch_size, learning_rate_decay, epsilon, bilevel, seed, jit_compile: as in `Search`.
+        model_args, verbose: as in `Search`; `model_args` are those of the model `OptInter`, whose
+            tables are drawn from a normal distribution with variance 1 unless they say otherwise.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from ctr_keras.features import Categorical, Crossed, FeatureSet, Label
+    >>> features = FeatureSet(
+    ...     Categorical("a"), Categorical("b"), Crossed("a", "b"), label=Label("y"),
+    ...     vocabulary_sizes={"a": 3, "b": 3, "a_x_b": 9},
+    ... )
+    >>> clicks = np.random.default_rng(0).integers(0, 2, (100, 1))
+    >>> inputs = {"categorical": np.full((100, 2), 2), "crossed": np.full((100, 1), 9)}
+    >>> plan = OptInter(epochs=1, verbose=False).search(features, (inputs, clicks))
+    >>> [interaction.fields for interaction in plan.interactions]
+    [('a', 'b')]
+
+    References:
+        [OptInter](https://arxiv.org/abs/2108.01265), Section II-D, Algorithm 1; Table IV.
+    """
+
+    gate_learning_rate: float = 3e-5
+    temperature_rate: float | None = None
+    gumbel_noise: bool = False
+    learning_rate: float = 1e-4
+    epochs: int = 10
+    rounds: int = 1
+
+    def search(
+        self,
+        features: FeatureSet,
+        train: str | Arrays,
+        validation: str | Arrays | None = None,
+        folder: str | None = None,
+    ) -> InteractionPlan:
+        """Runs the search.
+
+        Args:
+            features, train, validation, folder: as in `AutoFIS.search`; validation rows also decide
+                when to stop.
+
+        Returns:
+            A method for every pair, with its probability before temperature as gate.
+        """
+        rows, held_out = both_splits(features, train, validation)
+        stage = Stage(self, features, rows, held_out, folder)
+
+        def build() -> keras.Model:
+            rate = self.temperature_rate
+            if rate is None:
+                rate = 0.0 if self.bilevel else (1 - _FINAL_TEMPERATURE) / stage.epoch_steps
+            return build_model(
+                "OptInter",
+                features,
+                temperature_rate=rate,
+                gumbel_noise=self.gumbel_noise,
+                **{"embeddings_initializer": _WIDE, **self.model_args},
+            )
+
+        adam = keras.optimizers.Adam(self.gate_learning_rate, epsilon=self.epsilon)
+        return stage.run(
+            build,
+            {"^combination/logits$": adam},
+            lambda model: _methods(model, features),
+            _describe,
+            stop_early=held_out is not None,
+        )
+
+
+def _methods(model: keras.Model, features: FeatureSet) -> InteractionPlan:
+    """The most probable method of each pair, by a model's mixture."""
+    layer = model.get_layer("combination")
+    names = [feature.name for feature in features.categorical]
+    weights = keras.ops.convert_to_numpy(keras.ops.softmax(layer.logits, axis=-1))
+    return InteractionPlan(
+        Interaction((names[first], names[second]), method, row.max())
+        for (first, second), method, row in zip(
+            layer.pair_order, layer.selection(), weights, strict=True
+        )
+    )
+
+
+def _describe(plan: InteractionPlan) -> str:
+    counts = (sum(i.function == method for i in plan.interactions) for method in METHODS)
+    return ", ".join(f"{count} {method}" for count, method in zip(counts, METHODS, strict=True))

@@ -1,0 +1,105 @@
+"""The rows that a search learns from: a split of prepared data, or arrays."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from ctr_keras.features import FeatureSet
+
+Arrays = tuple[Mapping[str, np.ndarray[Any, Any]], np.ndarray[Any, Any]]
+
+
+class Rows:
+    """Rows to learn from or to score.
+
+    Args:
+        features: FeatureSet.
+        source: str or tuple. The folder that `ctr-keras prepare` wrote, or packed inputs by name
+            and their labels.
+        split: str. Which rows of a folder. Defaults to `"train"`.
+    """
+
+    def __init__(self, features: FeatureSet, source: str | Arrays, split: str = "train") -> None:
+        self._features = features
+        self._source = source
+        self._split = split
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        if not isinstance(self._source, str):
+            return len(self._source[1])
+        from ctr_keras.data import row_count  # here, as searches of arrays need no TensorFlow
+
+        return row_count(self._source, self._split)
+
+    def stream(self, model: keras.Model, batch_size: int, seed: int, skip: int = 0) -> Any:
+        """Endless epochs, each shuffled anew: batches of the inputs of a model, and labels.
+
+        Args:
+            model: keras.Model on packed inputs.
+            batch_size: int. Rows in a batch; the last one of an epoch may have fewer.
+            seed: int. Order of the rows.
+            skip: int. Batches to leave out, to go on where a search stopped. Defaults to `0`.
+        """
+        names = [tensor.name for tensor in model.inputs]
+        if not isinstance(self._source, str):
+            return _stream_arrays(*self._source, names, batch_size, seed, skip)
+        from ctr_keras.data import stream_examples
+
+        return stream_examples(
+            self._source,
+            self._features,
+            batch_size,
+            seed=seed,
+            split=self._split,
+            skip_batches=skip,
+            inputs=names,
+        )
+
+    def arrays(self, count: int) -> Arrays:
+        """Packed inputs by name and labels of the first `count` rows, a random sample."""
+        if isinstance(self._source, str):
+            from ctr_keras.data import read_rows
+
+            return read_rows(self._source, self._split, self._features, count)
+        inputs, labels = self._source
+        return {name: values[:count] for name, values in inputs.items()}, labels[:count]
+
+    def score(self, model: keras.Model) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Labels and a model's scores, each (rows,)."""
+        if isinstance(self._source, str):
+            from ctr_keras.training import predict_split
+
+            return predict_split(model, self._features, self._source, self._split)
+        inputs, labels = self._source
+        used = {tensor.name: inputs[tensor.name] for tensor in model.inputs}
+        return np.ravel(labels), np.ravel(model.predict(used, batch_size=4096, verbose=0))
+
+
+def both_splits(
+    features: FeatureSet, train: str | Arrays, validation: str | Arrays | None
+) -> tuple[Rows, Rows | None]:
+    """The rows to learn from, and those held out, if there are any."""
+    held_out = None if validation is None else Rows(features, validation, "validation")
+    return Rows(features, train), held_out
+
+
+def _stream_arrays(
+    inputs: Mapping[str, np.ndarray[Any, Any]],
+    labels: np.ndarray[Any, Any],
+    names: Sequence[str],
+    batch_size: int,
+    seed: int,
+    skip: int,
+) -> Iterator[Any]:
+    labels = np.reshape(labels, (-1, 1)).astype("float32")
+    epoch, skipped = divmod(skip, -(-len(labels) // batch_size))
+    while True:
+        order = np.random.default_rng([seed, epoch]).permutation(len(labels))
+        for start in range(skipped * batch_size, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            yield {name: inputs[name][chosen] for name in names}, labels[chosen]
+        epoch, skipped = epoch + 1, 0

@@ -1,0 +1,111 @@
+"""A search as a run: settings, prepared data, and a folder that holds what was found."""
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Iterable
+from typing import Any
+
+from ctr_keras.features import FeatureSet
+from ctr_keras.models import model_arguments
+from ctr_keras.plan import InteractionPlan
+from ctr_keras.runs import check_same_settings, write_settings
+from ctr_keras.search.aim import AIM
+from ctr_keras.search.autofis import AutoFIS
+from ctr_keras.search.optinter import OptInter
+from ctr_keras.search.presets import find_search_preset
+from ctr_keras.search.selections import RandomSelection, StatisticsSelection
+from ctr_keras.settings import plain, read_settings
+
+SEARCHES: dict[str, Any] = {
+    "autofis": AutoFIS,
+    "aim": AIM,
+    "optinter": OptInter,
+    "random": RandomSelection,
+    "statistics": StatisticsSelection,
+}
+
+
+def read_search(
+    method: str, path: str | None = None, overrides: Iterable[str] = (), **given: Any
+) -> Any:
+    """A search from a YAML file, changed by `given` and then by `key=value` texts.
+
+    A key that is no setting of the search but an argument of its model goes to `model_args`. The
+    key `preset` stands for a paper's settings for a data set, which all other keys override.
+
+    Args:
+        method: str. A name in `SEARCHES`.
+        path: str or None. The YAML file. Defaults to `None`: none.
+        overrides: list of str. `key=value`, the value written as in YAML. Defaults to `()`.
+        **given: settings by name.
+
+    Raises:
+        ValueError: for an unknown method or key, or a value that does not fit, naming it.
+
+    Example:
+
+    >>> search = read_search("autofis", None, ["order=3", "dim=8"], base="FM")
+    >>> search.order, search.model_args
+    (3, {'dim': 8})
+    """
+    if method not in SEARCHES:
+        raise ValueError(f"unknown method {method!r}; there are {', '.join(SEARCHES)}")
+    kind = SEARCHES[method]
+    names = [field.name for field in dataclasses.fields(kind)]
+    settings = read_settings(path, overrides, given)
+    model_args = dict(settings.pop("model_args", {}))
+    if "preset" in settings:
+        preset = find_search_preset(method, settings.pop("preset"))
+        settings = {k: v for k, v in preset.items() if k not in model_args} | settings
+    model = settings.get("base", getattr(kind, "base", None))
+    arguments = {} if model is None else model_arguments(model)
+    for key in [key for key in settings if key not in names]:
+        if key not in arguments:
+            of_model = f", and for {model} {', '.join(arguments)}" if arguments else ""
+            raise ValueError(f"unknown setting {key!r}; {method} has {', '.join(names)}{of_model}")
+        model_args[key] = settings.pop(key)
+    if model_args:
+        settings["model_args"] = model_args
+    try:
+        return kind(**settings)
+    except TypeError as error:  # a setting without a default is missing
+        raise ValueError(f"{method}: {error}") from error
+
+
+def run_search(method: str, search: Any, data: str, out: str) -> InteractionPlan:
+    """Searches prepared data, or goes on with a search that was interrupted.
+
+    Args:
+        method: str. A name in `SEARCHES`.
+        search: as `read_search` gives.
+        data: str. The folder that `ctr-keras prepare` wrote.
+        out: str. The search's folder. It will hold `plan.json`, and how the search went in
+            `history.csv`.
+
+    Returns:
+        The plan.
+
+    Raises:
+        FileNotFoundError: if the prepared data are not there.
+        ValueError: if the folder holds a search with other settings or of other data.
+    """
+    features = FeatureSet.load(os.path.join(data, "features.json"))
+    settings = {"data": data, "method": method, **plain(search)}
+    config, declared = os.path.join(out, "config.yaml"), os.path.join(out, "features.json")
+    if os.path.exists(config):
+        earlier = read_settings(config, (), {})
+        check_same_settings(out, earlier, settings)
+        if FeatureSet.load(declared) != features:
+            raise ValueError(f"{out} holds a search of other data than {data}")
+    else:
+        os.makedirs(out, exist_ok=True)
+        features.save(declared)
+        write_settings(config, settings)
+    path = os.path.join(out, "plan.json")
+    if not os.path.exists(path):
+        plan: InteractionPlan = search.search(features, data, data, out)
+        plan.save(f"{path}.partial")
+        os.replace(f"{path}.partial", path)
+    shutil.rmtree(os.path.join(out, "checkpoints"), ignore_errors=True)
+    return InteractionPlan.load(path)
