@@ -37,16 +37,16 @@ class AIM(Search):
             many as there are fields.
         dims: bool. Whether to search embedding dimensions, too. Defaults to `True`.
         c: float or None. Of the threshold of interactions' gates. Defaults to `None`: it ends at 1.
-        mu: float. Of this threshold. Defaults to `0.6`.
-        gate_learning_rate: float. Of interactions' gates. Defaults to `0.1`.
+        mu: float. Of this threshold. Defaults to `0.8`.
+        gate_learning_rate: float. Of interactions' gates. Defaults to `1.0`.
         dims_c: float or None. Of the threshold of dimensions' gates. Defaults to `None`: as `c`.
-        dims_mu: float. Of this threshold. Defaults to `0.55`.
+        dims_mu: float. Of this threshold. Defaults to `0.8`.
         dims_learning_rate: float. Of dimensions' gates. Defaults to `1.0`.
         gate_learning_rate_decay: float. What both rates are multiplied with after each round.
-            Defaults to `0.75`.
-        learning_rate_decay: float. Of Adam. Defaults to `0.75`.
-        batch_size, epochs, rounds, learning_rate, epsilon, bilevel: as in `Search`.
-        seed, jit_compile, model_args, verbose: as in `Search`; `model_args` are those of `FM`.
+            Defaults to `1.0`.
+        batch_size, epochs, rounds, learning_rate, learning_rate_decay, epsilon: as in `Search`.
+        bilevel, seed, jit_compile, model_args, verbose: as in `Search`; `model_args` are those of
+            `FM`.
 
     Example:
 
@@ -62,8 +62,7 @@ class AIM(Search):
     ()
 
     References:
-        [AIM](https://arxiv.org/abs/2111.03318), Section 4, Algorithm 1; settings from the authors'
-        list of parameters for Avazu.
+        [AIM](https://arxiv.org/abs/2111.03318), Section 4, Algorithm 1.
     """
 
     order: int = 2
@@ -71,13 +70,12 @@ class AIM(Search):
     top: int = 0
     dims: bool = True
     c: float | None = None
-    mu: float = 0.6
-    gate_learning_rate: float = 0.1
+    mu: float = 0.8
+    gate_learning_rate: float = 1.0
     dims_c: float | None = None
-    dims_mu: float = 0.55
+    dims_mu: float = 0.8
     dims_learning_rate: float = 1.0
-    gate_learning_rate_decay: float = 0.75
-    learning_rate_decay: float = 0.75
+    gate_learning_rate_decay: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -58,7 +58,8 @@ def read_search(
     if "preset" in settings:
         preset = find_search_preset(method, settings.pop("preset"))
         settings = {k: v for k, v in preset.items() if k not in model_args} | settings
-    model = settings.get("base", getattr(kind, "base", None))
+    models = {"autofis": settings.get("base", AutoFIS.base), "aim": "FM", "optinter": "OptInter"}
+    model = models.get(method)
     arguments = {} if model is None else model_arguments(model)
     for key in [key for key in settings if key not in names]:
         if key not in arguments:

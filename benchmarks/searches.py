@@ -1,0 +1,185 @@
+"""FM, DeepFM and IPNN against their searched versions, as in docs/results.md.
+
+Prepare the data first:
+
+    ctr-keras prepare --dataset movielens-1m-history --source ml-1m.zip --out DIR/movielens-1m
+    ctr-keras prepare --dataset criteo --source 'kaggle_*.txt.gz' --out DIR/criteo
+    ctr-keras prepare --dataset avazu --source train_20k.csv.gz --out DIR/avazu
+
+Then `python -m benchmarks.searches --data DIR --out RUNS --name criteo` searches and trains what is
+not done yet (what was killed goes on), prints a JSON line for each run and then the table.
+"""
+
+import contextlib
+import json
+import os
+import statistics
+import sys
+import time
+from typing import Any
+
+import click
+import numpy as np
+
+from ctr_keras.plan import InteractionPlan
+from ctr_keras.search import read_search, run_search
+from ctr_keras.training import TrainConfig, evaluate_run, load_run, train
+
+_SMALL = {
+    "train": ("dim=16", "batch_size=256", "epochs=20", "patience=1", "hidden=[100, 100]"),
+    "search": ("dim=16", "batch_size=256", "epochs=5", "learning_rate=0.01"),
+}
+# Settings by data set. Those of the search are what they are by default but for what is here.
+SETTINGS = {
+    "movielens-1m": {
+        "train": ("dim=16", "batch_size=1024", "epochs=10", "patience=1", "hidden=[200, 200]"),
+        "search": ("dim=16", "batch_size=1024"),
+    },
+    "criteo": _SMALL,
+    "avazu": _SMALL,
+}
+# Search: method, order, base, further settings. Of third order the pool, as all triples of 39
+# fields need more memory than there is.
+SEARCHES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "fm-2": ("autofis", ("base=FM",)),
+    "fm-3": ("autofis", ("base=FM", "order=3", "pool=true")),
+    "deepfm-2": ("autofis", ("base=DeepFM",)),
+    "deepfm-3": ("autofis", ("base=DeepFM", "order=3", "pool=true")),
+    "bilevel": ("autofis", ("base=FM", "bilevel=true")),
+    "random": ("random", ("like={fm-2}",)),
+    "statistics": ("statistics", ("like={fm-2}",)),
+    "aim": ("aim", ()),
+}
+# Name in the table: model, search, settings.
+RUNS: dict[str, tuple[str, str | None, tuple[str, ...]]] = {
+    "FM": ("FM", None, ()),
+    "AutoFM (2nd)": ("FM", "fm-2", ()),
+    "AutoFM (3rd)": ("FM", "fm-3", ()),
+    "AutoFM, no normalization": ("FM", "fm-2", ("normalized=false",)),
+    "AutoFM, no normalization, no gates": ("FM", "fm-2", ("normalized=false", "gated=false")),
+    "AutoFM, bi-level search": ("FM", "bilevel", ()),
+    "FM on random pairs": ("FM", "random", ("normalized=false", "gated=false")),
+    "FM on pairs of best statistics_AUC": (
+        "FM",
+        "statistics",
+        ("normalized=false", "gated=false"),
+    ),
+    "DeepFM": ("DeepFM", None, ()),
+    "AutoDeepFM (2nd)": ("DeepFM", "deepfm-2", ()),
+    "AutoDeepFM (3rd)": ("DeepFM", "deepfm-3", ()),
+    "IPNN": ("IPNN", None, ()),
+    "AutoIPNN (2nd)": ("IPNN", "fm-2", ()),
+    "AutoIPNN (3rd)": ("IPNN", "fm-3", ()),
+    "AIM": ("AIM", "aim", ()),
+}
+
+
+@click.command()
+@click.option("--data", required=True, help="Folder with the prepared data.")
+@click.option("--out", required=True, help="Folder for searches and runs.")
+@click.option("--name", required=True, type=click.Choice(list(SETTINGS)), help="Data set.")
+@click.option("--seeds", default=3, show_default=True)
+def main(data: str, out: str, name: str, seeds: int) -> None:
+    """Search and train all, and print a table of their test metrics."""
+    prepared, folder = os.path.join(data, name), os.path.join(out, name)
+    results: dict[str, list[dict[str, Any]]] = {run: [] for run in RUNS}
+    for seed in range(seeds):
+        for run in RUNS:
+            with contextlib.redirect_stdout(sys.stderr):  # progress bars; stdout is for results
+                result = _trained(prepared, f"{folder}/{seed}", name, run, seed)
+            results[run].append(result)
+            print(json.dumps({"data": name, "run": run, "seed": seed, **result}), flush=True)
+    milliseconds = _inference({run: _run_folder(f"{folder}/0", run) for run in RUNS})
+    print("| model | AUC | log loss | kept % | parameters | ms for 2,000 rows |")
+    print("|---|---|---|---|---|---|")
+    for run, of_seeds in results.items():
+        auc, log_loss = (_mean(of_seeds, metric) for metric in ("auc", "log_loss"))
+        kept = " / ".join(f"{100 * share:.1f}" for share in of_seeds[0]["kept"]) or "100"
+        parameters = f"{of_seeds[0]['parameters']:,}"
+        print(f"| {run} | {auc} | {log_loss} | {kept} | {parameters} | {milliseconds[run]:.1f} |")
+
+
+def _trained(prepared: str, folder: str, name: str, run: str, seed: int) -> dict[str, Any]:
+    model, search, settings = RUNS[run]
+    plan = None
+    if search is not None:
+        plan = _searched(prepared, folder, name, search, seed)
+        settings = (*settings, f"interactions={folder}/search-{search}/plan.json")
+    common = [
+        setting
+        for setting in SETTINGS[name]["train"]
+        if model != "FM" or not setting.startswith("hidden")
+    ]
+    out = _run_folder(folder, run)
+    given = {"data": prepared, "model": model, "out": out, "seed": seed}
+    train(TrainConfig.read(None, (*common, *settings), **given))
+    test = evaluate_run(out)
+    trained, features, _ = load_run(out)
+    kept = [] if plan is None else _kept_shares(plan, len(features.field_names))
+    parameters = int(trained.count_params())
+    return {
+        "auc": test["auc"],
+        "log_loss": test["log_loss"],
+        "kept": kept,
+        "parameters": parameters,
+    }
+
+
+def _searched(prepared: str, folder: str, name: str, search: str, seed: int) -> InteractionPlan:
+    method, settings = SEARCHES[search]
+    common: tuple[str, ...] = ()
+    if method in ("autofis", "aim"):
+        common = SETTINGS[name]["search"]
+    if method == "random" or method in ("autofis", "aim"):
+        common = (*common, f"seed={seed}")
+    changed = [s.replace("{fm-2}", f"{folder}/search-fm-2/plan.json") for s in settings]
+    out = f"{folder}/search-{search}"
+    return run_search(method, read_search(method, None, (*common, *changed)), prepared, out)
+
+
+def _kept_shares(plan: InteractionPlan, fields: int) -> list[float]:
+    """By order, the share of all combinations of fields that the plan has with any function."""
+    shares, possible = [], fields
+    for order in (2, 3):
+        possible = possible * (fields - order + 1) // order
+        kept = {i.fields for i in plan.interactions if i.order == order}
+        if kept:
+            shares.append(len(kept) / possible)
+    return shares
+
+
+def _run_folder(folder: str, run: str) -> str:
+    name = "".join(letter if letter.isalnum() else "-" for letter in run.lower())
+    return os.path.join(folder, name)
+
+
+def _inference(
+    folders: dict[str, str], rows: int = 2000, repetitions: int = 21
+) -> dict[str, float]:
+    """Median milliseconds for a batch of random rows, the models taking turns."""
+    draw = np.random.default_rng(0)
+    models, batches = {}, {}
+    for run, folder in folders.items():
+        models[run], features, _ = load_run(folder)
+        batches[run] = {
+            tensor.name: draw.integers(1, features.id_count, (rows, *tensor.shape[1:]))
+            if tensor.name != "numeric"
+            else draw.random((rows, *tensor.shape[1:]), "float32")
+            for tensor in models[run].inputs
+        }
+    seconds: dict[str, list[float]] = {run: [] for run in folders}
+    for _ in range(repetitions + 1):
+        for run, model in models.items():
+            started = time.perf_counter()
+            model.predict_on_batch(batches[run])
+            seconds[run].append(time.perf_counter() - started)
+    return {run: 1000 * statistics.median(values[1:]) for run, values in seconds.items()}
+
+
+def _mean(results: list[dict[str, Any]], metric: str) -> str:
+    values = [result[metric] for result in results]
+    return f"{statistics.mean(values):.4f} ± {statistics.pstdev(values):.4f}"
+
+
+if __name__ == "__main__":
+    main()

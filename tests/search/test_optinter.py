@@ -1,0 +1,95 @@
+"""OptInter memorizes what is memorizable and leaves noise alone."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+from ctr_keras import models
+from ctr_keras.search import OptInter
+from tests.search.planted import planted_tables
+
+SETTINGS = {"batch_size": 500, "learning_rate": 5e-3, "gate_learning_rate": 0.03, "verbose": False}
+MODEL = {"dim": 4, "cross_dim": 4, "hidden": [32]}
+
+
+def data(seed=0, categories=20, rows=60_000):
+    """The first pair has a random table; the other five are noise."""
+    tables = {(0, 1): np.random.default_rng(seed).normal(size=(categories, categories))}
+    sizes = {"train_rows": rows, "test_rows": 5000}
+    return planted_tables(tables, seed, 4, categories, linear=0.0, crossed=True, **sizes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_memorizable_pair_is_memorized_and_noise_left_alone(seed):
+    rows = data(seed)
+    search = OptInter(epochs=8, seed=seed, model_args=MODEL, **SETTINGS)
+    methods = {i.fields: i.function for i in search.search(rows.features, rows.train).interactions}
+    assert methods.pop(("f0", "f1")) == "memorize"
+    assert list(methods.values()).count("naive") >= 4
+
+
+def test_what_is_found_can_be_retrained():
+    rows = data(categories=4, rows=1000)
+    search = OptInter(epochs=1, model_args=MODEL, **SETTINGS)
+    plan = search.search(rows.features, rows.train)
+    assert len(plan.interactions) == 6
+    assert all(1 / 3 <= interaction.gate <= 1 for interaction in plan.interactions)
+    model = models.OptInter(rows.features, **MODEL, interactions=plan)
+    counts = [i.function for i in plan.interactions].count
+    assert model.get_layer("combination").output.shape[1] == counts("memorize") + counts(
+        "factorize"
+    )
+
+
+def searched_model(monkeypatch, rows, **settings):
+    """The model that a search has trained."""
+    built = []
+
+    def build(name, features, **arguments):
+        built.append(models.OptInter(features, **arguments))
+        return built[-1]
+
+    monkeypatch.setattr("ctr_keras.search.optinter.build_model", build)
+    OptInter(model_args=MODEL, **SETTINGS | settings).search(
+        rows.features, rows.train, rows.test if settings.get("bilevel") else None
+    )
+    return built[0]
+
+
+def test_the_temperature_falls_over_one_epoch_of_training_steps(monkeypatch):
+    rows = data(categories=4, rows=1000)
+    model = searched_model(monkeypatch, rows, epochs=1, batch_size=100)
+    block = model.get_layer("combination")
+    assert int(block.step) == 10
+    assert float(block.temperature) == pytest.approx(0.01)
+    model = searched_model(monkeypatch, rows, epochs=1, batch_size=100, temperature_rate=0.01)
+    assert float(model.get_layer("combination").temperature) == pytest.approx(0.9)
+
+
+def test_one_step_moves_weights_and_logits_and_a_bilevel_one_in_turns(monkeypatch):
+    rows = data(categories=4, rows=100)
+    for bilevel, steps in ((False, [1, 1]), (True, [1, 1])):
+        model = searched_model(monkeypatch, rows, epochs=1, batch_size=100, bilevel=bilevel)
+        taken = [int(optimizer.iterations) for optimizer in model.optimizer.optimizers]
+        assert taken == steps
+        assert int(model.optimizer.iterations) == (2 if bilevel else 1)
+        assert float(model.get_layer("combination").temperature) == pytest.approx(
+            1.0 if bilevel else 0.01
+        )
+
+
+def test_tables_start_wide_unless_told_otherwise(monkeypatch):
+    rows = data(categories=4, rows=100)
+    still = {"learning_rate": 0.0, "epochs": 1}
+    wide = searched_model(monkeypatch, rows, **still).get_layer("factors").table
+    assert 0.7 < ops.convert_to_numpy(wide).std() < 1.3
+    monkeypatch.setitem(MODEL, "embeddings_initializer", "glorot_uniform")
+    narrow = searched_model(monkeypatch, rows, **still).get_layer("factors").table
+    assert ops.convert_to_numpy(narrow).std() < 0.4
+
+
+def test_without_crossed_features_it_says_what_to_declare():
+    rows = planted_tables({}, 0, 3, 4, train_rows=100, test_rows=10)
+    with pytest.raises(ValueError, match="declare Crossed features"):
+        OptInter(**SETTINGS).search(rows.features, rows.train)

@@ -1,0 +1,156 @@
+"""A search from the command line, killed, given again, and trained on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+
+from ctr_keras.cli import main
+from ctr_keras.features import FeatureSet
+from ctr_keras.plan import InteractionPlan
+from ctr_keras.search import SEARCH_PRESETS, SEARCHES, read_search, run_search
+from tests.conftest import ROOT
+from tests.data.shards import write_prepared
+
+SETTINGS = ["dim=4", "batch_size=20", "epochs=3", "learning_rate=0.05", "jit_compile=false"]
+SET = [part for setting in [*SETTINGS, "c=0.01"] for part in ("--set", setting)]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A click is `a` xor `b`, mostly."""
+    rows = {"train": 600, "validation": 100, "test": 100}
+    return write_prepared(tmp_path_factory.mktemp("prepared") / "data", rows)
+
+
+def search(prepared, out, *more):
+    arguments = ["--data", prepared, "--method", "autofis", "--base", "FM", "--out", str(out)]
+    return CliRunner().invoke(main, ["search", *arguments, *SET, *more])
+
+
+def test_searched_and_trained_on(prepared, tmp_path):
+    found = search(prepared, tmp_path / "search", "--order", "3")
+    assert found.exit_code == 0, found.output
+    plan = InteractionPlan.load(tmp_path / "search" / "plan.json")
+    assert found.stdout == plan.summary() + "\n"
+    assert ("a", "b") in {interaction.fields for interaction in plan.interactions}
+    assert "gates open" in found.stderr
+    files = {"config.yaml", "features.json", "history.csv", "plan.json"}
+    assert set(os.listdir(tmp_path / "search")) == files
+    trained = CliRunner().invoke(
+        main,
+        [
+            *("train", "--data", prepared, "--model", "DeepFM", "--out", str(tmp_path / "run")),
+            *("--set", f"interactions={tmp_path}/search/plan.json", "--set", "hidden=[8]"),
+            *("--set", "epochs=1", "--set", "jit_compile=false"),
+        ],
+    )
+    assert trained.exit_code == 0, trained.output
+    assert json.loads(trained.stdout)["validation"]["auc"] > 0.5
+
+
+def test_given_again_it_reports_and_with_other_settings_it_refuses(prepared, tmp_path):
+    first = search(prepared, tmp_path / "search")
+    written = (tmp_path / "search" / "plan.json").stat().st_mtime_ns
+    again = search(prepared, tmp_path / "search")
+    assert again.stdout == first.stdout
+    assert (tmp_path / "search" / "plan.json").stat().st_mtime_ns == written
+    other = search(prepared, tmp_path / "search", "--set", "mu=0.5")
+    assert other.exit_code == 1
+    assert "holds a run with mu=0.8, not 0.5" in other.output
+
+
+def test_a_search_of_other_data_is_refused(prepared, tmp_path):
+    run_search("autofis", read_search("autofis", None, [*SETTINGS, "base=FM"]), prepared, tmp_path)
+    features = FeatureSet.load(tmp_path / "features.json")
+    changed = features.to_dict()
+    changed["vocabulary_sizes"]["a"] += 1
+    FeatureSet.from_dict(changed).save(tmp_path / "features.json")
+    with pytest.raises(ValueError, match="holds a search of other data"):
+        run_search(
+            "autofis", read_search("autofis", None, [*SETTINGS, "base=FM"]), prepared, tmp_path
+        )
+
+
+@pytest.mark.slow
+def test_killed_for_real_and_given_again(prepared, tmp_path):
+    command = [sys.executable, "-m", "ctr_keras.cli", "search", "--data", prepared, *SET]
+    command += ["--method", "autofis", "--base", "FM", "--order", "3", "--out"]
+    environment = {k: v for k, v in os.environ.items() if k != "TF_USE_LEGACY_KERAS"}
+    process = subprocess.Popen(
+        [*command, tmp_path / "killed"],
+        env=environment,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    started = time.monotonic()
+    while not list(tmp_path.glob("killed/checkpoints/*/*/state.json")):
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() - started < 300
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed" / "plan.json").exists()
+    for out in ("killed", "undisturbed"):
+        subprocess.run([*command, tmp_path / out], env=environment, cwd=ROOT, check=True)
+    plans = [
+        InteractionPlan.load(tmp_path / out / "plan.json") for out in ("killed", "undisturbed")
+    ]
+    assert plans[0] == plans[1]
+
+
+@pytest.mark.parametrize("method", ["random", "statistics"])
+def test_selections_are_made_like_a_plan(method, prepared, tmp_path):
+    InteractionPlan.complete(["a", "b"]).save(tmp_path / "plan.json")
+    arguments = ["--data", prepared, "--method", method, "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, ["search", *arguments, "--set", f"like={tmp_path}/plan.json"])
+    assert result.exit_code == 0, result.output
+    assert len(InteractionPlan.load(tmp_path / "out" / "plan.json").interactions) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "preset"),
+    [(method, preset) for method, presets in SEARCH_PRESETS.items() for preset in presets],
+)
+def test_presets_are_settings_of_their_search(method, preset):
+    search = read_search(method, None, [f"preset={preset}", "seed=7"])
+    assert search.seed == 7
+    given = SEARCH_PRESETS[method][preset]
+    for name, value in given.items():
+        assert getattr(search, name, search.model_args.get(name)) == value
+    if "c" in given:
+        assert read_search(method, None, [f"preset={preset}", "c=0.5"]).c == 0.5
+
+
+def test_settings_come_from_yaml_too(tmp_path):
+    path = tmp_path / "search.yaml"
+    path.write_text("order: 3\ndim: 8\nc: 0.01\n")
+    search = read_search("aim", str(path), ["order=2"])
+    assert (search.order, search.model_args, search.c) == (2, {"dim": 8}, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("method", "overrides", "message"),
+    [
+        ("darts", [], "unknown method 'darts'; there are autofis, aim, optinter"),
+        ("autofis", ["depth=3"], "unknown setting 'depth'; autofis has .*, and for DeepFM dim"),
+        ("autofis", ["preset=kdd"], "autofis has no preset 'kdd'; it has avazu, avazu-fm"),
+        ("random", ["preset=avazu"], "random has no preset 'avazu'; it has none"),
+        ("autofis", ["epochs=many"], "epochs must be of type int. Received: 'many'"),
+        ("random", [], "random: .*missing.*'like'"),
+    ],
+)
+def test_mistakes_are_named(method, overrides, message):
+    with pytest.raises(ValueError, match=message):
+        read_search(method, None, overrides)
+
+
+def test_the_command_line_knows_every_search():
+    options = {option.name: option for option in main.commands["search"].params}
+    assert list(options["method"].type.choices) == list(SEARCHES)

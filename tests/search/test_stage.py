@@ -1,0 +1,138 @@
+"""A search that is killed at any step and given again finds the same plan."""
+
+import csv
+import functools
+import itertools
+
+import keras
+import numpy as np
+import pytest
+
+from ctr_keras.search import AIM, AutoFIS, OptInter
+from ctr_keras.search.rows import Rows
+from ctr_keras.search.stage import Stage
+from tests.search.planted import planted_clicks, planted_tables
+
+DATA = planted_clicks([(0, 1)], fields=4, categories=5, train_rows=1000, test_rows=300)
+COMMON = {"batch_size": 100, "learning_rate": 1e-2, "verbose": False}
+
+
+def crossed_data():
+    """Features, training and validation rows whose first pair is memorizable."""
+    tables = {(0, 1): np.random.default_rng(0).normal(size=(4, 4))}
+    data = planted_tables(tables, 0, 3, 4, train_rows=1000, test_rows=300, crossed=True)
+    return data.features, data.train, data.test
+
+
+class KilledError(Exception):
+    """What a kill looks like from inside."""
+
+
+@pytest.fixture
+def kill_after(monkeypatch):
+    """Lets a search see so many batches in all, and then dies."""
+    original = Rows.stream
+
+    def kill(steps):
+        left = iter(range(steps))
+
+        def stream(self, *args, **kwargs):
+            for batch in original(self, *args, **kwargs):
+                if next(left, None) is None:
+                    raise KilledError
+                yield batch
+
+        monkeypatch.setattr(Rows, "stream", stream)
+
+    yield kill
+    monkeypatch.undo()
+
+
+def search_and_rows(method):
+    """A search of two stages, or with noise and an early stop, and what it takes."""
+    if method == "autofis":
+        search = AutoFIS(base="FM", order=3, c=0.1, epochs=2, rounds=2, **COMMON)
+        return search, (DATA.features, DATA.train, None)
+    if method == "aim":
+        given = {"functions": ["inner", "outer"], "c": 0.2, "dims_c": 0.1, "epochs": 1, "rounds": 2}
+        return AIM(**given, **COMMON), (DATA.features, DATA.train, None)
+    noisy = OptInter(epochs=3, rounds=2, gumbel_noise=True, gate_learning_rate=0.1, **COMMON)
+    return noisy, crossed_data()
+
+
+@functools.cache
+def undisturbed(method):
+    search, rows = search_and_rows(method)
+    return search.search(*rows)
+
+
+@pytest.mark.parametrize(
+    ("method", "killed_at"), [("autofis", 3), ("autofis", 17), ("aim", 17), ("optinter", 28)]
+)
+def test_killed_and_given_again_it_finds_the_same(method, killed_at, kill_after, tmp_path):
+    expected = undisturbed(method)
+    search, rows = search_and_rows(method)
+    kill_after(killed_at)
+    # What the backend makes of an error in the stream of batches is its own matter.
+    with pytest.raises(Exception, match=r"Killed|^$"):
+        search.search(*rows, folder=str(tmp_path))
+    kill_after(10**6)
+    assert search.search(*rows, folder=str(tmp_path)) == expected
+    assert search.search(*rows, folder=str(tmp_path)) == expected  # from what is on disk
+
+
+def test_history_has_every_round_of_every_stage(tmp_path):
+    search = AutoFIS(base="FM", order=3, c=0.1, epochs=2, rounds=2, **COMMON)
+    search.search(DATA.features, DATA.train, folder=str(tmp_path))
+    with open(tmp_path / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["stage"], row["round"]) for row in rows] == [
+        (stage, str(number)) for stage in "12" for number in range(1, 5)
+    ]
+    assert rows[3]["gates"].endswith("of 6 gates open")
+
+
+def test_progress_is_shown(capsys):
+    search = AutoFIS(base="FM", c=0.1, rounds=2, **COMMON | {"verbose": True})
+    search.search(DATA.features, DATA.train)
+    assert "stage 1, round 2: 6 of 6 gates open" in capsys.readouterr().out
+
+
+def test_an_early_stop_returns_the_plan_of_the_best_epoch(monkeypatch):
+    """Of the four AUCs that are given the third is no better, so the second epoch's plan counts."""
+    features, train, validation = crossed_data()
+    search = OptInter(epochs=4, gate_learning_rate=0.5, **COMMON)
+    plans = [
+        OptInter(epochs=epochs, gate_learning_rate=0.5, temperature_rate=0.099, **COMMON).search(
+            features, train
+        )
+        for epochs in (1, 2, 3)
+    ]
+    aucs = iter([0.6, 0.7, 0.7, 0.9])
+    monkeypatch.setattr("ctr_keras.metrics.auc", lambda labels, scores: next(aucs))
+    assert search.search(features, train, validation) == plans[1]
+    assert plans[1] != plans[2]
+    assert next(aucs) == 0.9  # the fourth was not trained
+
+
+def test_rates_fall_after_each_round():
+    search = AutoFIS(rounds=4, batch_size=100)
+    stage = Stage(search, DATA.features, Rows(DATA.features, DATA.train), None, None)
+    assert (stage.epoch_steps, stage.round_steps, stage.steps) == (10, 3, 12)
+    rates = [float(stage.decayed(1.0, 0.5)(step)) for step in (0, 2, 3, 11)]
+    assert rates == [1.0, 1.0, 0.5, 0.125]
+
+
+def test_batches_go_on_where_they_stopped():
+    rows = Rows(DATA.features, DATA.train)
+    inputs = keras.Input((4,), dtype="int32", name="categorical")
+    model = keras.Model({"categorical": inputs}, keras.layers.Flatten()(inputs))
+    whole = list(itertools.islice(rows.stream(model, 300, seed=1), 12))
+    rest = list(itertools.islice(rows.stream(model, 300, seed=1, skip=7), 5))
+    for (mine, my_clicks), (its, its_clicks) in zip(whole[7:], rest, strict=True):
+        np.testing.assert_array_equal(mine["categorical"], its["categorical"])
+        np.testing.assert_array_equal(my_clicks, its_clicks)
+    epoch = np.concatenate([batch["categorical"] for batch, _ in whole[:4]])
+    assert len(epoch) == 1000
+    assert (np.sort(epoch, axis=0) == np.sort(DATA.train[0]["categorical"], axis=0)).all()
+    assert (whole[0][0]["categorical"] != whole[4][0]["categorical"]).any()  # shuffled anew
