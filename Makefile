@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 ROWS ?= 100000
+ON_JAX := tests/layers tests/models tests/optimizers tests/explain/test_attention.py \
+  tests/search/test_autofis.py tests/search/test_optinter.py tests/search/test_stage.py
 
 .PHONY: demo test lint clean
 
@@ -20,9 +22,10 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# On JAX thousands of small programs run once: to optimize them takes longer than to run them.
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist loadfile tests/layers tests/models tests/metrics
+	KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ON_JAX)
 
 clean:
 	rm -rf $(VENV) $(DEMO) .mypy_cache .pytest_cache .ruff_cache *.egg-info build dist

@@ -21,6 +21,7 @@ from typing import Any
 import click
 import numpy as np
 
+from ctr_keras.data import read_rows
 from ctr_keras.plan import InteractionPlan
 from ctr_keras.search import read_search, run_search
 from ctr_keras.training import TrainConfig, evaluate_run, load_run, train
@@ -89,7 +90,7 @@ def main(data: str, out: str, name: str, seeds: int) -> None:
                 result = _trained(prepared, f"{folder}/{seed}", name, run, seed)
             results[run].append(result)
             print(json.dumps({"data": name, "run": run, "seed": seed, **result}), flush=True)
-    milliseconds = _inference({run: _run_folder(f"{folder}/0", run) for run in RUNS})
+    milliseconds = _inference({run: _run_folder(f"{folder}/0", run) for run in RUNS}, prepared)
     print("| model | AUC | log loss | kept % | parameters | ms for 2,000 rows |")
     print("|---|---|---|---|---|---|")
     for run, of_seeds in results.items():
@@ -154,18 +155,16 @@ def _run_folder(folder: str, run: str) -> str:
 
 
 def _inference(
-    folders: dict[str, str], rows: int = 2000, repetitions: int = 21
+    folders: dict[str, str], prepared: str, rows: int = 2000, repetitions: int = 21
 ) -> dict[str, float]:
-    """Median milliseconds for a batch of random rows, the models taking turns."""
-    draw = np.random.default_rng(0)
+    """Median milliseconds for a batch of test rows, the models taking turns."""
     models, batches = {}, {}
     for run, folder in folders.items():
         models[run], features, _ = load_run(folder)
+        names = [tensor.name for tensor in models[run].inputs]
+        inputs, _ = read_rows(prepared, "test", features, rows, names)
         batches[run] = {
-            tensor.name: draw.integers(1, features.id_count, (rows, *tensor.shape[1:]))
-            if tensor.name != "numeric"
-            else draw.random((rows, *tensor.shape[1:]), "float32")
-            for tensor in models[run].inputs
+            name: np.resize(values, (rows, values.shape[1])) for name, values in inputs.items()
         }
     seconds: dict[str, list[float]] = {run: [] for run in folders}
     for _ in range(repetitions + 1):

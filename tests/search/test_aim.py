@@ -57,8 +57,8 @@ def test_a_planted_outer_product_keeps_that_function():
     """The pair's table is of rank one, `u(x_0) v(x_1)`; other pairs lose all functions."""
     draw = np.random.default_rng(0)
     table = 2 * np.outer(draw.normal(size=10), draw.normal(size=10))
-    data = planted_tables({(0, 1): table}, fields=4, categories=10, train_rows=50_000)
-    search = AIM(dims=False, epochs=30, batch_size=1000, model_args={"dim": 10}, **LATE, **SETTINGS)
+    data = planted_tables({(0, 1): table}, fields=4, train_rows=50_000, linear=0.0)
+    search = AIM(dims=False, epochs=40, batch_size=1000, model_args={"dim": 10}, **LATE, **SETTINGS)
     plan = search.search(data.features, data.train)
     assert fields_of(plan) == {("f0", "f1")}
     assert "outer" in {interaction.function for interaction in plan.interactions}

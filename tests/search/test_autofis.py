@@ -67,7 +67,7 @@ def test_retrained_on_the_planted_pairs_it_beats_fm():
 )
 def test_other_planted_pairs_are_found_as_well(pairs, fields, categories):
     data = planted_clicks(pairs, fields=fields, categories=categories, train_rows=50_000)
-    plan = search_planted(data, epochs=40, batch_size=1000)
+    plan = search_planted(data, epochs=40, batch_size=1000, c=0.04)
     assert {interaction.fields for interaction in plan.interactions} == names(pairs)
 
 

@@ -3,6 +3,7 @@
 import csv
 import functools
 import itertools
+import re
 
 import keras
 import numpy as np
@@ -95,7 +96,7 @@ def test_history_has_every_round_of_every_stage(tmp_path):
 def test_progress_is_shown(capsys):
     search = AutoFIS(base="FM", c=0.1, rounds=2, **COMMON | {"verbose": True})
     search.search(DATA.features, DATA.train)
-    assert "stage 1, round 2: 6 of 6 gates open" in capsys.readouterr().out
+    assert re.search(r"stage 1, round 2: \d of 6 gates open", capsys.readouterr().out)
 
 
 def test_an_early_stop_returns_the_plan_of_the_best_epoch(monkeypatch):
