@@ -183,17 +183,20 @@ class InteractionPlan:
             )
 
     def summary(self) -> str:
-        """A table of the interactions, the largest gates first."""
-        rows = [("fields", "function", "gate")]
-        rows += [
+        """A table of the interactions, the largest gates first, and one of embedding widths."""
+        tables = [[("fields", "function", "gate")]]
+        tables[0] += [
             (" x ".join(i.fields), i.function, f"{i.gate:.4f}")
             for i in sorted(self.interactions, key=lambda i: -abs(i.gate))
         ]
-        widths = [max(len(row[column]) for row in rows) for column in range(3)]
-        return "\n".join(
-            f"{fields:<{widths[0]}}  {function:<{widths[1]}}  {gate:>{widths[2]}}"
-            for fields, function, gate in rows
-        )
+        if self.kept_dims:
+            tables.append([("field", "table", "dimensions")])
+            tables[1] += [
+                (field, table, str(len(positions)))
+                for table, fields in self.kept_dims.items()
+                for field, positions in fields.items()
+            ]
+        return "\n\n".join(_aligned(table) for table in tables)
 
     # On disk.
 
@@ -252,3 +255,12 @@ class InteractionPlan:
 
     def __repr__(self) -> str:
         return f"InteractionPlan({len(self.interactions)} interactions)"
+
+
+def _aligned(rows: Sequence[tuple[str, str, str]]) -> str:
+    """Rows as lines with columns of one width, the last one to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return "\n".join(
+        f"{first:<{widths[0]}}  {second:<{widths[1]}}  {third:>{widths[2]}}"
+        for first, second, third in rows
+    )

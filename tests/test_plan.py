@@ -62,12 +62,24 @@ def test_restricted_keeps_interactions_of_the_orders_and_all_kept_dims():
 
 
 def test_summary_has_the_largest_gates_first():
-    assert searched().summary().splitlines() == [
+    assert searched().summary().splitlines()[:5] == [
         "fields              function     gate",
         "hour x user x item  inner      1.5000",
         "price x user        inner     -0.7000",
         "user x price        outer      0.5000",
         "hour x item         inner      0.2500",
+    ]
+
+
+def test_summary_has_the_widths_that_fields_keep():
+    plan = InteractionPlan(
+        [Interaction(("user", "item"))], {"inner_2": {"user": (0, 3, 5), "item": range(12)}}
+    )
+    assert plan.summary().splitlines()[2:] == [
+        "",
+        "field  table    dimensions",
+        "user   inner_2           3",
+        "item   inner_2          12",
     ]
 
 

@@ -35,6 +35,9 @@ class AIM(Search):
         functions: list of str. Defaults to `("inner", "vector", "scalar", "outer")`.
         top: int. How many interactions of an order the next one extends. Defaults to `0`: half as
             many as there are fields.
+        shared_pool: bool. Whether an interaction that one function has kept is extended for all of
+            them, as the paper can be read. Defaults to `False`: for each by itself, as in the
+            authors' code.
         dims: bool. Whether to search embedding dimensions, too. Defaults to `True`.
         c: float or None. Of the threshold of interactions' gates. Defaults to `None`: it ends at 1.
         mu: float. Of this threshold. Defaults to `0.8`.
@@ -68,6 +71,7 @@ class AIM(Search):
     order: int = 2
     functions: Sequence[str] = FUNCTIONS
     top: int = 0
+    shared_pool: bool = False
     dims: bool = True
     c: float | None = None
     mu: float = 0.8
@@ -111,7 +115,8 @@ class AIM(Search):
         for number, order in enumerate(range(2, self.order + 1), start=1):
             if order > 2:
                 top = self.top or len(names) // 2
-                pools = (candidate_pool(plan, order, f, names, top) for f in self.functions)
+                sharing = [self.functions] if self.shared_pool else [[f] for f in self.functions]
+                pools = (candidate_pool(plan, order, some, names, top) for some in sharing)
                 plan = InteractionPlan([*plan.interactions, *(i for pool in pools for i in pool)])
             kinds = [(order, function) for function in self.functions]
             if not plan.restricted([order]).interactions:

@@ -104,7 +104,7 @@ class AutoFIS(Search):
     def _higher(self, features: FeatureSet, plan: InteractionPlan, order: int) -> Any:
         names = candidate_fields(features)
         if self.pool:
-            return candidate_pool(plan, order, "inner", names, self.top or len(names) // 2)
+            return candidate_pool(plan, order, ["inner"], names, self.top or len(names) // 2)
         return InteractionPlan.complete(names, orders=[order]).interactions
 
 

@@ -1,7 +1,7 @@
 """What AutoFIS' and AIM's searches share: gates under GRDA, and candidates of higher orders."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -112,35 +112,41 @@ def candidate_fields(features: FeatureSet) -> list[str]:
 
 
 def candidate_pool(
-    plan: InteractionPlan, order: int, function: str, field_names: Iterable[str], top: int
+    plan: InteractionPlan,
+    order: int,
+    functions: Sequence[str],
+    field_names: Sequence[str],
+    top: int,
 ) -> list[Interaction]:
     """Candidates of an order: the best of the order below, each with one field more.
 
     Args:
         plan: InteractionPlan with interactions of `order - 1`.
         order: int. 3 or 4.
-        function: str. The interaction function; each has a pool of its own.
+        functions: list of str. The interaction functions that share the pool: what they have kept
+            is extended by its largest gate, and each extension tried with all of them.
         field_names: list of str.
-        top: int. How many of the order below to extend: those with the largest gates.
+        top: int. How many of the order below to extend.
 
     Example:
 
     >>> plan = InteractionPlan([Interaction(("a", "b")), Interaction(("b", "c"), gate=0.1)])
-    >>> [i.fields for i in candidate_pool(plan, 3, "inner", ["a", "b", "c", "d"], top=1)]
+    >>> [i.fields for i in candidate_pool(plan, 3, ["inner"], ["a", "b", "c", "d"], top=1)]
     [('a', 'b', 'c'), ('a', 'b', 'd')]
 
     References:
-        [AIM](https://arxiv.org/abs/2111.03318), Section 4, Algorithm 1; a pool for each function as
-        in the authors' code.
+        [AIM](https://arxiv.org/abs/2111.03318), Section 4, Algorithm 1.
     """
-    names = list(field_names)
-    below = [i for i in plan.interactions if (i.order, i.function) == (order - 1, function)]
-    best = sorted(below, key=lambda interaction: -abs(interaction.gate))[:top]
+    position = list(field_names).index
+    gates: dict[tuple[str, ...], float] = {}
+    for i in plan.interactions:
+        if i.order == order - 1 and i.function in functions:
+            gates[i.fields] = max(abs(i.gate), gates.get(i.fields, 0.0))
     extended = {
-        tuple(sorted((*interaction.fields, name), key=names.index))
-        for interaction in best
-        for name in names
-        if name not in interaction.fields
+        tuple(sorted((*fields, name), key=position))
+        for fields in sorted(gates, key=lambda fields: -gates[fields])[:top]
+        for name in field_names
+        if name not in fields
     }
-    ordered = sorted(extended, key=lambda fields: [names.index(name) for name in fields])
-    return [Interaction(fields, function) for fields in ordered]
+    ordered = sorted(extended, key=lambda fields: [position(name) for name in fields])
+    return [Interaction(fields, function) for function in functions for fields in ordered]

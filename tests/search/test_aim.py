@@ -48,7 +48,7 @@ def test_a_planted_triple_on_top_of_planted_pairs_is_found():
 def test_a_triple_is_not_proposed_without_one_of_its_pairs():
     """A limit of Algorithm 1, which extends what was kept."""
     plan = InteractionPlan([Interaction(("f0", "f1"))])
-    pool = candidate_pool(plan, 3, "inner", [f"f{index}" for index in range(5)], top=2)
+    pool = candidate_pool(plan, 3, ["inner"], [f"f{index}" for index in range(5)], top=2)
     assert ("f2", "f3", "f4") not in {interaction.fields for interaction in pool}
 
 
@@ -151,6 +151,22 @@ def test_found_functions_transfer_to_deepfm_and_ipnn():
     for build in (models.DeepFM, models.IPNN):
         model = build(data.features, 4, interactions=plan, hidden=[8])
         assert model(inputs_of(model, inputs)).shape == (8, 1)
+
+
+def test_a_shared_pool_tries_every_function():
+    data = planted_clicks([(0, 1)], fields=4, categories=4, train_rows=300, test_rows=10)
+    settings = {"order": 3, "dims": False, "c": 0.0, "batch_size": 50, "top": 1, **SETTINGS}
+    settings |= {"functions": ["inner", "scalar"], "model_args": {"dim": 4}}
+
+    def triples(**changes):
+        plan = AIM(**settings, **changes).search(data.features, data.train)
+        found = [i for i in plan.interactions if i.order == 3]
+        return [{i.fields for i in found if i.function == f} for f in ("inner", "scalar")]
+
+    inner, scalar = triples(shared_pool=True)
+    assert inner == scalar
+    assert len(inner) == 2
+    assert [len(found) for found in triples()] == [2, 2]
 
 
 @pytest.mark.parametrize(

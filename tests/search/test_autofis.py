@@ -120,19 +120,36 @@ def test_the_pool_has_each_candidate_once():
     """Digest: 3 pairs of 6 fields, each with one of 4 others, and no two of these are the same."""
     fields = [f"f{index}" for index in range(6)]
     pairs = InteractionPlan(Interaction(pair) for pair in sorted(names(PAIRS)))
-    pool = [i.fields for i in candidate_pool(pairs, 3, "inner", fields, top=3)]
+    pool = [i.fields for i in candidate_pool(pairs, 3, ["inner"], fields, top=3)]
     assert len(pool) == len(set(pool)) == 12
     assert all(len(set(triple)) == 3 and list(triple) == sorted(triple) for triple in pool)
     overlapping = InteractionPlan(Interaction(pair) for pair in [("f0", "f1"), ("f1", "f2")])
-    pool = candidate_pool(overlapping, 3, "inner", fields, top=3)
+    pool = candidate_pool(overlapping, 3, ["inner"], fields, top=3)
     assert len(pool) == 7  # f0 f1 f2 comes from both
+
+
+def test_functions_may_share_a_pool():
+    fields = ["a", "b", "c", "d"]
+    plan = InteractionPlan(
+        [Interaction(("a", "b"), gate=0.3), Interaction(("c", "d"), "outer", gate=-0.9)]
+    )
+    alone = candidate_pool(plan, 3, ["inner"], fields, top=1)
+    assert [(i.fields, i.function) for i in alone] == [
+        (("a", "b", "c"), "inner"),
+        (("a", "b", "d"), "inner"),
+    ]
+    shared = candidate_pool(plan, 3, ["inner", "outer"], fields, top=1)
+    best = [("a", "c", "d"), ("b", "c", "d")]  # of the largest gate, whatever its sign
+    assert [(i.fields, i.function) for i in shared] == [
+        (triple, function) for function in ("inner", "outer") for triple in best
+    ]
 
 
 @pytest.mark.parametrize("count", [10, 20, 40])
 def test_the_pool_grows_with_the_square_of_the_fields(count):
     fields = [f"f{index}" for index in range(count)]
     plan = InteractionPlan.complete(fields)
-    pool = candidate_pool(plan, 3, "inner", fields, top=count // 2)
+    pool = candidate_pool(plan, 3, ["inner"], fields, top=count // 2)
     assert len(pool) <= (count // 2) * (count - 2)
 
 
