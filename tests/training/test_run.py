@@ -182,7 +182,7 @@ def test_a_stop_at_any_moment_leaves_a_run_to_go_on_with(
     moment, finished, settings, tmp_path, monkeypatch
 ):
     config = TrainConfig(**settings, out=str(tmp_path / "run"))
-    real = {"rename": os.rename, "rmtree": run_module.shutil.rmtree, "write": run_module._write}
+    real = {"rename": os.rename, "rmtree": run_module.shutil.rmtree, "write": run_module.write_whole}
 
     def stop(*_):
         raise StopError
@@ -202,7 +202,7 @@ def test_a_stop_at_any_moment_leaves_a_run_to_go_on_with(
         elif moment == "after it":
             patch.setattr(run_module.shutil, "rmtree", rmtree)
         else:
-            patch.setattr(run_module, "_write", write)
+            patch.setattr(run_module, "write_whole", write)
         with pytest.raises(StopError):
             train(config)
     report = train(config)
@@ -241,16 +241,16 @@ import json
 from ctr_keras import training
 settings = {settings | {"epochs": 1, "out": str(tmp_path / "run")}!r}
 config = training.TrainConfig(**settings)
-real = training.run._write
+real = training.run.write_whole
 def stop(path, write):
     if path.endswith("metrics.json"):
         raise KeyboardInterrupt
     real(path, write)
-training.run._write = stop
+training.run.write_whole = stop
 try:
     training.train(config)
 except KeyboardInterrupt:
-    training.run._write = real
+    training.run.write_whole = real
 report = training.train(config)
 again = training.evaluate_run(config.out, "validation")
 print(json.dumps([report, again]))
