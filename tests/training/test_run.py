@@ -182,7 +182,11 @@ def test_a_stop_at_any_moment_leaves_a_run_to_go_on_with(
     moment, finished, settings, tmp_path, monkeypatch
 ):
     config = TrainConfig(**settings, out=str(tmp_path / "run"))
-    real = {"rename": os.rename, "rmtree": run_module.shutil.rmtree, "write": run_module.write_whole}
+    real = {
+        "rename": os.rename,
+        "rmtree": run_module.shutil.rmtree,
+        "write": run_module.write_whole,
+    }
 
     def stop(*_):
         raise StopError
