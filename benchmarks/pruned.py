@@ -10,10 +10,9 @@ have gates. All models take turns; a figure is the median of the repetitions, a 
 medians.
 """
 
+import functools
 import itertools
 import json
-import statistics
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from benchmarks.timing import median_seconds
 from ctr_keras.features import Categorical, FeatureSet, Label
 from ctr_keras.layers import FieldEmbedding, GatedInteraction, LinearLogit, feature_inputs
 from ctr_keras.models import FM
@@ -100,13 +100,12 @@ def _alternating(
     starts = [features.id_ranges[name].start for name in features.field_names]
     width = len(features.id_ranges[features.field_names[0]])
     ids = ops.convert_to_tensor((draw.integers(0, width, (rows, FIELDS)) + starts).astype("int32"))
-    seconds: dict[str, list[float]] = {name: [] for name in models}
-    for _ in range(repetitions + 2):
-        for name, model in models.items():
-            started = time.perf_counter()
-            model.predict_on_batch({"categorical": ids})
-            seconds[name].append(time.perf_counter() - started)
-    return {name: 1000 * statistics.median(values[2:]) for name, values in seconds.items()}
+    tasks = {
+        name: functools.partial(model.predict_on_batch, {"categorical": ids})
+        for name, model in models.items()
+    }
+    seconds = median_seconds(tasks, repetitions, warm_up=2)
+    return {name: 1000 * value for name, value in seconds.items()}
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ median of the repetitions. Building and compiling a model counts.
 """
 
 import json
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +15,7 @@ import click
 import keras
 import numpy as np
 
+from benchmarks.timing import median_seconds
 from ctr_keras.features import Categorical, FeatureSet, Label
 from ctr_keras.models import DeepFM
 from ctr_keras.plan import InteractionPlan
@@ -60,13 +59,7 @@ def main(rows: int, batch_size: int, dim: int, vocabulary: int, repetitions: int
         "search": lambda: search.search(features, data),
         "retrain": lambda: train(plan),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in tasks}
-    for _ in range(repetitions):
-        for name, task in tasks.items():
-            started = time.perf_counter()
-            task()
-            seconds[name].append(time.perf_counter() - started)
-    median = {name: statistics.median(values) for name, values in seconds.items()}
+    median = median_seconds(tasks, repetitions, warm_up=0)
     line = {
         **{f"{name} seconds": round(value, 2) for name, value in median.items()},
         "search and retrain of DeepFM": round(

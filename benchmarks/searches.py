@@ -1,4 +1,4 @@
-"""FM, DeepFM and IPNN against their searched versions, as in docs/results.md.
+"""FM, DeepFM and IPNN against their searched versions.
 
 Prepare the data first:
 
@@ -11,16 +11,17 @@ not done yet (what was killed goes on), prints a JSON line for each run and then
 """
 
 import contextlib
+import functools
 import json
 import os
 import statistics
 import sys
-import time
 from typing import Any
 
 import click
 import numpy as np
 
+from benchmarks.timing import median_seconds
 from ctr_keras.data import read_rows
 from ctr_keras.plan import InteractionPlan
 from ctr_keras.search import read_search, run_search
@@ -158,21 +159,16 @@ def _inference(
     folders: dict[str, str], prepared: str, rows: int = 2000, repetitions: int = 21
 ) -> dict[str, float]:
     """Median milliseconds for a batch of test rows, the models taking turns."""
-    models, batches = {}, {}
+    tasks = {}
     for run, folder in folders.items():
-        models[run], features, _ = load_run(folder)
-        names = [tensor.name for tensor in models[run].inputs]
+        model, features, _ = load_run(folder)
+        names = [tensor.name for tensor in model.inputs]
         inputs, _ = read_rows(prepared, "test", features, rows, names)
-        batches[run] = {
+        batch = {
             name: np.resize(values, (rows, values.shape[1])) for name, values in inputs.items()
         }
-    seconds: dict[str, list[float]] = {run: [] for run in folders}
-    for _ in range(repetitions + 1):
-        for run, model in models.items():
-            started = time.perf_counter()
-            model.predict_on_batch(batches[run])
-            seconds[run].append(time.perf_counter() - started)
-    return {run: 1000 * statistics.median(values[1:]) for run, values in seconds.items()}
+        tasks[run] = functools.partial(model.predict_on_batch, batch)
+    return {run: 1000 * value for run, value in median_seconds(tasks, repetitions).items()}
 
 
 def _mean(results: list[dict[str, Any]], metric: str) -> str:

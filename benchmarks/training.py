@@ -9,12 +9,11 @@ each figure is the median of its repetitions, the first of which is left out as 
 import argparse
 import json
 import os
-import statistics
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import keras
 
+from benchmarks.timing import median_seconds
 from ctr_keras.data import stream_examples
 from ctr_keras.features import FeatureSet
 from ctr_keras.models import build_model
@@ -37,22 +36,17 @@ def main() -> None:
 
     to_read, to_train = batches(), batches()
 
-    def train(batch: tuple) -> None:
-        model.train_on_batch(*batch)
+    def read() -> None:
+        for _ in range(arguments.steps):
+            next(to_read)
 
-    tasks: dict[str, tuple[Iterator, Callable[[tuple], None]]] = {
-        "read": (to_read, lambda batch: None),
-        f"train {arguments.model}": (to_train, train),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in tasks}
-    for _ in range(arguments.repetitions + 1):
-        for name, (iterator, use) in tasks.items():
-            started = time.monotonic()
-            for _ in range(arguments.steps):
-                use(next(iterator))
-            seconds[name].append(time.monotonic() - started)
-    for name, values in seconds.items():
-        rate = arguments.steps * arguments.batch_size / statistics.median(values[1:])
+    def train() -> None:
+        for _ in range(arguments.steps):
+            model.train_on_batch(*next(to_train))
+
+    tasks = {"read": read, f"train {arguments.model}": train}
+    for name, seconds in median_seconds(tasks, arguments.repetitions).items():
+        rate = arguments.steps * arguments.batch_size / seconds
         print(
             json.dumps(
                 {

@@ -229,10 +229,12 @@ class InteractionPlan:
         return cls((Interaction(**i) for i in config["interactions"]), config.get("kept_dims"))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes `plan.json`."""
-        with open(path, "w", encoding="utf-8") as file:
+        """Writes `plan.json`, as a whole or not at all."""
+        partial = f"{os.fspath(path)}.partial"
+        with open(partial, "w", encoding="utf-8") as file:
             json.dump(self.to_dict(), file, indent=2)
             file.write("\n")
+        os.replace(partial, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> InteractionPlan:

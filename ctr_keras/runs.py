@@ -1,9 +1,10 @@
 """What runs of training and of searching share: whole files, checkpoints, when to compile."""
 
+import csv
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -23,6 +24,22 @@ def write_whole(path: str, write: Callable[[Any], Any]) -> None:
     with open(f"{path}.partial", "w", encoding="utf-8", newline="") as file:
         write(file)
     os.replace(f"{path}.partial", path)
+
+
+def write_table(path: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes rows as CSV, below the keys of the first one.
+
+    Args:
+        path: str.
+        rows: list of dicts, at least one.
+    """
+
+    def write(file: Any) -> None:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+    write_whole(path, write)
 
 
 def write_settings(path: str, settings: dict[str, Any]) -> None:

@@ -10,8 +10,13 @@ from ctr_keras.features import FeatureSet
 from ctr_keras.models import build_model
 from ctr_keras.models.interactions import table_name
 from ctr_keras.plan import FUNCTIONS, Interaction, InteractionPlan
-from ctr_keras.search.autofis import check_order
-from ctr_keras.search.gates import Threshold, candidate_fields, candidate_pool, search_gates
+from ctr_keras.search.gates import (
+    Threshold,
+    candidate_fields,
+    candidate_pool,
+    check_order,
+    search_gates,
+)
 from ctr_keras.search.rows import Arrays, both_splits
 from ctr_keras.search.stage import Search, Stage
 

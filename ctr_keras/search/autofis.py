@@ -4,8 +4,14 @@ import dataclasses
 from typing import Any
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.plan import ORDERS, InteractionPlan
-from ctr_keras.search.gates import Threshold, candidate_fields, candidate_pool, search_gates
+from ctr_keras.plan import InteractionPlan
+from ctr_keras.search.gates import (
+    Threshold,
+    candidate_fields,
+    candidate_pool,
+    check_order,
+    search_gates,
+)
 from ctr_keras.search.rows import Arrays, both_splits
 from ctr_keras.search.stage import Search, Stage
 
@@ -106,13 +112,3 @@ class AutoFIS(Search):
         if self.pool:
             return candidate_pool(plan, order, ["inner"], names, self.top or len(names) // 2)
         return InteractionPlan.complete(names, orders=[order]).interactions
-
-
-def check_order(order: int) -> None:
-    """Sees that an order is one of those there are.
-
-    Raises:
-        ValueError: otherwise.
-    """
-    if order not in ORDERS:
-        raise ValueError(f"order must be one of {ORDERS}. Received: {order}")

@@ -106,7 +106,6 @@ def run_search(method: str, search: Any, data: str, out: str) -> InteractionPlan
     path = os.path.join(out, "plan.json")
     if not os.path.exists(path):
         plan: InteractionPlan = search.search(features, data, data, out)
-        plan.save(f"{path}.partial")
-        os.replace(f"{path}.partial", path)
+        plan.save(path)
     shutil.rmtree(os.path.join(out, "checkpoints"), ignore_errors=True)
     return InteractionPlan.load(path)

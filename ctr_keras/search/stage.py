@@ -3,7 +3,6 @@ their own. A stage that was killed goes on from its last round."""
 
 import csv
 import dataclasses
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -14,7 +13,7 @@ from ctr_keras import metrics
 from ctr_keras.features import FeatureSet
 from ctr_keras.optimizers import AlternatingOptimizer, RoutedOptimizer
 from ctr_keras.plan import InteractionPlan
-from ctr_keras.runs import Checkpoints, jit_setting, write_whole
+from ctr_keras.runs import Checkpoints, jit_setting, write_table
 from ctr_keras.search.rows import Rows
 from ctr_keras.settings import check_settings
 
@@ -225,7 +224,7 @@ class _Rounds(keras.callbacks.Callback):
         assert plan is not None
         if self._folder:
             self._write_history()
-            write_whole(f"{self._folder}.json", lambda file: json.dump(plan.to_dict(), file))
+            plan.save(f"{self._folder}.json")
             Checkpoints(self._folder).remove()
         return plan
 
@@ -237,13 +236,7 @@ class _Rounds(keras.callbacks.Callback):
             with open(path, encoding="utf-8", newline="") as file:
                 earlier = csv.DictReader(file)
                 rows = [row for row in earlier if int(row["stage"]) < self._stage.number]
-
-        def write(file: Any) -> None:
-            writer = csv.DictWriter(file, self._history[0])
-            writer.writeheader()
-            writer.writerows([*rows, *self._history])
-
-        write_whole(path, write)
+        write_table(path, [*rows, *self._history])
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         stage, plan = self._stage, self._read(self.model)

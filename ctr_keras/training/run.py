@@ -1,6 +1,5 @@
 """A training run: fit in rounds, evaluate, checkpoint, stop early, resume."""
 
-import csv
 import json
 import os
 import shutil
@@ -18,6 +17,7 @@ from ctr_keras.runs import (
     check_same_settings,
     jit_setting,
     write_settings,
+    write_table,
     write_whole,
 )
 from ctr_keras.training.config import TrainConfig
@@ -188,12 +188,7 @@ class _Rounds(keras.callbacks.Callback):
             shutil.copyfile(os.path.join(last, "best.keras"), best)
 
     def _write_history(self) -> None:
-        def write(file: Any) -> None:
-            writer = csv.DictWriter(file, self._history[0])
-            writer.writeheader()
-            writer.writerows(self._history)
-
-        write_whole(os.path.join(self._config.out, "history.csv"), write)
+        write_table(os.path.join(self._config.out, "history.csv"), self._history)
 
     def report(self) -> dict[str, Any]:
         """What `metrics.json` says."""
