@@ -36,6 +36,8 @@ SETTINGS = {
     "movielens-1m": {
         "train": ("dim=16", "batch_size=1024", "epochs=10", "patience=1", "hidden=[200, 200]"),
         "search": ("dim=16", "batch_size=1024"),
+        # Beside the deep part gates hardly move; the default threshold would close them all.
+        "search DeepFM": ("c=0.0037",),
     },
     "criteo": _SMALL,
     "avazu": _SMALL,
@@ -132,6 +134,8 @@ def _searched(prepared: str, folder: str, name: str, search: str, seed: int) -> 
     common: tuple[str, ...] = ()
     if method in ("autofis", "aim"):
         common = SETTINGS[name]["search"]
+    if "base=DeepFM" in settings:
+        common = (*common, *SETTINGS[name].get("search DeepFM", ()))
     if method == "random" or method in ("autofis", "aim"):
         common = (*common, f"seed={seed}")
     changed = [s.replace("{fm-2}", f"{folder}/search-fm-2/plan.json") for s in settings]
@@ -145,7 +149,7 @@ def _kept_shares(plan: InteractionPlan, fields: int) -> list[float]:
     for order in (2, 3):
         possible = possible * (fields - order + 1) // order
         kept = {i.fields for i in plan.interactions if i.order == order}
-        if kept:
+        if kept or order == 2:
             shares.append(len(kept) / possible)
     return shares
 

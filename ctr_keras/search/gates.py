@@ -62,6 +62,8 @@ def search_gates(
         model_args: dict. Arguments of the model's builder.
     """
     kinds = [kind for kind in candidates.kinds if kind in set(kinds)]
+    if not kinds:  # nothing was kept of which candidates of a higher order could be made
+        return candidates
     names = "|".join(table_name(kind) for kind in kinds)
     total = sum((i.order, i.function) in kinds for i in candidates.interactions)
     kept = [i for i in candidates.interactions if (i.order, i.function) not in kinds]

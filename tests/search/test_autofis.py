@@ -116,6 +116,12 @@ def test_third_order_starts_with_what_second_order_kept(pool):
     assert not pool or all(set(best) <= set(fields) for fields in triples)
 
 
+def test_no_pair_means_no_triple():
+    data = small(pairs=[(0, 1)])
+    search = quick(base="FM", order=3, pool=True, top=1, c=10.0, epochs=1)
+    assert search.search(data.features, data.train).interactions == ()
+
+
 def test_the_pool_has_each_candidate_once():
     """Digest: 3 pairs of 6 fields, each with one of 4 others, and no two of these are the same."""
     fields = [f"f{index}" for index in range(6)]
