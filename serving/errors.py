@@ -1,35 +1,13 @@
 """The one kind of error the server answers with: a canonical status code and a message."""
 
-import enum
 import logging
 import re
 
 import tensorflow as tf
 
+from serving.codes import Code
+
 log = logging.getLogger(__name__)
-
-
-class Code(enum.IntEnum):
-    """Canonical status codes; the numbers are those of gRPC, TensorFlow and `absl::Status`."""
-
-    OK = 0
-    CANCELLED = 1
-    UNKNOWN = 2
-    INVALID_ARGUMENT = 3
-    DEADLINE_EXCEEDED = 4
-    NOT_FOUND = 5
-    ALREADY_EXISTS = 6
-    PERMISSION_DENIED = 7
-    RESOURCE_EXHAUSTED = 8
-    FAILED_PRECONDITION = 9
-    ABORTED = 10
-    OUT_OF_RANGE = 11
-    UNIMPLEMENTED = 12
-    INTERNAL = 13
-    UNAVAILABLE = 14
-    DATA_LOSS = 15
-    UNAUTHENTICATED = 16
-
 
 HTTP_STATUS = {
     Code.OK: 200,

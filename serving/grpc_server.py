@@ -6,70 +6,84 @@ from collections.abc import Callable
 from typing import Any
 
 import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import (
+    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
     model_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
+    regression_pb2,
 )
 
-from serving.errors import as_status_error, invalid_argument
-from serving.inference import predict
+from serving.config import read_ssl
+from serving.core import Core
+from serving.errors import Code, StatusError, as_status_error, invalid_argument
+from serving.inference import (
+    classify,
+    example_count,
+    multi_inference,
+    multi_inference_spec,
+    predict,
+    regress,
+)
 from serving.model_info import SIGNATURE_DEF, model_status, signature_defs
-from serving.servables import ModelManager
+from serving.options import Options
+from serving.savedmodel import Servable
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _MAX_ERROR_LENGTH = 1024
-_WORKERS = 16
+_HEALTH_SERVICES = ("ModelService", "PredictionService")
 
 
 class GrpcServer:
-    """Serves the gRPC API on a port of its own.
+    """Serves the gRPC API on a port of its own, and on a UNIX socket if asked to.
 
     Args:
-        manager: ModelManager. Holds the models.
-        host: str. The address to bind.
-        port: int. 0 picks a free one.
-        max_request_bytes: int. Longer messages are refused.
+        core: Core. The models.
+        options: Options.
 
     Attributes:
         port: int. The port that is bound, once started.
 
     Example:
 
-    >>> server = GrpcServer(manager, "127.0.0.1", 0, 1 << 20)     # doctest: +SKIP
-    >>> server.start()                                            # doctest: +SKIP
-    >>> server.port                                               # doctest: +SKIP
+    >>> server = GrpcServer(core, Options(models="models", port=0))   # doctest: +SKIP
+    >>> server.start()                                                # doctest: +SKIP
+    >>> server.port                                                   # doctest: +SKIP
     43520
     """
 
-    def __init__(self, manager: ModelManager, host: str, port: int, max_request_bytes: int):
-        self.port = port
-        self._host = f"[{host}]" if ":" in host else host
+    def __init__(self, core: Core, options: Options):
+        self.port = options.grpc_port or 0
+        self._host = f"[{options.host}]" if ":" in options.host else options.host
+        self._socket_path = options.grpc_socket_path
+        self._credentials = _credentials(options.ssl_config_file)
+        workers = options.workers(options.grpc_max_threads)
         self._server = grpc.server(
-            concurrent.futures.ThreadPoolExecutor(_WORKERS, "grpc"),
-            options=[
-                ("grpc.max_receive_message_length", max_request_bytes),
-                ("grpc.max_send_message_length", -1),
-                ("grpc.so_reuseport", 0),  # a port that another server has is an error
-            ],
+            concurrent.futures.ThreadPoolExecutor(workers, "grpc"),
+            options=list(_channel_arguments(options).items()),
         )
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            _PredictionService(manager), self._server
+            _PredictionService(core, options.enable_serialization_as_tensor_content), self._server
         )
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-            _ModelService(manager), self._server
-        )
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(_ModelService(core), self._server)
+        if options.enable_grpc_healthcheck_service:
+            _add_health(self._server)
 
     def start(self) -> None:
         """Binds the port and answers from then on.
 
         Raises:
-            RuntimeError: if the port cannot be bound.
+            RuntimeError: if the port or the socket cannot be bound.
         """
-        self.port = self._server.add_insecure_port(f"{self._host}:{self.port}")
+        self.port = self._bind(f"{self._host}:{self.port}")
+        if self._socket_path:
+            self._server.add_insecure_port(f"unix:{self._socket_path}")
         self._server.start()
 
     def stop(self, grace_seconds: float) -> threading.Event:
@@ -83,15 +97,37 @@ class GrpcServer:
         """
         return self._server.stop(grace_seconds)
 
+    def _bind(self, address: str) -> int:
+        if self._credentials:
+            return self._server.add_secure_port(address, self._credentials)
+        return self._server.add_insecure_port(address)
+
 
 class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    def __init__(self, manager: ModelManager):
-        self._manager = manager
+    def __init__(self, core: Core, as_content: bool):
+        self._manager = core.manager
+        self._metrics = core.metrics
+        self._as_content = as_content
 
     def Predict(  # noqa: N802
         self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
     ) -> predict_pb2.PredictResponse:
-        return _answered(context, self._predict, request)
+        return self._infer(context, "Predict", self._predict, request)
+
+    def Classify(  # noqa: N802
+        self, request: classification_pb2.ClassificationRequest, context: grpc.ServicerContext
+    ) -> classification_pb2.ClassificationResponse:
+        return self._infer(context, "Classify", classify, request)
+
+    def Regress(  # noqa: N802
+        self, request: regression_pb2.RegressionRequest, context: grpc.ServicerContext
+    ) -> regression_pb2.RegressionResponse:
+        return self._infer(context, "Regress", regress, request)
+
+    def MultiInference(  # noqa: N802
+        self, request: inference_pb2.MultiInferenceRequest, context: grpc.ServicerContext
+    ) -> inference_pb2.MultiInferenceResponse:
+        return _answered(context, self._multi_inference, request)
 
     def GetModelMetadata(  # noqa: N802
         self,
@@ -100,9 +136,38 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
         return _answered(context, self._metadata, request)
 
-    def _predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
-        with self._manager.lease(*_asked(request)) as servable:
-            return predict(servable, request)
+    def _infer(
+        self,
+        context: grpc.ServicerContext,
+        api: str,
+        infer: Callable[[Servable, Any], Any],
+        request: Any,
+    ) -> Any:
+        def answer(request: Any) -> Any:
+            with self._metrics.request(request.model_spec.name, api, "GRPC"):
+                with (
+                    self._manager.lease(*_asked(request)) as servable,
+                    self._metrics.run(servable.name, api),
+                ):
+                    response = infer(servable, request)
+                if api != "Predict":
+                    self._metrics.count_examples(request.model_spec.name, example_count(request))
+                return response
+
+        return _answered(context, answer, request)
+
+    def _predict(
+        self, servable: Servable, request: predict_pb2.PredictRequest
+    ) -> predict_pb2.PredictResponse:
+        return predict(servable, request, self._as_content)
+
+    def _multi_inference(
+        self, request: inference_pb2.MultiInferenceRequest
+    ) -> inference_pb2.MultiInferenceResponse:
+        with self._manager.lease(*_asked(multi_inference_spec(request))) as servable:
+            response = multi_inference(servable, request)
+        self._metrics.count_examples(servable.name, example_count(request))
+        return response
 
     def _metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
@@ -124,23 +189,43 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
 
 class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    def __init__(self, manager: ModelManager):
-        self._manager = manager
+    def __init__(self, core: Core):
+        self._core = core
 
     def GetModelStatus(  # noqa: N802
         self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.ServicerContext
     ) -> get_model_status_pb2.GetModelStatusResponse:
         return _answered(context, self._status, request)
 
+    def HandleReloadConfigRequest(  # noqa: N802
+        self, request: model_management_pb2.ReloadConfigRequest, context: grpc.ServicerContext
+    ) -> model_management_pb2.ReloadConfigResponse:
+        return _answered(context, self._reload, request)
+
     def _status(
         self, request: get_model_status_pb2.GetModelStatusRequest
     ) -> get_model_status_pb2.GetModelStatusResponse:
         _require_spec(request)
-        return model_status(self._manager, request.model_spec.name, _version(request.model_spec))
+        spec = request.model_spec
+        return model_status(self._core.manager, spec.name, _version(spec))
+
+    def _reload(
+        self, request: model_management_pb2.ReloadConfigRequest
+    ) -> model_management_pb2.ReloadConfigResponse:
+        before = self._core.metrics.totals(request.metric_names)
+        self._core.reload(request.config)
+        response = model_management_pb2.ReloadConfigResponse()
+        response.status.error_code = Code.OK
+        for name, total in self._core.metrics.totals(request.metric_names).items():
+            response.metric.add(name=name, int64_value_increase=total - before[name])
+        return response
 
 
 def _answered(context: grpc.ServicerContext, answer: Callable[[Any], Any], request: Any) -> Any:
     try:
+        remaining = context.time_remaining()
+        if remaining is not None and remaining <= 0:  # it has waited for a thread too long
+            raise StatusError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
         return answer(request)
     except Exception as error:  # whatever went wrong, the client gets a status
         status = as_status_error(error)
@@ -167,3 +252,37 @@ def _asked(request: Any) -> tuple[str, int | None, str | None]:
 
 def _version(spec: model_pb2.ModelSpec) -> int | None:
     return spec.version.value if spec.HasField("version") else None
+
+
+def _credentials(ssl_config_file: str) -> grpc.ServerCredentials | None:
+    if not ssl_config_file:
+        return None
+    ssl = read_ssl(ssl_config_file)
+    return grpc.ssl_server_credentials(
+        [(ssl.server_key.encode(), ssl.server_cert.encode())],
+        root_certificates=ssl.custom_ca.encode() or None,
+        require_client_auth=ssl.client_verify,
+    )
+
+
+def _channel_arguments(options: Options) -> dict[str, int | str]:
+    """Settings of gRPC: ours, and over them those of the flag; numbers as numbers."""
+    arguments: dict[str, int | str] = {
+        "grpc.max_receive_message_length": options.max_request_bytes,
+        "grpc.max_send_message_length": -1,
+        "grpc.so_reuseport": 0,  # a port that another server has is an error
+    }
+    for pair in filter(None, options.grpc_channel_arguments.split(",")):
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise invalid_argument(f"--grpc_channel_arguments: {key} has no =value")
+        arguments[key] = int(value) if value.lstrip("-").isdigit() else value
+    return arguments
+
+
+def _add_health(server: grpc.Server) -> None:
+    """As in TensorFlow Serving, health is that of the ports and not of the models."""
+    servicer = health.HealthServicer()
+    for service in ("", *_HEALTH_SERVICES):
+        servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)

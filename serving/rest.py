@@ -2,7 +2,6 @@
 
 import asyncio
 import concurrent.futures
-import functools
 import json
 import re
 import threading
@@ -13,12 +12,19 @@ from typing import Any
 
 from aiohttp import web
 from google.protobuf import json_format
+from tensorflow_serving.apis import classification_pb2, regression_pb2
 
-from serving.errors import HTTP_STATUS, Code, StatusError, as_status_error, invalid_argument
+from serving.config import read_metrics_path
+from serving.core import Core
+from serving.errors import HTTP_STATUS, StatusError, as_status_error, invalid_argument
+from serving.inference import classify, example_count, regress
 from serving.json_text import dump_scalar
 from serving.model_info import SIGNATURE_DEF, model_status, signature_defs
+from serving.options import Options
+from serving.page import page
+from serving.rest_examples import read_examples, write_classifications, write_regressions
 from serving.rest_json import read_document, read_inputs, write_outputs
-from serving.servables import MAX_INT64, ModelManager
+from serving.servables import MAX_INT64
 from serving.signature import DEFAULT_SIGNATURE
 
 _API_PATH = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
@@ -28,47 +34,45 @@ _INFERENCE_PATH = re.compile(
 )
 _MODEL_PATH = re.compile(rf"/v1/models(?:/([^/:]+))?{_VERSION_OR_LABEL}(/metadata)?", re.IGNORECASE)
 _BAD_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2})")
+_PLAIN = {"Content-Type": "text/plain"}
 _NOT_FOUND_PAGE = "<html><head><title>404 Not Found</title></head><body>Not Found</body></html>"
-_WORKERS = 16
+_CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "POST, GET",
+    "Access-Control-Allow-Headers": "Content-Type",
+}
 
-Action = Callable[[bytes], str]
+Target = tuple[str, int | None, str | None]  # name, version, label
 
 
 class RestServer:
     """Serves the REST API on a port of its own; models run in worker threads.
 
     Args:
-        manager: ModelManager. Holds the models.
-        host: str. The address to bind.
-        port: int. 0 picks a free one.
-        max_request_bytes: int. Longer bodies are refused, before and after decompression.
-        grace_seconds: float. How long requests under way may take when the server stops.
+        core: Core. The models.
+        options: Options.
 
     Attributes:
         port: int. The port that is bound, once started.
 
     Example:
 
-    >>> rest = RestServer(manager, "127.0.0.1", 0, 1 << 20, 30.0)     # doctest: +SKIP
-    >>> rest.start()                                                  # doctest: +SKIP
-    >>> rest.port                                                     # doctest: +SKIP
+    >>> rest = RestServer(core, Options(models="models", rest_api_port=0))   # doctest: +SKIP
+    >>> rest.start()                                                         # doctest: +SKIP
+    >>> rest.port                                                            # doctest: +SKIP
     43519
     """
 
-    def __init__(
-        self,
-        manager: ModelManager,
-        host: str,
-        port: int,
-        max_request_bytes: int,
-        grace_seconds: float,
-    ):
-        self.port = port
-        self._host = host
-        self._api = _Api(manager)
-        self._max_bytes = max_request_bytes
-        self._grace_seconds = grace_seconds
-        self._workers = concurrent.futures.ThreadPoolExecutor(_WORKERS, "rest")
+    def __init__(self, core: Core, options: Options):
+        self.port = options.rest_port or 0
+        self._options = options
+        self._core = core
+        self._api = _Api(core)
+        self._metrics_path = options.monitoring_config_file and read_metrics_path(
+            options.monitoring_config_file
+        )
+        workers = options.workers(options.rest_api_num_threads)
+        self._workers = concurrent.futures.ThreadPoolExecutor(workers, "rest")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="rest", daemon=True)
         self._runner: web.ServerRunner | None = None
@@ -100,30 +104,52 @@ class RestServer:
         server = web.Server(
             self._answer, request_factory=self._request, auto_decompress=False, access_log=None
         )
-        self._runner = web.ServerRunner(server, shutdown_timeout=self._grace_seconds)
+        self._runner = web.ServerRunner(server, shutdown_timeout=self._options.grace_seconds)
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._host, self.port).start()
+        await web.TCPSite(self._runner, self._options.host, self.port).start()
         self.port = self._runner.addresses[0][1]
 
     def _request(self, *args: Any) -> web.BaseRequest:
-        return web.BaseRequest(*args, self._loop, client_max_size=self._max_bytes)
+        return web.BaseRequest(*args, self._loop, client_max_size=self._options.max_request_bytes)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.method == "GET" and request.raw_path == "/":
+            running = self._loop.run_in_executor(self._workers, page, self._core.manager)
+            text, headers = await running
+            return web.Response(text=text, content_type="text/html", headers=headers)
+        if self._metrics_path and request.raw_path.partition("?")[0] == self._metrics_path:
+            return self._metrics(request.raw_path)
         if not _API_PATH.fullmatch(request.raw_path):
             return web.Response(status=404, text=_NOT_FOUND_PAGE, content_type="text/html")
+        response = await self._api_answer(request)
+        if self._options.rest_api_enable_cors_support:
+            response.headers.update(_CORS)
+        return response
+
+    def _metrics(self, path: str) -> web.Response:
+        if path != self._metrics_path:
+            text = f"Unexpected path: {path}. Should be {self._metrics_path}"
+            return web.Response(status=400, body=text.encode(errors="replace"), headers=_PLAIN)
+        return web.Response(body=self._core.metrics.page().encode(), headers=_PLAIN)
+
+    async def _api_answer(self, request: web.BaseRequest) -> web.Response:
         if request.method == "OPTIONS":
             origin = request.headers.get("Origin", "")
             return web.Response(status=200 if re.search("https?://", origin) else 400)
         try:
-            action = self._api.action(request.method, request.raw_path)
-            text = await self._loop.run_in_executor(
-                self._workers, self._run, action, *await self._body(request)
+            body = await self._body(request)
+            running = self._loop.run_in_executor(
+                self._workers, self._run, request.method, request.raw_path, *body
             )
-            return _json_response(200, text)
+            seconds = self._options.rest_api_timeout_in_ms / 1000
+            return _json_response(200, await asyncio.wait_for(running, seconds))
+        except asyncio.TimeoutError:
+            return _json_response(504, _error_text("Timed out waiting for the model's answer"))
         except _BadUrl:
             return web.Response(status=400)
         except web.HTTPRequestEntityTooLarge:
-            message = f"Request body is longer than the server's limit of {self._max_bytes} bytes"
+            limit = self._options.max_request_bytes
+            message = f"Request body is longer than the server's limit of {limit} bytes"
             return _json_response(413, _error_text(message))
         except Exception as error:  # whatever went wrong, the client gets an answer
             status = as_status_error(error)
@@ -135,8 +161,9 @@ class RestServer:
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")  # type: ignore[attr-defined]
         return await request.read(), "gzip" in request.headers.get("Content-Encoding", "")
 
-    def _run(self, action: Action, body: bytes, compressed: bool) -> str:
-        return action(_gunzip(body, self._max_bytes) if compressed else body)
+    def _run(self, method: str, path: str, body: bytes, compressed: bool) -> str:
+        text = _gunzip(body, self._options.max_request_bytes) if compressed else body
+        return self._api.answer(method, path, text)
 
 
 class _BadUrl(Exception):  # noqa: N818
@@ -146,29 +173,40 @@ class _BadUrl(Exception):  # noqa: N818
 class _Api:
     """What each method and path does."""
 
-    def __init__(self, manager: ModelManager):
-        self._manager = manager
-        self._inference = {"predict": self._predict}
+    def __init__(self, core: Core):
+        self._manager = core.manager
+        self._metrics = core.metrics
+        self._inference = {
+            "predict": self._predict,
+            "classify": self._classify,
+            "regress": self._regress,
+        }
 
-    def action(self, method: str, path: str) -> Action:
-        """Finds what answers a request, as a function of its body."""
+    def answer(self, method: str, path: str, body: bytes) -> str:
+        """Answers a request with JSON text, or raises a StatusError or _BadUrl."""
+        try:
+            target, verb, answer = self._route(method, path)
+        except StatusError:
+            with self._metrics.request("", "", "REST"):
+                raise
+        with self._metrics.request(target[0], verb, "REST"):
+            return answer(target, body)
+
+    def _route(self, method: str, path: str) -> tuple[Target, str, Callable[[Target, bytes], str]]:
+        """Which model a request is for, the verb if it is inference, and what answers it."""
         if method == "POST" and (match := _INFERENCE_PATH.fullmatch(path)):
-            *model, verb = match.groups()
+            *parts, verb = match.groups()
             if verb in self._inference:
-                return functools.partial(self._inference[verb], *_decoded(*model))
-            if verb in ("classify", "regress"):
-                raise StatusError(Code.UNIMPLEMENTED, f"{verb} is not supported by this server")
+                return _decoded(*parts), verb, self._inference[verb]
         if method == "GET" and (match := _MODEL_PATH.fullmatch(path)):
-            *model, metadata = match.groups()
-            if model[0] is None:
-                raise invalid_argument("Missing model name in request.")
-            inform = self._metadata if metadata == "/metadata" else self._status
-            return functools.partial(inform, *_decoded(*model))
+            *parts, metadata = match.groups()
+            if metadata in (None, "/metadata"):
+                return _decoded(*parts), "", self._metadata if metadata else self._status
         raise invalid_argument(f"Malformed request: {method} {path}")
 
-    def _predict(self, name: str, version: int | None, label: str | None, body: bytes) -> str:
+    def _predict(self, target: Target, body: bytes) -> str:
         document = read_document(body)
-        with self._manager.lease(name, version, label) as servable:
+        with self._manager.lease(*target) as servable:
             key = document.get("signature_name") or DEFAULT_SIGNATURE
             signature = servable.signature(key)
             if key not in servable.signature_defs:
@@ -179,27 +217,55 @@ class _Api:
                 key = document.get("signature_name") or "DEFAULT"
                 raise invalid_argument(f"Failed to get input map for signature: {key}")
             inputs, in_rows = read_inputs(document, signature.inputs)
-            return write_outputs(signature.run(inputs), signature.outputs, in_rows)
+            with self._metrics.run(servable.name, "Predict"):
+                outputs = signature.run(inputs)
+            return write_outputs(outputs, signature.outputs, in_rows)
 
-    def _status(self, name: str, version: int | None, label: str | None, body: bytes) -> str:
-        # TensorFlow Serving ignores the label here, too.
+    def _classify(self, target: Target, body: bytes) -> str:
+        request = classification_pb2.ClassificationRequest()
+        return write_classifications(self._of_examples(target, body, request, classify))
+
+    def _regress(self, target: Target, body: bytes) -> str:
+        request = regression_pb2.RegressionRequest()
+        return write_regressions(self._of_examples(target, body, request, regress))
+
+    def _of_examples(
+        self, target: Target, body: bytes, request: Any, infer: Callable[[Any, Any], Any]
+    ) -> Any:
+        """Runs `infer`, which is `classify` or `regress`, on the examples in a body."""
+        document = read_document(body)
+        request.input.CopyFrom(read_examples(document))
+        request.model_spec.signature_name = _printable(document.get("signature_name", ""))
+        with self._manager.lease(*target) as servable:
+            with self._metrics.run(servable.name, infer.__name__.capitalize()):
+                response = infer(servable, request)
+            self._metrics.count_examples(servable.name, example_count(request))
+        return response.result
+
+    def _status(self, target: Target, body: bytes) -> str:
+        name, version, _ = target  # TensorFlow Serving ignores the label here, too
         return json.dumps(_plain(model_status(self._manager, name, version)), indent=4)
 
-    def _metadata(self, name: str, version: int | None, label: str | None, body: bytes) -> str:
-        with self._manager.lease(name, version, label) as servable:
-            spec = {"name": name, "signature_name": "", "version": str(servable.version)}
+    def _metadata(self, target: Target, body: bytes) -> str:
+        with self._manager.lease(*target) as servable:
+            spec = {"name": target[0], "signature_name": "", "version": str(servable.version)}
             metadata = {SIGNATURE_DEF: _plain(signature_defs(servable))}
         return json.dumps({"model_spec": spec, "metadata": metadata}, indent=4, ensure_ascii=False)
 
 
-def _decoded(
-    name: str, version: str | None, label: str | None
-) -> tuple[str, int | None, str | None]:
+def _decoded(name: str | None, version: str | None, label: str | None) -> Target:
+    if name is None:
+        raise invalid_argument("Missing model name in request.")
     # Python refuses to read numbers of thousands of digits, and zeros in front do not count.
     if version is not None and int(version.lstrip("0")[:20] or 0) > MAX_INT64:
         raise _BadUrl
     number = version and int(version.lstrip("0") or 0)
     return _unescaped(name), number, label and _unescaped(label)
+
+
+def _printable(text: str) -> str:
+    """A text that protocol buffers take, whatever bytes it was made of."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _unescaped(text: str) -> str:

@@ -235,10 +235,11 @@ def _read_columns(inputs: Any, dtypes: DTypes) -> Arrays:
 
 
 def _is_object(value: Any) -> bool:
-    return isinstance(value, dict) and not _is_base64(value)
+    return isinstance(value, dict) and not is_base64(value)
 
 
-def _is_base64(value: dict) -> bool:
+def is_base64(value: dict) -> bool:
+    """Whether an object stands for bytes."""
     return len(value) == 1 and isinstance(value.get("b64"), str)
 
 
@@ -307,9 +308,9 @@ def _scalar(value: Any, dtype: int) -> Any:
     if isinstance(value, dict):
         if dtype != types_pb2.DT_STRING:
             raise _wrong_type(value, dtype)
-        if not _is_base64(value):
+        if not is_base64(value):
             raise _blame(value, "not formatted correctly for base64 data")
-        return _decoded(value["b64"])
+        return decoded(value["b64"])
     if dtype not in _READABLE:
         raise StatusError(
             Code.UNIMPLEMENTED,
@@ -345,8 +346,8 @@ def _utf8(value: str | bytes) -> bytes:
     return value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")
 
 
-def _decoded(text: str) -> bytes:
-    """Standard base64; white space and a missing padding are fine, a wrong padding is not."""
+def decoded(text: str) -> bytes:
+    """Decodes base64; white space and a missing padding are fine, a wrong padding is not."""
     match = _BASE64.fullmatch(_BASE64_BLANK.sub("", text))
     if match:
         digits, padding = match.groups()
@@ -356,9 +357,13 @@ def _decoded(text: str) -> bytes:
     raise invalid_argument("Unable to base64 decode")
 
 
+def json_type(value: Any) -> str:
+    """What JSON's grammar calls a value, in error messages."""
+    return str(value) if isinstance(value, bool) else _JSON_TYPES[type(value)]
+
+
 def _wrong_type(value: Any, dtype: int) -> StatusError:
-    json_type = str(value) if isinstance(value, bool) else _JSON_TYPES[type(value)]
-    return _blame(value, f"Type: {json_type} is not of expected type: {type_name(dtype)}")
+    return _blame(value, f"Type: {json_type(value)} is not of expected type: {type_name(dtype)}")
 
 
 def _blame(value: Any, complaint: str) -> StatusError:
@@ -391,9 +396,9 @@ def _scalar_texts(name: str, array: np.ndarray, dtype: int) -> list[str]:
         return [_bytes_text(value) if name.endswith("_bytes") else _text(value) for value in values]
     flat = np.asarray(array).reshape(-1)
     if dtype == types_pb2.DT_HALF:
-        return _float_texts(flat.astype(np.float32))
+        return float_texts(flat.astype(np.float32))
     if dtype in _FLOATS:
-        return _float_texts(flat)
+        return float_texts(flat)
     if dtype in _INTEGERS:
         return list(map(str, flat.tolist()))
     if dtype == types_pb2.DT_BOOL:
@@ -410,8 +415,16 @@ def _text(value: bytes) -> str:
     return dump_scalar(value.decode("utf-8", "surrogateescape"))
 
 
-def _float_texts(flat: np.ndarray) -> list[str]:
-    """Six significant digits where they read back to the same value, else all there are."""
+def float_texts(flat: np.ndarray | list[float]) -> list[str]:
+    """Writes floats with six significant digits where that reads back to the same value.
+
+    Args:
+        flat: array or list. Elements of a list are taken for float32.
+
+    Returns:
+        list of str.
+    """
+    flat = np.asarray(flat, None if isinstance(flat, np.ndarray) else np.float32)
     digits = 9 if flat.dtype == np.float32 else 17
     values = flat.tolist()
     texts = [f"{value:g}" for value in values]

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Iterable
 
 import tensorflow as tf
 from google.protobuf import text_format
@@ -11,7 +12,7 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from serving.errors import Code, StatusError, not_found
 from serving.signature import DEFAULT_SIGNATURE, Signature
 
-SERVE_TAGS = {"serve"}
+SERVE_TAGS = frozenset({"serve"})
 
 
 class Servable:
@@ -21,9 +22,11 @@ class Servable:
         name: str. The model's name.
         version: int. The version's number.
         path: path of the SavedModel's directory.
+        tags: frozenset of str. Which of its graphs to load. Defaults to `{"serve"}`.
 
     Attributes:
         signature_defs: dict. Signature name to SignatureDef, for all that the SavedModel lists.
+        checks_method_names: bool. Whether classify and regress insist on a signature's method_name.
 
     Raises:
         StatusError: NOT_FOUND without a SavedModel (for serving) at `path`, DATA_LOSS for one
@@ -36,17 +39,28 @@ class Servable:
     {'y': array([2.], dtype=float32)}
     """
 
-    def __init__(self, name: str, version: int, path: str | os.PathLike[str]):
+    def __init__(
+        self,
+        name: str,
+        version: int,
+        path: str | os.PathLike[str],
+        tags: frozenset[str] = SERVE_TAGS,
+    ):
         self.name = name
         self.version = version
-        self.signature_defs = dict(_meta_graph(pathlib.Path(path)).signature_def)
-        self._model = tf.saved_model.load(str(path), tags=SERVE_TAGS)  # owns what signatures use
+        self.checks_method_names = False
+        self.signature_defs = dict(_meta_graph(pathlib.Path(path), tags).signature_def)
+        self._model = tf.saved_model.load(str(path), sorted(tags))  # owns what signatures use
         # What the SavedModel lists but TensorFlow does not load is `__saved_model_init_op`.
         self._signatures = {
             key: Signature(definition, self._model.signatures[key])
             for key, definition in self.signature_defs.items()
             if key in self._model.signatures
         }
+
+    def signatures(self) -> Iterable[Signature]:
+        """All signatures that can be run."""
+        return self._signatures.values()
 
     def signature(self, name: str) -> Signature | None:
         """Looks a signature up.
@@ -60,12 +74,15 @@ class Servable:
         return self._signatures.get(name or DEFAULT_SIGNATURE)
 
 
-def _meta_graph(path: pathlib.Path) -> meta_graph_pb2.MetaGraphDef:
+def _meta_graph(path: pathlib.Path, tags: frozenset[str]) -> meta_graph_pb2.MetaGraphDef:
     saved_model = _read(path)
     for meta_graph in saved_model.meta_graphs:
-        if set(meta_graph.meta_info_def.tags) == SERVE_TAGS:
+        if set(meta_graph.meta_info_def.tags) == tags:
             return meta_graph
-    raise not_found(f"Could not find meta graph def matching supplied tags: {{ serve }} in {path}")
+    wanted = " ".join(sorted(tags))
+    raise not_found(
+        f"Could not find meta graph def matching supplied tags: {{ {wanted} }} in {path}"
+    )
 
 
 def _read(path: pathlib.Path) -> saved_model_pb2.SavedModel:

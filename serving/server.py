@@ -1,38 +1,38 @@
-"""The embedded server: a folder of models behind TensorFlow Serving's REST and gRPC APIs."""
+"""The embedded server: models behind TensorFlow Serving's REST and gRPC APIs."""
 
-import functools
+import contextlib
+import logging
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from typing import Any
 
+from serving.core import Core
+from serving.errors import StatusError
 from serving.grpc_server import GrpcServer
+from serving.options import Options
 from serving.rest import RestServer
-from serving.servables import ModelManager, folder_models
-from serving.warmup import load_warm
 
-MAX_REQUEST_BYTES = 100 << 20
+log = logging.getLogger(__name__)
 
 
 class Server:
-    """Serves every folder of a directory as a model, its numbered sub-folders as versions.
+    """Serves models over REST and gRPC, as TensorFlow Serving does.
 
     Args:
-        models_dir: str. The directory.
-        rest_api_port: int. Port of the REST API; 0 picks a free one. Defaults to 8501.
-        port: int. Port of the gRPC API; 0 picks a free one. Defaults to 8500.
-        host: str. The address to bind. Defaults to "127.0.0.1": this machine only.
-        poll_seconds: float. How often to look for new models and versions. Defaults to 1.
-        max_request_bytes: int. The longest request taken, also after decompression. Defaults to
-            100 MiB.
-        grace_seconds: float. How long requests under way may take at the end. Defaults to 30.
+        models_dir: str or None. A folder of models: each folder in it is one, its numbered
+            sub-folders are its versions. Defaults to `None`: `options` say what to serve.
+        **options: the fields of `serving.options.Options`, which are TensorFlow Serving's flags.
 
     Attributes:
-        rest_api_port: int. The REST port that is bound.
-        port: int. The gRPC port that is bound.
+        rest_api_port: int or None. The REST port that is bound, once started.
+        port: int or None. The gRPC port that is bound, once started.
 
     Raises:
-        NotADirectoryError: if there is no such directory.
+        ValueError: if options contradict each other.
+        OSError: if a folder or file that they name cannot be read.
+        StatusError: if such a file makes no sense.
 
     Example:
 
@@ -40,67 +40,63 @@ class Server:
     ...     urllib.request.urlopen(f"http://{server.rest_address}/v1/models/ctr")
     """
 
-    def __init__(
-        self,
-        models_dir: str | os.PathLike[str],
-        *,
-        rest_api_port: int = 8501,
-        port: int = 8500,
-        host: str = "127.0.0.1",
-        poll_seconds: float = 1.0,
-        max_request_bytes: int = MAX_REQUEST_BYTES,
-        grace_seconds: float = 30.0,
-    ):
-        if not os.path.isdir(models_dir):
-            raise NotADirectoryError(f"no directory of models: {os.fspath(models_dir)}")
+    def __init__(self, models_dir: str | os.PathLike[str] | None = None, **options: Any):
+        models = None if models_dir is None else os.fspath(models_dir)
+        self._options = Options(models=models, **options)
+        host = self._options.host
         self._host = f"[{host}]" if ":" in host else host
-        self._grace_seconds = grace_seconds
-        models = functools.partial(folder_models, models_dir)
-        self._manager = ModelManager(models, load_warm, poll_seconds)
-        self._rest = RestServer(
-            self._manager, host, rest_api_port, max_request_bytes, grace_seconds
-        )
-        self._grpc = GrpcServer(self._manager, host, port, max_request_bytes)
+        self._core = Core(self._options)
+        grpc_port, rest_port = self._options.grpc_port, self._options.rest_port
+        if rest_port and rest_port == grpc_port:
+            log.error("REST is not served, as its port is that of gRPC: %d", rest_port)
+            rest_port = None
+        self._grpc = None if grpc_port is None else GrpcServer(self._core, self._options)
+        self._rest = None if rest_port is None else RestServer(self._core, self._options)
 
     @property
-    def rest_api_port(self) -> int:
-        return self._rest.port
+    def rest_api_port(self) -> int | None:
+        return self._rest.port if self._rest else None
 
     @property
-    def port(self) -> int:
-        return self._grpc.port
+    def port(self) -> int | None:
+        return self._grpc.port if self._grpc else None
 
     @property
     def rest_address(self) -> str:
         """Host and port of the REST API."""
-        return f"{self._host}:{self._rest.port}"
+        return f"{self._host}:{self.rest_api_port}"
 
     @property
     def grpc_address(self) -> str:
         """Host and port of the gRPC API."""
-        return f"{self._host}:{self._grpc.port}"
+        return f"{self._host}:{self.port}"
 
     def start(self) -> None:
-        """Loads the models that are there, then opens the ports.
+        """Loads the models, then opens the ports.
 
         Raises:
             OSError: if the REST port cannot be bound.
             RuntimeError: if the gRPC port cannot be bound.
+            StatusError: if a model that TensorFlow Serving's flags name cannot be loaded.
         """
         try:
-            self._manager.start()
-            self._grpc.start()
-            self._rest.start()
+            self._core.start()
+            if self._grpc:
+                self._grpc.start()
+            if self._rest:
+                self._rest.start()
         except BaseException:
             self.stop()
             raise
 
     def stop(self) -> None:
         """Ends the requests under way, closes the ports and gives the models up."""
-        grpc_ended = self._grpc.stop(self._grace_seconds)
-        self._rest.stop()
-        grpc_ended.wait()
-        self._manager.stop()
+        grpc_ended = self._grpc.stop(self._options.grace_seconds) if self._grpc else None
+        if self._rest:
+            self._rest.stop()
+        if grpc_ended:
+            grpc_ended.wait()
+        self._core.stop()
 
     def __enter__(self) -> "Server":
         self.start()
@@ -109,40 +105,59 @@ class Server:
     def __exit__(self, *exception: object) -> None:
         self.stop()
 
+    def __str__(self) -> str:
+        addresses = [
+            f"REST http://{self.rest_address}" if self._rest else "no REST",
+            f"gRPC {self.grpc_address}" if self._grpc else "no gRPC",
+        ]
+        options = self._options
+        source = options.models or options.model_config_file or options.model_base_path
+        return f"{source}: {', '.join(addresses)}"
 
-def serve(
-    models_dir: str,
-    rest_api_port: int = 8501,
-    port: int = 8500,
-    host: str = "127.0.0.1",
-    **options: Any,
-) -> None:
+
+def serve(models_dir: str | None = None, **options: Any) -> None:
     """Runs a `Server` until SIGINT or SIGTERM; call it from the main thread.
 
     Prints one line when the server is ready.
 
     Args:
-        models_dir: str. The directory of models.
-        rest_api_port: int. Port of the REST API. Defaults to 8501.
-        port: int. Port of the gRPC API. Defaults to 8500.
-        host: str. The address to bind. Defaults to "127.0.0.1".
-        **options: the other arguments of `Server`.
+        models_dir: str or None. As in `Server`.
+        **options: as in `Server`.
 
     Raises:
-        NotADirectoryError: if there is no such directory.
-        OSError: if the REST port cannot be bound.
-        RuntimeError: if the gRPC port cannot be bound.
+        ValueError, OSError: as in `Server`.
+        RuntimeError: if the server cannot start.
     """
-    asked_to_stop = threading.Event()
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: asked_to_stop.set()) for number in signals}
+    with contextlib.suppress(_AskedToStop), _stop_on_signals():
+        try:
+            server = Server(models_dir, **options)
+            server.start()
+        except StatusError as error:
+            raise RuntimeError(f"Failed to start server. Error: {error}") from error
+        try:
+            print(f"Serving {server}", flush=True)
+            threading.Event().wait()
+        finally:
+            server.stop()
+
+
+class _AskedToStop(BaseException):
+    """Raised in the main thread by the first signal."""
+
+
+@contextlib.contextmanager
+def _stop_on_signals() -> Iterator[None]:
+    """Turns the first SIGINT or SIGTERM into `_AskedToStop`, and ignores further ones."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def stop(*_: Any) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        raise _AskedToStop
+
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
-        with Server(
-            models_dir, rest_api_port=rest_api_port, port=port, host=host, **options
-        ) as server:
-            addresses = f"REST http://{server.rest_address}, gRPC {server.grpc_address}"
-            print(f"Serving {models_dir}: {addresses}", flush=True)
-            asked_to_stop.wait()
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -15,7 +15,7 @@ from serving.tensors import Arrays, DTypes, to_array, type_name
 DEFAULT_SIGNATURE = "serving_default"
 # TensorFlow spends some 50 microseconds of Python on every tensor that is made and passed, which
 # for the 39 columns of a click log is several times the work of the model itself. From this many
-# inputs of one type, they are stacked into one tensor, which the graph takes apart again.
+# inputs of one type and shape, they are stacked into one tensor, which the graph takes apart again.
 _MIN_PACKED = 4
 
 
@@ -30,6 +30,7 @@ class Signature:
         inputs: dict. Input name to `DataType` enum value, names sorted.
         outputs: dict. Output name to `DataType` enum value, names sorted.
         defaults: dict. Input name to the array that stands in when the input is not sent.
+        method_name: str. What the SavedModel says that the signature is for.
 
     Example:
 
@@ -43,8 +44,9 @@ class Signature:
         self.inputs = {name: definition.inputs[name].dtype for name in sorted(definition.inputs)}
         self.outputs = {name: definition.outputs[name].dtype for name in sorted(definition.outputs)}
         self.defaults = {name: to_array(proto) for name, proto in definition.defaults.items()}
+        self.method_name = definition.method_name
         self._function = function
-        self._groups = _groups(self.inputs)
+        self._groups = _groups(definition)
         self._packed = self._groups and _packed(function, self._groups, self.inputs)
 
     def run(self, inputs: Arrays) -> Arrays:
@@ -121,13 +123,13 @@ def _less(names: Iterable[str], other: Container[str]) -> str:
     return ",".join(name for name in names if name not in other)
 
 
-def _groups(inputs: DTypes) -> list[list[str]]:
-    """Input names by type, or none where packing would not pay."""
+def _groups(definition: meta_graph_pb2.SignatureDef) -> list[list[str]]:
+    """Input names by type and declared shape, or none where packing would not pay."""
     groups = collections.defaultdict(list)
-    for name, dtype in inputs.items():
-        groups[dtype].append(name)
+    for name, info in sorted(definition.inputs.items()):
+        groups[info.dtype, info.tensor_shape.SerializeToString()].append(name)
     packable = max(map(len, groups.values()), default=0) >= _MIN_PACKED
-    opaque = groups.keys() & {types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT}
+    opaque = {dtype for dtype, _ in groups} & {types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT}
     return list(groups.values()) if packable and not opaque else []
 
 

@@ -130,12 +130,16 @@ def _from_anything(proto: tensor_pb2.TensorProto, size: int) -> np.ndarray:
         raise invalid_argument(f"not a tensor: {error}") from error
 
 
-def to_proto(array: np.ndarray | bytes, dtype: int) -> tensor_pb2.TensorProto:
+def to_proto(
+    array: np.ndarray | bytes, dtype: int, as_content: bool = False
+) -> tensor_pb2.TensorProto:
     """Writes an array as a `TensorProto` with typed value fields, as TensorFlow Serving does.
 
     Args:
         array: numpy.ndarray or bytes (a string scalar).
         dtype: int. The `DataType` enum value to write.
+        as_content: bool. Whether to write the raw bytes instead; strings have none. Defaults to
+            `False`.
 
     Returns:
         TensorProto.
@@ -155,6 +159,9 @@ def to_proto(array: np.ndarray | bytes, dtype: int) -> tensor_pb2.TensorProto:
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
     flat = np.ascontiguousarray(array).reshape(-1)
+    if as_content and dtype != types_pb2.DT_STRING:
+        proto.tensor_content = flat.tobytes()
+        return proto
     if dtype in _WIRE_VIEWS:
         flat = flat.view(_WIRE_VIEWS[dtype])
     getattr(proto, _VALUE_FIELDS[dtype]).extend(flat.tolist())

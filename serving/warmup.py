@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import time
 from collections.abc import Iterator
 
 import tensorflow as tf
@@ -9,48 +10,40 @@ from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.errors import Code, StatusError, invalid_argument
-from serving.inference import predict
+from serving.inference import REPLAYED
+from serving.metrics import Metrics
 from serving.savedmodel import Servable
 
 WARMUP_FILE = pathlib.PurePath("assets.extra", "tf_serving_warmup_requests")
 MAX_RECORDS = 1000
 
-# The kind of a log record to what replays its request.
-_REPLAY = {"predict_log": predict}
 
-
-def load_warm(name: str, version: int, path: str | os.PathLike[str]) -> Servable:
-    """Loads a version and replays its warm-up requests, so that no user pays for the first run.
+def replay(servable: Servable, path: str | os.PathLike[str], metrics: Metrics) -> None:
+    """Runs the warm-up requests of a version, if it has any.
 
     Args:
-        name: str. The model's name.
-        version: int. The version's number.
+        servable: Servable. What has been loaded.
         path: path of the version's directory.
-
-    Returns:
-        A `Servable`.
+        metrics: Metrics. Where to count.
 
     Raises:
-        StatusError: if the SavedModel cannot be loaded or any of its warm-up requests fails.
+        StatusError: if the file cannot be read or any of its requests fails.
     """
-    servable = Servable(name, version, path)
     file = pathlib.Path(path) / WARMUP_FILE
-    if file.exists():
-        _replay(servable, file)
-    return servable
-
-
-def _replay(servable: Servable, file: pathlib.Path) -> None:
-    count = 0
+    if not file.exists():
+        return
+    started = time.monotonic()
     for count, record in enumerate(_records(file), start=1):
         if count > MAX_RECORDS:
             raise invalid_argument(
                 f"Number of warm-up records exceeds the maximum ({MAX_RECORDS}) in {file}"
             )
         kind = record.WhichOneof("log_type")
-        if kind not in _REPLAY:
+        if kind not in REPLAYED:
             raise StatusError(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")
-        _REPLAY[kind](servable, getattr(record, kind).request)
+        REPLAYED[kind](servable, getattr(record, kind).request)
+        metrics.warmup_records.add(str(path), "OK")
+    metrics.warmup_latency.add(str(path), "OK", value=1e6 * (time.monotonic() - started))
 
 
 def _records(file: pathlib.Path) -> Iterator[prediction_log_pb2.PredictionLog]:

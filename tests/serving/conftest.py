@@ -6,16 +6,14 @@ from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_p
 
 from serving.server import Server
 from tests.serving import toy_models
+from tests.serving.click_log import prepare_clicks
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
     models = tmp_path_factory.mktemp("models")
-    toy_models.save_toy(str(models / "toy" / "7"))
-    toy_models.save_times(str(models / "odd name:%" / "3"), 3)
-    toy_models.save_with_defaults(str(models / "defaults" / "1"))
-    toy_models.save_tf1(str(models / "tf1" / "00000123"))
-    with Server(models, rest_api_port=0, port=0, poll_seconds=3600) as running:
+    toy_models.save_all(models)
+    with Server(models, rest_api_port=0, port=0, file_system_poll_wait_seconds=3600) as running:
         yield running
 
 
@@ -33,3 +31,9 @@ def prediction_service(channel):
 @pytest.fixture(scope="session")
 def model_service(channel):
     return model_service_pb2_grpc.ModelServiceStub(channel)
+
+
+@pytest.fixture(scope="session")
+def clicks(tmp_path_factory):
+    """Prepared data with every kind of feature."""
+    return prepare_clicks(tmp_path_factory.mktemp("clicks"))

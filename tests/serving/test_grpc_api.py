@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import (
-    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
     predict_pb2,
@@ -241,11 +240,6 @@ def test_16_tf1_saved_model(prediction_service):
     output = prediction_service.Predict(asked).outputs["id"]
     assert list(output.int64_val) == [101, 102]
     assert [dim.size for dim in output.tensor_shape.dim] == [1, 2]
-
-
-def test_what_is_still_missing_is_unimplemented(prediction_service):
-    code, _ = failure(prediction_service.Classify, classification_pb2.ClassificationRequest())
-    assert code == STATUS.UNIMPLEMENTED
 
 
 def test_request_size_cap(tmp_path):

@@ -18,6 +18,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_service_pb2_grpc
 
+from serving.inference import REPLAYED
 from serving.server import Server, serve
 from serving.signature import Signature
 from tests.serving.toy_models import (
@@ -51,7 +52,7 @@ def models(saved, tmp_path):
 
 
 def running(models, **options):
-    return Server(models, rest_api_port=0, port=0, poll_seconds=0.05, **options)
+    return Server(models, rest_api_port=0, port=0, file_system_poll_wait_seconds=0.05, **options)
 
 
 def predicted(server, model="m", x=1.0):
@@ -106,11 +107,11 @@ def test_10_the_old_version_answers_while_the_new_one_loads(models, saved, monke
     loading, go_on = threading.Event(), threading.Event()
     load = tf.saved_model.load
 
-    def slow_load(path, **options):
+    def slow_load(path, *options):
         if path.endswith("/2"):
             loading.set()
             go_on.wait()
-        return load(path, **options)
+        return load(path, *options)
 
     monkeypatch.setattr(tf.saved_model, "load", slow_load)
     with running(models) as server:
@@ -207,11 +208,9 @@ def test_9_versions_are_compared_as_numbers(models, saved):
 
 
 def test_11_warm_up_runs_before_the_version_is_available(models, saved, monkeypatch):
-    import serving.warmup
-
     replayed = []
     monkeypatch.setitem(
-        serving.warmup._REPLAY,
+        REPLAYED,
         "predict_log",
         lambda servable, request: replayed.append((servable.version, request.inputs["x"])),
     )
@@ -317,7 +316,7 @@ def test_no_directory(tmp_path):
 
 def test_serve_prints_its_addresses_and_ends_on_signals(models):
     code = (
-        "import sys; from serving.server import serve; serve(sys.argv[1], 0, 0);"
+        "import sys; from serving.server import serve; serve(sys.argv[1], rest_api_port=0, port=0);"
         "wrong = {'ctr_keras', 'pipeline', 'apache_beam', 'tensorflow_transform', 'tf_keras'};"
         "print(sorted(wrong & sys.modules.keys()))"
     )

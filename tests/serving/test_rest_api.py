@@ -26,7 +26,7 @@ def error(answered):
     return status, json.loads(body)["error"]
 
 
-@pytest.mark.parametrize("path", ["/", "/v2/models/toy", "/monitoring/prometheus/metrics"])
+@pytest.mark.parametrize("path", ["/x", "/v2/models/toy", "/monitoring/prometheus/metrics"])
 def test_1_paths_outside_the_api_are_plain_404(server, path):
     status, headers, body = call(server, path)
     assert status == 404
@@ -220,11 +220,6 @@ def test_5_values_of_defaults_are_not_told(server):
     signature = told["metadata"]["signature_def"]["signature_def"]["serving_default"]
     assert signature["inputs"].keys() == {"a", "b"}
     assert signature["defaults"] == {}
-
-
-def test_classify_and_regress_are_told_to_be_missing(server):
-    answered = call(server, "/v1/models/toy:classify", b"{}")
-    assert error(answered) == (501, "classify is not supported by this server")
 
 
 def test_a_running_model_does_not_block_other_requests(server, monkeypatch):

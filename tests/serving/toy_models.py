@@ -27,6 +27,15 @@ DTYPES = (
 )
 
 
+def save_all(folder):
+    """All toy models that answer requests, in a folder of models."""
+    save_toy(str(folder / "toy" / "7"))
+    save_times(str(folder / "odd name:%" / "3"), 3)
+    save_with_defaults(str(folder / "defaults" / "1"))
+    save_of_examples(str(folder / "examples" / "2"))
+    save_tf1(str(folder / "tf1" / "00000123"))
+
+
 def save_times(path, factor):
     """`serving_default`: x (floats) -> y = factor * x."""
     module = tf.Module()
@@ -117,6 +126,72 @@ def save_with_defaults(path):
 
     module.add = add
     tf.saved_model.save(module, path, {"serving_default": add})
+
+
+def save_of_examples(path):
+    """Signatures over serialized examples with features x (float, absent is -1) and name (text)."""
+    features = {
+        "x": tf.io.FixedLenFeature([], tf.float32, -1.0),
+        "name": tf.io.FixedLenFeature([], tf.string, "nobody"),
+    }
+    examples = tf.TensorSpec([None], tf.string, "inputs")
+
+    def parsed(inputs):
+        read = tf.io.parse_example(inputs, features)
+        return read["x"], read["name"]
+
+    @tf.function(input_signature=[examples])
+    def both(inputs):
+        x, name = parsed(inputs)
+        scores = tf.stack([x, 1 - x], 1)
+        return {"classes": tf.stack([name, tf.fill(tf.shape(name), "no")], 1), "scores": scores}
+
+    @tf.function(input_signature=[examples])
+    def scores_alone(inputs):
+        return {"scores": tf.stack([parsed(inputs)[0]] * 2, 1)}
+
+    @tf.function(input_signature=[examples])
+    def classes_alone(inputs):
+        return {"classes": parsed(inputs)[1][:, None]}
+
+    @tf.function(input_signature=[examples])
+    def value(inputs):
+        return {"outputs": 2 * parsed(inputs)[0]}
+
+    @tf.function(input_signature=[examples])
+    def column(inputs):
+        return {"outputs": 2 * parsed(inputs)[0][:, None]}
+
+    @tf.function(input_signature=[examples])
+    def pairs(inputs):
+        return {"outputs": tf.stack([parsed(inputs)[0]] * 2, 1)}
+
+    @tf.function(input_signature=[examples])
+    def total(inputs):
+        return {"outputs": tf.reduce_sum(parsed(inputs)[0])[None]}
+
+    @tf.function(input_signature=[examples])
+    def doubles(inputs):
+        return {"outputs": tf.cast(parsed(inputs)[0], tf.float64)}
+
+    @tf.function(input_signature=[examples])
+    def flat_scores(inputs):
+        return {"scores": parsed(inputs)[0]}
+
+    @tf.function(input_signature=[examples])
+    def other_output(inputs):
+        return {"y": parsed(inputs)[0]}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
+    def other_input(examples):
+        x, _ = parsed(examples)
+        return {"outputs": x, "scores": x[:, None]}
+
+    functions = [both, scores_alone, classes_alone, value, column, pairs, total, doubles]
+    module = tf.Module()
+    module.kept = [*functions, flat_scores, other_output, other_input]
+    signatures = {function.python_function.__name__: function for function in module.kept}
+    tf.saved_model.save(module, path, {"serving_default": both, **signatures})
 
 
 def save_tf1(path):
