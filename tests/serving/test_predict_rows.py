@@ -1,18 +1,20 @@
-"""The client, against this server and against servers that misbehave."""
+"""Scoring any number of rows, which are sent in batches."""
 
-import http.server
 import json
 import math
-import threading
 
 import pytest
+from click.testing import CliRunner
 
-from serving.client import ServingError, predict_rows
+from ctr_keras import cli
+from serving.client import predict_rows
+from tests.serving.clients import open_client
 
 
-@pytest.fixture
-def url(server):
-    return f"http://{server.rest_address}"
+@pytest.fixture(params=["http", "grpc"])
+def url(server, request):
+    address = server.rest_address if request.param == "http" else server.grpc_address
+    return f"{request.param}://{address}"
 
 
 def scored(url, rows, signature="mixed", **options):
@@ -62,7 +64,7 @@ def test_strings(url, value, text):
         ({"f": "1"}, "row 3, column f: expected a number. Received: '1'"),
         ({"f": True}, "row 3, column f: expected a number. Received: True"),
         ({"s": True}, "row 3, column s: expected text. Received: True"),
-        ({"i": None}, "row 3, column i: DT_INT64 needs a value"),
+        ({"i": None}, "row 3, column i: expected a whole number"),
         ({"z": 1}, "row 3: the model has no input for column z"),
     ],
 )
@@ -84,74 +86,34 @@ def test_nested_values(url):
     assert second == 7.0
 
 
-def test_versions_and_signatures(url):
-    assert list(predict_rows(url, "toy", [{"x": 1}], version=7)) == [2.5]
-    assert list(predict_rows(url, "odd name:%", [{"x": 1}])) == [3.0]
+def test_signatures_that_do_not_score_rows(url):
     with pytest.raises(ValueError, match="no signature nope"):
         scored(url, [{"x": 1}], "nope")
-
-
-def test_errors_of_the_server(url):
-    with pytest.raises(ServingError) as caught:
-        list(predict_rows(url, "toy", [{"x": 1}], version=8))
-    assert caught.value.status == 404
-    assert caught.value.message == "Servable not found for request: Specific(toy, 8)"
-    with pytest.raises(ServingError, match="HTTP 400: Tensor name: y has no shape information"):
+    with pytest.raises(ValueError, match="does not give one value a row: output y has shape"):
         scored(url, [{"x": 1}], "total")
 
 
-def test_urls():
-    with pytest.raises(ValueError, match="localhost:8501"):
-        list(predict_rows("localhost:8501", "m", []))
-    with pytest.raises(OSError, match="refused"):
-        list(predict_rows("http://127.0.0.1:9", "m", []))
+def test_rows_through_the_async_client(url):
+    with open_client(url, "async") as client:
+        got = client.predict_rows("toy", ({"x": i} for i in range(10)), batch_size=3)
+        assert got == [0.5 * i + 2 for i in range(10)]
+        bad = [{"x": 1}] * 5 + [{"x": "1"}]
+        with pytest.raises(ValueError, match="row 6, column x: expected a number"):
+            client.predict_rows("toy", bad, batch_size=2, concurrency=2)
 
 
-class Fickle(http.server.BaseHTTPRequestHandler):
-    """Closes the connection after each answer without saying so, and drops a row at the end."""
+def test_the_command(url):
+    rows = '{"s": "é", "f": 0.1, "i": 1}\n{"s": "b"}\n'
 
-    protocol_version = "HTTP/1.1"
+    def run(*options):
+        command = ["predict", "--url", url, "--model", "toy", "--rows", "-", *options]
+        return CliRunner().invoke(cli.main, command, input=rows.encode())
 
-    def do_GET(self):
-        signature = {"inputs": {"x": {"dtype": "DT_FLOAT"}}}
-        self.reply(
-            {"metadata": {"signature_def": {"signature_def": {"serving_default": signature}}}}
-        )
-
-    def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
-        count = self.server.counts.pop(0)
-        self.reply({"predictions": [0.5] * count})
-
-    def reply(self, document):
-        body = json.dumps(document).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-        self.close_connection = True
-
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture
-def fickle():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Fickle) as fake:
-        thread = threading.Thread(target=fake.serve_forever, daemon=True)
-        thread.start()
-        yield fake
-        fake.shutdown()
-
-
-def test_closed_connections_are_opened_again(fickle):
-    fickle.counts = [2, 2]
-    url = f"http://127.0.0.1:{fickle.server_port}/"
-    assert list(predict_rows(url, "m", [{}] * 4, batch_size=2)) == [0.5] * 4
-
-
-def test_answers_that_lack_rows_are_errors(fickle):
-    fickle.counts = [1]
-    url = f"http://127.0.0.1:{fickle.server_port}"
-    with pytest.raises(ServingError, match="one prediction a row"):
-        list(predict_rows(url, "m", [{}] * 2))
+    result = run("--signature", "strings", "--ignore", "f", "--ignore", "i", "--timeout", "20")
+    assert [json.loads(line) for line in result.stdout.splitlines()] == [
+        {"raw_bytes": {"b64": "w6k="}, "text": "é"},
+        {"raw_bytes": {"b64": "Yg=="}, "text": "b"},
+    ]
+    result = run("--signature", "mixed")
+    assert result.exit_code == 1
+    assert "row 2, column i: expected a whole number" in result.stderr

@@ -1,0 +1,62 @@
+"""Examples, which classify and regress take: features by name, each a list of one kind."""
+
+from typing import Any
+
+import numpy as np
+
+from serving.client.values import is_pandas
+
+Features = dict[str, list[Any]]  # all floats, all ints or all bytes
+
+
+def to_features(examples: Any) -> list[Features]:
+    """The features of each example; a value that is None is left out.
+
+    Args:
+        examples: sequence of dict: feature name to a value or a list of values, which are text,
+            bytes, floats, or integers (True and False are 1 and 0). Or a pandas.DataFrame, whose
+            missing values are left out.
+
+    Returns:
+        list of dict. Feature name to list: of bytes, of float or of int.
+
+    Raises:
+        ValueError: if the values of a feature are of several kinds or of none of these.
+
+    Example:
+
+    >>> to_features([{"age": 31, "genres": ["drama", "war"], "price": None}])
+    [{'age': [31], 'genres': [b'drama', b'war']}]
+    """
+    if is_pandas(examples, "DataFrame"):
+        examples = examples.astype(object).where(examples.notna(), None).to_dict("records")
+    return [
+        {name: _feature(number, name, value) for name, value in row.items() if value is not None}
+        for number, row in enumerate(examples, start=1)
+    ]
+
+
+def _feature(number: int, name: str, value: Any) -> list[Any]:
+    values = np.array(value, object).reshape(-1).tolist()
+    try:
+        feature = [_plain(item) for item in values]
+    except ValueError as error:
+        raise ValueError(f"example {number}, feature {name}: {error}") from error
+    if len({type(item) for item in feature}) > 1:
+        raise ValueError(
+            f"example {number}, feature {name}: values must be all text, all floats or all "
+            f"integers. Received: {value!r}"
+        )
+    return feature
+
+
+def _plain(value: Any) -> bytes | float | int:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape")
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, (bytes, float, int)):
+        return value
+    raise ValueError(f"expected text, a float or an integer. Received: {value!r}")
