@@ -435,16 +435,24 @@ class FeatureSet:
         }
 
     @property
-    def packed_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each packed input without the batch; `numeric` is float32, all others int32."""
-        columns = {
+    def packed_features(self) -> dict[str, tuple[Feature, ...]]:
+        """The features in each packed input: one a column, or the only one of a list."""
+        columns: dict[str, tuple[Feature, ...]] = {
             "categorical": self.categorical,
             "numeric": self.numeric,
             "crossed": self.crossed,
         }
-        shapes: dict[str, tuple[int, ...]] = {k: (len(v),) for k, v in columns.items() if v}
         lists: tuple[MultiValued | Sequence, ...] = (*self.multi_valued, *self.sequences)
-        return shapes | {f.name: (f.max_length,) for f in lists}
+        columns |= {feature.name: (feature,) for feature in lists}
+        return {name: members for name, members in columns.items() if members}
+
+    @property
+    def packed_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each packed input without the batch; `numeric` is float32, all others int32."""
+        return {
+            name: (getattr(members[0], "max_length", len(members)),)
+            for name, members in self.packed_features.items()
+        }
 
     def group(self, name: str) -> tuple[Feature, ...]:
         """The features of one group.

@@ -21,7 +21,7 @@ from ctr_keras.features import FeatureSet
 from pipeline import rows
 from pipeline.datasets import Dataset, find_dataset
 from pipeline.preprocessing import make_preprocessing_fn
-from pipeline.records import KEY, SPLIT, WriteShards
+from pipeline.records import KEY, SPLIT, WriteShards, write_examples
 from pipeline.sources import whole_file
 from pipeline.splits import SPLITS
 from pipeline.vocabulary import read_sizes
@@ -57,7 +57,8 @@ def prepare(
             path of a YAML file, or a declaration.
         source: str. File, folder or pattern of the raw logs, on any Beam file system.
         out: str. Folder to write: `features.json`, `transform_fn/`, `transformed_metadata/`,
-            `examples/`, `rejected/`, `samples.jsonl` and `report.json`.
+            `examples/`, `rejected/`, `samples.jsonl` and the same rows transformed,
+            `samples.tfrecord.gz`, and `report.json`.
         cross_min_count: int or None. Cross every pair of categorical columns, with pairs seen in
             fewer training rows out of vocabulary (OptInter's memorized pairs). Defaults to `None`:
             only the crossed features that are declared.
@@ -186,10 +187,12 @@ def _transform(
             output_record_batches=True
         )
         _ = transform | "WriteTransform" >> tft_beam.WriteTransformFn(folder)
-    return (
-        transformed
-        | "Batches" >> beam.Keys()
-        | "WriteExamples" >> WriteShards(FileSystems.join(folder, "examples"), shards)
+    transformed = transformed | "Batches" >> beam.Keys()
+    _ = _sample(transformed, "Examples") | "WriteSampleExamples" >> beam.Map(
+        write_examples, FileSystems.join(folder, "samples.tfrecord.gz")
+    )
+    return transformed | "WriteExamples" >> WriteShards(
+        FileSystems.join(folder, "examples"), shards
     )
 
 
@@ -209,16 +212,19 @@ def _adapter_config(features: FeatureSet) -> TensorAdapterConfig:
 
 def _write_samples(batches: beam.PCollection, dataset: Dataset, folder: str) -> None:
     """Some raw rows of the test split, as requests carry them."""
-    _ = (
+    _ = _sample(batches, "Rows") | "WriteSamples" >> beam.Map(
+        _write_sample_rows,
+        list(dataset.features.raw_columns),
+        FileSystems.join(folder, "samples.jsonl"),
+    )
+
+
+def _sample(batches: beam.PCollection, name: str) -> beam.PCollection:
+    """Some rows of the test split: the same ones in the same order, raw or transformed."""
+    return (
         batches
-        | "TestRows" >> beam.FlatMap(rows.only_split, SPLITS.index("test"))
-        | "Sample" >> beam.CombineGlobally(rows.SmallestKeys(_SAMPLES))
-        | "WriteSamples"
-        >> beam.Map(
-            _write_sample_rows,
-            list(dataset.features.raw_columns),
-            FileSystems.join(folder, "samples.jsonl"),
-        )
+        | f"Test{name}" >> beam.FlatMap(rows.only_split, SPLITS.index("test"))
+        | f"Sample{name}" >> beam.CombineGlobally(rows.SmallestKeys(_SAMPLES))
     )
 
 

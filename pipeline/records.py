@@ -55,12 +55,16 @@ def column_values(batch: pa.RecordBatch, name: str) -> np.ndarray:
 def _encode(batch: pa.RecordBatch, shards: dict[str, int]):
     """The rows of a batch as (split, shard), [(key, tf.Example), ...]."""
     keys, splits = column_values(batch, KEY), column_values(batch, SPLIT)
-    examples = RecordBatchToExamplesEncoder().encode(batch.drop_columns([KEY, SPLIT]))
+    examples = _examples(batch)
     for index, split in enumerate(SPLITS):
         shard = keys.astype(np.uint64) % np.uint64(shards[split])
         for i in np.unique(shard[splits == index]).tolist():
             rows = np.flatnonzero((splits == index) & (shard == i))
             yield (split, i), [(int(keys[row]), examples[row]) for row in rows]
+
+
+def _examples(batch: pa.RecordBatch) -> list[bytes]:
+    return RecordBatchToExamplesEncoder().encode(batch.drop_columns([KEY, SPLIT]))
 
 
 def _write_shard(
@@ -69,12 +73,19 @@ def _write_shard(
     (split, index), parts = group
     rows = sorted(row for part in parts for row in part)
     name = f"{split}-{index:05d}-of-{shards[split]:05d}.tfrecord.gz"
+    _write(FileSystems.join(folder, name), [example for _, example in rows])
+    return split, len(rows)
+
+
+def write_examples(batch: pa.RecordBatch | None, path: str) -> None:
+    """Writes a batch, in its order, as one compressed TFRecord file; None as an empty one."""
+    _write(path, [] if batch is None else _examples(batch))
+
+
+def _write(path: str, examples: list[bytes]) -> None:
     with tempfile.NamedTemporaryFile() as local:
         with tf.io.TFRecordWriter(local.name, "GZIP") as writer:
-            for _, example in rows:
+            for example in examples:
                 writer.write(example)
-        with FileSystems.create(
-            FileSystems.join(folder, name), compression_type=CompressionTypes.UNCOMPRESSED
-        ) as file:
+        with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
             shutil.copyfileobj(local, file)
-    return split, len(rows)

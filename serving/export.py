@@ -1,63 +1,97 @@
 """A trained run and its transform graph as one SavedModel that scores raw requests.
 
-Signatures of the exported model:
-
-- `serving_default`: one input a raw column, (batch,) strings or floats; output `score`, (batch,).
-- `serialized_examples`: `examples`, (batch,) serialized tf.train.Example; output `score`.
-- `transform_features`: the inputs of `serving_default`; the packed model inputs, to look for skew.
-
-A missing value is `""` in a string column and NaN in a float column, as TensorFlow Serving's JSON
-has no null and wants every input in every row. Over gRPC an absent input, and in a tf.Example an
-absent feature, mean the same.
+`serving.endpoints` has its signatures. Beside the model lie warm-up requests, and the scores that
+the Keras model gave to the sample rows of its data, for `ctr-keras verify`. A version is published
+only after it has shown in a process of its own that it serves these scores, and ranks no worse than
+the version in place (`serving.blessing`).
 """
 
+import dataclasses
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+from ctr_keras.data import read_samples
+from ctr_keras.explain import Explainer
 from ctr_keras.features import FeatureSet
+from serving.blessing import NotBlessedError, bless
+from serving.endpoints import find_item_columns, make_endpoints, raw_tensors
 
 WARMUP_PATH = os.path.join("assets.extra", "tf_serving_warmup_requests")
-_WARMUP_BATCH_SIZES = (1, 32, 128)
-_DTYPES = {"string": tf.string, "float": tf.float32}
-_MISSING = {"string": "", "float": float("nan")}
+SCORES_PATH = os.path.join("assets.extra", "sample_scores.json")
+MARGIN = 0.005
+_WARMUP_SIZES = {"serving_default": (1, 32, 128), "rank": (32, 512), "explain": (1,)}
 
 
-def export_run(run: str, out: str) -> str:
+@dataclasses.dataclass(frozen=True)
+class ExportOptions:
+    """How to export.
+
+    Args:
+        item_columns: collection of str. Raw columns that differ from candidate to candidate in
+            `rank`. Defaults to `()`: see `serving.endpoints.find_item_columns`.
+        margin: float. By how much the AUC on the sample rows may be below that of the version in
+            place. Defaults to 0.005.
+        force: bool. Whether to publish whatever the comparison says. Defaults to False.
+    """
+
+    item_columns: Collection[str] = ()
+    margin: float = MARGIN
+    force: bool = False
+
+
+def export_run(run: str, out: str, options: ExportOptions = ExportOptions()) -> str:
     """Exports a run that `ctr-keras train` finished as the next version of a model.
 
     Args:
         run: str. The run's folder.
         out: str. The model's folder; its name is the model's name.
+        options: ExportOptions.
 
     Returns:
         The new version's folder: `out` and a number one above the highest there.
 
     Raises:
         FileNotFoundError: if the run or its prepared data are not there.
+        NotBlessedError: if the version is refused; see `export_model`.
+
+    Example:
+
+    >>> export_run("runs/ml", "models/ml", ExportOptions(margin=0.01))    # doctest: +SKIP
+    'models/ml/2'
     """
     from ctr_keras.training import load_run
 
     model, features, config = load_run(run)
-    return export_model(model, features, config.data, out)
+    return export_model(model, features, config.data, out, options)
 
 
-def export_model(model: keras.Model, features: FeatureSet, prepared: str, out: str) -> str:
+def export_model(
+    model: keras.Model,
+    features: FeatureSet,
+    prepared: str,
+    out: str,
+    options: ExportOptions = ExportOptions(),
+) -> str:
     """Exports a model together with the transform graph of its prepared data.
 
-    The version's folder appears when it is whole: it is written beside, then renamed.
+    The version's folder appears when it is whole and blessed: it is written beside, then renamed.
 
     Args:
         model: keras.Model on the packed inputs of `features`.
         features: FeatureSet.
         prepared: str. The folder that `ctr-keras prepare` wrote.
         out: str. The model's folder.
+        options: ExportOptions.
 
     Returns:
         The new version's folder.
@@ -65,6 +99,9 @@ def export_model(model: keras.Model, features: FeatureSet, prepared: str, out: s
     Raises:
         RuntimeError: on a Keras backend other than TensorFlow. (A run trained with JAX can be
             exported: `.keras` files do not depend on the backend.)
+        NotBlessedError: if the version serves other scores than the model gives, or its AUC is
+            too far below that of the version in place. It is left in `.refused` in `out`.
+        ValueError: for an item column that the model does not read, naming it.
     """
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(
@@ -72,92 +109,135 @@ def export_model(model: keras.Model, features: FeatureSet, prepared: str, out: s
             f"Received: {keras.backend.backend()}"
         )
     os.makedirs(out, exist_ok=True)
-    partial = os.path.join(out, ".partial")  # no number, so no server takes it for a version
-    shutil.rmtree(partial, ignore_errors=True)
-    _write_saved_model(model, features, prepared, partial)
-    _write_warmup(os.path.basename(os.path.abspath(out)), features, prepared, partial)
-    version = 1 + max((int(name) for name in os.listdir(out) if name.isdecimal()), default=0)
-    path = os.path.join(out, str(version))
+    # Without numbers, so that no server takes them for versions.
+    partial, refused = os.path.join(out, ".partial"), os.path.join(out, ".refused")
+    for leftover in (partial, refused):
+        shutil.rmtree(leftover, ignore_errors=True)
+    item_columns = find_item_columns(features, options.item_columns)
+    signatures = _write_saved_model(model, features, prepared, item_columns, partial)
+    samples = read_samples(prepared, features)
+    scores = _scores(model, samples.inputs)
+    _write_scores(scores, prepared, partial)
+    requests = _warmup_requests(features, samples.rows, item_columns, signatures)
+    _write_warmup(os.path.basename(os.path.abspath(out)), requests, partial)
+    versions = sorted(int(name) for name in os.listdir(out) if name.isdecimal())
+    if not options.force:
+        in_place = os.path.join(out, str(versions[-1])) if versions else None
+        try:
+            bless(partial, in_place, samples, scores, options.margin)
+        except NotBlessedError as error:
+            os.rename(partial, refused)
+            raise NotBlessedError(
+                f"{error}. The refused version is in {refused}; --force publishes it"
+            ) from error
+    path = os.path.join(out, str(versions[-1] + 1 if versions else 1))
     os.rename(partial, path)
     return path
 
 
-def _write_saved_model(model: keras.Model, features: FeatureSet, prepared: str, path: str) -> None:
+def _write_saved_model(
+    model: keras.Model,
+    features: FeatureSet,
+    prepared: str,
+    item_columns: Collection[str],
+    path: str,
+) -> Collection[str]:
+    """Writes the SavedModel; returns the names of its signatures."""
     transform = tf.saved_model.load(os.path.join(prepared, "transform_fn"))
+    explainer = Explainer(model, features)
     # Keras' ExportArchive would drop the endpoints' default arguments, and with them the
     # signatures' defaults. What the endpoints use must hang on what is saved.
     module = tf.Module()
     module.variables_of_model = [variable.value for variable in model.variables]
     module.transform = transform
-    tf.saved_model.save(module, path, _endpoints(model, features, transform))
+    endpoints = make_endpoints(model, features, transform, item_columns, explainer)
+    tf.saved_model.save(module, path, endpoints)
+    if explainer.axes:
+        _name_axes(os.path.join(path, "saved_model.pb"), explainer)
+    return endpoints.keys()
 
 
-def _endpoints(model: keras.Model, features: FeatureSet, transform: Any) -> dict[str, Any]:
-    columns = features.raw_columns
-    inputs = {name: tf.TensorSpec([None], _DTYPES[kind], name) for name, kind in columns.items()}
-    defaults = {name: tf.constant([_MISSING[kind]]) for name, kind in columns.items()}
-    parsing = {
-        name: tf.io.FixedLenFeature([], _DTYPES[kind], _MISSING[kind])
-        for name, kind in columns.items()
-    }
+def _name_axes(path: str, explainer: Explainer) -> None:
+    """Writes the names along the axes of explanations into the model's metadata.
 
-    def transformed(raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        packed = transform.transform_fn(dict(raw))
-        return {k: v if v.dtype == tf.float32 else tf.cast(v, tf.int32) for k, v in packed.items()}
-
-    def scored(raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        packed = transformed(raw)
-        inputs = {tensor.name: packed[tensor.name] for tensor in model.inputs}
-        return {"score": tf.squeeze(model(inputs, training=False), axis=1)}
-
-    # The default argument becomes the signature's defaults: what an absent input stands for.
-    @tf.function(input_signature=[inputs])
-    def serving_default(raw=defaults):
-        return scored(_same_length(raw))
-
-    @tf.function(input_signature=[inputs])
-    def transform_features(raw=defaults):
-        return transformed(_same_length(raw))
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
-    def serialized_examples(examples):
-        return scored(tf.io.parse_example(examples, parsing))
-
-    return {
-        "serving_default": serving_default,
-        "serialized_examples": serialized_examples,
-        "transform_features": transform_features,
-    }
+    A dimension of a tensor may have a name there; it holds the names along it, with commas between.
+    """
+    with open(path, "rb") as file:
+        saved_model = saved_model_pb2.SavedModel.FromString(file.read())
+    outputs = saved_model.meta_graphs[0].signature_def["explain"].outputs
+    for name, axis in explainer.axes.items():
+        along = explainer.names[axis]
+        for dim in outputs[name].tensor_shape.dim[-2 if name == "attention" else -1 :]:
+            dim.name = ",".join(along)
+    with open(path, "wb") as file:
+        file.write(saved_model.SerializeToString(deterministic=True))
 
 
-def _same_length(raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """Repeats columns of length 1, such as those filled in for absent inputs, for every row."""
-    rows = tf.reduce_max([tf.size(column) for column in raw.values()])
-    return {name: tf.broadcast_to(column, [rows]) for name, column in raw.items()}
+def _scores(model: keras.Model, inputs: dict[str, Any]) -> np.ndarray:
+    if not inputs:
+        return np.zeros(0, np.float32)
+    used = {tensor.name: inputs[tensor.name] for tensor in model.inputs}
+    return np.ravel(model(used, training=False))
 
 
-def _write_warmup(name: str, features: FeatureSet, prepared: str, path: str) -> None:
+def _write_scores(scores: np.ndarray, prepared: str, path: str) -> None:
+    os.makedirs(os.path.join(path, os.path.dirname(SCORES_PATH)), exist_ok=True)
+    content = {"samples": samples_digest(prepared), "scores": scores.tolist()}
+    with open(os.path.join(path, SCORES_PATH), "w", encoding="utf-8") as file:
+        json.dump(content, file)
+
+
+def samples_digest(prepared: str) -> str:
+    """What tells the sample rows of prepared data from others.
+
+    Args:
+        prepared: str. The folder that `ctr-keras prepare` wrote.
+
+    Returns:
+        The SHA-256 of `samples.jsonl`, in hexadecimal digits.
+    """
+    with open(os.path.join(prepared, "samples.jsonl"), "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def _warmup_requests(
+    features: FeatureSet,
+    rows: Sequence[dict[str, Any]],
+    item_columns: Collection[str],
+    signatures: Collection[str],
+) -> Iterator[predict_pb2.PredictRequest]:
     """Requests the server replays when it loads the version, made of raw rows of the test split."""
-    with open(os.path.join(prepared, "samples.jsonl"), encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
     if not rows:
         return
-    os.makedirs(os.path.join(path, os.path.dirname(WARMUP_PATH)))
-    with tf.io.TFRecordWriter(os.path.join(path, WARMUP_PATH)) as writer:
-        for size in _WARMUP_BATCH_SIZES:
-            batch = [rows[i % len(rows)] for i in range(size)]
-            log = prediction_log_pb2.PredictionLog()
-            log.predict_log.request.CopyFrom(_predict_request(name, features, batch))
-            writer.write(log.SerializeToString(deterministic=True))
+    users = features.raw_columns.keys() - item_columns
+    for signature, sizes in _WARMUP_SIZES.items():
+        for size in sizes if signature in signatures else ():
+            columns = raw_tensors(features, _first(rows, size))
+            if signature == "rank":  # in the form that servers which batch take as well
+                columns = {
+                    name: values[:1] if name in users else values[np.newaxis]
+                    for name, values in columns.items()
+                }
+            yield _request(signature, columns)
 
 
-def _predict_request(
-    name: str, features: FeatureSet, rows: list[dict[str, Any]]
-) -> predict_pb2.PredictRequest:
+def _first(rows: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    """So many rows, over and over if there are fewer."""
+    return [rows[i % len(rows)] for i in range(count)]
+
+
+def _request(signature: str, columns: dict[str, np.ndarray]) -> predict_pb2.PredictRequest:
     request = predict_pb2.PredictRequest()
-    request.model_spec.name = name
-    request.model_spec.signature_name = "serving_default"
-    for column, kind in features.raw_columns.items():
-        values = [_MISSING[kind] if row[column] is None else row[column] for row in rows]
-        request.inputs[column].CopyFrom(tf.make_tensor_proto(values, _DTYPES[kind]))
+    request.model_spec.signature_name = signature
+    for name, values in columns.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
     return request
+
+
+def _write_warmup(name: str, requests: Iterator[predict_pb2.PredictRequest], path: str) -> None:
+    with tf.io.TFRecordWriter(os.path.join(path, WARMUP_PATH)) as writer:
+        for request in requests:
+            request.model_spec.name = name
+            log = prediction_log_pb2.PredictionLog()
+            log.predict_log.request.CopyFrom(request)
+            writer.write(log.SerializeToString(deterministic=True))

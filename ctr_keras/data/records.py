@@ -8,7 +8,7 @@ import glob
 import json
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -19,6 +19,7 @@ _SHUFFLE_BATCHES = 16
 _MAX_BLOCKS = 2**32  # of an epoch
 _PARALLEL_SHARDS = 4
 _ROWS_AT_ONCE = 4096
+_SAMPLE_FILES = ("jsonl", "tfrecord.gz")  # raw, transformed
 
 
 def read_examples(
@@ -79,6 +80,42 @@ def read_rows(
         raise ValueError(f"the {split} split of {prepared} has no rows")
     packed = {name: np.concatenate([b[name] for b, _ in read])[:count] for name in read[0][0]}
     return packed, np.concatenate([labels for _, labels in read])[:count]
+
+
+class Samples(NamedTuple):
+    """Some rows of the test split, raw and transformed, in one order.
+
+    Attributes:
+        rows: list of dict. Raw column to text, number or None.
+        inputs: dict. Packed input to array `(rows, width)`.
+        labels: array `(rows,)` of 0 and 1.
+    """
+
+    rows: list[dict[str, Any]]
+    inputs: dict[str, np.ndarray[Any, Any]]
+    labels: np.ndarray[Any, Any]
+
+
+def read_samples(prepared: str, features: FeatureSet) -> Samples:
+    """The rows that `ctr-keras prepare` leaves to try a served model with; there may be none.
+
+    Args:
+        prepared: str. The folder that `ctr-keras prepare` wrote.
+        features: FeatureSet.
+
+    Raises:
+        FileNotFoundError: if they are not there, naming the file.
+    """
+    raw, transformed = (os.path.join(prepared, f"samples.{end}") for end in _SAMPLE_FILES)
+    for path in (raw, transformed):
+        if not os.path.exists(path):
+            raise FileNotFoundError(f"{path} is not there: prepare the data again")
+    with open(raw, encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    records = tf.data.TFRecordDataset(transformed, "GZIP").batch(max(len(rows), 1))
+    for inputs, labels in _parsed(records, features, None).as_numpy_iterator():
+        return Samples(rows, inputs, np.ravel(labels))
+    return Samples([], {}, np.zeros(0, np.float32))
 
 
 def stream_examples(

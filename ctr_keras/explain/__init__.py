@@ -6,10 +6,12 @@ from ctr_keras.explain.attention import (
     global_parts,
     summarize_attention,
 )
+from ctr_keras.explain.explainer import Explainer
 from ctr_keras.explain.plans import plan_of_model
 from ctr_keras.explain.run import explain_run
 
 __all__ = [
+    "Explainer",
     "Summary",
     "attention_model",
     "explain_run",

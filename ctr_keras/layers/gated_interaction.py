@@ -59,6 +59,8 @@ class GatedInteraction(keras.layers.Layer):
         training: bool. Whether batch statistics are used.
         return_products: bool. Whether to return the interactions before gate, normalization and sum
             over `d` as well.
+        return_terms: bool. Whether to return each combination's term, as `summed=False` has it, as
+            well.
 
     Input shape:
         `(batch, fields, dim)`.
@@ -67,8 +69,9 @@ class GatedInteraction(keras.layers.Layer):
         `(batch, 1)`, or `(batch, combinations)` with `summed=False`.
 
     Returns:
-        The output, or with `return_products=True` the output and the products
-        `(batch, combinations, dim)`, for `"outer"` `(batch, combinations, 1)`.
+        The output, or a tuple of it and what else is asked for: the products
+        `(batch, combinations, dim)`, for `"outer"` `(batch, combinations, 1)`, and the terms
+        `(batch, combinations)`.
 
     Example:
 
@@ -172,6 +175,7 @@ class GatedInteraction(keras.layers.Layer):
         mask: Any = None,
         training: bool | None = None,
         return_products: bool = False,
+        return_terms: bool = False,
     ) -> Any:
         if self._needs_products or return_products:
             products = self._products(inputs)
@@ -186,7 +190,8 @@ class GatedInteraction(keras.layers.Layer):
             for place in range(self.order):
                 terms = terms * ops.cast(self._take(mask, place), terms.dtype)
         output = ops.sum(terms, axis=1, keepdims=True) if self.summed else terms
-        return (output, products) if return_products else output
+        extra = ([products] if return_products else []) + ([terms] if return_terms else [])
+        return (output, *extra) if extra else output
 
     @property
     def _needs_products(self) -> bool:
@@ -267,13 +272,16 @@ class GatedInteraction(keras.layers.Layer):
         mask: Any = None,
         training: bool | None = None,
         return_products: bool = False,
+        return_terms: bool = False,
     ) -> Any:
         del mask, training
-        output = keras.KerasTensor(self.compute_output_shape(inputs.shape), self.compute_dtype)
+        terms = (inputs.shape[0], self._count(inputs.shape))
         width = 1 if self.function == "outer" else inputs.shape[2]
-        shape = (inputs.shape[0], self._count(inputs.shape), width)
-        products = keras.KerasTensor(shape, self.compute_dtype)
-        return (output, products) if return_products else output
+        shapes = [self.compute_output_shape(inputs.shape)]
+        shapes += [(*terms, width)] if return_products else []
+        shapes += [terms] if return_terms else []
+        specs = tuple(keras.KerasTensor(shape, self.compute_dtype) for shape in shapes)
+        return specs if len(specs) > 1 else specs[0]
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> None:
         """The output has no fields, and so no mask."""

@@ -24,7 +24,7 @@ from ctr_keras.data import read_examples
 from ctr_keras.features import FeatureSet
 from ctr_keras.models import build_model
 from serving.client import predict_rows
-from serving.export import WARMUP_PATH, export_model
+from serving.export import WARMUP_PATH, ExportOptions, export_model
 from serving.server import Server
 from tests.prepared import prepare_in_process
 
@@ -63,7 +63,8 @@ def exported(
     prepared = prepare_in_process(request.param, source, folder)
     features = FeatureSet.load(prepared / "features.json")
     model = small_model(features)
-    export_model(model, features, str(prepared), str(folder / "models" / "ctr"))
+    out = str(folder / "models" / "ctr")
+    export_model(model, features, str(prepared), out, ExportOptions(force=True))
     return prepared, features, model, folder / "models"
 
 
@@ -191,10 +192,13 @@ def test_warmup_requests_are_real_rows_of_several_batch_sizes(version, signature
     for record in tf.data.TFRecordDataset(str(version / WARMUP_PATH)):
         request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
         inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
+        assert request.model_spec.name == "ctr"
         assert inputs["C1"][0].decode() == rows[0]["C1"]
-        score = signatures["serving_default"](**{k: tf.constant(v) for k, v in inputs.items()})
-        sizes.append(score["score"].shape[0])
-    assert sizes == [1, 32, 128]
+        name = request.model_spec.signature_name
+        score = signatures[name](**{k: tf.constant(v) for k, v in inputs.items()})["score"]
+        sizes.append((name, len(score)))
+    batches = [("serving_default", size) for size in (1, 32, 128)]
+    assert sizes == [*batches, ("rank", 32), ("rank", 512), ("explain", 1)]
 
 
 def test_versions_count_up_and_a_killed_export_leaves_none(run, version, tmp_path):
@@ -214,6 +218,15 @@ def test_versions_count_up_and_a_killed_export_leaves_none(run, version, tmp_pat
         assert not (out / ".partial").exists()
     for name in ("assets/vocabulary", str(WARMUP_PATH)):
         assert (out / "1" / name).read_bytes() == (version / name).read_bytes()
+
+
+def test_an_item_column_that_is_none_is_named(run, tmp_path):
+    command = [*export(run, tmp_path / "ctr"), "--item-columns", "C1, C99"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "there is no column C99 to vary by item" in result.stderr
+    assert os.listdir(tmp_path) in ([], ["ctr"])
+    assert not any((tmp_path / "ctr").glob("*"))
 
 
 def test_export_of_an_unfinished_run_says_so(tmp_path):
