@@ -1,0 +1,108 @@
+"""Writes a deployment's files."""
+
+import os
+from typing import Any
+
+import yaml
+
+from serving.deploy.compose import compose_project
+from serving.deploy.deployment import GRPC_PORT, REST_PORT, Deployment
+from serving.deploy.kubernetes import manifests
+from serving.deploy.model_server import BATCHING, MODELS, MONITORING, config_files
+from serving.deploy.prometheus import LATENCY_METRIC, adapter_values
+
+COMPOSE, KUBERNETES, ADAPTER = "compose.yaml", "kubernetes.yaml", "prometheus-adapter.yaml"
+README = "README.md"
+
+
+def write_deployment(deployment: Deployment, out: str) -> list[str]:
+    """Writes all files of a deployment: configuration, compose file, manifests, a README.
+
+    Args:
+        deployment: Deployment.
+        out: str. The folder to write to; made if it is not there.
+
+    Returns:
+        list of the files' paths.
+
+    Raises:
+        OSError: if a file cannot be written.
+
+    Example:
+
+    >>> write_deployment(Deployment("models"), "deploy")[0]     # doctest: +SKIP
+    'deploy/models.config'
+    """
+    files = {
+        **config_files(deployment),
+        COMPOSE: _yaml(compose_project(deployment, out)),
+        KUBERNETES: _yaml(*manifests(deployment)),
+        ADAPTER: _yaml(adapter_values()),
+        README: _readme(deployment),
+    }
+    os.makedirs(out, exist_ok=True)
+    paths = []
+    for name, text in files.items():
+        paths.append(os.path.join(out, name))
+        with open(paths[-1], "w", encoding="utf-8") as file:
+            file.write(text)
+    return paths
+
+
+def _readme(deployment: Deployment) -> str:
+    batching = "in use" if deployment.batching else "not in use without `--batching`"
+    return f"""\
+# {deployment.name}: TensorFlow Serving with {", ".join(deployment.models)}
+
+Written by `ctr-keras deploy`. Give that command again rather than edit these files.
+
+| file | is |
+|---|---|
+| `{MODELS}` | the models, their versions and labels |
+| `{BATCHING}` | how requests are joined into batches; {batching} |
+| `{MONITORING}` | metrics for Prometheus |
+| `{COMPOSE}` | one server on this machine |
+| `{KUBERNETES}` | servers in a cluster, scaled by latency |
+| `{ADAPTER}` | how the cluster gets to know the latency |
+
+**This machine.** REST is on port {REST_PORT}, gRPC on {GRPC_PORT}, for this machine only:
+
+    docker compose up --wait
+
+The server runs as nobody, so the models must be readable by all. After a change of `{MODELS}`:
+`docker compose restart`.
+
+**Cluster.** Models are read from the volume claim `{deployment.name}-models`, whose storage class
+must be one that many nodes can mount; copy the folder of models into it. Prometheus must scrape
+pods by their annotations `prometheus.io/*` and keep the labels `namespace` and `pod`, as the chart
+`prometheus-community/prometheus` does. The adapter then serves `{LATENCY_METRIC}`:
+
+    helm upgrade --install prometheus-adapter prometheus-community/prometheus-adapter -f {ADAPTER}
+    kubectl apply -f {KUBERNETES}
+
+A pod gets requests once all models are available, for which it has 10 minutes. If one fails to
+load at the start, the server ends and the pod is started again: see `kubectl logs`. If a later
+version fails, the one before goes on answering.
+
+**Versions.** A model without labels always serves its newest version. One with labels serves just
+the labelled versions: to move a label, give `ctr-keras deploy` again and apply its files.
+"""
+
+
+def _yaml(*documents: dict[str, Any]) -> str:
+    return yaml.dump_all(documents, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes texts of several lines as such, and what occurs twice twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
+    ),
+)

@@ -1,0 +1,227 @@
+"""Manifests for Kubernetes: a Deployment with what it reads, how it is reached and scaled."""
+
+import hashlib
+import json
+from typing import Any
+
+from serving.config import METRICS_PATH
+from serving.deploy.deployment import (
+    BINARY,
+    CONFIG_PATH,
+    GRPC_PORT,
+    REST_PORT,
+    USER,
+    Deployment,
+    ready_path,
+    status_path,
+)
+from serving.deploy.model_server import config_files, flags
+from serving.deploy.prometheus import LATENCY_METRIC
+
+_GIB = 1 << 30
+_DRAIN_SECONDS = 15  # until all nodes know that a stopping pod takes no new requests
+_REQUEST_SECONDS = 30  # the server's own limit of a request over REST
+
+Manifest = dict[str, Any]
+
+
+def manifests(deployment: Deployment) -> list[Manifest]:
+    """All manifests, in the order to apply them."""
+    return [
+        _config_map(deployment),
+        _volume_claim(deployment),
+        _deployment(deployment),
+        _service(deployment),
+        _autoscaler(deployment),
+        _disruption_budget(deployment),
+    ]
+
+
+def _config_map(deployment: Deployment) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": _metadata(deployment, "config"),
+        "data": config_files(deployment),
+    }
+
+
+def _volume_claim(deployment: Deployment) -> Manifest:
+    """Models come from a volume that many pods read and one publisher writes."""
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": _metadata(deployment, "models"),
+        "spec": {
+            "accessModes": ["ReadWriteMany"],
+            "resources": {"requests": {"storage": _gibibytes(10 * deployment.model_bytes)}},
+        },
+    }
+
+
+def _deployment(deployment: Deployment) -> Manifest:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": _metadata(deployment),
+        "spec": {  # no replicas: their number is the autoscaler's
+            "selector": {"matchLabels": _labels(deployment)},
+            "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "template": {
+                "metadata": {
+                    "labels": _labels(deployment),
+                    "annotations": _annotations(deployment),
+                },
+                "spec": _pod(deployment),
+            },
+        },
+    }
+
+
+def _annotations(deployment: Deployment) -> dict[str, str]:
+    """Where Prometheus finds the metrics, and a sum by which a new configuration rolls the pods."""
+    config = json.dumps(config_files(deployment), sort_keys=True)
+    return {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(REST_PORT),
+        "prometheus.io/path": METRICS_PATH,
+        "checksum/config": hashlib.sha256(config.encode()).hexdigest(),
+    }
+
+
+def _pod(deployment: Deployment) -> dict[str, Any]:
+    claim = _metadata(deployment, "models")["name"]
+    return {
+        "automountServiceAccountToken": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(deployment)],
+        # TensorFlow Serving has no handler for SIGTERM, and as a container's first process it
+        # ignores it: it answers until it is killed at the end of this time.
+        "terminationGracePeriodSeconds": _DRAIN_SECONDS + _REQUEST_SECONDS,
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": _labels(deployment)},
+            }
+        ],
+        "volumes": [
+            {"name": "config", "configMap": {"name": _metadata(deployment, "config")["name"]}},
+            {"name": "models", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}},
+            {"name": "tmp", "emptyDir": {}},
+        ],
+    }
+
+
+def _container(deployment: Deployment) -> dict[str, Any]:
+    first = deployment.models[0]  # the ports open when all models are available
+    # A swap holds two versions; in memory with its graphs a version is larger than on disk.
+    memory = _gibibytes(_GIB + 4 * deployment.model_bytes)
+    return {
+        "name": "server",
+        "image": deployment.image,
+        "command": [BINARY],
+        "args": flags(deployment),
+        "ports": [
+            {"name": "grpc", "containerPort": GRPC_PORT},
+            {"name": "rest", "containerPort": REST_PORT},
+        ],
+        "startupProbe": _probe(ready_path(first), every=5, failures=120),
+        "readinessProbe": _probe(ready_path(first), every=5, failures=2),
+        # Slow answers under load are no reason to start anew, which would make them slower.
+        "livenessProbe": _probe(status_path(first), every=10, failures=6),
+        "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(_DRAIN_SECONDS)]}}},
+        "resources": {  # no limit of CPU: throttling makes the slowest requests slower
+            "requests": {"cpu": str(deployment.cpus), "memory": memory},
+            "limits": {"memory": memory},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [
+            {"name": "config", "mountPath": CONFIG_PATH, "readOnly": True},
+            {"name": "models", "mountPath": deployment.base_path, "readOnly": True},
+            {"name": "tmp", "mountPath": "/tmp"},
+        ],
+    }
+
+
+def _probe(path: str, every: int, failures: int) -> dict[str, Any]:
+    return {
+        "httpGet": {"path": path, "port": "rest"},
+        "periodSeconds": every,
+        "timeoutSeconds": 5,
+        "failureThreshold": failures,
+    }
+
+
+def _service(deployment: Deployment) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _metadata(deployment),
+        "spec": {
+            "selector": _labels(deployment),
+            "ports": [
+                {"name": "grpc", "port": GRPC_PORT, "targetPort": "grpc"},
+                {"name": "rest", "port": REST_PORT, "targetPort": "rest"},
+            ],
+        },
+    }
+
+
+def _autoscaler(deployment: Deployment) -> Manifest:
+    least, most = deployment.replicas
+    latency = {
+        "metric": {"name": LATENCY_METRIC},
+        "target": {"type": "AverageValue", "averageValue": str(deployment.latency_ms)},
+    }
+    cpu = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 75}}
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": _metadata(deployment),
+        "spec": {
+            "scaleTargetRef": {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "name": deployment.name,
+            },
+            "minReplicas": least,
+            "maxReplicas": most,
+            # The larger number wins; CPU goes on where the latency cannot be had.
+            "metrics": [{"type": "Pods", "pods": latency}, {"type": "Resource", "resource": cpu}],
+            "behavior": {"scaleDown": {"stabilizationWindowSeconds": 300}},
+        },
+    }
+
+
+def _disruption_budget(deployment: Deployment) -> Manifest:
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": _metadata(deployment),
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": _labels(deployment)}},
+    }
+
+
+def _metadata(deployment: Deployment, suffix: str = "") -> dict[str, Any]:
+    name = f"{deployment.name}-{suffix}" if suffix else deployment.name
+    return {"name": name, "labels": _labels(deployment)}
+
+
+def _labels(deployment: Deployment) -> dict[str, str]:
+    return {"app.kubernetes.io/name": deployment.name}
+
+
+def _gibibytes(size: int) -> str:
+    """A quantity, rounded up."""
+    return f"{-(-size // _GIB)}Gi"
