@@ -1,0 +1,333 @@
+"""What the embedded server adds to a model: latency, ranking, batching.
+
+Serves AutoInt (3 layers, 2 heads of 32, embedding 16) on 39 columns of Criteo's shape, and prints
+a JSON line for each measurement. Open loop: requests are sent when they are due (Poisson arrivals),
+and their latency counts from then, whether or not earlier ones have been answered. The limit is
+the loaded signature itself, called in this process on arrays, in turns with the requests.
+
+    python -m benchmarks.serving --folder DIR
+"""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import aiohttp
+import click
+import grpc
+import numpy as np
+from tensorflow_serving.apis import predict_pb2
+
+from benchmarks.timing import median_seconds
+
+BATCH_SIZES = (1, 32, 128, 512)
+CANDIDATES = 500
+CLIENTS = 64
+ITEM_COLUMNS = tuple(f"C{number}" for number in range(19, 27))  # 8 of 39
+LOAD = 0.3  # share of the time that the model runs
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
+BATCHING = """
+max_batch_size { value: 128 } batch_timeout_micros { value: 0 }
+num_batch_threads { value: 2 } max_enqueued_batches { value: 100 }
+"""
+
+Send = Callable[[], Awaitable[None]]
+Columns = dict[str, np.ndarray]
+
+
+@click.command()
+@click.option("--folder", required=True, help="For prepared data and the model; kept.")
+@click.option("--seconds", default=10.0, show_default=True, help="Of each measurement.")
+@click.option("--rounds", default=3, show_default=True, help="In each, all have their turn.")
+def main(folder: str, seconds: float, rounds: int) -> None:
+    """Measure latency by batch size, rank against predict, and batching on against off."""
+    models = _exported(folder)
+    columns = _columns(folder)
+    direct = _loaded(models)
+    with _served(folder, models) as server:
+        for size in BATCH_SIZES:
+            asyncio.run(_latency(server, direct, _rows(columns, size), size, seconds, rounds))
+        asyncio.run(_ranking(server, direct, columns, rounds))
+    asyncio.run(_batching(folder, models, _rows(columns, 1), seconds, rounds))
+
+
+# What is served
+
+
+def _exported(folder: str) -> str:
+    """The folder of models; made once."""
+    import keras
+
+    from ctr_keras.features import FeatureSet
+    from ctr_keras.models import build_model
+    from serving.export import ExportOptions, export_model
+
+    models, prepared = os.path.join(folder, "models"), os.path.join(folder, "prepared")
+    if not os.path.exists(prepared):
+        command = [sys.executable, "-m", "ctr_keras.cli"]
+        log = os.path.join(folder, "log")
+        synthesize = ["synthesize", "--rows", "20000", "--out", log]
+        prepare = ["prepare", "--dataset", "synthetic", "--source", log, "--out", prepared]
+        for arguments in (synthesize, prepare):
+            subprocess.run([*command, *arguments], check=True, stdout=subprocess.DEVNULL)
+    if not os.path.exists(models):
+        keras.utils.set_random_seed(0)
+        features = FeatureSet.load(os.path.join(prepared, "features.json"))
+        model = build_model("AutoInt", features, dim=16, layers=3, heads=2, head_dim=32)
+        options = ExportOptions(item_columns=ITEM_COLUMNS)
+        export_model(model, features, prepared, os.path.join(models, "ctr"), options)
+    return models
+
+
+def _loaded(models: str) -> dict[str, Callable[[Columns], Any]]:
+    """The signatures, called as who has the SavedModel in the process would call them."""
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(os.path.join(models, "ctr", "1"))
+
+    def call(function: Any, columns: Columns) -> np.ndarray:
+        tensors = {name: tf.constant(column) for name, column in columns.items()}
+        return function(**tensors)["score"].numpy()
+
+    return {
+        name: lambda columns, function=function: call(function, columns)
+        for name, function in loaded.signatures.items()
+    }
+
+
+def _columns(folder: str) -> Columns:
+    """Raw values by column, of the sample rows."""
+    with open(os.path.join(folder, "prepared", "samples.jsonl"), encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    numbers = {name for row in rows for name, value in row.items() if isinstance(value, float)}
+    return {
+        name: np.array([np.nan if row[name] is None else row[name] for row in rows], np.float32)
+        if name in numbers
+        else np.array([(row[name] or "").encode() for row in rows], object)
+        for name in rows[0]
+    }
+
+
+def _rows(columns: Columns, size: int) -> Columns:
+    return {name: np.resize(values, size) for name, values in columns.items()}
+
+
+@contextlib.contextmanager
+def _served(folder: str, models: str, *flags: str) -> Iterator[dict[str, str]]:
+    """A server process; yields its addresses."""
+    rest, rpc = _free_port(), _free_port()
+    with open(os.path.join(folder, "server.log"), "w") as log:
+        command = [sys.executable, "-m", "ctr_keras.cli", "serve", f"--models={models}"]
+        ports = [f"--rest_api_port={rest}", f"--port={rpc}"]
+        process = subprocess.Popen([*command, *ports, *flags], stdout=log, stderr=log)
+    try:
+        url = f"http://127.0.0.1:{rest}/v1/models/ctr"
+        while True:
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(url).close()
+                break
+            assert process.poll() is None, f"the server ended: see {log.name}"
+            time.sleep(0.2)
+        yield {"rest": url, "grpc": f"127.0.0.1:{rpc}"}
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return bound.getsockname()[1]
+
+
+# Requests, made beforehand: what is measured is the server
+
+
+def _rest_body(columns: Columns, in_rows: bool = True, signature: str = "serving_default") -> bytes:
+    plain = {
+        name: [value.decode() if isinstance(value, bytes) else float(value) for value in values]
+        for name, values in columns.items()
+    }
+    if not in_rows:
+        return json.dumps({"signature_name": signature, "inputs": plain}).encode()
+    rows = [dict(zip(plain, row, strict=True)) for row in zip(*plain.values(), strict=True)]
+    return json.dumps({"signature_name": signature, "instances": rows}).encode()
+
+
+def _grpc_body(columns: Columns, signature: str = "serving_default") -> bytes:
+    import tensorflow as tf
+
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "ctr"
+    request.model_spec.signature_name = signature
+    for name, values in columns.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
+    return request.SerializeToString()
+
+
+@contextlib.asynccontextmanager
+async def _senders(server: dict[str, str]) -> Any:
+    """Functions that send a body and wait for the answer, by protocol."""
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+        grpc.aio.insecure_channel(server["grpc"]) as channel,
+    ):
+        predict = channel.unary_unary(PREDICT)
+
+        async def over_rest(body: bytes) -> None:
+            async with session.post(f"{server['rest']}:predict", data=body) as response:
+                answer = await response.read()
+                assert response.status == 200, answer
+
+        async def over_grpc(body: bytes) -> None:
+            await predict(body)
+
+        yield {"rest": over_rest, "grpc": over_grpc}
+
+
+# Measurements
+
+
+async def _latency(
+    server: dict[str, str],
+    direct: dict[str, Callable],
+    columns: Columns,
+    size: int,
+    seconds: float,
+    rounds: int,
+) -> None:
+    bodies = {"rest": _rest_body(columns), "grpc": _grpc_body(columns)}
+    latencies: dict[str, list[float]] = {"direct": [], "grpc": [], "rest": []}
+    async with _senders(server) as senders:
+        calls = 20
+        for _ in range(rounds):
+            started = time.perf_counter()
+            for _ in range(calls):
+                began = time.perf_counter()
+                direct["serving_default"](columns)
+                latencies["direct"].append(time.perf_counter() - began)
+            each = (time.perf_counter() - started) / calls
+            calls = max(20, round(seconds / 3 / each))
+            for protocol in ("grpc", "rest"):
+                send = senders[protocol]
+                body = bodies[protocol]
+                latencies[protocol] += await _open_loop(
+                    lambda send=send, body=body: send(body), LOAD / each, seconds
+                )
+    for name, values in latencies.items():
+        rate = 1 / np.mean(values) if name == "direct" else len(values) / (seconds * rounds)
+        _print({"measured": name, "batch": size, **_percentiles(values), "per_second": rate})
+
+
+async def _open_loop(send: Send, rate: float, seconds: float) -> list[float]:
+    """Seconds from when each request was due to its answer."""
+    generator = np.random.default_rng(0)
+    due = np.cumsum(generator.exponential(1 / rate, size=round(rate * seconds)))
+    started = time.perf_counter()
+
+    async def one(at: float) -> float:
+        await asyncio.sleep(max(0.0, started + at - time.perf_counter()))
+        await send()
+        return time.perf_counter() - started - at
+
+    return await asyncio.gather(*map(one, due))
+
+
+async def _ranking(
+    server: dict[str, str], direct: dict[str, Callable], columns: Columns, rounds: int
+) -> None:
+    rows = _rows({k: v if k in ITEM_COLUMNS else v[:1] for k, v in columns.items()}, CANDIDATES)
+    one_user = {k: v if k in ITEM_COLUMNS else v[:1] for k, v in rows.items()}
+    scores = direct["serving_default"](rows) - direct["rank"](one_user)
+    assert np.abs(scores).max() <= 1e-6, "rank and predict differ"
+    loop = asyncio.get_running_loop()
+    bodies = {
+        ("grpc", "predict"): _grpc_body(rows),
+        ("grpc", "rank"): _grpc_body(one_user, "rank"),
+        ("rest", "predict"): _rest_body(rows),
+        ("rest", "rank"): _rest_body(one_user, False, "rank"),
+    }
+    async with _senders(server) as senders:
+
+        def send(protocol: str, body: bytes) -> None:
+            asyncio.run_coroutine_threadsafe(senders[protocol](body), loop).result()
+
+        tasks: dict[Any, Callable[[], Any]] = {
+            (protocol, verb): lambda protocol=protocol, body=body: send(protocol, body)
+            for (protocol, verb), body in bodies.items()
+        }
+        tasks["direct", "predict"] = lambda: direct["serving_default"](rows)
+        tasks["direct", "rank"] = lambda: direct["rank"](one_user)
+        seconds = await asyncio.to_thread(median_seconds, tasks, 10 * rounds, 3)
+    for way in ("direct", "grpc", "rest"):
+        predict, rank = seconds[way, "predict"], seconds[way, "rank"]
+        _print(
+            {
+                "measured": f"{way}, {CANDIDATES} candidates",
+                "predict_ms": 1000 * predict,
+                "rank_ms": 1000 * rank,
+                "ratio": predict / rank,
+            }
+        )
+
+
+async def _batching(
+    folder: str, models: str, columns: Columns, seconds: float, rounds: int
+) -> None:
+    path = os.path.join(folder, "batching.config")
+    with open(path, "w") as file:
+        file.write(BATCHING)
+    batching = ["--enable_batching", f"--batching_parameters_file={path}"]
+    bodies = {"grpc": _grpc_body(columns), "rest": _rest_body(columns)}
+    found: dict[Any, list[list[float]]] = {}
+    with _served(folder, models) as off, _served(folder, models, *batching) as on:
+        async with _senders(off) as to_off, _senders(on) as to_on:
+            for _ in range(rounds):
+                for protocol, (mode, senders) in itertools.product(
+                    bodies, [("off", to_off), ("on", to_on)]
+                ):
+                    send, body = senders[protocol], bodies[protocol]
+                    found.setdefault((protocol, mode), []).append(
+                        await _closed_loop(lambda send=send, body=body: send(body), seconds)
+                    )
+    for (protocol, mode), of_rounds in found.items():
+        values = list(itertools.chain.from_iterable(of_rounds))
+        rate = float(np.median([len(v) for v in of_rounds])) / seconds
+        what = f"{protocol}, {CLIENTS} clients, batching {mode}"
+        _print({"measured": what, **_percentiles(values), "per_second": rate})
+
+
+async def _closed_loop(send: Send, seconds: float) -> list[float]:
+    """Latencies of clients that each send the next request when the last one is answered."""
+    latencies: list[float] = []
+    end = time.perf_counter() + seconds
+
+    async def client() -> None:
+        while (began := time.perf_counter()) < end:
+            await send()
+            latencies.append(time.perf_counter() - began)
+
+    await asyncio.gather(*(client() for _ in range(CLIENTS)))
+    return latencies
+
+
+def _percentiles(seconds: list[float]) -> dict[str, float]:
+    return {f"p{n}_ms": 1000 * float(np.percentile(seconds, n)) for n in (50, 95, 99)}
+
+
+def _print(result: dict[str, Any]) -> None:
+    rounded = {k: round(v, 2) if isinstance(v, float) else v for k, v in result.items()}
+    print(json.dumps(rounded), flush=True)
+
+
+if __name__ == "__main__":
+    main()
