@@ -13,6 +13,7 @@ import contextlib
 import itertools
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -36,8 +37,9 @@ ITEM_COLUMNS = tuple(f"C{number}" for number in range(19, 27))  # 8 of 39
 LOAD = 0.3  # share of the time that the model runs
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 BATCHING = """
-max_batch_size { value: 128 } batch_timeout_micros { value: 0 }
-num_batch_threads { value: 2 } max_enqueued_batches { value: 100 }
+max_batch_size { value: 512 } max_execution_batch_size { value: 64 }
+enable_large_batch_splitting { value: true } max_enqueued_batches { value: 100 }
+batch_timeout_micros { value: 10000 } num_batch_threads { value: 1 }
 """
 
 Send = Callable[[], Awaitable[None]]
@@ -57,6 +59,7 @@ def main(folder: str, seconds: float, rounds: int) -> None:
         for size in BATCH_SIZES:
             asyncio.run(_latency(server, direct, _rows(columns, size), size, seconds, rounds))
         asyncio.run(_ranking(server, direct, columns, rounds))
+        asyncio.run(_first_requests(server, models, _rows(columns, 1), rounds))
     asyncio.run(_batching(folder, models, _rows(columns, 1), seconds, rounds))
 
 
@@ -124,26 +127,32 @@ def _rows(columns: Columns, size: int) -> Columns:
 @contextlib.contextmanager
 def _served(folder: str, models: str, *flags: str) -> Iterator[dict[str, str]]:
     """A server process; yields its addresses."""
-    rest, rpc = _free_port(), _free_port()
+    rest, rpc = free_port(), free_port()
     with open(os.path.join(folder, "server.log"), "w") as log:
         command = [sys.executable, "-m", "ctr_keras.cli", "serve", f"--models={models}"]
         ports = [f"--rest_api_port={rest}", f"--port={rpc}"]
         process = subprocess.Popen([*command, *ports, *flags], stdout=log, stderr=log)
     try:
         url = f"http://127.0.0.1:{rest}/v1/models/ctr"
-        while True:
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(url).close()
-                break
-            assert process.poll() is None, f"the server ended: see {log.name}"
-            time.sleep(0.2)
+        wait_until_served(url, process)
         yield {"rest": url, "grpc": f"127.0.0.1:{rpc}"}
     finally:
         process.terminate()
         process.wait()
 
 
-def _free_port() -> int:
+def wait_until_served(url: str, process: subprocess.Popen | None) -> None:
+    """Waits until a server has a model; fails if its process ends."""
+    while True:
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(f"{url}/metadata").close()
+            return
+        assert process is None or process.poll() is None, "the server ended; see its log"
+        time.sleep(0.2)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         return bound.getsockname()[1]
@@ -280,6 +289,28 @@ async def _ranking(
         )
 
 
+async def _first_requests(
+    server: dict[str, str], models: str, columns: Columns, rounds: int
+) -> None:
+    """The first request to a version that has just been loaded, against those that follow."""
+    body = _grpc_body(columns)
+    ratios = []
+    async with _senders(server) as senders:
+        for version in range(2, 2 + rounds):
+            folder = os.path.join(models, "ctr")
+            shutil.copytree(os.path.join(folder, "1"), os.path.join(folder, ".next"))
+            os.rename(os.path.join(folder, ".next"), os.path.join(folder, str(version)))
+            wait_until_served(f"{server['rest']}/versions/{version}", None)
+            latencies = []
+            for _ in range(51):
+                began = time.perf_counter()
+                await senders["grpc"](body)
+                latencies.append(time.perf_counter() - began)
+            ratios.append(latencies[0] / float(np.median(latencies[1:])))
+            shutil.rmtree(os.path.join(folder, str(version)))
+    _print({"measured": "first request after a load / median", "ratios": ratios})
+
+
 async def _batching(
     folder: str, models: str, columns: Columns, seconds: float, rounds: int
 ) -> None:
@@ -325,8 +356,15 @@ def _percentiles(seconds: list[float]) -> dict[str, float]:
 
 
 def _print(result: dict[str, Any]) -> None:
-    rounded = {k: round(v, 2) if isinstance(v, float) else v for k, v in result.items()}
-    print(json.dumps(rounded), flush=True)
+    print(json.dumps(_rounded(result)), flush=True)
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return round(value, 2) if isinstance(value, float) else value
 
 
 if __name__ == "__main__":

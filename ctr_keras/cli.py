@@ -288,6 +288,7 @@ def _server_flags(command: Any) -> Any:
 
 @main.command()
 @_server_flags
+@click.version_option(__version__)
 def serve(**flags: Any) -> None:
     """Serve models over REST and gRPC, as TensorFlow Serving does.
 

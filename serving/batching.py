@@ -226,7 +226,7 @@ class BatchQueue:
                 task.done.set_result(result)
 
     def _split(self, inputs: Arrays) -> list[_Task]:
-        sizes = {np.shape(array)[0] if np.ndim(array) else None for array in inputs.values()}
+        sizes = {array.shape[0] if array.shape else None for array in inputs.values()}
         if None in sizes or not sizes:
             raise invalid_argument(
                 "Batching session Run() input tensors must have at least one dimension"
@@ -244,7 +244,9 @@ class BatchQueue:
                     f"{self._options.max_batch_size}"
                 )
             part = size
-        starts = range(0, size, part) if size else [0]
+        if size <= part:
+            return [_Task(inputs, size)]
+        starts = range(0, size, part)
         return [
             _Task(
                 {name: array[start : start + part] for name, array in inputs.items()},

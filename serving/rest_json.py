@@ -7,6 +7,7 @@ takes what the quick one could not (such as base64 objects), and words every err
 
 import base64
 import binascii
+import collections
 import itertools
 import re
 from typing import Any
@@ -161,11 +162,17 @@ def _rows_quickly(rows: list, dtypes: DTypes, named: bool) -> Arrays | None:
         return None if array is None else {name: array}
     if any(type(row) is not dict or row.keys() != dtypes.keys() for row in rows):
         return None
-    arrays = {}
+    groups = collections.defaultdict(list)
     for name, dtype in dtypes.items():
-        arrays[name] = _quickly([row[name] for row in rows], dtype)
-        if arrays[name] is None:
+        groups[dtype].append(name)
+    arrays = {}
+    for dtype, names in groups.items():  # together, as a call costs more than a value
+        columns = _quickly([[row[name] for row in rows] for name in names], dtype)
+        if columns is None:  # of several shapes, or not regular at all
+            columns = [_quickly([row[name] for row in rows], dtype) for name in names]
+        if any(column is None for column in columns):
             return None
+        arrays.update(zip(names, columns, strict=True))
     return arrays
 
 

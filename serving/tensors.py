@@ -35,6 +35,16 @@ _VALUE_FIELDS = {
     types_pb2.DT_COMPLEX64: "scomplex_val",
     types_pb2.DT_COMPLEX128: "dcomplex_val",
 }
+# Integers narrower than the wire's int32 wrap around, as TensorFlow's own reader lets them.
+_NUMPY = {
+    dtype: np.dtype(tf.as_dtype(dtype).as_numpy_dtype)
+    for dtype in _VALUE_FIELDS
+    if dtype != types_pb2.DT_STRING
+}
+_WIRE = {
+    dtype: np.dtype(np.int32) if _VALUE_FIELDS[dtype] == "int_val" else numpy_dtype
+    for dtype, numpy_dtype in _NUMPY.items()
+}
 # How the elements of some types are written: bit patterns, and complex numbers as pairs.
 _WIRE_VIEWS = {
     types_pb2.DT_HALF: np.uint16,
@@ -84,7 +94,7 @@ def to_array(proto: tensor_pb2.TensorProto) -> np.ndarray:
     [1.5, 2.5]
     """
     shape = [dim.size for dim in proto.tensor_shape.dim]
-    if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
+    if proto.tensor_shape.unknown_rank or (shape and min(shape) < 0):
         raise invalid_argument(f"tensor shape is not fully defined: {shape}")
     if len(shape) > MAX_RANK:
         raise invalid_argument(f"a tensor of {len(shape)} dimensions is not supported")
@@ -92,7 +102,7 @@ def to_array(proto: tensor_pb2.TensorProto) -> np.ndarray:
     values = _from_content(proto, size) if proto.tensor_content else _from_values(proto, size)
     if values is None:
         values = _from_anything(proto, size)
-    return values.reshape(shape)
+    return values if len(shape) == 1 else values.reshape(shape)
 
 
 def _from_values(proto: tensor_pb2.TensorProto, size: int) -> np.ndarray | None:
@@ -105,16 +115,14 @@ def _from_values(proto: tensor_pb2.TensorProto, size: int) -> np.ndarray | None:
         return None
     if dtype == types_pb2.DT_STRING:
         return bytes_array(values)
-    # Integers narrower than the wire's int32 wrap around, as TensorFlow's own reader lets them.
-    wide = np.int32 if _VALUE_FIELDS[dtype] == "int_val" else tf.as_dtype(dtype).as_numpy_dtype
-    return np.fromiter(values, wide, size).astype(tf.as_dtype(dtype).as_numpy_dtype, copy=False)
+    return np.fromiter(values, _WIRE[dtype], size).astype(_NUMPY[dtype], copy=False)
 
 
 def _from_content(proto: tensor_pb2.TensorProto, size: int) -> np.ndarray | None:
     """The raw bytes, for the types whose elements are of one length."""
     if proto.dtype not in _VALUE_FIELDS or proto.dtype == types_pb2.DT_STRING:
         return None
-    dtype = np.dtype(tf.as_dtype(proto.dtype).as_numpy_dtype)
+    dtype = _NUMPY[proto.dtype]
     if len(proto.tensor_content) != size * dtype.itemsize:
         raise invalid_argument("tensor content does not match the tensor's shape")
     return np.frombuffer(proto.tensor_content, dtype)
@@ -177,6 +185,4 @@ def bytes_array(values: Sequence[bytes]) -> np.ndarray:
     Returns:
         numpy.ndarray of shape [len(values)].
     """
-    array = np.empty(len(values), object)
-    array[:] = values
-    return array
+    return np.fromiter(values, object, len(values))
