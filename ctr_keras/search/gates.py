@@ -14,6 +14,8 @@ from ctr_keras.optimizers import GRDA
 from ctr_keras.plan import ORDERS, Interaction, InteractionPlan
 from ctr_keras.search.stage import Stage
 
+_START = 0.6  # of AutoFIS' gates
+
 
 @dataclasses.dataclass(frozen=True)
 class Threshold:
@@ -34,13 +36,14 @@ class Threshold:
     def optimizer(self, stage: Stage) -> GRDA:
         """GRDA for a stage."""
         schedule = stage.decayed(self.learning_rate, self.decay)
-        return GRDA(schedule, self._factor(stage) if self.c is None else self.c, self.mu)
+        return GRDA(schedule, self.ending_at(1.0, stage) if self.c is None else self.c, self.mu)
 
-    def _factor(self, stage: Stage) -> float:
+    def ending_at(self, value: float, stage: Stage) -> float:
+        """The factor with which the threshold ends at a value."""
         steps = np.arange(stage.steps)
         rates = self.learning_rate * self.decay ** (steps // stage.round_steps)
         growth = (steps + 1) ** self.mu - steps**self.mu
-        return float(1 / np.sum(rates ** (0.5 + self.mu) * growth))
+        return float(value / np.sum(rates ** (0.5 + self.mu) * growth))
 
 
 def search_gates(
@@ -86,7 +89,14 @@ def search_gates(
         return f"{len(plan.interactions) - len(kept)} of {total} gates open"
 
     routes = {f"^({names})/gates$": threshold.optimizer(stage)}
-    return stage.run(build, routes, read, describe)
+    plan = stage.run(build, routes, read, describe)
+    if len(plan.interactions) == len(kept) and stage.settings.verbose:
+        print(
+            f"stage {stage.number} closed all gates. They start at {_START}: with "
+            f"c={threshold.ending_at(_START, stage):.2g} the threshold ends there, and those that "
+            "grew stay open."
+        )
+    return plan
 
 
 def open_gates(model: keras.Model, features: FeatureSet, kind: Kind) -> list[Interaction]:

@@ -1,5 +1,7 @@
 """AutoFIS finds planted interactions, those and no others, and retraining on them beats FM."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -116,10 +118,13 @@ def test_third_order_starts_with_what_second_order_kept(pool):
     assert not pool or all(set(best) <= set(fields) for fields in triples)
 
 
-def test_no_pair_means_no_triple():
+def test_no_pair_means_no_triple_and_a_hint(capsys):
     data = small(pairs=[(0, 1)])
-    search = quick(base="FM", order=3, pool=True, top=1, c=10.0, epochs=1)
+    search = quick(base="FM", order=3, pool=True, top=1, c=10.0, epochs=1, verbose=True)
     assert search.search(data.features, data.train).interactions == ()
+    hint = re.search(r"closed all gates\..* with c=([0-9.e-]+) ", capsys.readouterr().out)
+    steps = -(-len(data.train[1]) // search.batch_size)
+    assert float(hint[1]) == pytest.approx(0.6 / steps**search.mu, rel=0.05)
 
 
 def test_the_pool_has_each_candidate_once():
