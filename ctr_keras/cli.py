@@ -319,7 +319,7 @@ def serve(**flags: Any) -> None:
     metavar="MODEL:LABEL=VERSION",
     help="A version label, such as ctr:stable=3.",
 )
-@click.option("--batching", is_flag=True, help="Join requests; rules out the signature rank.")
+@click.option("--batching", is_flag=True, help="Join requests of several callers.")
 @click.option("--cpus", default=4, show_default=True, help="Cores of one server.")
 @click.option("--latency-ms", default=20, show_default=True, help="95% of requests; scales above.")
 @click.option("--replicas", nargs=2, default=(2, 10), show_default=True, help="Fewest and most.")

@@ -131,6 +131,7 @@ class Calls:
         columns = as_columns(items)
         if twice := [name for name in user if name in columns]:
             raise ValueError(f"column {twice[0]} is both the user's and the items'")
+        count = max(map(len, columns.values()), default=None)
         columns |= {name: [value] for name, value in user.items()}
 
         def convert(signature: Signature) -> Arrays:
@@ -143,7 +144,8 @@ class Calls:
         )
         if "score" not in outputs:
             raise ValueError(f"signature {signature_name} has no output score, only {[*outputs]}")
-        scores = outputs["score"][0]
+        # A server that joins requests may have padded the list to the longest of its batch.
+        scores = outputs["score"][0][:count]
         if is_pandas(items, "DataFrame"):
             return to_frame({"score": scores}, items.index)["score"]
         return scores

@@ -35,7 +35,8 @@ class Deployment:
         labels: dict. Model to version labels, such as `{"ctr": {"stable": 3}}`. Of a model with
             labels just the labelled versions are served, of others always the newest one.
         batching: bool. Join requests into batches. The server then refuses requests whose inputs
-            are not of one length, such as those of the signature `rank`. Defaults to False.
+            are not of one length; `rank` takes columns of items as (users, candidates) and pads
+            them. Defaults to False.
         cpus: int. Cores of one server. Defaults to 4.
         latency_ms: int. 95th percentile of latency in milliseconds beyond which servers are added.
             Defaults to 20.

@@ -61,6 +61,7 @@ def _batching(deployment: Deployment) -> BatchingParameters:
     # No waiting for company: batches form by themselves while all threads are busy.
     parameters.batch_timeout_micros.value = 0
     parameters.max_batch_size.value = _REQUEST_ROWS
+    parameters.pad_variable_length_inputs = True  # lists of candidates for `rank`
     parameters.enable_large_batch_splitting.value = True
     parameters.max_execution_batch_size.value = _BATCH_ROWS
     # Room for the longest request and a batch a thread; beyond that, better refuse than be late.

@@ -1,5 +1,6 @@
 """The client's calls against the embedded server, over both protocols, blocking and not."""
 
+import concurrent.futures
 import inspect
 import subprocess
 import sys
@@ -205,6 +206,27 @@ def test_rank(ranking, kind, items):
     assert scores.tolist() == [3.0, 4.0]
     if isinstance(items, pd.DataFrame):
         assert scores.index.tolist() == [5, 6]
+
+
+def test_rank_of_lists_that_a_server_joins(tmp_path):
+    """It pads the shorter list, whose caller gets as many scores as it has items."""
+    save_rank(str(tmp_path / "ctr" / "1"))
+    parameters = tmp_path / "batching.config"
+    parameters.write_text(
+        "pad_variable_length_inputs: true batch_timeout_micros { value: 300000 } "
+        "max_batch_size { value: 2 }"
+    )
+    flags = {"enable_batching": True, "batching_parameters_file": str(parameters)}
+    with (
+        Server(tmp_path, rest_api_port=0, port=0, **flags) as server,
+        Client(address(server, "http")) as client,
+        concurrent.futures.ThreadPoolExecutor(2) as threads,
+    ):
+        lists = [[1.0, 2.0], [3.0, 4.0, 5.0]]
+        scores = threads.map(
+            lambda prices: client.rank("ctr", user={"age": "1"}, items={"price": prices}), lists
+        )
+        assert [s.tolist() for s in scores] == [[2.0, 3.0], [4.0, 5.0, 6.0]]
 
 
 def test_rank_errors(server, ranking):
