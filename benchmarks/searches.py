@@ -55,10 +55,8 @@ SEARCHES: dict[str, tuple[str, tuple[str, ...]]] = {
     "aim": ("aim", ()),
 }
 # Name in the table: model, search, settings.
-RUNS: dict[str, tuple[str, str | None, tuple[str, ...]]] = {
-    "FM": ("FM", None, ()),
-    "AutoFM (2nd)": ("FM", "fm-2", ()),
-    "AutoFM (3rd)": ("FM", "fm-3", ()),
+Run = tuple[str, str | None, tuple[str, ...]]
+ABLATIONS: dict[str, Run] = {
     "AutoFM, no normalization": ("FM", "fm-2", ("normalized=false",)),
     "AutoFM, no normalization, no gates": ("FM", "fm-2", ("normalized=false", "gated=false")),
     "AutoFM, bi-level search": ("FM", "bilevel", ()),
@@ -68,6 +66,11 @@ RUNS: dict[str, tuple[str, str | None, tuple[str, ...]]] = {
         "statistics",
         ("normalized=false", "gated=false"),
     ),
+}
+RUNS: dict[str, Run] = {
+    "FM": ("FM", None, ()),
+    "AutoFM (2nd)": ("FM", "fm-2", ()),
+    "AutoFM (3rd)": ("FM", "fm-3", ()),
     "DeepFM": ("DeepFM", None, ()),
     "AutoDeepFM (2nd)": ("DeepFM", "deepfm-2", ()),
     "AutoDeepFM (3rd)": ("DeepFM", "deepfm-3", ()),
@@ -75,6 +78,7 @@ RUNS: dict[str, tuple[str, str | None, tuple[str, ...]]] = {
     "AutoIPNN (2nd)": ("IPNN", "fm-2", ()),
     "AutoIPNN (3rd)": ("IPNN", "fm-3", ()),
     "AIM": ("AIM", "aim", ()),
+    **ABLATIONS,
 }
 
 
@@ -83,17 +87,19 @@ RUNS: dict[str, tuple[str, str | None, tuple[str, ...]]] = {
 @click.option("--out", required=True, help="Folder for searches and runs.")
 @click.option("--name", required=True, type=click.Choice(list(SETTINGS)), help="Data set.")
 @click.option("--seeds", default=3, show_default=True)
-def main(data: str, out: str, name: str, seeds: int) -> None:
+@click.option("--ablations/--no-ablations", default=True, help="Other searches and retrainings.")
+def main(data: str, out: str, name: str, seeds: int, ablations: bool) -> None:
     """Search and train all, and print a table of their test metrics."""
     prepared, folder = os.path.join(data, name), os.path.join(out, name)
-    results: dict[str, list[dict[str, Any]]] = {run: [] for run in RUNS}
+    runs = [run for run in RUNS if ablations or run not in ABLATIONS]
+    results: dict[str, list[dict[str, Any]]] = {run: [] for run in runs}
     for seed in range(seeds):
-        for run in RUNS:
+        for run in runs:
             with contextlib.redirect_stdout(sys.stderr):  # progress bars; stdout is for results
                 result = _trained(prepared, f"{folder}/{seed}", name, run, seed)
             results[run].append(result)
             print(json.dumps({"data": name, "run": run, "seed": seed, **result}), flush=True)
-    milliseconds = _inference({run: _run_folder(f"{folder}/0", run) for run in RUNS}, prepared)
+    milliseconds = _inference({run: _run_folder(f"{folder}/0", run) for run in runs}, prepared)
     print("| model | AUC | log loss | kept % | parameters | ms for 2,000 rows |")
     print("|---|---|---|---|---|---|")
     for run, of_seeds in results.items():

@@ -3,7 +3,8 @@
 Serves AutoInt (3 layers, 2 heads of 32, embedding 16) on 39 columns of Criteo's shape, and prints
 a JSON line for each measurement. Open loop: requests are sent when they are due (Poisson arrivals),
 and their latency counts from then, whether or not earlier ones have been answered. The limit is
-the loaded signature itself, called in this process on arrays, in turns with the requests.
+the loaded signature itself, called in this process on arrays when a request is due, in turns with
+the requests.
 
     python -m benchmarks.serving --folder DIR
 """
@@ -215,26 +216,24 @@ async def _latency(
     rounds: int,
 ) -> None:
     bodies = {"rest": _rest_body(columns), "grpc": _grpc_body(columns)}
-    latencies: dict[str, list[float]] = {"direct": [], "grpc": [], "rest": []}
+    once = median_seconds({"direct": lambda: direct["serving_default"](columns)}, 20, 5)["direct"]
+    rate = LOAD / once
+
+    async def directly() -> None:
+        direct["serving_default"](columns)
+
     async with _senders(server) as senders:
-        calls = 20
+        ways: dict[str, Send] = {
+            "direct": directly,
+            "grpc": lambda: senders["grpc"](bodies["grpc"]),
+            "rest": lambda: senders["rest"](bodies["rest"]),
+        }
+        latencies: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(rounds):
-            started = time.perf_counter()
-            for _ in range(calls):
-                began = time.perf_counter()
-                direct["serving_default"](columns)
-                latencies["direct"].append(time.perf_counter() - began)
-            each = (time.perf_counter() - started) / calls
-            calls = max(20, round(seconds / 3 / each))
-            for protocol in ("grpc", "rest"):
-                send = senders[protocol]
-                body = bodies[protocol]
-                latencies[protocol] += await _open_loop(
-                    lambda send=send, body=body: send(body), LOAD / each, seconds
-                )
-    for name, values in latencies.items():
-        rate = 1 / np.mean(values) if name == "direct" else len(values) / (seconds * rounds)
-        _print({"measured": name, "batch": size, **_percentiles(values), "per_second": rate})
+            for way, send in ways.items():
+                latencies[way] += await _open_loop(send, rate, seconds)
+    for way, values in latencies.items():
+        _print({"measured": way, "batch": size, **_percentiles(values), "per_second": rate})
 
 
 async def _open_loop(send: Send, rate: float, seconds: float) -> list[float]:
@@ -296,8 +295,8 @@ async def _first_requests(
     body = _grpc_body(columns)
     ratios = []
     async with _senders(server) as senders:
+        folder = os.path.join(models, "ctr")
         for version in range(2, 2 + rounds):
-            folder = os.path.join(models, "ctr")
             shutil.copytree(os.path.join(folder, "1"), os.path.join(folder, ".next"))
             os.rename(os.path.join(folder, ".next"), os.path.join(folder, str(version)))
             wait_until_served(f"{server['rest']}/versions/{version}", None)
@@ -307,7 +306,8 @@ async def _first_requests(
                 await senders["grpc"](body)
                 latencies.append(time.perf_counter() - began)
             ratios.append(latencies[0] / float(np.median(latencies[1:])))
-            shutil.rmtree(os.path.join(folder, str(version)))
+    for version in range(2, 2 + rounds):
+        shutil.rmtree(os.path.join(folder, str(version)))
     _print({"measured": "first request after a load / median", "ratios": ratios})
 
 

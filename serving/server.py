@@ -1,6 +1,7 @@
 """The embedded server: models behind TensorFlow Serving's REST and gRPC APIs."""
 
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -128,6 +129,9 @@ def serve(models_dir: str | None = None, **options: Any) -> None:
         ValueError, OSError: as in `Server`.
         RuntimeError: if the server cannot start.
     """
+    # What has been imported stays: the collection that follows an unloaded version, during which
+    # nothing else runs, need not look at it.
+    gc.freeze()
     with contextlib.suppress(_AskedToStop), _stop_on_signals():
         try:
             server = Server(models_dir, **options)
