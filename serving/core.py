@@ -105,7 +105,7 @@ class Core:
         """Serves other models, or the same in another way, from now on.
 
         Args:
-            asked: ModelServerConfig. Replaces what there was; one without a list changes nothing.
+            asked: ModelServerConfig. Its list of models replaces what there was.
 
         Raises:
             StatusError: INVALID_ARGUMENT or FAILED_PRECONDITION if it cannot be, and then nothing

@@ -24,6 +24,7 @@ from ctr_keras.data import read_samples
 from ctr_keras.explain import Explainer
 from ctr_keras.features import FeatureSet
 from serving.blessing import NotBlessedError, bless
+from serving.config import find_versions
 from serving.endpoints import find_item_columns, make_endpoints, raw_tensors
 
 WARMUP_PATH = os.path.join("assets.extra", "tf_serving_warmup_requests")
@@ -120,9 +121,10 @@ def export_model(
     _write_scores(scores, prepared, partial)
     requests = _warmup_requests(features, samples.rows, item_columns, signatures)
     _write_warmup(os.path.basename(os.path.abspath(out)), requests, partial)
-    versions = sorted(int(name) for name in os.listdir(out) if name.isdecimal())
+    versions = find_versions(out)
+    newest = max(versions, default=0)
     if not options.force:
-        in_place = os.path.join(out, str(versions[-1])) if versions else None
+        in_place = str(versions[newest]) if versions else None
         try:
             bless(partial, in_place, samples, scores, options.margin)
         except NotBlessedError as error:
@@ -130,7 +132,7 @@ def export_model(
             raise NotBlessedError(
                 f"{error}. The refused version is in {refused}; --force publishes it"
             ) from error
-    path = os.path.join(out, str(versions[-1] + 1 if versions else 1))
+    path = os.path.join(out, str(newest + 1))
     os.rename(partial, path)
     return path
 

@@ -14,7 +14,7 @@ from aiohttp import web
 from google.protobuf import json_format
 from tensorflow_serving.apis import classification_pb2, regression_pb2
 
-from serving.config import read_metrics_path
+from serving.config import MAX_INT64, read_metrics_path
 from serving.core import Core
 from serving.errors import HTTP_STATUS, StatusError, as_status_error, invalid_argument
 from serving.inference import classify, example_count, regress
@@ -24,7 +24,6 @@ from serving.options import Options
 from serving.page import page
 from serving.rest_examples import read_examples, write_classifications, write_regressions
 from serving.rest_json import read_document, read_inputs, write_outputs
-from serving.servables import MAX_INT64
 from serving.signature import DEFAULT_SIGNATURE
 
 _API_PATH = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)

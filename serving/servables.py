@@ -6,14 +6,13 @@ import dataclasses
 import gc
 import logging
 import pathlib
-import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from tensorflow_serving.apis import get_model_status_pb2
 
-from serving.config import ModelConfig
+from serving.config import ModelConfig, find_versions
 from serving.errors import Code, StatusError, as_status_error, invalid_argument, not_found
 from serving.savedmodel import Servable
 
@@ -21,8 +20,6 @@ log = logging.getLogger(__name__)
 
 # START, LOADING, AVAILABLE, UNLOADING, END: the protocol's own states.
 State = get_model_status_pb2.ModelVersionStatus.State
-MAX_INT64 = 2**63 - 1
-_NUMBER = re.compile("[0-9]{1,40}")
 
 
 @dataclasses.dataclass
@@ -239,7 +236,7 @@ class ModelManager:
             with self._changed:
                 configs = [model.config for model in self._models.values() if model.listed]
             try:
-                found = {config.name: _versions(config.base_path) for config in configs}
+                found = {config.name: find_versions(config.base_path) for config in configs}
             except OSError as error:
                 log.error("Cannot look for versions of models: %s", error)
                 return
@@ -365,17 +362,6 @@ class ModelManager:
                 setattr(record, field, value)
             record.state = state
             self._changed.notify_all()
-
-
-def _versions(base_path: pathlib.Path) -> dict[int, pathlib.Path]:
-    """Version number to directory: the children whose whole name is a 64-bit number."""
-    found = {}
-    for child in sorted(pathlib.Path(base_path).iterdir()):
-        if _NUMBER.fullmatch(child.name) and int(child.name) <= MAX_INT64 and child.is_dir():
-            if int(child.name) in found:
-                log.warning("Two directories of one version: %s is taken", child)
-            found[int(child.name)] = child
-    return found
 
 
 def _note_wanted(records: Records, wanted: dict[int, pathlib.Path]) -> None:

@@ -16,6 +16,7 @@ from ctr_keras.data import Samples, read_samples
 from ctr_keras.features import FeatureSet
 from serving.blessing import TOLERANCE
 from serving.client import Client
+from serving.config import find_versions, folder_models
 from serving.export import SCORES_PATH, samples_digest
 
 SCORE = "score"
@@ -82,14 +83,12 @@ def verify(
     if not samples.rows:
         raise ValueError(f"{data} has no sample rows: its test split is empty")
     names = [model] if model else _models(models)
-    versions = {name: _latest(os.path.join(models, name)) for name in names}
-    expected = {
-        name: _expected_scores(os.path.join(models, name, str(version)), data)
-        for name, version in versions.items()
-    }
+    paths = {name: _latest(os.path.join(models, name)) for name in names}
+    expected = {name: _expected_scores(path, data) for name, path in paths.items()}
     trained = by_column(features, samples.inputs)
     with _servers(models, urls) as addresses:
-        for name, version in versions.items():
+        for name, path in paths.items():
+            version = int(os.path.basename(path))
             for url in addresses:
                 served = _ask(url, name, version, samples, features)
                 for column, values in (trained | {SCORE: expected[name]}).items():
@@ -122,18 +121,17 @@ def by_column(
 
 
 def _models(folder: str) -> list[str]:
-    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+    names = [config.name for config in folder_models(folder)]
     if not names:
         raise FileNotFoundError(f"{folder} holds no model")
     return names
 
 
-def _latest(folder: str) -> int:
-    names = os.listdir(folder) if os.path.isdir(folder) else []
-    versions = [int(name) for name in names if name.isdecimal()]
+def _latest(folder: str) -> str:
+    versions = find_versions(folder) if os.path.isdir(folder) else {}
     if not versions:
         raise FileNotFoundError(f"{folder} holds no version of a model")
-    return max(versions)
+    return str(versions[max(versions)])
 
 
 def _expected_scores(version: str, data: str) -> np.ndarray[Any, Any]:

@@ -3,13 +3,12 @@
 import dataclasses
 import functools
 import os
-import pathlib
 import posixpath
 import re
 import urllib.parse
 from collections.abc import Mapping
 
-from serving.config import folder_models
+from serving.config import find_versions, folder_models
 
 IMAGE = "tensorflow/serving:2.19.1"
 BINARY = "/usr/bin/tensorflow_model_server"
@@ -86,7 +85,8 @@ class Deployment:
     @functools.cached_property
     def model_bytes(self) -> int:
         """Size of all models' newest versions on disk."""
-        newest = (self._versions(model)[-1] for model in self.models)
+        versions = (find_versions(os.path.join(self.models_dir, name)) for name in self.models)
+        newest = (found[max(found)] for found in versions)
         files = (file for folder in newest for file in folder.rglob("*") if file.is_file())
         return sum(file.stat().st_size for file in files)
 
@@ -98,13 +98,8 @@ class Deployment:
         """Where the container sees a configuration file."""
         return posixpath.join(CONFIG_PATH, file)
 
-    def _versions(self, model: str) -> list[pathlib.Path]:
-        folders = pathlib.Path(self.models_dir, model).iterdir()
-        versions = [path for path in folders if path.name.isdecimal() and path.is_dir()]
-        return sorted(versions, key=lambda path: int(path.name))
-
     def _check_versions(self, model: str) -> None:
-        numbers = {int(path.name) for path in self._versions(model)}
+        numbers = find_versions(os.path.join(self.models_dir, model))
         if not numbers:
             raise ValueError(
                 f"{os.path.join(self.models_dir, model)} has no version, for which TensorFlow "
