@@ -295,18 +295,22 @@ class BatchQueue:
         return next((n for n in self._options.allowed_sizes if n >= size > 0), size)
 
     def _joined(self, arrays: list[np.ndarray], padding: int) -> np.ndarray:
-        if len({array.shape[1:] for array in arrays}) > 1:
-            if not self._options.pads_inputs or len({array.ndim for array in arrays}) > 1:
-                raise _JoinError(
-                    "Tensors with name of one input have different shapes and padding is turned "
-                    "off. Set pad_variable_length_inputs to true, or ensure that all tensors "
-                    "with the same name have equal dimensions starting with the first dim."
-                )
-            longest = np.max([array.shape[1:] for array in arrays], axis=0)
-            arrays = [_lengthened(array, longest) for array in arrays]
         if padding:  # with copies of a real row, which no model can find fault with
             arrays = [*arrays, np.repeat(arrays[0][:1], padding, axis=0)]
-        return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+        try:
+            return np.concatenate(arrays)
+        except ValueError:  # shapes differ: rare, so looking at all of them first would not pay
+            return np.concatenate(self._of_one_length(arrays))
+
+    def _of_one_length(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        if not self._options.pads_inputs or len({array.ndim for array in arrays}) > 1:
+            raise _JoinError(
+                "Tensors with name of one input have different shapes and padding is turned "
+                "off. Set pad_variable_length_inputs to true, or ensure that all tensors "
+                "with the same name have equal dimensions starting with the first dim."
+            )
+        longest = np.max([array.shape[1:] for array in arrays], axis=0)
+        return [_lengthened(array, longest) for array in arrays]
 
     def _count(self, tasks: list[_Task]) -> None:
         now, name, metrics = time.monotonic(), self._options.name, self._metrics

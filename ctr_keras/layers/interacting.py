@@ -177,9 +177,13 @@ class InteractingLayer(keras.layers.Layer):
         training: bool | None = None,
         return_attention_scores: bool = False,
     ) -> Any:
-        scores = self._attention(inputs, mask)
-        weights = self.dropout(scores, training=training)
-        output = self._join_heads(ops.matmul(weights, self._split_heads(self.value(inputs))))
+        # Head by head: splitting kernels is cheap, and splitting what they give is not.
+        outputs, scores = [], []
+        for head in range(self.heads):
+            scores.append(self._attention(inputs, mask, head))
+            weights = self.dropout(scores[-1], training=training)
+            outputs.append(ops.matmul(weights, self._project(self.value, inputs, head)))
+        output = ops.concatenate(outputs, axis=-1) if self.heads > 1 else outputs[0]
         if self.residual == "projection":
             output = output + self.residual_projection(inputs)
         elif self.residual == "identity":
@@ -189,28 +193,27 @@ class InteractingLayer(keras.layers.Layer):
             output = self.normalization(output)
         if mask is not None:
             output = output * ops.cast(mask, output.dtype)[:, :, None]
-        return (output, scores) if return_attention_scores else output
+        return (output, ops.stack(scores, axis=1)) if return_attention_scores else output
 
-    def _attention(self, inputs: Any, mask: Any) -> Any:
-        query, key = self._split_heads(self.query(inputs)), self._split_heads(self.key(inputs))
-        logits = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))
+    def _attention(self, inputs: Any, mask: Any, head: int) -> Any:
+        """The attention weights of one head, (batch, fields, fields)."""
+        query, key = (self._project(layer, inputs, head) for layer in (self.query, self.key))
+        logits = ops.matmul(query, ops.transpose(key, (0, 2, 1)))
         if self.scale:
             logits = logits / self.head_dim**0.5
         if keras.backend.standardize_dtype(logits.dtype) in ("float16", "bfloat16"):
             logits = ops.cast(logits, "float32")  # a softmax loses too much in half precision
         if mask is not None:
-            logits = ops.where(ops.cast(mask, "bool")[:, None, None, :], logits, -1e9)
+            logits = ops.where(ops.cast(mask, "bool")[:, None, :], logits, -1e9)
         return ops.cast(ops.softmax(logits, axis=-1), self.compute_dtype)
 
-    def _split_heads(self, fields: Any) -> Any:
-        """(batch, fields, heads * head_dim) to (batch, heads, fields, head_dim)."""
-        shape = (-1, fields.shape[1] or ops.shape(fields)[1], self.heads, self.head_dim)
-        return ops.transpose(ops.reshape(fields, shape), (0, 2, 1, 3))
-
-    def _join_heads(self, heads: Any) -> Any:
-        """The inverse of `_split_heads`."""
-        shape = (-1, heads.shape[2] or ops.shape(heads)[2], self._width)
-        return ops.reshape(ops.transpose(heads, (0, 2, 1, 3)), shape)
+    def _project(self, layer: Any, inputs: Any, head: int) -> Any:
+        """The part of a projection that belongs to one head, (batch, fields, head_dim)."""
+        columns = slice(head * self.head_dim, (head + 1) * self.head_dim)
+        projected = ops.matmul(inputs, layer.kernel[:, columns])
+        if self.use_bias:
+            projected = projected + layer.bias[columns]
+        return self.qkv_activation(projected)
 
     @property
     def _width(self) -> int:
