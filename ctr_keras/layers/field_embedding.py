@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from ctr_keras.features import PACKED_INPUTS, FeatureSet
+from ctr_keras.tables import look_up
 
 Shape = tuple[Any, ...]  # sizes, None for an unknown one
 _SINGLES = ("categorical", "crossed")  # packed inputs with one id a field
@@ -137,6 +138,7 @@ class FieldEmbedding(keras.layers.Layer):
                 regularizer=self.embeddings_regularizer,
                 autocast=False,  # rows are cast when looked up, not the whole table
             )
+            self.table.is_table = True  # to optimizers that update rows
             numeric_initializer = _for_rows_of(
                 (rows, self.dim), self.embeddings_initializer, (len(numeric), self.dim)
             )
@@ -202,7 +204,7 @@ class FieldEmbedding(keras.layers.Layer):
         return ops.where(is_known[..., None], vectors, float("nan"))
 
     def _look_up(self, rows: Any) -> Any:
-        vectors = ops.cast(ops.take(self.table, rows, axis=0), self.compute_dtype)
+        vectors = ops.cast(look_up(self.table, rows), self.compute_dtype)
         return ops.where(ops.not_equal(rows, 0)[..., None], vectors, 0.0)
 
     def _combine(self, ids: Any, feature: Any) -> Any:

@@ -7,6 +7,7 @@ import keras
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.layers import MLP, GatedInteraction, LinearLogit
+from ctr_keras.models.base import CTRModel
 from ctr_keras.models.head import field_inputs, probability, summed
 from ctr_keras.models.interactions import embed, read_plan, table_name
 from ctr_keras.plan import FUNCTIONS, InteractionPlan
@@ -114,7 +115,7 @@ def AIM(  # noqa: N802 (a builder reads as the model it builds)
         logits.append(keras.layers.Dense(1, dtype="float32", name="deep_logit")(tower))
     if part_scalers:
         logits = [_scaled(logit, index) for index, logit in enumerate(logits)]
-    return keras.Model(inputs, probability(summed(logits)), name="AIM")
+    return CTRModel(inputs, probability(summed(logits)), name="AIM")
 
 
 def _scaled(logit: Any, index: int) -> Any:

@@ -7,6 +7,7 @@ import keras
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.layers import MLP, FieldEmbedding, InteractingLayer
+from ctr_keras.models.base import CTRModel
 from ctr_keras.models.head import field_inputs, probability, summed
 
 # N(0, 2 / (fan_in + fan_out)), not truncated, as the authors draw their last layers and the tower.
@@ -57,7 +58,7 @@ def AutoInt(  # noqa: N802 (a builder reads as the model it builds)
     inputs, embedded = _embed(features, dim, embedding_dropout)
     fields = _interact(embedded, layers, head_dim, heads, variant, attention_dropout)
     logit = _linear(variant, "logit")(keras.layers.Flatten()(fields))
-    return keras.Model(inputs, probability(logit), name="AutoInt")
+    return CTRModel(inputs, probability(logit), name="AutoInt")
 
 
 def AutoIntPlus(  # noqa: N802
@@ -100,7 +101,7 @@ def AutoIntPlus(  # noqa: N802
     tower = _tower(hidden, hidden_dropout, variant)(keras.layers.Flatten()(embedded))
     deep_logit = _linear(variant, "deep_logit")(tower)
     logit = summed([attention_logit, deep_logit])
-    return keras.Model(inputs, probability(logit), name="AutoIntPlus")
+    return CTRModel(inputs, probability(logit), name="AutoIntPlus")
 
 
 def _embed(features: FeatureSet, dim: int, dropout: float) -> tuple[dict[str, Any], Any]:

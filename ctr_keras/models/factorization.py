@@ -13,6 +13,7 @@ from ctr_keras.layers import (
     GatedInteraction,
     LinearLogit,
 )
+from ctr_keras.models.base import CTRModel
 from ctr_keras.models.head import field_inputs, probability, summed
 from ctr_keras.models.interactions import BASE, Kind, embed, read_plan, table_name
 from ctr_keras.plan import InteractionPlan
@@ -98,7 +99,7 @@ def FM(  # noqa: N802 (a builder reads as the model it builds)
         logits.append(_interaction(features, embedded, kind, plan, settings))
     if not logits:
         raise ValueError("nothing is left of the model: no linear logit and no interaction")
-    return keras.Model(inputs, probability(summed(logits)), name="FM")
+    return CTRModel(inputs, probability(summed(logits)), name="FM")
 
 
 def DeepFM(  # noqa: N802
@@ -156,7 +157,7 @@ def DeepFM(  # noqa: N802
         hidden, dropout=hidden_dropout, normalization=normalization, order=norm_order, name="deep"
     )(keras.layers.Flatten()(base))
     logits.append(keras.layers.Dense(1, dtype="float32", name="deep_logit")(tower))
-    return keras.Model(inputs, probability(summed(logits)), name="DeepFM")
+    return CTRModel(inputs, probability(summed(logits)), name="DeepFM")
 
 
 def IPNN(  # noqa: N802
@@ -225,7 +226,7 @@ def IPNN(  # noqa: N802
         hidden, dropout=hidden_dropout, normalization=normalization, order=norm_order, name="deep"
     )(joined)
     logit = keras.layers.Dense(1, dtype="float32", name="logit")(tower)
-    return keras.Model(inputs, probability(logit), name="IPNN")
+    return CTRModel(inputs, probability(logit), name="IPNN")
 
 
 def _kinds(plan: InteractionPlan | None, orders: Sequence[int] | None) -> tuple[Kind, ...]:

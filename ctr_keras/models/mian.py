@@ -17,6 +17,7 @@ from ctr_keras.layers import (
     MultiInteractive,
     feature_inputs,
 )
+from ctr_keras.models.base import CTRModel
 from ctr_keras.models.head import probability
 
 MODULES = ("behaviors", "user", "context", "global")
@@ -150,7 +151,7 @@ def MIAN(  # noqa: N802 (a builder reads as the model it builds)
     )(tower)
     if output == "softmax2":  # a softmax of two is the sigmoid of their difference
         logit = logit[:, 1:] - logit[:, :1]
-    return keras.Model(inputs, probability(logit), name="MIAN")
+    return CTRModel(inputs, probability(logit), name="MIAN")
 
 
 def _initializer() -> Any:

@@ -7,6 +7,7 @@ import keras
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.layers import MLP, CombinationBlock, FieldEmbedding
+from ctr_keras.models.base import CTRModel
 from ctr_keras.models.head import field_inputs, probability
 from ctr_keras.models.interactions import read_methods
 from ctr_keras.plan import Interaction, InteractionPlan
@@ -61,7 +62,7 @@ def FNN(  # noqa: N802 (a builder reads as the model it builds)
         hidden, dropout=hidden_dropout, normalization=normalization, order=norm_order, name="deep"
     )(keras.layers.Flatten()(embedded))
     logit = keras.layers.Dense(1, dtype="float32", name="logit")(tower)
-    return keras.Model(inputs, probability(logit), name="FNN")
+    return CTRModel(inputs, probability(logit), name="FNN")
 
 
 def OptInter(  # noqa: N802
@@ -172,7 +173,7 @@ def OptInter(  # noqa: N802
         hidden, dropout=hidden_dropout, normalization=normalization, order=norm_order, name="deep"
     )(joined)
     logit = keras.layers.Dense(1, dtype="float32", name="logit")(tower)
-    return keras.Model(inputs, probability(logit), name="OptInter")
+    return CTRModel(inputs, probability(logit), name="OptInter")
 
 
 def OptInterM(  # noqa: N802

@@ -71,6 +71,16 @@ class RoutedOptimizer(keras.optimizers.Optimizer):
         for optimizer, share in zip(self.optimizers, self._shares, strict=True):
             optimizer.build([variables[index] for index in share])
 
+    def updates_rows(self, variable: Any) -> bool:
+        """Whether the optimizer of a variable can do with a gradient by rows for it."""
+        index = self._get_variable_index(variable)
+        (optimizer,) = (
+            optimizer
+            for optimizer, share in zip(self.optimizers, self._shares, strict=True)
+            if index in share
+        )
+        return hasattr(optimizer, "updates_rows") and optimizer.updates_rows(variable)
+
     @property
     def variables(self) -> list[Any]:
         return [*self._variables, *(v for child in self.optimizers for v in child.variables)]

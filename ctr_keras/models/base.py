@@ -1,0 +1,29 @@
+"""The class of all models of this library."""
+
+from typing import Any
+
+import keras
+
+from ctr_keras import tables
+
+
+@keras.saving.register_keras_serializable(package="ctr_keras")
+class CTRModel(keras.Model):
+    """A functional Keras model whose `fit` trains the rows of tables that a batch reads.
+
+    With one of `ctr_keras.optimizers`' sparse optimizers, a step costs the same whatever the size
+    of the vocabulary. On TensorFlow any `keras.Model` does so with `SparseAdam`; on JAX, and for
+    its exact mode, it takes this class, which all builders of `ctr_keras.models` return.
+
+    Args:
+        inputs, outputs, name: as in `keras.Model`.
+
+    Example:
+
+    >>> x = keras.Input((2,))
+    >>> CTRModel(x, keras.layers.Dense(1)(x)).output_shape
+    (None, 1)
+    """
+
+    def train_step(self, *arguments: Any) -> Any:
+        return tables.train_step(self, super().train_step, *arguments)

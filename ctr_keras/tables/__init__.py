@@ -1,0 +1,52 @@
+"""Rows of large tables: looking them up, and training only those that a batch has read.
+
+A table of millions of rows is read in thousands of places by a batch, so neither its gradient nor
+its update may walk all of it. What backends do differently for that is in this room:
+
+- `look_up(table, rows)` is how layers read a table.
+- `train_step(model, step, ...)` is a training step that differentiates by the rows that were read.
+- `is_sparse(gradient)`, `sum_rows`, `read`, `write` are what optimizers update rows with.
+"""
+
+from typing import Any
+
+import keras
+
+from ctr_keras.tables.reading import current_reader
+
+if keras.backend.backend() == "tensorflow":
+    from ctr_keras.tables import on_tensorflow as _backend
+elif keras.backend.backend() == "jax":
+    from ctr_keras.tables import on_jax as _backend  # type: ignore[no-redef]
+else:
+    from ctr_keras.tables import on_others as _backend  # type: ignore[no-redef]
+
+is_sparse = _backend.is_sparse
+sum_rows = _backend.sum_rows
+distinct = _backend.distinct
+read = _backend.read
+write = _backend.write
+train_step = _backend.train_step
+
+
+def look_up(table: Any, rows: Any) -> Any:
+    """The rows of a table, as what a gradient by rows comes from.
+
+    Args:
+        table: keras.Variable `(size, dim)`.
+        rows: int tensor of any shape.
+
+    Returns:
+        Tensor of the shape of `rows` and `dim`.
+
+    Example:
+
+    >>> table = keras.Variable([[1.0], [2.0]])
+    >>> keras.ops.convert_to_numpy(look_up(table, keras.ops.convert_to_tensor([1, 1]))).tolist()
+    [[2.0], [2.0]]
+    """
+    reader = current_reader() or _backend.take
+    return reader(table, rows)
+
+
+__all__ = ["distinct", "is_sparse", "look_up", "read", "sum_rows", "train_step", "write"]

@@ -1,0 +1,293 @@
+"""Sparse optimizers against dense ones and against their rules, through `fit` on both backends."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from ctr_keras import tables
+from ctr_keras.features import Categorical, FeatureSet, Label, MultiValued
+from ctr_keras.models import FM, DeepFM
+from ctr_keras.optimizers import (
+    RoutedOptimizer,
+    SparseAdagrad,
+    SparseAdam,
+    SparseFtrl,
+    SparseSGD,
+)
+from tests.packed import JIT
+
+SIZE = 40
+FEATURES = FeatureSet(
+    Categorical("a"),
+    Categorical("b"),
+    MultiValued("m", max_length=3),
+    label=Label("y"),
+    vocabulary_sizes={"a": SIZE, "b": SIZE, "m": SIZE},
+)
+OPTIMIZERS = keras.optimizers
+
+
+def batches(count, rows=8, seed=0, ids=None):
+    """Batches that each read some of the ids, several times."""
+    generator = np.random.default_rng(seed)
+    first = {name: span.start for name, span in FEATURES.id_ranges.items()}
+    for _ in range(count):
+        low = 0 if ids else int(generator.integers(SIZE - 4))
+        drawn = generator.integers(low, low + (ids or 4), size=(rows, 5))
+        packed = {
+            "categorical": (drawn[:, :2] + [first["a"], first["b"]]).astype("int32"),
+            "m": np.where(drawn[:, 2:] % 3 == 0, 0, drawn[:, 2:] + first["m"]).astype("int32"),
+        }
+        yield packed, generator.integers(0, 2, size=(rows, 1)).astype("float32")
+
+
+def trained(optimizer, steps=12, build=FM, **arguments):
+    """The model after steps of `fit` from weights that are always the same."""
+    keras.utils.set_random_seed(3)
+    model = build(FEATURES, dim=4, embeddings_initializer="random_normal", **arguments)
+    model.compile(optimizer, "binary_crossentropy", jit_compile=JIT)
+    model.fit(batches(steps), steps_per_epoch=steps, verbose=0)
+    return model
+
+
+def summed(optimizer):
+    """An optimizer of Keras' that is given whole gradients.
+
+    On TensorFlow, Keras 3.15 squares what each place of a batch says of a row, and not their sum.
+    """
+    apply = optimizer.apply
+
+    def whole(gradient, variable):
+        if not tables.is_sparse(gradient):
+            return gradient
+        return ops.scatter(gradient.indices[:, None], gradient.values, variable.shape)
+
+    def apply_whole(gradients, variables=None):
+        variables = variables or optimizer._trainable_variables
+        apply([whole(g, v) for g, v in zip(gradients, variables, strict=True)], variables)
+
+    optimizer.apply = apply_whole
+    return optimizer
+
+
+def weights(model):
+    return {v.path: ops.convert_to_numpy(v) for v in model.trainable_variables}
+
+
+def assert_same(model, other, **tolerance):
+    expected = weights(other)
+    for path, value in weights(model).items():
+        np.testing.assert_allclose(value, expected[path], **tolerance, err_msg=path)
+
+
+@pytest.mark.parametrize(
+    ("sparse", "dense"),
+    [
+        (lambda: SparseSGD(0.5), lambda: OPTIMIZERS.SGD(0.5)),
+        (lambda: SparseAdagrad(0.1), lambda: OPTIMIZERS.Adagrad(0.1)),
+        (lambda: SparseAdam(0.01, exact=True), lambda: OPTIMIZERS.Adam(0.01)),
+        (
+            lambda: SparseAdam(0.01, beta_1=0.5, beta_2=0.9, epsilon=1e-9, exact=True),
+            lambda: OPTIMIZERS.Adam(0.01, beta_1=0.5, beta_2=0.9, epsilon=1e-9),
+        ),
+    ],
+    ids=["sgd", "adagrad", "adam exact", "adam exact with other decays"],
+)
+def test_equals_the_dense_optimizer(sparse, dense):
+    assert_same(trained(sparse()), trained(summed(dense())), rtol=2e-4, atol=2e-6)
+
+
+def test_lazy_adam_is_not_dense_adam():
+    sparse, dense = (
+        weights(trained(SparseAdam(0.01))),
+        weights(trained(summed(OPTIMIZERS.Adam(0.01)))),
+    )
+    assert any(np.abs(value - dense[path]).max() > 1e-3 for path, value in sparse.items())
+
+
+@pytest.mark.parametrize(
+    ("sparse", "dense"),
+    [
+        (
+            lambda **more: SparseAdam(0.01, **more),
+            lambda **more: OPTIMIZERS.Adam(0.01, **more),
+        ),
+        (
+            lambda **more: SparseSGD(0.1, momentum=0.9, **more),
+            lambda **more: OPTIMIZERS.SGD(0.1, momentum=0.9, **more),
+        ),
+        (
+            lambda **more: SparseSGD(0.1, momentum=0.9, nesterov=True, **more),
+            lambda **more: OPTIMIZERS.SGD(0.1, momentum=0.9, nesterov=True, **more),
+        ),
+        (
+            lambda **more: SparseFtrl(0.1, l1_regularization_strength=0.01, beta=0.5, **more),
+            lambda **more: OPTIMIZERS.Ftrl(0.1, l1_regularization_strength=0.01, beta=0.5, **more),
+        ),
+        (
+            lambda **more: SparseAdagrad(0.1, **more),
+            lambda **more: OPTIMIZERS.Adagrad(0.1, **more),
+        ),
+    ],
+    ids=["adam", "momentum", "nesterov", "ftrl", "adagrad"],
+)
+@pytest.mark.parametrize("decay", [None, 0.1])
+def test_equals_the_dense_optimizer_where_every_row_is_read(sparse, dense, decay):
+    """Rows 1 to 4 of a table of 5 in every step; row 0 stands for what is missing."""
+    features = FeatureSet(Categorical("a"), label=Label("y"), vocabulary_sizes={"a": 4})
+    packed = {"categorical": np.tile(np.arange(1, 5, dtype="int32"), 3)[:, None]}
+    labels = np.random.default_rng(0).integers(0, 2, size=(12, 1)).astype("float32")
+    results = []
+    for optimizer in (sparse(weight_decay=decay), summed(dense(weight_decay=decay))):
+        keras.utils.set_random_seed(0)
+        model = FM(features, dim=2, embeddings_initializer="random_normal")
+        model.compile(optimizer, "binary_crossentropy", jit_compile=JIT)
+        model.fit(packed, labels, batch_size=6, epochs=5, shuffle=False, verbose=0)
+        results.append([value[1:] for value in weights(model).values() if len(value) == 5])
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+def test_only_rows_that_were_read_change():
+    model = FM(FEATURES, dim=4)
+    before = weights(model)
+    optimizer = SparseAdam(0.01, weight_decay=0.1)
+    model.compile(optimizer, "binary_crossentropy", jit_compile=JIT)
+    ((packed, labels),) = batches(1)
+    model.fit(packed, labels, verbose=0)
+    read = np.unique(np.concatenate([ids.ravel() for ids in packed.values()]))
+    tables = [path for path, value in before.items() if len(value) == FEATURES.id_count]
+    assert len(tables) == 2
+    for path in tables:
+        changed = np.flatnonzero((weights(model)[path] != before[path]).any(axis=1))
+        assert set(changed) <= set(read)
+        assert len(changed) > 4
+    for slot in optimizer.variables:
+        if tuple(slot.shape) == (FEATURES.id_count, 4):
+            assert set(np.flatnonzero(ops.convert_to_numpy(slot).any(axis=1))) <= set(read)
+
+
+def test_lazy_adam_follows_its_rule_when_a_row_comes_back():
+    """One weight, read in steps 1 and 4 of 4; bias correction counts all steps."""
+    features = FeatureSet(Categorical("a"), label=Label("y"), vocabulary_sizes={"a": 2})
+    optimizer = SparseAdam(0.1, beta_1=0.8, beta_2=0.9, epsilon=1e-8)
+    model = FM(features, dim=1, orders=[2])
+    model.compile(optimizer, "binary_crossentropy", jit_compile=JIT)
+    (weight,) = (v for v in model.trainable_variables if v.path.startswith("linear/weighting"))
+    value, momentum, velocity = float(ops.convert_to_numpy(weight)[1, 0]), 0.0, 0.0
+    for step, row in enumerate([1, 2, 2, 1], start=1):
+        packed = {"categorical": np.array([[row]], "int32")}
+        score = float(model.predict(packed, verbose=0)[0, 0])
+        model.fit(packed, np.ones((1, 1), "float32"), verbose=0)
+        if row == 1:
+            gradient = score - 1
+            momentum += (gradient - momentum) * 0.2
+            velocity += (gradient**2 - velocity) * 0.1
+            alpha = 0.1 * np.sqrt(1 - 0.9**step) / (1 - 0.8**step)
+            value -= alpha * momentum / (np.sqrt(velocity) + 1e-8)
+        assert float(ops.convert_to_numpy(weight)[1, 0]) == pytest.approx(value, rel=1e-4)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_goes_on_from_a_saved_model(tmp_path, exact):
+    data = list(batches(10))
+    model = FM(FEATURES, dim=4)
+    model.compile(SparseAdam(0.01, exact=exact), "binary_crossentropy", jit_compile=JIT)
+    model.fit((batch for batch in data[:5]), steps_per_epoch=5, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.optimizer.exact == exact
+    for one in (model, loaded):
+        one.fit((batch for batch in data[5:]), steps_per_epoch=5, verbose=0)
+    assert_same(loaded, model, rtol=0, atol=1e-7)
+
+
+def test_takes_a_schedule_and_mixed_precision():
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        schedule = OPTIMIZERS.schedules.ExponentialDecay(0.05, 5, 0.9)
+        model = trained(SparseAdam(schedule), build=DeepFM, hidden=[8])
+    finally:
+        keras.config.set_dtype_policy(policy)
+    assert all(np.isfinite(value).all() for value in weights(model).values())
+    (packed, labels) = next(iter(batches(1, rows=64, seed=9)))
+    losses = [model.evaluate(packed, labels, verbose=0)]
+    model.fit(packed, labels, epochs=10, verbose=0)
+    assert model.evaluate(packed, labels, verbose=0) < losses[0]
+
+
+def test_is_routed_to_tables():
+    routes = {"table$": SparseAdam(0.01)}
+    routed = trained(RoutedOptimizer(OPTIMIZERS.Adam(0.01), routes))
+    assert_same(routed, trained(SparseAdam(0.01)), rtol=1e-6, atol=1e-8)
+
+
+def test_a_penalty_on_the_table_keeps_its_dense_gradient():
+    def penalized(optimizer):
+        keras.utils.set_random_seed(0)
+        model = FM(FEATURES, dim=4)
+        for layer in model.layers:
+            if layer.name == "embedding":
+                layer.embeddings_regularizer = keras.regularizers.L2(0.1)
+                layer.table.regularizer = layer.embeddings_regularizer
+        model.compile(optimizer, "binary_crossentropy", jit_compile=JIT)
+        model.fit(batches(4), steps_per_epoch=4, verbose=0)
+        return weights(model)["embedding/table"]
+
+    sparse, dense = penalized(SparseAdam(0.01)), penalized(summed(OPTIMIZERS.Adam(0.01)))
+    np.testing.assert_allclose(sparse, dense, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", [SparseAdam, SparseAdagrad, SparseSGD, SparseFtrl])
+def test_refuses_what_walks_the_whole_table(optimizer):
+    with pytest.raises(ValueError, match="takes no clipnorm, use_ema"):
+        optimizer(clipnorm=1.0, use_ema=True)
+
+
+def test_refuses_options_of_single_optimizers():
+    with pytest.raises(ValueError, match="takes no amsgrad"):
+        SparseAdam(amsgrad=True)
+    with pytest.raises(ValueError, match="takes no weight_decay"):
+        SparseAdam(exact=True, weight_decay=0.1)
+    with pytest.raises(ValueError, match="takes no l2_shrinkage"):
+        SparseFtrl(l2_shrinkage_regularization_strength=0.1)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="looks at JAX's program")
+def test_no_dense_gradient_of_a_table_is_made():
+    import jax
+
+    features = FeatureSet(Categorical("a"), label=Label("y"), vocabulary_sizes={"a": 999})
+    model = FM(features, dim=4)
+    model.compile(SparseAdam(0.01), "binary_crossentropy")
+    packed = {"categorical": np.ones((8, 1), "int32")}
+    model.fit(packed, np.ones((8, 1), "float32"), verbose=0)
+    state = [
+        [v.value for v in variables]
+        for variables in (
+            model.trainable_variables,
+            model.non_trainable_variables,
+            model.optimizer.variables,
+            model.metrics_variables,
+        )
+    ]
+    program = jax.make_jaxpr(model.train_step)(state, (packed, np.ones((8, 1), "float32")))
+    makers = {
+        equation.primitive.name
+        for equation in _equations(program.jaxpr)
+        for output in equation.outvars
+        if output.aval.shape[:1] == (features.id_count,)
+    }
+    assert "scatter" in makers  # the rows that are written
+    assert makers <= {"scatter", "stop_gradient", "pjit", "jit", "custom_jvp_call"}
+
+
+def _equations(program):
+    for equation in program.eqns:
+        yield equation
+        for value in equation.params.values():
+            inner = getattr(value, "jaxpr", value)
+            if hasattr(inner, "eqns"):
+                yield from _equations(inner)
