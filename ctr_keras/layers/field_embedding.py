@@ -169,7 +169,8 @@ class FieldEmbedding(keras.layers.Layer):
             ids = [self._columns(inputs, kind) for kind in _SINGLES if kind in self._input_names]
             embedded = self._embed(ops.concatenate(ids, axis=1), [*categorical, *crossed])
         if categorical:
-            parts.append(embedded[:, : len(categorical)])
+            # A slice of everything would still be copied, and its gradient, too.
+            parts.append(embedded[:, : len(categorical)] if crossed else embedded)
         if self._of(self.features.numeric):
             values = ops.cast(self._columns(inputs, "numeric"), self.compute_dtype)
             vectors = ops.cast(self.numeric_vectors, self.compute_dtype)

@@ -24,8 +24,8 @@ _TABULATED_STEPS = 20_000  # after so many, bias corrections with usual decays a
 class _RowWise:
     """What makes a Keras optimizer update rows where a gradient is sparse.
 
-    An optimizer that mixes this in says in `_slots` which variables it keeps for a table, and in
-    `_step` what becomes of some rows of table and slots.
+    What the optimizer keeps for a table (its "slots") stands side by side in one variable, so that
+    a row of it is read and written at once. `_step` says what becomes of some rows.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -35,37 +35,91 @@ class _RowWise:
         super().__init__(*args, **kwargs)
 
     def updates_rows(self, variable: Any) -> bool:
-        """Whether this optimizer can do with a gradient by rows for a variable of these.
+        """Whether a variable is a table that this optimizer updates by rows.
 
         A penalty on all of a table needs all of its gradient.
         """
         return bool(getattr(variable, "is_table", False)) and variable.regularizer is None
 
+    def build(self, variables: Any) -> None:
+        if self.built:
+            return
+        self._initializers: dict[int, list[Any]] = {
+            index: [] for index, v in enumerate(variables) if self.updates_rows(v)
+        }
+        super().build(variables)
+        self._slots = {
+            index: self._add_slots(variables[index], initializers)
+            for index, initializers in self._initializers.items()
+            if initializers
+        }
+
+    def add_variable_from_reference(
+        self, reference_variable: Any, name: Any = None, initializer: Any = "zeros"
+    ) -> Any:
+        """Adds a variable for one of the model; those for a table are added together later."""
+        if not self.updates_rows(reference_variable):
+            return super().add_variable_from_reference(reference_variable, name, initializer)
+        self._initializers[self._get_variable_index(reference_variable)].append(initializer)
+        return None
+
+    def _add_slots(self, table: Any, initializers: list[Any]) -> Any:
+        rows, dim = table.shape
+
+        def side_by_side(shape: Any, dtype: Any) -> Any:
+            del shape
+            parts = [keras.initializers.get(one)((rows, dim), dtype) for one in initializers]
+            return ops.concatenate(parts, axis=1)
+
+        is_zero = all(initializer == "zeros" for initializer in initializers)
+        return self.add_variable(
+            (rows, dim * len(initializers)),
+            initializer="zeros" if is_zero else side_by_side,
+            dtype=table.dtype,
+            name=f"{table.path.replace('/', '_')}_slots",
+        )
+
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        index = self._get_variable_index(variable)
         rate = ops.cast(learning_rate, variable.dtype)
         kept = 1.0
         if self.weight_decay is not None and self._use_weight_decay(variable):
             kept = 1.0 - rate * self.weight_decay
-        if tables.is_sparse(gradient):
-            rows, gradient = tables.sum_rows(gradient, variable)
-            self._update_rows(variable, rows, gradient, rate, kept)
+        if index in self._initializers:
+            rows, gradient = self._rows(gradient, variable)
+            self._update_rows(variable, index, rows, gradient, rate, kept)
             return
         if self.weight_decay is not None:
             self.assign(variable, ops.convert_to_tensor(variable) * kept)
         super().update_step(gradient, variable, learning_rate)
 
-    def _update_rows(self, variable: Any, rows: Any, gradient: Any, rate: Any, kept: Any) -> None:
-        state = [variable, *self._slots(self._get_variable_index(variable))]
-        weight, *slots = (tables.read(part, rows) for part in state)
-        updated = self._step(gradient, rate, weight * kept, *slots)
-        for part, values in zip(state, updated, strict=True):
-            tables.write(part, rows, values)
+    def _rows(self, gradient: Any, table: Any) -> tuple[Any, Any]:
+        if tables.is_sparse(gradient):
+            return tables.sum_rows(gradient, table)
+        return ops.arange(table.shape[0], dtype="int32"), ops.cast(gradient, table.dtype)
+
+    def _update_rows(
+        self, table: Any, index: int, rows: Any, gradient: Any, rate: Any, kept: Any
+    ) -> None:
+        weight, slots = self._read(table, index, rows)
+        self._write(table, index, rows, self._step(gradient, rate, weight * kept, *slots))
+
+    def _read(self, table: Any, index: int, rows: Any) -> tuple[Any, list[Any]]:
+        """Some rows of a table, and of what is kept for it."""
+        slots = self._slots.get(index)
+        if slots is None:
+            return tables.read(table, rows), []
+        count = len(self._initializers[index])
+        return tables.read(table, rows), ops.split(tables.read(slots, rows), count, axis=1)
+
+    def _write(self, table: Any, index: int, rows: Any, values: Any) -> None:
+        weight, *slots = values
+        tables.write(table, rows, weight)
+        if slots:
+            tables.write(self._slots[index], rows, ops.concatenate(slots, axis=1))
 
     def _apply_weight_decay(self, variables: Any) -> None:
         """Weights decay in `update_step`, where it is known which rows a batch has read."""
-
-    def _slots(self, index: int) -> list[Any]:
-        raise NotImplementedError
 
     def _step(self, gradient: Any, rate: Any, weight: Any, *slots: Any) -> tuple[Any, ...]:
         raise NotImplementedError
@@ -121,9 +175,9 @@ class SparseAdam(_RowWise, keras.optimizers.Adam):
         super().build(variables)
         # By table, the number of the step after which each row is as dense Adam would have it.
         self._updated = {
-            index: self.add_variable((v.shape[0],), dtype="int32", name=f"updated_{index}")
-            for index, v in enumerate(variables)
-            if self.exact and self.updates_rows(v)
+            index: self.add_variable((size,), dtype="int32", name=f"updated_{index}")
+            for index, size in ((i, variables[i].shape[0]) for i in self._slots)
+            if self.exact
         }
 
     def catch_up(self, table: Any, rows: Any) -> None:
@@ -137,8 +191,7 @@ class SparseAdam(_RowWise, keras.optimizers.Adam):
         if index not in self._updated:
             return
         updated = self._updated[index]
-        state = [table, *self._slots(index)]
-        weight, momentum, velocity = (tables.read(part, rows) for part in state)
+        weight, (momentum, velocity) = self._read(table, index, rows)
         since = tables.read(updated, rows)
         missed = ops.cast(self.iterations, "int32") - since
         missed_steps = ops.cast(missed, weight.dtype)[:, None]
@@ -149,8 +202,7 @@ class SparseAdam(_RowWise, keras.optimizers.Adam):
             momentum * self.beta_1**missed_steps,
             velocity * self.beta_2**missed_steps,
         )
-        for part, rows_values in zip(state, values, strict=True):
-            tables.write(part, rows, rows_values)
+        self._write(table, index, rows, values)
         tables.write(updated, rows, since + missed)
 
     def catch_up_all(self) -> None:
@@ -174,17 +226,16 @@ class SparseAdam(_RowWise, keras.optimizers.Adam):
         decayed = (self.beta_1 / self.beta_2**0.5) ** ops.cast(missed, sums.dtype)
         return (ops.take(sums, begin) - decayed * ops.take(sums, end))[:, None]
 
-    def _slots(self, index: int) -> list[Any]:
-        return [self._momentums[index], self._velocities[index]]
-
-    def _update_rows(self, variable: Any, rows: Any, gradient: Any, rate: Any, kept: Any) -> None:
-        index = self._get_variable_index(variable)
-        if index in self._updated:
-            self.catch_up(variable, rows)
-        super()._update_rows(variable, rows, gradient, rate, kept)
-        if index in self._updated:
-            updated = self._updated[index]
-            tables.write(updated, rows, tables.read(updated, rows) + 1)
+    def _update_rows(
+        self, table: Any, index: int, rows: Any, gradient: Any, rate: Any, kept: Any
+    ) -> None:
+        if not self.exact:
+            super()._update_rows(table, index, rows, gradient, rate, kept)
+            return
+        self.catch_up(table, rows)
+        super()._update_rows(table, index, rows, gradient, rate, kept)
+        updated = self._updated[index]
+        tables.write(updated, rows, tables.read(updated, rows) + 1)
 
     def _step(self, gradient: Any, rate: Any, weight: Any, *slots: Any) -> tuple[Any, ...]:
         momentum, velocity = slots
@@ -233,9 +284,6 @@ class SparseAdagrad(_RowWise, keras.optimizers.Adagrad):
         [Adagrad](https://jmlr.org/papers/v12/duchi11a.html).
     """
 
-    def _slots(self, index: int) -> list[Any]:
-        return [self._accumulators[index]]
-
     def _step(self, gradient: Any, rate: Any, weight: Any, *slots: Any) -> tuple[Any, ...]:
         accumulator = slots[0] + ops.square(gradient)
         return weight - rate * gradient / ops.sqrt(accumulator + self.epsilon), accumulator
@@ -260,9 +308,6 @@ class SparseSGD(_RowWise, keras.optimizers.SGD):
     >>> SparseSGD(0.01, momentum=0.9).momentum
     0.9
     """
-
-    def _slots(self, index: int) -> list[Any]:
-        return [self.momentums[index]] if self.momentum else []
 
     def _step(self, gradient: Any, rate: Any, weight: Any, *slots: Any) -> tuple[Any, ...]:
         if not slots:
@@ -300,9 +345,6 @@ class SparseFtrl(_RowWise, keras.optimizers.Ftrl):
         super().__init__(*args, **kwargs)
         if self.l2_shrinkage_regularization_strength:
             raise ValueError("SparseFtrl takes no l2_shrinkage_regularization_strength")
-
-    def _slots(self, index: int) -> list[Any]:
-        return [self._accumulators[index], self._linears[index]]
 
     def _step(self, gradient: Any, rate: Any, weight: Any, *slots: Any) -> tuple[Any, ...]:
         accumulator, linear = slots

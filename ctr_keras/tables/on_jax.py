@@ -28,17 +28,18 @@ def is_sparse(gradient: Any) -> bool:
 def sum_rows(gradient: RowGradient, table: Any) -> tuple[Any, Any]:
     """The distinct rows of a sparse gradient, and the sum of what it says of each.
 
-    As many as were read, since shapes are fixed: beyond the last one stand rows that are not in the
-    table, for which `read` gives 0 and `write` does nothing.
+    Shapes are fixed, so there is room for as many as could be. Places that are left over hold rows
+    that are not in the table, for which `read` gives 0 and `write` does nothing.
     """
+    values = gradient.values.astype(table.dtype)
+    count, size = gradient.indices.shape[0], table.shape[0]
+    if size <= count:  # a table of all sums is smaller than the gradient, and nothing is sorted
+        is_read = jnp.zeros(size, bool).at[gradient.indices].set(True)
+        sums = jax.ops.segment_sum(values, gradient.indices, num_segments=size)
+        return jnp.where(is_read, jnp.arange(size), size), sums
     order = jnp.argsort(gradient.indices)
-    rows, places = _grouped(gradient.indices[order], table.shape[0])
-    sums = jax.ops.segment_sum(
-        gradient.values[order].astype(table.dtype),
-        places,
-        num_segments=rows.shape[0],
-        indices_are_sorted=True,
-    )
+    rows, places = _grouped(gradient.indices[order], size)
+    sums = jax.ops.segment_sum(values[order], places, num_segments=count, indices_are_sorted=True)
     return rows, sums
 
 
