@@ -14,6 +14,8 @@ from tests.conftest import ROOT
 FORBIDDEN = {
     "ctr_keras/features.py": "keras tensorflow tensorflow_transform apache_beam jax torch",
     "ctr_keras/plan.py": "keras tensorflow tensorflow_transform apache_beam jax torch ctr_keras",
+    "ctr_keras/tables/__init__.py": "tensorflow jax torch ctr_keras.layers ctr_keras.models",
+    "ctr_keras/tables": "torch ctr_keras.layers ctr_keras.models ctr_keras.optimizers",
     "ctr_keras/layers": "tensorflow jax torch ctr_keras.models ctr_keras.data pipeline serving",
     "ctr_keras/models": "tensorflow jax torch ctr_keras.data ctr_keras.training pipeline serving",
     "ctr_keras/metrics": "tensorflow jax torch ctr_keras.models pipeline serving",

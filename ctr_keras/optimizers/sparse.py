@@ -21,7 +21,7 @@ _REFUSED = (
 _TABULATED_STEPS = 20_000  # after so many, bias corrections with usual decays are 1
 
 
-class _RowWise:
+class _RowWise(keras.optimizers.Optimizer):
     """What makes a Keras optimizer update rows where a gradient is sparse.
 
     What the optimizer keeps for a table (its "slots") stands side by side in one variable, so that
