@@ -1,5 +1,6 @@
-"""TFRecord shards to batches."""
+"""TFRecord shards to batches: parsed in every pass, from a decoded cache, or from memory."""
 
+from ctr_keras.data.examples import Examples, open_examples
 from ctr_keras.data.records import (
     Samples,
     read_examples,
@@ -10,7 +11,9 @@ from ctr_keras.data.records import (
 )
 
 __all__ = [
+    "Examples",
     "Samples",
+    "open_examples",
     "read_examples",
     "read_rows",
     "read_samples",

@@ -1,7 +1,8 @@
 """TFRecords of prepared data as `tf.data` batches, streamed.
 
 The rows of a shard, and which shard a row is in, are random already. An epoch shuffles the order of
-shards, reads several at a time and shuffles blocks of rows.
+shards, takes turns in several of them and shuffles blocks of rows. Records are parsed where they
+are read, many at a time, and what is shuffled is numbers: records are slow to move.
 """
 
 import glob
@@ -15,10 +16,11 @@ import tensorflow as tf
 
 from ctr_keras.features import FeatureSet
 
-_SHUFFLE_BATCHES = 16
 _MAX_BLOCKS = 2**32  # of an epoch
 _PARALLEL_SHARDS = 4
-_ROWS_AT_ONCE = 4096
+_ROWS_AT_ONCE = 1024  # parsed together
+_SHUFFLED_ROWS = 16 * _ROWS_AT_ONCE  # together, rounded up to whole batches; the first batch waits
+_PREFETCHED = 4  # batches
 _SAMPLE_FILES = ("jsonl", "tfrecord.gz")  # raw, transformed
 
 
@@ -45,9 +47,8 @@ def read_examples(
     Raises:
         FileNotFoundError: if there are no files of that split, naming folder and split.
     """
-    files = tf.data.Dataset.from_tensor_slices(_files(prepared, split))
-    records = tf.data.TFRecordDataset(files, "GZIP", num_parallel_reads=_PARALLEL_SHARDS)
-    return _parsed(records.batch(batch_size), features, inputs)
+    rows = _parsed(example_files(prepared, split), _ROWS_AT_ONCE, features, inputs)
+    return rows.rebatch(batch_size).prefetch(_PREFETCHED)
 
 
 def read_rows(
@@ -112,8 +113,8 @@ def read_samples(prepared: str, features: FeatureSet) -> Samples:
             raise FileNotFoundError(f"{path} is not there: prepare the data again")
     with open(raw, encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
-    records = tf.data.TFRecordDataset(transformed, "GZIP").batch(max(len(rows), 1))
-    for inputs, labels in _parsed(records, features, None).as_numpy_iterator():
+    batches = _parsed([transformed], max(len(rows), 1), features, None)
+    for inputs, labels in batches.as_numpy_iterator():
         return Samples(rows, inputs, np.ravel(labels))
     return Samples([], {}, np.zeros(0, np.float32))
 
@@ -145,30 +146,26 @@ def stream_examples(
     Raises:
         FileNotFoundError: if there are no files of that split, naming the folder.
     """
-    files = _files(prepared, split)
+    files = example_files(prepared, split)
     epoch_batches = -(-row_count(prepared, split) // batch_size)
+    block_rows = -(-_SHUFFLED_ROWS // batch_size) * batch_size
 
     def epoch(number: Any) -> Any:
         order = tf.random.experimental.stateless_shuffle(files, [seed, number])
-        records = tf.data.Dataset.from_tensor_slices(order).interleave(
-            lambda file: tf.data.TFRecordDataset(file, "GZIP"),
-            cycle_length=_PARALLEL_SHARDS,
-            block_length=batch_size // _PARALLEL_SHARDS + 1,
-            num_parallel_calls=_PARALLEL_SHARDS,
-            deterministic=True,
-        )
-        # Stateless, as a buffer's seed cannot depend on the epoch.
-        blocks = records.batch(_SHUFFLE_BATCHES * batch_size).enumerate()
-        shuffled = blocks.map(
-            lambda index, block: tf.random.experimental.stateless_shuffle(
-                block, [seed, number * _MAX_BLOCKS + index]
-            )
-        )
-        return shuffled.rebatch(batch_size)
+        blocks = _parsed(order, _ROWS_AT_ONCE, features, inputs).rebatch(block_rows)
+
+        def shuffle(index: Any, block: Any) -> Any:
+            # Stateless, as a buffer's seed cannot depend on the epoch.
+            rows = tf.range(tf.shape(block[1])[0])
+            seeds = [seed, number * _MAX_BLOCKS + index]
+            rows = tf.random.experimental.stateless_shuffle(rows, seeds)
+            return tf.nest.map_structure(lambda values: tf.gather(values, rows), block)
+
+        return blocks.enumerate().map(shuffle).rebatch(batch_size)
 
     first_epoch, skipped = divmod(skip_batches, epoch_batches)
     batches = tf.data.Dataset.counter(first_epoch).flat_map(epoch).skip(skipped)
-    return _parsed(batches, features, inputs)
+    return batches.prefetch(_PREFETCHED)
 
 
 def row_count(prepared: str, split: str) -> int:
@@ -188,14 +185,17 @@ def row_count(prepared: str, split: str) -> int:
         return int(json.load(file)["rows"][split])
 
 
-def _files(prepared: str, split: str) -> list[str]:
+def example_files(prepared: str, split: str) -> list[str]:
     files = sorted(glob.glob(os.path.join(glob.escape(prepared), "examples", f"{split}-*.gz")))
     if not files:
         raise FileNotFoundError(f"{prepared}/examples holds no {split} files")
     return files
 
 
-def _parsed(batches: Any, features: FeatureSet, inputs: Sequence[str] | None) -> Any:
+def _parsed(
+    files: Any, rows_at_once: int, features: FeatureSet, inputs: Sequence[str] | None
+) -> Any:
+    """The rows of files, several of which take turns with up to `rows_at_once` rows each."""
     label = features.label.name
     shapes = {k: v for k, v in features.packed_shapes.items() if inputs is None or k in inputs}
     layout = {label: tf.io.FixedLenFeature([1], tf.float32)}
@@ -209,5 +209,12 @@ def _parsed(batches: Any, features: FeatureSet, inputs: Sequence[str] | None) ->
         packed = {k: v if k == "numeric" else tf.cast(v, tf.int32) for k, v in parsed.items()}
         return packed, labels
 
-    # Two calls keep two cores busy; more would only queue before a model that trains on them too.
-    return batches.map(parse, num_parallel_calls=2, deterministic=True).prefetch(4)
+    def read(file: Any) -> Any:
+        return tf.data.TFRecordDataset(file, "GZIP").batch(rows_at_once).map(parse)
+
+    return tf.data.Dataset.from_tensor_slices(files).interleave(
+        read,
+        cycle_length=_PARALLEL_SHARDS,
+        num_parallel_calls=_PARALLEL_SHARDS,
+        deterministic=True,
+    )

@@ -8,6 +8,7 @@ from ctr_keras.models import model_arguments
 from ctr_keras.settings import check_settings, plain, read_settings
 from ctr_keras.training.presets import find_preset
 
+TABLE_UPDATES = ("lazy", "exact", "dense")
 _COUNTS = ("batch_size", "epochs", "evaluations_per_epoch", "patience")
 
 
@@ -28,8 +29,15 @@ class TrainConfig:
             Defaults to `2`.
         learning_rate: float. Of Adam. Defaults to `0.001`.
         epsilon: float. Of Adam. Defaults to `1e-08`.
+        table_updates: str. What becomes of rows of tables that a batch does not read: `"lazy"`,
+            they rest; `"exact"`, what dense Adam would do (both by `SparseAdam`); `"dense"`,
+            Keras' Adam, which walks all rows in every step. Defaults to `"lazy"`.
         start_from: str. A finished run of the same model whose weights to start from, to train it
             further with a lower learning rate, say. Defaults to `""`: fresh weights.
+        cache: str. A folder on a local disk for decoded copies of the data, made at the first use
+            and then memory-mapped. Defaults to `""`: parse the TFRecords in every pass.
+        resident: bool. Whether to keep the data in memory: on JAX that of the accelerator. Defaults
+            to `False`: memory does not grow with the data.
         seed: int. Of weights, dropout and the order of rows. Defaults to `0`.
         dtype_policy: str. Keras' policy, such as `"mixed_bfloat16"`. Defaults to `"float32"`.
         jit_compile: bool or str. Whether to compile the step with XLA. Defaults to `"auto"`: yes
@@ -55,7 +63,10 @@ class TrainConfig:
     patience: int = 2
     learning_rate: float = 1e-3
     epsilon: float = 1e-8
+    table_updates: str = "lazy"
     start_from: str = ""
+    cache: str = ""
+    resident: bool = False
     seed: int = 0
     dtype_policy: str = "float32"
     jit_compile: bool | str = "auto"
@@ -68,6 +79,11 @@ class TrainConfig:
                     f"{self.model} has no argument {argument!r}; it takes {', '.join(known)}"
                 )
         check_settings(self, at_least_one=_COUNTS)
+        if self.table_updates not in TABLE_UPDATES:
+            raise ValueError(
+                f"table_updates must be one of {', '.join(TABLE_UPDATES)}. "
+                f"Received: {self.table_updates!r}"
+            )
 
     @classmethod
     def read(

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from ctr_keras import metrics
-from ctr_keras.data import read_examples
+from ctr_keras.data import Examples, open_examples
 from ctr_keras.features import FeatureSet
 from ctr_keras.training.config import TrainConfig
 
@@ -76,13 +76,17 @@ def predict_split(
         prepared: str. The folder that `ctr-keras prepare` wrote.
         split: str. `"train"`, `"validation"` or `"test"`.
     """
-    dataset = read_examples(prepared, split, features, _BATCH_SIZE, input_names(model))
+    return predict(model, open_examples(prepared, split, features, inputs=input_names(model)))
+
+
+def predict(
+    model: keras.Model, examples: Examples
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Labels and scores of an opened split, each (rows,) float32, in its order."""
     labels, scores = [], []
-    for inputs, batch_labels in dataset.as_numpy_iterator():
+    for inputs, batch_labels in examples.read(_BATCH_SIZE):
         labels.append(np.ravel(batch_labels))
         scores.append(np.ravel(model.predict_on_batch(inputs)))
-    if not labels:
-        raise ValueError(f"the {split} split of {prepared} has no rows")
     return np.concatenate(labels), np.concatenate(scores)
 
 

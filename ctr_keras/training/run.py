@@ -9,9 +9,10 @@ from typing import Any
 import keras
 
 from ctr_keras import metrics
-from ctr_keras.data import row_count, stream_examples
+from ctr_keras.data import Examples, open_examples, row_count
 from ctr_keras.features import FeatureSet
 from ctr_keras.models import build_model
+from ctr_keras.optimizers import SparseAdam
 from ctr_keras.runs import (
     Checkpoints,
     check_same_settings,
@@ -25,7 +26,7 @@ from ctr_keras.training.evaluation import (
     check_same_features,
     input_names,
     load_run,
-    predict_split,
+    predict,
 )
 
 
@@ -62,16 +63,10 @@ def train(config: TrainConfig) -> dict[str, Any]:
     model = rounds.restore() or _compiled(config, features)
     total = config.epochs * config.evaluations_per_epoch
     if not rounds.is_over and rounds.done < total:
-        batches = stream_examples(
-            config.data,
-            features,
-            config.batch_size,
-            seed=config.seed,
-            skip_batches=rounds.done * round_steps,
-            inputs=input_names(model),
-        )
+        examples = _open_split("train", config, features, model)
+        skipped = rounds.done * round_steps
         model.fit(
-            batches,
+            examples.stream(config.batch_size, seed=config.seed, skip_batches=skipped),
             steps_per_epoch=round_steps,
             initial_epoch=rounds.done,
             epochs=total,
@@ -104,11 +99,31 @@ def _compiled(config: TrainConfig, features: FeatureSet) -> keras.Model:
         check_same_features(features, config.start_from)
         model.set_weights(load_run(config.start_from)[0].get_weights())
     model.compile(
-        keras.optimizers.Adam(config.learning_rate, epsilon=config.epsilon),
+        _optimizer(config),
         loss="binary_crossentropy",
         jit_compile=jit_setting(config.jit_compile),
     )
     return model
+
+
+def _open_split(
+    split: str, config: TrainConfig, features: FeatureSet, model: keras.Model
+) -> Examples:
+    return open_examples(
+        config.data,
+        split,
+        features,
+        inputs=input_names(model),
+        cache=config.cache,
+        resident=config.resident,
+    )
+
+
+def _optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
+    if config.table_updates == "dense":
+        return keras.optimizers.Adam(config.learning_rate, epsilon=config.epsilon)
+    exact = config.table_updates == "exact"
+    return SparseAdam(config.learning_rate, epsilon=config.epsilon, exact=exact)
 
 
 class _Rounds(keras.callbacks.Callback):
@@ -152,6 +167,10 @@ class _Rounds(keras.callbacks.Callback):
         os.replace(f"{path}.partial", path)
         self._write_history()
 
+    def on_train_begin(self, logs: Any = None) -> None:
+        del logs
+        self._validation = _open_split("validation", self._config, self._features, self.model)
+
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         del epoch, logs
         self._started = time.monotonic()
@@ -159,7 +178,9 @@ class _Rounds(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         seconds = time.monotonic() - self._started
         config = self._config
-        labels, scores = predict_split(self.model, self._features, config.data, "validation")
+        if config.table_updates == "exact":
+            self.model.optimizer.catch_up_all()
+        labels, scores = predict(self.model, self._validation)
         validation = metrics.evaluate(labels, scores)
         self._history.append(
             {

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import itertools
 import json
 import os
 import pathlib
@@ -214,6 +215,31 @@ def test_a_stop_at_any_moment_leaves_a_run_to_go_on_with(
     assert report["best_round"] == finished[1]["best_round"]
     best = evaluate_run(config.out, "validation")
     assert best == pytest.approx(report["validation"], rel=1e-5)
+
+
+@pytest.mark.parametrize("resident", [False, True])
+def test_a_run_from_a_cache_or_from_memory_goes_on_within_an_epoch(
+    resident, settings, tmp_path, monkeypatch
+):
+    changes = {"epochs": 1, "evaluations_per_epoch": 3, "resident": resident}
+    settings = settings | changes | {"cache": str(tmp_path / "cache")}
+    undisturbed = TrainConfig(**settings, out=str(tmp_path / "undisturbed"))
+    train(undisturbed)
+    config = TrainConfig(**settings, out=str(tmp_path / "run"))
+    real = run_module.predict
+    evaluations = itertools.count(1)
+
+    def stop_in_the_second_round(*arguments):
+        if next(evaluations) == 2:
+            raise StopError
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "predict", stop_in_the_second_round)
+        with pytest.raises(StopError):
+            train(config)
+    train(config)
+    assert_same_history(history(config.out), history(undisturbed.out))
 
 
 def test_killed_and_started_again(settings, finished, tmp_path):

@@ -1,0 +1,110 @@
+"""Decoded rows as arrays, one a packed input and one of labels, and batches of them."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ctr_keras.data.order import shuffled_batches
+from ctr_keras.data.records import read_examples, row_count
+from ctr_keras.features import FeatureSet
+
+Array = np.ndarray[Any, Any]
+Rows = tuple[Mapping[str, Array], Array]  # packed inputs and labels
+
+_ROWS_AT_ONCE = 4096
+
+
+def cut(rows: Rows, numbers: Array) -> Rows:
+    """The rows of these numbers.
+
+    Args:
+        rows: packed inputs by name, and labels.
+        numbers: int array.
+    """
+    inputs, labels = rows
+    return {name: values[numbers] for name, values in inputs.items()}, labels[numbers]
+
+
+class ArrayExamples:
+    """Batches of arrays; see `Examples`.
+
+    Args:
+        rows: packed inputs by name, each `(rows, width)`, and labels `(rows, 1)`.
+        cut: function of `rows` and row numbers that returns a batch. Defaults to that of NumPy.
+
+    Example:
+
+    >>> ids = np.arange(5)[:, None]
+    >>> examples = ArrayExamples(({"categorical": ids}, ids % 2))
+    >>> [inputs["categorical"].ravel().tolist() for inputs, _ in examples.read(3)]
+    [[0, 1, 2], [3, 4]]
+    """
+
+    def __init__(self, rows: Rows, cut: Callable[[Rows, Array], Rows] = cut) -> None:
+        self._rows = rows
+        self._cut = cut
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        return len(self._rows[1])
+
+    def read(self, batch_size: int) -> Iterator[Rows]:
+        """One pass, in order."""
+        for start in range(0, self.count, batch_size):
+            yield self._cut(self._rows, np.arange(start, min(start + batch_size, self.count)))
+
+    def stream(self, batch_size: int, *, seed: int, skip_batches: int = 0) -> Iterator[Rows]:
+        """Endless epochs in the order of `shuffled_batches`; what is skipped is not read."""
+        for numbers in shuffled_batches(
+            self.count, batch_size, seed=seed, skip_batches=skip_batches
+        ):
+            yield self._cut(self._rows, numbers)
+
+
+def decode(
+    prepared: str,
+    split: str,
+    features: FeatureSet,
+    inputs: Sequence[str] | None = None,
+    allocate: Callable[..., Any] = lambda name, shape, dtype: np.empty(shape, dtype),
+) -> dict[str, Any]:
+    """Decodes the TFRecords of a split into arrays.
+
+    Args:
+        prepared: str. The folder that `ctr-keras prepare` wrote.
+        split: str. `"train"`, `"validation"` or `"test"`.
+        features: FeatureSet.
+        inputs: list of str or None. Packed inputs to decode. Defaults to `None`: all.
+        allocate: function of name, shape and dtype that makes an array to fill. Defaults to one
+            in memory.
+
+    Returns:
+        Arrays `(rows, width)` by packed input, int32 or float32, and the labels by their name.
+
+    Raises:
+        FileNotFoundError: if there are no files of that split.
+        ValueError: if their rows are not as many as the report says.
+    """
+    count, label = row_count(prepared, split), features.label.name
+    arrays = {
+        name: allocate(name, (count, *shape), np.float32 if name == "numeric" else np.int32)
+        for name, shape in features.packed_shapes.items()
+        if inputs is None or name in inputs
+    }
+    arrays[label] = allocate(label, (count, 1), np.float32)
+    end = 0
+    batches = read_examples(prepared, split, features, _ROWS_AT_ONCE, inputs)
+    for packed, labels in batches.as_numpy_iterator():
+        start, end = end, end + len(labels)
+        if end > count:
+            break
+        for name, values in {**packed, label: labels}.items():
+            arrays[name][start:end] = values
+    if end != count:
+        raise ValueError(
+            f"{prepared}: its report.json says {count} {split} rows, its files hold "
+            f"{'more' if end > count else end}; prepare the data again"
+        )
+    return arrays

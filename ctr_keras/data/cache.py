@@ -1,0 +1,78 @@
+"""A decoded copy of prepared data on the disk, which batches are cut from without being parsed.
+
+    <cache>/<split>-<what it was made from>/<packed input>.npy
+
+The name has a digest of the features and of the files' names, sizes and times: a copy of other or
+newer data is not found, and made. It appears under that name when it is whole.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from typing import Any
+
+import numpy as np
+
+from ctr_keras.data.arrays import Array, decode
+from ctr_keras.data.records import example_files
+from ctr_keras.features import FeatureSet
+
+_FORMAT_VERSION = 1
+
+
+def open_cache(folder: str, prepared: str, split: str, features: FeatureSet) -> dict[str, Array]:
+    """The arrays of a split, memory-mapped and read-only, decoded first where that is not done yet.
+
+    They take 4 bytes a value on the disk, and of the memory what the system has to spare. Two
+    processes that need the same copy make it once: the second waits for the first.
+
+    Args:
+        folder: str. Of the cache, local; one may hold copies of several data sets. What is in it
+            can be deleted at any time that no run uses it.
+        prepared: str. The folder that `ctr-keras prepare` wrote.
+        split: str. `"train"`, `"validation"` or `"test"`.
+        features: FeatureSet.
+
+    Returns:
+        Arrays `(rows, width)` by packed input, and the labels by their name.
+
+    Raises:
+        FileNotFoundError: if there are no files of that split, naming folder and split.
+        ValueError: if their rows are not as many as the report says.
+    """
+    copy = os.path.join(folder, f"{split}-{_digest(prepared, split, features)}")
+    if not os.path.exists(copy):
+        os.makedirs(folder, exist_ok=True)
+        with open(f"{copy}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # a killed process lets go of it
+            if not os.path.exists(copy):
+                _make(copy, prepared, split, features)
+    names = [*features.packed_shapes, features.label.name]
+    return {name: np.load(os.path.join(copy, f"{name}.npy"), mmap_mode="r") for name in names}
+
+
+def _digest(prepared: str, split: str, features: FeatureSet) -> str:
+    status = [(os.path.basename(path), os.stat(path)) for path in example_files(prepared, split)]
+    made_from = {
+        "version": _FORMAT_VERSION,
+        "features": features.to_dict(),
+        "files": [(name, found.st_size, found.st_mtime_ns) for name, found in status],
+    }
+    text = json.dumps(made_from, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _make(copy: str, prepared: str, split: str, features: FeatureSet) -> None:
+    partial = f"{copy}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    os.makedirs(partial)
+
+    def allocate(name: str, shape: tuple[int, ...], dtype: Any) -> Array:
+        path = os.path.join(partial, f"{name}.npy")
+        return np.lib.format.open_memmap(path, "w+", dtype, shape)
+
+    for array in decode(prepared, split, features, allocate=allocate).values():
+        array.flush()
+    os.rename(partial, copy)

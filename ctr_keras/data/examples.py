@@ -1,0 +1,123 @@
+"""A split of prepared data, however it is read."""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+from ctr_keras.data.records import read_examples, row_count, stream_examples
+from ctr_keras.features import FeatureSet
+
+
+class Examples(Protocol):
+    """What training reads: batches of (packed inputs, labels), `(batch, width)` and `(batch, 1)`.
+
+    `Model.fit` takes them on TensorFlow and on JAX.
+
+    Attributes:
+        count: int. Rows.
+    """
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+
+    def read(self, batch_size: int) -> Iterable[Any]:
+        """One pass, in an order that is always the same.
+
+        Args:
+            batch_size: int. Rows in a batch; the last one may have fewer.
+        """
+
+    def stream(self, batch_size: int, *, seed: int, skip_batches: int = 0) -> Iterable[Any]:
+        """Endless epochs, each shuffled anew, the same for the same seed.
+
+        Args:
+            batch_size: int. Rows in a batch; the last one of an epoch may have fewer.
+            seed: int. Order of the rows.
+            skip_batches: int. Batches to leave out, to go on where a run stopped: the rest is
+                what would have come. Defaults to `0`.
+        """
+
+
+def open_examples(
+    prepared: str,
+    split: str,
+    features: FeatureSet,
+    *,
+    inputs: Sequence[str] | None = None,
+    cache: str = "",
+    resident: bool = False,
+) -> Examples:
+    """Opens a split to be read as often as needed.
+
+    Args:
+        prepared: str. The folder that `ctr-keras prepare` wrote.
+        split: str. `"train"`, `"validation"` or `"test"`.
+        features: FeatureSet.
+        inputs: list of str or None. Packed inputs to read. Defaults to `None`: all.
+        cache: str. A folder on a local disk for decoded copies, made at the first use and then
+            memory-mapped. Defaults to `""`: parse the TFRecords in every pass.
+        resident: bool. Whether to keep the split in memory: on JAX that of the accelerator.
+            Defaults to `False`: memory does not grow with the data.
+
+    Returns:
+        `Examples`. Cached and resident ones have one order, TFRecords another.
+
+    Raises:
+        FileNotFoundError: if there are no files of that split, naming folder and split.
+        ValueError: if the split has no rows, or those of its files are not as many as the report
+            says.
+
+    Example:
+
+    >>> train = open_examples("data/ml", "train", features, cache="cache")  # doctest: +SKIP
+    >>> model.fit(train.stream(1024, seed=0), steps_per_epoch=100)  # doctest: +SKIP
+    """
+    if row_count(prepared, split) == 0:
+        raise ValueError(f"the {split} split of {prepared} has no rows")
+    if not cache and not resident:
+        return _Records(prepared, split, features, inputs)
+    from ctr_keras.data import arrays
+
+    if cache:
+        from ctr_keras.data.cache import open_cache
+
+        decoded = open_cache(cache, prepared, split, features)
+    else:
+        decoded = arrays.decode(prepared, split, features, inputs)
+    names = features.packed_shapes if inputs is None else inputs
+    rows = ({name: decoded[name] for name in names}, decoded[features.label.name])
+    if resident:
+        from ctr_keras.data.resident import resident as in_memory
+
+        return in_memory(rows)
+    return arrays.ArrayExamples(rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Records:
+    """TFRecords, parsed in every pass."""
+
+    prepared: str
+    split: str
+    features: FeatureSet
+    inputs: Sequence[str] | None
+
+    @property
+    def count(self) -> int:
+        return row_count(self.prepared, self.split)
+
+    def read(self, batch_size: int) -> Any:
+        batches = read_examples(self.prepared, self.split, self.features, batch_size, self.inputs)
+        return batches.as_numpy_iterator()
+
+    def stream(self, batch_size: int, *, seed: int, skip_batches: int = 0) -> Any:
+        return stream_examples(
+            self.prepared,
+            self.features,
+            batch_size,
+            seed=seed,
+            split=self.split,
+            skip_batches=skip_batches,
+            inputs=self.inputs,
+        )

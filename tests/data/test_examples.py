@@ -1,0 +1,156 @@
+"""Ways of reading a split: what training may rely on whichever it is."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from ctr_keras.data import open_examples
+from tests.conftest import ROOT
+from tests.data.shards import FEATURES, write_prepared
+
+ROWS = 1000
+BATCH = 32
+EPOCH = 32  # batches: 31 full ones and one of 8 rows
+WAYS = ("records", "cache", "resident", "resident cache")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "prepared"
+    return write_prepared(folder, {"train": ROWS, "test": 10, "validation": 0}, shards=5)
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def examples(request, prepared, tmp_path_factory):
+    cache = str(tmp_path_factory.mktemp("cache")) if "cache" in request.param else ""
+    resident = "resident" in request.param
+    return open_examples(prepared, "train", FEATURES, cache=cache, resident=resident)
+
+
+def rows_of(batches):
+    """The number of each row, batch by batch."""
+    columns = (np.asarray(inputs["numeric"])[:, 0] for inputs, _ in batches)
+    return [np.round(column * 1000).astype(int) for column in columns]
+
+
+def stream(examples, seed=3, skip=0, batches=2 * EPOCH):
+    stream = examples.stream(BATCH, seed=seed, skip_batches=skip)
+    return rows_of(itertools.islice(stream, batches))
+
+
+def flat(batches):
+    return np.concatenate(batches).tolist()
+
+
+def test_a_split_is_read_once_and_whole(examples):
+    batches = list(examples.read(BATCH))
+    assert examples.count == ROWS
+    assert [len(labels) for _, labels in batches] == [BATCH] * 31 + [8]
+    assert sorted(flat(rows_of(batches))) == list(range(ROWS))
+    assert flat(rows_of(batches)) == flat(rows_of(examples.read(BATCH)))
+
+
+def test_all_ways_read_the_same(examples, prepared):
+    def by_row(examples):
+        inputs, labels = next(iter(examples.read(ROWS)))
+        order = np.argsort(np.asarray(inputs["numeric"])[:, 0])
+        return {name: np.asarray(v)[order] for name, v in {**inputs, "label": labels}.items()}
+
+    expected = by_row(open_examples(prepared, "train", FEATURES))
+    actual = by_row(examples)
+    assert set(actual) == {*FEATURES.packed_shapes, "label"}
+    for name, values in actual.items():
+        assert values.dtype == ("float32" if name in ("numeric", "label") else "int32")
+        assert values.dtype == expected[name].dtype
+        np.testing.assert_array_equal(values, expected[name])
+
+
+def test_each_epoch_has_every_row_once_in_an_order_of_its_own(examples):
+    batches = stream(examples)
+    first, second = flat(batches[:EPOCH]), flat(batches[EPOCH:])
+    assert sorted(first) == sorted(second) == list(range(ROWS))
+    assert first != second
+    assert first != flat(rows_of(examples.read(BATCH)))
+    assert [len(rows) for rows in batches] == ([BATCH] * 31 + [8]) * 2
+
+
+def test_shuffling_reaches_over_the_epoch(examples):
+    order = np.array(flat(stream(examples, batches=EPOCH)))
+    assert abs(np.corrcoef(order, np.arange(ROWS))[0, 1]) < 0.75
+
+
+def test_the_seed_decides_the_order(examples):
+    assert flat(stream(examples)) == flat(stream(examples))
+    assert flat(stream(examples)) != flat(stream(examples, seed=4))
+
+
+@pytest.mark.parametrize("skip", [5, EPOCH, EPOCH + 7])
+def test_going_on_after_a_stop_sees_what_would_have_come(examples, skip):
+    rest = stream(examples, skip=skip, batches=2 * EPOCH - skip)
+    assert flat(rest) == flat(stream(examples)[skip:])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_only_the_inputs_asked_for_are_read(way, prepared, tmp_path):
+    examples = open_examples(
+        prepared,
+        "test",
+        FEATURES,
+        inputs=["genres"],
+        cache=str(tmp_path) if "cache" in way else "",
+        resident="resident" in way,
+    )
+    inputs, _ = next(iter(examples.read(4)))
+    assert list(inputs) == ["genres"]
+
+
+def test_a_model_learns_from_any(examples):
+    inputs = {k: keras.Input(v, name=k) for k, v in FEATURES.packed_shapes.items()}
+    model = keras.Model(inputs, keras.layers.Dense(1, "sigmoid")(inputs["numeric"]))
+    model.compile("sgd", "binary_crossentropy", jit_compile=False)
+    batches = examples.stream(BATCH, seed=0)
+    fitted = model.fit(batches, steps_per_epoch=EPOCH, epochs=2, shuffle=False, verbose=0)
+    assert np.isfinite(fitted.history["loss"]).all()
+
+
+def test_on_jax_batches_are_cut_on_the_device(prepared):
+    code = f"""
+import itertools, json
+import jax, numpy as np
+from ctr_keras.data import open_examples
+from tests.data.shards import FEATURES
+def numbers(examples):
+    batches = list(itertools.islice(examples.stream({BATCH}, seed=3), {EPOCH + 3}))
+    rows = np.concatenate([inputs["numeric"][:, 0] for inputs, _ in batches])
+    return np.round(rows * 1000).tolist(), batches
+device, batches = numbers(open_examples({prepared!r}, "train", FEATURES, resident=True))
+assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(batches))
+host, _ = numbers(open_examples({prepared!r}, "train", FEATURES, cache={prepared + "-cache"!r}))
+print(json.dumps([device, host]))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | {"KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    device, host = json.loads(result.stdout)
+    assert device == host
+    assert sorted(device[:ROWS]) == list(range(ROWS))
+
+
+@pytest.mark.parametrize("settings", [{}, {"cache": "cache"}, {"resident": True}])
+def test_a_split_without_rows_or_files_is_named(prepared, settings, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"the validation split of .*prepared has no rows"):
+        open_examples(prepared, "validation", FEATURES, **settings)
+    with pytest.raises(FileNotFoundError, match="holds no prepared data"):
+        open_examples(str(tmp_path), "train", FEATURES, **settings)
