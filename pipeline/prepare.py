@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -26,8 +27,15 @@ from pipeline.sources import whole_file
 from pipeline.splits import SPLITS
 from pipeline.vocabulary import read_sizes
 
-# Beam's own default would first try to fetch another runner from the network.
-_LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+# Beam's own default would first try to fetch another runner from the network. Threads of one
+# process suffice: parsing, the transform graph, encoding and compressing release Python's lock. To
+# check the types of this one graph again in every run would only take time.
+_LOCAL_OPTIONS = (
+    "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
+    "--direct_running_mode=multi_threading",
+    f"--direct_num_workers={min(4, os.cpu_count() or 1)}",
+    "--no_pipeline_type_check",
+)
 _SHARD_BYTES = 64 * 2**20  # of source
 _MIN_SHARDS = 8
 _SAMPLES = 1000
@@ -96,7 +104,7 @@ def prepare(
 
     options = PipelineOptions(list(beam_options))
     if options.view_as(StandardOptions).runner is None:
-        options.view_as(StandardOptions).runner = _LOCAL_RUNNER
+        options = PipelineOptions([*_LOCAL_OPTIONS, *beam_options])  # the last of two counts
     with beam.Pipeline(options=options) as pipeline:
         _build(pipeline, dataset, source, files, partial)
 
@@ -138,23 +146,14 @@ def _build(
 ) -> None:
     """The whole graph of the job."""
     whole = [(whole_file(path, i, split), size) for i, (path, size, split) in enumerate(files)]
-    parsed = (
-        pipeline
-        | "Files" >> beam.Create(whole)
-        | "Chunks" >> beam.FlatMapTuple(dataset.table.chunks)
-        | "Spread" >> beam.Reshuffle()
-        | "Parse"
-        >> beam.ParDo(rows.ParseChunk(dataset, source)).with_outputs(
-            rows.REJECTED, rows.COUNTS, rows.LINES, main="rows"
-        )
-    )
-    batches = parsed.rows
+    parsed, selected = pipeline | "Rows" >> rows.ReadRows(dataset, source, whole)
     if dataset.history:
-        batches |= "AddHistory" >> rows.AddHistory(dataset.history)
-    selected = batches | "Select" >> beam.ParDo(rows.SelectRows(dataset)).with_outputs(
-        rows.COUNTS, main="rows"
+        analyzed = selected
+    else:  # reading rows again is cheaper than keeping them from one pass to the next
+        _, analyzed = pipeline | "AnalyzedRows" >> rows.ReadRows(dataset, source, whole)
+    written = _transform(
+        analyzed.rows, selected.rows, dataset, folder, sum(size for _, size, _ in files)
     )
-    written = _transform(selected.rows, dataset, folder, sum(size for _, size, _ in files))
     _write_samples(selected.rows, dataset, folder)
     lines = beam.pvalue.AsDict(parsed[rows.LINES])
     rejected = FileSystems.join(folder, "rejected")
@@ -169,9 +168,23 @@ def _build(
 
 
 def _transform(
-    batches: beam.PCollection, dataset: Dataset, folder: str, source_bytes: int
+    analyzed: beam.PCollection,
+    batches: beam.PCollection,
+    dataset: Dataset,
+    folder: str,
+    source_bytes: int,
 ) -> beam.PCollection:
-    """Analyzes the training split, transforms every row, writes both."""
+    """Analyzes the training split, transforms every row, writes both.
+
+    Args:
+        analyzed, batches: all rows, of which the first are read before the transform is known.
+        dataset: Dataset.
+        folder: str.
+        source_bytes: int.
+
+    Returns:
+        (split, rows written) for each file.
+    """
     label = dataset.features.label.name
     config = _adapter_config(dataset.features)
     train_shards = max(_MIN_SHARDS, math.ceil(source_bytes / _SHARD_BYTES))
@@ -179,7 +192,7 @@ def _transform(
     shards = {split: train_shards if split == "train" else other_shards for split in SPLITS}
     temporary = FileSystems.join(folder, "tmp", "transform")
     with tft_beam.Context(temp_dir=temporary, passthrough_keys={label, KEY, SPLIT}):
-        train = batches | "TrainRows" >> beam.FlatMap(rows.only_split, SPLITS.index("train"))
+        train = analyzed | "TrainRows" >> beam.FlatMap(rows.only_split, SPLITS.index("train"))
         transform = (train, config) | "Analyze" >> tft_beam.AnalyzeDataset(
             make_preprocessing_fn(dataset.features)
         )
@@ -187,12 +200,14 @@ def _transform(
             output_record_batches=True
         )
         _ = transform | "WriteTransform" >> tft_beam.WriteTransformFn(folder)
-    transformed = transformed | "Batches" >> beam.Keys()
+    transformed = (
+        transformed | "Batches" >> beam.Keys() | "Ordered" >> beam.Map(rows.in_column_order)
+    )
     _ = _sample(transformed, "Examples") | "WriteSampleExamples" >> beam.Map(
         write_examples, FileSystems.join(folder, "samples.tfrecord.gz")
     )
     return transformed | "WriteExamples" >> WriteShards(
-        FileSystems.join(folder, "examples"), shards
+        FileSystems.join(folder, "examples"), shards, FileSystems.join(folder, "tmp", "blocks")
     )
 
 

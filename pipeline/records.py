@@ -1,12 +1,15 @@
 """Transformed record batches to sharded, shuffled, compressed TFRecords.
 
 Rows go to shards by their key (a hash of the raw row) and stand in a shard in the order of their
-keys: a global shuffle that comes out the same whatever the runner did.
+keys: a global shuffle that comes out the same whatever the runner did. On their way to the shards
+they travel in blocks: record batches of many rows' keys and serialized `tf.train.Example`s.
 """
 
+import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+import uuid
+from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
 import numpy as np
@@ -14,11 +17,18 @@ import pyarrow as pa
 import tensorflow as tf
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.transforms.window import GlobalWindows
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
+from pipeline.sources import BLOCK_LINES
 from pipeline.splits import SPLITS
 
 KEY, SPLIT = "row.key", "row.split"  # columns beside the features; no feature's name has a dot
+_EXAMPLE = "row.example"
+_ROWS_HELD = 2**16  # rows that a worker encodes before it hands their blocks on
+_COMPRESSION = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=3)
+
+Shard = tuple[str, int]  # of which split, and which of its shards
 
 
 class WriteShards(beam.PTransform):
@@ -29,18 +39,22 @@ class WriteShards(beam.PTransform):
     Args:
         folder: str. Where the files go.
         shards: dict. Number of shards of each split.
+        waiting: str. A folder for blocks until all are there. Used if it is local, where runners
+            keep what lies between two steps in memory; elsewhere the runner keeps the blocks.
     """
 
-    def __init__(self, folder: str, shards: dict[str, int]):
+    def __init__(self, folder: str, shards: dict[str, int], waiting: str):
         super().__init__()
-        self._folder, self._shards = folder, shards
+        self._folder, self._shards, self._waiting = folder, shards, waiting
 
     def expand(self, batches):
         all_shards = [(split, i) for split, count in self._shards.items() for i in range(count)]
-        nothing = batches.pipeline | "AllShards" >> beam.Create([(s, []) for s in all_shards])
-        rows = batches | "ToShards" >> beam.FlatMap(_encode, self._shards)
+        nothing = batches.pipeline | "AllShards" >> beam.Create([(s, None) for s in all_shards])
+        blocks = batches | "ToBlocks" >> beam.ParDo(_ToBlocks(self._shards))
+        if FileSystems.get_scheme(self._waiting) is None:
+            blocks |= "KeepOnDisk" >> beam.Map(_keep_on_disk, self._waiting)
         return (
-            (nothing, rows)
+            (nothing, blocks)
             | beam.Flatten()
             | "GroupShards" >> beam.GroupByKey()
             | "WriteShard" >> beam.Map(_write_shard, self._folder, self._shards)
@@ -52,29 +66,86 @@ def column_values(batch: pa.RecordBatch, name: str) -> np.ndarray:
     return batch.column(name).flatten().to_numpy(zero_copy_only=False)
 
 
-def _encode(batch: pa.RecordBatch, shards: dict[str, int]):
-    """The rows of a batch as (split, shard), [(key, tf.Example), ...]."""
-    keys, splits = column_values(batch, KEY), column_values(batch, SPLIT)
-    examples = _examples(batch)
-    for index, split in enumerate(SPLITS):
-        shard = keys.astype(np.uint64) % np.uint64(shards[split])
-        for i in np.unique(shard[splits == index]).tolist():
-            rows = np.flatnonzero((splits == index) & (shard == i))
-            yield (split, i), [(int(keys[row]), examples[row]) for row in rows]
+class _ToBlocks(beam.DoFn):
+    """Encodes rows and collects those of a shard, as (shard, block)."""
+
+    def __init__(self, shards: dict[str, int]):
+        self._shards = shards
+
+    def start_bundle(self):
+        self._encoded: list[pa.RecordBatch] = []
+
+    def process(self, batch: pa.RecordBatch):
+        self._encoded.append(_encode(batch))
+        if sum(encoded.num_rows for encoded in self._encoded) >= _ROWS_HELD:
+            yield from self._blocks()
+
+    def finish_bundle(self):
+        for block in self._blocks():
+            yield GlobalWindows.windowed_value(block)
+
+    def _blocks(self) -> Iterator[tuple[Shard, pa.Table]]:
+        if not self._encoded:
+            return
+        rows, self._encoded = pa.Table.from_batches(self._encoded), []
+        splits = rows[SPLIT].to_numpy()
+        counts = np.array([self._shards[split] for split in SPLITS], np.uint64)
+        shards = rows[KEY].to_numpy().astype(np.uint64) % counts[splits]
+        order = np.lexsort((shards, splits))
+        is_first = np.diff(splits[order]).astype(bool) | np.diff(shards[order]).astype(bool)
+        for of_shard in np.split(order, np.flatnonzero(is_first) + 1):
+            first = of_shard[0]
+            block = rows.select([KEY, _EXAMPLE]).take(pa.array(of_shard))
+            yield (SPLITS[splits[first]], int(shards[first])), block
+
+
+def _encode(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pydict(
+        {
+            SPLIT: column_values(batch, SPLIT),
+            KEY: column_values(batch, KEY),
+            _EXAMPLE: pa.array(_examples(batch), pa.binary()),
+        }
+    )
 
 
 def _examples(batch: pa.RecordBatch) -> list[bytes]:
     return RecordBatchToExamplesEncoder().encode(batch.drop_columns([KEY, SPLIT]))
 
 
+def _keep_on_disk(block: tuple[Shard, pa.Table], folder: str) -> tuple[Shard, str]:
+    """Writes a block to a file and passes on the file's path."""
+    shard, rows = block
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, uuid.uuid4().hex)
+    with pa.ipc.new_file(path, rows.schema) as file:
+        file.write(rows)
+    return shard, path
+
+
 def _write_shard(
-    group: tuple[tuple[str, int], Iterable[list]], folder: str, shards: dict[str, int]
+    group: tuple[Shard, Iterable[pa.Table | str | None]], folder: str, shards: dict[str, int]
 ) -> tuple[str, int]:
     (split, index), parts = group
-    rows = sorted(row for part in parts for row in part)
+    blocks = [_block(part) for part in parts if part is not None]
+    # Rows that are equal but for a history have one key: their examples order them.
+    order = [(KEY, "ascending"), (_EXAMPLE, "ascending")]
+    rows = pa.concat_tables(blocks).sort_by(order) if blocks else pa.table({_EXAMPLE: []})
     name = f"{split}-{index:05d}-of-{shards[split]:05d}.tfrecord.gz"
-    _write(FileSystems.join(folder, name), [example for _, example in rows])
-    return split, len(rows)
+    examples = (
+        example
+        for batch in rows.to_batches(max_chunksize=BLOCK_LINES)
+        for example in batch.column(_EXAMPLE).to_pylist()
+    )
+    _write(FileSystems.join(folder, name), examples)
+    return split, rows.num_rows
+
+
+def _block(part: pa.Table | str) -> pa.Table:
+    if isinstance(part, pa.Table):
+        return part
+    with pa.memory_map(part) as file:
+        return pa.ipc.open_file(file).read_all()
 
 
 def write_examples(batch: pa.RecordBatch | None, path: str) -> None:
@@ -82,9 +153,9 @@ def write_examples(batch: pa.RecordBatch | None, path: str) -> None:
     _write(path, [] if batch is None else _examples(batch))
 
 
-def _write(path: str, examples: list[bytes]) -> None:
+def _write(path: str, examples: Iterable[bytes]) -> None:
     with tempfile.NamedTemporaryFile() as local:
-        with tf.io.TFRecordWriter(local.name, "GZIP") as writer:
+        with tf.io.TFRecordWriter(local.name, _COMPRESSION) as writer:
             for example in examples:
                 writer.write(example)
         with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:

@@ -19,7 +19,43 @@ from pipeline.tables import Block, numbers
 
 REJECTED, COUNTS, LINES = "rejected", "counts", "lines"  # side outputs of ParseChunk
 _HISTORY_PARTITIONS = 64
+_BATCHES_HELD = 32  # of which a sample is taken at once
 _USER, _ITEM, _TIME, _ORDER = (f"history.{name}" for name in ("user", "item", "time", "order"))
+
+
+class ReadRows(beam.PTransform):
+    """All rows of the source, parsed and selected.
+
+    Yields the outputs of `ParseChunk` and those of `SelectRows`; both have the rows as `rows`.
+
+    Args:
+        dataset: Dataset.
+        source: str. The source as the user named it.
+        files: list of (Chunk, int). Whole files and their sizes in bytes.
+    """
+
+    def __init__(self, dataset: Dataset, source: str, files: list[tuple[Chunk, int]]):
+        super().__init__()
+        self._dataset, self._source, self._files = dataset, source, files
+
+    def expand(self, pipeline):
+        parsed = (
+            pipeline
+            | "Files" >> beam.Create(self._files)
+            | "Chunks" >> beam.FlatMapTuple(self._dataset.table.chunks)
+            | "Spread" >> beam.Reshuffle()
+            | "Parse"
+            >> beam.ParDo(ParseChunk(self._dataset, self._source)).with_outputs(
+                REJECTED, COUNTS, LINES, main="rows"
+            )
+        )
+        batches = parsed.rows
+        if self._dataset.history:
+            batches |= "AddHistory" >> AddHistory(self._dataset.history)
+        selected = batches | "Select" >> beam.ParDo(SelectRows(self._dataset)).with_outputs(
+            COUNTS, main="rows"
+        )
+        return parsed, selected
 
 
 class ParseChunk(beam.DoFn):
@@ -60,9 +96,8 @@ class ParseChunk(beam.DoFn):
         else:
             split = self._dataset.split.assign(keys, block)
         columns |= {KEY: pa.array(keys), SPLIT: pa.array(split, pa.int64())}
-        good = pa.array(np.flatnonzero(block.reason == None))  # noqa: E711
-        lists = {name: as_lists(column.take(good)) for name, column in columns.items()}
-        return pa.RecordBatch.from_pydict(lists)
+        batch = pa.RecordBatch.from_pydict({name: as_lists(c) for name, c in columns.items()})
+        return take(batch, block.reason == None)  # noqa: E711
 
     def _history_columns(self, chunk: Chunk, block: Block, history: History) -> dict:
         first = (chunk.file << 48) + (chunk.index << 32)
@@ -77,6 +112,11 @@ class ParseChunk(beam.DoFn):
 def as_lists(column: pa.Array) -> pa.ListArray:
     """A column of values as a column of lists with one value each."""
     return pa.ListArray.from_arrays(np.arange(len(column) + 1, dtype=np.int32), column)
+
+
+def take(batch: pa.RecordBatch, is_taken: np.ndarray) -> pa.RecordBatch:
+    """The rows of a boolean mask."""
+    return batch if is_taken.all() else batch.take(pa.array(np.flatnonzero(is_taken)))
 
 
 class AddHistory(beam.PTransform):
@@ -133,24 +173,28 @@ class SelectRows(beam.DoFn):
         label = column_values(batch, self._dataset.features.label.name)
         split = column_values(batch, SPLIT)
         kept = ~np.isnan(label)
-        filtered = int((~kept).sum())
-        if filtered:
+        if not kept.all():
             name = f"filtered: {self._dataset.filter_rule}"
-            yield beam.pvalue.TaggedOutput(COUNTS, (name, filtered))
-            batch = batch.take(pa.array(np.flatnonzero(kept)))
+            yield beam.pvalue.TaggedOutput(COUNTS, (name, int((~kept).sum())))
+            batch = take(batch, kept)
         for index, name in enumerate(SPLITS):
             clicks = int(label[kept & (split == index)].sum())
             yield beam.pvalue.TaggedOutput(COUNTS, (f"clicks: {name}", clicks))
         if batch.num_rows:
             # One column order for all batches: their schema is fixed once for the whole job.
-            yield batch.select(sorted(batch.schema.names))
+            yield in_column_order(batch)
+
+
+def in_column_order(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with its columns by name. TensorFlow Transform's order differs between workers."""
+    return batch.select(sorted(batch.schema.names))
 
 
 def only_split(batch: pa.RecordBatch, index: int) -> Iterator[pa.RecordBatch]:
     """The rows of one split, if there are any."""
-    rows = np.flatnonzero(column_values(batch, SPLIT) == index)
-    if len(rows):
-        yield batch.take(pa.array(rows))
+    is_in = column_values(batch, SPLIT) == index
+    if is_in.any():
+        yield take(batch, is_in)
 
 
 class SmallestKeys(beam.CombineFn):
@@ -159,23 +203,26 @@ class SmallestKeys(beam.CombineFn):
     def __init__(self, count: int):
         self._count = count
 
-    def create_accumulator(self):
-        return None
+    def create_accumulator(self) -> list[pa.RecordBatch]:
+        return []
 
     def add_input(self, accumulator, batch):
-        return self.merge_accumulators([accumulator, batch])
+        accumulator.append(batch)
+        return accumulator if len(accumulator) < _BATCHES_HELD else self.compact(accumulator)
 
     def merge_accumulators(self, accumulators):
-        batches = [batch for batch in accumulators if batch is not None]
-        if not batches:
-            return None
-        table = pa.Table.from_batches(batches).combine_chunks()
-        batch = table.to_batches()[0]
+        return self.compact([batch for batches in accumulators for batch in batches])
+
+    def compact(self, accumulator):
+        return [self._smallest(accumulator)] if accumulator else []
+
+    def extract_output(self, accumulator) -> pa.RecordBatch | None:
+        return self._smallest(accumulator) if accumulator else None
+
+    def _smallest(self, batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+        batch = pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
         rows = np.argsort(column_values(batch, KEY), kind="stable")[: self._count]
         return batch.take(pa.array(rows))
-
-    def extract_output(self, accumulator):
-        return accumulator
 
 
 def write_rejected(element: tuple[Chunk, list], lines: dict, folder: str) -> None:

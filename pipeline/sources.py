@@ -5,6 +5,8 @@ name a member of a zip archive as `archive.zip!member`. Compressed files are one
 """
 
 import dataclasses
+import itertools
+import math
 import os
 import zipfile
 from collections.abc import Iterator
@@ -12,10 +14,10 @@ from collections.abc import Iterator
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-CHUNK_BYTES = 16 * 2**20
+CHUNK_BYTES = 4 * 2**20  # at most
 BLOCK_LINES = 4096
 MAX_LINE_BYTES = 2**20
-_READ_BYTES = 2**20
+_READ_BYTES = 2**20  # no more than MAX_LINE_BYTES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,13 +80,15 @@ def whole_file(path: str, file: int, split: str | None) -> Chunk:
 
 
 def line_chunks(whole: Chunk, size: int) -> list[Chunk]:
-    """The chunks of a text file of `size` bytes."""
+    """The chunks of a text file of `size` bytes, about equal so that workers have equal shares."""
     compression = CompressionTypes.detect_compression_type(whole.path)
     if "!" in whole.path or compression != CompressionTypes.UNCOMPRESSED:
         return [whole]
+    count = max(1, math.ceil(size / CHUNK_BYTES))
+    bounds = [size * i // count for i in range(count)]
     return [
-        dataclasses.replace(whole, index=index, start=start, stop=start + CHUNK_BYTES)
-        for index, start in enumerate(range(0, max(size, 1), CHUNK_BYTES))
+        dataclasses.replace(whole, index=index, start=start, stop=stop)
+        for index, (start, stop) in enumerate(itertools.pairwise([*bounds, None]))
     ]
 
 
@@ -105,36 +109,45 @@ def read_lines(chunk: Chunk) -> Iterator[list[bytes]]:
     """
     lines: list[bytes] = []
     with open_source(chunk.path) as file:
-        for start, line in _numbered_lines(file, chunk.start):
-            if chunk.stop is not None and start >= chunk.stop:
-                break
-            lines.append(line[:-1] if line.endswith(b"\r") else line)
-            if len(lines) == BLOCK_LINES:
-                yield lines
-                lines = []
+        for some in _lines(file, chunk.start, chunk.stop):
+            lines += [line.removesuffix(b"\r") for line in some]
+            ready = len(lines) - len(lines) % BLOCK_LINES
+            for first in range(0, ready, BLOCK_LINES):
+                yield lines[first : first + BLOCK_LINES]
+            lines = lines[ready:]
     if lines:
         yield lines
 
 
-def _numbered_lines(file, start: int) -> Iterator[tuple[int, bytes]]:
-    """Offset and text of every line that begins at or after `start`."""
-    position = start
-    skips_first = start > 0
-    if skips_first:
-        position -= 1  # a line begins at `start` only if the byte before it ends one
-        file.seek(position)
-    rest, rest_length = b"", 0
-    while data := file.read(_READ_BYTES):
-        *complete, rest_of_data = data.split(b"\n")
-        for line in complete:
-            length = rest_length + len(line)
-            if skips_first:
-                skips_first = False
-            else:
-                yield position, (rest + line)[: MAX_LINE_BYTES + 1]
-            position += length + 1
-            rest, rest_length = b"", 0
-        rest_length += len(rest_of_data)
-        rest = (rest + rest_of_data)[: MAX_LINE_BYTES + 1]
-    if rest_length and not skips_first:
-        yield position, rest
+def _lines(file, start: int, stop: int | None) -> Iterator[list[bytes]]:
+    """The lines that begin at or after `start` and before `stop`, some at a time."""
+    # A line begins behind the end of another, so the byte before a range belongs to it, and the
+    # last byte of the range does not.
+    is_cut = start > 0
+    if is_cut:
+        file.seek(start - 1)
+    rest = b""
+    for data in _read(file, None if stop is None else stop - 1 - max(start - 1, 0)):
+        first, *others = data.split(b"\n")
+        rest = (rest + first)[: MAX_LINE_BYTES + 1]
+        if others:
+            *complete, last = rest, *others
+            yield complete[1:] if is_cut else complete
+            is_cut, rest = False, last
+    if is_cut:
+        return  # no line begins here
+    for data in _read(file, None):
+        first, end, _ = data.partition(b"\n")
+        rest = (rest + first)[: MAX_LINE_BYTES + 1]
+        if end:
+            yield [rest]
+            return
+    if rest:
+        yield [rest]
+
+
+def _read(file, size: int | None) -> Iterator[bytes]:
+    """The next `size` bytes, or all until the file ends, in pieces."""
+    while data := file.read(_READ_BYTES if size is None else min(size, _READ_BYTES)):
+        yield data
+        size = None if size is None else size - len(data)

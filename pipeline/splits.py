@@ -13,7 +13,7 @@ SPLITS = ("train", "validation", "test")
 
 def row_keys(texts: np.ndarray) -> np.ndarray:
     """A 64-bit hash of each row's bytes, the same in every run and file order."""
-    digests = b"".join(hashlib.blake2b(text, digest_size=8).digest() for text in texts)
+    digests = b"".join([hashlib.blake2b(text, digest_size=8).digest() for text in texts])
     return np.frombuffer(digests, ">i8").astype(np.int64)
 
 

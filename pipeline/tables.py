@@ -109,18 +109,21 @@ class Delimited:
             reason[at[i]] = (
                 "a quote is not closed" if is_open else f"{counts[i]} columns instead of {wanted}"
             )
-        # Where each line's row is in the table: null for a rejected line.
-        row = np.full(len(lines), -1)
-        row[at[counts == wanted]] = np.arange(table.num_rows)
-        indices = pa.array(row, mask=row < 0)
-        columns = {name: _flat(table[name]).take(indices) for name in self.columns}
+        if table.num_rows < len(lines):
+            # Where each line's row is in the table: null for a rejected line.
+            row = np.full(len(lines), -1)
+            row[at[counts == wanted]] = np.arange(table.num_rows)
+            table = table.take(pa.array(row, mask=row < 0))
+        columns = {name: _flat(table[name]) for name in self.columns}
         return Block(line, _object_array(lines), columns, reason)
 
     def _parse_lines(self, lines: list[bytes]) -> tuple[pa.Table, np.ndarray]:
         """A table of the good lines, and each line's number of columns or `_OPEN_QUOTE`."""
         counts = np.full(len(lines), len(self.columns))
         invalid = []
-        delimiter = self.delimiter.encode() if len(self.delimiter) == 1 else b"\x1f"
+        text, delimiter = b"\n".join([*lines, b""]), self.delimiter
+        if len(delimiter) > 1:
+            text, delimiter = text.replace(delimiter.encode(), b"\x1f"), "\x1f"
 
         def skip(row):
             invalid.append(row)
@@ -128,14 +131,14 @@ class Delimited:
 
         table = (
             pyarrow.csv.read_csv(
-                io.BytesIO(b"\n".join([*lines, b""]).replace(self.delimiter.encode(), delimiter)),
+                io.BytesIO(text),
                 pyarrow.csv.ReadOptions(
                     use_threads=False,
                     block_size=2**31 - 1,
                     column_names=self.columns,
                 ),
                 pyarrow.csv.ParseOptions(
-                    delimiter=delimiter.decode(),
+                    delimiter=delimiter,
                     quote_char='"' if self.quoted else False,
                     ignore_empty_lines=False,
                     invalid_row_handler=skip,

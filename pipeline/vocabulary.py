@@ -43,8 +43,10 @@ def count_and_look_up(
         Line numbers in the vocabulary file, int64: that of each key, in the shape of `keys` and -1
         where it has none, and that of each vocabulary's name.
     """
+    # Counted here first, in the graph: a key leaves it once a batch, not once a row.
+    distinct, _, counts = tf.unique_with_counts(counted_keys, tf.int64)
     (path,) = tft.experimental.ptransform_analyzer(
-        inputs=[counted_keys],
+        inputs=[distinct, counts],
         ptransform=_CountKeys(vocabularies),
         output_dtypes=[tf.string],
         output_shapes=[[]],
@@ -67,7 +69,7 @@ def read_sizes(transform_fn_dir: str) -> dict[str, int]:
 
 
 class _CountKeys(PTransformAnalyzer):
-    """Batches of keys in, the path of the vocabulary file out."""
+    """Batches of (distinct keys, counts) in, the path of the vocabulary file out."""
 
     def __init__(self, vocabularies: Sequence[Vocabulary]):
         super().__init__()
@@ -89,13 +91,14 @@ class _CountKeys(PTransformAnalyzer):
 
 
 class _CountPerBundle(beam.DoFn):
-    """Adds keys up in the worker, so that a key travels once a bundle, not once a row."""
+    """Adds counts up in the worker, so that a key travels once a bundle, not once a batch."""
 
     def start_bundle(self):
         self._counts = collections.Counter()
 
     def process(self, batch):
-        self._counts.update(batch[0].tolist())
+        for key, count in zip(*(column.tolist() for column in batch), strict=True):
+            self._counts[key] += count
         if len(self._counts) > _MAX_KEYS_HELD:
             yield from self._partitions()
             self._counts.clear()

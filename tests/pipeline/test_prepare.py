@@ -14,6 +14,8 @@ import pytest
 import tensorflow as tf
 
 from ctr_keras.features import FeatureSet
+from pipeline import records as records_room
+from pipeline import sources
 from pipeline.datasets.synthetic import BREAKAGES, write_synthetic_log
 from pipeline.prepare import TooManyRejectedError, prepare
 from tests.pipeline.conftest import BROKEN, ROWS
@@ -176,6 +178,29 @@ def test_order_of_rows_and_files_does_not_matter(tmp_path):
     for name in "ab":
         prepare("synthetic", str(tmp_path / name), str(tmp_path / f"out-{name}"))
     assert contents(tmp_path / "out-a") == contents(tmp_path / "out-b")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--direct_running_mode=in_memory", "--direct_num_workers=1"],
+        ["--direct_running_mode=multi_threading", "--direct_num_workers=3"],
+    ],
+    ids=["one worker", "three"],
+)
+def test_number_of_workers_and_chunks_does_not_matter(
+    prepared_synthetic, synthetic_log, tmp_path, monkeypatch, options
+):
+    monkeypatch.setattr(sources, "CHUNK_BYTES", 2**19)
+    monkeypatch.setattr(records_room, "_ROWS_HELD", 5000)
+    prepare("synthetic", str(synthetic_log), str(tmp_path / "out"), beam_options=options)
+
+    def same(folder) -> dict[str, object]:
+        files = contents(folder)
+        rejected = [files.pop(name) for name in list(files) if name.startswith("rejected")]
+        return files | {"rejected": sorted(b"".join(rejected).splitlines())}
+
+    assert same(tmp_path / "out") == same(prepared_synthetic)
 
 
 def test_killed_run_leaves_nothing_under_the_name_and_the_next_one_finishes(

@@ -25,6 +25,12 @@ def test_chunks_of_any_size_give_every_line_once(tmp_path, monkeypatch, chunk_by
     assert lines_of(str(path), path.stat().st_size) == LINES
 
 
+def test_chunks_of_a_file_are_about_equal(monkeypatch):
+    monkeypatch.setattr(sources, "CHUNK_BYTES", 100)
+    chunks = line_chunks(whole_file("log.txt", 0, None), 205)
+    assert [(chunk.start, chunk.stop) for chunk in chunks] == [(0, 68), (68, 136), (136, None)]
+
+
 def test_line_ends_of_windows_are_no_part_of_a_line(tmp_path):
     path = tmp_path / "log.txt"
     path.write_bytes(b"a\r\nb\r\n")
