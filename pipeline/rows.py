@@ -160,7 +160,8 @@ def _add_history(
     batch = batch.drop_columns([_USER, _ITEM, _TIME, _ORDER])
     batch = batch.append_column(history.column, as_lists(pa.array(texts)))
     for start in range(0, batch.num_rows, BLOCK_LINES):
-        yield batch.slice(start, BLOCK_LINES)
+        # Not a slice, with which Beam would write all of the batch each time.
+        yield batch.take(pa.array(range(start, min(start + BLOCK_LINES, batch.num_rows))))
 
 
 class SelectRows(beam.DoFn):

@@ -13,6 +13,7 @@ from ctr_keras.tables import look_up
 Shape = tuple[Any, ...]  # sizes, None for an unknown one
 _SINGLES = ("categorical", "crossed")  # packed inputs with one id a field
 _COMBINERS = ("mean", "sum")
+_ROWS_AT_ONCE = 2**18  # of a table, when it is drawn
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
@@ -134,7 +135,7 @@ class FieldEmbedding(keras.layers.Layer):
             self.table = self.add_weight(
                 name="table",
                 shape=(rows, self.dim),
-                initializer=self.embeddings_initializer,
+                initializer=_in_pieces(self.embeddings_initializer),
                 regularizer=self.embeddings_regularizer,
                 autocast=False,  # rows are cast when looked up, not the whole table
             )
@@ -253,6 +254,29 @@ def _check_names(kind: str, names: Sequence[str], known: Sequence[str]) -> None:
                 f"there is no {kind} {name!r}; the feature set has {', '.join(known) or 'none'}. "
                 f"Received: {names}"
             )
+
+
+def _in_pieces(initializer: Any) -> Any:
+    """An initializer that draws large tables some rows at a time.
+
+    Drawn at once they would take several times their memory, which is not given back.
+    """
+
+    def draw(table: Shape, dtype: Any = None) -> Any:
+        if table[0] <= _ROWS_AT_ONCE:
+            return initializer(table, dtype)
+        drawn = None
+        for number, start in enumerate(range(0, table[0], _ROWS_AT_ONCE)):
+            shape = (min(_ROWS_AT_ONCE, table[0] - start), *table[1:])
+            piece = _for_rows_of(table, initializer, shape)
+            if isinstance(getattr(piece, "seed", None), int):
+                piece.seed = initializer.seed + number
+            values = ops.convert_to_numpy(piece(shape, dtype))
+            drawn = np.empty(table, values.dtype) if drawn is None else drawn
+            drawn[start : start + len(values)] = values
+        return ops.convert_to_tensor(drawn)
+
+    return draw
 
 
 def _for_rows_of(table: Shape, initializer: Any, shape: Shape) -> Any:

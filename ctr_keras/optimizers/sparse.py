@@ -17,6 +17,7 @@ _REFUSED = (
     "use_ema",
     "gradient_accumulation_steps",
     "amsgrad",
+    "l2_shrinkage_regularization_strength",
 )
 _TABULATED_STEPS = 20_000  # after so many, bias corrections with usual decays are 1
 
@@ -28,11 +29,11 @@ class _RowWise(keras.optimizers.Optimizer):
     a row of it is read and written at once. `_step` says what becomes of some rows.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         given = [option for option in _REFUSED if kwargs.get(option)]
         if given:
             raise ValueError(f"{type(self).__name__} takes no {', '.join(given)}")
-        super().__init__(*args, **kwargs)
+        super().__init__(**kwargs)
 
     def updates_rows(self, variable: Any) -> bool:
         """Whether a variable is a table that this optimizer updates by rows.
@@ -144,9 +145,16 @@ class SparseAdam(_RowWise, keras.optimizers.Adam):
     model of this library (`CTRModel`), no weight decay, and one more number for each row.
 
     Args:
-        learning_rate, beta_1, beta_2, epsilon, weight_decay, name: as in `keras.optimizers.Adam`.
-            Clipping, averaging, accumulating gradients and `amsgrad` are not taken.
-        exact: bool. Defaults to `False`.
+        learning_rate: float or schedule. Defaults to `0.001`.
+        beta_1: float. Decay of the momentum. Defaults to `0.9`.
+        beta_2: float. Decay of the velocity. Defaults to `0.999`.
+        epsilon: float. Added to the root of the velocity. Defaults to `1e-7`.
+        weight_decay: float or None. Share of a weight, times the learning rate, that a step takes
+            off. Defaults to `None`.
+        exact: bool. Whether to make up for missed steps. Defaults to `False`.
+        name: str. Defaults to `"sparse_adam"`.
+        **kwargs: `loss_scale_factor` of Keras' optimizers; clipping, averaging, accumulating
+            gradients and `amsgrad` are refused.
 
     Raises:
         ValueError: for an option that is not taken.
@@ -163,8 +171,26 @@ class SparseAdam(_RowWise, keras.optimizers.Adam):
         [Adam](https://arxiv.org/abs/1412.6980), Algorithm 1, on the rows of a table.
     """
 
-    def __init__(self, *args: Any, exact: bool = False, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        weight_decay: float | None = None,
+        exact: bool = False,
+        name: str = "sparse_adam",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            learning_rate=learning_rate,
+            beta_1=beta_1,
+            beta_2=beta_2,
+            epsilon=epsilon,
+            weight_decay=weight_decay,
+            name=name,
+            **kwargs,
+        )
         if exact and self.weight_decay:
             raise ValueError("SparseAdam(exact=True) takes no weight_decay")
         self.exact = exact
@@ -269,8 +295,12 @@ class SparseAdagrad(_RowWise, keras.optimizers.Adagrad):
     for weight decay, which acts on the rows that are read).
 
     Args:
-        learning_rate, initial_accumulator_value, epsilon, weight_decay, name: as in
-            `keras.optimizers.Adagrad`. Clipping, averaging and accumulating are not taken.
+        learning_rate: float or schedule. Defaults to `0.001`.
+        initial_accumulator_value: float. What sums of squares start with. Defaults to `0.1`.
+        epsilon: float. Added to sums of squares. Defaults to `1e-7`.
+        weight_decay: float or None. As in `SparseAdam`. Defaults to `None`.
+        name: str. Defaults to `"sparse_adagrad"`.
+        **kwargs: as in `SparseAdam`.
 
     Raises:
         ValueError: for an option that is not taken.
@@ -283,6 +313,24 @@ class SparseAdagrad(_RowWise, keras.optimizers.Adagrad):
     References:
         [Adagrad](https://jmlr.org/papers/v12/duchi11a.html).
     """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        initial_accumulator_value: float = 0.1,
+        epsilon: float = 1e-7,
+        weight_decay: float | None = None,
+        name: str = "sparse_adagrad",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            learning_rate=learning_rate,
+            initial_accumulator_value=initial_accumulator_value,
+            epsilon=epsilon,
+            weight_decay=weight_decay,
+            name=name,
+            **kwargs,
+        )
 
     def _step(self, gradient: Any, rate: Any, weight: Any, *slots: Any) -> tuple[Any, ...]:
         accumulator = slots[0] + ops.square(gradient)
@@ -297,8 +345,12 @@ class SparseSGD(_RowWise, keras.optimizers.SGD):
     reads rests and keeps its momentum until it is read again.
 
     Args:
-        learning_rate, momentum, nesterov, weight_decay, name: as in `keras.optimizers.SGD`.
-            Clipping, averaging and accumulating are not taken.
+        learning_rate: float or schedule. Defaults to `0.01`.
+        momentum: float. Share of the last movement that is kept. Defaults to `0.0`.
+        nesterov: bool. Whether momentum looks ahead. Defaults to `False`.
+        weight_decay: float or None. As in `SparseAdam`. Defaults to `None`.
+        name: str. Defaults to `"sparse_sgd"`.
+        **kwargs: as in `SparseAdam`.
 
     Raises:
         ValueError: for an option that is not taken.
@@ -308,6 +360,24 @@ class SparseSGD(_RowWise, keras.optimizers.SGD):
     >>> SparseSGD(0.01, momentum=0.9).momentum
     0.9
     """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float | None = None,
+        name: str = "sparse_sgd",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            learning_rate=learning_rate,
+            momentum=momentum,
+            nesterov=nesterov,
+            weight_decay=weight_decay,
+            name=name,
+            **kwargs,
+        )
 
     def _step(self, gradient: Any, rate: Any, weight: Any, *slots: Any) -> tuple[Any, ...]:
         if not slots:
@@ -325,9 +395,16 @@ class SparseFtrl(_RowWise, keras.optimizers.Ftrl):
     replaced by what its state says), so the result is the same for all rows that were read.
 
     Args:
-        learning_rate, learning_rate_power, initial_accumulator_value, l1_regularization_strength,
-            l2_regularization_strength, beta, weight_decay, name: as in `keras.optimizers.Ftrl`.
-            Clipping, averaging, accumulating and shrinkage are not taken.
+        learning_rate: float or schedule. Defaults to `0.001`.
+        learning_rate_power: float, not positive. How the rate falls with sums of squares. Defaults
+            to `-0.5`.
+        initial_accumulator_value: float. What sums of squares start with. Defaults to `0.1`.
+        l1_regularization_strength: float. Defaults to `0.0`.
+        l2_regularization_strength: float. Defaults to `0.0`.
+        beta: float. The paper's beta. Defaults to `0.0`.
+        weight_decay: float or None. As in `SparseAdam`. Defaults to `None`.
+        name: str. Defaults to `"sparse_ftrl"`.
+        **kwargs: as in `SparseAdam`; `l2_shrinkage_regularization_strength` is refused, too.
 
     Raises:
         ValueError: for an option that is not taken.
@@ -341,10 +418,29 @@ class SparseFtrl(_RowWise, keras.optimizers.Ftrl):
         [Ad click prediction](https://research.google/pubs/pub41159/), Algorithm 1.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if self.l2_shrinkage_regularization_strength:
-            raise ValueError("SparseFtrl takes no l2_shrinkage_regularization_strength")
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        learning_rate_power: float = -0.5,
+        initial_accumulator_value: float = 0.1,
+        l1_regularization_strength: float = 0.0,
+        l2_regularization_strength: float = 0.0,
+        beta: float = 0.0,
+        weight_decay: float | None = None,
+        name: str = "sparse_ftrl",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            learning_rate=learning_rate,
+            learning_rate_power=learning_rate_power,
+            initial_accumulator_value=initial_accumulator_value,
+            l1_regularization_strength=l1_regularization_strength,
+            l2_regularization_strength=l2_regularization_strength,
+            beta=beta,
+            weight_decay=weight_decay,
+            name=name,
+            **kwargs,
+        )
 
     def _step(self, gradient: Any, rate: Any, weight: Any, *slots: Any) -> tuple[Any, ...]:
         accumulator, linear = slots

@@ -327,3 +327,27 @@ def test_feature_inputs_are_named_as_packed():
     assert {name: tensor.shape[1:] for name, tensor in inputs.items()} == FEATURES.packed_shapes
     assert all(tensor.name == name for name, tensor in inputs.items())
     assert {name for name, tensor in inputs.items() if tensor.dtype == "float32"} == {"numeric"}
+
+
+@pytest.mark.parametrize(
+    "initializer", ["glorot_uniform", keras.initializers.RandomNormal(stddev=0.5, seed=3), "ones"]
+)
+def test_large_tables_are_drawn_in_pieces_like_small_ones(initializer, monkeypatch):
+    features = FeatureSet(Categorical("a"), label=Label("y"), vocabulary_sizes={"a": 4000})
+    inputs = {"categorical": (None, 1)}
+
+    def table():
+        keras.utils.set_random_seed(1)
+        layer = FieldEmbedding(features, dim=4, embeddings_initializer=initializer)
+        layer.build(inputs)
+        return keras.ops.convert_to_numpy(layer.table)
+
+    whole = table()
+    monkeypatch.setattr("ctr_keras.layers.field_embedding._ROWS_AT_ONCE", 1000)
+    pieces = table()
+    assert pieces.shape == whole.shape
+    assert pieces.dtype == whole.dtype
+    np.testing.assert_allclose(pieces.std(), whole.std(), rtol=0.05)
+    np.testing.assert_allclose(pieces.min(), whole.min(), rtol=0.2)
+    np.testing.assert_array_equal(pieces, table())  # of one seed
+    assert initializer == "ones" or len(np.unique(pieces)) > 0.99 * pieces.size
