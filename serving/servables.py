@@ -18,6 +18,8 @@ from serving.savedmodel import Servable
 
 log = logging.getLogger(__name__)
 
+_SECONDS_TO_COLLECTION = 1.0
+
 # START, LOADING, AVAILABLE, UNLOADING, END: the protocol's own states.
 State = get_model_status_pb2.ModelVersionStatus.State
 
@@ -352,6 +354,8 @@ class ModelManager:
         with self._changed:
             self._changed.wait_for(lambda: record.leases == 0)
             record.servable = None
+            # Collecting stops all threads, so not during the first requests to the next version.
+            self._changed.wait_for(lambda: self._stopping, _SECONDS_TO_COLLECTION)
         gc.collect()  # a SavedModel's objects refer to each other, so dropping it frees nothing yet
         self._set(record, State.END)
         log.info("Unloaded model %s version %d", name, record.version)
