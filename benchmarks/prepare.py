@@ -6,7 +6,8 @@ does not count. Processor seconds are printed beside seconds, because others may
 Options that are not known here go to `prepare`.
 
     python -m benchmarks.prepare --folder /tmp/benchmark
-    python -m benchmarks.prepare --folder /tmp/benchmark --direct_running_mode in_memory
+    python -m benchmarks.prepare --folder /tmp/benchmark \
+        --direct_running_mode multi_threading --direct_num_workers 2
 """
 
 import argparse

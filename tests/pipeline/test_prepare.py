@@ -180,20 +180,10 @@ def test_order_of_rows_and_files_does_not_matter(tmp_path):
     assert contents(tmp_path / "out-a") == contents(tmp_path / "out-b")
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        ["--direct_running_mode=in_memory", "--direct_num_workers=1"],
-        ["--direct_running_mode=multi_threading", "--direct_num_workers=3"],
-    ],
-    ids=["one worker", "three"],
-)
-def test_number_of_workers_and_chunks_does_not_matter(
-    prepared_synthetic, synthetic_log, tmp_path, monkeypatch, options
-):
+def test_size_of_chunks_does_not_matter(prepared_synthetic, synthetic_log, tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "CHUNK_BYTES", 2**19)
     monkeypatch.setattr(records_room, "_ROWS_HELD", 5000)
-    prepare("synthetic", str(synthetic_log), str(tmp_path / "out"), beam_options=options)
+    prepare("synthetic", str(synthetic_log), str(tmp_path / "out"))
 
     def same(folder) -> dict[str, object]:
         files = contents(folder)
