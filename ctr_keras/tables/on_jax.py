@@ -74,6 +74,8 @@ def train_step(model: Any, step: Callable[..., Any], state: Any, data: Any) -> A
         return step(state, data)
     trainable, others, optimizer_variables, metrics = state
     is_table = [updates_rows(variable) for variable in model.trainable_variables]
+    if not any(is_table):
+        return step(state, data)
     x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
     lookups = _lookups(model, trainable, others, x)
     if getattr(model.optimizer, "exact", False):
