@@ -121,12 +121,11 @@ class CompactEmbedding(keras.layers.Layer):
         self._sources = sources.ravel()
 
     def _table(self, width: int, names: list[str], input_shape: dict[str, Shape]) -> Any:
-        initializer = self.embeddings_initializer
         table = FieldEmbedding(
             self.features,
             width,
             fields=names,
-            embeddings_initializer=initializer and initializer.clone(),
+            embeddings_initializer=self.embeddings_initializer,
             embeddings_regularizer=self.embeddings_regularizer,
             dtype=self.dtype_policy,
             name=f"width_{width}",

@@ -106,8 +106,10 @@ class FieldEmbedding(keras.layers.Layer):
         self.fields = None if fields is None else tuple(fields)
         self.sequences = tuple(sequences)
         self.combiner = combiner
-        self.embeddings_initializer = keras.initializers.get(
-            embeddings_initializer or keras.initializers.RandomNormal(stddev=0.01)
+        self.embeddings_initializer = _own(
+            keras.initializers.get(
+                embeddings_initializer or keras.initializers.RandomNormal(stddev=0.01)
+            )
         )
         self.embeddings_regularizer = keras.regularizers.get(embeddings_regularizer)
         self.check_ids = check_ids
@@ -256,6 +258,11 @@ def _check_names(kind: str, names: Sequence[str], known: Sequence[str]) -> None:
             )
 
 
+def _own(initializer: Any) -> Any:
+    """A copy, as one without a seed that several tables share would draw the same for all."""
+    return initializer.clone() if hasattr(initializer, "clone") else initializer
+
+
 def _in_pieces(initializer: Any) -> Any:
     """An initializer that draws large tables some rows at a time.
 
@@ -269,8 +276,8 @@ def _in_pieces(initializer: Any) -> Any:
         for number, start in enumerate(range(0, table[0], _ROWS_AT_ONCE)):
             shape = (min(_ROWS_AT_ONCE, table[0] - start), *table[1:])
             piece = _for_rows_of(table, initializer, shape)
-            if isinstance(getattr(piece, "seed", None), int):
-                piece.seed = initializer.seed + number
+            if isinstance(getattr(initializer, "seed", None), int):
+                piece.seed = initializer.seed + number  # a copy would draw the same rows again
             values = ops.convert_to_numpy(piece(shape, dtype))
             drawn = np.empty(table, values.dtype) if drawn is None else drawn
             drawn[start : start + len(values)] = values
@@ -282,7 +289,7 @@ def _in_pieces(initializer: Any) -> Any:
 def _for_rows_of(table: Shape, initializer: Any, shape: Shape) -> Any:
     """An initializer that draws anew, as widely as `initializer` draws the rows of a table."""
     if not isinstance(initializer, keras.initializers.VarianceScaling):
-        return initializer.clone() if hasattr(initializer, "clone") else initializer
+        return _own(initializer)
     fans = {
         "fan_in": np.array([1, 0]),
         "fan_out": np.array([0, 1]),

@@ -12,7 +12,8 @@ from ctr_keras.search.stage import Search, Stage
 
 _FINAL_TEMPERATURE = 0.01
 # Of the authors' search: a pair that is only noise disturbs, so that to leave it alone pays.
-_WIDE = keras.initializers.RandomNormal(stddev=1.0)
+# A description, of which each table makes an initializer: one that is shared draws the same twice.
+_WIDE = {"class_name": "RandomNormal", "config": {"stddev": 1.0}}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

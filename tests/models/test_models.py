@@ -60,6 +60,25 @@ def test_saved_model_loads_equal(variant, tmp_path):
     assert json.dumps(loaded.get_config()) == json.dumps(model.get_config())  # tuples are lists
 
 
+def random_weights(model):
+    """By path, the weights that are not constant, as one row."""
+    weights = {weight.path: to_numpy(weight).ravel() for weight in model.trainable_weights}
+    return {path: values for path, values in weights.items() if np.ptp(values) > 0}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_weights_are_drawn_by_the_seed_and_each_of_its_own(variant):
+    keras.utils.set_random_seed(1)
+    first, other_seed = random_weights(build(variant)), random_weights(build(variant))
+    keras.utils.set_random_seed(1)
+    again = random_weights(build(variant))
+    for path, values in first.items():
+        np.testing.assert_array_equal(again[path], values, path)
+        assert (other_seed[path] != values).any(), path
+    starts = {path: (values[:2] / np.abs(values[0])).tobytes() for path, values in first.items()}
+    assert len(set(starts.values())) == len(starts), "two weights hold the same numbers"
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_mixed_precision_scores_in_float32(variant):
     policy = keras.config.dtype_policy()

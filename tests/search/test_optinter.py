@@ -89,6 +89,21 @@ def test_tables_start_wide_unless_told_otherwise(monkeypatch):
     assert ops.convert_to_numpy(narrow).std() < 0.4
 
 
+def test_tables_are_drawn_by_the_seed_and_each_of_its_own(monkeypatch):
+    rows = data(categories=4, rows=100)
+
+    def tables(seed):
+        still = {"learning_rate": 0.0, "epochs": 1, "seed": seed}
+        model = searched_model(monkeypatch, rows, **still)
+        names = ("embedding", "memorized", "factors")
+        return [ops.convert_to_numpy(model.get_layer(name).table)[:4] for name in names]
+
+    first = tables(1)
+    np.testing.assert_array_equal(first, tables(1))
+    assert not np.isin(first, tables(2)).any()
+    assert np.unique(first).size == np.size(first)
+
+
 def test_without_crossed_features_it_says_what_to_declare():
     rows = planted_tables({}, 0, 3, 4, train_rows=100, test_rows=10)
     with pytest.raises(ValueError, match="declare Crossed features"):
