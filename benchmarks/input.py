@@ -12,14 +12,13 @@ import itertools
 import json
 import os
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 
+from benchmarks.synthetic import prepared_log
 from benchmarks.timing import median_seconds
 from ctr_keras.data import Examples, open_examples, read_rows
 from ctr_keras.features import FeatureSet
@@ -43,7 +42,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--models", nargs="*", choices=MODELS, default=list(MODELS))
     arguments = parser.parse_args()
-    prepared = _prepared(arguments.folder, arguments.rows)
+    prepared = prepared_log(arguments.folder, arguments.rows)
     features = FeatureSet.load(os.path.join(prepared, "features.json"))
     ways = _ways(prepared, features, os.path.join(arguments.folder, "cache"))
     common = {"batch_size": arguments.batch_size, "backend": keras.backend.backend()}
@@ -54,18 +53,6 @@ def main() -> None:
     )
     for result in results:
         print(json.dumps({**result, **common}), flush=True)
-
-
-def _prepared(folder: str, rows: int) -> str:
-    """The folder of prepared data; made once."""
-    log, prepared = os.path.join(folder, "log"), os.path.join(folder, "prepared")
-    if not os.path.exists(prepared):
-        command = [sys.executable, "-m", "ctr_keras.cli"]
-        synthesize = ["synthesize", "--rows", str(rows), "--out", log]
-        prepare = ["prepare", "--dataset", "synthetic", "--source", log, "--out", prepared]
-        for arguments in (synthesize, prepare):
-            subprocess.run([*command, *arguments], check=True, stdout=subprocess.DEVNULL)
-    return prepared
 
 
 def _ways(prepared: str, features: FeatureSet, cache: str) -> dict[str, Examples]:

@@ -30,6 +30,7 @@ import grpc
 import numpy as np
 from tensorflow_serving.apis import predict_pb2
 
+from benchmarks.synthetic import prepared_log
 from benchmarks.timing import median_seconds
 
 BATCH_SIZES = (1, 32, 128, 512)
@@ -77,14 +78,7 @@ def _exported(folder: str) -> str:
     from ctr_keras.models import build_model
     from serving.export import ExportOptions, export_model
 
-    models, prepared = os.path.join(folder, "models"), os.path.join(folder, "prepared")
-    if not os.path.exists(prepared):
-        command = [sys.executable, "-m", "ctr_keras.cli"]
-        log = os.path.join(folder, "log")
-        synthesize = ["synthesize", "--rows", "20000", "--out", log]
-        prepare = ["prepare", "--dataset", "synthetic", "--source", log, "--out", prepared]
-        for arguments in (synthesize, prepare):
-            subprocess.run([*command, *arguments], check=True, stdout=subprocess.DEVNULL)
+    models, prepared = os.path.join(folder, "models"), prepared_log(folder, 20_000)
     if not os.path.exists(models):
         keras.utils.set_random_seed(0)
         features = FeatureSet.load(os.path.join(prepared, "features.json"))

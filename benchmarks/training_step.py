@@ -177,7 +177,7 @@ def goals(lines: Mapping[Key, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """
     most, fewest = max(IDS), min(IDS)
     for key, line in lines.items():
-        if key.library != OURS:
+        if OURS not in key:
             continue
         name = " ".join(map(str, key))
         milliseconds = line["milliseconds"]

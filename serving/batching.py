@@ -297,6 +297,8 @@ class BatchQueue:
     def _joined(self, arrays: list[np.ndarray], padding: int) -> np.ndarray:
         if padding:  # with copies of a real row, which no model can find fault with
             arrays = [*arrays, np.repeat(arrays[0][:1], padding, axis=0)]
+        if len(arrays) == 1:
+            return arrays[0]
         try:
             return np.concatenate(arrays)
         except ValueError:  # shapes differ: rare, so looking at all of them first would not pay

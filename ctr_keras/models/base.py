@@ -11,8 +11,8 @@ from ctr_keras import tables
 class CTRModel(keras.Model):
     """A functional Keras model whose `fit` trains the rows of tables that a batch reads.
 
-    With one of `ctr_keras.optimizers`' sparse optimizers, a step costs the same whatever the size
-    of the vocabulary. On TensorFlow any `keras.Model` does so with `SparseAdam`; on JAX, and for
+    With one of `ctr_keras.optimizers`' sparse optimizers, a step touches no other rows, however
+    large the vocabulary. On TensorFlow any `keras.Model` does so with `SparseAdam`; on JAX, and for
     its exact mode, it takes this class, which all builders of `ctr_keras.models` return.
 
     Args:

@@ -9,13 +9,15 @@ from keras import ops
 
 from ctr_keras import tables
 
-# What would have to walk whole tables, or would be another method than of the same name.
+# What would have to walk whole tables, would be another method than of the same name, or cannot be
+# done to a gradient by rows.
 _REFUSED = (
     "clipnorm",
     "clipvalue",
     "global_clipnorm",
     "use_ema",
     "gradient_accumulation_steps",
+    "loss_scale_factor",
     "amsgrad",
     "l2_shrinkage_regularization_strength",
 )
@@ -38,9 +40,10 @@ class _RowWise(keras.optimizers.Optimizer):
     def updates_rows(self, variable: Any) -> bool:
         """Whether a variable is a table that this optimizer updates by rows.
 
-        A penalty on all of a table needs all of its gradient.
+        A frozen one is not, and a penalty on all of a table needs all of its gradient.
         """
-        return bool(getattr(variable, "is_table", False)) and variable.regularizer is None
+        is_table = getattr(variable, "is_table", False) and variable.trainable
+        return bool(is_table) and variable.regularizer is None
 
     def build(self, variables: Any) -> None:
         if self.built:
@@ -142,7 +145,8 @@ class SparseAdam(_RowWise, keras.optimizers.Adam):
     Adam up to rounding as long as `epsilon` is small against the square root of a row's velocity
     and the learning rate is constant (else the missed steps are made with the current one). Rows
     that are not read again lag behind until `fit` ends or `catch_up_all` is called. It takes a
-    model of this library (`CTRModel`), no weight decay, and one more number for each row.
+    model of this library (`CTRModel`), whose own optimizer it is and not one of a
+    `RoutedOptimizer`, no weight decay, and one more number for each row.
 
     Args:
         learning_rate: float or schedule. Defaults to `0.001`.
@@ -153,8 +157,8 @@ class SparseAdam(_RowWise, keras.optimizers.Adam):
             off. Defaults to `None`.
         exact: bool. Whether to make up for missed steps. Defaults to `False`.
         name: str. Defaults to `"sparse_adam"`.
-        **kwargs: `loss_scale_factor` of Keras' optimizers; clipping, averaging, accumulating
-            gradients and `amsgrad` are refused.
+        **kwargs: other options of Keras' optimizer, which are refused: clipping, averaging,
+            accumulating gradients, `loss_scale_factor` and `amsgrad`.
 
     Raises:
         ValueError: for an option that is not taken.

@@ -47,17 +47,10 @@ class Rows:
         names = [tensor.name for tensor in model.inputs]
         if not isinstance(self._source, str):
             return _stream_arrays(*self._source, names, batch_size, seed, skip)
-        from ctr_keras.data import stream_examples
+        from ctr_keras.data import open_examples
 
-        return stream_examples(
-            self._source,
-            self._features,
-            batch_size,
-            seed=seed,
-            split=self._split,
-            skip_batches=skip,
-            inputs=names,
-        )
+        examples = open_examples(self._source, self._split, self._features, inputs=names)
+        return examples.stream(batch_size, seed=seed, skip_batches=skip)
 
     def arrays(self, count: int) -> Arrays:
         """Packed inputs by name and labels of the first `count` rows, a random sample."""

@@ -72,12 +72,13 @@ def train_step(model: Any, step: Callable[..., Any], state: Any, data: Any) -> A
     updates_rows = getattr(model.optimizer, "updates_rows", None)
     if updates_rows is None:
         return step(state, data)
-    trainable, others, optimizer_variables, metrics = state
-    is_table = [updates_rows(variable) for variable in model.trainable_variables]
-    if not any(is_table):
+    tables = {id(variable) for variable in model.trainable_variables if updates_rows(variable)}
+    if not tables:
         return step(state, data)
+    trainable, others, optimizer_variables, metrics = state
+    is_table = [id(variable) in tables for variable in model.trainable_variables]
     x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
-    lookups = _lookups(model, trainable, others, x)
+    lookups = _lookups(model, tables, trainable, others, x)
     if getattr(model.optimizer, "exact", False):
         trainable, optimizer_variables = _caught_up(model, trainable, optimizer_variables, lookups)
 
@@ -87,7 +88,7 @@ def train_step(model: Any, step: Callable[..., Any], state: Any, data: Any) -> A
             table if fixed else next(given)
             for table, fixed in zip(trainable, is_table, strict=True)
         ]
-        with reading_with(_Offsets(model, offsets)):
+        with reading_with(_Offsets(tables, offsets)):
             return model.compute_loss_and_updates(
                 merged,
                 others,
@@ -116,12 +117,14 @@ def train_step(model: Any, step: Callable[..., Any], state: Any, data: Any) -> A
     return logs, (trainable, others, optimizer_variables, metrics)
 
 
-def _lookups(model: Any, trainable: Any, others: Any, x: Any) -> list[tuple[Any, Any]]:
+def _lookups(
+    model: Any, tables: set[int], trainable: Any, others: Any, x: Any
+) -> list[tuple[Any, Any]]:
     """The tables that a forward pass reads, with the rows; XLA drops what it computes besides."""
     found = []
 
     def record(table: Any, rows: Any) -> Any:
-        if model.optimizer.updates_rows(table):
+        if id(table) in tables:
             found.append((table, rows))
         return take(table, rows)
 
@@ -133,12 +136,12 @@ def _lookups(model: Any, trainable: Any, others: Any, x: Any) -> list[tuple[Any,
 class _Offsets:
     """Looks rows up without a gradient for the table, and adds the offsets, one a lookup."""
 
-    def __init__(self, model: Any, offsets: list[Any]) -> None:
-        self._updates_rows = model.optimizer.updates_rows
+    def __init__(self, tables: set[int], offsets: list[Any]) -> None:
+        self._tables = tables
         self._offsets = iter(offsets)
 
     def __call__(self, table: Any, rows: Any) -> Any:
-        if not self._updates_rows(table):
+        if id(table) not in self._tables:
             return take(table, rows)
         return jax.lax.stop_gradient(take(table, rows)) + next(self._offsets)
 

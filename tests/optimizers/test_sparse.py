@@ -86,7 +86,10 @@ def assert_same(model, other, **tolerance):
     [
         (lambda: SparseSGD(0.5), lambda: OPTIMIZERS.SGD(0.5)),
         (lambda: SparseAdagrad(0.1), lambda: OPTIMIZERS.Adagrad(0.1)),
-        (lambda: SparseAdam(0.01, exact=True), lambda: OPTIMIZERS.Adam(0.01)),
+        (
+            lambda: SparseAdam(0.01, epsilon=1e-9, exact=True),
+            lambda: OPTIMIZERS.Adam(0.01, epsilon=1e-9),
+        ),
         (
             lambda: SparseAdam(0.01, beta_1=0.5, beta_2=0.9, epsilon=1e-9, exact=True),
             lambda: OPTIMIZERS.Adam(0.01, beta_1=0.5, beta_2=0.9, epsilon=1e-9),
@@ -246,7 +249,21 @@ def test_refuses_what_walks_the_whole_table(optimizer):
         optimizer(clipnorm=1.0, use_ema=True)
 
 
+@pytest.mark.parametrize("exact", [False, True])
+def test_leaves_a_frozen_table_alone(exact):
+    model = FM(FEATURES, dim=4)
+    model.get_layer("embedding").trainable = False
+    frozen = ops.convert_to_numpy(model.get_layer("embedding").table)
+    before = weights(model)
+    model.compile(SparseAdam(0.01, exact=exact), "binary_crossentropy", jit_compile=JIT)
+    model.fit(batches(3), steps_per_epoch=3, verbose=0)
+    np.testing.assert_array_equal(model.get_layer("embedding").table, frozen)
+    assert any((value != before[path]).any() for path, value in weights(model).items())
+
+
 def test_refuses_options_of_single_optimizers():
+    with pytest.raises(ValueError, match="takes no loss_scale_factor"):
+        SparseSGD(loss_scale_factor=8.0)
     with pytest.raises(ValueError, match="takes no amsgrad"):
         SparseAdam(amsgrad=True)
     with pytest.raises(ValueError, match="takes no weight_decay"):

@@ -217,6 +217,24 @@ def test_a_stop_at_any_moment_leaves_a_run_to_go_on_with(
     assert best == pytest.approx(report["validation"], rel=1e-5)
 
 
+@pytest.mark.parametrize("table_updates", ["exact", "dense"])
+def test_other_ways_to_update_tables_learn_and_save_what_they_evaluated(
+    table_updates, settings, tmp_path
+):
+    changes = {"epochs": 2, "table_updates": table_updates}
+    config = TrainConfig(**settings | changes, out=str(tmp_path / "run"))
+    validation = train(config)["validation"]
+    losses = [row["train_loss"] for row in history(config.out)]
+    assert losses[-1] < losses[0]
+    again = evaluate_run(config.out, "validation")
+    assert again["log_loss"] == pytest.approx(validation["log_loss"], rel=1e-5)
+
+
+def test_an_unknown_way_to_update_tables_is_named(settings):
+    with pytest.raises(ValueError, match=r"table_updates must be one of lazy, exact, dense.*'all'"):
+        TrainConfig(**settings, out="run", table_updates="all")
+
+
 @pytest.mark.parametrize("resident", [False, True])
 def test_a_run_from_a_cache_or_from_memory_goes_on_within_an_epoch(
     resident, settings, tmp_path, monkeypatch
