@@ -11,7 +11,7 @@ import keras
 
 from ctr_keras import metrics
 from ctr_keras.features import FeatureSet
-from ctr_keras.optimizers import AlternatingOptimizer, RoutedOptimizer
+from ctr_keras.optimizers import AlternatingOptimizer, RoutedOptimizer, SparseAdam
 from ctr_keras.plan import InteractionPlan
 from ctr_keras.runs import Checkpoints, jit_setting, write_table
 from ctr_keras.search.rows import Rows
@@ -144,7 +144,7 @@ class Stage:
     def _compiled(self, model: keras.Model, routes: Mapping[str, Any]) -> keras.Model:
         settings = self.settings
         rate = self.decayed(settings.learning_rate, settings.learning_rate_decay)
-        adam = keras.optimizers.Adam(rate, epsilon=settings.epsilon)
+        adam = SparseAdam(rate, epsilon=settings.epsilon)
         optimizer = AlternatingOptimizer if settings.bilevel else RoutedOptimizer
         model.compile(
             optimizer(adam, routes),
