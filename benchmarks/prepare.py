@@ -7,7 +7,7 @@ Options that are not known here go to `prepare`.
 
     python -m benchmarks.prepare --folder /tmp/benchmark
     python -m benchmarks.prepare --folder /tmp/benchmark \
-        --direct_running_mode multi_threading --direct_num_workers 2
+        --direct_running_mode in_memory --direct_num_workers 1
 """
 
 import argparse

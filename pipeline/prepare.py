@@ -14,6 +14,7 @@ import pyarrow as pa
 import tensorflow_transform.beam as tft_beam
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public.tfxio import TensorAdapterConfig
 
@@ -26,12 +27,13 @@ from pipeline.sources import whole_file
 from pipeline.splits import SPLITS
 from pipeline.vocabulary import read_sizes
 
-# Beam's own default would first try to fetch another runner from the network. One worker: with
-# several threads, Beam 2.77's local runner has lost rows between steps. To check the types of this
+# Beam's own default would first try to fetch another runner from the network. A second thread uses
+# the time in which the first waits for files or computes outside Python. To check the types of this
 # one graph again in every run would only take time.
 _LOCAL_OPTIONS = (
     "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
-    "--direct_num_workers=1",
+    "--direct_running_mode=multi_threading",
+    "--direct_num_workers=2",
     "--no_pipeline_type_check",
 )
 _SHARD_BYTES = 64 * 2**20  # of source
@@ -100,10 +102,7 @@ def prepare(
     for folder in ("examples", "rejected"):
         FileSystems.mkdirs(FileSystems.join(partial, folder))
 
-    options = PipelineOptions(list(beam_options))
-    if options.view_as(StandardOptions).runner is None:
-        options = PipelineOptions([*_LOCAL_OPTIONS, *beam_options])  # the last of two counts
-    with beam.Pipeline(options=options) as pipeline:
+    with beam.Pipeline(options=pipeline_options(beam_options)) as pipeline:
         _build(pipeline, dataset, source, files, partial)
 
     counts = _read_json(FileSystems.join(partial, "tmp", "counts.json"))
@@ -117,6 +116,17 @@ def prepare(
     _check_rows(report, max_rejected, partial, failed)
     FileSystems.rename([partial], [out])
     return report
+
+
+def pipeline_options(given: Sequence[str]) -> PipelineOptions:
+    """The options given, and those of a local run if they name no runner."""
+    options = PipelineOptions(list(given))
+    if options.view_as(StandardOptions).runner is not None:
+        return options
+    # Beam 2.77 flushes every second what goes from step to step, from a thread of its own, and loses
+    # what is written meanwhile. With 0 only the writer flushes.
+    worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
+    return PipelineOptions([*_LOCAL_OPTIONS, *given])  # the last of two counts
 
 
 def _declaration(dataset: Dataset) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
 
 from ctr_keras.features import FeatureSet
 from pipeline import records as records_room
@@ -180,10 +181,17 @@ def test_order_of_rows_and_files_does_not_matter(tmp_path):
     assert contents(tmp_path / "out-a") == contents(tmp_path / "out-b")
 
 
-def test_size_of_chunks_does_not_matter(prepared_synthetic, synthetic_log, tmp_path, monkeypatch):
+@pytest.mark.parametrize("mode", ["in_memory", "multi_threading"])
+def test_number_of_workers_and_chunks_does_not_matter(
+    prepared_synthetic, synthetic_log, tmp_path, monkeypatch, mode
+):
     monkeypatch.setattr(sources, "CHUNK_BYTES", 2**19)
     monkeypatch.setattr(records_room, "_ROWS_HELD", 5000)
-    prepare("synthetic", str(synthetic_log), str(tmp_path / "out"))
+    # If this were in force, Beam would lose some rows between threads.
+    monkeypatch.setattr(worker_handlers, "DATA_BUFFER_TIME_LIMIT_MS", 1)
+    workers = {"in_memory": 1, "multi_threading": 3}[mode]
+    options = [f"--direct_running_mode={mode}", f"--direct_num_workers={workers}"]
+    prepare("synthetic", str(synthetic_log), str(tmp_path / "out"), beam_options=options)
 
     def same(folder) -> dict[str, object]:
         files = contents(folder)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from apache_beam.io.filesystems import FileSystems
 
 from pipeline import records
-from pipeline.prepare import _LOCAL_OPTIONS
+from pipeline.prepare import pipeline_options
 from pipeline.records import KEY, SPLIT, WriteShards
 from pipeline.rows import as_lists
 from pipeline.splits import SPLITS
@@ -44,7 +44,7 @@ def written(folder: pathlib.Path, seed: int) -> dict[str, list[bytes]]:
     """The records of each file."""
     (folder / "examples").mkdir(parents=True)
     write = WriteShards(str(folder / "examples"), SHARDS, str(folder / "waiting"))
-    with beam.Pipeline(argv=list(_LOCAL_OPTIONS)) as pipeline:
+    with beam.Pipeline(options=pipeline_options([])) as pipeline:
         _ = pipeline | beam.Create(batches(seed)) | write
     return {
         path.name: [record.numpy() for record in tf.data.TFRecordDataset(str(path), "GZIP")]
