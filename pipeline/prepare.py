@@ -123,8 +123,8 @@ def pipeline_options(given: Sequence[str]) -> PipelineOptions:
     options = PipelineOptions(list(given))
     if options.view_as(StandardOptions).runner is not None:
         return options
-    # Beam 2.77 flushes every second what goes from step to step, from a thread of its own, and loses
-    # what is written meanwhile. With 0 only the writer flushes.
+    # Beam 2.77 flushes what goes from step to step every second, from a thread of its own, and
+    # loses what is written meanwhile. With 0 only the writer flushes.
     worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
     return PipelineOptions([*_LOCAL_OPTIONS, *given])  # the last of two counts
 
