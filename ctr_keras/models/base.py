@@ -13,7 +13,8 @@ class CTRModel(keras.Model):
 
     With one of `ctr_keras.optimizers`' sparse optimizers, a step touches no other rows, however
     large the vocabulary. On TensorFlow any `keras.Model` does so with `SparseAdam`; on JAX, and for
-    its exact mode, it takes this class, which all builders of `ctr_keras.models` return.
+    its exact mode, it takes this class, which all builders of `ctr_keras.models` return. Such an
+    optimizer takes any policy but `mixed_float16`, which scales the loss.
 
     Args:
         inputs, outputs, name: as in `keras.Model`.
@@ -26,4 +27,11 @@ class CTRModel(keras.Model):
     """
 
     def train_step(self, *arguments: Any) -> Any:
+        scaled = getattr(self.optimizer, "inner_optimizer", None)  # by Keras, for mixed_float16
+        updates_rows = getattr(scaled, "updates_rows", None)
+        if updates_rows and any(map(updates_rows, self.trainable_variables)):
+            raise ValueError(
+                "a sparse optimizer cannot undo the loss scale of mixed_float16: "
+                "use mixed_bfloat16, or one of Keras' optimizers (`table_updates=dense`)"
+            )
         return tables.train_step(self, super().train_step, *arguments)

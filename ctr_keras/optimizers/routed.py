@@ -56,15 +56,11 @@ class RoutedOptimizer(keras.optimizers.Optimizer):
         if self.built:
             return
         super().build(variables)
-        patterns = list(self.routes)
         # An optimizer's variables by their position, as the backend may hand over others.
         self._shares: list[list[int]] = [[] for _ in self.optimizers]
         for index, variable in enumerate(variables):
-            found = (
-                n for n, pattern in enumerate(patterns, 1) if re.search(pattern, variable.path)
-            )
-            self._shares[next(found, 0)].append(index)
-        for pattern, share in zip(patterns, self._shares[1:], strict=True):
+            self._shares[self._route(variable)].append(index)
+        for pattern, share in zip(self.routes, self._shares[1:], strict=True):
             if not share:
                 paths = ", ".join(variable.path for variable in variables)
                 raise ValueError(f"the route {pattern!r} takes none of the variables: {paths}")
@@ -73,13 +69,13 @@ class RoutedOptimizer(keras.optimizers.Optimizer):
 
     def updates_rows(self, variable: Any) -> bool:
         """Whether the optimizer of a variable can do with a gradient by rows for it."""
-        index = self._get_variable_index(variable)
-        (optimizer,) = (
-            optimizer
-            for optimizer, share in zip(self.optimizers, self._shares, strict=True)
-            if index in share
-        )
+        optimizer = self.optimizers[self._route(variable)]
         return hasattr(optimizer, "updates_rows") and optimizer.updates_rows(variable)
+
+    def _route(self, variable: Any) -> int:
+        """The place of a variable's optimizer: 0 for the default."""
+        found = (n for n, pattern in enumerate(self.routes, 1) if re.search(pattern, variable.path))
+        return next(found, 0)
 
     @property
     def variables(self) -> list[Any]:

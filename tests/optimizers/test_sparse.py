@@ -261,6 +261,16 @@ def test_leaves_a_frozen_table_alone(exact):
     assert any((value != before[path]).any() for path, value in weights(model).items())
 
 
+def test_refuses_a_policy_that_scales_the_loss():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        with pytest.raises(ValueError, match=r"use mixed_bfloat16.*`table_updates=dense`"):
+            trained(SparseAdam())
+        trained(RoutedOptimizer(OPTIMIZERS.Adam(), {"linear": OPTIMIZERS.SGD(0.1)}), steps=1)
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
 def test_refuses_options_of_single_optimizers():
     with pytest.raises(ValueError, match="takes no loss_scale_factor"):
         SparseSGD(loss_scale_factor=8.0)
