@@ -82,7 +82,7 @@ def test_the_tower_sees_the_products_of_the_plan():
             if function in ("vector", "scalar"):
                 product = product * to_numpy(layer.kernel)[index]
             expected.append(product)
-    np.testing.assert_allclose(joined, np.concatenate(expected, axis=1), 1e-4, 1e-7)
+    np.testing.assert_allclose(joined, np.concatenate(expected, axis=1), 1e-4, 1e-9)
 
 
 def test_the_logit_is_the_sum_of_linear_gated_and_deep_parts():

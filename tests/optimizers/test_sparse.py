@@ -44,7 +44,7 @@ def batches(count, rows=8, seed=0, ids=None):
 
 def trained(optimizer, steps=12, build=FM, **arguments):
     """The model after steps of `fit` from weights that are always the same."""
-    keras.utils.set_random_seed(3)
+    keras.utils.set_random_seed(4)
     model = build(FEATURES, dim=4, embeddings_initializer="random_normal", **arguments)
     model.compile(optimizer, "binary_crossentropy", jit_compile=JIT)
     model.fit(batches(steps), steps_per_epoch=steps, verbose=0)
@@ -86,10 +86,7 @@ def assert_same(model, other, **tolerance):
     [
         (lambda: SparseSGD(0.5), lambda: OPTIMIZERS.SGD(0.5)),
         (lambda: SparseAdagrad(0.1), lambda: OPTIMIZERS.Adagrad(0.1)),
-        (
-            lambda: SparseAdam(0.01, epsilon=1e-9, exact=True),
-            lambda: OPTIMIZERS.Adam(0.01, epsilon=1e-9),
-        ),
+        (lambda: SparseAdam(0.01, exact=True), lambda: OPTIMIZERS.Adam(0.01)),
         (
             lambda: SparseAdam(0.01, beta_1=0.5, beta_2=0.9, epsilon=1e-9, exact=True),
             lambda: OPTIMIZERS.Adam(0.01, beta_1=0.5, beta_2=0.9, epsilon=1e-9),
