@@ -1,0 +1,19 @@
+"""The types that signatures name. Keras and its backends have none of their own, so some stand for
+`Any`: their names say what is meant, to a reader and to whoever gives them a real type later."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Tensor: TypeAlias = Any  # of the backend, or symbolic
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+Shape: TypeAlias = tuple[int | None, ...]  # None for an unknown size
+Variable: TypeAlias = Any  # `keras.Variable`
+Inputs: TypeAlias = Mapping[str, Tensor]  # the packed inputs, by name
+Initializer: TypeAlias = Any  # what `keras.initializers.get` takes; likewise below
+Regularizer: TypeAlias = Any
+Activation: TypeAlias = str | Callable[[Tensor], Tensor] | None
+Config: TypeAlias = dict[str, Any]  # what `get_config` returns, and JSON takes
+Settings: TypeAlias = Mapping[str, Any]  # by name, as YAML gives them
+Hidden: TypeAlias = Sequence[int]  # widths of a tower's layers
