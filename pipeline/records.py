@@ -20,10 +20,10 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.window import GlobalWindows
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
+from pipeline.batches import KEY, SPLIT, column_values
 from pipeline.sources import BLOCK_LINES
 from pipeline.splits import SPLITS
 
-KEY, SPLIT = "row.key", "row.split"  # columns beside the features; no feature's name has a dot
 _EXAMPLE = "row.example"
 _ROWS_HELD = 2**16  # rows that a worker encodes before it hands their blocks on
 _COMPRESSION = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=3)
@@ -59,11 +59,6 @@ class WriteShards(beam.PTransform):
             | "GroupShards" >> beam.GroupByKey()
             | "WriteShard" >> beam.Map(_write_shard, self._folder, self._shards)
         )
-
-
-def column_values(batch: pa.RecordBatch, name: str) -> np.ndarray:
-    """The values of a column with one value a row."""
-    return batch.column(name).flatten().to_numpy(zero_copy_only=False)
 
 
 class _ToBlocks(beam.DoFn):

@@ -1,26 +1,19 @@
 """Chunks of source files to record batches of parsed rows, with the bad ones set aside."""
 
 import collections
-import itertools
-import json
-import zlib
-from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-from apache_beam.io.filesystems import FileSystems
 
+from pipeline.batches import KEY, SPLIT, as_lists, column_values, in_column_order, take
+from pipeline.block import Block, numbers
 from pipeline.datasets.base import Dataset, History
-from pipeline.records import KEY, SPLIT, column_values
-from pipeline.sources import BLOCK_LINES, Chunk
+from pipeline.history import _ITEM, _ORDER, _TIME, _USER, AddHistory
+from pipeline.sources import Chunk
 from pipeline.splits import SPLITS, FileSplit, row_keys
-from pipeline.tables import Block, numbers
 
 REJECTED, COUNTS, LINES = "rejected", "counts", "lines"  # side outputs of ParseChunk
-_HISTORY_PARTITIONS = 64
-_BATCHES_HELD = 32  # of which a sample is taken at once
-_USER, _ITEM, _TIME, _ORDER = (f"history.{name}" for name in ("user", "item", "time", "order"))
 
 
 class ReadRows(beam.PTransform):
@@ -109,61 +102,6 @@ class ParseChunk(beam.DoFn):
         }
 
 
-def as_lists(column: pa.Array) -> pa.ListArray:
-    """A column of values as a column of lists with one value each."""
-    return pa.ListArray.from_arrays(np.arange(len(column) + 1, dtype=np.int32), column)
-
-
-def take(batch: pa.RecordBatch, is_taken: np.ndarray) -> pa.RecordBatch:
-    """The rows of a boolean mask."""
-    return batch if is_taken.all() else batch.take(pa.array(np.flatnonzero(is_taken)))
-
-
-class AddHistory(beam.PTransform):
-    """Adds the column that `History` declares; needs the columns `ParseChunk` made for it."""
-
-    def __init__(self, history: History):
-        super().__init__()
-        self._history = history
-
-    def expand(self, batches):
-        return (
-            batches
-            | "ByUser" >> beam.FlatMap(_by_user)
-            | "GroupUsers" >> beam.GroupByKey()
-            | "History" >> beam.FlatMap(_add_history, self._history)
-        )
-
-
-def _by_user(batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
-    users = column_values(batch, _USER)
-    partition = np.array([zlib.crc32(user.encode()) % _HISTORY_PARTITIONS for user in users])
-    for i in np.unique(partition).tolist():
-        yield i, batch.take(pa.array(np.flatnonzero(partition == i)))
-
-
-def _add_history(
-    group: tuple[int, Iterable[pa.RecordBatch]], history: History
-) -> Iterator[pa.RecordBatch]:
-    table = pa.Table.from_batches(list(group[1])).combine_chunks()
-    batch = table.to_batches()[0]
-    users, items, times, order = (
-        column_values(batch, name) for name in (_USER, _ITEM, _TIME, _ORDER)
-    )
-    rows = np.lexsort((order, times, users))
-    texts = [""] * len(rows)
-    for _, of_user in itertools.groupby(rows, key=lambda row: users[row]):
-        recent = collections.deque(maxlen=history.max_length)
-        for row in of_user:
-            texts[row] = history.separator.join(recent)
-            recent.append(items[row])
-    batch = batch.drop_columns([_USER, _ITEM, _TIME, _ORDER])
-    batch = batch.append_column(history.column, as_lists(pa.array(texts)))
-    for start in range(0, batch.num_rows, BLOCK_LINES):
-        # Not a slice, with which Beam would write all of the batch each time.
-        yield batch.take(pa.array(range(start, min(start + BLOCK_LINES, batch.num_rows))))
-
-
 class SelectRows(beam.DoFn):
     """Drops the rows that the data set filters; counts them, and the clicks of each split."""
 
@@ -184,59 +122,3 @@ class SelectRows(beam.DoFn):
         if batch.num_rows:
             # One column order for all batches: their schema is fixed once for the whole job.
             yield in_column_order(batch)
-
-
-def in_column_order(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch with its columns by name. TensorFlow Transform's order differs between workers."""
-    return batch.select(sorted(batch.schema.names))
-
-
-def only_split(batch: pa.RecordBatch, index: int) -> Iterator[pa.RecordBatch]:
-    """The rows of one split, if there are any."""
-    is_in = column_values(batch, SPLIT) == index
-    if is_in.any():
-        yield take(batch, is_in)
-
-
-class SmallestKeys(beam.CombineFn):
-    """The rows with the smallest keys: a sample that comes out the same in every run."""
-
-    def __init__(self, count: int):
-        self._count = count
-
-    def create_accumulator(self) -> list[pa.RecordBatch]:
-        return []
-
-    def add_input(self, accumulator, batch):
-        accumulator.append(batch)
-        return accumulator if len(accumulator) < _BATCHES_HELD else self.compact(accumulator)
-
-    def merge_accumulators(self, accumulators):
-        return self.compact([batch for batches in accumulators for batch in batches])
-
-    def compact(self, accumulator):
-        return [self._smallest(accumulator)] if accumulator else []
-
-    def extract_output(self, accumulator) -> pa.RecordBatch | None:
-        return self._smallest(accumulator) if accumulator else None
-
-    def _smallest(self, batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-        batch = pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
-        rows = np.argsort(column_values(batch, KEY), kind="stable")[: self._count]
-        return batch.take(pa.array(rows))
-
-
-def write_rejected(element: tuple[Chunk, list], lines: dict, folder: str) -> None:
-    """Writes the rejected rows of a block as JSON lines: file, line (from 1), reason, row."""
-    chunk, rows = element
-    before = sum(lines[chunk.file, index] for index in range(chunk.index))
-    name = f"{chunk.file:05d}-{chunk.index:05d}-{rows[0][0]:09d}.jsonl"
-    with FileSystems.create(FileSystems.join(folder, name)) as file:
-        for line, reason, text in rows:
-            entry = {
-                "file": chunk.path,
-                "line": before + line + 1,
-                "reason": reason,
-                "row": text.decode("utf-8", "backslashreplace"),
-            }
-            file.write(json.dumps(entry).encode() + b"\n")

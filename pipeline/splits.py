@@ -6,7 +6,7 @@ import hashlib
 import numpy as np
 import pyarrow as pa
 
-from pipeline.tables import Block, numbers
+from pipeline.block import Block, numbers
 
 SPLITS = ("train", "validation", "test")
 

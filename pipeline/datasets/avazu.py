@@ -2,7 +2,7 @@
 
 from ctr_keras.features import Categorical, FeatureSet, Label
 from pipeline.datasets.base import Dataset
-from pipeline.tables import Delimited
+from pipeline.parsing.delimited import Delimited
 
 _SITE_AND_APP = ("site_id", "site_domain", "site_category", "app_id", "app_domain", "app_category")
 _DEVICE = ("device_id", "device_ip", "device_model", "device_type", "device_conn_type")

@@ -7,9 +7,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ctr_keras.features import FeatureSet
+from pipeline.block import Block, mask, numbers
+from pipeline.parsing.delimited import Delimited
+from pipeline.parsing.parquet import Parquet
 from pipeline.sources import find_files
 from pipeline.splits import FileSplit, RandomSplit, TimeSplit
-from pipeline.tables import Block, Delimited, Parquet, mask, numbers
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from ctr_keras.features import Categorical, FeatureSet, Label, Numeric
 from pipeline.datasets.base import Dataset
-from pipeline.tables import Delimited
+from pipeline.parsing.delimited import Delimited
 
 NUMERIC = tuple(f"I{i}" for i in range(1, 14))
 CATEGORICAL = tuple(f"C{i}" for i in range(1, 27))

@@ -8,9 +8,10 @@ import yaml
 
 from ctr_keras.features import FeatureSet, Label, feature_from_dict
 from pipeline.datasets.base import Dataset, History
+from pipeline.parsing.delimited import Delimited
+from pipeline.parsing.parquet import Parquet
 from pipeline.sources import find_files, open_source
 from pipeline.splits import FileSplit, RandomSplit, TimeSplit
-from pipeline.tables import Delimited, Parquet
 
 _SPLITS = {"random": RandomSplit, "time": TimeSplit, "files": FileSplit}
 _DELIMITERS = {"csv": ",", "tsv": "\t"}

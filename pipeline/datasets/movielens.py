@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ctr_keras.features import Categorical, FeatureSet, Label, MultiValued, Numeric, Sequence
+from pipeline.block import Block, mask
 from pipeline.datasets.base import Dataset, History
+from pipeline.parsing.delimited import Delimited
 from pipeline.sources import find_files, member_path, open_source
-from pipeline.tables import Block, Delimited, mask
 
 # Ids as in AutoInt's preprocessing: five spans up to 1969, then one bucket a year.
 _YEAR_BOUNDARIES = (1930, 1940, 1950, 1960, *range(1970, 2001))

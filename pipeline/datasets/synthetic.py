@@ -21,7 +21,7 @@ import pyarrow.csv
 
 from pipeline.datasets.base import Dataset
 from pipeline.datasets.criteo import CATEGORICAL, NUMERIC, criteo_features
-from pipeline.tables import Delimited
+from pipeline.parsing.delimited import Delimited
 
 PLANTED_PAIRS = (("C1", "C2"), ("C3", "C4"), ("C5", "C6"), ("C1", "C5"))
 PAIR_SCALE = 0.9

@@ -7,12 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipeline.batches import as_lists
+from pipeline.block import Block
 from pipeline.datasets import DATASETS, find_dataset
 from pipeline.datasets.base import History
-from pipeline.rows import _ITEM, _ORDER, _TIME, _USER, _add_history, as_lists
+from pipeline.history import _ITEM, _ORDER, _TIME, _USER, _add_history
+from pipeline.parsing.parquet import Parquet
 from pipeline.sources import whole_file
 from pipeline.splits import FileSplit, TimeSplit
-from pipeline.tables import Block, Parquet
 
 MOVIELENS = {
     "ratings.dat": "1::10::5::100\n1::20::3::90\n2::10::1::80\n9::10::4::70\n1::30::6::60\n",

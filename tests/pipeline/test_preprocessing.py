@@ -21,10 +21,9 @@ from ctr_keras.features import (
     Numeric,
     Sequence,
 )
-from pipeline.prepare import _adapter_config
+from pipeline.batches import KEY, SPLIT, as_lists
+from pipeline.job import _adapter_config
 from pipeline.preprocessing import make_preprocessing_fn
-from pipeline.records import KEY, SPLIT
-from pipeline.rows import as_lists
 from pipeline.vocabulary import read_sizes
 
 NAN = float("nan")

@@ -10,9 +10,9 @@ import tensorflow as tf
 from apache_beam.io.filesystems import FileSystems
 
 from pipeline import records
-from pipeline.prepare import pipeline_options
-from pipeline.records import KEY, SPLIT, WriteShards
-from pipeline.rows import as_lists
+from pipeline.batches import KEY, SPLIT, as_lists
+from pipeline.job import pipeline_options
+from pipeline.records import WriteShards
 from pipeline.splits import SPLITS
 
 ROWS = 1000

@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipeline.block import Block
 from pipeline.splits import FileSplit, RandomSplit, TimeSplit, row_keys
-from pipeline.tables import Block
 
 
 def block_of(**columns) -> Block:

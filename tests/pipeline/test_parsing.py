@@ -5,8 +5,10 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from pipeline.block import Block, numbers
+from pipeline.parsing.delimited import Delimited
+from pipeline.parsing.parquet import Parquet
 from pipeline.sources import whole_file
-from pipeline.tables import Block, Delimited, Parquet, numbers
 
 
 def blocks(table, path) -> list[Block]:

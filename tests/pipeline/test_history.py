@@ -5,7 +5,8 @@ import pickle
 import numpy as np
 import pyarrow as pa
 
-from pipeline import rows
+from pipeline import batches as batches_room
+from pipeline import history as rows
 from pipeline.datasets import History
 
 
@@ -17,7 +18,9 @@ def test_batches_with_a_history_can_be_sent_for_what_their_rows_take():
         rows._TIME: np.arange(count),
         rows._ORDER: np.arange(count),
     }
-    batch = pa.RecordBatch.from_pydict({n: rows.as_lists(pa.array(v)) for n, v in columns.items()})
+    batch = pa.RecordBatch.from_pydict(
+        {n: batches_room.as_lists(pa.array(v)) for n, v in columns.items()}
+    )
     history = History(column="history", user="u", item="i", time="t", max_length=20)
     batches = list(rows._add_history((0, [batch]), history))
     assert [b.num_rows for b in batches] == [rows.BLOCK_LINES] * 3

@@ -1,4 +1,4 @@
-"""Formats of source tables: bytes of a chunk in, text columns out, bad rows set aside.
+"""Delimited text: what the format forbids is rejected here.
 
 Only what a format itself forbids is bad here (column count, length, UTF-8). What a column's value
 must look like is the data set's matter.
@@ -10,43 +10,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
-import pyarrow.parquet
 
-from pipeline.sources import (
-    BLOCK_LINES,
-    MAX_LINE_BYTES,
-    Chunk,
-    line_chunks,
-    open_source,
-    read_lines,
-)
-
-_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+from pipeline.block import Block
+from pipeline.sources import MAX_LINE_BYTES, Chunk, line_chunks, read_lines
 
 _OPEN_QUOTE = -1  # instead of a number of columns
-
-
-@dataclasses.dataclass
-class Block:
-    """Some consecutive rows of a chunk.
-
-    Attributes:
-        line: (rows,) number of each row in its chunk, from 0.
-        text: (rows,) the rows as they stand in the file, bytes.
-        columns: column name to (rows,) Arrow strings. Rejected rows have null.
-        reason: (rows,) why a row is bad, or None.
-    """
-
-    line: np.ndarray
-    text: np.ndarray
-    columns: dict[str, pa.Array]
-    reason: np.ndarray
-
-    def reject(self, is_bad: np.ndarray, reason: str) -> None:
-        """Gives a reason to the rows of a boolean mask that have none yet."""
-        self.reason[is_bad & (self.reason == None)] = reason  # noqa: E711 (element-wise)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,74 +133,6 @@ class Delimited:
         middle = len(lines) // 2
         parts = [self._parse_lines(half) for half in (lines[:middle], lines[middle:])]
         return pa.concat_tables([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
-
-
-@dataclasses.dataclass(frozen=True)
-class Parquet:
-    """Parquet files. Numbers become text; a list column's values are joined by a separator.
-
-    Args:
-        columns: names of the columns to read.
-        separators: what joins the values of each list column, by name.
-    """
-
-    columns: tuple[str, ...]
-    separators: tuple[tuple[str, str], ...] = ()
-
-    def chunks(self, whole: Chunk, size: int) -> list[Chunk]:
-        """One chunk for each row group."""
-        del size
-        with open_source(whole.path) as file:
-            groups = pyarrow.parquet.ParquetFile(file).num_row_groups
-        return [dataclasses.replace(whole, index=i, start=i, stop=i + 1) for i in range(groups)]
-
-    def read(self, chunk: Chunk) -> Iterator[Block]:
-        """The rows of one chunk."""
-        first = 0
-        with open_source(chunk.path) as file:
-            parquet = pyarrow.parquet.ParquetFile(file)
-            missing = [name for name in self.columns if name not in parquet.schema_arrow.names]
-            if missing:
-                raise ValueError(f"{chunk.path}: there is no column {', '.join(missing)}")
-            batches = parquet.iter_batches(BLOCK_LINES, [chunk.start], self.columns)
-            for batch in batches:
-                columns = {name: self._text(name, batch.column(name)) for name in self.columns}
-                text = pc.binary_join_element_wise(*columns.values(), "\t")
-                yield Block(
-                    line=np.arange(first, first + batch.num_rows),
-                    text=_object_array(text.cast(pa.binary()).to_pylist()),
-                    columns=columns,
-                    reason=np.full(batch.num_rows, None, object),
-                )
-                first += batch.num_rows
-
-    def _text(self, name: str, column: pa.Array) -> pa.Array:
-        if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-            values = column.cast(pa.list_(pa.string()))
-            column = pc.binary_join(values, dict(self.separators).get(name, " "))
-        if pa.types.is_boolean(column.type):
-            column = column.cast(pa.int8())
-        return pc.fill_null(column.cast(pa.string()), "")
-
-
-def numbers(block: Block, name: str, text: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Finite numbers, NaN where the text is empty. Rejects rows with another text."""
-    text = pc.if_else(pc.equal(text, ""), None, text)
-    try:
-        values = text.cast(kind)
-    except pa.ArrowInvalid:
-        is_number = pc.match_substring_regex(text, _NUMBER)
-        block.reject(~mask(pc.fill_null(is_number, True)), f"{name} is not a number")
-        values = pc.if_else(is_number, text, None).cast(kind)
-    values = values.to_numpy(zero_copy_only=False)
-    is_finite = np.isfinite(values) | mask(pc.is_null(text))
-    block.reject(~is_finite, f"{name} is not a finite number")
-    return pa.array(values, kind, from_pandas=False)
-
-
-def mask(array: pa.Array) -> np.ndarray:
-    """A boolean Arrow array for NumPy, with null as False."""
-    return pc.fill_null(array, False).to_numpy(zero_copy_only=False)
 
 
 def _is_utf8(text: bytes) -> bool:
