@@ -238,7 +238,7 @@ def export(run_folder: str, out: str, item_columns: str, margin: float, force: b
     The version is published only if it serves the scores of the run, and its AUC is not below that
     of the version in place by more than the margin.
     """
-    from serving.export import ExportOptions, export_run
+    from serving.export.export import ExportOptions, export_run
 
     columns = tuple(name.strip() for name in item_columns.split(",") if name.strip())
     click.echo(export_run(run_folder, out, ExportOptions(columns, margin, force)))
@@ -262,7 +262,7 @@ def verify(
 
     Prints a line for each column, and fails if there is any difference.
     """
-    from serving.verify import verify as compare
+    from serving.export.verify import verify as compare
 
     differences = 0
     for comparison in compare(folder, data, model=model, urls=urls):
@@ -274,7 +274,7 @@ def verify(
 
 def _server_flags(command: Any) -> Any:
     """Gives a command TensorFlow Serving's flags; one that is true or false needs no value."""
-    from serving.options import Options
+    from serving.server.options import Options
 
     for field in reversed(dataclasses.fields(Options)):
         given: dict[str, Any] = {"default": field.default, "help": field.metadata["help"]}
@@ -296,8 +296,8 @@ def serve(**flags: Any) -> None:
     """
     import logging
 
-    from serving.options import Options
-    from serving.server import serve as run
+    from serving.server.options import Options
+    from serving.server.server import serve as run
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     for line in Options(**flags).without_effect():
