@@ -1,5 +1,6 @@
-"""The Beam graph of the job: raw logs in, TFRecords and the transform graph out."""
+"""The Beam job: raw logs in, TFRecords and the transform graph out."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -13,17 +14,18 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public.tfxio import TensorAdapterConfig
 
 from ctr_keras.features import FeatureSet
-from pipeline import rows
 from pipeline.batches import KEY, SPLIT, in_column_order, only_split
-from pipeline.datasets import Dataset
+from pipeline.datasets.base import Dataset
 from pipeline.preprocessing import make_preprocessing_fn
 from pipeline.records import WriteShards, write_examples
 from pipeline.report import write_rejected
-from pipeline.samples import _sample, _write_samples
+from pipeline.rows import COUNTS, LINES, REJECTED, ReadRows
+from pipeline.samples import Sample, write_sample_rows
 from pipeline.sources import whole_file
 from pipeline.splits import SPLITS
-from pipeline.storage import _write_json
+from pipeline.storage import delete, read_json, write_json
 
+# Beam's own default would first try to fetch another runner from the network. A second thread uses
 # the time in which the first waits for files or computes outside Python. To check the types of this
 # one graph again in every run would only take time.
 _LOCAL_OPTIONS = (
@@ -38,88 +40,118 @@ _MIN_SHARDS = 8
 
 def pipeline_options(given: Sequence[str]) -> PipelineOptions:
     """The options given, and those of a local run if they name no runner."""
+    # Beam 2.77's local runner flushes what goes from step to step every second, from a thread of
+    # its own, and loses what is written meanwhile. With 0 only the writer flushes. No other runner
+    # reads this, and which ones end in the local one only Beam knows (`DirectRunner` does, where
+    # Prism is not to be had), so it is set whatever the runner.
+    worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
     options = PipelineOptions(list(given))
     if options.view_as(StandardOptions).runner is not None:
         return options
-    # Beam 2.77 flushes what goes from step to step every second, from a thread of its own, and
-    # loses what is written meanwhile. With 0 only the writer flushes.
-    worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
     return PipelineOptions([*_LOCAL_OPTIONS, *given])  # the last of two counts
 
 
-def _build(
-    pipeline: beam.Pipeline,
-    dataset: Dataset,
-    source: str,
-    files: list[tuple[str, int, str | None]],
-    folder: str,
-) -> None:
-    """The whole graph of the job."""
-    whole = [(whole_file(path, i, split), size) for i, (path, size, split) in enumerate(files)]
-    parsed, selected = pipeline | "Rows" >> rows.ReadRows(dataset, source, whole)
-    if dataset.history:
-        analyzed = selected
-    else:  # reading rows again is cheaper than keeping them from one pass to the next
-        _, analyzed = pipeline | "AnalyzedRows" >> rows.ReadRows(dataset, source, whole)
-    written = _transform(
-        analyzed.rows, selected.rows, dataset, folder, sum(size for _, size, _ in files)
-    )
-    _write_samples(selected.rows, dataset, folder)
-    lines = beam.pvalue.AsDict(parsed[rows.LINES])
-    rejected = FileSystems.join(folder, "rejected")
-    _ = parsed[rows.REJECTED] | "WriteRejected" >> beam.Map(write_rejected, lines, rejected)
-    _ = (
-        (parsed[rows.COUNTS], selected[rows.COUNTS], written | beam.MapTuple(_written_count))
-        | "AllCounts" >> beam.Flatten()
-        | "Sum" >> beam.CombinePerKey(sum)
-        | "ToDict" >> beam.combiners.ToDict()
-        | "WriteCounts" >> beam.Map(_write_counts, FileSystems.join(folder, "tmp", "counts.json"))
-    )
-
-
-def _transform(
-    analyzed: beam.PCollection,
-    batches: beam.PCollection,
-    dataset: Dataset,
-    folder: str,
-    source_bytes: int,
-) -> beam.PCollection:
-    """Analyzes the training split, transforms every row, writes both.
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What to prepare.
 
     Args:
-        analyzed, batches: all rows, of which the first are read before the transform is known.
         dataset: Dataset.
-        folder: str.
-        source_bytes: int.
-
-    Returns:
-        (split, rows written) for each file.
+        source: str. The source as the user named it.
+        files: list of (path, bytes, split); the split is None if rows are split one by one.
+        folder: str. Where to write.
     """
-    label = dataset.features.label.name
-    config = _adapter_config(dataset.features)
-    train_shards = max(_MIN_SHARDS, math.ceil(source_bytes / _SHARD_BYTES))
-    other_shards = max(1, train_shards // _MIN_SHARDS)
-    shards = {split: train_shards if split == "train" else other_shards for split in SPLITS}
-    temporary = FileSystems.join(folder, "tmp", "transform")
-    with tft_beam.Context(temp_dir=temporary, passthrough_keys={label, KEY, SPLIT}):
-        train = analyzed | "TrainRows" >> beam.FlatMap(only_split, SPLITS.index("train"))
-        transform = (train, config) | "Analyze" >> tft_beam.AnalyzeDataset(
-            make_preprocessing_fn(dataset.features)
+
+    dataset: Dataset
+    source: str
+    files: list[tuple[str, int, str | None]]
+    folder: str
+
+    def run(self, beam_options: Sequence[str]) -> dict[str, int]:
+        """Runs the job; the numbers of rows, for `report.summarize`."""
+        with beam.Pipeline(options=pipeline_options(beam_options)) as pipeline:
+            self._build(pipeline)
+        counts: dict[str, int] = read_json(self._path("tmp", "counts.json"))
+        delete(self._path("tmp/"))
+        return counts
+
+    def _path(self, *parts: str) -> str:
+        path: str = FileSystems.join(self.folder, *parts)
+        return path
+
+    def _build(self, pipeline: beam.Pipeline) -> None:
+        """The whole graph."""
+        files = [
+            (whole_file(path, i, split), size) for i, (path, size, split) in enumerate(self.files)
+        ]
+        parsed, selected = pipeline | "Rows" >> ReadRows(self.dataset, self.source, files)
+        if self.dataset.history:
+            analyzed = selected
+        else:  # reading rows again is cheaper than keeping them from one pass to the next
+            _, analyzed = pipeline | "AnalyzedRows" >> ReadRows(self.dataset, self.source, files)
+        transformed = self._transform(analyzed.rows, selected.rows)
+        written = transformed | "WriteExamples" >> WriteShards(
+            self._path("examples"), self._shards(), self._path("tmp", "blocks")
         )
-        transformed, _ = ((batches, config), transform) | "Transform" >> tft_beam.TransformDataset(
-            output_record_batches=True
+        self._write_samples(selected.rows, transformed)
+        _ = parsed[REJECTED] | "WriteRejected" >> beam.Map(
+            write_rejected, beam.pvalue.AsDict(parsed[LINES]), self._path("rejected")
         )
-        _ = transform | "WriteTransform" >> tft_beam.WriteTransformFn(folder)
-    transformed = transformed | "Batches" >> beam.Keys() | "Ordered" >> beam.Map(in_column_order)
-    _ = _sample(transformed, "Examples") | "WriteSampleExamples" >> beam.Map(
-        write_examples, FileSystems.join(folder, "samples.tfrecord.gz")
-    )
-    return transformed | "WriteExamples" >> WriteShards(
-        FileSystems.join(folder, "examples"), shards, FileSystems.join(folder, "tmp", "blocks")
-    )
+        _ = (
+            (parsed[COUNTS], selected[COUNTS], written | beam.MapTuple(_written_count))
+            | "AllCounts" >> beam.Flatten()
+            | "Sum" >> beam.CombinePerKey(sum)
+            | "ToDict" >> beam.combiners.ToDict()
+            | "WriteCounts" >> beam.Map(write_json, self._path("tmp", "counts.json"))
+        )
+
+    def _transform(
+        self, analyzed: beam.PCollection, selected: beam.PCollection
+    ) -> beam.PCollection:
+        """Analyzes the training split and transforms every row; both inputs hold all rows."""
+        features = self.dataset.features
+        config = adapter_config(features)
+        with tft_beam.Context(
+            temp_dir=self._path("tmp", "transform"),
+            passthrough_keys={features.label.name, KEY, SPLIT},
+        ):
+            train = analyzed | "TrainRows" >> beam.FlatMap(only_split, "train")
+            transform = (train, config) | "Analyze" >> tft_beam.AnalyzeDataset(
+                make_preprocessing_fn(features)
+            )
+            transformed, _ = (
+                (selected, config),
+                transform,
+            ) | "Transform" >> tft_beam.TransformDataset(output_record_batches=True)
+            _ = transform | "WriteTransform" >> tft_beam.WriteTransformFn(self.folder)
+        return transformed | "Batches" >> beam.Keys() | "Ordered" >> beam.Map(in_column_order)
+
+    def _shards(self) -> dict[str, int]:
+        """The number of shards of each split."""
+        source_bytes = sum(size for _, size, _ in self.files)
+        train = max(_MIN_SHARDS, math.ceil(source_bytes / _SHARD_BYTES))
+        return {split: train if split == "train" else train // _MIN_SHARDS for split in SPLITS}
+
+    def _write_samples(self, selected: beam.PCollection, transformed: beam.PCollection) -> None:
+        """Some rows of the test split, raw and transformed."""
+        _ = (
+            selected
+            | "SampleRows" >> Sample()
+            | "WriteSampleRows"
+            >> beam.Map(
+                write_sample_rows,
+                list(self.dataset.features.raw_columns),
+                self._path("samples.jsonl"),
+            )
+        )
+        _ = (
+            transformed
+            | "SampleExamples" >> Sample()
+            | "WriteSampleExamples" >> beam.Map(write_examples, self._path("samples.tfrecord.gz"))
+        )
 
 
-def _adapter_config(features: FeatureSet) -> TensorAdapterConfig:
+def adapter_config(features: FeatureSet) -> TensorAdapterConfig:
     """How TensorFlow Transform turns a record batch's columns into tensors."""
     kinds = {"string": pa.string(), "float": pa.float32()}
     columns = {name: kinds[kind] for name, kind in features.raw_columns.items()}
@@ -135,7 +167,3 @@ def _adapter_config(features: FeatureSet) -> TensorAdapterConfig:
 
 def _written_count(split: str, count: int) -> tuple[str, int]:
     return f"written: {split}", count
-
-
-def _write_counts(counts: dict[str, int], path: str) -> None:
-    _write_json(path, counts)

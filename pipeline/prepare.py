@@ -1,4 +1,4 @@
-"""The job: raw logs in, TFRecords and the transform graph out."""
+"""Prepared data from raw logs: the job is run, reported and published."""
 
 import dataclasses
 import json
@@ -6,13 +6,13 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
-from pipeline.datasets import Dataset, find_dataset
-from pipeline.job import _build, pipeline_options
-from pipeline.report import TooManyRejectedError, _check_rows, _report
-from pipeline.storage import _delete, _exists, _read_json, _write_json
+from pipeline.datasets import find_dataset
+from pipeline.datasets.base import Dataset
+from pipeline.job import Job
+from pipeline.report import TooManyRejectedError, check_rows, summarize
+from pipeline.storage import Output, delete, read_json, write_json
 from pipeline.vocabulary import read_sizes
 
 __all__ = ["TooManyRejectedError", "prepare"]
@@ -62,45 +62,46 @@ def prepare(
     if cross_min_count is not None:
         features = dataset.features.with_crossed_pairs(cross_min_count)
         dataset = dataclasses.replace(dataset, features=features)
-    job = {"dataset": dataset.name, "source": source, "declaration": _declaration(dataset)}
-    # With a slash at its end, object stores take a path for a folder, too.
-    out, partial, failed = (f"{out.rstrip('/')}{suffix}/" for suffix in ("", ".partial", ".failed"))
-    if _exists(out):
-        return _finished_report(out, job)
+    description = _describe(dataset, source)
+    output = Output(out)
+    if output.exists():
+        return _finished_report(output, description)
     files = dataset.files(source)
-    for leftover in (partial, failed):
-        if _exists(leftover):
-            _delete(leftover)
-    for folder in ("examples", "rejected"):
-        FileSystems.mkdirs(FileSystems.join(partial, folder))
+    output.begin("examples", "rejected")
 
-    with beam.Pipeline(options=pipeline_options(beam_options)) as pipeline:
-        _build(pipeline, dataset, source, files, partial)
+    counts = Job(dataset, source, files, output.partial).run(beam_options)
 
-    counts = _read_json(FileSystems.join(partial, "tmp", "counts.json"))
-    features = dataset.features.with_vocabulary_sizes(
-        read_sizes(FileSystems.join(partial, "transform_fn"))
-    )
-    report = job | _report(counts, features) | {"wall_seconds": round(time.time() - started, 1)}
-    _delete(FileSystems.join(partial, "tmp/"))
-    _write_json(FileSystems.join(partial, "features.json"), features.to_dict())
-    _write_json(FileSystems.join(partial, "report.json"), report)
-    _check_rows(report, max_rejected, partial, failed)
-    FileSystems.rename([partial], [out])
+    sizes = read_sizes(FileSystems.join(output.partial, "transform_fn"))
+    features = dataset.features.with_vocabulary_sizes(sizes)
+    seconds = round(time.time() - started, 1)
+    report = description | summarize(counts, features) | {"wall_seconds": seconds}
+    write_json(features.to_dict(), FileSystems.join(output.partial, "features.json"))
+    write_json(report, FileSystems.join(output.partial, "report.json"))
+    try:
+        check_rows(report, max_rejected, output)
+    except TooManyRejectedError:
+        delete(FileSystems.join(output.partial, "examples/"))
+        output.fail()
+        raise
+    output.publish()
     return report
 
 
-def _declaration(dataset: Dataset) -> dict[str, Any]:
-    """What decides the result beside the data."""
-    return {"features": dataset.features.to_dict(), "split": repr(dataset.split)}
+def _describe(dataset: Dataset, source: str) -> dict[str, Any]:
+    """What decides the result, for the report."""
+    declaration = {"features": dataset.features.to_dict(), "split": repr(dataset.split)}
+    return {"dataset": dataset.name, "source": source, "declaration": declaration}
 
 
-def _finished_report(out: str, job: dict[str, Any]) -> dict[str, Any]:
-    path = FileSystems.join(out, "report.json")
+def _finished_report(output: Output, description: dict[str, Any]) -> dict[str, Any]:
+    """The report of the run that wrote the output, if it is one of the same description."""
+    path = FileSystems.join(output.path, "report.json")
     if not FileSystems.exists(path):
-        raise FileExistsError(f"{out} exists and is no prepared data set")
-    report = _read_json(path)
-    for key, value in json.loads(json.dumps(job)).items():
+        raise FileExistsError(f"{output.path} exists and is not a prepared data set")
+    report: dict[str, Any] = read_json(path)
+    for key, value in json.loads(json.dumps(description)).items():
         if report[key] != value:
-            raise FileExistsError(f"{out} holds data prepared with another {key}; choose another")
+            raise FileExistsError(
+                f"{output.path} holds data prepared with another {key}; choose another"
+            )
     return report

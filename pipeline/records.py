@@ -17,7 +17,7 @@ import pyarrow as pa
 import tensorflow as tf
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.transforms.window import GlobalWindows
+from apache_beam.transforms.window import GlobalWindows, WindowedValue
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from pipeline.batches import KEY, SPLIT, column_values
@@ -47,7 +47,7 @@ class WriteShards(beam.PTransform):
         super().__init__()
         self._folder, self._shards, self._waiting = folder, shards, waiting
 
-    def expand(self, batches):
+    def expand(self, batches: beam.PCollection) -> beam.PCollection:
         all_shards = [(split, i) for split, count in self._shards.items() for i in range(count)]
         nothing = batches.pipeline | "AllShards" >> beam.Create([(s, None) for s in all_shards])
         blocks = batches | "ToBlocks" >> beam.ParDo(_ToBlocks(self._shards))
@@ -67,15 +67,15 @@ class _ToBlocks(beam.DoFn):
     def __init__(self, shards: dict[str, int]):
         self._shards = shards
 
-    def start_bundle(self):
+    def start_bundle(self) -> None:
         self._encoded: list[pa.RecordBatch] = []
 
-    def process(self, batch: pa.RecordBatch):
+    def process(self, batch: pa.RecordBatch) -> Iterator[tuple[Shard, pa.Table]]:
         self._encoded.append(_encode(batch))
         if sum(encoded.num_rows for encoded in self._encoded) >= _ROWS_HELD:
             yield from self._blocks()
 
-    def finish_bundle(self):
+    def finish_bundle(self) -> Iterator[WindowedValue]:
         for block in self._blocks():
             yield GlobalWindows.windowed_value(block)
 
@@ -105,7 +105,9 @@ def _encode(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _examples(batch: pa.RecordBatch) -> list[bytes]:
-    return RecordBatchToExamplesEncoder().encode(batch.drop_columns([KEY, SPLIT]))
+    encoder = RecordBatchToExamplesEncoder()
+    examples: list[bytes] = encoder.encode(batch.drop_columns([KEY, SPLIT]))
+    return examples
 
 
 def _keep_on_disk(block: tuple[Shard, pa.Table], folder: str) -> tuple[Shard, str]:

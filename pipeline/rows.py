@@ -1,17 +1,19 @@
 """Chunks of source files to record batches of parsed rows, with the bad ones set aside."""
 
 import collections
+from collections.abc import Iterator
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
-from pipeline.batches import KEY, SPLIT, as_lists, column_values, in_column_order, take
-from pipeline.block import Block, numbers
-from pipeline.datasets.base import Dataset, History
-from pipeline.history import _ITEM, _ORDER, _TIME, _USER, AddHistory
+from pipeline.batches import KEY, SPLIT, column_values, in_column_order, make_batch, row_keys, take
+from pipeline.block import Block
+from pipeline.datasets.base import Dataset
+from pipeline.history import AddHistory, history_columns
 from pipeline.sources import Chunk
-from pipeline.splits import SPLITS, FileSplit, row_keys
+from pipeline.splits import SPLITS, FileSplit
 
 REJECTED, COUNTS, LINES = "rejected", "counts", "lines"  # side outputs of ParseChunk
 
@@ -31,7 +33,7 @@ class ReadRows(beam.PTransform):
         super().__init__()
         self._dataset, self._source, self._files = dataset, source, files
 
-    def expand(self, pipeline):
+    def expand(self, pipeline: beam.Pipeline) -> tuple[Any, Any]:
         parsed = (
             pipeline
             | "Files" >> beam.Create(self._files)
@@ -52,54 +54,43 @@ class ReadRows(beam.PTransform):
 
 
 class ParseChunk(beam.DoFn):
-    """The rows of a chunk as record batches of `raw_columns`, the label, `KEY` and `SPLIT`.
+    """The good rows of a chunk as record batches (see `pipeline.batches`).
 
-    Every column is a list with one value a row, as TensorFlow Transform wants it. A label of NaN
-    marks a row that the data set filters. Side outputs: `REJECTED` lists of (chunk, line, reason,
-    row), `COUNTS` (name, number) pairs and `LINES` ((file, chunk), number of lines).
+    A label of NaN marks a row that the data set filters. Side outputs: `REJECTED` lists of (chunk,
+    [(line, reason, row)]), `COUNTS` (name, number) pairs and `LINES` ((file, chunk), number of
+    lines).
     """
 
     def __init__(self, dataset: Dataset, source: str):
         self._dataset, self._source = dataset, source
 
-    def process(self, chunk: Chunk):
+    def process(self, chunk: Chunk) -> Iterator[Any]:
         lines = 0
         for block in self._dataset.table.read(chunk):
             lines = int(block.line[-1]) + 1
             batch = self._parse(chunk, block)
-            yield beam.pvalue.TaggedOutput(COUNTS, ("read", len(block.line)))
-            bad = np.flatnonzero(block.reason != None)  # noqa: E711 (element-wise)
-            for reason, count in collections.Counter(block.reason[bad]).items():
+            yield beam.pvalue.TaggedOutput(COUNTS, ("read", len(block)))
+            rejected = list(block.rejected())
+            for reason, count in collections.Counter(why for _, why, _ in rejected).items():
                 yield beam.pvalue.TaggedOutput(COUNTS, (f"rejected: {reason}", count))
-            if len(bad):
-                rejected = [(int(block.line[i]), block.reason[i], block.text[i]) for i in bad]
+            if rejected:
                 yield beam.pvalue.TaggedOutput(REJECTED, (chunk, rejected))
             if batch.num_rows:
                 yield batch
         yield beam.pvalue.TaggedOutput(LINES, ((chunk.file, chunk.index), lines))
 
     def _parse(self, chunk: Chunk, block: Block) -> pa.RecordBatch:
-        raw, label = self._dataset.parse(block, self._source)
-        columns = {**raw, self._dataset.features.label.name: pa.array(label)}
+        columns, label = self._dataset.parse(block, self._source)
+        columns[self._dataset.features.label.name] = pa.array(label)
         if self._dataset.history:
-            columns |= self._history_columns(chunk, block, self._dataset.history)
-        keys = row_keys(block.text)
+            columns |= history_columns(self._dataset.history, chunk, block)
+        keys = row_keys(block.raw)
         if isinstance(self._dataset.split, FileSplit):
-            split = np.full(len(keys), SPLITS.index(chunk.split))
+            split = np.full(len(block), SPLITS.index(chunk.split))
         else:
             split = self._dataset.split.assign(keys, block)
         columns |= {KEY: pa.array(keys), SPLIT: pa.array(split, pa.int64())}
-        batch = pa.RecordBatch.from_pydict({name: as_lists(c) for name, c in columns.items()})
-        return take(batch, block.reason == None)  # noqa: E711
-
-    def _history_columns(self, chunk: Chunk, block: Block, history: History) -> dict:
-        first = (chunk.file << 48) + (chunk.index << 32)
-        return {
-            _USER: block.columns[history.user],
-            _ITEM: block.columns[history.item],
-            _TIME: numbers(block, history.time, block.columns[history.time], pa.float64()),
-            _ORDER: pa.array(first + block.line),
-        }
+        return take(make_batch(columns), block.is_good)
 
 
 class SelectRows(beam.DoFn):
@@ -108,7 +99,7 @@ class SelectRows(beam.DoFn):
     def __init__(self, dataset: Dataset):
         self._dataset = dataset
 
-    def process(self, batch: pa.RecordBatch):
+    def process(self, batch: pa.RecordBatch) -> Iterator[Any]:
         label = column_values(batch, self._dataset.features.label.name)
         split = column_values(batch, SPLIT)
         kept = ~np.isnan(label)

@@ -1,4 +1,4 @@
-"""Some rows of the test split, the same ones raw and transformed."""
+"""Samples: some rows of the test split, the same ones in the same order, raw or transformed."""
 
 import json
 
@@ -7,39 +7,21 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 
-from pipeline.batches import KEY, column_values, only_split
-from pipeline.datasets import Dataset
-from pipeline.splits import SPLITS
+from pipeline.batches import KEY, column_values, concatenate, only_split
 
 _SAMPLES = 1000
 _BATCHES_HELD = 32  # of which a sample is taken at once
 
 
-def _write_samples(batches: beam.PCollection, dataset: Dataset, folder: str) -> None:
-    """Some raw rows of the test split, as requests carry them."""
-    _ = _sample(batches, "Rows") | "WriteSamples" >> beam.Map(
-        _write_sample_rows,
-        list(dataset.features.raw_columns),
-        FileSystems.join(folder, "samples.jsonl"),
-    )
+class Sample(beam.PTransform):
+    """Batches of all rows in, one batch of the sample out, or None if there is no test row."""
 
-
-def _sample(batches: beam.PCollection, name: str) -> beam.PCollection:
-    """Some rows of the test split: the same ones in the same order, raw or transformed."""
-    return (
-        batches
-        | f"Test{name}" >> beam.FlatMap(only_split, SPLITS.index("test"))
-        | f"Sample{name}" >> beam.CombineGlobally(SmallestKeys(_SAMPLES))
-    )
-
-
-def _write_sample_rows(batch: pa.RecordBatch | None, columns: list[str], path: str) -> None:
-    with FileSystems.create(path) as file:
-        if batch is not None:
-            values = [batch.column(name).flatten().to_pylist() for name in columns]
-            for row in zip(*values, strict=True):
-                cells = (None if cell != cell else cell for cell in row)  # NaN is no JSON
-                file.write(json.dumps(dict(zip(columns, cells, strict=True))).encode() + b"\n")
+    def expand(self, batches: beam.PCollection) -> beam.PCollection:
+        return (
+            batches
+            | "OfTest" >> beam.FlatMap(only_split, "test")
+            | "SmallestKeys" >> beam.CombineGlobally(SmallestKeys(_SAMPLES))
+        )
 
 
 class SmallestKeys(beam.CombineFn):
@@ -51,20 +33,32 @@ class SmallestKeys(beam.CombineFn):
     def create_accumulator(self) -> list[pa.RecordBatch]:
         return []
 
-    def add_input(self, accumulator, batch):
+    def add_input(
+        self, accumulator: list[pa.RecordBatch], batch: pa.RecordBatch
+    ) -> list[pa.RecordBatch]:
         accumulator.append(batch)
         return accumulator if len(accumulator) < _BATCHES_HELD else self.compact(accumulator)
 
-    def merge_accumulators(self, accumulators):
+    def merge_accumulators(self, accumulators: list[list[pa.RecordBatch]]) -> list[pa.RecordBatch]:
         return self.compact([batch for batches in accumulators for batch in batches])
 
-    def compact(self, accumulator):
+    def compact(self, accumulator: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
         return [self._smallest(accumulator)] if accumulator else []
 
-    def extract_output(self, accumulator) -> pa.RecordBatch | None:
+    def extract_output(self, accumulator: list[pa.RecordBatch]) -> pa.RecordBatch | None:
         return self._smallest(accumulator) if accumulator else None
 
     def _smallest(self, batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-        batch = pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
+        batch = concatenate(batches)
         rows = np.argsort(column_values(batch, KEY), kind="stable")[: self._count]
         return batch.take(pa.array(rows))
+
+
+def write_sample_rows(batch: pa.RecordBatch | None, columns: list[str], path: str) -> None:
+    """Writes raw rows as requests carry them: JSON lines of `columns`; None as an empty file."""
+    with FileSystems.create(path) as file:
+        if batch is not None:
+            values = [column_values(batch, name).tolist() for name in columns]
+            for row in zip(*values, strict=True):
+                cells = (None if cell != cell else cell for cell in row)  # NaN is no JSON
+                file.write(json.dumps(dict(zip(columns, cells, strict=True))).encode() + b"\n")

@@ -1,20 +1,14 @@
 """How rows are divided into training, validation and test."""
 
 import dataclasses
-import hashlib
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.block import Block, numbers
+from ctr_keras.types import Array
+from pipeline.block import Block
 
 SPLITS = ("train", "validation", "test")
-
-
-def row_keys(texts: np.ndarray) -> np.ndarray:
-    """A 64-bit hash of each row's bytes, the same in every run and file order."""
-    digests = b"".join([hashlib.blake2b(text, digest_size=8).digest() for text in texts])
-    return np.frombuffer(digests, ">i8").astype(np.int64)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +31,7 @@ class RandomSplit:
                 f"Received: {self.validation}, {self.test}"
             )
 
-    def assign(self, keys: np.ndarray, block: Block) -> np.ndarray:
+    def assign(self, keys: Array, block: Block) -> Array:
         """Index into `SPLITS` of each row."""
         del block
         # The keys also order the rows inside a shard, so the split mixes them anew.
@@ -53,7 +47,7 @@ class TimeSplit:
 
     Args:
         column: str. A column of the source. Compared as numbers if the boundaries are numbers, else
-            as text (which orders ISO dates).
+            as strings (which orders ISO dates).
         validation_from, test_from: the first value of each split.
     """
 
@@ -63,19 +57,19 @@ class TimeSplit:
 
     def __post_init__(self) -> None:
         if isinstance(self.validation_from, str) != isinstance(self.test_from, str):
-            raise ValueError("validation_from and test_from must both be numbers or both text")
+            raise ValueError("validation_from and test_from must both be numbers or both strings")
         if self.validation_from > self.test_from:  # type: ignore[operator]
             raise ValueError(
                 "validation_from must not come after test_from. "
                 f"Received: {self.validation_from!r}, {self.test_from!r}"
             )
 
-    def assign(self, keys: np.ndarray, block: Block) -> np.ndarray:
+    def assign(self, keys: Array, block: Block) -> Array:
         """Index into `SPLITS` of each row. May reject rows."""
         if isinstance(self.validation_from, str):
             values = block.columns[self.column]
         else:
-            values = numbers(block, self.column, block.columns[self.column], pa.float64())
+            values = block.numbers(self.column, block.columns[self.column], pa.float64())
         values = values.to_numpy(zero_copy_only=False)
         is_test, is_later = values >= self.test_from, values >= self.validation_from
         return np.where(is_test, 2, np.where(is_later, 1, 0))

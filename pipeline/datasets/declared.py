@@ -1,12 +1,13 @@
 """Data sets that a YAML file declares (see README, "Your own data")."""
 
+import dataclasses
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
 
-from ctr_keras.features import FeatureSet, Label, feature_from_dict
+from ctr_keras.features import FeatureSet, Label, MultiValued, Sequence, feature_from_dict
 from pipeline.datasets.base import Dataset, History
 from pipeline.parsing.delimited import Delimited
 from pipeline.parsing.parquet import Parquet
@@ -84,7 +85,7 @@ def _table(
     kind = options.get("format")
     if kind == "parquet":
         _check_keys("source with format: parquet", options, ("format", "files", "missing"))
-        lists = (*features.multi_valued, *features.sequences)
+        lists = (f for f in features.features if isinstance(f, MultiValued | Sequence))
         separators = tuple((f.column or f.name, f.separator) for f in lists)
         return Parquet(tuple(needed), separators)
     if kind not in _DELIMITERS:
@@ -109,7 +110,7 @@ def _read_header(path: str, delimiter: str) -> tuple[str, ...]:
 
 
 def _build(kind: type, name: str, arguments: Mapping[str, Any]) -> Any:
-    _check_keys(name, arguments, kind.__dataclass_fields__)
+    _check_keys(name, arguments, [field.name for field in dataclasses.fields(kind)])
     try:
         return kind(**arguments)
     except TypeError as error:

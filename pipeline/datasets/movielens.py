@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ctr_keras.features import Categorical, FeatureSet, Label, MultiValued, Numeric, Sequence
+from ctr_keras.types import Array
 from pipeline.block import Block, mask
 from pipeline.datasets.base import Dataset, History
 from pipeline.parsing.delimited import Delimited
@@ -20,7 +21,7 @@ _RATINGS = Delimited(("user_id", "movie_id", "rating", "timestamp"), "::", False
 _HISTORY = History("history", user="user_id", item="movie_id", time="timestamp")
 
 
-def _fields() -> tuple:
+def _fields() -> tuple[Categorical | Numeric | MultiValued, ...]:
     return (
         Categorical("gender", group="user"),
         Categorical("age", group="user"),
@@ -70,7 +71,7 @@ class MovieLens(Dataset):
             columns |= {name: values.take(row) for name, values in table.items() if name != key}
         return columns
 
-    def label(self, block: Block, columns: dict[str, pa.Array]) -> np.ndarray:
+    def label(self, block: Block, columns: dict[str, pa.Array]) -> Array:
         """1 over three stars, 0 under, NaN for three."""
         rating = columns["rating"]
         is_rating = pc.is_in(rating, pa.array(list("12345")))

@@ -1,8 +1,4 @@
-"""Delimited text: what the format forbids is rejected here.
-
-Only what a format itself forbids is bad here (column count, length, UTF-8). What a column's value
-must look like is the data set's matter.
-"""
+"""Delimited text with one row a line."""
 
 import dataclasses
 import io
@@ -12,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
+from ctr_keras.types import Array
 from pipeline.block import Block
 from pipeline.sources import MAX_LINE_BYTES, Chunk, line_chunks, read_lines
 
@@ -43,11 +40,11 @@ class Delimited:
         first = 0
         for lines in read_lines(chunk):
             if self.header and first == 0 and chunk.index == 0:
-                self._check_header(chunk.path, lines[0])
-                lines = lines[1:]
+                header, *lines = lines
+                self._check_header(chunk.path, header)
                 first = 1
             if lines:
-                yield self._parse(np.arange(first, first + len(lines)), lines)
+                yield self._parse(first, lines)
             first += len(lines)
 
     def _check_header(self, path: str, line: bytes) -> None:
@@ -61,93 +58,81 @@ class Delimited:
                 + f". Expected: {', '.join(self.columns)}. Received: {', '.join(names)}"
             )
 
-    def _parse(self, line: np.ndarray, lines: list[bytes]) -> Block:
-        reason = np.full(len(lines), None, object)
+    def _parse(self, first: int, lines: list[bytes]) -> Block:
+        block = Block(first, lines)
         if max(map(len, lines)) > MAX_LINE_BYTES:
-            reason[[len(text) > MAX_LINE_BYTES for text in lines]] = "line too long"
+            block.reject([len(line) > MAX_LINE_BYTES for line in lines], "line too long")
         if not _is_utf8(b"\n".join(lines)):
-            reason[[not _is_utf8(text) for text in lines]] = "invalid UTF-8"
-        reason[[not text for text in lines]] = "empty line"
-        is_good = np.array([r is None for r in reason])
-        table, counts = self._parse_lines([lines[i] for i in np.flatnonzero(is_good)])
-        wanted = len(self.columns)
-        bad = np.flatnonzero(counts != wanted)
-        at = np.flatnonzero(is_good)
-        for i in bad:
-            is_open = counts[i] == _OPEN_QUOTE
-            reason[at[i]] = (
-                "a quote is not closed" if is_open else f"{counts[i]} columns instead of {wanted}"
-            )
-        if table.num_rows < len(lines):
-            # Where each line's row is in the table: null for a rejected line.
-            row = np.full(len(lines), -1)
-            row[at[counts == wanted]] = np.arange(table.num_rows)
-            table = table.take(pa.array(row, mask=row < 0))
-        columns = {name: _flat(table[name]) for name in self.columns}
-        return Block(line, _object_array(lines), columns, reason)
+            block.reject([not _is_utf8(line) for line in lines], "invalid UTF-8")
+        block.reject([not line for line in lines], "empty line")
 
-    def _parse_lines(self, lines: list[bytes]) -> tuple[pa.Table, np.ndarray]:
+        expected = len(self.columns)
+        counts = np.full(len(lines), expected)
+        good = np.flatnonzero(block.is_good)
+        table, counts[good] = self._parse_lines([lines[i] for i in good])
+        for count in set(counts[counts != expected].tolist()):
+            is_open = count == _OPEN_QUOTE
+            reason = f"expected {expected} columns, got {count}"
+            block.reject(counts == count, "a quote is not closed" if is_open else reason)
+        if table.num_rows < len(lines):  # the good lines' rows to their places, null for the bad
+            row = np.cumsum(block.is_good) - 1
+            table = table.take(pa.array(row, mask=~block.is_good))
+        block.columns = {name: table[name].combine_chunks() for name in self.columns}
+        return block
+
+    def _parse_lines(self, lines: list[bytes]) -> tuple[pa.Table, Array]:
         """A table of the good lines, and each line's number of columns or `_OPEN_QUOTE`."""
-        counts = np.full(len(lines), len(self.columns))
-        invalid = []
-        text, delimiter = b"\n".join([*lines, b""]), self.delimiter
-        if len(delimiter) > 1:
-            text, delimiter = text.replace(delimiter.encode(), b"\x1f"), "\x1f"
-
-        def skip(row):
-            invalid.append(row)
-            return "skip"
-
-        table = (
-            pyarrow.csv.read_csv(
-                io.BytesIO(text),
-                pyarrow.csv.ReadOptions(
-                    use_threads=False,
-                    block_size=2**31 - 1,
-                    column_names=self.columns,
-                ),
-                pyarrow.csv.ParseOptions(
-                    delimiter=delimiter,
-                    quote_char='"' if self.quoted else False,
-                    ignore_empty_lines=False,
-                    invalid_row_handler=skip,
-                ),
-                pyarrow.csv.ConvertOptions(
-                    column_types={name: pa.string() for name in self.columns},
-                    strings_can_be_null=False,
-                    check_utf8=False,
-                ),
-            )
-            if lines
-            else pa.table({name: pa.array([], pa.string()) for name in self.columns})
-        )
-        for row in invalid:
-            counts[row.number - 1] = row.actual_columns
+        table, invalid = self._read_csv(lines)
         last_cell = table[self.columns[-1]][-1].as_py() if table.num_rows else ""
-        is_swallowed = table.num_rows + len(invalid) < len(lines) or last_cell.endswith("\n")
-        if not is_swallowed:
+        if table.num_rows + len(invalid) == len(lines) and not last_cell.endswith("\n"):
+            counts = np.full(len(lines), len(self.columns))
+            for row in invalid:
+                counts[row.number - 1] = row.actual_columns
             return table, counts
         # A quote that is not closed has swallowed line ends: look for the line by halves.
         if len(lines) == 1:
             return table.slice(0, 0), np.array([_OPEN_QUOTE])
         middle = len(lines) // 2
-        parts = [self._parse_lines(half) for half in (lines[:middle], lines[middle:])]
-        return pa.concat_tables([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+        first, first_counts = self._parse_lines(lines[:middle])
+        second, second_counts = self._parse_lines(lines[middle:])
+        return pa.concat_tables([first, second]), np.concatenate([first_counts, second_counts])
+
+    def _read_csv(self, lines: list[bytes]) -> tuple[pa.Table, list[pyarrow.csv.InvalidRow]]:
+        """What Arrow makes of the lines, and the rows with another number of columns."""
+        if not lines:
+            return pa.table({name: pa.array([], pa.string()) for name in self.columns}), []
+        text, delimiter = b"\n".join([*lines, b""]), self.delimiter
+        if len(delimiter) > 1:
+            text, delimiter = text.replace(delimiter.encode(), b"\x1f"), "\x1f"
+        invalid: list[pyarrow.csv.InvalidRow] = []
+
+        def skip(row: pyarrow.csv.InvalidRow) -> str:
+            invalid.append(row)
+            return "skip"
+
+        table = pyarrow.csv.read_csv(
+            io.BytesIO(text),
+            pyarrow.csv.ReadOptions(
+                use_threads=False, block_size=2**31 - 1, column_names=self.columns
+            ),
+            pyarrow.csv.ParseOptions(
+                delimiter=delimiter,
+                quote_char='"' if self.quoted else False,
+                ignore_empty_lines=False,
+                invalid_row_handler=skip,
+            ),
+            pyarrow.csv.ConvertOptions(
+                column_types={name: pa.string() for name in self.columns},
+                strings_can_be_null=False,
+                check_utf8=False,
+            ),
+        )
+        return table, invalid
 
 
-def _is_utf8(text: bytes) -> bool:
+def _is_utf8(line: bytes) -> bool:
     try:
-        text.decode()
+        line.decode()
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _flat(column: pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
-
-
-def _object_array(values: list) -> np.ndarray:
-    array = np.empty(len(values), object)
-    array[:] = values
-    return array

@@ -3,19 +3,17 @@
 import dataclasses
 from collections.abc import Iterator
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
 from pipeline.block import Block
-from pipeline.parsing.delimited import _object_array
 from pipeline.sources import BLOCK_LINES, Chunk, open_source
 
 
 @dataclasses.dataclass(frozen=True)
 class Parquet:
-    """Parquet files. Numbers become text; a list column's values are joined by a separator.
+    """Parquet files. Numbers become strings; a list column's values are joined by a separator.
 
     Args:
         columns: names of the columns to read.
@@ -40,19 +38,13 @@ class Parquet:
             missing = [name for name in self.columns if name not in parquet.schema_arrow.names]
             if missing:
                 raise ValueError(f"{chunk.path}: there is no column {', '.join(missing)}")
-            batches = parquet.iter_batches(BLOCK_LINES, [chunk.start], self.columns)
-            for batch in batches:
-                columns = {name: self._text(name, batch.column(name)) for name in self.columns}
-                text = pc.binary_join_element_wise(*columns.values(), "\t")
-                yield Block(
-                    line=np.arange(first, first + batch.num_rows),
-                    text=_object_array(text.cast(pa.binary()).to_pylist()),
-                    columns=columns,
-                    reason=np.full(batch.num_rows, None, object),
-                )
+            for batch in parquet.iter_batches(BLOCK_LINES, [chunk.start], self.columns):
+                columns = {name: self._strings(name, batch.column(name)) for name in self.columns}
+                raw = pc.binary_join_element_wise(*columns.values(), "\t").cast(pa.binary())
+                yield Block(first, raw.to_pylist(), columns)
                 first += batch.num_rows
 
-    def _text(self, name: str, column: pa.Array) -> pa.Array:
+    def _strings(self, name: str, column: pa.Array) -> pa.Array:
         if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
             values = column.cast(pa.list_(pa.string()))
             column = pc.binary_join(values, dict(self.separators).get(name, " "))

@@ -4,14 +4,10 @@ import json
 import pathlib
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
-from pipeline.batches import as_lists
 from pipeline.block import Block
 from pipeline.datasets import DATASETS, find_dataset
-from pipeline.datasets.base import History
-from pipeline.history import _ITEM, _ORDER, _TIME, _USER, _add_history
 from pipeline.parsing.parquet import Parquet
 from pipeline.sources import whole_file
 from pipeline.splits import FileSplit, TimeSplit
@@ -59,24 +55,6 @@ def test_movielens_joins_labels_and_filters(tmp_path):
 def test_unknown_data_set_lists_the_known():
     with pytest.raises(ValueError, match=r"unknown data set 'kdd'.*criteo"):
         find_dataset("kdd", "x")
-
-
-def test_history_holds_earlier_items_in_time_order_and_file_order_for_ties():
-    rows = [  # user, item, time
-        ("u", "c", 30),
-        ("v", "x", 5),
-        ("u", "a", 10),
-        ("u", "b1", 20),
-        ("u", "b2", 20),
-    ]
-    users, items, times = zip(*rows, strict=True)
-    columns = {_USER: pa.array(users), _ITEM: pa.array(items)}
-    columns |= {_TIME: pa.array([float(t) for t in times]), _ORDER: pa.array(range(5))}
-    batch = pa.RecordBatch.from_pydict({k: as_lists(v) for k, v in columns.items()})
-    history = History("history", "user", "item", "time", max_length=2)
-    (result,) = _add_history((0, [batch.slice(0, 2), batch.slice(2)]), history)
-    assert result.column("history").to_pylist() == [["b1 b2"], [""], [""], ["a"], ["a b1"]]
-    assert result.schema.names == ["history"]
 
 
 # Declared in YAML.

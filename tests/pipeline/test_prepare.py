@@ -18,6 +18,7 @@ from ctr_keras.features import FeatureSet
 from pipeline import records as records_room
 from pipeline import sources
 from pipeline.datasets.synthetic import BREAKAGES, write_synthetic_log
+from pipeline.job import pipeline_options
 from pipeline.prepare import TooManyRejectedError, prepare
 from tests.pipeline.conftest import BROKEN, ROWS
 
@@ -166,7 +167,7 @@ def test_finished_work_is_not_done_again_nor_overwritten(prepared_synthetic, syn
 
 def test_unknown_folder_in_the_way_is_left_alone(tmp_path, synthetic_log):
     (tmp_path / "mine.txt").write_text("precious")
-    with pytest.raises(FileExistsError, match="no prepared data set"):
+    with pytest.raises(FileExistsError, match="is not a prepared data set"):
         prepare("synthetic", str(synthetic_log), str(tmp_path))
 
 
@@ -181,16 +182,21 @@ def test_order_of_rows_and_files_does_not_matter(tmp_path):
     assert contents(tmp_path / "out-a") == contents(tmp_path / "out-b")
 
 
-@pytest.mark.parametrize("mode", ["in_memory", "multi_threading"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--direct_running_mode=in_memory", "--direct_num_workers=1"),
+        ("--direct_running_mode=multi_threading", "--direct_num_workers=3"),
+        ("--runner=FnApiRunner", "--direct_running_mode=multi_threading", "--direct_num_workers=3"),
+    ],
+)
 def test_number_of_workers_and_chunks_does_not_matter(
-    prepared_synthetic, synthetic_log, tmp_path, monkeypatch, mode
+    prepared_synthetic, synthetic_log, tmp_path, monkeypatch, options
 ):
     monkeypatch.setattr(sources, "CHUNK_BYTES", 2**19)
     monkeypatch.setattr(records_room, "_ROWS_HELD", 5000)
     # If this were in force, Beam would lose some rows between threads.
     monkeypatch.setattr(worker_handlers, "DATA_BUFFER_TIME_LIMIT_MS", 1)
-    workers = {"in_memory": 1, "multi_threading": 3}[mode]
-    options = [f"--direct_running_mode={mode}", f"--direct_num_workers={workers}"]
     prepare("synthetic", str(synthetic_log), str(tmp_path / "out"), beam_options=options)
 
     def same(folder) -> dict[str, object]:
@@ -199,6 +205,24 @@ def test_number_of_workers_and_chunks_does_not_matter(
         return files | {"rejected": sorted(b"".join(rejected).splitlines())}
 
     assert same(tmp_path / "out") == same(prepared_synthetic)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--runner=DirectRunner"],  # ends in the local one where Prism is not to be had
+        ["--runner", "FnApiRunner"],
+        ["--runner=fnapirunner"],
+        ["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"],
+        ["--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"],
+        ["--runner=InteractiveRunner"],
+    ],
+)
+def test_beam_is_kept_from_periodic_flushes_however_its_runner_is_named(monkeypatch, options):
+    monkeypatch.setattr(worker_handlers, "DATA_BUFFER_TIME_LIMIT_MS", 1000)
+    pipeline_options(options)
+    assert worker_handlers.DATA_BUFFER_TIME_LIMIT_MS == 0
 
 
 def test_killed_run_leaves_nothing_under_the_name_and_the_next_one_finishes(

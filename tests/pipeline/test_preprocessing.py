@@ -21,8 +21,8 @@ from ctr_keras.features import (
     Numeric,
     Sequence,
 )
-from pipeline.batches import KEY, SPLIT, as_lists
-from pipeline.job import _adapter_config
+from pipeline.batches import KEY, SPLIT, in_column_order, make_batch
+from pipeline.job import adapter_config
 from pipeline.preprocessing import make_preprocessing_fn
 from pipeline.vocabulary import read_sizes
 
@@ -34,7 +34,7 @@ def transform(features: list, train: dict, rows: dict | None = None) -> tuple[di
     """Analyzes `train`, transforms `rows` (or `train`): packed inputs and vocabulary sizes."""
     feature_set = FeatureSet(*features, label=LABEL)
     with tempfile.TemporaryDirectory() as folder:
-        config = _adapter_config(feature_set)
+        config = adapter_config(feature_set)
         with (
             beam.Pipeline(runner=FnApiRunner()) as pipeline,
             tft_beam.Context(temp_dir=folder, passthrough_keys={LABEL.name, KEY, SPLIT}),
@@ -62,7 +62,7 @@ def _batch(features: FeatureSet, columns: dict) -> pa.RecordBatch:
     arrays = {name: pa.array(columns[name], kinds[k]) for name, k in features.raw_columns.items()}
     arrays |= {LABEL.name: pa.array([0.0] * count, pa.float32())}
     arrays |= {KEY: pa.array(range(count)), SPLIT: pa.array([0] * count)}
-    return pa.RecordBatch.from_pydict({k: as_lists(arrays[k]) for k in sorted(arrays)})
+    return in_column_order(make_batch(arrays))
 
 
 def test_vocabulary_by_falling_frequency_then_value_with_missing_and_oov_apart():

@@ -10,7 +10,7 @@ import tensorflow as tf
 from apache_beam.io.filesystems import FileSystems
 
 from pipeline import records
-from pipeline.batches import KEY, SPLIT, as_lists
+from pipeline.batches import KEY, SPLIT, make_batch
 from pipeline.job import pipeline_options
 from pipeline.records import WriteShards
 from pipeline.splits import SPLITS
@@ -29,13 +29,7 @@ def batches(seed: int) -> list[pa.RecordBatch]:
     order = rng.permutation(ROWS)
     parts = np.split(order, np.sort(rng.choice(ROWS, 5, replace=False)))
     return [
-        pa.RecordBatch.from_pydict(
-            {
-                "id": as_lists(pa.array(part)),
-                KEY: as_lists(pa.array(keys[part])),
-                SPLIT: as_lists(pa.array(splits[part])),
-            }
-        )
+        make_batch({"id": pa.array(part), KEY: pa.array(keys[part]), SPLIT: pa.array(splits[part])})
         for part in parts
     ]
 
