@@ -1,10 +1,12 @@
 """How rows are divided into training, validation and test."""
 
 import dataclasses
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
+from ctr_keras.settings import check_settings
 from ctr_keras.types import Array
 from pipeline.block import Block
 
@@ -20,15 +22,16 @@ class RandomSplit:
         seed: int. Another seed gives another split. Defaults to `0`.
     """
 
-    validation: float = 0.1
-    test: float = 0.1
+    validation: int | float = 0.1
+    test: int | float = 0.1
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if not (self.validation >= 0 and self.test >= 0 and self.validation + self.test < 1):
             raise ValueError(
-                "validation and test must be shares that leave some rows for training. "
-                f"Received: {self.validation}, {self.test}"
+                "validation and test must be shares that leave some rows for training, "
+                f"got {self.validation} and {self.test}"
             )
 
     def assign(self, keys: Array, block: Block) -> Array:
@@ -52,16 +55,17 @@ class TimeSplit:
     """
 
     column: str
-    validation_from: float | str
-    test_from: float | str
+    validation_from: int | float | str
+    test_from: int | float | str
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if isinstance(self.validation_from, str) != isinstance(self.test_from, str):
             raise ValueError("validation_from and test_from must both be numbers or both strings")
         if self.validation_from > self.test_from:  # type: ignore[operator]
             raise ValueError(
-                "validation_from must not come after test_from. "
-                f"Received: {self.validation_from!r}, {self.test_from!r}"
+                "validation_from must not come after test_from, "
+                f"got {self.validation_from!r} and {self.test_from!r}"
             )
 
     def assign(self, keys: Array, block: Block) -> Array:
@@ -89,5 +93,9 @@ class FileSplit:
     test: str = ""
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if not self.train:
             raise ValueError("a split by files needs files for train")
+
+
+Split: TypeAlias = RandomSplit | TimeSplit | FileSplit

@@ -7,12 +7,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ctr_keras.features import FeatureSet
+from ctr_keras.settings import Count, check_settings
 from ctr_keras.types import Array
 from pipeline.block import Block, mask
 from pipeline.parsing.delimited import Delimited
 from pipeline.parsing.parquet import Parquet
 from pipeline.sources import find_files
-from pipeline.splits import FileSplit, RandomSplit, TimeSplit
+from pipeline.splits import FileSplit, RandomSplit, Split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +32,11 @@ class History:
     user: str
     item: str
     time: str
-    max_length: int = 30
+    max_length: Count = 30
     separator: str = " "
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Dataset:
     features: FeatureSet
     table: Delimited | Parquet
     pattern: str = ""
-    split: RandomSplit | TimeSplit | FileSplit = RandomSplit()  # noqa: RUF009 (frozen)
+    split: Split = RandomSplit()  # noqa: RUF009 (frozen)
     history: History | None = None
     missing: tuple[str, ...] = ()
 
