@@ -14,6 +14,7 @@ from pipeline.batches import KEY, SPLIT, make_batch
 from pipeline.job import pipeline_options
 from pipeline.records import WriteShards
 from pipeline.splits import SPLITS
+from tests.prepared import read_records
 
 ROWS = 1000
 SHARDS = {"train": 3, "validation": 2, "test": 2}
@@ -40,10 +41,7 @@ def written(folder: pathlib.Path, seed: int) -> dict[str, list[bytes]]:
     write = WriteShards(str(folder / "examples"), SHARDS, str(folder / "waiting"))
     with beam.Pipeline(options=pipeline_options([])) as pipeline:
         _ = pipeline | beam.Create(batches(seed)) | write
-    return {
-        path.name: [record.numpy() for record in tf.data.TFRecordDataset(str(path), "GZIP")]
-        for path in sorted((folder / "examples").iterdir())
-    }
+    return {path.name: read_records([path]) for path in sorted((folder / "examples").iterdir())}
 
 
 def row_id(record: bytes) -> int:

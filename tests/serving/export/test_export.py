@@ -26,7 +26,7 @@ from ctr_keras.models import build_model
 from serving.client import predict_rows
 from serving.export.export import WARMUP_PATH, ExportOptions, export_model
 from serving.server.server import Server
-from tests.prepared import prepare_in_process
+from tests.prepared import prepare_once, prepare_synthetic
 
 SOURCES = [
     "movielens-1m",
@@ -56,11 +56,11 @@ def exported(
 ) -> tuple[pathlib.Path, FeatureSet, keras.Model, pathlib.Path]:
     """Prepared data, features, a model and the folder of models it is exported to."""
     folder = tmp_path_factory.mktemp("skew")
-    source = request.param
-    if source != "synthetic":
-        name = source.removesuffix("-history")
-        source = request.getfixturevalue("real_sources")[name]
-    prepared = prepare_in_process(request.param, source, folder)
+    if request.param == "synthetic":
+        prepared = prepare_synthetic(8000, folder)
+    else:
+        source = request.getfixturevalue("real_sources")[request.param.removesuffix("-history")]
+        prepared = prepare_once(request.param.removesuffix("-head"), source, tmp_path_factory)
     features = FeatureSet.load(prepared / "features.json")
     model = small_model(features)
     out = str(folder / "models" / "ctr")
@@ -110,7 +110,7 @@ def row_ids(packed: dict[str, np.ndarray]) -> list[bytes]:
 def run(tmp_path_factory) -> pathlib.Path:
     """A finished training run, made by the command line."""
     folder = tmp_path_factory.mktemp("run")
-    prepared = prepare_in_process("synthetic", 2000, folder)
+    prepared = prepare_synthetic(2000, folder)
     command = [sys.executable, "-m", "ctr_keras.cli", "train", "--data", str(prepared)]
     command += ["--model", "AutoInt", "--out", str(folder / "run"), "--set", "epochs=1"]
     command += ["--set", "layers=1", "--set", "head_dim=4"]
