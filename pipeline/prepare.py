@@ -55,6 +55,16 @@ def prepare(
         FileExistsError: if `out` holds something else.
         TooManyRejectedError: if more rows than allowed are bad. They and the report are left in
             `<out>.failed`.
+
+    Example:
+
+    >>> import tempfile
+    >>> from pipeline.datasets.synthetic import write_synthetic_log
+    >>> folder = tempfile.mkdtemp()
+    >>> write_synthetic_log(f"{folder}/log", rows=1000)
+    >>> report = prepare("synthetic", f"{folder}/log", f"{folder}/prepared")
+    >>> report["rows"]["read"]
+    1000
     """
     started = time.time()
     if isinstance(dataset, str):

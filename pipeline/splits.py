@@ -20,6 +20,15 @@ class RandomSplit:
     Args:
         validation, test: float. Shares of the rows. Default to `0.1`.
         seed: int. Another seed gives another split. Defaults to `0`.
+
+    Raises:
+        ValueError: if there is no share left for training.
+
+    Example:
+
+    >>> keys = np.random.default_rng(0).integers(2**63, size=1000)
+    >>> np.bincount(RandomSplit(0.2, 0.1).assign(keys, Block(0, [b""] * 1000)))
+    array([703, 199,  98])
     """
 
     validation: int | float = 0.1
@@ -52,6 +61,15 @@ class TimeSplit:
         column: str. A column of the source. Compared as numbers if the boundaries are numbers, else
             as strings (which orders ISO dates).
         validation_from, test_from: the first value of each split.
+
+    Raises:
+        ValueError: if these are of two types or in the wrong order.
+
+    Example:
+
+    >>> block = Block(0, [b""] * 3, {"day": pa.array(["2024-01-31", "2024-02-01", "2024-12-01"])})
+    >>> TimeSplit("day", "2024-02-01", "2024-03-01").assign(np.zeros(3), block)
+    array([0, 1, 2])
     """
 
     column: str

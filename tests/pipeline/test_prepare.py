@@ -10,6 +10,7 @@ import sys
 import time
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
@@ -17,6 +18,7 @@ from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 from ctr_keras.features import FeatureSet
 from pipeline import records as records_room
 from pipeline import sources
+from pipeline.batches import in_column_order
 from pipeline.datasets.synthetic import BREAKAGES, write_synthetic_log
 from pipeline.job import pipeline_options
 from pipeline.prepare import TooManyRejectedError, prepare
@@ -33,9 +35,11 @@ def records(folder, split: str) -> list[bytes]:
     return read_records(sorted(pathlib.Path(folder, "examples").glob(f"{split}-*")))
 
 
-def columns_of(records: list[bytes]) -> dict[str, list]:
-    """The values of each feature, a list a record."""
-    return ExamplesToRecordBatchDecoder().DecodeBatch(records).to_pydict() if records else {}
+def batch_of(records: list[bytes]) -> pa.RecordBatch | None:
+    """A list column for each feature; protobuf serializes a record's map in an order of its own."""
+    if not records:
+        return None
+    return in_column_order(ExamplesToRecordBatchDecoder().DecodeBatch(records))
 
 
 def contents(folder) -> dict[str, object]:
@@ -43,8 +47,8 @@ def contents(folder) -> dict[str, object]:
     folder = pathlib.Path(folder)
     same = {}
     for path in folder.rglob("*"):
-        if path.suffix == ".gz":  # protobuf serializes a record's map in an order of its own
-            same[path.name] = columns_of(read_records([path]))
+        if path.suffix == ".gz":
+            same[path.name] = batch_of(read_records([path]))
         elif path.is_file() and path.suffix not in (".pb", ".pbtxt") and path.name != "report.json":
             same[str(path.relative_to(folder))] = path.read_bytes()
     return same
@@ -81,7 +85,7 @@ def test_rejected_rows_come_with_place_and_true_reason(prepared_synthetic, synth
 
 def test_records_hold_the_packed_inputs_within_the_id_ranges(prepared_synthetic):
     features = FeatureSet.load(prepared_synthetic / "features.json")
-    columns = columns_of(records(prepared_synthetic, "train"))
+    columns = batch_of(records(prepared_synthetic, "train")).to_pydict()
     assert set(columns) == {"categorical", "numeric", "label"}
     assert {len(numbers) for numbers in columns["numeric"]} == {13}
     assert {tuple(label) for label in columns["label"]} == {(0.0,), (1.0,)}
@@ -104,7 +108,7 @@ def test_vocabulary_is_counted_on_the_training_split_only(tmp_path):
     assert report["vocabulary_sizes"] == {"site": 1}
     assert report["label_mean"] == {"train": 1.0, "validation": 0.0, "test": 1.0}
     both = [*records(tmp_path / "out", "train"), *records(tmp_path / "out", "test")]
-    assert columns_of(both)["categorical"] == [[2]] * 5 + [[1]] * 5
+    assert batch_of(both).column("categorical").to_pylist() == [[2]] * 5 + [[1]] * 5
 
 
 def test_all_pairs_are_crossed_on_request(tmp_path):
@@ -124,7 +128,7 @@ def test_all_pairs_are_crossed_on_request(tmp_path):
     # Of the training pairs (u, x) three times and (u, y) twice are kept, (v, x) is too rare.
     assert report["vocabulary_sizes"] == {"user": 2, "item": 2, "user_x_item": 2}
     start = FeatureSet.load(out / "features.json").id_ranges["user_x_item"].start
-    crossed = columns_of(records(out, "test"))["crossed"]
+    crossed = batch_of(records(out, "test")).column("crossed").to_pylist()
     # (u, x) is first; (v, x) and (v, z) share the OOV id; a pair without its user is missing.
     assert sorted(crossed) == [[0], [start], [start], [start + 1]]
 
