@@ -91,7 +91,7 @@ class Job:
             _, analyzed = pipeline | "AnalyzedRows" >> ReadRows(self.dataset, self.source, files)
         transformed = self._transform(analyzed.rows, selected.rows)
         written = transformed | "WriteExamples" >> WriteShards(
-            self._path("examples"), self._shards(), self._path("tmp", "blocks")
+            self._path("examples"), self._shards(), self._path("tmp", "packets")
         )
         self._write_samples(selected.rows, transformed)
         _ = parsed[REJECTED] | "WriteRejected" >> beam.Map(

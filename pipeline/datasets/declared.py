@@ -17,9 +17,9 @@ from ctr_keras.features import (
 )
 from ctr_keras.settings import SettingError, Source, TupleOf, check_settings, did_you_mean
 from pipeline.datasets.base import Dataset, History
-from pipeline.parsing.delimited import Delimited
+from pipeline.parsing.delimited import Delimited, header_names
 from pipeline.parsing.parquet import Parquet
-from pipeline.sources import find_files, open_source
+from pipeline.sources import MAX_LINE_BYTES, find_files, open_source
 from pipeline.splits import FileSplit, RandomSplit, Split, TimeSplit
 
 _FEATURES: dict[str, Callable[..., Feature]] = {
@@ -150,6 +150,5 @@ def _needed_columns(features: FeatureSet, split: Split, history: History | None)
 
 def _read_header(path: str, delimiter: str) -> tuple[str, ...]:
     with open_source(path) as file:
-        line = file.read(2**16).split(b"\n")[0].decode("utf-8", "backslashreplace")
-    names = line.rstrip("\r").removeprefix("\ufeff").split(delimiter)
-    return tuple(name.strip('"') for name in names)
+        line = file.read(MAX_LINE_BYTES).split(b"\n")[0]
+    return header_names(line.removesuffix(b"\r"), delimiter)

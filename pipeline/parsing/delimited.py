@@ -48,14 +48,13 @@ class Delimited:
             first += len(lines)
 
     def _check_header(self, path: str, line: bytes) -> None:
-        text = line.decode("utf-8", "backslashreplace").removeprefix("\ufeff")
-        names = tuple(name.strip('"') for name in text.split(self.delimiter))
+        names = header_names(line, self.delimiter)
         if names != self.columns:
             missing = [name for name in self.columns if name not in names]
+            without = f", without {', '.join(missing)}" if missing else ""
             raise ValueError(
-                f"{path}: the header is not as declared"
-                + (f", without {', '.join(missing)}" if missing else "")
-                + f". Expected: {', '.join(self.columns)}. Received: {', '.join(names)}"
+                f"{path}: the header is not as declared{without}: expected "
+                f"{', '.join(self.columns)}, got {', '.join(names)}"
             )
 
     def _parse(self, first: int, lines: list[bytes]) -> Block:
@@ -128,6 +127,12 @@ class Delimited:
             ),
         )
         return table, invalid
+
+
+def header_names(line: bytes, delimiter: str) -> tuple[str, ...]:
+    """The column names in a header."""
+    header = line.decode("utf-8", "backslashreplace").removeprefix("\ufeff")
+    return tuple(name.strip('"') for name in header.split(delimiter))
 
 
 def _is_utf8(line: bytes) -> bool:

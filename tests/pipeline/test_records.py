@@ -75,7 +75,7 @@ def test_order_and_batches_of_the_rows_do_not_matter(files, tmp_path):
     assert written(tmp_path, seed=1) == files
 
 
-def test_blocks_wait_on_disk_or_with_the_runner(files, tmp_path, monkeypatch):
+def test_packets_wait_on_disk_or_with_the_runner(files, tmp_path, monkeypatch):
     monkeypatch.setattr(records, "_ROWS_HELD", 100)
     assert written(tmp_path / "disk", seed=2) == files
     assert len(list((tmp_path / "disk" / "waiting").iterdir())) > len(files)

@@ -35,7 +35,7 @@ def test_random_split_keeps_its_shares_and_rows():
     assert 0.4 < (other == split).mean() < 0.7  # independent: .7^2 + .2^2 + .1^2 = .54
 
 
-def test_time_split_by_number_and_text():
+def test_time_split_by_number_and_string():
     numeric = TimeSplit("t", 10, 20)
     block = block_of(t=["9", "10", "19.5", "20", "soon"])
     assert numeric.assign(np.zeros(5), block).tolist()[:4] == [0, 1, 1, 2]
