@@ -8,11 +8,11 @@ from typing import Any
 import keras
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.models.aim import AIM
-from ctr_keras.models.autoint import AutoInt, AutoIntPlus
+from ctr_keras.models.attention import AutoInt, AutoIntPlus
 from ctr_keras.models.factorization import FM, IPNN, DeepFM
-from ctr_keras.models.mian import MIAN
-from ctr_keras.models.optinter import FNN, OptInter, OptInterF, OptInterM
+from ctr_keras.models.memorized import FNN, OptInter, OptInterF, OptInterM
+from ctr_keras.models.product import AIM
+from ctr_keras.models.sequence import MIAN
 
 __all__ = [
     "AIM",

@@ -14,8 +14,8 @@ from ctr_keras.layers import (
     LinearLogit,
 )
 from ctr_keras.models.base import CTRModel
-from ctr_keras.models.head import field_inputs, probability, summed
 from ctr_keras.models.interactions import BASE, Kind, embed, read_plan, table_name
+from ctr_keras.models.parts import field_inputs, probability, summed
 from ctr_keras.plan import InteractionPlan
 
 

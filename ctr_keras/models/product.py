@@ -8,8 +8,8 @@ import keras
 from ctr_keras.features import FeatureSet
 from ctr_keras.layers import MLP, GatedInteraction, LinearLogit
 from ctr_keras.models.base import CTRModel
-from ctr_keras.models.head import field_inputs, probability, summed
 from ctr_keras.models.interactions import embed, read_plan, table_name
+from ctr_keras.models.parts import field_inputs, probability, summed
 from ctr_keras.plan import FUNCTIONS, InteractionPlan
 
 

@@ -8,8 +8,8 @@ import keras
 from ctr_keras.features import FeatureSet
 from ctr_keras.layers import MLP, CombinationBlock, FieldEmbedding
 from ctr_keras.models.base import CTRModel
-from ctr_keras.models.head import field_inputs, probability
 from ctr_keras.models.interactions import read_methods
+from ctr_keras.models.parts import field_inputs, probability
 from ctr_keras.plan import Interaction, InteractionPlan
 
 Pair = tuple[str, str]

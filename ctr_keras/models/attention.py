@@ -8,7 +8,7 @@ import keras
 from ctr_keras.features import FeatureSet
 from ctr_keras.layers import MLP, FieldEmbedding, InteractingLayer
 from ctr_keras.models.base import CTRModel
-from ctr_keras.models.head import field_inputs, probability, summed
+from ctr_keras.models.parts import field_inputs, probability, summed
 
 # N(0, 2 / (fan_in + fan_out)), not truncated, as the authors draw their last layers and the tower.
 _OFFICIAL_DENSE = keras.initializers.VarianceScaling(1.0, "fan_avg", "untruncated_normal")

@@ -18,7 +18,7 @@ from ctr_keras.layers import (
     feature_inputs,
 )
 from ctr_keras.models.base import CTRModel
-from ctr_keras.models.head import probability
+from ctr_keras.models.parts import probability
 
 MODULES = ("behaviors", "user", "context", "global")
 _OUTPUTS = ("sigmoid", "softmax2")
