@@ -1,4 +1,4 @@
-"""What models begin and end with."""
+"""What models are put together from: inputs, embeddings, towers, logits, the score."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,10 +6,11 @@ from typing import Any
 import keras
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.layers import feature_inputs
+from ctr_keras.layers import MLP, FieldEmbedding, feature_inputs
+from ctr_keras.types import Hidden, Initializer, Inputs, Tensor
 
 
-def field_inputs(features: FeatureSet) -> dict[str, Any]:
+def field_inputs(features: FeatureSet) -> dict[str, Tensor]:
     """The packed inputs that hold fields; a sequence is none, so models of fields do not take it.
 
     Args:
@@ -31,7 +32,75 @@ def field_inputs(features: FeatureSet) -> dict[str, Any]:
     return {k: v for k, v in feature_inputs(features).items() if k not in sequences}
 
 
-def summed(logits: Sequence[Any]) -> Any:
+def embed(
+    features: FeatureSet,
+    inputs: Inputs,
+    dim: int,
+    initializer: Initializer = None,
+    name: str = "embedding",
+    **options: Any,
+) -> Tensor:
+    """The fields' embeddings, `(batch, fields, dim)`, from a layer of this name.
+
+    Args:
+        features: FeatureSet.
+        inputs: dict of the packed inputs.
+        dim: int.
+        initializer: initializer of the table. Defaults to `None`: as `FieldEmbedding`.
+        name: str. Of the layer. Defaults to `"embedding"`.
+        **options: what else `FieldEmbedding` takes.
+    """
+    layer = FieldEmbedding(features, dim, embeddings_initializer=initializer, name=name, **options)
+    return layer(inputs)
+
+
+def tower(
+    inputs: Tensor,
+    hidden: Hidden,
+    dropout: float = 0.0,
+    normalization: str | None = None,
+    norm_order: str = "before",
+    **weights: Any,
+) -> Tensor:
+    """A deep tower on vectors, or on several of them side by side, in a layer `deep`.
+
+    Args:
+        inputs: tensor `(batch, dim)` or `(batch, fields, dim)`.
+        hidden, dropout, normalization, norm_order: `MLP`'s units, dropout, normalization and order.
+        **weights: initializers and regularizers of `MLP`.
+
+    Returns:
+        Tensor `(batch, hidden[-1])`.
+    """
+    if len(inputs.shape) > 2:
+        inputs = keras.layers.Flatten()(inputs)
+    layer = MLP(
+        hidden,
+        dropout=dropout,
+        normalization=normalization,
+        order=norm_order,
+        name="deep",
+        **weights,
+    )
+    return layer(inputs)
+
+
+def dense_logit(inputs: Tensor, name: str = "logit", units: int = 1, **weights: Any) -> Tensor:
+    """A logit of vectors, in float32 whatever the policy, from a layer of this name.
+
+    Args:
+        inputs: tensor `(batch, dim)`.
+        name: str. Of the layer. Defaults to `"logit"`.
+        units: int. Number of logits. Defaults to `1`.
+        **weights: initializers and regularizers of `keras.layers.Dense`.
+
+    Returns:
+        Tensor `(batch, units)`.
+    """
+    return keras.layers.Dense(units, dtype="float32", name=name, **weights)(inputs)
+
+
+def summed(logits: Sequence[Tensor]) -> Tensor:
     """The sum of a model's logits, in float32 whatever the policy, from a layer `logit`.
 
     Args:
@@ -50,7 +119,14 @@ def summed(logits: Sequence[Any]) -> Any:
     return keras.layers.Add(dtype="float32", name="logit")(list(logits))
 
 
-def probability(logit: Any) -> Any:
+def joined(parts: Sequence[Tensor], name: str | None = None) -> Tensor:
+    """Vectors side by side, `(batch, sum of widths)`."""
+    if len(parts) == 1:
+        return parts[0]
+    return keras.layers.Concatenate(name=name)(list(parts))
+
+
+def probability(logit: Tensor) -> Tensor:
     """The click probability of a logit, in float32 whatever the policy, from a layer `score`.
 
     Args:

@@ -1,19 +1,104 @@
-"""AIM's network: interactions and their functions as a plan has them, beside a deep tower."""
+"""Deep towers on products of fields: IPNN on inner ones, AIM on those of four functions."""
 
+import functools
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.layers import MLP, GatedInteraction, LinearLogit
+from ctr_keras.layers import CompactEmbedding, GatedInteraction, LinearLogit
 from ctr_keras.models.base import CTRModel
-from ctr_keras.models.interactions import embed, read_plan, table_name
-from ctr_keras.models.parts import field_inputs, probability, summed
+from ctr_keras.models.interactions import BASE, own_table, read_plan, table_name
+from ctr_keras.models.parts import (
+    dense_logit,
+    embed,
+    field_inputs,
+    joined,
+    probability,
+    summed,
+    tower,
+)
+from ctr_keras.models.registry import register
 from ctr_keras.plan import FUNCTIONS, InteractionPlan
+from ctr_keras.types import Hidden, Initializer, Tensor
 
 
-def AIM(  # noqa: N802 (a builder reads as the model it builds)
+@register(
+    "deep tower on embeddings and inner products; AutoIPNN with a plan",
+    "Qu et al., ICDM 2016; AutoFIS: Liu et al., KDD 2020, Section 4.4",
+)
+def IPNN(  # noqa: N802 (a builder reads as the model it builds)
+    features: FeatureSet,
+    dim: int = 16,
+    *,
+    interactions: InteractionPlan | str | None = None,
+    orders: Sequence[int] | None = None,
+    gated: bool = False,
+    normalized: bool = False,
+    share_embedding: bool = False,
+    hidden: Hidden = (400, 400, 400),
+    hidden_dropout: float = 0.0,
+    normalization: str | None = "batch",
+    norm_order: str = "unscaled",
+    kernel_initializer: Initializer = None,
+    embeddings_initializer: Initializer = "glorot_uniform",
+) -> keras.Model:
+    """Inner-product network: a deep tower on the embeddings and each pair's inner product.
+
+    With a plan this is AutoIPNN: the tower gets the plan's interactions only, each as one number.
+    AutoFIS carries a plan over to it without gates and normalization; a search has both.
+
+    Args:
+        features, dim, interactions, orders, share_embedding, kernel_initializer: as in `FM`.
+        gated: bool. Whether the interactions have gates. Defaults to `False`.
+        normalized: bool. Whether they are normalized. Defaults to `False`.
+        hidden, hidden_dropout, normalization, norm_order, embeddings_initializer: as in `DeepFM`.
+
+    Returns:
+        A model from the packed inputs to the click probability, `(batch, 1)` float32.
+
+    Example:
+
+    >>> from ctr_keras.features import Categorical, FeatureSet, Label
+    >>> features = FeatureSet(
+    ...     Categorical("a"), Categorical("b"), label=Label("y"), vocabulary_sizes={"a": 3, "b": 3}
+    ... )
+    >>> IPNN(features, dim=4, hidden=[8]).get_layer("deep").input.shape  # 2 * 4 + 1 pair
+    (None, 9)
+
+    References:
+        [PNN](https://arxiv.org/abs/1611.00144); [AutoFIS](https://arxiv.org/abs/2003.11235),
+        Section 4.4, for the transfer of selected interactions.
+    """
+    inputs = field_inputs(features)
+    plan = read_plan(interactions, orders, features)
+    if plan is None:
+        plan = InteractionPlan.complete(features.field_names, orders or (2,))
+    embedded = functools.partial(embed, features, inputs, dim, embeddings_initializer)
+    base = embedded()
+    parts = [keras.layers.Flatten()(base)]
+    for kind in plan.kinds:
+        products = GatedInteraction(
+            plan.combinations(features.field_names, *kind),
+            *kind,
+            gated=gated,
+            normalized=normalized,
+            summed=False,
+            kernel_initializer=kernel_initializer,
+            name=table_name(kind),
+        )
+        fields = base if share_embedding or kind == BASE else embedded(own_table(kind))
+        parts.append(products(fields))
+    vectors = joined(parts, "products")
+    deep = tower(vectors, hidden, hidden_dropout, normalization, norm_order)
+    return CTRModel(inputs, probability(dense_logit(deep)), name="IPNN")
+
+
+@register(
+    "gated interactions by four functions next to a tower on their products",
+    "Zhu et al., TKDE 2021, Section 4",
+)
+def AIM(  # noqa: N802
     features: FeatureSet,
     dim: int = 16,
     *,
@@ -21,12 +106,12 @@ def AIM(  # noqa: N802 (a builder reads as the model it builds)
     orders: Sequence[int] | None = None,
     share_embedding: bool = False,
     part_scalers: bool = False,
-    hidden: Sequence[int] = (400, 400, 400),
+    hidden: Hidden = (400, 400, 400),
     hidden_dropout: float = 0.0,
     normalization: str | None = "batch",
     norm_order: str = "unscaled",
-    kernel_initializer: Any = None,
-    embeddings_initializer: Any = "glorot_uniform",
+    kernel_initializer: Initializer = None,
+    embeddings_initializer: Initializer = "glorot_uniform",
 ) -> keras.Model:
     """AIM: a linear logit, gated interactions by four functions, a tower on their products.
 
@@ -80,45 +165,43 @@ def AIM(  # noqa: N802 (a builder reads as the model it builds)
         plan = InteractionPlan.complete(features.field_names, orders or (2,), FUNCTIONS)
     if share_embedding and plan.kept_dims:
         raise ValueError("a plan with embedding dimensions needs share_embedding=False")
-    shared = None
-    if share_embedding:
-        shared = embed(features, inputs, dim, "embedding", embeddings_initializer)
+    embedded = functools.partial(embed, features, inputs, dim, embeddings_initializer)
+    shared = embedded() if share_embedding else None
     logits = [LinearLogit(features, name="linear")(inputs)]
     products = []
     for kind in plan.kinds:
         name = table_name(kind)
-        embedded = shared
-        if embedded is None:
-            kept = plan.kept_dims.get(name)
-            embedded = embed(
-                features, inputs, dim, f"embedding_{name}", embeddings_initializer, kept
-            )
+        kept = plan.kept_dims.get(name)
+        if share_embedding:
+            fields = shared
+        elif kept:
+            fields = CompactEmbedding(
+                features,
+                dim,
+                kept,
+                embeddings_initializer=embeddings_initializer,
+                name=own_table(kind),
+            )(inputs)
+        else:
+            fields = embedded(own_table(kind))
         logit, product = GatedInteraction(
             plan.combinations(features.field_names, *kind),
             *kind,
             kernel_initializer=kernel_initializer,
             name=name,
-        )(embedded, return_products=True)
+        )(fields, return_products=True)
         logits.append(logit)
         products.append(keras.layers.Flatten(name=f"{name}_products")(product))
     if products:
-        joined = products[0]
-        if len(products) > 1:
-            joined = keras.layers.Concatenate(name="products")(products)
-        tower = MLP(
-            hidden,
-            dropout=hidden_dropout,
-            normalization=normalization,
-            order=norm_order,
-            name="deep",
-        )(joined)
-        logits.append(keras.layers.Dense(1, dtype="float32", name="deep_logit")(tower))
+        vectors = joined(products, "products")
+        deep = tower(vectors, hidden, hidden_dropout, normalization, norm_order)
+        logits.append(dense_logit(deep, "deep_logit"))
     if part_scalers:
         logits = [_scaled(logit, index) for index, logit in enumerate(logits)]
     return CTRModel(inputs, probability(summed(logits)), name="AIM")
 
 
-def _scaled(logit: Any, index: int) -> Any:
+def _scaled(logit: Tensor, index: int) -> Tensor:
     """Times one learned factor, drawn as the authors' code draws a variable of shape (1,)."""
     bound = 6**0.5
     return keras.layers.Dense(
