@@ -159,8 +159,8 @@ def test_both_backends_agree_on_scores_and_on_a_training_step(tmp_path):
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("DCN", {}, "unknown model 'DCN'; there are FM, DeepFM"),
-        ("AutoInt", {"depth": 3}, "AutoInt has no argument 'depth'; it takes dim, layers"),
+        ("AutoInt2", {}, "unknown model 'AutoInt2'; available: AutoInt, .*FM, DeepFM"),
+        ("AutoInt", {"depth": 3}, "AutoInt has no argument 'depth'; available: dim, layers"),
     ],
 )
 def test_bad_requests_are_refused(name, arguments, message):
@@ -168,7 +168,12 @@ def test_bad_requests_are_refused(name, arguments, message):
         build_model(name, FEATURES, **arguments)
 
 
-@pytest.mark.parametrize("name", MODELS)
+def test_models_whose_papers_print_settings_have_presets():
+    printed = {"FM", "DeepFM", "IPNN", "FNN", "AutoInt", "AutoIntPlus", "AIM", "MIAN"}
+    assert printed | {"OptInter", "OptInterM", "OptInterF"} <= set(PRESETS) <= set(MODELS)
+
+
+@pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_settings_that_the_model_takes(name):
     assert PRESETS[name]
     for preset in PRESETS[name]:

@@ -48,7 +48,7 @@ def test_settings_survive_yaml(tmp_path):
         (["epoch=3"], "unknown setting 'epoch'; there are data, model, out, .*epochs.* heads"),
         (["hidden=[3]"], "unknown setting 'hidden'"),  # AutoIntPlus' argument, not AutoInt's
         (["model_args={depth: 3}"], "AutoInt has no argument 'depth'; it takes dim, layers"),
-        (["model=AutoFish"], "unknown model 'AutoFish'; there are FM, .*AutoInt, AutoIntPlus"),
+        (["model=AutoFish"], "unknown model 'AutoFish'; available: AutoInt, AutoIntPlus, .*FM"),
         (["epochs"], "expected key=value. Received: 'epochs'"),
         (["epochs=many"], "epochs must be of type int. Received: 'many'"),
         (["epochs=true"], "epochs must be of type int. Received: True"),
