@@ -9,8 +9,7 @@ import numpy as np
 from keras import ops
 
 from ctr_keras.plan import FUNCTIONS, ORDERS
-
-Shape = tuple[Any, ...]  # sizes, None for an unknown one
+from ctr_keras.types import Config, Initializer, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
@@ -96,8 +95,8 @@ class GatedInteraction(keras.layers.Layer):
         summed: bool = True,
         momentum: float = 0.99,
         epsilon: float | None = None,
-        gate_initializer: Any = None,
-        kernel_initializer: Any = None,
+        gate_initializer: Initializer = None,
+        kernel_initializer: Initializer = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -171,12 +170,12 @@ class GatedInteraction(keras.layers.Layer):
 
     def call(
         self,
-        inputs: Any,
-        mask: Any = None,
+        inputs: Tensor,
+        mask: Tensor | None = None,
         training: bool | None = None,
         return_products: bool = False,
         return_terms: bool = False,
-    ) -> Any:
+    ) -> Tensor:
         if self._needs_products or return_products:
             products = self._products(inputs)
             terms = ops.sum(products, axis=-1)
@@ -198,7 +197,7 @@ class GatedInteraction(keras.layers.Layer):
         """Whether terms cannot be had from the pairs' inner products."""
         return self.order > 2 or self.function not in ("inner", "scalar") or not self.terms
 
-    def _inner_products(self, inputs: Any) -> Any:
+    def _inner_products(self, inputs: Tensor) -> Tensor:
         """Terms of pairs out of one matrix product of all fields with all."""
         fields = inputs.shape[1]
         gram = ops.matmul(inputs, ops.transpose(inputs, (0, 2, 1)))
@@ -208,7 +207,7 @@ class GatedInteraction(keras.layers.Layer):
             terms * ops.cast(self.kernel[:, 0], terms.dtype) if self.function == "scalar" else terms
         )
 
-    def _products(self, inputs: Any) -> Any:
+    def _products(self, inputs: Tensor) -> Tensor:
         """What each combination contributes, still to be summed over the last axis."""
         if not self.terms:
             return inputs[:, :0, :1] if self.function == "outer" else inputs[:, :0]
@@ -227,7 +226,7 @@ class GatedInteraction(keras.layers.Layer):
             product = product * ops.cast(self.kernel, product.dtype)
         return product
 
-    def _take(self, fields: Any, place: int) -> Any:
+    def _take(self, fields: Tensor, place: int) -> Tensor:
         """The field that stands at a place of each combination."""
         return ops.take(fields, np.array([term[place] for term in self.terms], "int32"), axis=1)
 
@@ -268,12 +267,12 @@ class GatedInteraction(keras.layers.Layer):
 
     def compute_output_spec(
         self,
-        inputs: Any,
-        mask: Any = None,
+        inputs: Tensor,
+        mask: Tensor | None = None,
         training: bool | None = None,
         return_products: bool = False,
         return_terms: bool = False,
-    ) -> Any:
+    ) -> Tensor:
         del mask, training
         terms = (inputs.shape[0], self._count(inputs.shape))
         width = 1 if self.function == "outer" else inputs.shape[2]
@@ -283,11 +282,11 @@ class GatedInteraction(keras.layers.Layer):
         specs = tuple(keras.KerasTensor(shape, self.compute_dtype) for shape in shapes)
         return specs if len(specs) > 1 else specs[0]
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> None:
+    def compute_mask(self, inputs: Tensor, mask: Tensor | None = None) -> None:
         """The output has no fields, and so no mask."""
         del inputs, mask
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "combinations": self.combinations,

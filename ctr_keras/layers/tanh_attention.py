@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-Shape = tuple[Any, ...]  # sizes, None for an unknown one
+from ctr_keras.types import Config, Initializer, Regularizer, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
@@ -52,8 +52,8 @@ class TanhAttention(keras.layers.Layer):
         shared: bool = False,
         *,
         temperature: float = 1.0,
-        kernel_initializer: Any = None,
-        kernel_regularizer: Any = None,
+        kernel_initializer: Initializer = None,
+        kernel_regularizer: Regularizer = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -84,7 +84,7 @@ class TanhAttention(keras.layers.Layer):
         )
         self.bias = self.add_weight(name="bias", shape=(scorers,), initializer="zeros")
 
-    def call(self, inputs: Any, mask: Any = None) -> Any:
+    def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         kernel, bias = (ops.cast(w, self.compute_dtype) for w in (self.kernel, self.bias))
         scores = ops.tanh(ops.sum(inputs * kernel, axis=-1) + bias)
         if keras.backend.standardize_dtype(scores.dtype) in ("float16", "bfloat16"):
@@ -102,11 +102,11 @@ class TanhAttention(keras.layers.Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape[:-1]
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> None:
+    def compute_mask(self, inputs: Tensor, mask: Tensor | None = None) -> None:
         """Weights need no mask: those of masked vectors are 0."""
         del inputs, mask
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "shared": self.shared,
