@@ -124,7 +124,8 @@ class CombinationBlock(keras.layers.Layer):
             raise ValueError(f"methods are {', '.join(METHODS)}. Received: {', '.join(unknown)}")
         if self.pairs is None or len(self.pairs) != len(self.methods):
             raise ValueError(
-                f"methods need as many pairs. Received: {len(self.methods)} methods and "
+                "methods and pairs must have the same length. "
+                f"Received: {len(self.methods)} methods and "
                 f"{'no' if self.pairs is None else len(self.pairs)} pairs"
             )
 
@@ -136,7 +137,7 @@ class CombinationBlock(keras.layers.Layer):
                     f"Received: {name!r} of {shape}"
                 )
         if len({shape[-1] for shape in input_shape.values()}) != 1:
-            raise ValueError(f"all inputs must be equally wide. Received: {input_shape}")
+            raise ValueError(f"all inputs must have the same width. Received: {input_shape}")
         self._memorized, self._factorized = self._chosen_pairs(input_shape)
         self._check_counts(input_shape)
         dim = next(iter(input_shape.values()))[-1]
@@ -208,6 +209,8 @@ class CombinationBlock(keras.layers.Layer):
             uniform = keras.random.uniform(
                 logits.shape, 1e-7, 1.0, dtype=logits.dtype, seed=self.seed_generator
             )
+            # For uniform u, -log(-log(u)) is Gumbel noise: the largest of logits with such noise
+            # is each method with its probability under softmax(logits).
             logits = logits - ops.log(-ops.log(uniform))
         return ops.softmax(logits / ops.cast(self.temperature, logits.dtype), axis=-1)
 
@@ -235,10 +238,12 @@ class CombinationBlock(keras.layers.Layer):
         weights = ops.cast(self.probabilities(training), self.compute_dtype)
         if training:
             self.step.assign_add(1)
+        # (pairs, 1) each, against vectors (batch, pairs, dim); what naive weighs is zero.
         memorize, factorize = weights[:, 0, None], weights[:, 1, None]
         return memorize * inputs["memorized"] + factorize * self._products(inputs["factors"])
 
     def _products(self, factors: Tensor) -> Tensor:
+        """`a_i` and `a_j` of each factorized pair, (batch, pairs, dim), combined elementwise."""
         first, second = (
             ops.take(factors, np.array([pair[side] for pair in self._factorized], "int32"), axis=1)
             for side in (0, 1)

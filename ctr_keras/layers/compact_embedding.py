@@ -76,7 +76,10 @@ class CompactEmbedding(keras.layers.Layer):
     def _check_kept(self) -> None:
         for name, positions in self.kept.items():
             if name not in self.features.field_names:
-                raise ValueError(f"there is no field {name!r}. Received: {self.kept}")
+                raise ValueError(
+                    f"unknown field {name!r}; available: {', '.join(self.features.field_names)}. "
+                    f"Received: {self.kept}"
+                )
             rising = sorted(set(positions))
             if list(positions) != rising or not set(positions) <= set(range(self.dim)):
                 raise ValueError(

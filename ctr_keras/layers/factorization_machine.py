@@ -57,11 +57,11 @@ class FactorizationMachine(keras.layers.Layer):
     def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         if mask is not None:
             inputs = inputs * ops.cast(mask, inputs.dtype)[:, :, None]
-        power, power_sums = inputs, []
+        power, power_sums = inputs, []  # power_sums[r - 1] is p_r, (batch, dim)
         for _ in range(self.order):
             power_sums.append(ops.sum(power, axis=1))
             power = power * inputs
-        sums = [ops.ones_like(power_sums[0])]
+        sums = [ops.ones_like(power_sums[0])]  # s_0 = 1; Newton's r is r + 1 here
         for order in range(1, self.order + 1):
             terms = [(-1) ** r * sums[order - 1 - r] * power_sums[r] for r in range(order)]
             sums.append(sum(terms[1:], start=terms[0]) / order)

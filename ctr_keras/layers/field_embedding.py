@@ -153,7 +153,10 @@ class FieldEmbedding(keras.layers.Layer):
             )
 
     def _layout(self) -> tuple[dict[str, int], int]:
-        """By vocabulary, how far its ids lie from their rows; and the number of rows."""
+        """By vocabulary, `id - row`, the same for all its ids; and the number of rows.
+
+        A table of some fields has the ids of their vocabularies one after the other, from row 1.
+        """
         ranges = self.features.id_ranges
         if self.fields is None:
             return dict.fromkeys(ranges, 0), self.features.id_count
@@ -200,6 +203,7 @@ class FieldEmbedding(keras.layers.Layer):
         offsets = [self._offsets[self.features.vocabulary_name(f)] for f in features]
         rows = ids
         if any(offsets):
+            # One offset a column, or one for all columns of a list; id 0 stays row 0.
             rows = ops.where(ops.equal(ids, 0), 0, ids - np.array(offsets, "int32"))
         if not self.check_ids:
             return self._look_up(rows)
@@ -253,7 +257,7 @@ def _check_names(kind: str, names: Sequence[str], known: Sequence[str]) -> None:
     for name in names:
         if name not in known:
             raise ValueError(
-                f"there is no {kind} {name!r}; the feature set has {', '.join(known) or 'none'}. "
+                f"unknown {kind} {name!r}; available: {', '.join(known) or 'none'}. "
                 f"Received: {names}"
             )
 
@@ -287,14 +291,15 @@ def _in_pieces(initializer: Initializer) -> Initializer:
 
 
 def _for_rows_of(table: Shape, initializer: Initializer, shape: Shape) -> Initializer:
-    """An initializer that draws anew, as widely as `initializer` draws the rows of a table."""
+    """An initializer that draws anew, as widely as `initializer` draws the rows of a table.
+
+    `VarianceScaling` draws with variance `scale / fan`, where the fan of a shape (rows, dim) is
+    rows, dim or their mean, by its mode. For the variance of the whole table, the scale of a piece
+    grows by `fan(piece) / fan(table)`.
+    """
     if not isinstance(initializer, keras.initializers.VarianceScaling):
         return _own(initializer)
-    fans = {
-        "fan_in": np.array([1, 0]),
-        "fan_out": np.array([0, 1]),
-        "fan_avg": np.array([0.5, 0.5]),
-    }
-    fan = fans[initializer.mode]
+    shares = {"fan_in": (1, 0), "fan_out": (0, 1), "fan_avg": (0.5, 0.5)}  # of rows and dim
+    fan = np.array(shares[initializer.mode])
     scale = initializer.scale * float((fan @ shape) / (fan @ table))
     return keras.initializers.VarianceScaling(scale, initializer.mode, initializer.distribution)

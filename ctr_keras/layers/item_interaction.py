@@ -95,7 +95,8 @@ class ItemFieldInteraction(keras.layers.Layer):
         pairs = ops.concatenate([repeated, fields], axis=-1)
         weights = self.attention(pairs, mask=fields_mask)
         summed = ops.sum(weights[:, :, None] * fields, axis=1)
-        output = ops.concatenate([item, summed], axis=-1)  # the weights of a row sum to 1
+        # sum_j a_j [e_i; e_j] = [e_i; sum_j a_j e_j], as the weights of a row sum to 1.
+        output = ops.concatenate([item, summed], axis=-1)
         return (output, weights) if return_attention_scores else output
 
     def compute_output_shape(self, item_shape: Shape, fields_shape: Shape) -> Shape:
@@ -135,7 +136,7 @@ class ItemBehaviorInteraction(keras.layers.Layer):
     A Transformer block turns behaviours `e_t` into `h_t`; then as `ItemFieldInteraction`, with one
     `W` and `b` for all times: `R = [e_i; sum_t a_t h_t]`.
 
-    Padding has no say. A row without any behaviour keeps `e_i` and zeros.
+    Padding has no influence. A row without any behaviour keeps `e_i` and zeros.
 
     Args:
         transformer: str. `"pre"` or `"post"` for the place of its normalization, or `"none"`:

@@ -91,6 +91,7 @@ class TanhAttention(keras.layers.Layer):
             scores = ops.cast(scores, "float32")  # a softmax loses too much in half precision
         if mask is not None:
             scores = ops.where(ops.cast(mask, "bool"), scores, -1.0)  # no score is lower
+        # A softmax of what is not masked, less the highest score so that no power overflows.
         highest = ops.max(scores, axis=-1, keepdims=True)
         powers = ops.exp((scores - highest) / self.temperature)
         if mask is not None:

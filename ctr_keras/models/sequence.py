@@ -171,13 +171,13 @@ def _check(given: Sequence[str], known: Sequence[str], argument: str) -> None:
 
 def _groups(features: FeatureSet) -> dict[str, list[str]]:
     """Names of the features of each group, sequences in `behaviors` alone."""
-    lost = [
+    ungrouped = [
         f.name
         for f in features.features
         if not isinstance(f, Crossed) and getattr(f, "group", None) is None
     ]
-    if lost:
-        raise ValueError(f"MIAN needs a group for every field; there is none for {', '.join(lost)}")
+    if ungrouped:
+        raise ValueError(f"MIAN needs a group for every field; without one: {', '.join(ungrouped)}")
     groups = {}
     for name in ("item", "user", "context", "behaviors"):
         groups[name] = [feature.name for feature in features.group(name)]
