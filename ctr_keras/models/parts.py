@@ -11,7 +11,7 @@ from ctr_keras.types import Hidden, Initializer, Inputs, Tensor
 
 
 def field_inputs(features: FeatureSet) -> dict[str, Tensor]:
-    """The packed inputs that hold fields; a sequence is none, so models of fields do not take it.
+    """The packed inputs that hold fields: all but sequences.
 
     Args:
         features: FeatureSet.
@@ -40,16 +40,7 @@ def embed(
     name: str = "embedding",
     **options: Any,
 ) -> Tensor:
-    """The fields' embeddings, `(batch, fields, dim)`, from a layer of this name.
-
-    Args:
-        features: FeatureSet.
-        inputs: dict of the packed inputs.
-        dim: int.
-        initializer: initializer of the table. Defaults to `None`: as `FieldEmbedding`.
-        name: str. Of the layer. Defaults to `"embedding"`.
-        **options: what else `FieldEmbedding` takes.
-    """
+    """The fields' embeddings, `(batch, fields, dim)`, from a `FieldEmbedding` of this name."""
     layer = FieldEmbedding(features, dim, embeddings_initializer=initializer, name=name, **options)
     return layer(inputs)
 
@@ -62,15 +53,9 @@ def tower(
     norm_order: str = "before",
     **weights: Any,
 ) -> Tensor:
-    """A deep tower on vectors, or on several of them side by side, in a layer `deep`.
+    """A deep tower on vectors, or on all fields' side by side: `(batch, hidden[-1])` from `deep`.
 
-    Args:
-        inputs: tensor `(batch, dim)` or `(batch, fields, dim)`.
-        hidden, dropout, normalization, norm_order: `MLP`'s units, dropout, normalization and order.
-        **weights: initializers and regularizers of `MLP`.
-
-    Returns:
-        Tensor `(batch, hidden[-1])`.
+    `weights` are the initializers and regularizers of `MLP`.
     """
     if len(inputs.shape) > 2:
         inputs = keras.layers.Flatten()(inputs)
@@ -86,17 +71,7 @@ def tower(
 
 
 def dense_logit(inputs: Tensor, name: str = "logit", units: int = 1, **weights: Any) -> Tensor:
-    """A logit of vectors, in float32 whatever the policy, from a layer of this name.
-
-    Args:
-        inputs: tensor `(batch, dim)`.
-        name: str. Of the layer. Defaults to `"logit"`.
-        units: int. Number of logits. Defaults to `1`.
-        **weights: initializers and regularizers of `keras.layers.Dense`.
-
-    Returns:
-        Tensor `(batch, units)`.
-    """
+    """A logit of vectors, `(batch, units)` in float32 whatever the policy."""
     return keras.layers.Dense(units, dtype="float32", name=name, **weights)(inputs)
 
 
