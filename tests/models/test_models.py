@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 
+from ctr_keras import models
 from ctr_keras.models import MODELS, build_model, model_arguments
 from ctr_keras.training import PRESETS, TrainConfig, find_preset
 from tests.conftest import ROOT
@@ -31,6 +32,7 @@ def test_every_model_has_a_variant():
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_is_described(name):
     entry = MODELS[name]
+    assert entry.build is getattr(models, name)
     assert entry.build.__name__ == name
     assert entry.summary
     assert "Section" in entry.reference
