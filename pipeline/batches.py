@@ -23,13 +23,7 @@ def row_keys(raw: Iterable[bytes]) -> Array:
 
 
 def make_batch(columns: Mapping[str, pa.Array]) -> pa.RecordBatch:
-    """A batch of columns of values.
-
-    Example:
-
-    >>> make_batch({"age": pa.array([25, 56])}).column("age").to_pylist()
-    [[25], [56]]
-    """
+    """A batch of columns of values."""
     return pa.RecordBatch.from_pydict({name: as_lists(c) for name, c in columns.items()})
 
 

@@ -19,18 +19,6 @@ class Block:
         raw: (rows,) the rows as they stand in the file, bytes.
         columns: column name to (rows,) Arrow strings. Rejected rows may have null.
         reason: (rows,) why a row is bad, or None.
-
-    Args:
-        first: int. Number of the first row.
-        raw: list of bytes.
-        columns: dict or None. Defaults to `None`: none yet.
-
-    Example:
-
-    >>> block = Block(0, [b"1", b"x"], {"price": pa.array(["1", "x"])})
-    >>> prices = block.numbers("price", block.columns["price"], pa.float32())
-    >>> list(block.rejected())
-    [(1, 'price is not a number', b'x')]
     """
 
     def __init__(

@@ -97,8 +97,9 @@ class Job:
         _ = parsed[REJECTED] | "WriteRejected" >> beam.Map(
             write_rejected, beam.pvalue.AsDict(parsed[LINES]), self._path("rejected")
         )
+        written |= beam.MapTuple(lambda split, count: (f"written: {split}", count))
         _ = (
-            (parsed[COUNTS], selected[COUNTS], written | beam.MapTuple(_written_count))
+            (parsed[COUNTS], selected[COUNTS], written)
             | "AllCounts" >> beam.Flatten()
             | "Sum" >> beam.CombinePerKey(sum)
             | "ToDict" >> beam.combiners.ToDict()
@@ -163,7 +164,3 @@ def adapter_config(features: FeatureSet) -> TensorAdapterConfig:
     columns |= {features.label.name: pa.float32(), KEY: pa.int64(), SPLIT: pa.int64()}
     schema = pa.schema([(name, pa.list_(kind)) for name, kind in sorted(columns.items())])
     return TensorAdapterConfig(schema, representations)
-
-
-def _written_count(split: str, count: int) -> tuple[str, int]:
-    return f"written: {split}", count

@@ -215,35 +215,30 @@ def _scaled(features: FeatureSet, columns: Tensors) -> tf.Tensor:
         group = [f for f in features.numeric if f.scale == scale]
         if group:
             values = tf.stack([columns[f.column or f.name] for f in group], axis=1)
-            is_present = tf.math.is_finite(values)
-            values = tf.where(is_present, function(values, is_present), 0.0)
+            values = tf.where(tf.math.is_finite(values), function(values), 0.0)
             scaled |= zip((f.name for f in group), tf.unstack(values, axis=1), strict=True)
     return tf.stack([scaled[f.name] for f in features.numeric], axis=1)
 
 
-def _identity(values: tf.Tensor, is_present: tf.Tensor) -> tf.Tensor:
-    del is_present
-    return values
+def _log_squared(values: tf.Tensor) -> tf.Tensor:
+    return tf.where(values > 2, tf.floor(_log_squared_continuous(values)), values)
 
 
-def _log_squared(values: tf.Tensor, is_present: tf.Tensor) -> tf.Tensor:
-    return tf.where(values > 2, tf.floor(_log_squared_continuous(values, is_present)), values)
-
-
-def _log_squared_continuous(values: tf.Tensor, is_present: tf.Tensor) -> tf.Tensor:
-    del is_present
+def _log_squared_continuous(values: tf.Tensor) -> tf.Tensor:
     logarithm = tf.math.log(tf.cast(tf.maximum(values, 2.0), tf.float64))
     return tf.where(values > 2, tf.cast(logarithm**2, tf.float32), values)
 
 
-def _min_max(values: tf.Tensor, is_present: tf.Tensor) -> tf.Tensor:
+def _min_max(values: tf.Tensor) -> tf.Tensor:
+    is_present = tf.math.is_finite(values)
     infinity = tf.constant(float("inf"), values.dtype)
     low = tft.min(tf.where(is_present, values, infinity), reduce_instance_dims=False, name="low")
     high = tft.max(tf.where(is_present, values, -infinity), reduce_instance_dims=False, name="high")
     return tf.clip_by_value(tf.math.divide_no_nan(values - low, high - low), 0.0, 1.0)
 
 
-def _z_score(values: tf.Tensor, is_present: tf.Tensor) -> tf.Tensor:
+def _z_score(values: tf.Tensor) -> tf.Tensor:
+    is_present = tf.math.is_finite(values)
     exact = tf.where(is_present, tf.cast(values, tf.float64), 0.0)
     sums = tft.sum(
         tf.concat([tf.cast(is_present, tf.float64), exact, exact**2], axis=1),
@@ -257,7 +252,7 @@ def _z_score(values: tf.Tensor, is_present: tf.Tensor) -> tf.Tensor:
 
 
 _SCALES = {
-    "identity": _identity,
+    "identity": tf.identity,
     "log_squared": _log_squared,
     "log_squared_continuous": _log_squared_continuous,
     "min_max": _min_max,

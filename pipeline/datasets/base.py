@@ -51,13 +51,6 @@ class Dataset:
         split: RandomSplit, TimeSplit or FileSplit.
         history: History or None.
         missing: strings that mean a missing value, next to the empty one.
-
-    Example:
-
-    >>> from ctr_keras.features import Categorical, Label
-    >>> features = FeatureSet(Categorical("site"), label=Label("click"))
-    >>> Dataset("mine", features, Delimited(("site", "click"))).split
-    RandomSplit(validation=0.1, test=0.1, seed=0)
     """
 
     name: str

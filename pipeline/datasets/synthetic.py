@@ -21,8 +21,7 @@ import pyarrow.csv
 
 from ctr_keras.types import Array
 from pipeline.datasets.base import Dataset
-from pipeline.datasets.criteo import CATEGORICAL, NUMERIC, criteo_features
-from pipeline.parsing.delimited import Delimited
+from pipeline.datasets.criteo import CATEGORICAL, NUMERIC, TABLE, criteo_features
 
 PLANTED_PAIRS = (("C1", "C2"), ("C3", "C4"), ("C5", "C6"), ("C1", "C5"))
 PAIR_SCALE = 0.9
@@ -39,8 +38,7 @@ _VOCABULARY_SIZES = dict(
 
 def synthetic() -> Dataset:
     """The log that `write_synthetic_log` writes: a folder of part-*.tsv."""
-    table = Delimited(("label", *NUMERIC, *CATEGORICAL), delimiter="\t", quoted=False, header=False)
-    return Dataset("synthetic", criteo_features(min_count=20), table, pattern="part-*.tsv")
+    return Dataset("synthetic", criteo_features(min_count=20), TABLE, pattern="part-*.tsv")
 
 
 def write_synthetic_log(path: str, rows: int, seed: int = 0, broken: float = 0.0) -> None:
