@@ -118,9 +118,7 @@ def load_dataset(path: str, source: str) -> Dataset:
     """
     yaml = Source.read(path)
     file = yaml.build(_File)
-    declared = [
-        yaml.at("features", i).build_one_of("kind", _FEATURES) for i in range(len(file.features))
-    ]
+    declared = [_feature(yaml.at("features", i)) for i in range(len(file.features))]
     with yaml.located("features"):
         features = FeatureSet(*declared, label=Label(file.label))
     split = yaml.at("split").build_one_of("by", _SPLITS) if file.split else RandomSplit()
@@ -136,6 +134,13 @@ def load_dataset(path: str, source: str) -> Dataset:
         raise ValueError(f"{yaml.place('source')}the source has no column {column!r}{hint}")
     name = os.path.splitext(os.path.basename(path))[0]
     return Dataset(name, features, table, options.files, split, history, options.missing)
+
+
+def _feature(declaration: Source) -> Feature:
+    try:
+        return declaration.build_one_of("kind", _FEATURES)
+    except TypeError as error:  # features check values, not the types of all of them
+        raise ValueError(f"{declaration.place()}{error}") from error
 
 
 def _needed_columns(features: FeatureSet, split: Split, history: History | None) -> set[str]:
