@@ -140,7 +140,11 @@ def test_settings_come_from_yaml_too(tmp_path):
     [
         ("darts", [], "unknown method 'darts'; available: autofis, aim, optinter"),
         ("autofis", ["depth=3"], "unknown setting 'depth'; available: .*order, .*dim, .*hidden"),
-        ("autofis", ["preset=kdd"], "autofis has no preset 'kdd'; available: avazu, avazu-fm"),
+        (
+            "autofis",
+            ["preset=kdd"],
+            "autofis has no preset 'kdd'; available: criteo, criteo-fm,",
+        ),
         ("random", ["preset=avazu"], "random has no preset 'avazu'; available: none"),
         ("autofis", ["epochs=many"], "epochs must be an integer, got 'many'"),
         ("autofis", ["base=IPN"], "--set base=IPN: unknown model 'IPN'"),
