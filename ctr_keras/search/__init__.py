@@ -1,6 +1,6 @@
 """Searches that decide which feature interactions a model keeps."""
 
-from ctr_keras.presets import SEARCH_PRESETS, find_preset
+from ctr_keras.presets import SEARCH_PRESETS
 from ctr_keras.search.aim import AIM
 from ctr_keras.search.autofis import AutoFIS
 from ctr_keras.search.optinter import OptInter
@@ -17,7 +17,6 @@ __all__ = [
     "RandomSelection",
     "Search",
     "StatisticsSelection",
-    "find_preset",
     "read_search",
     "run_search",
 ]
