@@ -21,13 +21,16 @@ from ctr_keras.types import Settings
 
 T = TypeVar("T")
 
+
+def _as_tuple(value: Any) -> Any:
+    """YAML has lists, and callers have arrays, for a tuple."""
+    is_several = isinstance(value, Iterable) and not isinstance(value, str | Mapping)
+    return tuple(value) if is_several else value
+
+
 Count: TypeAlias = Annotated[int, pydantic.Field(ge=1)]
 JitCompile: TypeAlias = bool | Literal["auto"]
-# A list, as YAML has it, is taken for a tuple.
-TupleOf: TypeAlias = Annotated[
-    tuple[T, ...],
-    pydantic.BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
-]
+TupleOf: TypeAlias = Annotated[tuple[T, ...], pydantic.BeforeValidator(_as_tuple)]
 
 _EXPECTED = {  # pydantic's types of errors in the words of settings
     "bool_type": "true or false",

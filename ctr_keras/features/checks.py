@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ctr_keras.features.declarations import Crossed, Numeric
+from ctr_keras.features.declarations import Crossed, Feature, Numeric
+from ctr_keras.settings import did_you_mean
 
 if TYPE_CHECKING:
     from ctr_keras.features.feature_set import FeatureSet
 
 
 def check_set(features: FeatureSet) -> None:
+    """Checks that the features of a set go together."""
     if not features.features:
         raise ValueError("a FeatureSet needs at least one feature")
     _check_unique([*(f.name for f in features.features), features.label.name])
@@ -19,8 +21,8 @@ def check_set(features: FeatureSet) -> None:
     for feature in features.features:
         if isinstance(feature, Crossed):
             _check_crossed(features, feature)
-        elif getattr(feature, "vocabulary_of", None) is not None:
-            _check_shared(features, feature)
+        elif feature.vocabulary_of is not None:
+            _check_shared(features, feature, feature.vocabulary_of)
 
 
 def _check_unique(names: Iterable[str]) -> None:
@@ -37,16 +39,16 @@ def _check_column_types(features: FeatureSet) -> None:
     for feature in features.features:
         if isinstance(feature, Crossed):
             continue
-        column = feature.column or feature.name
+        column = feature.raw_column
         if isinstance(feature, Numeric) != (features.raw_columns[column] == "float"):
-            raise ValueError(f"column {column!r} is read both as a number and as text")
+            raise ValueError(f"column {column!r} is read both as a number and as a string")
 
 
 def _check_crossed(features: FeatureSet, crossed: Crossed) -> None:
     allowed = {feature.name for feature in features.categorical}
     for name in (crossed.first, crossed.second):
         if name not in features:
-            raise ValueError(f"crossed feature {crossed.name!r}: there is no feature {name!r}")
+            raise ValueError(f"crossed feature {crossed.name!r}: {_unknown(features, name)}")
         if name not in allowed:
             raise ValueError(
                 f"crossed feature {crossed.name!r}: {name!r} must be Categorical, or Numeric with "
@@ -54,10 +56,9 @@ def _check_crossed(features: FeatureSet, crossed: Crossed) -> None:
             )
 
 
-def _check_shared(features: FeatureSet, feature: Any) -> None:
-    owner = feature.vocabulary_of
+def _check_shared(features: FeatureSet, feature: Feature, owner: str) -> None:
     if owner not in features:
-        raise ValueError(f"feature {feature.name!r}: vocabulary_of names no feature: {owner!r}")
+        raise ValueError(f"feature {feature.name!r}: vocabulary_of: {_unknown(features, owner)}")
     vocabulary = features[owner].vocabulary
     if vocabulary is None or vocabulary.number_buckets or isinstance(features[owner], Crossed):
         raise ValueError(
@@ -66,7 +67,12 @@ def _check_shared(features: FeatureSet, feature: Any) -> None:
         )
 
 
+def _unknown(features: FeatureSet, name: str) -> str:
+    return f"unknown feature {name!r}{did_you_mean(name, (f.name for f in features.features))}"
+
+
 def check_sizes(features: FeatureSet) -> None:
+    """Checks that the vocabulary sizes of a set, if they are known, are those of its features."""
     if features.vocabulary_sizes is None:
         return
     counted = {v.name for v in features.vocabularies if v.is_counted}

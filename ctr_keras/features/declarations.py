@@ -1,27 +1,82 @@
 """The declarations of a feature set: its features and its label.
 
-Raw columns. Every column that a feature reads arrives as one scalar a row: text (UTF-8 bytes) for
-`Categorical`, `MultiValued` and `Sequence`, a float for `Numeric`. A missing value is `""` or NaN.
+Raw columns. Every column that a feature reads arrives as one scalar a row: a string (UTF-8 bytes)
+for `Categorical`, `MultiValued` and `Sequence`, a float for `Numeric`. A missing value is `""` or
+NaN.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Annotated, ClassVar, Literal, TypeAlias
+
+from pydantic import Field
 
 from ctr_keras.features.layout import Vocabulary
+from ctr_keras.settings import Count, SettingError, Source, TupleOf, check_settings
+from ctr_keras.types import Settings
 
-GROUPS = ("item", "user", "context", "behaviors")
-SCALES = ("identity", "log_squared", "log_squared_continuous", "min_max", "z_score")
-BUCKET_SCALES = ("quantiles", "boundaries")
-TIME_PARTS = ("day", "hour", "weekday")
 PACKED_INPUTS = ("categorical", "numeric", "crossed")
+
+Group: TypeAlias = Literal["item", "user", "context", "behaviors"]
+TimePart: TypeAlias = Literal["day", "hour", "weekday"]
+Separator: TypeAlias = Annotated[str, Field(min_length=1)]
+Scale: TypeAlias = Literal[
+    "identity",
+    "log_squared",
+    "log_squared_continuous",
+    "min_max",
+    "z_score",
+    "quantiles",
+    "boundaries",
+]
 
 
 @dataclasses.dataclass(frozen=True)
-class Categorical:
+class _Column:
+    """A feature that reads a raw column."""
+
+    name: str
+    column: str | None = None
+    _: dataclasses.KW_ONLY
+    group: Group | None = None
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        _check_name(self.raw_column)
+        _check_declaration(self)
+
+    @property
+    def raw_column(self) -> str:
+        """The raw column that it reads."""
+        return self.name if self.column is None else self.column
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Categories(_Column):
+    """A feature whose values are in a vocabulary, its own or another feature's."""
+
+    min_count: Count = 1
+    oov_buckets: Count = 1
+    hash_buckets: Count | None = None
+    vocabulary_of: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_vocabulary(self)
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """The vocabulary this feature owns, or None if it uses another's."""
+        if self.vocabulary_of is not None:
+            return None
+        return Vocabulary(self.name, self.min_count, self.oov_buckets, self.hash_buckets)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Categorical(_Categories):
     """A column with one category a row.
 
     Args:
@@ -45,29 +100,11 @@ class Categorical:
     """
 
     kind: ClassVar[str] = "categorical"
-    name: str
-    column: str | None = None
-    time_part: str | None = None
-    min_count: int = 1
-    oov_buckets: int = 1
-    hash_buckets: int | None = None
-    vocabulary_of: str | None = None
-    group: str | None = None
-
-    def __post_init__(self) -> None:
-        _check_column(self)
-        _check_choice(self, "group", (None, *GROUPS))
-        _check_choice(self, "time_part", (None, *TIME_PARTS))
-        _check_vocabulary(self)
-
-    @property
-    def vocabulary(self) -> Vocabulary | None:
-        """The vocabulary this feature owns, or None if it uses another's."""
-        return _own_vocabulary(self)
+    time_part: TimePart | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class Numeric:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Numeric(_Column):
     """A column with a number a row.
 
     A missing value becomes 0 after scaling, so it contributes a zero vector.
@@ -96,31 +133,24 @@ class Numeric:
     """
 
     kind: ClassVar[str] = "numeric"
-    name: str
-    column: str | None = None
-    scale: str = "identity"
-    buckets: int | None = None
-    boundaries: tuple[float, ...] | None = None
-    group: str | None = None
+    vocabulary_of: ClassVar[None] = None
+    scale: Scale = "identity"
+    buckets: Annotated[int, Field(ge=2)] | None = None
+    boundaries: TupleOf[float] | None = None
 
     def __post_init__(self) -> None:
-        _check_column(self)
-        _check_choice(self, "group", (None, *GROUPS))
-        _check_choice(self, "scale", (*SCALES, *BUCKET_SCALES))
-        for scale, argument in zip(BUCKET_SCALES, ("buckets", "boundaries"), strict=True):
+        super().__post_init__()
+        for scale, argument in (("quantiles", "buckets"), ("boundaries", "boundaries")):
             if (self.scale == scale) != (getattr(self, argument) is not None):
                 raise ValueError(
                     f"feature {self.name!r}: `{argument}` and scale={scale!r} go together. "
                     f"Received: scale={self.scale!r}, {argument}={getattr(self, argument)!r}"
                 )
-        if self.buckets is not None:
-            _check_at_least(self, "buckets", 2)
-        if self.boundaries is not None:
-            object.__setattr__(self, "boundaries", tuple(map(float, self.boundaries)))
-            if not self.boundaries or list(self.boundaries) != sorted(set(self.boundaries)):
-                raise ValueError(
-                    f"feature {self.name!r}: boundaries must rise. Received: {self.boundaries}"
-                )
+        rising = sorted(set(self.boundaries or ()))
+        if self.boundaries is not None and (not rising or rising != list(self.boundaries)):
+            raise ValueError(
+                f"feature {self.name!r}: boundaries must rise. Received: {self.boundaries}"
+            )
 
     @property
     def bucket_count(self) -> int | None:
@@ -135,9 +165,9 @@ class Numeric:
         return Vocabulary(self.name, oov_buckets=0, number_buckets=self.bucket_count)
 
 
-@dataclasses.dataclass(frozen=True)
-class MultiValued:
-    """A column with several categories a row, in one text; their embeddings are averaged.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MultiValued(_Categories):
+    """A column with several categories a row, in one string; their embeddings are averaged.
 
     Args:
         name: str. The feature.
@@ -153,28 +183,13 @@ class MultiValued:
     """
 
     kind: ClassVar[str] = "multi_valued"
-    name: str
-    column: str | None = None
-    separator: str = "|"
-    max_length: int = 6
-    min_count: int = 1
-    oov_buckets: int = 1
-    hash_buckets: int | None = None
-    vocabulary_of: str | None = None
-    group: str | None = None
-
-    def __post_init__(self) -> None:
-        _check_list_feature(self)
-
-    @property
-    def vocabulary(self) -> Vocabulary | None:
-        """The vocabulary this feature owns, or None if it uses another's."""
-        return _own_vocabulary(self)
+    separator: Separator = "|"
+    max_length: Count = 6
 
 
-@dataclasses.dataclass(frozen=True)
-class Sequence:
-    """A column with a row's history, oldest value first, in one text.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sequence(_Categories):
+    """A column with a row's history, oldest value first, in one string.
 
     Sequences are not fields of a model: only models that know behaviours read them.
 
@@ -195,23 +210,9 @@ class Sequence:
     """
 
     kind: ClassVar[str] = "sequence"
-    name: str
-    column: str | None = None
-    separator: str = " "
-    max_length: int = 30
-    min_count: int = 1
-    oov_buckets: int = 1
-    hash_buckets: int | None = None
-    vocabulary_of: str | None = None
-    group: str | None = "behaviors"
-
-    def __post_init__(self) -> None:
-        _check_list_feature(self)
-
-    @property
-    def vocabulary(self) -> Vocabulary | None:
-        """The vocabulary this feature owns, or None if it uses another's."""
-        return _own_vocabulary(self)
+    separator: Separator = " "
+    max_length: Count = 30
+    group: Group | None = "behaviors"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,17 +233,20 @@ class Crossed:
     """
 
     kind: ClassVar[str] = "crossed"
+    group: ClassVar[None] = None
+    vocabulary_of: ClassVar[None] = None
     first: str
     second: str
-    min_count: int = 1
-    oov_buckets: int = 1
-    hash_buckets: int | None = None
+    min_count: Count = 1
+    oov_buckets: Count = 1
+    hash_buckets: Count | None = None
 
     def __post_init__(self) -> None:
         if self.first == self.second:
             raise ValueError(
                 f"a crossed feature needs two features. Received: {self.first!r} twice"
             )
+        _check_declaration(self)
         _check_vocabulary(self)
 
     @property
@@ -273,13 +277,13 @@ class Label:
         _check_name(self.name)
 
 
-Feature = Categorical | Numeric | MultiValued | Sequence | Crossed
-FEATURE_KINDS: dict[str, type[Any]] = {
+Feature: TypeAlias = Categorical | Numeric | MultiValued | Sequence | Crossed
+FEATURE_KINDS: Mapping[str, Callable[..., Feature]] = {
     kind.kind: kind for kind in (Categorical, Numeric, MultiValued, Sequence, Crossed)
 }
 
 
-def feature_from_dict(config: Mapping[str, Any]) -> Feature:
+def feature_from_dict(config: Settings) -> Feature:
     """A feature from its `kind` and arguments, as `features.json` and YAML data sets spell it.
 
     Args:
@@ -293,24 +297,7 @@ def feature_from_dict(config: Mapping[str, Any]) -> Feature:
     >>> feature_from_dict({"kind": "numeric", "name": "price", "scale": "min_max"}).scale
     'min_max'
     """
-    arguments = dict(config)
-    kind = arguments.pop("kind", None)
-    if kind not in FEATURE_KINDS:
-        raise ValueError(
-            f"unknown feature kind {kind!r} in {dict(config)}; known: {', '.join(FEATURE_KINDS)}"
-        )
-    known = [field.name for field in dataclasses.fields(FEATURE_KINDS[kind])]
-    for key in arguments:
-        if key not in known:
-            raise ValueError(
-                f"feature {arguments.get('name', '')!r}: unknown key {key!r}; "
-                f"a {kind} feature takes {', '.join(known)}"
-            )
-    try:
-        feature: Feature = FEATURE_KINDS[kind](**arguments)
-    except TypeError as error:
-        raise ValueError(f"feature {dict(config)}: {error}") from error
-    return feature
+    return Source(config).build_one_of("kind", FEATURE_KINDS)
 
 
 def _check_name(name: str) -> None:
@@ -323,58 +310,22 @@ def _check_name(name: str) -> None:
         raise ValueError(f"feature name {name!r} is reserved for a packed input")
 
 
-def _check_column(feature: Any) -> None:
-    _check_name(feature.name)
-    if feature.column is not None:
-        _check_name(feature.column)
+def _check_declaration(feature: _Column | Crossed) -> None:
+    try:
+        check_settings(feature)
+    except SettingError as error:
+        raise SettingError(f"feature {feature.name!r}: {error}", *error.keys) from None
 
 
-def _check_choice(feature: Any, argument: str, choices: Iterable[Any]) -> None:
-    if getattr(feature, argument) not in choices:
-        known = ", ".join(str(choice) for choice in choices)
-        raise ValueError(
-            f"feature {feature.name!r}: {argument} must be one of {known}. "
-            f"Received: {getattr(feature, argument)!r}"
-        )
-
-
-def _check_at_least(feature: Any, argument: str, minimum: int) -> None:
-    value = getattr(feature, argument)
-    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-        raise ValueError(
-            f"feature {feature.name!r}: {argument} must be a whole number of at least {minimum}. "
-            f"Received: {value!r}"
-        )
-
-
-def _check_vocabulary(feature: Any) -> None:
-    _check_at_least(feature, "min_count", 1)
-    _check_at_least(feature, "oov_buckets", 1)
-    if feature.hash_buckets is not None:
-        _check_at_least(feature, "hash_buckets", 1)
-    defaults = (feature.min_count, feature.oov_buckets) == (1, 1)
-    if feature.hash_buckets is not None and not defaults:
+def _check_vocabulary(feature: _Categories | Crossed) -> None:
+    is_hashed = feature.hash_buckets is not None
+    is_changed = (feature.min_count, feature.oov_buckets) != (1, 1)
+    if is_hashed and is_changed:
         raise ValueError(
             f"feature {feature.name!r}: hash_buckets takes neither min_count nor oov_buckets"
         )
-    shares = getattr(feature, "vocabulary_of", None) is not None
-    if shares and not (defaults and feature.hash_buckets is None):
+    if feature.vocabulary_of is not None and (is_hashed or is_changed):
         raise ValueError(
             f"feature {feature.name!r} uses the vocabulary of {feature.vocabulary_of!r}: declare "
             "min_count, oov_buckets and hash_buckets there"
         )
-
-
-def _check_list_feature(feature: Any) -> None:
-    _check_column(feature)
-    _check_choice(feature, "group", (None, *GROUPS))
-    _check_vocabulary(feature)
-    _check_at_least(feature, "max_length", 1)
-    if not isinstance(feature.separator, str) or not feature.separator:
-        raise ValueError(f"feature {feature.name!r}: separator must be a non-empty text")
-
-
-def _own_vocabulary(feature: Any) -> Vocabulary | None:
-    if feature.vocabulary_of is not None:
-        return None
-    return Vocabulary(feature.name, feature.min_count, feature.oov_buckets, feature.hash_buckets)

@@ -12,11 +12,9 @@ import itertools
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
 
 from ctr_keras.features.checks import check_set, check_sizes
 from ctr_keras.features.declarations import (
-    FEATURE_KINDS,
     Categorical,
     Crossed,
     Feature,
@@ -26,7 +24,9 @@ from ctr_keras.features.declarations import (
     Sequence,
     feature_from_dict,
 )
-from ctr_keras.features.layout import Vocabulary
+from ctr_keras.features.layout import Vocabulary, id_ranges
+from ctr_keras.settings import did_you_mean
+from ctr_keras.types import Config
 
 FORMAT_VERSION = 1
 
@@ -68,7 +68,7 @@ class FeatureSet:
         vocabulary_sizes: Mapping[str, int] | None = None,
     ) -> None:
         for feature in features:
-            if not isinstance(feature, tuple(FEATURE_KINDS.values())):
+            if not isinstance(feature, Feature):
                 hint = "a second label?" if isinstance(feature, Label) else "not a feature"
                 raise ValueError(
                     f"a FeatureSet takes features and one label. Received: {feature} ({hint})"
@@ -87,7 +87,8 @@ class FeatureSet:
         for feature in self.features:
             if feature.name == name:
                 return feature
-        raise KeyError(f"no feature {name!r}; declared: {', '.join(f.name for f in self.features)}")
+        names = [feature.name for feature in self.features]
+        raise KeyError(f"unknown feature {name!r}{did_you_mean(name, names)}")
 
     def __contains__(self, name: object) -> bool:
         return any(feature.name == name for feature in self.features)
@@ -135,7 +136,7 @@ class FeatureSet:
     def raw_columns(self) -> dict[str, str]:
         """Name and type (`"string"` or `"float"`) of every column a request carries."""
         return {
-            f.column or f.name: "float" if isinstance(f, Numeric) else "string"
+            f.raw_column: "float" if isinstance(f, Numeric) else "string"
             for f in self.features
             if not isinstance(f, Crossed)
         }
@@ -166,11 +167,11 @@ class FeatureSet:
         Raises:
             ValueError: if the set has none, naming the group.
         """
-        members = tuple(f for f in self.features if getattr(f, "group", None) == name)
+        members = tuple(f for f in self.features if f.group == name)
         if not members:
             raise ValueError(
-                f"this needs features with group={name!r}, and the feature set has none. "
-                f"Declared: {', '.join(f.name for f in self.features)}"
+                f"this needs features with group={name!r}, and the feature set has none: "
+                f"{', '.join(f.name for f in self.features)}"
             )
         return members
 
@@ -184,7 +185,7 @@ class FeatureSet:
 
     def vocabulary_name(self, feature: Feature) -> str:
         """Name of the vocabulary whose ids `feature` uses."""
-        return getattr(feature, "vocabulary_of", None) or feature.name
+        return feature.vocabulary_of or feature.name
 
     @property
     def id_ranges(self) -> dict[str, range]:
@@ -193,27 +194,17 @@ class FeatureSet:
         Raises:
             ValueError: if the vocabulary sizes are not known yet.
         """
-        sizes = self._known_sizes()
-        ranges: dict[str, range] = {}
-        start = 1
-        for vocabulary in self.vocabularies:
-            stop = start + vocabulary.fixed_ids + sizes.get(vocabulary.name, 0)
-            ranges[vocabulary.name] = range(start, stop)
-            start = stop
-        return ranges
-
-    @property
-    def id_count(self) -> int:
-        """Rows of an embedding table for all ids, id 0 included."""
-        return 1 + sum(len(ids) for ids in self.id_ranges.values())
-
-    def _known_sizes(self) -> dict[str, int]:
         if self.vocabulary_sizes is None:
             raise ValueError(
                 "the vocabulary sizes of this feature set are not known yet: take the "
                 "features.json that `ctr-keras prepare` wrote, or pass `vocabulary_sizes`"
             )
-        return self.vocabulary_sizes
+        return id_ranges(self.vocabularies, self.vocabulary_sizes)
+
+    @property
+    def id_count(self) -> int:
+        """Rows of an embedding table for all ids, id 0 included."""
+        return 1 + sum(len(ids) for ids in self.id_ranges.values())
 
     def with_vocabulary_sizes(self, sizes: Mapping[str, int]) -> FeatureSet:
         """The same declaration with its vocabulary sizes filled in."""
@@ -236,7 +227,7 @@ class FeatureSet:
 
     # On disk.
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Config:
         """A JSON-ready description, read back by `from_dict`."""
         return {
             "version": FORMAT_VERSION,
@@ -246,7 +237,7 @@ class FeatureSet:
         }
 
     @classmethod
-    def from_dict(cls, config: Mapping[str, Any]) -> FeatureSet:
+    def from_dict(cls, config: Config) -> FeatureSet:
         """The inverse of `to_dict`.
 
         Raises:

@@ -10,6 +10,7 @@ Id layout. All ids of a feature set are global: they index one embedding table.
 """
 
 import dataclasses
+from collections.abc import Iterable, Mapping
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,3 +40,24 @@ class Vocabulary:
     def fixed_ids(self) -> int:
         """Ids that exist whatever the data: hash or number buckets, or the OOV ids."""
         return self.hash_buckets or self.number_buckets or self.oov_buckets
+
+
+def id_ranges(vocabularies: Iterable[Vocabulary], sizes: Mapping[str, int]) -> dict[str, range]:
+    """Global ids of every vocabulary, its OOV ids first.
+
+    Args:
+        vocabularies: list of `Vocabulary`, in the order of their ids.
+        sizes: dict. Number of values in each counted vocabulary.
+
+    Example:
+
+    >>> id_ranges([Vocabulary("user"), Vocabulary("city", hash_buckets=10)], {"user": 3})
+    {'user': range(1, 5), 'city': range(5, 15)}
+    """
+    ranges: dict[str, range] = {}
+    start = 1
+    for vocabulary in vocabularies:
+        stop = start + vocabulary.fixed_ids + sizes.get(vocabulary.name, 0)
+        ranges[vocabulary.name] = range(start, stop)
+        start = stop
+    return ranges
