@@ -18,8 +18,8 @@ import click
 from ctr_keras.version import __version__
 
 _EXTRAS = {  # modules that `pip install ctr-keras` leaves out; `explain` names its own
-    "pipeline": {"apache_beam", "pyarrow", "tensorflow_transform"},
-    "serving": {"aiohttp", "grpc", "grpc_health", "httpx", "tensorflow_serving"},
+    **dict.fromkeys(("apache_beam", "pyarrow", "tensorflow_transform"), "pipeline"),
+    **dict.fromkeys(("aiohttp", "grpc", "grpc_health", "httpx", "tensorflow_serving"), "serving"),
 }
 
 
@@ -50,9 +50,8 @@ def _entry_points() -> metadata.EntryPoints:
 
 
 def _extra_of(module: str | None) -> str:
-    package = (module or "").partition(".")[0]
-    extras = [extra for extra, packages in _EXTRAS.items() if package in packages]
-    return f": pip install 'ctr-keras[{extras[0]}]'" if extras else ""
+    extra = _EXTRAS.get((module or "").partition(".")[0])
+    return f": pip install 'ctr-keras[{extra}]'" if extra else ""
 
 
 # Options that several commands have.

@@ -125,13 +125,12 @@ def test_the_extras_bring_what_the_command_line_says():
     from ctr_keras.cli import _EXTRAS
 
     packages = metadata.packages_distributions()
-    for extra, modules in _EXTRAS.items():
-        for module in modules:
-            assert any(
-                re.match(rf"{re.escape(name)}\b.*extra == .{extra}.$", line)
-                for name in packages[module]
-                for line in metadata.requires("ctr-keras")
-            ), f"{module} is not in {extra}"
+    for module, extra in _EXTRAS.items():
+        assert any(
+            re.match(rf"{re.escape(name)}\b.*extra == .{extra}.$", line)
+            for name in packages[module]
+            for line in metadata.requires("ctr-keras")
+        ), f"{module} is not in {extra}"
 
 
 @pytest.mark.parametrize(
