@@ -46,6 +46,7 @@ _EXPECTED = {  # pydantic's types of errors in the words of settings
     "is_instance_of": "of type {class}",
     "sequence_str": "a list",
     "string_too_short": "a non-empty string",
+    "too_short": "a non-empty list",
     "string_type": "a string",
     "tuple_type": "a list",
 }
@@ -55,7 +56,7 @@ class SettingError(ValueError):
     """A setting that is wrong.
 
     Attributes:
-        keys: the way to the setting, such as `("features", 2, "min_count")`.
+        keys: the keys that lead to the setting, such as `("features", 2, "min_count")`.
     """
 
     def __init__(self, message: str, *keys: str | int) -> None:
@@ -113,8 +114,9 @@ def _as_setting_error(name: str, error: pydantic.ValidationError) -> SettingErro
 
 
 def _expected(error: Any) -> str:
-    words = _EXPECTED.get(error["type"])
-    return words.format(**error.get("ctx", {})) if words else str(error["msg"])
+    if error["type"] in _EXPECTED:
+        return _EXPECTED[error["type"]].format(**error.get("ctx", {}))
+    return str(error["msg"]).removeprefix("Input should be ")
 
 
 def did_you_mean(name: object, available: Iterable[object]) -> str:
@@ -146,8 +148,8 @@ class Source:
         values: dict. The settings.
         path: str. The YAML file, if there is one. Defaults to `""`.
         node: yaml.Node or None. What the file holds. Defaults to `None`.
-        elsewhere: dict. Where a setting is from that is not from the file. Defaults to none.
-        base: tuple. The way to the settings from the file's top. Defaults to `()`.
+        elsewhere: dict. The places of settings that are not from the file. Defaults to none.
+        base: tuple. The keys that lead to the settings in the file. Defaults to `()`.
 
     Example:
 
@@ -208,7 +210,7 @@ class Source:
         """Where a setting was written, or else what it is in: `"run.yaml, line 3: "`.
 
         Args:
-            *keys: the way to the setting.
+            *keys: str or int. The keys that lead to the setting.
         """
         keys = (*self.base, *keys)
         if keys and keys[0] in self.elsewhere:
@@ -218,10 +220,10 @@ class Source:
 
     @contextlib.contextmanager
     def located(self, *keys: str | int) -> Iterator[None]:
-        """Lets an error that is raised inside begin with the place of a setting.
+        """Puts the place of a setting in front of errors that are raised inside.
 
         Args:
-            *keys: the way to the setting; that of a `SettingError` goes on from there.
+            *keys: str or int. The keys that lead to the setting; those of a `SettingError` follow.
         """
         try:
             yield
@@ -233,7 +235,7 @@ class Source:
         """The settings that stand below one of these.
 
         Args:
-            *keys: the way to it.
+            *keys: str or int. The keys that lead to it.
 
         Raises:
             ValueError: if there are no settings, but a number, say.
@@ -285,13 +287,13 @@ class Source:
         """
         self.require(key)
         name = self.values[key]
-        if name not in kinds:
+        if not isinstance(name, str) or name not in kinds:
             raise ValueError(f"{self.place(key)}unknown {key} {name!r}{did_you_mean(name, kinds)}")
         others = {other: value for other, value in self.values.items() if other != key}
         return dataclasses.replace(self, values=others).build(kinds[name])
 
     def with_preset(self, find: Callable[[str], Settings]) -> Source:
-        """The preset that the setting `preset` names, if there is one, changed by these settings.
+        """These settings over those of the preset that the setting `preset` names, if there is one.
 
         Args:
             find: function that returns the settings of a preset.
@@ -301,12 +303,11 @@ class Source:
         with self.located("preset"):
             preset = find(self.values["preset"])
         values = {key: value for key, value in self.values.items() if key != "preset"}
-        model_args = values.get("model_args", {})
-        preset = {key: value for key, value in preset.items() if key not in model_args}
+        preset = {key: value for key, value in preset.items() if key not in self._model_args()}
         return dataclasses.replace(self, values={**preset, **values})
 
     def with_model_args(self, kind: Callable[..., Any], arguments: Iterable[str]) -> Source:
-        """Settings that are arguments of a model and no fields of `kind` go to `model_args`.
+        """Moves settings that are no fields of `kind` but arguments of a model to `model_args`.
 
         Args:
             kind: dataclass.
@@ -319,10 +320,12 @@ class Source:
         self._check_known((*fields, *arguments))
         values = {key: value for key, value in self.values.items() if key in fields}
         moved = {key: value for key, value in self.values.items() if key not in fields}
-        given = self.at("model_args").values if "model_args" in values else {}
-        if moved or given:
-            values["model_args"] = {**given, **moved}
+        if moved:
+            values["model_args"] = {**self._model_args(), **moved}
         return dataclasses.replace(self, values=values)
+
+    def _model_args(self) -> Settings:
+        return self.at("model_args").values if "model_args" in self.values else {}
 
     def _check_known(self, known: Iterable[str]) -> None:
         known = tuple(known)

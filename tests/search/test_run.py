@@ -151,7 +151,7 @@ def test_settings_come_from_yaml_too(tmp_path):
         ("autofis", ["base=FNN"], "base must be 'FM', 'DeepFM' or 'IPNN', got 'FNN'"),
         ("autofis", ["order=5"], "order must be 2, 3 or 4, got 5"),
         ("aim", ["functions=[inner, max]"], r"functions\[1\] must be 'inner', .*, got 'max'"),
-        ("aim", ["functions=[]"], "functions must"),
+        ("aim", ["functions=[]"], r"functions must be a non-empty list, got \[\]"),
         ("random", [], "like is not given"),
     ],
 )

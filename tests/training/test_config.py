@@ -49,7 +49,9 @@ def test_settings_survive_yaml(tmp_path):
         (["x=3"], "unknown setting 'x'; available: data, model, out, .*epochs.* heads"),
         (["hidden=[3]"], "unknown setting 'hidden'"),  # AutoIntPlus' argument, not AutoInt's
         (["model_args={depth: 3}"], "AutoInt has no argument 'depth'; available: dim, layers"),
-        (["model_args=3"], "--set model_args=3: expected keys and values, got 3"),
+        (["model_args=3"], "--set model_args=3: model_args must be keys and values"),
+        (["model_args=3", "preset=criteo"], "--set model_args=3: expected keys and values, got 3"),
+        (["model_args=3", "heads=4"], "--set model_args=3: expected keys and values, got 3"),
         (["model=AutoFish"], "--set model=AutoFish: unknown model 'AutoFish'; .*AutoInt"),
         (["preset=kdd"], "--set preset=kdd: AutoInt has no preset 'kdd'; did you mean 'kdd12'"),
         (["epochs"], "expected key=value, got 'epochs'"),
