@@ -161,7 +161,8 @@ def test_both_backends_agree_on_scores_and_on_a_training_step(tmp_path):
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("AutoInt2", {}, "unknown model 'AutoInt2'; available: AutoInt, .*FM, DeepFM"),
+        ("AutoInt2", {}, "unknown model 'AutoInt2'; did you mean 'AutoInt'"),
+        ("XYZ", {}, "unknown model 'XYZ'; available: .*AutoInt, .*FM, DeepFM"),
         ("AutoInt", {"depth": 3}, "AutoInt has no argument 'depth'; available: dim, layers"),
     ],
 )
