@@ -42,6 +42,36 @@ def test_settings_survive_yaml(tmp_path):
     assert TrainConfig.read(path).to_dict() == config.to_dict()
 
 
+EARLIER_RUN = """\
+batch_size: 2000
+data: d
+epochs: 1
+epsilon: 1.0e-08
+jit_compile: false
+learning_rate: 1
+model: DeepFM
+model_args:
+  dim: 20
+  hidden:
+  - 700
+  norm_order: unscaled
+out: r
+start_from: ''
+table_updates: exact
+versions:
+  backend: tensorflow
+  ctr-keras: 0.1.0
+"""
+
+
+def test_the_settings_of_an_earlier_run_are_read(tmp_path):
+    config = TrainConfig.read(write(tmp_path, EARLIER_RUN))
+    assert (config.epsilon, config.learning_rate, config.jit_compile) == (1e-8, 1.0, False)
+    assert config.model_args == {"dim": 20, "hidden": [700], "norm_order": "unscaled"}
+    written = yaml.safe_load(EARLIER_RUN.partition("versions:")[0])
+    assert {key: config.to_dict()[key] for key in written} == written
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
