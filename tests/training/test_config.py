@@ -85,7 +85,7 @@ def test_the_settings_of_an_earlier_run_are_read(tmp_path):
         (["model=AutoFish"], "--set model=AutoFish: unknown model 'AutoFish'; .*AutoInt"),
         (["preset=kdd"], "--set preset=kdd: AutoInt has no preset 'kdd'; did you mean 'kdd12'"),
         (["epochs"], "expected key=value, got 'epochs'"),
-        (["epochs=[1"], r"--set epochs=\[1: line 1: expected"),
+        (["epochs=[1"], r"--set epochs=\[1: expected ',' or '\]'"),
         (["epochs=many"], "--set epochs=many: epochs must be an integer, got 'many'"),
         (["epochs=true"], "epochs must be an integer, got True"),
         (["batch_size=0"], "batch_size must be at least 1, got 0"),
@@ -110,6 +110,7 @@ def test_mistakes_are_named(overrides, message):
         ("# a comment\n\nbatch_size: big\n", "line 3: batch_size must be an integer, got 'big'"),
         ("model_args:\n  heads: 2\n  depth: 3\n", "line 3: AutoInt has no argument 'depth'"),
         ("epochs: 3\n  seed: 2\n", "line 2: mapping values are not allowed here"),
+        ("epochs: \0\n", ": unacceptable character"),
     ],
 )
 def test_mistakes_are_located(tmp_path, text, message):
