@@ -49,7 +49,7 @@ def make_preprocessing_fn(features: FeatureSet) -> Callable[[Tensors], Tensors]:
 
 def _preprocess(features: FeatureSet, columns: Tensors) -> Tensors:
     buckets = {
-        f.name: _bucket(f, columns[f.column or f.name])
+        f.name: _bucket(f, columns[f.raw_column])
         for f in features.categorical
         if isinstance(f, Numeric)
     }
@@ -76,11 +76,11 @@ def _strings(features: FeatureSet, columns: Tensors, buckets: Tensors) -> Tensor
             bucket = buckets[feature.name]
             strings[feature.name] = tf.where(bucket < 0, "", tf.strings.as_string(bucket))
         elif isinstance(feature, MultiValued | Sequence):
-            strings[feature.name] = _split(feature, columns[feature.column or feature.name])
+            strings[feature.name] = _split(feature, columns[feature.raw_column])
         elif isinstance(feature, Crossed):
             strings[feature.name] = _pair(strings[feature.first], strings[feature.second])
         elif not isinstance(feature, Numeric):
-            column = columns[feature.column or feature.name]
+            column = columns[feature.raw_column]
             strings[feature.name] = _time_part(column, feature.time_part)
     return {
         name: values if values.shape.rank == 2 else values[:, None]
@@ -214,7 +214,7 @@ def _scaled(features: FeatureSet, columns: Tensors) -> tf.Tensor:
     for scale, function in _SCALES.items():
         group = [f for f in features.numeric if f.scale == scale]
         if group:
-            values = tf.stack([columns[f.column or f.name] for f in group], axis=1)
+            values = tf.stack([columns[f.raw_column] for f in group], axis=1)
             values = tf.where(tf.math.is_finite(values), function(values), 0.0)
             scaled |= zip((f.name for f in group), tf.unstack(values, axis=1), strict=True)
     return tf.stack([scaled[f.name] for f in features.numeric], axis=1)

@@ -5,16 +5,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ctr_keras.features import (
-    Categorical,
-    Crossed,
-    Feature,
-    FeatureSet,
-    Label,
-    MultiValued,
-    Numeric,
-    Sequence,
-)
+from ctr_keras.features import FEATURE_KINDS, FeatureSet, Label, MultiValued, Sequence
 from ctr_keras.settings import SettingError, Source, TupleOf, check_settings, did_you_mean
 from pipeline.datasets.base import Dataset, History
 from pipeline.parsing.delimited import Delimited, header_names
@@ -22,9 +13,6 @@ from pipeline.parsing.parquet import Parquet
 from pipeline.sources import MAX_LINE_BYTES, find_files, open_source
 from pipeline.splits import FileSplit, RandomSplit, Split, TimeSplit
 
-_FEATURES: dict[str, Callable[..., Feature]] = {
-    kind.kind: kind for kind in (Categorical, Numeric, MultiValued, Sequence, Crossed)
-}
 _SPLITS: dict[str, Callable[..., Split]] = {
     "random": RandomSplit,
     "time": TimeSplit,
@@ -91,7 +79,7 @@ class _Parquet:
         """The table of the columns that are needed."""
         del first_file
         lists = (f for f in features.features if isinstance(f, MultiValued | Sequence))
-        separators = tuple((f.column or f.name, f.separator) for f in lists)
+        separators = tuple((f.raw_column, f.separator) for f in lists)
         return Parquet(tuple(sorted(needed)), separators)
 
 
@@ -118,7 +106,10 @@ def load_dataset(path: str, source: str) -> Dataset:
     """
     yaml = Source.read(path)
     file = yaml.build(_File)
-    declared = [_feature(yaml.at("features", i)) for i in range(len(file.features))]
+    declared = [
+        yaml.at("features", i).build_one_of("kind", FEATURE_KINDS)
+        for i in range(len(file.features))
+    ]
     with yaml.located("features"):
         features = FeatureSet(*declared, label=Label(file.label))
     split = yaml.at("split").build_one_of("by", _SPLITS) if file.split else RandomSplit()
@@ -134,13 +125,6 @@ def load_dataset(path: str, source: str) -> Dataset:
         raise ValueError(f"{yaml.place('source')}the source has no column {column!r}{hint}")
     name = os.path.splitext(os.path.basename(path))[0]
     return Dataset(name, features, table, options.files, split, history, options.missing)
-
-
-def _feature(declaration: Source) -> Feature:
-    try:
-        return declaration.build_one_of("kind", _FEATURES)
-    except TypeError as error:  # features check values, not the types of all of them
-        raise ValueError(f"{declaration.place()}{error}") from error
 
 
 def _needed_columns(features: FeatureSet, split: Split, history: History | None) -> set[str]:

@@ -124,7 +124,10 @@ def test_yaml_parquet_reads_only_what_is_declared(tmp_path, log):
         (YAML.replace("min_count", "mincount"), ", line 5: unknown setting 'mincount'; did you me"),
         (YAML.replace("kind: num", "kind: mum"), ", line 6: unknown kind 'mumeric'; did you mean"),
         (YAML.replace("min_count: 2", "min_count: two"), ", line 5: .*min_count must be .*'two'"),
-        (YAML.replace("min_max", "boundaries, boundaries: 5"), ", line 6: .*'int'"),
+        (
+            YAML.replace("min_max", "boundaries, boundaries: 5"),
+            ", line 6: .*boundaries must be a list, got 5",
+        ),
         (YAML.replace("site", "sites"), ", line 2: the source has no column 'sites'; did you mea"),
         (YAML.replace("site", "page"), "no column 'page'; available: time, site, price, click"),
         (YAML.replace("name: price", "name: site"), ", line 4: 'site' is declared twice"),
