@@ -6,25 +6,23 @@ import keras
 from keras import ops
 
 from ctr_keras.optimizers.rows import RowWise
+from ctr_keras.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
 class SparseAdagrad(RowWise, keras.optimizers.Adagrad):
     """Adagrad that updates the rows of a table that a batch has read.
 
-    A row without a gradient does not move in dense Adagrad either, so the result is the same (but
-    for weight decay, which acts on the rows that are read).
+    A row without a gradient does not move in dense Adagrad either, so the result is the same but
+    for weight decay.
 
     Args:
-        learning_rate: float or schedule. Defaults to `0.001`.
-        initial_accumulator_value: float. What sums of squares start with. Defaults to `0.1`.
-        epsilon: float. Added to sums of squares. Defaults to `1e-7`.
-        weight_decay: float or None. As in `SparseAdam`. Defaults to `None`.
-        name: str. Defaults to `"sparse_adagrad"`.
-        **kwargs: as in `SparseAdam`.
+        *arguments, **options: those of `keras.optimizers.Adagrad`, but for what `SparseAdam`
+            refuses. `weight_decay` acts on the rows that are read. The name is `"sparse_adagrad"`
+            unless another is given.
 
     Raises:
-        ValueError: for an option that is not taken.
+        ValueError: for an option that is refused.
 
     Example:
 
@@ -35,25 +33,7 @@ class SparseAdagrad(RowWise, keras.optimizers.Adagrad):
         [Adagrad](https://jmlr.org/papers/v12/duchi11a.html).
     """
 
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        initial_accumulator_value: float = 0.1,
-        epsilon: float = 1e-7,
-        weight_decay: float | None = None,
-        name: str = "sparse_adagrad",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            learning_rate=learning_rate,
-            initial_accumulator_value=initial_accumulator_value,
-            epsilon=epsilon,
-            weight_decay=weight_decay,
-            name=name,
-            **kwargs,
-        )
-
-    def _step(self, gradient: Any, rate: Any, weight: Any, *slots: Any) -> tuple[Any, ...]:
+    def _step(self, gradient: Tensor, rate: Tensor, weight: Tensor, *slots: Tensor) -> Any:
         accumulator = slots[0] + ops.square(gradient)
         return weight - rate * gradient / ops.sqrt(accumulator + self.epsilon), accumulator
 
@@ -66,15 +46,12 @@ class SparseSGD(RowWise, keras.optimizers.SGD):
     reads rests and keeps its momentum until it is read again.
 
     Args:
-        learning_rate: float or schedule. Defaults to `0.01`.
-        momentum: float. Share of the last movement that is kept. Defaults to `0.0`.
-        nesterov: bool. Whether momentum looks ahead. Defaults to `False`.
-        weight_decay: float or None. As in `SparseAdam`. Defaults to `None`.
-        name: str. Defaults to `"sparse_sgd"`.
-        **kwargs: as in `SparseAdam`.
+        *arguments, **options: those of `keras.optimizers.SGD`, but for what `SparseAdam`
+            refuses. `weight_decay` acts on the rows that are read. The name is `"sparse_sgd"`
+            unless another is given.
 
     Raises:
-        ValueError: for an option that is not taken.
+        ValueError: for an option that is refused.
 
     Example:
 
@@ -82,25 +59,7 @@ class SparseSGD(RowWise, keras.optimizers.SGD):
     0.9
     """
 
-    def __init__(
-        self,
-        learning_rate: Any = 0.01,
-        momentum: float = 0.0,
-        nesterov: bool = False,
-        weight_decay: float | None = None,
-        name: str = "sparse_sgd",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            learning_rate=learning_rate,
-            momentum=momentum,
-            nesterov=nesterov,
-            weight_decay=weight_decay,
-            name=name,
-            **kwargs,
-        )
-
-    def _step(self, gradient: Any, rate: Any, weight: Any, *slots: Any) -> tuple[Any, ...]:
+    def _step(self, gradient: Tensor, rate: Tensor, weight: Tensor, *slots: Tensor) -> Any:
         if not slots:
             return (weight - rate * gradient,)
         momentum = self.momentum * slots[0] - rate * gradient
@@ -116,19 +75,12 @@ class SparseFtrl(RowWise, keras.optimizers.Ftrl):
     replaced by what its state says), so the result is the same for all rows that were read.
 
     Args:
-        learning_rate: float or schedule. Defaults to `0.001`.
-        learning_rate_power: float, not positive. How the rate falls with sums of squares. Defaults
-            to `-0.5`.
-        initial_accumulator_value: float. What sums of squares start with. Defaults to `0.1`.
-        l1_regularization_strength: float. Defaults to `0.0`.
-        l2_regularization_strength: float. Defaults to `0.0`.
-        beta: float. The paper's beta. Defaults to `0.0`.
-        weight_decay: float or None. As in `SparseAdam`. Defaults to `None`.
-        name: str. Defaults to `"sparse_ftrl"`.
-        **kwargs: as in `SparseAdam`; `l2_shrinkage_regularization_strength` is refused, too.
+        *arguments, **options: those of `keras.optimizers.Ftrl`, but for what `SparseAdam` refuses
+            and `l2_shrinkage_regularization_strength`. `weight_decay` acts on the rows that are
+            read. The name is `"sparse_ftrl"` unless another is given.
 
     Raises:
-        ValueError: for an option that is not taken.
+        ValueError: for an option that is refused.
 
     Example:
 
@@ -139,31 +91,7 @@ class SparseFtrl(RowWise, keras.optimizers.Ftrl):
         [Ad click prediction](https://research.google/pubs/pub41159/), Algorithm 1.
     """
 
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        learning_rate_power: float = -0.5,
-        initial_accumulator_value: float = 0.1,
-        l1_regularization_strength: float = 0.0,
-        l2_regularization_strength: float = 0.0,
-        beta: float = 0.0,
-        weight_decay: float | None = None,
-        name: str = "sparse_ftrl",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            learning_rate=learning_rate,
-            learning_rate_power=learning_rate_power,
-            initial_accumulator_value=initial_accumulator_value,
-            l1_regularization_strength=l1_regularization_strength,
-            l2_regularization_strength=l2_regularization_strength,
-            beta=beta,
-            weight_decay=weight_decay,
-            name=name,
-            **kwargs,
-        )
-
-    def _step(self, gradient: Any, rate: Any, weight: Any, *slots: Any) -> tuple[Any, ...]:
+    def _step(self, gradient: Tensor, rate: Tensor, weight: Tensor, *slots: Tensor) -> Any:
         accumulator, linear = slots
         grown = accumulator + ops.square(gradient)
         root, grown_root = (ops.power(a, -self.learning_rate_power) for a in (accumulator, grown))

@@ -1,14 +1,17 @@
-"""Optimizers that update the rows of a table that a batch has read, and no others."""
+"""What the optimizers that update rows of tables share."""
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
 from ctr_keras import tables
+from ctr_keras.keras_internals import DecaysInUpdateStep, decays, position
+from ctr_keras.types import Initializer, Tensor, Variable
 
-# What would have to walk whole tables, would be another method than of the same name, or cannot be
-# done to a gradient by rows.
+# They would walk whole tables, change the method, or need a gradient of the whole table.
 _REFUSED = (
     "clipnorm",
     "clipvalue",
@@ -21,20 +24,25 @@ _REFUSED = (
 )
 
 
-class RowWise(keras.optimizers.Optimizer):
-    """What makes a Keras optimizer update rows where a gradient is sparse.
+class RowWise(DecaysInUpdateStep):
+    """Makes an optimizer of Keras, its next base class, update only the rows that a batch has read.
 
-    What the optimizer keeps for a table (its "slots") stands side by side in one variable, so that
-    a row of it is read and written at once. `_step` says what becomes of some rows.
+    What the optimizer keeps for a table, its "slots", stands in one variable `(rows, slots * dim)`,
+    so that all slots of a row are read and written at once. `_step` is the method's rule.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
-        given = [option for option in _REFUSED if kwargs.get(option)]
-        if given:
-            raise ValueError(f"{type(self).__name__} takes no {', '.join(given)}")
-        super().__init__(**kwargs)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        name = re.sub("(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
+        super().__init__(*arguments, **{"name": name, **options})
+        refused = [option for option in _REFUSED if getattr(self, option, None)]
+        if refused:
+            raise ValueError(f"{type(self).__name__} takes no {', '.join(refused)}")
 
-    def updates_rows(self, variable: Any) -> bool:
+    def _step(self, gradient: Tensor, rate: Tensor, weight: Tensor, *slots: Tensor) -> Any:
+        """The new weight and slots of some rows, all of them `(rows, dim)`."""
+        raise NotImplementedError
+
+    def updates_rows(self, variable: Variable) -> bool:
         """Whether a variable is a table that this optimizer updates by rows.
 
         A frozen one is not, and a penalty on all of a table needs all of its gradient.
@@ -42,32 +50,36 @@ class RowWise(keras.optimizers.Optimizer):
         is_table = getattr(variable, "is_table", False) and variable.trainable
         return bool(is_table) and variable.regularizer is None
 
-    def build(self, variables: Any) -> None:
+    def build(self, variables: Sequence[Variable]) -> None:
         if self.built:
             return
-        self._initializers: dict[int, list[Any]] = {
+        # By position of a table, one initializer a slot: Keras adds them in `super().build`.
+        self._slot_initializers: dict[int, list[Initializer]] = {
             index: [] for index, v in enumerate(variables) if self.updates_rows(v)
         }
         super().build(variables)
         self._slots = {
             index: self._add_slots(variables[index], initializers)
-            for index, initializers in self._initializers.items()
+            for index, initializers in self._slot_initializers.items()
             if initializers
         }
 
     def add_variable_from_reference(
-        self, reference_variable: Any, name: Any = None, initializer: Any = "zeros"
-    ) -> Any:
+        self,
+        reference_variable: Variable,
+        name: str | None = None,
+        initializer: Initializer = "zeros",
+    ) -> Variable | None:
         """Adds a variable for one of the model; those for a table are added together later."""
         if not self.updates_rows(reference_variable):
             return super().add_variable_from_reference(reference_variable, name, initializer)
-        self._initializers[self._get_variable_index(reference_variable)].append(initializer)
+        self._slot_initializers[position(self, reference_variable)].append(initializer)
         return None
 
-    def _add_slots(self, table: Any, initializers: list[Any]) -> Any:
+    def _add_slots(self, table: Variable, initializers: list[Initializer]) -> Variable:
         rows, dim = table.shape
 
-        def side_by_side(shape: Any, dtype: Any) -> Any:
+        def side_by_side(shape: tuple[int, int], dtype: str) -> Tensor:
             del shape
             parts = [keras.initializers.get(one)((rows, dim), dtype) for one in initializers]
             return ops.concatenate(parts, axis=1)
@@ -80,47 +92,43 @@ class RowWise(keras.optimizers.Optimizer):
             name=f"{table.path.replace('/', '_')}_slots",
         )
 
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        index = self._get_variable_index(variable)
+    def update_step(self, gradient: Any, variable: Variable, learning_rate: Tensor) -> None:
+        index = position(self, variable)
         rate = ops.cast(learning_rate, variable.dtype)
-        kept = 1.0
-        if self.weight_decay is not None and self._use_weight_decay(variable):
-            kept = 1.0 - rate * self.weight_decay
-        if index in self._initializers:
-            rows, gradient = self._rows(gradient, variable)
-            self._update_rows(variable, index, rows, gradient, rate, kept)
+        kept = 1.0 - rate * self.weight_decay if decays(self, variable) else 1.0
+        if index in self._slot_initializers:
+            rows, gradient = _rows(gradient, variable)
+            self._update_rows(variable, rows, gradient, rate, kept)
             return
         if self.weight_decay is not None:
             self.assign(variable, ops.convert_to_tensor(variable) * kept)
         super().update_step(gradient, variable, learning_rate)
 
-    def _rows(self, gradient: Any, table: Any) -> tuple[Any, Any]:
-        if tables.is_sparse(gradient):
-            return tables.sum_rows(gradient, table)
-        return ops.arange(table.shape[0], dtype="int32"), ops.cast(gradient, table.dtype)
-
     def _update_rows(
-        self, table: Any, index: int, rows: Any, gradient: Any, rate: Any, kept: Any
+        self, table: Variable, rows: Tensor, gradient: Tensor, rate: Tensor, kept: Tensor
     ) -> None:
-        weight, slots = self._read(table, index, rows)
-        self._write(table, index, rows, self._step(gradient, rate, weight * kept, *slots))
+        weight, *slots = self._read(table, rows)
+        self._write(table, rows, self._step(gradient, rate, weight * kept, *slots))
 
-    def _read(self, table: Any, index: int, rows: Any) -> tuple[Any, list[Any]]:
-        """Some rows of a table, and of what is kept for it."""
-        slots = self._slots.get(index)
-        if slots is None:
-            return tables.read(table, rows), []
-        count = len(self._initializers[index])
-        return tables.read(table, rows), ops.split(tables.read(slots, rows), count, axis=1)
+    def _read(self, table: Variable, rows: Tensor) -> list[Tensor]:
+        """The weights and the slots of some rows."""
+        index = position(self, table)
+        weight = tables.read(table, rows)
+        if index not in self._slots:
+            return [weight]
+        slots = tables.read(self._slots[index], rows)
+        return [weight, *ops.split(slots, len(self._slot_initializers[index]), axis=1)]
 
-    def _write(self, table: Any, index: int, rows: Any, values: Any) -> None:
+    def _write(self, table: Variable, rows: Tensor, values: Sequence[Tensor]) -> None:
         weight, *slots = values
         tables.write(table, rows, weight)
         if slots:
-            tables.write(self._slots[index], rows, ops.concatenate(slots, axis=1))
+            tables.write(self._slots[position(self, table)], rows, ops.concatenate(slots, axis=1))
 
-    def _apply_weight_decay(self, variables: Any) -> None:
-        """Weights decay in `update_step`, where it is known which rows a batch has read."""
 
-    def _step(self, gradient: Any, rate: Any, weight: Any, *slots: Any) -> tuple[Any, ...]:
-        raise NotImplementedError
+def _rows(gradient: Any, table: Variable) -> tuple[Tensor, Tensor]:
+    """The rows that a gradient speaks of, each once, and the gradient of each."""
+    if tables.is_sparse(gradient):
+        rows, values = tables.sum_rows(gradient, table)
+        return rows, values
+    return ops.arange(table.shape[0], dtype="int32"), ops.cast(gradient, table.dtype)
