@@ -79,7 +79,7 @@ class RowWise(DecaysInUpdateStep):
     def _add_slots(self, table: Variable, initializers: list[Initializer]) -> Variable:
         rows, dim = table.shape
 
-        def side_by_side(shape: tuple[int, int], dtype: str) -> Tensor:
+        def drawn_together(shape: tuple[int, int], dtype: str) -> Tensor:
             del shape
             parts = [keras.initializers.get(one)((rows, dim), dtype) for one in initializers]
             return ops.concatenate(parts, axis=1)
@@ -87,7 +87,7 @@ class RowWise(DecaysInUpdateStep):
         is_zero = all(initializer == "zeros" for initializer in initializers)
         return self.add_variable(
             (rows, dim * len(initializers)),
-            initializer="zeros" if is_zero else side_by_side,
+            initializer="zeros" if is_zero else drawn_together,
             dtype=table.dtype,
             name=f"{table.path.replace('/', '_')}_slots",
         )
@@ -127,8 +127,7 @@ class RowWise(DecaysInUpdateStep):
 
 
 def _rows(gradient: Any, table: Variable) -> tuple[Tensor, Tensor]:
-    """The rows that a gradient speaks of, each once, and the gradient of each."""
+    """The rows that a gradient is for, each once, and the gradient of each."""
     if tables.is_sparse(gradient):
-        rows, values = tables.sum_rows(gradient, table)
-        return rows, values
+        return tables.sum_rows(gradient, table)
     return ops.arange(table.shape[0], dtype="int32"), ops.cast(gradient, table.dtype)
