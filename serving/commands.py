@@ -38,7 +38,7 @@ def export(run_folder: str, out: str, item_columns: str, margin: float, force: b
     The version is published only if it serves the scores of the run, and its AUC is not below that
     of the version in place by more than the margin.
     """
-    from serving.export.export import ExportOptions, export_run
+    from serving.export import ExportOptions, export_run
 
     columns = tuple(name.strip() for name in item_columns.split(",") if name.strip())
     click.echo(export_run(run_folder, out, ExportOptions(columns, margin, force)))
@@ -62,7 +62,7 @@ def verify(
 
     Prints a line for each column, and fails if there is any difference.
     """
-    from serving.export.verify import verify as compare
+    from serving.verify import verify as compare
 
     differences = 0
     for comparison in compare(folder, data, model=model, urls=urls):

@@ -17,7 +17,8 @@ from ctr_keras.features import FeatureSet
 from serving.client import Client
 from serving.export.blessing import TOLERANCE
 from serving.export.export import SCORES_PATH, samples_digest
-from serving.server.config import find_versions, folder_models
+from serving.server.server import Server
+from serving.versions import find_models, find_versions
 
 SCORE = "score"
 
@@ -121,7 +122,7 @@ def by_column(
 
 
 def _models(folder: str) -> list[str]:
-    names = [config.name for config in folder_models(folder)]
+    names = list(find_models(folder))
     if not names:
         raise FileNotFoundError(f"{folder} holds no model")
     return names
@@ -151,8 +152,6 @@ def _servers(models: str, urls: Sequence[str]) -> Iterator[Sequence[str]]:
     if urls:
         yield urls
         return
-    from serving.server.server import Server
-
     with Server(models, rest_api_port=0, port=0) as server:
         yield f"http://{server.rest_address}", f"grpc://{server.grpc_address}"
 

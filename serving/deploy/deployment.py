@@ -8,7 +8,7 @@ import re
 import urllib.parse
 from collections.abc import Mapping
 
-from serving.server.config import find_versions, folder_models
+from serving.versions import find_models, find_versions
 
 IMAGE = "tensorflow/serving:2.19.1"
 BINARY = "/usr/bin/tensorflow_model_server"
@@ -80,7 +80,7 @@ class Deployment:
     @functools.cached_property
     def models(self) -> list[str]:
         """Names of the models."""
-        return [model.name for model in folder_models(self.models_dir)]
+        return list(find_models(self.models_dir))
 
     @functools.cached_property
     def model_bytes(self) -> int:

@@ -1,19 +1,24 @@
 """Whether an exported version may be published: it is tried in a process of its own first.
 
 Run as a program, this module is that process: it loads a SavedModel, scores the rows that it reads
-and writes the scores.
+and writes the scores. As in a server, no layer or model of the library is imported there.
 """
 
 import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import tensorflow as tf
 
 from ctr_keras import metrics
-from ctr_keras.data import Samples
+from ctr_keras.types import Array
+from serving.export.columns import KINDS, Row, column_values
+
+if TYPE_CHECKING:
+    from ctr_keras.data import Samples
 
 TOLERANCE = 1e-6  # of a score
 _STDERR_LINES = 5
@@ -24,9 +29,9 @@ class NotBlessedError(RuntimeError):
 
 
 def bless(
-    version: str, in_place: str | None, samples: Samples, expected: Any, margin: float
+    version: str, in_place: str | None, samples: "Samples", expected: Array, margin: float
 ) -> None:
-    """Sees that a version may take the place of another.
+    """Checks that a version may take the place of another.
 
     Both are loaded in fresh processes and score the raw sample rows. The new scores must be those
     of the Keras model, and rank clicks not much worse than the version in place. Samples without
@@ -50,7 +55,7 @@ def bless(
     if not samples.rows:
         return
     scores = replay(version, samples.rows)
-    _check_scores(scores, np.asarray(expected))
+    _check_scores(scores, expected)
     if in_place is None or len(set(samples.labels.tolist())) < 2:
         return
     auc = metrics.auc(samples.labels, scores)
@@ -62,7 +67,7 @@ def bless(
         )
 
 
-def _check_scores(scores: np.ndarray, expected: np.ndarray) -> None:
+def _check_scores(scores: Array, expected: Array) -> None:
     if not np.isfinite(scores).all():
         row = int(np.flatnonzero(~np.isfinite(scores))[0])
         raise NotBlessedError(f"the score of sample row {row + 1} is {scores[row]}")
@@ -75,12 +80,12 @@ def _check_scores(scores: np.ndarray, expected: np.ndarray) -> None:
         )
 
 
-def replay(version: str, rows: Sequence[dict[str, Any]]) -> np.ndarray:
+def replay(version: str, rows: Sequence[Row]) -> Array:
     """Scores raw rows with a SavedModel, loaded in a fresh process.
 
     Args:
         version: str. The SavedModel's folder.
-        rows: list of dict. Raw column to text, number or None.
+        rows: list of dict. Raw column to string, number or None.
 
     Returns:
         Array `(rows,)`.
@@ -101,10 +106,6 @@ def replay(version: str, rows: Sequence[dict[str, Any]]) -> np.ndarray:
 
 
 def _score_rows(version: str, lines: Sequence[str]) -> list[float]:
-    import tensorflow as tf
-
-    from serving.export.signatures import KINDS, column_values
-
     rows = [json.loads(line) for line in lines]
     loaded = tf.saved_model.load(version)
     signature = loaded.signatures["serving_default"]

@@ -24,10 +24,11 @@ from ctr_keras.data import read_samples
 from ctr_keras.explain import Explainer
 from ctr_keras.features import FeatureSet
 from serving.export.blessing import NotBlessedError, bless
-from serving.export.signatures import find_item_columns, make_endpoints, raw_tensors
-from serving.server.config import find_versions
+from serving.export.candidates import find_item_columns
+from serving.export.columns import raw_arrays
+from serving.export.signatures import make_endpoints
+from serving.versions import WARMUP_FILE, find_versions
 
-WARMUP_PATH = os.path.join("assets.extra", "tf_serving_warmup_requests")
 SCORES_PATH = os.path.join("assets.extra", "sample_scores.json")
 MARGIN = 0.005
 _WARMUP_SIZES = {"serving_default": (1, 32, 128), "rank": (32, 512), "explain": (1,)}
@@ -39,7 +40,7 @@ class ExportOptions:
 
     Args:
         item_columns: collection of str. Raw columns that differ from candidate to candidate in
-            `rank`. Defaults to `()`: see `serving.export.signatures.find_item_columns`.
+            `rank`. Defaults to `()`: see `serving.export.candidates.find_item_columns`.
         margin: float. By how much the AUC on the sample rows may be below that of the version in
             place. Defaults to 0.005.
         force: bool. Whether to publish whatever the comparison says. Defaults to False.
@@ -214,7 +215,7 @@ def _warmup_requests(
     users = features.raw_columns.keys() - item_columns
     for signature, sizes in _WARMUP_SIZES.items():
         for size in sizes if signature in signatures else ():
-            columns = raw_tensors(features, _first(rows, size))
+            columns = raw_arrays(features, _first(rows, size))
             if signature == "rank":  # in the form that servers which batch take as well
                 columns = {
                     name: values[:1] if name in users else values[np.newaxis]
@@ -237,7 +238,7 @@ def _request(signature: str, columns: dict[str, np.ndarray]) -> predict_pb2.Pred
 
 
 def _write_warmup(name: str, requests: Iterator[predict_pb2.PredictRequest], path: str) -> None:
-    with tf.io.TFRecordWriter(os.path.join(path, WARMUP_PATH)) as writer:
+    with tf.io.TFRecordWriter(os.path.join(path, WARMUP_FILE)) as writer:
         for request in requests:
             request.model_spec.name = name
             log = prediction_log_pb2.PredictionLog()

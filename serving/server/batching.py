@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.server.errors import Code, StatusError, invalid_argument
+from serving.codes import Code, StatusError, invalid_argument
 from serving.server.metrics import Metrics
 from serving.tensors import Arrays
 

@@ -1,7 +1,6 @@
 """Which models to serve, and how: TensorFlow Serving's configuration files, read and checked."""
 
 import dataclasses
-import logging
 import os
 import pathlib
 import re
@@ -11,18 +10,17 @@ from typing import Any, TypeVar
 from google.protobuf import text_format
 from tensorflow_serving.config import file_system_storage_path_source_pb2, model_server_config_pb2
 
-from serving.server.config_protos import BatchingParameters, MonitoringConfig, SSLConfig
-from serving.server.errors import Code, StatusError, invalid_argument
-
-log = logging.getLogger(__name__)
-
-PLATFORM = "tensorflow"
-METRICS_PATH = "/monitoring/prometheus/metrics"
-MAX_INT64 = 2**63 - 1
+from serving.codes import Code, StatusError, invalid_argument
+from serving.config_protos import (
+    METRICS_PATH,
+    PLATFORM,
+    BatchingParameters,
+    MonitoringConfig,
+    SSLConfig,
+)
 
 Policy = Callable[[Iterable[int]], set[int]]
 _Message = TypeVar("_Message")
-_NUMBER = re.compile("[0-9]{1,40}")
 _URI = re.compile(r"[a-zA-Z][a-zA-Z0-9.+-]*://")
 
 
@@ -59,43 +57,6 @@ class ModelConfig:
     base_path: pathlib.Path
     policy: Policy = latest
     labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
-
-
-def folder_models(models_dir: str | os.PathLike[str]) -> list[ModelConfig]:
-    """The models of a directory: every folder in it, under its own name.
-
-    Args:
-        models_dir: path.
-
-    Returns:
-        list of `ModelConfig`.
-
-    Raises:
-        OSError: if the directory cannot be read.
-    """
-    folders = sorted(entry for entry in pathlib.Path(models_dir).iterdir() if entry.is_dir())
-    return [ModelConfig(f.name, f) for f in folders if not f.name.startswith(".")]
-
-
-def find_versions(base_path: str | os.PathLike[str]) -> dict[int, pathlib.Path]:
-    """The versions of a model: the folders whose whole name is a number of 64 bits.
-
-    Args:
-        base_path: path of the model's folder.
-
-    Returns:
-        dict. Version number to folder; of two names of one number the one that sorts last.
-
-    Raises:
-        OSError: if the folder cannot be read.
-    """
-    found = {}
-    for child in sorted(pathlib.Path(base_path).iterdir()):
-        if _NUMBER.fullmatch(child.name) and int(child.name) <= MAX_INT64 and child.is_dir():
-            if int(child.name) in found:
-                log.warning("Two directories of one version: %s is taken", child)
-            found[int(child.name)] = child
-    return found
 
 
 def read_models(path: str | os.PathLike[str]) -> list[ModelConfig]:

@@ -12,13 +12,14 @@ from google.protobuf import text_format
 from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
+from serving.codes import StatusError, invalid_argument
 from serving.server import config
 from serving.server.batching import BatchingOptions, BatchScheduler
-from serving.server.errors import StatusError, invalid_argument
-from serving.server.lifecycle import ModelManager
 from serving.server.loading import Batching, Loader
+from serving.server.manager import ModelManager
 from serving.server.metrics import Metrics
 from serving.server.options import Options
+from serving.versions import find_models
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class Core:
         """
         options = self._options
         if options.models:
-            self.manager.configure(config.folder_models(options.models))
+            self._configure_folder()
         elif options.model_config_file:
             self.manager.configure(self._read_config_file() or [])
         else:
@@ -128,11 +129,15 @@ class Core:
     def _poll(self) -> None:
         if self._follows_folder:
             try:
-                self.manager.configure(config.folder_models(self._options.models))
+                self._configure_folder()
             except OSError as error:
                 log.error("Cannot look for models: %s", error)
                 return
         self.manager.poll()
+
+    def _configure_folder(self) -> None:
+        models = find_models(self._options.models)
+        self.manager.configure(config.ModelConfig(name, path) for name, path in models.items())
 
     def _reload_file(self) -> None:
         models = self._read_config_file()

@@ -20,9 +20,10 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from serving.codes import Code, StatusError, invalid_argument
 from serving.server.config import read_ssl
 from serving.server.core import Core
-from serving.server.errors import Code, StatusError, as_status_error, invalid_argument
+from serving.server.errors import as_status_error
 from serving.server.inference import (
     classify,
     example_count,

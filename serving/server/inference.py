@@ -14,7 +14,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.server.errors import Code, StatusError, invalid_argument
+from serving.codes import Code, StatusError, invalid_argument
 from serving.server.savedmodel import Servable
 from serving.server.signature import DEFAULT_SIGNATURE, Signature
 from serving.tensors import bytes_array, to_array, to_proto

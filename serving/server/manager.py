@@ -12,9 +12,11 @@ from typing import Any
 
 from tensorflow_serving.apis import get_model_status_pb2
 
-from serving.server.config import ModelConfig, find_versions
-from serving.server.errors import Code, StatusError, as_status_error, invalid_argument, not_found
+from serving.codes import Code, StatusError, invalid_argument, not_found
+from serving.server.config import ModelConfig
+from serving.server.errors import as_status_error
 from serving.server.savedmodel import Servable
+from serving.versions import find_versions
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
-from serving.server.errors import Code, StatusError, not_found
+from serving.codes import Code, StatusError, not_found
 from serving.server.signature import DEFAULT_SIGNATURE, Signature
 
 SERVE_TAGS = frozenset({"serve"})

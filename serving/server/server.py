@@ -9,8 +9,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from serving.codes import StatusError
 from serving.server.core import Core
-from serving.server.errors import StatusError
 from serving.server.grpc_api import GrpcServer
 from serving.server.options import Options
 from serving.server.rest.api import RestServer

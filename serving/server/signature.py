@@ -9,7 +9,8 @@ import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from serving.server.errors import as_status_error, invalid_argument
+from serving.codes import invalid_argument
+from serving.server.errors import as_status_error
 from serving.tensors import Arrays, DTypes, to_array, type_name
 
 DEFAULT_SIGNATURE = "serving_default"

@@ -10,9 +10,10 @@ import pytest
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.models import AutoInt
-from serving.export.export import SCORES_PATH, ExportOptions, export_model
-from serving.export.verify import verify
+from serving.export import ExportOptions, export_model
+from serving.export.export import SCORES_PATH
 from serving.server.server import Server
+from serving.verify import verify
 from tests.serving.click_log import scrambled
 
 COLUMNS = {"user", "device", "age", "item", "price", "genres", "history"}

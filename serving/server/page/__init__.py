@@ -18,9 +18,9 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving.server.errors import StatusError
-from serving.server.lifecycle import ModelManager
-from serving.server.warmup import WARMUP_FILE
+from serving.codes import StatusError
+from serving.server.manager import ModelManager
+from serving.versions import WARMUP_FILE
 
 _TOKENS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity", "True": "true", "False": "false"}
 

@@ -14,9 +14,10 @@ from aiohttp import web
 from google.protobuf import json_format
 from tensorflow_serving.apis import classification_pb2, regression_pb2
 
-from serving.server.config import MAX_INT64, read_metrics_path
+from serving.codes import StatusError, invalid_argument
+from serving.server.config import read_metrics_path
 from serving.server.core import Core
-from serving.server.errors import HTTP_STATUS, StatusError, as_status_error, invalid_argument
+from serving.server.errors import HTTP_STATUS, as_status_error
 from serving.server.inference import classify, example_count, regress
 from serving.server.model_info import SIGNATURE_DEF, model_status, signature_defs
 from serving.server.options import Options
@@ -25,6 +26,7 @@ from serving.server.rest.examples import read_examples, write_classifications, w
 from serving.server.rest.json_text import dump_scalar
 from serving.server.rest.rest_json import read_document, read_inputs, write_outputs
 from serving.server.signature import DEFAULT_SIGNATURE
+from serving.versions import MAX_VERSION
 
 _API_PATH = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
 _VERSION_OR_LABEL = r"(?:/versions/([0-9]+)|/labels/([^/:]+))?"
@@ -256,7 +258,7 @@ def _decoded(name: str | None, version: str | None, label: str | None) -> Target
     if name is None:
         raise invalid_argument("Missing model name in request.")
     # Python refuses to read numbers of thousands of digits, and zeros in front do not count.
-    if version is not None and int(version.lstrip("0")[:20] or 0) > MAX_INT64:
+    if version is not None and int(version.lstrip("0")[:20] or 0) > MAX_VERSION:
         raise _BadUrl
     number = version and int(version.lstrip("0") or 0)
     return _unescaped(name), number, label and _unescaped(label)

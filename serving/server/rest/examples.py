@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_serving.apis import classification_pb2, input_pb2, regression_pb2
 
-from serving.server.errors import invalid_argument
+from serving.codes import invalid_argument
 from serving.server.rest.json_text import dump_scalar
 from serving.server.rest.rest_json import decoded, float_texts, is_base64, json_type
 

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 
-from serving.server.errors import Code, StatusError, invalid_argument
+from serving.codes import Code, StatusError, invalid_argument
 from serving.server.rest.json_text import JsonError, dump_scalar, dumps, loads
 from serving.tensors import MAX_RANK, Arrays, DTypes, bytes_array, type_name
 

@@ -13,11 +13,10 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from ctr_keras.cli import main
+from serving.config_protos import METRICS_PATH, BatchingParameters, MonitoringConfig
 from serving.deploy import Deployment, write_deployment
 from serving.deploy.deployment import CONFIG_PATH
 from serving.deploy.model_server import flags
-from serving.server.config import METRICS_PATH
-from serving.server.config_protos import BatchingParameters, MonitoringConfig
 from tests.serving import toy_models
 from tests.serving.processes import running
 from tests.serving.toy_models import call

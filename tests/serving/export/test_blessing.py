@@ -11,8 +11,8 @@ import pytest
 from ctr_keras import metrics
 from ctr_keras.data import read_samples
 from ctr_keras.features import FeatureSet
+from serving.export import ExportOptions, export_model
 from serving.export.blessing import NotBlessedError, bless, replay
-from serving.export.export import ExportOptions, export_model
 from tests.serving.click_log import scrambled, trained_model
 
 pytestmark = pytest.mark.slow  # every replay is a process of its own

@@ -11,8 +11,8 @@ from ctr_keras.features import FeatureSet
 from ctr_keras.layers import GatedInteraction
 from ctr_keras.models import FM, MIAN, AutoInt
 from ctr_keras.plan import Interaction, InteractionPlan
-from serving.export.export import ExportOptions, export_model
-from serving.export.signatures import raw_tensors
+from serving.export import ExportOptions, export_model
+from serving.export.columns import raw_arrays
 from tests.serving.click_log import scrambled
 
 ROWS = 7
@@ -37,7 +37,7 @@ def explained(clicks, features, samples, tmp_path_factory):
         out = tmp_path_factory.mktemp("models") / "ctr"
         version = export_model(model, features, str(clicks), str(out), ExportOptions(force=True))
         loaded = tf.saved_model.load(version)
-        columns = raw_tensors(features, samples.rows[:ROWS])
+        columns = raw_arrays(features, samples.rows[:ROWS])
         tensors = {name: tf.constant(values) for name, values in columns.items()}
         answer = {k: v.numpy() for k, v in loaded.signatures["explain"](**tensors).items()}
         score = loaded.signatures["serving_default"](**tensors)["score"].numpy()

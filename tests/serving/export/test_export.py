@@ -24,8 +24,9 @@ from ctr_keras.data import read_examples
 from ctr_keras.features import FeatureSet
 from ctr_keras.models import build_model
 from serving.client import predict_rows
-from serving.export.export import WARMUP_PATH, ExportOptions, export_model
+from serving.export import ExportOptions, export_model
 from serving.server.server import Server
+from serving.versions import WARMUP_FILE
 from tests.prepared import prepare_in_process
 
 SOURCES = [
@@ -189,7 +190,7 @@ def test_signature_says_what_an_absent_input_stands_for(version, run):
 
 def test_warmup_requests_are_real_rows_of_several_batch_sizes(version, signatures, rows):
     sizes = []
-    for record in tf.data.TFRecordDataset(str(version / WARMUP_PATH)):
+    for record in tf.data.TFRecordDataset(str(version / WARMUP_FILE)):
         request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
         inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
         assert request.model_spec.name == "ctr"
@@ -216,7 +217,7 @@ def test_versions_count_up_and_a_killed_export_leaves_none(run, version, tmp_pat
         subprocess.run([*export(run, out), "--force"], check=True, capture_output=True)
         assert sorted(os.listdir(out))[-1] == expected
         assert not (out / ".partial").exists()
-    for name in ("assets/vocabulary", str(WARMUP_PATH)):
+    for name in ("assets/vocabulary", str(WARMUP_FILE)):
         assert (out / "1" / name).read_bytes() == (version / name).read_bytes()
 
 

@@ -7,8 +7,9 @@ import tensorflow as tf
 from ctr_keras.data import read_samples
 from ctr_keras.features import Categorical, FeatureSet, Label, MultiValued
 from ctr_keras.models import AutoInt, OptInterM
-from serving.export.export import ExportOptions, export_model
-from serving.export.signatures import Candidates, find_item_columns, raw_tensors
+from serving.export import ExportOptions, export_model
+from serving.export.candidates import Candidates, find_item_columns
+from serving.export.columns import raw_arrays
 from tests.serving.click_log import ITEM_COLUMNS, scrambled
 
 COUNT = 40
@@ -29,7 +30,7 @@ def features(clicks):
 @pytest.fixture(scope="module")
 def columns(clicks, features):
     """Raw columns of so many candidates for one user, as single rows."""
-    columns = raw_tensors(features, read_samples(str(clicks), features).rows[:COUNT])
+    columns = raw_arrays(features, read_samples(str(clicks), features).rows[:COUNT])
     return {
         name: values if name in ITEM_COLUMNS else np.repeat(values[:1], COUNT)
         for name, values in columns.items()
@@ -85,7 +86,7 @@ def test_an_item_column_may_be_one_for_all(loaded, columns):
 
 def test_several_users_at_once(loaded, columns, clicks, features):
     """Columns of items, and scores, are (users, candidates) then: the form for batching servers."""
-    others = raw_tensors(features, read_samples(str(clicks), features).rows[-3:])
+    others = raw_arrays(features, read_samples(str(clicks), features).rows[-3:])
     lists = {
         k: v[: 3 * 5].reshape(3, 5) if k in ITEM_COLUMNS else others[k] for k, v in columns.items()
     }

@@ -14,7 +14,7 @@ import pytest
 from ctr_keras.explain import Explainer
 from ctr_keras.features import FeatureSet
 from ctr_keras.models import AutoInt
-from serving.export.export import ExportOptions, export_model
+from serving.export import ExportOptions, export_model
 from serving.server.page import _file
 from serving.server.server import Server
 from tests.models import variants
