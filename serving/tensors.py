@@ -9,9 +9,6 @@ from tensorflow.core.framework import tensor_pb2, types_pb2
 
 from serving.codes import Code, StatusError, invalid_argument
 
-DTypes = dict[str, int]  # input or output name to `DataType` enum value
-Arrays = dict[str, np.ndarray]
-
 # A proto may stand for far more elements than it holds (a short value list is filled up with its
 # last value), so its size on the wire does not bound what it takes to unpack it.
 MAX_FILLED_ELEMENTS = 1 << 24

@@ -10,8 +10,9 @@ from serving.client.model import Metadata, ModelSpec, Signature, VersionStatus
 from serving.client.retries import Deadline, Retry, ServingError
 from serving.client.tables import as_columns, columns_of_rows, to_frame, to_rows
 from serving.client.transport import Transport, settled
-from serving.client.values import Arrays, is_pandas, to_arrays
+from serving.client.values import is_pandas, to_arrays
 from serving.codes import Code
+from serving.types import Arrays
 
 DEFAULT_SIGNATURE = "serving_default"
 _POLL_SECONDS = 0.1

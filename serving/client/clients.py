@@ -5,6 +5,7 @@ import collections
 import functools
 import itertools
 import time
+import urllib.parse
 from collections.abc import (
     AsyncIterator,
     Callable,
@@ -19,11 +20,38 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from serving.client.calls import DEFAULT_SIGNATURE, Calls
 from serving.client.model import ModelSpec
 from serving.client.retries import Retry
-from serving.client.transport import connect
+from serving.client.transport import Transport
 
 Row = Mapping[str, Any]
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+
+
+def connect(url: str, *, blocking: bool) -> Transport:
+    """The transport for a URL; connections are opened when they are first needed.
+
+    Args:
+        url: str. "http://HOST:PORT" or "https://..." for REST, "grpc://HOST:PORT" for gRPC.
+        blocking: bool. Whether its coroutines block the thread instead of suspending.
+
+    Returns:
+        Transport.
+
+    Raises:
+        ValueError: if the URL is none of these.
+    """
+    parts = urllib.parse.urlsplit(url)
+    if parts.hostname and parts.scheme in ("http", "https"):
+        from serving.client.over_rest import RestTransport
+
+        return RestTransport(url, blocking)
+    if parts.hostname and parts.port and parts.scheme == "grpc":
+        from serving.client.over_grpc import GrpcTransport
+
+        return GrpcTransport(parts.netloc, blocking)
+    raise ValueError(
+        f"url must be like http://localhost:8501 or grpc://localhost:8500. Received: {url}"
+    )
 
 
 def _finish(coroutine: Coroutine[Any, Any, Result]) -> Result:

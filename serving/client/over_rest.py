@@ -13,8 +13,9 @@ import numpy as np
 from serving.client.examples import Features
 from serving.client.model import Metadata, ModelSpec, Signature, TensorInfo, VersionStatus
 from serving.client.retries import Deadline, ServingError
-from serving.client.values import Arrays, numpy_dtype, object_array
+from serving.client.values import numpy_dtype, object_array
 from serving.codes import Code
+from serving.types import Arrays
 
 _CODES = {
     400: Code.INVALID_ARGUMENT,  # or FAILED_PRECONDITION, or OUT_OF_RANGE: HTTP does not tell

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from serving.client.values import Arrays, is_pandas
+from serving.client.values import is_pandas
+from serving.types import Arrays
 
 
 def as_columns(table: Any) -> dict[str, Any]:

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from serving.client.model import TensorInfo
-
-Arrays = dict[str, np.ndarray]
+from serving.types import Arrays
 
 _DTYPES = {
     "DT_FLOAT": np.float32,

@@ -13,7 +13,7 @@ import numpy as np
 
 from serving.codes import Code, StatusError, invalid_argument
 from serving.server.metrics import Metrics
-from serving.tensors import Arrays
+from serving.types import Arrays
 
 _THREAD_POOL = "batching_threads"
 

@@ -11,7 +11,8 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving.codes import invalid_argument
 from serving.server.errors import as_status_error
-from serving.tensors import Arrays, DTypes, to_array, type_name
+from serving.tensors import to_array, type_name
+from serving.types import Arrays, DTypes
 
 DEFAULT_SIGNATURE = "serving_default"
 # TensorFlow spends some 50 microseconds of Python on every tensor that is made and passed, which

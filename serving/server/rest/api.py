@@ -1,4 +1,4 @@
-"""The REST API: URLs, bodies and answers over HTTP, around the JSON rules in `rest_json`."""
+"""The REST API: URLs, bodies and answers over HTTP, around the JSON rules next to it."""
 
 import asyncio
 import concurrent.futures
@@ -24,7 +24,8 @@ from serving.server.options import Options
 from serving.server.page import page
 from serving.server.rest.examples import read_examples, write_classifications, write_regressions
 from serving.server.rest.json_text import dump_scalar
-from serving.server.rest.rest_json import read_document, read_inputs, write_outputs
+from serving.server.rest.requests import read_document, read_inputs
+from serving.server.rest.responses import write_outputs
 from serving.server.signature import DEFAULT_SIGNATURE
 from serving.versions import MAX_VERSION
 
