@@ -54,12 +54,12 @@ def bless(
     """
     if not samples.rows:
         return
-    scores = replay(version, samples.rows)
+    scores = score_in_fresh_process(version, samples.rows)
     _check_scores(scores, expected)
     if in_place is None or len(set(samples.labels.tolist())) < 2:
         return
     auc = metrics.auc(samples.labels, scores)
-    auc_in_place = metrics.auc(samples.labels, replay(in_place, samples.rows))
+    auc_in_place = metrics.auc(samples.labels, score_in_fresh_process(in_place, samples.rows))
     if auc < auc_in_place - margin:
         raise NotBlessedError(
             f"AUC {auc:.5f} on {len(scores)} sample rows is more than {margin:g} below the "
@@ -80,7 +80,7 @@ def _check_scores(scores: Array, expected: Array) -> None:
         )
 
 
-def replay(version: str, rows: Sequence[Row]) -> Array:
+def score_in_fresh_process(version: str, rows: Sequence[Row]) -> Array:
     """Scores raw rows with a SavedModel, loaded in a fresh process.
 
     Args:
@@ -105,7 +105,7 @@ def replay(version: str, rows: Sequence[Row]) -> Array:
     return np.array(json.loads(process.stdout.splitlines()[-1]))
 
 
-def _score_rows(version: str, lines: Sequence[str]) -> list[float]:
+def _scores(version: str, lines: Sequence[str]) -> list[float]:
     rows = [json.loads(line) for line in lines]
     loaded = tf.saved_model.load(version)
     signature = loaded.signatures["serving_default"]
@@ -121,4 +121,4 @@ def _score_rows(version: str, lines: Sequence[str]) -> list[float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(_score_rows(sys.argv[1], sys.stdin.readlines())))
+    print(json.dumps(_scores(sys.argv[1], sys.stdin.readlines())))

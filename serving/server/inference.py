@@ -16,7 +16,7 @@ from tensorflow_serving.apis import (
 
 from serving.codes import Code, StatusError, invalid_argument
 from serving.server.savedmodel import Servable
-from serving.server.signature import DEFAULT_SIGNATURE, Signature
+from serving.server.signature import DEFAULT_SIGNATURE, SignatureRunner
 from serving.tensors import bytes_array, to_array, to_proto
 
 CLASSIFY_METHOD = "tensorflow/serving/classify"
@@ -185,7 +185,7 @@ def _arrays(protos: Mapping[str, tensor_pb2.TensorProto]) -> dict[str, np.ndarra
     return arrays
 
 
-def _filtered(signature: Signature, wanted: Sequence[str]) -> Iterable[str]:
+def _filtered(signature: SignatureRunner, wanted: Sequence[str]) -> Iterable[str]:
     for position, alias in enumerate(wanted):
         if alias not in signature.outputs:
             raise invalid_argument(
@@ -250,7 +250,7 @@ def _regressed(servable: Servable, request: Any) -> regression_pb2.RegressionRes
     return result
 
 
-def _of_examples(servable: Servable, request: Any, method: str) -> Signature:
+def _of_examples(servable: Servable, request: Any, method: str) -> SignatureRunner:
     """The signature that a request names, if it takes examples."""
     name = request.model_spec.signature_name or DEFAULT_SIGNATURE
     signature = servable.signature(name)
@@ -268,7 +268,7 @@ def _of_examples(servable: Servable, request: Any, method: str) -> Signature:
     return signature
 
 
-def _run(signature: Signature, request: Any) -> tuple[Mapping[str, np.ndarray], int]:
+def _run(signature: SignatureRunner, request: Any) -> tuple[Mapping[str, np.ndarray], int]:
     examples = _examples(request.input)
     if not examples:
         raise invalid_argument("Input is empty.")
@@ -291,7 +291,7 @@ def _examples(given: input_pb2.Input) -> list[bytes]:
 
 
 def _checked(
-    outputs: Mapping[str, np.ndarray], signature: Signature, name: str, dtype: int, size: int
+    outputs: Mapping[str, np.ndarray], signature: SignatureRunner, name: str, dtype: int, size: int
 ) -> np.ndarray | None:
     """One of a classifier's outputs, [batch, classes], or None if it has none of that name."""
     if name not in outputs:
@@ -307,7 +307,7 @@ def _checked(
     return array
 
 
-def _check_dtype(name: str, signature: Signature, dtype: int) -> None:
+def _check_dtype(name: str, signature: SignatureRunner, dtype: int) -> None:
     if signature.outputs[name] != dtype:
         wanted, got = map(types_pb2.DataType.Name, (dtype, signature.outputs[name]))
         raise invalid_argument(f"Expected {name} Tensor of {wanted}. Got: {got}")

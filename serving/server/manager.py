@@ -1,6 +1,5 @@
 """Which models and versions are served: found on disk, loaded, swapped, unloaded."""
 
-import collections
 import contextlib
 import dataclasses
 import gc
@@ -8,49 +7,17 @@ import logging
 import pathlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
-
-from tensorflow_serving.apis import get_model_status_pb2
 
 from serving.codes import Code, StatusError, invalid_argument, not_found
 from serving.server.config import ModelConfig
 from serving.server.errors import as_status_error
+from serving.server.lifecycle import State, VersionRecord, Versions
 from serving.server.savedmodel import Servable
 from serving.versions import find_versions
 
 log = logging.getLogger(__name__)
 
 _SECONDS_TO_COLLECTION = 1.0
-
-# START, LOADING, AVAILABLE, UNLOADING, END: the protocol's own states.
-State = get_model_status_pb2.ModelVersionStatus.State
-
-
-@dataclasses.dataclass
-class VersionRecord:
-    """What the server knows of a version, from when it is first seen until the server ends.
-
-    Attributes:
-        version: int.
-        path: path of the version's directory.
-        state: int. A `State` value.
-        error: StatusError or None. Why loading failed.
-    """
-
-    version: int
-    path: pathlib.Path
-    state: int = State.START
-    error: StatusError | None = None
-    wanted: bool = True
-    servable: Servable | None = None
-    leases: int = 0
-
-    @property
-    def is_available(self) -> bool:
-        return self.state == State.AVAILABLE
-
-
-Records = dict[int, VersionRecord]
 
 
 @dataclasses.dataclass
@@ -59,7 +26,7 @@ class _Model:
 
     config: ModelConfig
     listed: bool = True  # or it was, and its versions are remembered
-    records: Records = dataclasses.field(default_factory=dict)
+    versions: Versions = dataclasses.field(default_factory=Versions)
     settling: bool = False  # whether a thread is loading and unloading
 
 
@@ -79,12 +46,15 @@ class ModelManager:
 
     Example:
 
-    >>> manager = ModelManager(load_warm)                                    # doctest: +SKIP
-    >>> manager.configure(folder_models("models"))                           # doctest: +SKIP
-    >>> manager.poll()                                                       # doctest: +SKIP
-    >>> manager.wait_until_settled()                                         # doctest: +SKIP
-    >>> with manager.lease("ctr") as servable:                               # doctest: +SKIP
-    ...     servable.signature("").run(inputs)
+    >>> manager = ModelManager(Servable)
+    >>> manager.configure([ModelConfig("ctr", pathlib.Path("models/ctr"))])
+    {'ctr'}
+    >>> manager.poll()
+    >>> manager.wait_until_settled(["ctr"])
+    >>> with manager.lease("ctr") as servable:
+    ...     servable.version
+    1
+    >>> manager.stop()
     """
 
     def __init__(
@@ -128,7 +98,10 @@ class ModelManager:
         with self._changed:
             if label is not None:
                 version = self._labelled(name, label)
-            record = self._available(name, version)
+            record = self._versions(name).available(version)
+            if record is None or record.servable is None:
+                asked = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+                raise not_found(f"Servable not found for request: {asked}")
             record.leases += 1
         try:
             yield record.servable
@@ -157,17 +130,17 @@ class ModelManager:
             StatusError: NOT_FOUND for an unknown model or version.
         """
         with self._changed:
-            records = [dataclasses.replace(record) for record in self._records(name).values()]
+            records = [dataclasses.replace(r) for r in self._versions(name).newest_first()]
         if not records:
             raise not_found(f"Could not find any versions of model {name}")
         if version is not None:
             records = [record for record in records if record.version == version]
         if not records:
             raise not_found(f"Could not find version {version} of model {name}")
-        return sorted(records, key=lambda record: -record.version)
+        return records
 
-    def _records(self, name: str) -> Records:
-        return self._models[name].records if name in self._models else {}
+    def _versions(self, name: str) -> Versions:
+        return self._models[name].versions if name in self._models else Versions()
 
     def _labels(self, name: str) -> Mapping[str, int]:
         model = self._models.get(name)
@@ -178,14 +151,6 @@ class ModelManager:
         if label not in labels:
             raise invalid_argument(f"Unrecognized servable version label: {label}")
         return labels[label]
-
-    def _available(self, name: str, version: int | None) -> VersionRecord:
-        ready = {n: record for n, record in self._records(name).items() if record.is_available}
-        number = max(ready, default=None) if version is None else version
-        if number not in ready:
-            asked = f"Latest({name})" if version is None else f"Specific({name}, {version})"
-            raise not_found(f"Servable not found for request: {asked}")
-        return ready[number]
 
     # Configuration
 
@@ -218,9 +183,9 @@ class ModelManager:
         return new
 
     def _check_labels(self, config: ModelConfig) -> None:
-        records, labels = self._records(config.name), self._labels(config.name)
+        versions, labels = self._versions(config.name), self._labels(config.name)
         for label, version in config.labels.items():
-            if version in records and records[version].is_available:
+            if versions.available(version):
                 continue
             in_use = labels.get(label, version) != version
             if in_use or not self._labels_may_wait:
@@ -273,9 +238,8 @@ class ModelManager:
         for name in sorted(names):
             with self._changed:
                 self._changed.wait_for(lambda: self._stopping or self._settled(name, forever))  # noqa: B023
-                wanted = [record for record in self._records(name).values() if record.wanted]
-                if wanted and not any(record.is_available for record in wanted):
-                    failed.append((name, max(wanted, key=lambda record: record.version)))
+                if record := self._versions(name).failed():
+                    failed.append((name, record))
         if failed and not self._stopping:
             errors = "".join(
                 f"{{{{name: {name} version: {record.version}}} due to error: {record.error}}}, "
@@ -286,10 +250,11 @@ class ModelManager:
             )
 
     def _settled(self, name: str, forever: bool) -> bool:
-        wanted = [record for record in self._records(name).values() if record.wanted]
-        if any(record.is_available for record in wanted):
-            return True
-        return all(record.state == State.END for record in wanted) and bool(wanted or not forever)
+        versions = self._versions(name)
+        wanted = versions.wanted()
+        if not wanted:
+            return not forever
+        return any(record.is_available for record in wanted) or versions.failed() is not None
 
     def stop(self) -> None:
         """Ends loading. Servables stay until the requests that use them have ended."""
@@ -304,9 +269,9 @@ class ModelManager:
     def _want(self, name: str, paths: dict[int, pathlib.Path]) -> None:
         """Notes which versions of a model are wanted; a thread takes the steps that follow."""
         model = self._models[name]
-        _note_wanted(model.records, paths)
+        model.versions.want(paths)
         self._changed.notify_all()
-        if not model.settling and not self._stopping and _next_step(model.records):
+        if not model.settling and not self._stopping and model.versions.next_step():
             model.settling = True
             threading.Thread(target=self._settle, args=[model], daemon=True).start()
 
@@ -315,13 +280,13 @@ class ModelManager:
         name = model.config.name
         while True:
             with self._changed:
-                step = None if self._stopping else _next_step(model.records)
+                step = None if self._stopping else model.versions.next_step()
                 if step is None:
                     model.settling = False
                     self._changed.notify_all()
                     return
                 state, record = step
-                record.state = state
+                record.enter(state)
             if state == State.LOADING:
                 self._load_version(name, record)
             else:
@@ -339,10 +304,13 @@ class ModelManager:
                 failure = as_status_error(error)
                 log.error("Loading model %s version %d failed: %s", name, record.version, failure)
             else:
-                self._set(record, State.AVAILABLE, servable=servable)
+                with self._changed:
+                    record.servable = servable
+                    record.enter(State.AVAILABLE)
+                    self._changed.notify_all()
                 log.info("Model %s version %d is available", name, record.version)
                 return
-        self._set(record, State.END, error=failure)
+        self._end(record, failure)
 
     def _still_wanted(self, record: VersionRecord) -> bool:
         """Waits until a failed load is to be tried again; False if it need not be."""
@@ -359,42 +327,11 @@ class ModelManager:
             # Collecting stops all threads, so not during the first requests to the next version.
             self._changed.wait_for(lambda: self._stopping, _SECONDS_TO_COLLECTION)
         gc.collect()  # a SavedModel's objects refer to each other, so dropping it frees nothing yet
-        self._set(record, State.END)
+        self._end(record)
         log.info("Unloaded model %s version %d", name, record.version)
 
-    def _set(self, record: VersionRecord, state: int, **fields: Any) -> None:
+    def _end(self, record: VersionRecord, error: StatusError | None = None) -> None:
         with self._changed:
-            for field, value in fields.items():
-                setattr(record, field, value)
-            record.state = state
+            record.error = error
+            record.enter(State.END)
             self._changed.notify_all()
-
-
-def _note_wanted(records: Records, wanted: dict[int, pathlib.Path]) -> None:
-    """Marks which versions are wanted; one that had ended and is wanted again starts anew."""
-    for version, path in wanted.items():
-        record = records.get(version)
-        if record is None or (record.state == State.END and not record.wanted):
-            records[version] = VersionRecord(version, path)
-    for version, record in list(records.items()):
-        record.wanted = version in wanted
-        if not record.wanted and record.state == State.START:
-            del records[version]  # never loaded, and no longer to be
-
-
-def _next_step(records: Records) -> tuple[int, VersionRecord] | None:
-    """The availability-preserving order: never give up the last good version too early.
-
-    An unwanted version goes once a wanted one is ready, when none is wanted, or when another
-    unwanted one is left to answer. Until then the wanted ones are loaded, newest first.
-    """
-    by_state = collections.defaultdict(list)
-    for record in sorted(records.values(), key=lambda record: record.version):
-        by_state[record.wanted, record.state].append(record)
-    unwanted = by_state[False, State.AVAILABLE]
-    covered = by_state[True, State.AVAILABLE] or not any(r.wanted for r in records.values())
-    if unwanted and (covered or len(unwanted) > 1):
-        return State.UNLOADING, unwanted[0]
-    if new := by_state[True, State.START]:
-        return State.LOADING, new[-1]
-    return None

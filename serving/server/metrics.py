@@ -144,7 +144,6 @@ class Metrics:
         )
         self.example_counts = Histogram(f"{serving}request_example_counts", ["model"])
         self.examples = Counter(f"{serving}request_example_count_total", ["model"])
-        self.logged = Counter(f"{serving}request_log_count", ["model_name", "status_code"])
         self.warmup_latency = Histogram(f"{serving}model_warmup_latency", ["model_path", "status"])
         self.warmup_records = Counter(
             f"{serving}model_warmup_records_read", ["model_path", "status"]

@@ -1,0 +1,153 @@
+"""The life of a model's versions: a state machine, which knows neither threads nor the disk.
+
+A version on disk starts a life when it is wanted. Whether it is still wanted may change at any
+time; where it goes next is asked of `Versions.next_step`, one step after the other:
+
+| state     | the version                | still wanted           | no longer wanted               |
+|-----------|----------------------------|------------------------|--------------------------------|
+| START     | was found                  | LOADING, newest first  | forgotten                      |
+| LOADING   | is loaded and warmed up    | AVAILABLE, or END with an error; likewise               |
+| AVAILABLE | answers requests           |                        | UNLOADING, once others answer  |
+| UNLOADING | ends the requests it has   | END; likewise                                           |
+| END       | is unloaded, or has failed |                        | a new life if wanted again     |
+
+A version that failed is not tried again while it stays wanted.
+"""
+
+import collections
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+
+from tensorflow_serving.apis import get_model_status_pb2
+
+from serving.codes import StatusError
+from serving.server.savedmodel import Servable
+
+# The protocol's own states.
+State = get_model_status_pb2.ModelVersionStatus.State
+TRANSITIONS = {
+    State.START: {State.LOADING},
+    State.LOADING: {State.AVAILABLE, State.END},
+    State.AVAILABLE: {State.UNLOADING},
+    State.UNLOADING: {State.END},
+    State.END: set[int](),
+}
+
+
+@dataclasses.dataclass
+class VersionRecord:
+    """One life of a version.
+
+    Attributes:
+        version: int.
+        path: path of the version's directory.
+        state: int. A `State` value.
+        error: StatusError or None. Why loading failed.
+        wanted: bool. Whether it is to be served.
+        servable: Servable or None. What answers, while it is loaded.
+        leases: int. Requests that it is answering.
+    """
+
+    version: int
+    path: pathlib.Path
+    state: int = State.START
+    error: StatusError | None = None
+    wanted: bool = True
+    servable: Servable | None = None
+    leases: int = 0
+
+    @property
+    def is_available(self) -> bool:
+        return self.state == State.AVAILABLE
+
+    def enter(self, state: int) -> None:
+        """Goes on to a state.
+
+        Args:
+            state: int. A `State` value.
+
+        Raises:
+            ValueError: if `TRANSITIONS` has no such step.
+
+        Example:
+
+        >>> record = VersionRecord(1, pathlib.Path("models/ctr/1"))
+        >>> record.enter(State.LOADING)
+        >>> record.enter(State.UNLOADING)
+        Traceback (most recent call last):
+        ValueError: version 1 cannot go from LOADING to UNLOADING
+        """
+        if state not in TRANSITIONS[self.state]:
+            before, after = State.Name(self.state), State.Name(state)
+            raise ValueError(f"version {self.version} cannot go from {before} to {after}")
+        self.state = state
+
+
+class Versions:
+    """The versions of one model, each from when it is first seen until the server ends.
+
+    Example:
+
+    >>> versions = Versions()
+    >>> versions.want({1: pathlib.Path("models/ctr/1"), 2: pathlib.Path("models/ctr/2")})
+    >>> state, record = versions.next_step()
+    >>> State.Name(state), record.version
+    ('LOADING', 2)
+    """
+
+    def __init__(self) -> None:
+        self._records: dict[int, VersionRecord] = {}
+
+    def want(self, paths: Mapping[int, pathlib.Path]) -> None:
+        """Says which versions to serve from now on.
+
+        Args:
+            paths: dict. Version to its directory.
+        """
+        for version, path in paths.items():
+            record = self._records.get(version)
+            if record is None or (record.state == State.END and not record.wanted):
+                self._records[version] = VersionRecord(version, path)
+        for version, record in list(self._records.items()):
+            record.wanted = version in paths
+            if not record.wanted and record.state == State.START:
+                del self._records[version]
+
+    def next_step(self) -> tuple[int, VersionRecord] | None:
+        """The availability-preserving order: never give up the last good version too early.
+
+        An unwanted version goes once a wanted one is ready, when none is wanted, or when another
+        unwanted one is left to answer. Until then the wanted ones are loaded, newest first.
+
+        Returns:
+            (state, record): UNLOADING or LOADING, and what is to enter it. None: nothing to do.
+        """
+        by_state = collections.defaultdict(list)
+        for record in reversed(self.newest_first()):
+            by_state[record.wanted, record.state].append(record)
+        unwanted = by_state[False, State.AVAILABLE]
+        covered = by_state[True, State.AVAILABLE] or not self.wanted()
+        if unwanted and (covered or len(unwanted) > 1):
+            return State.UNLOADING, unwanted[0]
+        if new := by_state[True, State.START]:
+            return State.LOADING, new[-1]
+        return None
+
+    def newest_first(self) -> list[VersionRecord]:
+        """All versions that were seen since the server started."""
+        return sorted(self._records.values(), key=lambda record: -record.version)
+
+    def wanted(self) -> list[VersionRecord]:
+        """Those that are to be served, newest first."""
+        return [record for record in self.newest_first() if record.wanted]
+
+    def available(self, version: int | None = None) -> VersionRecord | None:
+        """The version of that number, or of the largest one, if it is available."""
+        ready = (record for record in self.newest_first() if record.is_available)
+        return next((r for r in ready if version in (None, r.version)), None)
+
+    def failed(self) -> VersionRecord | None:
+        """The newest wanted version if all of them have failed to load."""
+        wanted = self.wanted()
+        return wanted[0] if all(record.state == State.END for record in wanted) and wanted else None
