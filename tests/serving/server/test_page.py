@@ -15,7 +15,7 @@ from ctr_keras.explain import Explainer
 from ctr_keras.features import FeatureSet
 from ctr_keras.models import AutoInt
 from serving.export import ExportOptions, export_model
-from serving.server.page import _file
+from serving.server.page import _script
 from serving.server.server import Server
 from tests.models import variants
 from tests.serving import toy_models
@@ -70,7 +70,7 @@ def test_names_and_samples_are_data_not_html(site):
 
 @pytest.mark.parametrize("variant", ["AutoInt", "MIAN", "AutoFM"])
 def test_page_knows_the_names_of_every_explaining_output(variant):
-    (block,) = re.findall(r"NAMES_OF = \{(.*?)\}", _file("page.js"), re.DOTALL)
+    (block,) = re.findall(r"NAMES_OF = \{(.*?)\}", _script(), re.DOTALL)
     known = dict(re.findall(r'(\w+): "(\w+)"', block))
     axes = Explainer(variants.build(variant), variants.FEATURES).axes
     assert axes
