@@ -8,7 +8,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from serving.client import Client
 from serving.export.blessing import TOLERANCE
 from serving.export.export import SCORES_PATH, samples_digest
 from serving.server.server import Server
+from serving.types import Array, Arrays
 from serving.versions import find_models, find_versions
 
 SCORE = "score"
@@ -96,9 +97,7 @@ def verify(
                     yield _compare((name, version, url), column, served[column], values)
 
 
-def by_column(
-    features: FeatureSet, packed: Mapping[str, np.ndarray[Any, Any]]
-) -> dict[str, np.ndarray[Any, Any]]:
+def by_column(features: FeatureSet, packed: Mapping[str, Array]) -> Arrays:
     """Packed inputs as one array a feature, `(rows,)`, or `(rows, max_length)` of lists.
 
     Args:
@@ -135,7 +134,7 @@ def _latest(folder: str) -> str:
     return str(versions[max(versions)])
 
 
-def _expected_scores(version: str, data: str) -> np.ndarray[Any, Any]:
+def _expected_scores(version: str, data: str) -> Array:
     path = os.path.join(version, SCORES_PATH)
     if not os.path.exists(path):
         raise FileNotFoundError(f"{path} is not there: `ctr-keras export` writes it")
@@ -156,18 +155,16 @@ def _servers(models: str, urls: Sequence[str]) -> Iterator[Sequence[str]]:
         yield f"http://{server.rest_address}", f"grpc://{server.grpc_address}"
 
 
-def _ask(
-    url: str, model: str, version: int, samples: Samples, features: FeatureSet
-) -> dict[str, np.ndarray[Any, Any]]:
+def _ask(url: str, model: str, version: int, samples: Samples, features: FeatureSet) -> Arrays:
     with Client(url) as client:
-        scores = client.predict(model, samples.rows, version=version)
+        scores: Arrays = client.predict(model, samples.rows, version=version)
         packed = client.predict(
             model, samples.rows, version=version, signature_name="transform_features"
         )
     return by_column(features, packed) | scores
 
 
-def _compare(where: tuple[str, int, str], column: str, served: Any, trained: Any) -> Comparison:
+def _compare(where: tuple[str, int, str], column: str, served: Array, trained: Array) -> Comparison:
     if column == SCORE:
         is_alike = np.abs(served - trained) <= TOLERANCE
     else:

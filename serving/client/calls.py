@@ -12,7 +12,7 @@ from serving.client.tables import as_columns, columns_of_rows, to_frame, to_rows
 from serving.client.transport import Transport, settled
 from serving.client.values import is_pandas, to_arrays
 from serving.codes import Code
-from serving.types import Arrays
+from serving.types import Array, Arrays
 
 DEFAULT_SIGNATURE = "serving_default"
 _POLL_SECONDS = 0.1
@@ -224,7 +224,7 @@ class Calls:
         label: str | None = None,
         signature_name: str = DEFAULT_SIGNATURE,
         timeout: float | None = None,
-    ) -> np.ndarray:
+    ) -> Array:
         """Runs a signature that gives `tf.Example`s a value.
 
         Args:

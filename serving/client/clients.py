@@ -59,7 +59,8 @@ def _finish(coroutine: Coroutine[Any, Any, Result]) -> Result:
     try:
         coroutine.send(None)
     except StopIteration as end:
-        return end.value
+        result: Result = end.value
+        return result
     raise RuntimeError("a blocking call was suspended")
 
 

@@ -15,7 +15,7 @@ from serving.client.model import Metadata, ModelSpec, Signature, TensorInfo, Ver
 from serving.client.retries import Deadline, ServingError
 from serving.client.values import numpy_dtype, object_array
 from serving.codes import Code
-from serving.types import Arrays
+from serving.types import Array, Arrays
 
 _CODES = {
     400: Code.INVALID_ARGUMENT,  # or FAILED_PRECONDITION, or OUT_OF_RANGE: HTTP does not tell
@@ -192,7 +192,7 @@ def _error(status: int, text: str) -> ServingError:
 # Documents to send.
 
 
-def _to_json(name: str, array: np.ndarray) -> Any:
+def _to_json(name: str, array: Array) -> Any:
     if array.dtype == object:
         return object_array([_json_string(value) for value in array.flat], array.shape).tolist()
     if array.dtype.kind == "c":
@@ -227,7 +227,7 @@ def _json_features(features: Features) -> Features:
 # Answers.
 
 
-def _from_json(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
+def _from_json(name: str, value: Any, dtype: np.dtype[Any]) -> Array:
     array = np.array(value, dtype)
     if dtype.kind != "O":
         return array

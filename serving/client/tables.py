@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from serving.client.values import is_pandas
-from serving.types import Arrays
+from serving.types import Array, Arrays
 
 
 def as_columns(table: Any) -> dict[str, Any]:
@@ -137,7 +137,8 @@ def check_rows(outputs: Arrays, count: int) -> None:
             )
 
 
-def _plain(array: np.ndarray) -> list[Any]:
+def _plain(array: Array) -> list[Any]:
     if array.dtype == np.float32:
         array = array.astype(str).astype(np.float64)
-    return array.tolist()
+    values: list[Any] = array.tolist()
+    return values

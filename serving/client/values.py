@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from serving.client.model import TensorInfo
-from serving.types import Arrays
+from serving.types import Array, Arrays
 
 _DTYPES = {
     "DT_FLOAT": np.float32,
@@ -35,7 +35,7 @@ _DTYPES = {
 }
 
 
-def numpy_dtype(name: str) -> np.dtype:
+def numpy_dtype(name: str) -> np.dtype[Any]:
     """The NumPy type of a TensorFlow type; object for strings.
 
     Args:
@@ -57,7 +57,7 @@ def numpy_dtype(name: str) -> np.dtype:
     return np.dtype(_DTYPES[name])
 
 
-def object_array(values: Sequence[Any], shape: tuple[int, ...]) -> np.ndarray:
+def object_array(values: Sequence[Any], shape: tuple[int, ...]) -> Array:
     """An array of dtype object, whose elements may be sequences themselves.
 
     Args:
@@ -114,7 +114,7 @@ def _columns(names: Sequence[Any]) -> str:
     return f"column{'s' * (len(names) > 1)} {', '.join(map(str, names))}"
 
 
-def _to_array(name: str, values: Any, dtype: np.dtype, first_row: int) -> np.ndarray:
+def _to_array(name: str, values: Any, dtype: np.dtype[Any], first_row: int) -> Array:
     if is_pandas(values, "Series"):
         values = _series_values(values)
     if isinstance(values, np.ndarray):
@@ -139,14 +139,14 @@ def _series_values(series: Any) -> Any:
     return series.astype(object).where(series.notna(), None).tolist()
 
 
-def _fits(given: np.dtype, wanted: np.dtype) -> bool:
+def _fits(given: np.dtype[Any], wanted: np.dtype[Any]) -> bool:
     """Whether arrays of a type can be cast as they are, without a look at each value."""
     if wanted.kind == "f":
         return given.kind in "fiu"
     return given.kind == wanted.kind != "O" and np.can_cast(given, wanted)
 
 
-def _string(value: Any, dtype: np.dtype) -> bytes:
+def _string(value: Any, dtype: np.dtype[Any]) -> bytes:
     if isinstance(value, str):
         return value.encode("utf-8", "surrogateescape")
     if isinstance(value, bytes):
@@ -158,7 +158,7 @@ def _string(value: Any, dtype: np.dtype) -> bytes:
     raise _unfit("text", value)
 
 
-def _float(value: Any, dtype: np.dtype) -> float:
+def _float(value: Any, dtype: np.dtype[Any]) -> float:
     if type(value) is float:
         return value
     if _is_missing(value):
@@ -168,26 +168,26 @@ def _float(value: Any, dtype: np.dtype) -> float:
     raise _unfit("a number", value)
 
 
-def _integer(value: Any, dtype: np.dtype) -> int:
+def _integer(value: Any, dtype: np.dtype[Any]) -> int:
     limits = np.iinfo(dtype)
     if _is_number(value, numbers.Integral) and limits.min <= value <= limits.max:
         return int(value)
     raise _unfit(f"a whole number from {limits.min} to {limits.max}", value)
 
 
-def _boolean(value: Any, dtype: np.dtype) -> bool:
+def _boolean(value: Any, dtype: np.dtype[Any]) -> bool:
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
     raise _unfit("True or False", value)
 
 
-def _complex(value: Any, dtype: np.dtype) -> complex:
+def _complex(value: Any, dtype: np.dtype[Any]) -> complex:
     if _is_number(value, numbers.Number):
         return complex(value)
     raise _unfit("a number", value)
 
 
-_CONVERSIONS: dict[str, Callable[[Any, np.dtype], Any]] = {
+_CONVERSIONS: dict[str, Callable[[Any, np.dtype[Any]], Any]] = {
     "O": _string,
     "f": _float,
     "i": _integer,
@@ -211,7 +211,7 @@ def _unfit(expected: str, value: Any) -> ValueError:
     return ValueError(f"expected {expected}. Received: {value!r}")
 
 
-def decode(name: str, array: np.ndarray) -> np.ndarray:
+def decode(name: str, array: Array) -> Array:
     """Strings of an output as users get them.
 
     Args:

@@ -117,7 +117,8 @@ def _scores(version: str, lines: Sequence[str]) -> list[float]:
         name: tf.constant(column_values(rows, name, KINDS[spec.dtype]), spec.dtype)
         for name, spec in inputs.items()
     }
-    return np.ravel(signature(**columns)["score"]).tolist()
+    scores: list[float] = np.ravel(signature(**columns)["score"]).tolist()
+    return scores
 
 
 if __name__ == "__main__":

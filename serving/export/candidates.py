@@ -1,7 +1,7 @@
 """The candidates of `rank`: a user and many items as rows for a model."""
 
 import functools
-from collections.abc import Collection
+from collections.abc import Collection, Set
 
 import tensorflow as tf
 
@@ -53,7 +53,7 @@ class Candidates:
         item_columns: set of str.
     """
 
-    def __init__(self, features: FeatureSet, item_columns: Collection[str]):
+    def __init__(self, features: FeatureSet, item_columns: Set[str]):
         self._kinds = features.raw_columns
         self._users = sorted(set(self._kinds) - set(item_columns))
         self._items = sorted(item_columns)

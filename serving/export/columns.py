@@ -13,15 +13,16 @@ import tensorflow as tf
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.types import Array
+from serving.types import Arrays
 
 DTYPES = {"string": tf.string, "float": tf.float32}
 KINDS = {dtype: kind for kind, dtype in DTYPES.items()}
-MISSING = {"string": "", "float": float("nan")}
+MISSING: dict[str, str | float] = {"string": "", "float": float("nan")}
 
 Row = Mapping[str, Any]  # raw column to string, number or None
 
 
-def raw_arrays(features: FeatureSet, rows: Sequence[Row]) -> dict[str, Array]:
+def raw_arrays(features: FeatureSet, rows: Sequence[Row]) -> Arrays:
     """Rows as the columns that the signatures take.
 
     Args:
@@ -43,7 +44,7 @@ def raw_arrays(features: FeatureSet, rows: Sequence[Row]) -> dict[str, Array]:
 
 def column_values(rows: Sequence[Row], name: str, kind: str) -> Array:
     """One raw column of rows, `"string"` or `"float"`, with what is missing filled in."""
-    values = [MISSING[kind] if row[name] is None else row[name] for row in rows]
+    values: list[Any] = [MISSING[kind] if row[name] is None else row[name] for row in rows]
     if kind == "float":
         return np.array(values, np.float32)
     return np.array([value.encode() for value in values], object)

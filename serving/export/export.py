@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence, Set
 from typing import Any
 
 import keras
@@ -27,6 +27,7 @@ from serving.export.blessing import NotBlessedError, bless
 from serving.export.candidates import find_item_columns
 from serving.export.columns import raw_arrays
 from serving.export.signatures import make_endpoints
+from serving.types import Array, Arrays
 from serving.versions import WARMUP_FILE, find_versions
 
 SCORES_PATH = os.path.join("assets.extra", "sample_scores.json")
@@ -142,7 +143,7 @@ def _write_saved_model(
     model: keras.Model,
     features: FeatureSet,
     prepared: str,
-    item_columns: Collection[str],
+    item_columns: Set[str],
     path: str,
 ) -> Collection[str]:
     """Writes the SavedModel; returns the names of its signatures."""
@@ -176,14 +177,14 @@ def _name_axes(path: str, explainer: Explainer) -> None:
         file.write(saved_model.SerializeToString(deterministic=True))
 
 
-def _scores(model: keras.Model, inputs: dict[str, Any]) -> np.ndarray:
+def _scores(model: keras.Model, inputs: dict[str, Any]) -> Array:
     if not inputs:
         return np.zeros(0, np.float32)
     used = {tensor.name: inputs[tensor.name] for tensor in model.inputs}
     return np.ravel(model(used, training=False))
 
 
-def _write_scores(scores: np.ndarray, prepared: str, path: str) -> None:
+def _write_scores(scores: Array, prepared: str, path: str) -> None:
     os.makedirs(os.path.join(path, os.path.dirname(SCORES_PATH)), exist_ok=True)
     content = {"samples": samples_digest(prepared), "scores": scores.tolist()}
     with open(os.path.join(path, SCORES_PATH), "w", encoding="utf-8") as file:
@@ -206,7 +207,7 @@ def samples_digest(prepared: str) -> str:
 def _warmup_requests(
     features: FeatureSet,
     rows: Sequence[dict[str, Any]],
-    item_columns: Collection[str],
+    item_columns: Set[str],
     signatures: Collection[str],
 ) -> Iterator[predict_pb2.PredictRequest]:
     """Requests the server replays when it loads the version, made of raw rows of the test split."""
@@ -229,7 +230,7 @@ def _first(rows: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:
     return [rows[i % len(rows)] for i in range(count)]
 
 
-def _request(signature: str, columns: dict[str, np.ndarray]) -> predict_pb2.PredictRequest:
+def _request(signature: str, columns: Arrays) -> predict_pb2.PredictRequest:
     request = predict_pb2.PredictRequest()
     request.model_spec.signature_name = signature
     for name, values in columns.items():

@@ -13,7 +13,7 @@
 `columns.py` says what stands for a missing value.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Set
 from typing import Any
 
 import keras
@@ -29,7 +29,7 @@ def make_endpoints(
     model: keras.Model,
     features: FeatureSet,
     transform: Any,
-    item_columns: Collection[str],
+    item_columns: Set[str],
     explainer: Explainer,
 ) -> dict[str, Any]:
     """The functions to save, by the names of their signatures.
@@ -65,7 +65,7 @@ def make_endpoints(
         return outputs | names
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
-    def serialized_examples(examples):
+    def serialized_examples(examples: tf.Tensor) -> Tensors:
         return scored(transformed(tf.io.parse_example(examples, parsing)))
 
     candidates = Candidates(features, item_columns)
@@ -102,7 +102,7 @@ def _of_columns(
 
     # The default argument becomes the signature's defaults: what an absent input stands for.
     @tf.function(input_signature=[inputs])
-    def endpoint(raw=defaults):
+    def endpoint(raw: Tensors = defaults) -> Tensors:
         return answer(raw)
 
     return endpoint

@@ -225,8 +225,8 @@ class BatchQueue:
                 task.done.set_result(result)
 
     def _split(self, inputs: Arrays) -> list[_Task]:
-        sizes = {array.shape[0] if array.shape else None for array in inputs.values()}
-        if None in sizes or not sizes:
+        sizes = {len(array) for array in inputs.values() if array.shape}
+        if not sizes or not all(array.shape for array in inputs.values()):
             raise invalid_argument(
                 "Batching session Run() input tensors must have at least one dimension"
             )

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from google.protobuf import text_format
+from google.protobuf import message, text_format
 from tensorflow_serving.config import file_system_storage_path_source_pb2, model_server_config_pb2
 
 from serving.codes import Code, StatusError, invalid_argument
@@ -20,7 +20,7 @@ from serving.config_protos import (
 )
 
 Policy = Callable[[Iterable[int]], set[int]]
-_Message = TypeVar("_Message")
+_Message = TypeVar("_Message", bound=message.Message)
 _URI = re.compile(r"[a-zA-Z][a-zA-Z0-9.+-]*://")
 
 
@@ -189,16 +189,17 @@ def read_ssl(path: str | os.PathLike[str]) -> Any:
     return _read_text(path, SSLConfig())
 
 
-def _read_text(path: str | os.PathLike[str], message: _Message) -> _Message:
+def _read_text(path: str | os.PathLike[str], empty: _Message) -> _Message:
     with open(path, encoding="utf-8", errors="surrogateescape") as file:
         text = file.read()
     try:
-        return text_format.Parse(text, message)
+        parsed: _Message = text_format.Parse(text, empty)
     except text_format.ParseError as error:
         raise invalid_argument(
-            f"Error parsing text-format {message.DESCRIPTOR.full_name}: {error}; "
+            f"Error parsing text-format {empty.DESCRIPTOR.full_name}: {error}; "
             f"Invalid protobuf file: '{os.fspath(path)}'"
         ) from error
+    return parsed
 
 
 def _model(listed: model_server_config_pb2.ModelConfig) -> ModelConfig:

@@ -96,12 +96,13 @@ class GrpcServer:
         Returns:
             An event that is set when all have ended.
         """
-        return self._server.stop(grace_seconds)
+        ended: threading.Event = self._server.stop(grace_seconds)
+        return ended
 
     def _bind(self, address: str) -> int:
         if self._credentials:
-            return self._server.add_secure_port(address, self._credentials)
-        return self._server.add_insecure_port(address)
+            return int(self._server.add_secure_port(address, self._credentials))
+        return int(self._server.add_insecure_port(address))
 
 
 class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):

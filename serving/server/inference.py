@@ -18,6 +18,7 @@ from serving.codes import Code, StatusError, invalid_argument
 from serving.server.savedmodel import Servable
 from serving.server.signature import DEFAULT_SIGNATURE, SignatureRunner
 from serving.tensors import bytes_array, to_array, to_proto
+from serving.types import Array, Arrays
 
 CLASSIFY_METHOD = "tensorflow/serving/classify"
 REGRESS_METHOD = "tensorflow/serving/regress"
@@ -173,7 +174,7 @@ def _fill_spec(spec: Any, servable: Servable, request: Any) -> None:
 # Predict
 
 
-def _arrays(protos: Mapping[str, tensor_pb2.TensorProto]) -> dict[str, np.ndarray]:
+def _arrays(protos: Mapping[str, tensor_pb2.TensorProto]) -> Arrays:
     arrays = {}
     for alias, proto in protos.items():
         try:
@@ -209,12 +210,14 @@ def _classified(servable: Servable, request: Any) -> classification_pb2.Classifi
             f'"scores", and nothing else. Signature was: {sorted(given)}'
         )
     outputs, size = _run(signature, request)
-    classes = _checked(outputs, signature, _CLASSES, types_pb2.DT_STRING, size)
-    scores = _checked(outputs, signature, _SCORES, types_pb2.DT_FLOAT, size)
-    if classes is None:
-        classes = np.full(scores.shape, b"", object)
-    if scores is None:
-        scores = np.zeros(classes.shape, np.float32)
+    found = {
+        name: _checked(outputs[name], signature, name, dtype, size)
+        for name, dtype in ((_CLASSES, types_pb2.DT_STRING), (_SCORES, types_pb2.DT_FLOAT))
+        if name in outputs
+    }
+    shape = next(iter(found.values())).shape  # of both, if there is only one
+    classes = found.get(_CLASSES, np.full(shape, b"", object))
+    scores = found.get(_SCORES, np.zeros(shape, np.float32))
     if classes.shape != scores.shape:
         raise invalid_argument(
             "Tensors class and score should match in dim_size(1). "
@@ -268,7 +271,7 @@ def _of_examples(servable: Servable, request: Any, method: str) -> SignatureRunn
     return signature
 
 
-def _run(signature: SignatureRunner, request: Any) -> tuple[Mapping[str, np.ndarray], int]:
+def _run(signature: SignatureRunner, request: Any) -> tuple[Arrays, int]:
     examples = _examples(request.input)
     if not examples:
         raise invalid_argument("Input is empty.")
@@ -290,13 +293,9 @@ def _examples(given: input_pb2.Input) -> list[bytes]:
     return merged
 
 
-def _checked(
-    outputs: Mapping[str, np.ndarray], signature: SignatureRunner, name: str, dtype: int, size: int
-) -> np.ndarray | None:
-    """One of a classifier's outputs, [batch, classes], or None if it has none of that name."""
-    if name not in outputs:
-        return None
-    array = np.asarray(outputs[name])
+def _checked(output: Array, signature: SignatureRunner, name: str, dtype: int, size: int) -> Array:
+    """One of a classifier's outputs, [batch, classes]."""
+    array = np.asarray(output)
     if array.ndim != 2:
         raise invalid_argument(
             f"Expected Tensor shape: [batch_size num_classes] but got {list(array.shape)}"

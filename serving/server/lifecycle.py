@@ -59,7 +59,7 @@ class VersionRecord:
 
     @property
     def is_available(self) -> bool:
-        return self.state == State.AVAILABLE
+        return bool(self.state == State.AVAILABLE)
 
     def enter(self, state: int) -> None:
         """Goes on to a state.

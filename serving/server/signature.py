@@ -154,11 +154,11 @@ def _packed(
 
     @tf.function(autograph=False)
     def unpack_and_call(*stacks: tf.Tensor) -> Outputs:
-        inputs = {}
+        inputs: dict[str, tf.Tensor] = {}
         for names, stack in zip(groups, stacks, strict=True):
             inputs.update(zip(names, tf.unstack(stack, num=len(names)), strict=True))
         return function(**inputs)
 
-    return unpack_and_call.get_concrete_function(
-        *(tf.TensorSpec(None, dtypes[names[0]]) for names in groups)
-    )
+    specs = (tf.TensorSpec(None, dtypes[names[0]]) for names in groups)
+    graph: Callable[..., Outputs] = unpack_and_call.get_concrete_function(*specs)
+    return graph

@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import functools
 import json
 import re
 import threading
@@ -102,17 +103,17 @@ class RestServer:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     async def _listen(self) -> None:
+        request = functools.partial(
+            web.BaseRequest, loop=self._loop, client_max_size=self._options.max_request_bytes
+        )
         # Bodies are decompressed here, as TensorFlow Serving has rules of its own for them.
         server = web.Server(
-            self._answer, request_factory=self._request, auto_decompress=False, access_log=None
+            self._answer, request_factory=request, auto_decompress=False, access_log=None
         )
         self._runner = web.ServerRunner(server, shutdown_timeout=self._options.grace_seconds)
         await self._runner.setup()
         await web.TCPSite(self._runner, self._options.host, self.port).start()
         self.port = self._runner.addresses[0][1]
-
-    def _request(self, *args: Any) -> web.BaseRequest:
-        return web.BaseRequest(*args, self._loop, client_max_size=self._options.max_request_bytes)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.method == "GET" and request.raw_path == "/":
@@ -160,7 +161,7 @@ class RestServer:
     async def _body(self, request: web.BaseRequest) -> tuple[bytes, bool]:
         """The body as sent, and whether it is compressed."""
         if request.headers.get("Expect", "").lower() == "100-continue":
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")  # type: ignore[attr-defined]
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         return await request.read(), "gzip" in request.headers.get("Content-Encoding", "")
 
     def _run(self, method: str, path: str, body: bytes, compressed: bool) -> str:
@@ -261,7 +262,7 @@ def _decoded(name: str | None, version: str | None, label: str | None) -> Target
     # Python refuses to read numbers of thousands of digits, and zeros in front do not count.
     if version is not None and int(version.lstrip("0")[:20] or 0) > MAX_VERSION:
         raise _BadUrl
-    number = version and int(version.lstrip("0") or 0)
+    number = None if version is None else int(version.lstrip("0") or 0)
     return _unescaped(name), number, label and _unescaped(label)
 
 

@@ -69,7 +69,7 @@ def write_classifications(result: classification_pb2.ClassificationResult) -> st
     """
     rows = []
     for row in result.classifications:
-        scores = write_floats(np.float32([item.score for item in row.classes]))
+        scores = write_floats(np.array([item.score for item in row.classes], np.float32))
         labels = [dump_scalar(item.label) for item in row.classes]
         pairs = (f"[{label}, {score}]" for label, score in zip(labels, scores, strict=True))
         rows.append(f"[{', '.join(pairs)}]")
@@ -85,7 +85,7 @@ def write_regressions(result: regression_pb2.RegressionResult) -> str:
     Returns:
         str. JSON.
     """
-    values = write_floats(np.float32([row.value for row in result.regressions]))
+    values = write_floats(np.array([row.value for row in result.regressions], np.float32))
     return f'{{"results": [{", ".join(values)}]}}'
 
 

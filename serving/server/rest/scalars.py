@@ -4,6 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -16,7 +17,7 @@ from serving.types import Array, Json
 
 _FLOATS = {types_pb2.DT_FLOAT: np.float32, types_pb2.DT_DOUBLE: np.float64}
 # Narrow integers are checked against int32 only and then cut, as TensorFlow Serving does.
-_INTEGERS = {
+_INTEGERS: dict[int, tuple[type[np.integer[Any]], type[np.integer[Any]]]] = {
     types_pb2.DT_INT32: (np.int32, np.int32),
     types_pb2.DT_INT16: (np.int32, np.int16),
     types_pb2.DT_INT8: (np.int32, np.int8),
@@ -62,9 +63,8 @@ def fits(values: Sequence[Json], dtype: int) -> bool:
         return kinds <= {int, float}
     if dtype in _INTEGERS:
         limits = np.iinfo(_INTEGERS[dtype][0])
-        return not values or bool(
-            kinds == {int} and limits.min <= min(values) and max(values) <= limits.max
-        )
+        in_range = kinds == {int} and limits.min <= min(values) and max(values) <= limits.max
+        return not values or in_range
     return kinds <= ({bool} if dtype == types_pb2.DT_BOOL else {str})
 
 
