@@ -74,7 +74,7 @@ def test_models_shows_arguments_and_presets_of_one():
         ),
         (
             ["train", "--out", "r", "--data", ".", "--model", "FM", "--set", "preset=ml"],
-            "FM has no preset 'ml'; it has criteo, avazu",
+            "FM has no preset 'ml'; available: criteo, avazu",
         ),
         (["evaluate", "--run", "."], "holds no finished run"),
         (["export", "--run", ".", "--out", "m"], "holds no finished run"),
