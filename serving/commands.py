@@ -145,7 +145,7 @@ def _read_labels(texts: tuple[str, ...]) -> dict[str, dict[str, int]]:
     for text in texts:
         match = re.fullmatch(r"(.+):([^:=]+)=([0-9]+)", text)
         if match is None:
-            raise ValueError(f"a label is MODEL:LABEL=VERSION. Received: {text}")
+            raise ValueError(f"expected MODEL:LABEL=VERSION, got {text}")
         model, label, version = match.groups()
         labels.setdefault(model, {})[label] = int(version)
     return labels
@@ -181,9 +181,9 @@ def _read_rows(file: Any) -> Any:
         try:
             row = json.loads(line)
         except ValueError as error:
-            raise ValueError(f"line {number}: no JSON: {error}") from error
+            raise ValueError(f"line {number}: not JSON: {error}") from error
         if not isinstance(row, dict):
-            raise ValueError(f"line {number}: a row is an object of columns. Received: {row!r}")
+            raise ValueError(f"line {number}: expected an object of columns, got {row!r}")
         yield row
 
 

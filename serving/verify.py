@@ -35,6 +35,11 @@ class Comparison(NamedTuple):
         rows: int. How many rows were compared.
         different: int. In how many of them it differs.
         example: str. The first of these, or "".
+
+    Example:
+
+    >>> print(Comparison("ml", 1, "http://127.0.0.1:8501", "gender", 1000, 0, ""))
+    ml 1 http://127.0.0.1:8501 gender: 1000 rows alike
     """
 
     model: str
@@ -76,7 +81,9 @@ def verify(
 
     Example:
 
-    >>> for comparison in verify("models", "data/ml"):                    # doctest: +SKIP
+    Prepared data is needed:
+
+    >>> for comparison in verify("models", "data/ml"):  # doctest: +SKIP
     ...     print(comparison)
     ml 1 http://127.0.0.1:8501 gender: 1000 rows alike
     """

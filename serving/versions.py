@@ -28,7 +28,7 @@ def find_models(models_dir: str | os.PathLike[str]) -> dict[str, pathlib.Path]:
     Example:
 
     >>> list(find_models("models"))
-    ['ctr']
+    ['ctr', 'genre', 'times_two']
     """
     folders = sorted(entry for entry in pathlib.Path(models_dir).iterdir() if entry.is_dir())
     return {folder.name: folder for folder in folders if not folder.name.startswith(".")}

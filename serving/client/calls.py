@@ -82,8 +82,8 @@ class Calls:
 
         Example:
 
-        >>> client.predict("ctr", {"site": ["a", "b"], "price": [1.5, None]})     # doctest: +SKIP
-        {'score': array([0.13, 0.02], dtype=float32)}
+        >>> client.predict("ctr", {"site": ["a", "b"], "price": [1.5, None]})
+        {'score': array([0.5 , 0.25], dtype=float32)}
         """
         outputs = await self._run(
             ModelSpec(model, version, label),
@@ -126,8 +126,8 @@ class Calls:
 
         Example:
 
-        >>> client.rank("ctr", user={"age": "25"}, items={"site": ["a", "b"]})    # doctest: +SKIP
-        array([0.13, 0.02], dtype=float32)
+        >>> client.rank("ctr", user={"age": "25"}, items={"site": ["a", "bb"]})
+        array([1., 2.], dtype=float32)
         """
         columns = as_columns(items)
         if twice := [name for name in user if name in columns]:
@@ -202,8 +202,8 @@ class Calls:
 
         Example:
 
-        >>> client.classify("genre", [{"title": "Alien"}])                        # doctest: +SKIP
-        [[('horror', 0.9), ('comedy', 0.1)]]
+        >>> client.classify("genre", [{"title": "Alien"}])
+        [[('horror', 0.75), ('comedy', 0.25)]]
         """
         return await self._ask(
             self._transport.classify,
@@ -245,7 +245,7 @@ class Calls:
 
         Example:
 
-        >>> client.regress("price", [{"rooms": 3}, {"rooms": 4}])                 # doctest: +SKIP
+        >>> client.regress("genre", [{"rooms": 3}, {"rooms": 4}], signature_name="price")
         array([300., 400.], dtype=float32)
         """
         values = await self._ask(
@@ -282,8 +282,8 @@ class Calls:
 
         Example:
 
-        >>> client.metadata("ctr").signature("rank").outputs                      # doctest: +SKIP
-        {'score': TensorInfo(dtype='DT_FLOAT', shape=(-1,))}
+        >>> client.metadata("ctr").signature("rank").outputs
+        {'score': TensorInfo(dtype='DT_FLOAT', shape=(-1, -1))}
         """
         spec = ModelSpec(model, version, label)
         return await self._ask(self._transport.metadata, spec, deadline=self._deadline(timeout))
@@ -306,8 +306,8 @@ class Calls:
 
         Example:
 
-        >>> client.status("ctr")                                                  # doctest: +SKIP
-        [VersionStatus(version=2, state='AVAILABLE', error_code='OK', error_message='')]
+        >>> client.status("ctr")
+        [VersionStatus(version=1, state='AVAILABLE', error_code='OK', error_message='')]
         """
         spec = ModelSpec(model, version)
         return await self._ask(self._transport.status, spec, deadline=self._deadline(timeout))
@@ -331,8 +331,8 @@ class Calls:
 
         Example:
 
-        >>> client.wait_until_available("ctr", timeout=30)                        # doctest: +SKIP
-        2
+        >>> client.wait_until_available("ctr", timeout=30)
+        1
         """
         deadline = self._deadline(timeout)
         while True:

@@ -49,9 +49,7 @@ def connect(url: str, *, blocking: bool) -> Transport:
         from serving.client.over_grpc import GrpcTransport
 
         return GrpcTransport(parts.netloc, blocking)
-    raise ValueError(
-        f"url must be like http://localhost:8501 or grpc://localhost:8500. Received: {url}"
-    )
+    raise ValueError(f"url must be like http://localhost:8501 or grpc://localhost:8500, got {url}")
 
 
 def _finish(coroutine: Coroutine[Any, Any, Result]) -> Result:
@@ -91,10 +89,9 @@ class Client:
 
     Example:
 
-    >>> with Client("http://localhost:8501") as client:                           # doctest: +SKIP
-    ...     client.wait_until_available("ctr")
+    >>> with Client(f"http://{server.rest_address}") as client:
     ...     client.predict("ctr", {"site": ["a", "b"], "price": [1.5, None]})
-    {'score': array([0.13, 0.02], dtype=float32)}
+    {'score': array([0.5 , 0.25], dtype=float32)}
     """
 
     def __init__(self, url: str, *, timeout: float = 60.0, retry: Retry = Retry()):  # noqa: B008
@@ -144,8 +141,8 @@ class Client:
 
         Example:
 
-        >>> list(client.predict_rows("ctr", [{"site": "a"}, {"price": 2}]))       # doctest: +SKIP
-        [0.13, 0.02]
+        >>> list(client.predict_rows("ctr", [{"site": "a"}, {"price": 2}]))
+        [0.25, 0.5]
         """
         score = functools.partial(
             self._calls.predict_batch,
@@ -179,9 +176,11 @@ class AsyncClient(Calls):
 
     Example:
 
-    >>> async with AsyncClient("grpc://localhost:8500") as client:                # doctest: +SKIP
-    ...     await client.predict("ctr", {"site": ["a", "b"], "price": [1.5, None]})
-    {'score': array([0.13, 0.02], dtype=float32)}
+    >>> async def score():
+    ...     async with AsyncClient(f"grpc://{server.grpc_address}") as client:
+    ...         return await client.predict("ctr", {"site": ["a", "b"], "price": [1.5, None]})
+    >>> asyncio.run(score())
+    {'score': array([0.5 , 0.25], dtype=float32)}
     """
 
     def __init__(self, url: str, *, timeout: float = 60.0, retry: Retry = Retry()):  # noqa: B008
@@ -222,8 +221,11 @@ class AsyncClient(Calls):
 
         Example:
 
-        >>> [score async for score in client.predict_rows("ctr", rows)]           # doctest: +SKIP
-        [0.13, 0.02]
+        >>> async def score(rows):
+        ...     async with AsyncClient(f"grpc://{server.grpc_address}") as client:
+        ...         return [score async for score in client.predict_rows("ctr", rows)]
+        >>> asyncio.run(score([{"site": "a"}, {"price": 2}]))
+        [0.25, 0.5]
         """
         score = functools.partial(
             self.predict_batch,
@@ -273,8 +275,8 @@ def predict_rows(url: str, model: str, rows: Iterable[Row], **options: Any) -> I
     Example:
 
     >>> rows = [{"site": "a", "price": 1.5}, {"site": "b"}]
-    >>> list(predict_rows("http://localhost:8501", "ctr", rows))                  # doctest: +SKIP
-    [0.13, 0.02]
+    >>> list(predict_rows(f"http://{server.rest_address}", "ctr", rows))
+    [0.5, 0.25]
     """
     with Client(url) as client:
         yield from client.predict_rows(model, rows, **options)

@@ -44,8 +44,8 @@ def _feature(number: int, name: str, value: Any) -> list[Any]:
         raise ValueError(f"example {number}, feature {name}: {error}") from error
     if len({type(item) for item in feature}) > 1:
         raise ValueError(
-            f"example {number}, feature {name}: values must be all text, all floats or all "
-            f"integers. Received: {value!r}"
+            f"example {number}, feature {name}: values must be all strings, all floats or all "
+            f"integers, got {value!r}"
         )
     return feature
 
@@ -59,4 +59,4 @@ def _plain(value: Any) -> bytes | float | int:
         return int(value)
     if isinstance(value, (bytes, float, int)):
         return value
-    raise ValueError(f"expected text, a float or an integer. Received: {value!r}")
+    raise ValueError(f"expected a string, a float or an integer, got {value!r}")

@@ -39,8 +39,8 @@ def as_columns(table: Any) -> dict[str, Any]:
         names = dict.fromkeys(name for row in table for name in row)
         return {name: [row.get(name) for row in table] for name in names}
     raise TypeError(
-        "expected a dict of columns, a pandas.DataFrame or a list of rows (dicts). "
-        f"Received: {type(table).__name__}"
+        "expected a dict of columns, a pandas.DataFrame or a list of rows (dicts), "
+        f"got {type(table).__name__}"
     )
 
 

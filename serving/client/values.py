@@ -155,7 +155,7 @@ def _string(value: Any, dtype: np.dtype[Any]) -> bytes:
         return b""
     if _is_number(value, numbers.Real):
         return str(value).encode()
-    raise _unfit("text", value)
+    raise _unfit("a string", value)
 
 
 def _float(value: Any, dtype: np.dtype[Any]) -> float:
@@ -207,8 +207,8 @@ def _is_missing(value: Any) -> bool:
 
 def _unfit(expected: str, value: Any) -> ValueError:
     if isinstance(value, (list, tuple, np.ndarray)):
-        return ValueError(f"expected {expected}, and lists of one length. Received: {value!r}")
-    return ValueError(f"expected {expected}. Received: {value!r}")
+        return ValueError(f"expected {expected}, and lists of one length, got {value!r}")
+    return ValueError(f"expected {expected}, got {value!r}")
 
 
 def decode(name: str, array: Array) -> Array:

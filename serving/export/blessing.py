@@ -49,7 +49,9 @@ def bless(
 
     Example:
 
-    >>> samples = read_samples("data/ml", features)                       # doctest: +SKIP
+    Prepared data and exported versions are needed:
+
+    >>> samples = read_samples("data/ml", features)  # doctest: +SKIP
     >>> bless("models/ml/.partial", "models/ml/3", samples, scores, 0.005)  # doctest: +SKIP
     """
     if not samples.rows:

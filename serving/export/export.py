@@ -69,7 +69,9 @@ def export_run(run: str, out: str, options: ExportOptions = ExportOptions()) -> 
 
     Example:
 
-    >>> export_run("runs/ml", "models/ml", ExportOptions(margin=0.01))    # doctest: +SKIP
+    A finished run is needed:
+
+    >>> export_run("runs/ml", "models/ml", ExportOptions(margin=0.01))  # doctest: +SKIP
     'models/ml/2'
     """
     from ctr_keras.training import load_run
@@ -108,8 +110,8 @@ def export_model(
     """
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(
-            "export needs KERAS_BACKEND=tensorflow, whatever the run was trained with. "
-            f"Received: {keras.backend.backend()}"
+            "export needs KERAS_BACKEND=tensorflow, whatever the run was trained with, "
+            f"got {keras.backend.backend()}"
         )
     os.makedirs(out, exist_ok=True)
     # Without numbers, so that no server takes them for versions.

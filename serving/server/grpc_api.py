@@ -53,10 +53,13 @@ class GrpcServer:
 
     Example:
 
-    >>> server = GrpcServer(core, Options(models="models", port=0))   # doctest: +SKIP
-    >>> server.start()                                                # doctest: +SKIP
-    >>> server.port                                                   # doctest: +SKIP
-    43520
+    >>> options = Options(models="models", port=0)
+    >>> server = GrpcServer(Core(options), options)
+    >>> server.start()
+    >>> server.port > 0
+    True
+    >>> server.stop(0).wait()
+    True
     """
 
     def __init__(self, core: Core, options: Options):

@@ -44,9 +44,10 @@ def predict(
 
     Example:
 
-    >>> request = predict_pb2.PredictRequest()                       # doctest: +SKIP
-    >>> request.inputs["x"].CopyFrom(tf.make_tensor_proto([1.0]))     # doctest: +SKIP
-    >>> predict(servable, request).outputs["y"].float_val             # doctest: +SKIP
+    >>> request = predict_pb2.PredictRequest()
+    >>> request.inputs["x"].CopyFrom(tf.make_tensor_proto([1.0]))
+    >>> with manager.lease("times_two") as servable:
+    ...     predict(servable, request).outputs["y"].float_val
     [2.0]
     """
     name = request.model_spec.signature_name or DEFAULT_SIGNATURE

@@ -60,10 +60,12 @@ class RestServer:
 
     Example:
 
-    >>> rest = RestServer(core, Options(models="models", rest_api_port=0))   # doctest: +SKIP
-    >>> rest.start()                                                         # doctest: +SKIP
-    >>> rest.port                                                            # doctest: +SKIP
-    43519
+    >>> options = Options(models="models", rest_api_port=0)
+    >>> rest = RestServer(Core(options), options)
+    >>> rest.start()
+    >>> rest.port > 0
+    True
+    >>> rest.stop()
     """
 
     def __init__(self, core: Core, options: Options):

@@ -235,8 +235,8 @@ def test_without_labels_and_batching_their_flags_are_not_given(models):
         ({"image": "tensorflow/serving"}, "image must be an image with its version"),
         ({"image": "tensorflow/serving:latest"}, "image must be an image with its version"),
         ({"base_path": "models"}, "base_path must be an absolute path"),
-        ({"cpus": 0}, "cpus must be a positive number"),
-        ({"latency_ms": 0}, "latency_ms must be a positive number"),
+        ({"cpus": 0}, "cpus must be at least 1, got 0"),
+        ({"latency_ms": 0}, "latency_ms must be at least 1, got 0"),
         ({"replicas": (3, 2)}, "replicas must be positive and in ascending order"),
         ({"labels": {"none": {"stable": 1}}}, "no such model"),
         ({"labels": {"toy": {"stable": 9}}}, r"no version 9. Versions: \[7, 8\]"),
@@ -266,4 +266,4 @@ def test_command(models, tmp_path):
 
     result = CliRunner().invoke(main, [*command, "--label", "toy=7"])
     assert result.exit_code == 1
-    assert result.output == "Error: a label is MODEL:LABEL=VERSION. Received: toy=7\n"
+    assert result.output == "Error: expected MODEL:LABEL=VERSION, got toy=7\n"
