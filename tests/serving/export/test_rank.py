@@ -64,9 +64,8 @@ def test_scores_are_those_of_single_rows(loaded, columns):
     np.testing.assert_allclose(ranked, single, atol=1e-6)
 
 
-def test_models_with_attention_rank_as_well(clicks, features, columns, tmp_path):
-    model = scrambled(AutoInt(features, dim=4, layers=2, head_dim=4))
-    loaded = export(model, features, clicks, tmp_path)
+def test_models_with_attention_rank_as_well(autoint, columns):
+    loaded = tf.saved_model.load(str(autoint.version))
     ranked = run(loaded, "rank", of_one_user(columns))
     np.testing.assert_allclose(ranked, run(loaded, "serving_default", columns), atol=1e-6)
 
