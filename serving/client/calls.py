@@ -1,6 +1,6 @@
 """Every call of the client, once: what to send, what to make of the answer, when to ask again."""
 
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,7 +12,7 @@ from serving.client.tables import as_columns, columns_of_rows, to_frame, to_rows
 from serving.client.transport import Transport, settled
 from serving.client.values import is_pandas, to_arrays
 from serving.codes import Code
-from serving.types import Array, Arrays
+from serving.types import Array, Arrays, Row, Table, Value
 
 DEFAULT_SIGNATURE = "serving_default"
 _POLL_SECONDS = 0.1
@@ -47,7 +47,7 @@ class Calls:
     async def predict(
         self,
         model: str,
-        inputs: Any,
+        inputs: Table,
         *,
         version: int | None = None,
         label: str | None = None,
@@ -97,8 +97,8 @@ class Calls:
         self,
         model: str,
         *,
-        user: Mapping[str, Any],
-        items: Any,
+        user: Row,
+        items: Table,
         version: int | None = None,
         label: str | None = None,
         signature_name: str = "rank",
@@ -155,12 +155,12 @@ class Calls:
         self,
         spec: ModelSpec,
         signature_name: str,
-        rows: Sequence[Mapping[str, Any]],
+        rows: Sequence[Row],
         *,
         first_row: int,
         timeout: float | None,
         ignore: Collection[str],
-    ) -> list[Any]:
+    ) -> list[Value]:
         """Runs a signature on rows, of which some may lack columns: see `Client.predict_rows`."""
 
         def to_inputs(signature: Signature) -> Arrays:
@@ -173,9 +173,9 @@ class Calls:
     async def classify(
         self,
         model: str,
-        examples: Any,
+        examples: Table,
         *,
-        context: Mapping[str, Any] | None = None,
+        context: Row | None = None,
         version: int | None = None,
         label: str | None = None,
         signature_name: str = DEFAULT_SIGNATURE,
@@ -217,9 +217,9 @@ class Calls:
     async def regress(
         self,
         model: str,
-        examples: Any,
+        examples: Table,
         *,
-        context: Mapping[str, Any] | None = None,
+        context: Row | None = None,
         version: int | None = None,
         label: str | None = None,
         signature_name: str = DEFAULT_SIGNATURE,
@@ -416,7 +416,7 @@ class Calls:
         await settled(self._sleep(seconds))
 
 
-def _context(features: Mapping[str, Any] | None) -> Features:
+def _context(features: Row | None) -> Features:
     return to_features([features])[0] if features else {}
 
 

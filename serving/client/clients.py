@@ -13,7 +13,6 @@ from collections.abc import (
     Coroutine,
     Iterable,
     Iterator,
-    Mapping,
 )
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -21,8 +20,8 @@ from serving.client.calls import DEFAULT_SIGNATURE, Calls
 from serving.client.model import ModelSpec
 from serving.client.retries import Retry
 from serving.client.transport import Transport
+from serving.types import Row, Value
 
-Row = Mapping[str, Any]
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
@@ -117,7 +116,7 @@ class Client:
         batch_size: int = 512,
         timeout: float | None = None,
         ignore: Collection[str] = (),
-    ) -> Iterator[Any]:
+    ) -> Iterator[Value]:
         """Scores any number of rows, which are taken and sent in batches.
 
         A column that a row lacks is a missing value, as None and NaN are in `predict`.
@@ -198,7 +197,7 @@ class AsyncClient(Calls):
         concurrency: int = 4,
         timeout: float | None = None,
         ignore: Collection[str] = (),
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncIterator[Value]:
         """Scores any number of rows as `Client.predict_rows` does, several batches at a time.
 
         Args:
@@ -234,7 +233,7 @@ class AsyncClient(Calls):
             timeout=timeout,
             ignore=ignore,
         )
-        under_way: collections.deque[asyncio.Task[list[Any]]] = collections.deque()
+        under_way: collections.deque[asyncio.Task[list[Value]]] = collections.deque()
         try:
             for first_row, batch in _batches(rows, batch_size):
                 under_way.append(asyncio.create_task(score(batch, first_row=first_row)))
@@ -256,7 +255,7 @@ class AsyncClient(Calls):
         await self.close()
 
 
-def predict_rows(url: str, model: str, rows: Iterable[Row], **options: Any) -> Iterator[Any]:
+def predict_rows(url: str, model: str, rows: Iterable[Row], **options: Any) -> Iterator[Value]:
     """Scores any number of rows with a client that is made for it.
 
     Args:

@@ -15,7 +15,8 @@ import tensorflow as tf
 
 from ctr_keras import metrics
 from ctr_keras.types import Array
-from serving.export.columns import KINDS, Row, column_values
+from serving.export.columns import KINDS, column_values
+from serving.types import Row
 
 if TYPE_CHECKING:
     from ctr_keras.data import Samples

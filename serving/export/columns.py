@@ -5,7 +5,7 @@ has no null and wants every input in every row. Over gRPC an absent input, and i
 absent feature, mean the same.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,11 @@ import tensorflow as tf
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.types import Array
-from serving.types import Arrays
+from serving.types import Arrays, Row
 
 DTYPES = {"string": tf.string, "float": tf.float32}
 KINDS = {dtype: kind for kind, dtype in DTYPES.items()}
 MISSING: dict[str, str | float] = {"string": "", "float": float("nan")}
-
-Row = Mapping[str, Any]  # raw column to string, number or None
 
 
 def raw_arrays(features: FeatureSet, rows: Sequence[Row]) -> Arrays:

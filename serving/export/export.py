@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 from collections.abc import Collection, Iterator, Sequence, Set
-from typing import Any
 
 import keras
 import numpy as np
@@ -27,7 +26,7 @@ from serving.export.blessing import NotBlessedError, bless
 from serving.export.candidates import find_item_columns
 from serving.export.columns import raw_arrays
 from serving.export.signatures import make_endpoints
-from serving.types import Array, Arrays
+from serving.types import Array, Arrays, Row
 from serving.versions import WARMUP_FILE, find_versions
 
 SCORES_PATH = os.path.join("assets.extra", "sample_scores.json")
@@ -179,7 +178,7 @@ def _name_axes(path: str, explainer: Explainer) -> None:
         file.write(saved_model.SerializeToString(deterministic=True))
 
 
-def _scores(model: keras.Model, inputs: dict[str, Any]) -> Array:
+def _scores(model: keras.Model, inputs: Arrays) -> Array:
     if not inputs:
         return np.zeros(0, np.float32)
     used = {tensor.name: inputs[tensor.name] for tensor in model.inputs}
@@ -208,7 +207,7 @@ def samples_digest(prepared: str) -> str:
 
 def _warmup_requests(
     features: FeatureSet,
-    rows: Sequence[dict[str, Any]],
+    rows: Sequence[Row],
     item_columns: Set[str],
     signatures: Collection[str],
 ) -> Iterator[predict_pb2.PredictRequest]:
@@ -227,7 +226,7 @@ def _warmup_requests(
             yield _request(signature, columns)
 
 
-def _first(rows: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+def _first(rows: Sequence[Row], count: int) -> list[Row]:
     """So many rows, over and over if there are fewer."""
     return [rows[i % len(rows)] for i in range(count)]
 

@@ -6,11 +6,11 @@ import dataclasses
 import os
 import threading
 import time
-from typing import Any
 
 import numpy as np
 
 from serving.codes import Code, StatusError, invalid_argument
+from serving.config_protos import BatchingParameters
 from serving.server.metrics import Metrics
 from serving.types import Array, Arrays, Run
 
@@ -43,7 +43,7 @@ class BatchingOptions:
     name: str = _THREAD_POOL
 
     @classmethod
-    def of(cls, parameters: Any) -> "BatchingOptions":
+    def of(cls, parameters: BatchingParameters) -> "BatchingOptions":
         """Takes what a BatchingParameters message sets."""
         names = {
             "max_batch_size": "max_batch_size",

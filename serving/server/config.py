@@ -5,7 +5,7 @@ import os
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from google.protobuf import message, text_format
 from tensorflow_serving.config import file_system_storage_path_source_pb2, model_server_config_pb2
@@ -109,7 +109,7 @@ def listed_models(config: model_server_config_pb2.ModelServerConfig) -> list[Mod
     return list(models.values())
 
 
-def read_batching(path: str | os.PathLike[str]) -> Any:
+def read_batching(path: str | os.PathLike[str]) -> BatchingParameters:
     """Reads a batching parameters file.
 
     Args:
@@ -122,12 +122,12 @@ def read_batching(path: str | os.PathLike[str]) -> Any:
         OSError: if the file cannot be read.
         StatusError: INVALID_ARGUMENT if it does not parse or its sizes contradict each other.
     """
-    parameters = _read_text(path, BatchingParameters())
+    parameters: BatchingParameters = _read_text(path, BatchingParameters())
     check_batching(parameters)
     return parameters
 
 
-def check_batching(parameters: Any) -> None:
+def check_batching(parameters: BatchingParameters) -> None:
     """Checks that batch sizes fit together.
 
     Args:
@@ -173,7 +173,7 @@ def read_metrics_path(path: str | os.PathLike[str]) -> str | None:
     return (prometheus.path or METRICS_PATH) if prometheus.enable else None
 
 
-def read_ssl(path: str | os.PathLike[str]) -> Any:
+def read_ssl(path: str | os.PathLike[str]) -> SSLConfig:
     """Reads an SSL file, whose fields hold keys and certificates themselves, as PEM text.
 
     Args:

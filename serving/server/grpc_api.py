@@ -27,8 +27,8 @@ from serving.server.errors import as_status_error
 from serving.server.inference import (
     classify,
     example_count,
+    first_task,
     multi_inference,
-    multi_inference_spec,
     predict,
     regress,
 )
@@ -169,7 +169,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def _multi_inference(
         self, request: inference_pb2.MultiInferenceRequest
     ) -> inference_pb2.MultiInferenceResponse:
-        with self._manager.lease(*_asked(multi_inference_spec(request))) as servable:
+        with self._manager.lease(*_asked(first_task(request))) as servable:
             response = multi_inference(servable, request)
         self._metrics.count_examples(servable.name, example_count(request))
         return response

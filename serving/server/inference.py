@@ -1,7 +1,7 @@
 """Inference as functions from request proto to response proto; gRPC, REST and warm-up call them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -10,6 +10,7 @@ from tensorflow_serving.apis import (
     classification_pb2,
     inference_pb2,
     input_pb2,
+    model_pb2,
     predict_pb2,
     regression_pb2,
 )
@@ -19,6 +20,10 @@ from serving.server.savedmodel import Servable
 from serving.server.signature import DEFAULT_SIGNATURE, SignatureRunner
 from serving.tensors import bytes_array, to_array, to_proto
 from serving.types import Array, Arrays
+
+ExamplesRequest: TypeAlias = (
+    classification_pb2.ClassificationRequest | regression_pb2.RegressionRequest
+)
 
 CLASSIFY_METHOD = "tensorflow/serving/classify"
 REGRESS_METHOD = "tensorflow/serving/regress"
@@ -115,7 +120,7 @@ def multi_inference(
     """Answers a MultiInference call: several signatures over one input.
 
     Args:
-        servable: Servable. The model version that answers; see `multi_inference_spec`.
+        servable: Servable. The model version that answers; see `first_task`.
         request: MultiInferenceRequest.
 
     Returns:
@@ -153,20 +158,20 @@ def multi_inference(
     return response
 
 
-def multi_inference_spec(request: inference_pb2.MultiInferenceRequest) -> Any:
-    """The ModelSpec that chooses the servable: the first task's."""
+def first_task(request: inference_pb2.MultiInferenceRequest) -> inference_pb2.InferenceTask:
+    """The task whose ModelSpec chooses the servable."""
     if not request.tasks:
         raise invalid_argument("Inference request must have at least one task")
     return request.tasks[0]
 
 
-def example_count(request: Any) -> int:
+def example_count(request: ExamplesRequest | inference_pb2.MultiInferenceRequest) -> int:
     """How many examples a classify, regress or multi-inference request carries."""
     kind = request.input.WhichOneof("kind")
     return len(getattr(request.input, kind).examples) if kind else 0
 
 
-def _fill_spec(spec: Any, servable: Servable, request: Any) -> None:
+def _fill_spec(spec: model_pb2.ModelSpec, servable: Servable, request: Any) -> None:
     spec.name = request.model_spec.name
     spec.signature_name = request.model_spec.signature_name or DEFAULT_SIGNATURE
     spec.version.value = servable.version
@@ -202,7 +207,9 @@ def _filtered(signature: SignatureRunner, wanted: Sequence[str]) -> Iterable[str
 # Classify and regress
 
 
-def _classified(servable: Servable, request: Any) -> classification_pb2.ClassificationResult:
+def _classified(
+    servable: Servable, request: ExamplesRequest
+) -> classification_pb2.ClassificationResult:
     signature = _of_examples(servable, request, CLASSIFY_METHOD)
     given = signature.outputs.keys()
     if not given <= {_CLASSES, _SCORES} or not given:
@@ -232,7 +239,7 @@ def _classified(servable: Servable, request: Any) -> classification_pb2.Classifi
     return result
 
 
-def _regressed(servable: Servable, request: Any) -> regression_pb2.RegressionResult:
+def _regressed(servable: Servable, request: ExamplesRequest) -> regression_pb2.RegressionResult:
     signature = _of_examples(servable, request, REGRESS_METHOD)
     if list(signature.outputs) != [_OUTPUTS]:
         raise invalid_argument(
@@ -254,7 +261,7 @@ def _regressed(servable: Servable, request: Any) -> regression_pb2.RegressionRes
     return result
 
 
-def _of_examples(servable: Servable, request: Any, method: str) -> SignatureRunner:
+def _of_examples(servable: Servable, request: ExamplesRequest, method: str) -> SignatureRunner:
     """The signature that a request names, if it takes examples."""
     name = request.model_spec.signature_name or DEFAULT_SIGNATURE
     signature = servable.signature(name)
@@ -272,7 +279,7 @@ def _of_examples(servable: Servable, request: Any, method: str) -> SignatureRunn
     return signature
 
 
-def _run(signature: SignatureRunner, request: Any) -> tuple[Arrays, int]:
+def _run(signature: SignatureRunner, request: ExamplesRequest) -> tuple[Arrays, int]:
     examples = _examples(request.input)
     if not examples:
         raise invalid_argument("Input is empty.")

@@ -12,14 +12,14 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from aiohttp import web
-from google.protobuf import json_format
+from google.protobuf import json_format, message
 from tensorflow_serving.apis import classification_pb2, regression_pb2
 
 from serving.codes import StatusError, invalid_argument
 from serving.server.config import read_metrics_path
 from serving.server.core import Core
 from serving.server.errors import HTTP_STATUS, as_status_error
-from serving.server.inference import classify, example_count, regress
+from serving.server.inference import ExamplesRequest, classify, example_count, regress
 from serving.server.model_info import SIGNATURE_DEF, model_status, signature_defs
 from serving.server.options import Options
 from serving.server.page import page
@@ -27,7 +27,9 @@ from serving.server.rest.examples import read_examples, write_classifications, w
 from serving.server.rest.json_text import dump_scalar
 from serving.server.rest.requests import read_document, read_inputs
 from serving.server.rest.responses import write_outputs
+from serving.server.savedmodel import Servable
 from serving.server.signature import DEFAULT_SIGNATURE
+from serving.types import Json
 from serving.versions import MAX_VERSION
 
 _API_PATH = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
@@ -235,7 +237,11 @@ class _Api:
         return write_regressions(self._of_examples(target, body, request, regress))
 
     def _of_examples(
-        self, target: Target, body: bytes, request: Any, infer: Callable[[Any, Any], Any]
+        self,
+        target: Target,
+        body: bytes,
+        request: ExamplesRequest,
+        infer: Callable[[Servable, ExamplesRequest], Any],
     ) -> Any:
         """Runs `infer`, which is `classify` or `regress`, on the examples in a body."""
         document = read_document(body)
@@ -294,9 +300,9 @@ def _gunzip(body: bytes, max_bytes: int) -> bytes:
     return text if stream.eof else b""
 
 
-def _plain(message: Any) -> Any:
+def _plain(proto: message.Message) -> Json:
     return json_format.MessageToDict(
-        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+        proto, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
 
 

@@ -61,9 +61,11 @@ def scores_of(model, samples):
     return model.predict(inputs, verbose=0)[:, 0]
 
 
-def test_a_worse_version_is_refused_with_both_aucs_and_kept_aside(export, good, bad, samples):
+def test_a_worse_version_is_refused_with_both_aucs_and_kept_aside(
+    export, version, good, bad, samples
+):
     run, out = export
-    run(good)
+    shutil.copytree(version, out / "1")
     aucs = [metrics.auc(samples.labels, scores_of(model, samples)) for model in (bad, good)]
     assert aucs[1] > aucs[0] + 0.1
     with pytest.raises(NotBlessedError) as refused:

@@ -18,6 +18,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_service_pb2_grpc
 
+from serving.server import manager
 from serving.server.inference import REPLAYED
 from serving.server.lifecycle import TRANSITIONS, State, VersionRecord, Versions
 from serving.server.server import Server, serve
@@ -43,6 +44,12 @@ def saved(tmp_path_factory):
     for factor in (2, 3):
         save_times(str(folder / str(factor)), factor)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _collect_soon(monkeypatch):
+    """What was unloaded is collected after a second, for which these tests need not wait."""
+    monkeypatch.setattr(manager, "_SECONDS_TO_COLLECTION", 0.05)
 
 
 @pytest.fixture
