@@ -1,7 +1,7 @@
 """Skew: whether a running server gives the ids and scores of training time.
 
 `ctr-keras prepare` keeps some rows both raw and transformed, and `ctr-keras export` keeps the Keras
-model's scores of them beside the version. Here a server is asked for both.
+model's scores of them with the version. Here a server is asked for both.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ class Comparison(NamedTuple):
     Example:
 
     >>> print(Comparison("ml", 1, "http://127.0.0.1:8501", "gender", 1000, 0, ""))
-    ml 1 http://127.0.0.1:8501 gender: 1000 rows alike
+    ml 1 http://127.0.0.1:8501 gender: 1000 rows match
     """
 
     model: str
@@ -53,7 +53,7 @@ class Comparison(NamedTuple):
     def __str__(self) -> str:
         where = f"{self.model} {self.version} {self.url} {self.column}"
         if not self.different:
-            return f"{where}: {self.rows} rows alike"
+            return f"{where}: {self.rows} rows match"
         return f"{where}: {self.different} of {self.rows} rows differ; {self.example}"
 
 
@@ -85,7 +85,7 @@ def verify(
 
     >>> for comparison in verify("models", "data/ml"):  # doctest: +SKIP
     ...     print(comparison)
-    ml 1 http://127.0.0.1:8501 gender: 1000 rows alike
+    ml 1 http://127.0.0.1:8501 gender: 1000 rows match
     """
     features = FeatureSet.load(os.path.join(data, "features.json"))
     samples = read_samples(data, features)

@@ -1,4 +1,4 @@
-"""Models and their versions on disk: `<models>/<name>/<version>/`, and what lies in a version."""
+"""Models and their versions on disk: `<models>/<name>/<version>/`, and what a version holds."""
 
 import logging
 import os

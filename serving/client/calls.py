@@ -59,7 +59,7 @@ class Calls:
 
         Values become what the signature takes: None and NaN are missing values, sent as `""` to a
         string input and as NaN to a float input, while other types need a value; a number for a
-        string input is sent as its text.
+        string input is sent as a string.
 
         Args:
             model: str. The model's name.
@@ -185,7 +185,7 @@ class Calls:
 
         Args:
             model: str. The model's name.
-            examples: list of dict, feature name to value or list of values: text, bytes, floats or
+            examples: list of dict, feature name to value or list of values: str, bytes, floats or
                 integers, and None for nothing. Or a pandas.DataFrame.
             context: dict or None. Features of all examples.
             version: int or None. None: the latest.
@@ -365,7 +365,7 @@ class Calls:
         """Runs a signature on the inputs that are made to fit it.
 
         Signatures are remembered. If a request does not fit, a new version may have others by
-        now: then they are asked for, and the request is made anew.
+        now: then they are asked for, and the request is made again.
         """
 
         async def send(metadata: Metadata) -> Arrays:

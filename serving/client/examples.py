@@ -14,7 +14,7 @@ def to_features(examples: Table) -> list[Features]:
     """The features of each example; a value that is None is left out.
 
     Args:
-        examples: sequence of dict: feature name to a value or a list of values, which are text,
+        examples: sequence of dict: feature name to a value or a list of values, which are str,
             bytes, floats, or integers (True and False are 1 and 0). Or a pandas.DataFrame, whose
             missing values are left out.
 

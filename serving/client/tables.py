@@ -62,7 +62,7 @@ def columns_of_rows(
         dict. Input name to a list of values.
 
     Raises:
-        ValueError: if a row has a column that is no input.
+        ValueError: if a row has a column that is not an input.
 
     Example:
 

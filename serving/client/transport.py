@@ -57,6 +57,6 @@ class Transport(Protocol):
 async def settled(value: Awaitable[Result] | Result) -> Result:
     """The result of a call that returns it, or that returns what has to be awaited for it.
 
-    Libraries that have a blocking and an asynchronous face (httpx, grpc) can so be used alike.
+    So libraries with a blocking and an asynchronous face (httpx, grpc) are used in one way.
     """
     return await value if inspect.isawaitable(value) else value

@@ -1,8 +1,8 @@
 """Values that users pass to and from NumPy arrays of the types that a signature takes.
 
-An array of strings is one of dtype object: bytes on the way to the server; on the way back text,
+An array of strings is one of dtype object: bytes on the way to the server; on the way back str,
 or bytes where the output's name ends in `_bytes`, as TensorFlow Serving's REST API has it. Bytes
-that are no UTF-8 are text with surrogate escapes: `text.encode("utf-8", "surrogateescape")`.
+that are not UTF-8 are surrogate escapes in it: `string.encode("utf-8", "surrogateescape")`.
 """
 
 import math
@@ -81,7 +81,7 @@ def to_arrays(
     """Columns as arrays of the types that a signature takes.
 
     None and NaN are missing values: `""` for strings, NaN for floats, an error for other types. A
-    number for a string input becomes its text.
+    number for a string input becomes a string.
 
     Args:
         columns: dict. Input name to values: a (nested) list, an array, or a single value.
@@ -228,8 +228,8 @@ def decode(name: str, array: Array) -> Array:
     """
     if array.dtype != object or name.endswith("_bytes"):
         return array
-    text = [value.decode("utf-8", "surrogateescape") for value in array.flat]
-    return object_array(text, array.shape)
+    strings = [value.decode("utf-8", "surrogateescape") for value in array.flat]
+    return object_array(strings, array.shape)
 
 
 def is_pandas(value: Value, kind: str) -> bool:

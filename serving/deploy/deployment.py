@@ -103,7 +103,7 @@ class Deployment:
         if not numbers:
             raise ValueError(
                 f"{os.path.join(self.models_dir, model)} has no version, for which TensorFlow "
-                "Serving would wait for ever. Export one, or move the folder away."
+                "Serving would wait forever. Export one, or move the folder away."
             )
         for label, version in self.labels.get(model, {}).items():
             if version not in numbers:

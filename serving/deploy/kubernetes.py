@@ -134,7 +134,7 @@ def _container(deployment: Deployment) -> dict[str, Any]:
         ],
         "startupProbe": _probe(ready_path(first), every=5, failures=120),
         "readinessProbe": _probe(ready_path(first), every=5, failures=2),
-        # Slow answers under load are no reason to start anew, which would make them slower.
+        # Slow answers under load are not a reason to restart, which would make them slower.
         "livenessProbe": _probe(status_path(first), every=10, failures=6),
         "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(_DRAIN_SECONDS)]}}},
         "resources": {  # no limit of CPU: throttling makes the slowest requests slower

@@ -1,6 +1,6 @@
 """A trained run and its transform graph as one SavedModel that scores raw requests.
 
-`signatures.py` has its signatures. Next to the model lie warm-up requests, and the scores that the
+`signatures.py` has its signatures. Next to the model are warm-up requests, and the scores that the
 Keras model gave to the sample rows of its data, for `ctr-keras verify`. A version is published only
 after it has shown in a process of its own that it serves these scores, and ranks no worse than
 the version in place (`serving.export.blessing`).
@@ -88,7 +88,7 @@ def export_model(
 ) -> str:
     """Exports a model together with the transform graph of its prepared data.
 
-    The version's folder appears when it is whole and blessed: it is written beside, then renamed.
+    The version's folder appears when it is whole and blessed: until then it has another name.
 
     Args:
         model: keras.Model on the packed inputs of `features`.
@@ -227,7 +227,7 @@ def _warmup_requests(
 
 
 def _first(rows: Sequence[Row], count: int) -> list[Row]:
-    """So many rows, over and over if there are fewer."""
+    """`count` rows, repeated if there are fewer."""
     return [rows[i % len(rows)] for i in range(count)]
 
 

@@ -28,8 +28,8 @@ class BatchingOptions:
         threads: int. Batches that run at a time.
         allowed_sizes: tuple of int. Sizes to which batches are padded; empty: none.
         pads_inputs: bool. Whether inputs of different lengths are padded to the longest.
-        max_execution_size: int or None. Requests are split into parts of so many rows. None: they
-            are not split.
+        max_execution_size: int or None. Rows of the parts into which requests are split. None:
+            they are not split.
         name: str. Label of the metrics.
     """
 

@@ -155,7 +155,7 @@ class ModelManager:
     # Configuration
 
     def configure(self, configs: Iterable[ModelConfig]) -> set[str]:
-        """Says anew which models to serve; `poll` then finds their versions.
+        """Says which models to serve from now on; `poll` then finds their versions.
 
         Models that are no longer listed are unloaded.
 
@@ -227,7 +227,7 @@ class ModelManager:
         """Waits until every model has an available version, or failed to load all it should.
 
         Args:
-            names: iterable of str. Models that are not served are passed over.
+            names: iterable of str. Models that are not served are ignored.
             forever: bool. Whether to wait for the first version of a model that has none.
                 Defaults to `False`.
 

@@ -21,8 +21,8 @@ class Options:
     Serving's, and behave as there: the server starts when every model has a version, and a port
     of 0 turns an API off. With `models` it starts with what is there, and 0 is any free port.
 
-    The help text of every field is in its metadata. Those that change nothing in this server, as
-    it has no such thing, say so.
+    The help text of every field is in its metadata. Those that are accepted without effect in
+    this server say so.
 
     Raises:
         ValueError: if no models are given, or more than one kind, or flags contradict each other,

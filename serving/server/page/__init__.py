@@ -45,7 +45,7 @@ def page(manager: ModelManager) -> tuple[str, dict[str, str]]:
     for slot, content in (
         ("{{ style }}", _style()),
         ("{{ script }}", _script()),
-        ("{{ models }}", html.escape(json.dumps(models))),  # last, as names may be any text
+        ("{{ models }}", html.escape(json.dumps(models))),  # last, as names may be any string
     ):
         text = text.replace(slot, content)
     return text, _headers()
@@ -62,7 +62,7 @@ def _headers() -> dict[str, str]:
         "base-uri": "'none'",
         "form-action": "'none'",
         "frame-ancestors": "'none'",
-        "require-trusted-types-for": "'script'",  # so that no text can become HTML
+        "require-trusted-types-for": "'script'",  # so that no string can become HTML
     }
     return {
         "Content-Security-Policy": "; ".join(f"{key} {value}" for key, value in policy.items()),
@@ -102,7 +102,7 @@ def _sample_of(manager: ModelManager, name: str) -> dict[str, str]:
 
 @functools.lru_cache(maxsize=256)
 def _sample(version: pathlib.Path) -> dict[str, str]:
-    """Input name to its text in the first row of a version's first warm-up request."""
+    """What to type for each input: the first row of a version's first warm-up request."""
     file = version / WARMUP_FILE
     if not file.exists():
         return {}
@@ -113,15 +113,15 @@ def _sample(version: pathlib.Path) -> dict[str, str]:
         return {}
     columns = {k: tf.make_ndarray(v) for k, v in log.predict_log.request.inputs.items()}
     return {
-        name: _text(column[0])
+        name: _typed(column[0])
         for name, column in columns.items()
         if column.ndim == 1 and column.size
     }
 
 
-def _text(value: Any) -> str:
+def _typed(value: Any) -> str:
     """What to type for a value."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    text = str(np.asarray(value)[()])
-    return _TOKENS.get(text, text)
+    string = str(np.asarray(value)[()])
+    return _TOKENS.get(string, string)

@@ -151,16 +151,16 @@ class RestServer:
             seconds = self._options.rest_api_timeout_in_ms / 1000
             return _json_response(200, await asyncio.wait_for(running, seconds))
         except asyncio.TimeoutError:
-            return _json_response(504, _error_text("Timed out waiting for the model's answer"))
+            return _json_response(504, _error_json("Timed out waiting for the model's answer"))
         except _BadUrl:
             return web.Response(status=400)
         except web.HTTPRequestEntityTooLarge:
             limit = self._options.max_request_bytes
             message = f"Request body is longer than the server's limit of {limit} bytes"
-            return _json_response(413, _error_text(message))
+            return _json_response(413, _error_json(message))
         except Exception as error:  # whatever went wrong, the client gets an answer
             status = as_status_error(error)
-            return _json_response(HTTP_STATUS[status.code], _error_text(status.message))
+            return _json_response(HTTP_STATUS[status.code], _error_json(status.message))
 
     async def _body(self, request: web.BaseRequest) -> tuple[bytes, bool]:
         """The body as sent, and whether it is compressed."""
@@ -190,7 +190,7 @@ class _Api:
         }
 
     def answer(self, method: str, path: str, body: bytes) -> str:
-        """Answers a request with JSON text, or raises a StatusError or _BadUrl."""
+        """Answers a request with JSON, or raises a StatusError or _BadUrl."""
         try:
             target, verb, answer = self._route(method, path)
         except StatusError:
@@ -274,15 +274,15 @@ def _decoded(name: str | None, version: str | None, label: str | None) -> Target
     return _unescaped(name), number, label and _unescaped(label)
 
 
-def _printable(text: str) -> str:
-    """A text that protocol buffers take, whatever bytes it was made of."""
-    return text.encode("utf-8", "replace").decode()
+def _printable(string: str) -> str:
+    """A string that protocol buffers take, whatever bytes it was made of."""
+    return string.encode("utf-8", "replace").decode()
 
 
-def _unescaped(text: str) -> str:
-    if _BAD_ESCAPE.search(text):
+def _unescaped(string: str) -> str:
+    if _BAD_ESCAPE.search(string):
         raise _BadUrl
-    return urllib.parse.unquote(text, errors="surrogateescape")
+    return urllib.parse.unquote(string, errors="surrogateescape")
 
 
 def _gunzip(body: bytes, max_bytes: int) -> bytes:
@@ -306,10 +306,10 @@ def _plain(proto: message.Message) -> Json:
     )
 
 
-def _error_text(message: str) -> str:
+def _error_json(message: str) -> str:
     return f'{{"error": {dump_scalar(message)}}}'
 
 
-def _json_response(status: int, text: str) -> web.Response:
-    body = text.encode("utf-8", "surrogateescape")
+def _json_response(status: int, document: str) -> web.Response:
+    body = document.encode("utf-8", "surrogateescape")
     return web.Response(status=status, body=body, content_type="application/json")
