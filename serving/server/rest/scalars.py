@@ -46,13 +46,6 @@ _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 def fits(values: Sequence[Json], dtype: int) -> bool:
     """Whether scalars can go into an array of a readable type; into strings, only str can.
 
-    Args:
-        values: list of JSON values.
-        dtype: int. A `DataType` enum value of `READABLE`.
-
-    Returns:
-        bool.
-
     Example:
 
     >>> fits([1, 300], types_pb2.DT_UINT8), fits([1, 3e9], types_pb2.DT_INT32)
@@ -69,24 +62,7 @@ def fits(values: Sequence[Json], dtype: int) -> bool:
 
 
 def read_scalar(value: Json, dtype: int) -> Json:
-    """Checks one value that is not a list; a base64 object becomes its bytes.
-
-    Args:
-        value: JSON value.
-        dtype: int. A `DataType` enum value.
-
-    Returns:
-        The value, or bytes.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT for a value of another type, UNIMPLEMENTED for a type that
-            JSON cannot carry.
-
-    Example:
-
-    >>> read_scalar({"b64": "AAEC"}, types_pb2.DT_STRING)
-    b'\\x00\\x01\\x02'
-    """
+    """Checks one value that is not a list; a base64 object becomes its bytes."""
     if isinstance(value, dict):
         if dtype != types_pb2.DT_STRING:
             raise _wrong_type(value, dtype)
@@ -104,19 +80,7 @@ def read_scalar(value: Json, dtype: int) -> Json:
 
 
 def make_array(values: Sequence[Json], shape: Sequence[int], dtype: int) -> Array:
-    """Makes the array of values that fit its type.
-
-    Args:
-        values: list. Flat, in row-major order; strings are str or, from base64, bytes.
-        shape: list of int.
-        dtype: int. A `DataType` enum value.
-
-    Returns:
-        numpy.ndarray. Narrow integers wrap around, floats beyond the type's range are infinite.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT for more dimensions than NumPy has, and for an integer that
-            no double can hold.
+    """Makes the array of flat values that fit; strings may be str or, from base64, bytes.
 
     Example:
 
@@ -135,7 +99,7 @@ def make_array(values: Sequence[Json], shape: Sequence[int], dtype: int) -> Arra
     if dtype not in _FLOATS:  # no values, so none that could not be converted
         return np.zeros(shape, tf.as_dtype(dtype).as_numpy_dtype)
     try:
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore"):  # beyond the type's range is infinity
             return np.array(values, np.float64).astype(_FLOATS[dtype], copy=False).reshape(shape)
     except OverflowError as error:  # an integer of more than 308 digits
         message = "JSON Parse error: Number too big to be stored in double."
@@ -153,15 +117,6 @@ def is_base64(value: dict[str, Json]) -> bool:
 
 def decode_base64(string: str) -> bytes:
     """Decodes base64; white space and missing padding are accepted, wrong padding is not.
-
-    Args:
-        string: str.
-
-    Returns:
-        bytes.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT if it is not base64.
 
     Example:
 
@@ -195,18 +150,7 @@ def bad_value(value: Json, complaint: str) -> StatusError:
 
 
 def write_scalars(name: str, array: Array, dtype: int) -> list[str]:
-    """Writes every element of an output.
-
-    Args:
-        name: str. The output's name; strings of one that ends in `_bytes` are written in base64.
-        array: numpy.ndarray.
-        dtype: int. Its `DataType` enum value.
-
-    Returns:
-        list of str. JSON, in row-major order.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT for a type that JSON cannot carry.
+    """Every element of an output as JSON; strings of one named `..._bytes` in base64.
 
     Example:
 
@@ -239,12 +183,6 @@ def _string(value: bytes) -> str:
 
 def write_floats(flat: Array) -> list[str]:
     """Writes floats with six significant digits where that reads back to the same value.
-
-    Args:
-        flat: array `(size,)` of float32 or float64.
-
-    Returns:
-        list of str.
 
     Example:
 
