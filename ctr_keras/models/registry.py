@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import keras
 
 from ctr_keras.features import FeatureSet
+from ctr_keras.settings import did_you_mean
 
 Builder = Callable[..., keras.Model]
 _Builder = TypeVar("_Builder", bound=Builder)
@@ -67,7 +68,7 @@ def build_model(name: str, features: FeatureSet, **arguments: Any) -> keras.Mode
     known = model_arguments(name)
     for argument in arguments:
         if argument not in known:
-            raise ValueError(f"{name} has no argument {argument!r}; available: {', '.join(known)}")
+            raise ValueError(f"{name} has no argument {argument!r}{did_you_mean(argument, known)}")
     return MODELS[name].build(features, **arguments)
 
 
@@ -78,7 +79,7 @@ def model_arguments(name: str) -> dict[str, Any]:
         name: str. A name in `MODELS`.
 
     Raises:
-        ValueError: for an unknown model, naming the available ones.
+        ValueError: for an unknown model, naming the closest or the available ones.
 
     Example:
 
@@ -86,6 +87,6 @@ def model_arguments(name: str) -> dict[str, Any]:
     2
     """
     if name not in MODELS:
-        raise ValueError(f"unknown model {name!r}; available: {', '.join(MODELS)}")
+        raise ValueError(f"unknown model {name!r}{did_you_mean(name, MODELS)}")
     parameters = inspect.signature(MODELS[name].build).parameters
     return {key: value.default for key, value in parameters.items() if key != "features"}

@@ -172,9 +172,7 @@ def _check(given: Sequence[str], known: Sequence[str], argument: str) -> None:
 def _groups(features: FeatureSet) -> dict[str, list[str]]:
     """Names of the features of each group, sequences in `behaviors` alone."""
     ungrouped = [
-        f.name
-        for f in features.features
-        if not isinstance(f, Crossed) and getattr(f, "group", None) is None
+        f.name for f in features.features if not isinstance(f, Crossed) and f.group is None
     ]
     if ungrouped:
         raise ValueError(f"MIAN needs a group for every field; without one: {', '.join(ungrouped)}")

@@ -161,7 +161,8 @@ def test_both_backends_agree_on_scores_and_on_a_training_step(tmp_path):
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("AutoInt2", {}, "unknown model 'AutoInt2'; available: AutoInt, .*FM, DeepFM"),
+        ("AutoInt2", {}, "unknown model 'AutoInt2'; did you mean 'AutoInt'"),
+        ("XYZ", {}, "unknown model 'XYZ'; available: .*AutoInt, .*FM, DeepFM"),
         ("AutoInt", {"depth": 3}, "AutoInt has no argument 'depth'; available: dim, layers"),
     ],
 )
@@ -187,7 +188,7 @@ def test_presets_are_settings_that_the_model_takes(name):
 
 def test_presets_name_the_papers_figures():
     deepfm = find_preset("DeepFM", "avazu")
-    assert (deepfm["dim"], deepfm["hidden"], deepfm["batch_size"]) == (40, (700,) * 5, 2000)
+    assert (deepfm["dim"], deepfm["hidden"], deepfm["batch_size"]) == (40, [700] * 5, 2000)
     assert find_preset("OptInter", "avazu")["cross_dim"] == 4
     assert find_preset("AutoInt", "movielens-1m")["attention_dropout"] == 0.4
     assert find_preset("MIAN", "books")["l2"] == 1e-3
