@@ -1,11 +1,12 @@
 """AutoFIS: which feature interactions a factorization model keeps."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Sequence
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.plan import InteractionPlan
+from ctr_keras.plan import Interaction, InteractionPlan
 from ctr_keras.search.gates import (
+    InteractionGates,
     Threshold,
     candidate_fields,
     candidate_pool,
@@ -103,11 +104,19 @@ class AutoFIS(Search):
         for number, order in enumerate(range(2, self.order + 1), start=1):
             if order > 2:
                 plan = InteractionPlan([*plan.interactions, *self._higher(features, plan, order)])
+            if not plan.interactions:
+                break  # nothing left to extend
             stage = Stage(self, features, *rows, folder, number)
-            plan = search_gates(stage, self.base, plan, plan.kinds, threshold, self.model_args)
+            optimizer = threshold.optimizer(stage)
+            gates = InteractionGates(
+                features, self.base, plan, plan.kinds, optimizer, self.model_args
+            )
+            plan = search_gates(stage, gates, threshold)
         return plan
 
-    def _higher(self, features: FeatureSet, plan: InteractionPlan, order: int) -> Any:
+    def _higher(
+        self, features: FeatureSet, plan: InteractionPlan, order: int
+    ) -> Sequence[Interaction]:
         names = candidate_fields(features)
         if self.pool:
             return candidate_pool(plan, order, ["inner"], names, self.top or len(names) // 2)

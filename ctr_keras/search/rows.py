@@ -1,6 +1,6 @@
 """The rows that a search learns from: a split of prepared data, or arrays."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -35,7 +35,9 @@ class Rows:
 
         return row_count(self._source, self._split)
 
-    def stream(self, model: keras.Model, batch_size: int, seed: int, skip: int = 0) -> Any:
+    def stream(
+        self, model: keras.Model, batch_size: int, seed: int, skip: int = 0
+    ) -> Iterable[Any]:
         """Endless epochs, each shuffled anew: batches of the inputs of a model, and labels.
 
         Args:
