@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from ctr_keras.data.arrays import Array, decode
+from ctr_keras.data.arrays import decode
 from ctr_keras.data.records import example_files
 from ctr_keras.features import FeatureSet
+from ctr_keras.types import Array
 
 _FORMAT_VERSION = 1
 

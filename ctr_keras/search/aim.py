@@ -19,15 +19,15 @@ from ctr_keras.search.gates import (
     check_order,
     search_gates,
 )
-from ctr_keras.search.rows import Arrays, both_splits
+from ctr_keras.search.rows import both_splits
 from ctr_keras.search.stage import Search, Stage
-from ctr_keras.types import Array, Settings
+from ctr_keras.types import Array, Rows, Settings
 
 KeptDims = dict[str, dict[str, tuple[int, ...]]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AIM(Search):
+class AIMSearch(Search):
     """Searches interactions together with their functions, then embedding dimensions.
 
     One stage an order, and one for the dimensions. In all of them the model is a factorization
@@ -68,7 +68,7 @@ class AIM(Search):
     ... )
     >>> clicks = np.random.default_rng(0).integers(0, 2, (100, 1))
     >>> inputs = {"categorical": np.repeat([[2, 6]], 100, axis=0)}
-    >>> search = AIM(c=20.0, dims=False, model_args={"dim": 4}, verbose=False)
+    >>> search = AIMSearch(c=20.0, dims=False, model_args={"dim": 4}, verbose=False)
     >>> search.search(features, (inputs, clicks)).interactions  # nothing to be learned here
     ()
 
@@ -101,14 +101,14 @@ class AIM(Search):
     def search(
         self,
         features: FeatureSet,
-        train: str | Arrays,
-        validation: str | Arrays | None = None,
+        train: str | Rows,
+        validation: str | Rows | None = None,
         folder: str | None = None,
     ) -> InteractionPlan:
         """Runs the search.
 
         Args:
-            features, train, validation, folder: as in `AutoFIS.search`.
+            features, train, validation, folder: as in `AutoFISSearch.search`.
 
         Returns:
             The interactions that are kept, with their functions and gates, and with `dims` the

@@ -13,14 +13,15 @@ from ctr_keras.search.gates import (
     check_order,
     search_gates,
 )
-from ctr_keras.search.rows import Arrays, both_splits
+from ctr_keras.search.rows import both_splits
 from ctr_keras.search.stage import Search, Stage
+from ctr_keras.types import Rows
 
 BASES = ("FM", "DeepFM", "IPNN")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AutoFIS(Search):
+class AutoFISSearch(Search):
     """Trains a model with a gate for every interaction; those whose gate ends at zero go.
 
     One stage an order. Weights learn by Adam and gates by `GRDA` from the same gradients. The
@@ -53,7 +54,7 @@ class AutoFIS(Search):
     ... )
     >>> clicks = np.random.default_rng(0).integers(0, 2, (100, 1))
     >>> inputs = {"categorical": np.repeat([[2, 6, 10]], 100, axis=0)}
-    >>> search = AutoFIS(base="FM", c=1.0, model_args={"dim": 4}, verbose=False)
+    >>> search = AutoFISSearch(base="FM", c=1.0, model_args={"dim": 4}, verbose=False)
     >>> search.search(features, (inputs, clicks)).interactions  # nothing to be learned here
     ()
 
@@ -79,8 +80,8 @@ class AutoFIS(Search):
     def search(
         self,
         features: FeatureSet,
-        train: str | Arrays,
-        validation: str | Arrays | None = None,
+        train: str | Rows,
+        validation: str | Rows | None = None,
         folder: str | None = None,
     ) -> InteractionPlan:
         """Runs the search.

@@ -8,9 +8,9 @@ import keras
 from ctr_keras.features import FeatureSet
 from ctr_keras.models import build_model
 from ctr_keras.plan import METHODS, Interaction, InteractionPlan
-from ctr_keras.search.rows import Arrays, both_splits
+from ctr_keras.search.rows import both_splits
 from ctr_keras.search.stage import Search, Stage
-from ctr_keras.types import Settings
+from ctr_keras.types import Rows, Settings
 
 _FINAL_TEMPERATURE = 0.01
 # Of the authors' search: a pair that is only noise disturbs, so that to leave it alone pays.
@@ -19,7 +19,7 @@ _WIDE = {"class_name": "RandomNormal", "config": {"stddev": 1.0}}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OptInter(Search):
+class OptInterSearch(Search):
     """Trains a mixture of the three methods for every pair; each keeps its most probable one.
 
     Weights and the methods' logits learn from the same gradients, by an Adam each. The temperature
@@ -51,7 +51,7 @@ class OptInter(Search):
     ... )
     >>> clicks = np.random.default_rng(0).integers(0, 2, (100, 1))
     >>> inputs = {"categorical": np.full((100, 2), 2), "crossed": np.full((100, 1), 9)}
-    >>> plan = OptInter(epochs=1, verbose=False).search(features, (inputs, clicks))
+    >>> plan = OptInterSearch(epochs=1, verbose=False).search(features, (inputs, clicks))
     >>> [interaction.fields for interaction in plan.interactions]
     [('a', 'b')]
 
@@ -69,15 +69,15 @@ class OptInter(Search):
     def search(
         self,
         features: FeatureSet,
-        train: str | Arrays,
-        validation: str | Arrays | None = None,
+        train: str | Rows,
+        validation: str | Rows | None = None,
         folder: str | None = None,
     ) -> InteractionPlan:
         """Runs the search.
 
         Args:
-            features, train, validation, folder: as in `AutoFIS.search`; validation rows also decide
-                when to stop.
+            features, train, validation, folder: as in `AutoFISSearch.search`; validation rows also
+                decide when to stop.
 
         Returns:
             A method for every pair, with its probability before temperature as gate.

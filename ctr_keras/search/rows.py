@@ -7,11 +7,10 @@ import keras
 import numpy as np
 
 from ctr_keras.features import FeatureSet
+from ctr_keras.types import Array, Rows
 
-Arrays = tuple[Mapping[str, np.ndarray[Any, Any]], np.ndarray[Any, Any]]
 
-
-class Rows:
+class SearchRows:
     """Rows to learn from or to score.
 
     Args:
@@ -21,7 +20,7 @@ class Rows:
         split: str. Which rows of a folder. Defaults to `"train"`.
     """
 
-    def __init__(self, features: FeatureSet, source: str | Arrays, split: str = "train") -> None:
+    def __init__(self, features: FeatureSet, source: str | Rows, split: str = "train") -> None:
         self._features = features
         self._source = source
         self._split = split
@@ -54,7 +53,7 @@ class Rows:
         examples = open_examples(self._source, self._split, self._features, inputs=names)
         return examples.stream(batch_size, seed=seed, skip_batches=skip)
 
-    def arrays(self, count: int) -> Arrays:
+    def arrays(self, count: int) -> Rows:
         """Packed inputs by name and labels of the first `count` rows, a random sample."""
         if isinstance(self._source, str):
             from ctr_keras.data import read_rows
@@ -63,7 +62,7 @@ class Rows:
         inputs, labels = self._source
         return {name: values[:count] for name, values in inputs.items()}, labels[:count]
 
-    def score(self, model: keras.Model) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    def score(self, model: keras.Model) -> tuple[Array, Array]:
         """Labels and a model's scores, each (rows,)."""
         if isinstance(self._source, str):
             from ctr_keras.training import predict_split
@@ -75,16 +74,16 @@ class Rows:
 
 
 def both_splits(
-    features: FeatureSet, train: str | Arrays, validation: str | Arrays | None
-) -> tuple[Rows, Rows | None]:
+    features: FeatureSet, train: str | Rows, validation: str | Rows | None
+) -> tuple[SearchRows, SearchRows | None]:
     """The rows to learn from, and those held out, if there are any."""
-    held_out = None if validation is None else Rows(features, validation, "validation")
-    return Rows(features, train), held_out
+    held_out = None if validation is None else SearchRows(features, validation, "validation")
+    return SearchRows(features, train), held_out
 
 
 def _stream_arrays(
-    inputs: Mapping[str, np.ndarray[Any, Any]],
-    labels: np.ndarray[Any, Any],
+    inputs: Mapping[str, Array],
+    labels: Array,
     names: Sequence[str],
     batch_size: int,
     seed: int,

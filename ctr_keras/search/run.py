@@ -10,17 +10,17 @@ from ctr_keras.features import FeatureSet
 from ctr_keras.models import model_arguments
 from ctr_keras.plan import InteractionPlan
 from ctr_keras.runs import check_same_settings, write_settings
-from ctr_keras.search.aim import AIM
-from ctr_keras.search.autofis import AutoFIS
-from ctr_keras.search.optinter import OptInter
+from ctr_keras.search.aim import AIMSearch
+from ctr_keras.search.autofis import AutoFISSearch
+from ctr_keras.search.optinter import OptInterSearch
 from ctr_keras.search.presets import find_search_preset
 from ctr_keras.search.selections import RandomSelection, StatisticsSelection
 from ctr_keras.settings import plain, read_settings
 
 SEARCHES: dict[str, Any] = {
-    "autofis": AutoFIS,
-    "aim": AIM,
-    "optinter": OptInter,
+    "autofis": AutoFISSearch,
+    "aim": AIMSearch,
+    "optinter": OptInterSearch,
     "random": RandomSelection,
     "statistics": StatisticsSelection,
 }
@@ -58,7 +58,11 @@ def read_search(
     if "preset" in settings:
         preset = find_search_preset(method, settings.pop("preset"))
         settings = {k: v for k, v in preset.items() if k not in model_args} | settings
-    models = {"autofis": settings.get("base", AutoFIS.base), "aim": "FM", "optinter": "OptInter"}
+    models = {
+        "autofis": settings.get("base", AutoFISSearch.base),
+        "aim": "FM",
+        "optinter": "OptInter",
+    }
     model = models.get(method)
     arguments = {} if model is None else model_arguments(model)
     for key in [key for key in settings if key not in names]:

@@ -11,7 +11,8 @@ from ctr_keras.features import FeatureSet
 from ctr_keras.models.interactions import Kind
 from ctr_keras.plan import METHODS, Interaction, InteractionPlan
 from ctr_keras.search.gates import candidate_fields
-from ctr_keras.search.rows import Arrays, both_splits
+from ctr_keras.search.rows import both_splits
+from ctr_keras.types import Rows
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,8 +44,8 @@ class RandomSelection:
     def search(
         self,
         features: FeatureSet,
-        train: str | Arrays | None = None,
-        validation: str | Arrays | None = None,
+        train: str | Rows | None = None,
+        validation: str | Rows | None = None,
         folder: str | None = None,
     ) -> InteractionPlan:
         """Draws the selection; rows are not looked at.
@@ -89,8 +90,8 @@ class StatisticsSelection:
     def search(
         self,
         features: FeatureSet,
-        train: str | Arrays,
-        validation: str | Arrays | None = None,
+        train: str | Rows,
+        validation: str | Rows | None = None,
         folder: str | None = None,
     ) -> InteractionPlan:
         """Makes the selection.

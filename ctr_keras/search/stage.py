@@ -14,7 +14,7 @@ from ctr_keras.features import FeatureSet
 from ctr_keras.optimizers import AlternatingOptimizer, RoutedOptimizer, SparseAdam
 from ctr_keras.plan import InteractionPlan
 from ctr_keras.runs import Checkpoints, Rounds, Row, State, jit_setting, write_table
-from ctr_keras.search.rows import Rows
+from ctr_keras.search.rows import SearchRows
 from ctr_keras.settings import check_settings
 
 
@@ -96,8 +96,8 @@ class Stage:
 
     settings: Search
     features: FeatureSet
-    train: Rows
-    validation: Rows | None
+    train: SearchRows
+    validation: SearchRows | None
     folder: str | None
     number: int = 1
 

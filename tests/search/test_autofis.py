@@ -10,9 +10,9 @@ from ctr_keras import metrics
 from ctr_keras.features import Categorical, Crossed, FeatureSet, Label
 from ctr_keras.models import FM
 from ctr_keras.plan import Interaction, InteractionPlan
-from ctr_keras.search import AutoFIS
+from ctr_keras.search import AutoFISSearch
 from ctr_keras.search.gates import candidate_fields, candidate_pool
-from ctr_keras.search.rows import Rows
+from ctr_keras.search.rows import SearchRows
 from tests.search.planted import planted_clicks
 
 PAIRS = [(0, 1), (2, 5), (3, 4)]
@@ -24,7 +24,7 @@ def search_planted(data, **changes):
     """The digest's settings: c = 0.02, mu = 0.8, rate 1, 2,000 steps of 2,000 rows."""
     settings = {"base": "FM", "c": 0.02, "mu": 0.8, "learning_rate": 1e-2, "rounds": 1}
     settings |= {"epochs": 40, "model_args": {"dim": 10}, "verbose": False}
-    return AutoFIS(**settings | changes).search(data.features, data.train)
+    return AutoFISSearch(**settings | changes).search(data.features, data.train)
 
 
 def names(combinations):
@@ -35,9 +35,11 @@ def auc_after_training(model, data, steps):
     """AUC on the test rows after so many steps of 2,000 rows."""
     model.compile(keras.optimizers.Adam(1e-2), "binary_crossentropy", jit_compile="auto")
     model.fit(
-        Rows(data.features, data.train).stream(model, 2000, 0), steps_per_epoch=steps, verbose=0
+        SearchRows(data.features, data.train).stream(model, 2000, 0),
+        steps_per_epoch=steps,
+        verbose=0,
     )
-    return metrics.auc(*Rows(data.features, data.test).score(model))
+    return metrics.auc(*SearchRows(data.features, data.test).score(model))
 
 
 @pytest.mark.slow
@@ -80,7 +82,7 @@ def small(seed=0, pairs=((0, 1),)):
 def quick(**changes):
     """A search of a few steps, some of whose gates close."""
     settings = {"batch_size": 100, "learning_rate": 1e-2, "rounds": 2, "verbose": False}
-    return AutoFIS(**settings | {"model_args": {"dim": 4}} | changes)
+    return AutoFISSearch(**settings | {"model_args": {"dim": 4}} | changes)
 
 
 @pytest.mark.parametrize(("base", "c"), [("FM", 0.05), ("DeepFM", 0.05), ("IPNN", 0.025)])
@@ -194,4 +196,4 @@ def test_crossed_features_are_no_candidates():
 )
 def test_mistakes_are_named(settings, message):
     with pytest.raises(ValueError, match=message):
-        AutoFIS(**settings)
+        AutoFISSearch(**settings)

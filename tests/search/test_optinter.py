@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 from ctr_keras import models
-from ctr_keras.search import OptInter
+from ctr_keras.search import OptInterSearch
 from tests.search.planted import planted_tables
 
 SETTINGS = {"batch_size": 500, "learning_rate": 5e-3, "gate_learning_rate": 0.03, "verbose": False}
@@ -23,7 +23,7 @@ def data(seed=0, categories=20, rows=60_000):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_memorizable_pair_is_memorized_and_noise_left_alone(seed):
     rows = data(seed)
-    search = OptInter(epochs=8, seed=seed, model_args=MODEL, **SETTINGS)
+    search = OptInterSearch(epochs=8, seed=seed, model_args=MODEL, **SETTINGS)
     methods = {i.fields: i.function for i in search.search(rows.features, rows.train).interactions}
     assert methods.pop(("f0", "f1")) == "memorize"
     assert list(methods.values()).count("naive") >= 4
@@ -31,7 +31,7 @@ def test_a_memorizable_pair_is_memorized_and_noise_left_alone(seed):
 
 def test_what_is_found_can_be_retrained():
     rows = data(categories=4, rows=1000)
-    search = OptInter(epochs=1, model_args=MODEL, **SETTINGS)
+    search = OptInterSearch(epochs=1, model_args=MODEL, **SETTINGS)
     plan = search.search(rows.features, rows.train)
     assert len(plan.interactions) == 6
     assert all(1 / 3 <= interaction.gate <= 1 for interaction in plan.interactions)
@@ -51,7 +51,7 @@ def searched_model(monkeypatch, rows, **settings):
         return built[-1]
 
     monkeypatch.setattr("ctr_keras.search.optinter.build_model", build)
-    OptInter(model_args=MODEL, **SETTINGS | settings).search(
+    OptInterSearch(model_args=MODEL, **SETTINGS | settings).search(
         rows.features, rows.train, rows.test if settings.get("bilevel") else None
     )
     return built[0]
@@ -107,4 +107,4 @@ def test_tables_are_drawn_by_the_seed_and_each_of_its_own(monkeypatch):
 def test_without_crossed_features_it_says_what_to_declare():
     rows = planted_tables({}, 0, 3, 4, train_rows=100, test_rows=10)
     with pytest.raises(ValueError, match="declare Crossed features"):
-        OptInter(**SETTINGS).search(rows.features, rows.train)
+        OptInterSearch(**SETTINGS).search(rows.features, rows.train)

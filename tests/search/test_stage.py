@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import pytest
 
-from ctr_keras.search import AIM, AutoFIS, OptInter
-from ctr_keras.search.rows import Rows
+from ctr_keras.search import AIMSearch, AutoFISSearch, OptInterSearch
+from ctr_keras.search.rows import SearchRows
 from ctr_keras.search.stage import Stage
 from tests.search.planted import planted_clicks, planted_tables
 
@@ -32,7 +32,7 @@ class KilledError(Exception):
 @pytest.fixture
 def kill_after(monkeypatch):
     """Lets a search see so many batches in all, and then dies."""
-    original = Rows.stream
+    original = SearchRows.stream
 
     def kill(steps):
         left = iter(range(steps))
@@ -43,7 +43,7 @@ def kill_after(monkeypatch):
                     raise KilledError
                 yield batch
 
-        monkeypatch.setattr(Rows, "stream", stream)
+        monkeypatch.setattr(SearchRows, "stream", stream)
 
     yield kill
     monkeypatch.undo()
@@ -52,12 +52,12 @@ def kill_after(monkeypatch):
 def search_and_rows(method):
     """A search of two stages, or with noise and an early stop, and what it takes."""
     if method == "autofis":
-        search = AutoFIS(base="FM", order=3, c=0.1, epochs=2, rounds=2, **COMMON)
+        search = AutoFISSearch(base="FM", order=3, c=0.1, epochs=2, rounds=2, **COMMON)
         return search, (DATA.features, DATA.train, None)
     if method == "aim":
         given = {"functions": ["inner", "outer"], "c": 0.2, "dims_c": 0.1, "epochs": 1, "rounds": 2}
-        return AIM(**given, **COMMON), (DATA.features, DATA.train, None)
-    noisy = OptInter(epochs=3, rounds=2, gumbel_noise=True, gate_learning_rate=0.1, **COMMON)
+        return AIMSearch(**given, **COMMON), (DATA.features, DATA.train, None)
+    noisy = OptInterSearch(epochs=3, rounds=2, gumbel_noise=True, gate_learning_rate=0.1, **COMMON)
     return noisy, crossed_data()
 
 
@@ -83,7 +83,7 @@ def test_killed_and_given_again_it_finds_the_same(method, killed_at, kill_after,
 
 
 def test_history_has_every_round_of_every_stage(tmp_path):
-    search = AutoFIS(base="FM", order=3, c=0.1, epochs=2, rounds=2, **COMMON)
+    search = AutoFISSearch(base="FM", order=3, c=0.1, epochs=2, rounds=2, **COMMON)
     search.search(DATA.features, DATA.train, folder=str(tmp_path))
     with open(tmp_path / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -94,7 +94,7 @@ def test_history_has_every_round_of_every_stage(tmp_path):
 
 
 def test_progress_is_shown(capsys):
-    search = AutoFIS(base="FM", c=0.1, rounds=2, **COMMON | {"verbose": True})
+    search = AutoFISSearch(base="FM", c=0.1, rounds=2, **COMMON | {"verbose": True})
     search.search(DATA.features, DATA.train)
     assert re.search(r"stage 1, round 2: \d of 6 gates open", capsys.readouterr().out)
 
@@ -102,11 +102,11 @@ def test_progress_is_shown(capsys):
 def test_an_early_stop_returns_the_plan_of_the_best_epoch(monkeypatch):
     """Of the four AUCs that are given the third is no better, so the second epoch's plan counts."""
     features, train, validation = crossed_data()
-    search = OptInter(epochs=4, gate_learning_rate=0.5, **COMMON)
+    search = OptInterSearch(epochs=4, gate_learning_rate=0.5, **COMMON)
     plans = [
-        OptInter(epochs=epochs, gate_learning_rate=0.5, temperature_rate=0.099, **COMMON).search(
-            features, train
-        )
+        OptInterSearch(
+            epochs=epochs, gate_learning_rate=0.5, temperature_rate=0.099, **COMMON
+        ).search(features, train)
         for epochs in (1, 2, 3)
     ]
     aucs = iter([0.6, 0.7, 0.7, 0.9])
@@ -117,15 +117,15 @@ def test_an_early_stop_returns_the_plan_of_the_best_epoch(monkeypatch):
 
 
 def test_rates_fall_after_each_round():
-    search = AutoFIS(rounds=4, batch_size=100)
-    stage = Stage(search, DATA.features, Rows(DATA.features, DATA.train), None, None)
+    search = AutoFISSearch(rounds=4, batch_size=100)
+    stage = Stage(search, DATA.features, SearchRows(DATA.features, DATA.train), None, None)
     assert (stage.epoch_steps, stage.round_steps, stage.steps) == (10, 3, 12)
     rates = [float(stage.decayed(1.0, 0.5)(step)) for step in (0, 2, 3, 11)]
     assert rates == [1.0, 1.0, 0.5, 0.125]
 
 
 def test_batches_go_on_where_they_stopped():
-    rows = Rows(DATA.features, DATA.train)
+    rows = SearchRows(DATA.features, DATA.train)
     inputs = keras.Input((4,), dtype="int32", name="categorical")
     model = keras.Model({"categorical": inputs}, keras.layers.Flatten()(inputs))
     whole = list(itertools.islice(rows.stream(model, 300, seed=1), 12))
