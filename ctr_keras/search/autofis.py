@@ -2,6 +2,9 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import NonNegativeFloat, NonNegativeInt
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.plan import Interaction, InteractionPlan
@@ -10,14 +13,11 @@ from ctr_keras.search.gates import (
     Threshold,
     candidate_fields,
     candidate_pool,
-    check_order,
     search_gates,
 )
 from ctr_keras.search.rows import both_splits
 from ctr_keras.search.stage import Search, Stage
 from ctr_keras.types import Rows
-
-BASES = ("FM", "DeepFM", "IPNN")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,20 +62,14 @@ class AutoFISSearch(Search):
         [AutoFIS](https://arxiv.org/abs/2003.11235), Section 3.2.
     """
 
-    base: str = "DeepFM"
-    order: int = 2
+    base: Literal["FM", "DeepFM", "IPNN"] = "DeepFM"
+    order: Literal[2, 3, 4] = 2
     pool: bool = False
-    top: int = 0
+    top: NonNegativeInt = 0
     c: float | None = None
-    mu: float = 0.8
-    gate_learning_rate: float = 1.0
-    gate_learning_rate_decay: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.base not in BASES:
-            raise ValueError(f"base must be one of {', '.join(BASES)}. Received: {self.base!r}")
-        check_order(self.order)
+    mu: NonNegativeFloat = 0.8
+    gate_learning_rate: NonNegativeFloat = 1.0
+    gate_learning_rate_decay: NonNegativeFloat = 1.0
 
     def search(
         self,

@@ -11,7 +11,7 @@ from ctr_keras.features import FeatureSet
 from ctr_keras.models import build_model
 from ctr_keras.models.interactions import Kind, table_name
 from ctr_keras.optimizers import GRDA
-from ctr_keras.plan import ORDERS, Interaction, InteractionPlan
+from ctr_keras.plan import Interaction, InteractionPlan
 from ctr_keras.search.stage import Stage
 from ctr_keras.types import Settings
 
@@ -134,16 +134,6 @@ def open_gates(model: keras.Model, features: FeatureSet, kind: Kind) -> list[Int
         for term, gate in zip(layer.terms, gates, strict=True)
         if gate != 0
     ]
-
-
-def check_order(order: int) -> None:
-    """Checks that an order is one of those there are.
-
-    Raises:
-        ValueError: otherwise.
-    """
-    if order not in ORDERS:
-        raise ValueError(f"order must be one of {ORDERS}. Received: {order}")
 
 
 def candidate_fields(features: FeatureSet) -> list[str]:

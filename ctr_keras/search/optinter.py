@@ -4,12 +4,14 @@ import dataclasses
 from collections import Counter
 
 import keras
+from pydantic import NonNegativeFloat
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.models import build_model
 from ctr_keras.plan import METHODS, Interaction, InteractionPlan
 from ctr_keras.search.rows import both_splits
 from ctr_keras.search.stage import Search, Stage
+from ctr_keras.settings import Count
 from ctr_keras.types import Rows, Settings
 
 _FINAL_TEMPERATURE = 0.01
@@ -59,12 +61,12 @@ class OptInterSearch(Search):
         [OptInter](https://arxiv.org/abs/2108.01265), Section II-D, Algorithm 1; Table IV.
     """
 
-    gate_learning_rate: float = 3e-5
+    gate_learning_rate: NonNegativeFloat = 3e-5
     temperature_rate: float | None = None
     gumbel_noise: bool = False
-    learning_rate: float = 1e-4
-    epochs: int = 10
-    rounds: int = 1
+    learning_rate: NonNegativeFloat = 1e-4
+    epochs: Count = 10
+    rounds: Count = 1
 
     def search(
         self,

@@ -184,7 +184,7 @@ def test_presets_name_the_papers_figures():
     assert find_preset("OptInter", "avazu")["cross_dim"] == 4
     assert find_preset("AutoInt", "movielens-1m")["attention_dropout"] == 0.4
     assert find_preset("MIAN", "books")["l2"] == 1e-3
-    with pytest.raises(ValueError, match="FM has no preset 'ml'; it has criteo, avazu"):
+    with pytest.raises(ValueError, match="FM has no preset 'ml'; available: criteo, avazu"):
         find_preset("FM", "ml")
 
 

@@ -102,7 +102,7 @@ def test_progress_is_shown(capsys):
 def test_an_early_stop_returns_the_plan_of_the_best_epoch(monkeypatch):
     """Of the four AUCs that are given the third is no better, so the second epoch's plan counts."""
     features, train, validation = crossed_data()
-    search = OptInterSearch(epochs=4, gate_learning_rate=0.5, **COMMON)
+    search = OptInterSearch(epochs=4, rounds=2, gate_learning_rate=0.5, **COMMON)
     plans = [
         OptInterSearch(
             epochs=epochs, gate_learning_rate=0.5, temperature_rate=0.099, **COMMON
