@@ -61,8 +61,8 @@ def _digest(prepared: str, split: str, features: FeatureSet) -> str:
         "features": features.to_dict(),
         "files": [(name, found.st_size, found.st_mtime_ns) for name, found in status],
     }
-    text = json.dumps(made_from, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    document = json.dumps(made_from, sort_keys=True)
+    return hashlib.sha256(document.encode()).hexdigest()[:16]
 
 
 def _make(copy: str, prepared: str, split: str, features: FeatureSet) -> None:

@@ -1,13 +1,16 @@
 """The rows that a search learns from: a split of prepared data, or arrays."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.types import Array, Rows
+
+if TYPE_CHECKING:
+    from ctr_keras.data import Examples
 
 
 class SearchRows:
@@ -30,13 +33,11 @@ class SearchRows:
         """Number of rows."""
         if not isinstance(self._source, str):
             return len(self._source[1])
-        from ctr_keras.data import row_count  # here, as searches of arrays need no TensorFlow
-
-        return row_count(self._source, self._split)
+        return self._opened(self._source).count
 
     def stream(
         self, model: keras.Model, batch_size: int, seed: int, skip: int = 0
-    ) -> Iterable[Any]:
+    ) -> Iterable[Rows]:
         """Endless epochs, each shuffled anew: batches of the inputs of a model, and labels.
 
         Args:
@@ -48,10 +49,13 @@ class SearchRows:
         names = [tensor.name for tensor in model.inputs]
         if not isinstance(self._source, str):
             return _stream_arrays(*self._source, names, batch_size, seed, skip)
-        from ctr_keras.data import open_examples
-
-        examples = open_examples(self._source, self._split, self._features, inputs=names)
+        examples = self._opened(self._source, names)
         return examples.stream(batch_size, seed=seed, skip_batches=skip)
+
+    def _opened(self, prepared: str, inputs: Sequence[str] | None = None) -> "Examples":
+        from ctr_keras.data import open_examples  # here, as searches of arrays need no TensorFlow
+
+        return open_examples(prepared, self._split, self._features, inputs=inputs)
 
     def arrays(self, count: int) -> Rows:
         """Packed inputs by name and labels of the first `count` rows, a random sample."""
@@ -88,7 +92,7 @@ def _stream_arrays(
     batch_size: int,
     seed: int,
     skip: int,
-) -> Iterator[Any]:
+) -> Iterator[Rows]:
     labels = np.reshape(labels, (-1, 1)).astype("float32")
     epoch, skipped = divmod(skip, -(-len(labels) // batch_size))
     while True:

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from ctr_keras import metrics
-from ctr_keras.data import read_examples
+from ctr_keras.data import open_examples
 from ctr_keras.features import FeatureSet
 from ctr_keras.training import TrainConfig, evaluate_run, load_run, predict_split, train
 from ctr_keras.training import run as run_module
@@ -109,9 +109,8 @@ def test_a_run_is_evaluated_on_all_rows_of_a_split(finished):
     model, features, _ = load_run(config.out)
     labels, scores = predict_split(model, features, config.data, "test")
     assert labels.shape == scores.shape == (ROWS["test"],)
-    batches = list(
-        read_examples(config.data, "test", features, 64, ["categorical", "numeric", "genres"])
-    )
+    inputs = ["categorical", "numeric", "genres"]
+    batches = list(open_examples(config.data, "test", features, inputs=inputs).read(64))
     one_by_one = np.concatenate([keras.ops.convert_to_numpy(model(x)) for x, _ in batches])
     np.testing.assert_allclose(scores, one_by_one[:, 0], 1e-4)
     assert evaluate_run(config.out) == pytest.approx(metrics.evaluate(labels, one_by_one), rel=1e-4)
