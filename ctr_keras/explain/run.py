@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import keras
 import yaml
 
+from ctr_keras.data import read_rows
+from ctr_keras.explain.explainer import Explainer
 from ctr_keras.explain.plans import plan_of_model
-from ctr_keras.explain.rows import read_rows
 from ctr_keras.features import FeatureSet
 from ctr_keras.layers import CompactEmbedding
 from ctr_keras.models import model_arguments
@@ -65,7 +66,7 @@ def _check_packages() -> None:
 
 
 def _check_out(out: str) -> None:
-    """Sees that nothing but an earlier explanation would be lost."""
+    """Checks that nothing but an earlier explanation would be lost."""
     if os.path.isdir(out) and (not os.listdir(out) or _is_explanation(out)):
         return
     if os.path.lexists(out):
@@ -130,16 +131,17 @@ def _draw(run: str, subject: _Subject, rows: int, case: int) -> list[Any]:
     features, plan, model = subject.features, subject.plan, subject.model
     check_same_features(features, subject.data)
     test = read_rows(subject.data, "test", features, rows)
-    if case >= len(test.labels):
-        raise ValueError(f"case must be below the {len(test.labels)} test rows. Received: {case}")
+    if case >= len(test[1]):
+        raise ValueError(f"case must be below the {len(test[1])} test rows. Received: {case}")
     pictures = draw.gate_pictures(plan, features) + draw.width_pictures(plan, features, subject.dim)
     if plan.interactions:
         train = read_rows(subject.data, "train", features, rows)
         pictures += draw.statistics_pictures(plan, features, train, test)
         pictures += draw.method_pictures(plan, features, train)
     if model is not None:
-        pictures += draw.attention_pictures(model, features, test, case)
-        pictures += draw.global_pictures(model, test)
+        explainer = Explainer(model, features)
+        pictures += draw.attention_pictures(explainer, test, case)
+        pictures += draw.global_pictures(explainer, test)
     if not pictures:
         raise ValueError(
             f"{run} has nothing to show. There are pictures of gated interactions, OptInter's "
