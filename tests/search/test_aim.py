@@ -94,6 +94,7 @@ def test_a_pair_of_low_rank_loses_dimensions():
     assert retrained.get_layer("embedding_inner_2").count_params() < 10 * data.features.id_count
 
 
+@pytest.mark.backend
 def test_noise_in_the_second_half_of_a_field_loses_its_dimensions():
     draw = np.random.default_rng(0)
     keras.utils.set_random_seed(0)

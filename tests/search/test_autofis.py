@@ -21,7 +21,7 @@ SEEDS = range(10) if keras.backend.backend() == "jax" else range(2)
 
 
 def search_planted(data, **changes):
-    """The digest's settings: c = 0.02, mu = 0.8, rate 1, 2,000 steps of 2,000 rows."""
+    """Settings of planted data: c = 0.02, mu = 0.8, rate 1, 2,000 steps of 2,000 rows."""
     settings = {"base": "FM", "c": 0.02, "mu": 0.8, "learning_rate": 1e-2, "rounds": 1}
     settings |= {"epochs": 40, "model_args": {"dim": 10}, "verbose": False}
     return AutoFISSearch(**settings | changes).search(data.features, data.train)
@@ -42,6 +42,7 @@ def auc_after_training(model, data, steps):
     return metrics.auc(*SearchRows(data.features, data.test).score(model))
 
 
+@pytest.mark.backend
 @pytest.mark.slow
 def test_exactly_the_planted_pairs_stay_open():
     exact = 0
@@ -85,6 +86,7 @@ def quick(**changes):
     return AutoFISSearch(**settings | {"model_args": {"dim": 4}} | changes)
 
 
+@pytest.mark.backend
 @pytest.mark.parametrize(("base", "c"), [("FM", 0.05), ("DeepFM", 0.05), ("IPNN", 0.025)])
 def test_every_base_can_be_searched(base, c):
     hidden = {} if base == "FM" else {"hidden": [8]}
@@ -95,6 +97,7 @@ def test_every_base_can_be_searched(base, c):
     assert all(gates)
 
 
+@pytest.mark.backend
 def test_the_default_threshold_ends_at_one():
     """Gates that nothing moves begin at 0.6, and close between 0.6 and 1."""
     data = small()
@@ -106,6 +109,7 @@ def test_the_default_threshold_ends_at_one():
     assert [interaction.gate for interaction in plan.interactions] == pytest.approx(6 * [0.1], 0.02)
 
 
+@pytest.mark.backend
 @pytest.mark.parametrize("pool", [False, True])
 def test_third_order_starts_with_what_second_order_kept(pool):
     data = small(pairs=[(0, 1), (0, 1, 2)])
@@ -130,7 +134,7 @@ def test_no_pair_means_no_triple_and_a_hint(capsys):
 
 
 def test_the_pool_has_each_candidate_once():
-    """Digest: 3 pairs of 6 fields, each with one of 4 others, and no two of these are the same."""
+    """3 pairs of 6 fields, each with one of 4 others, and no two of these are the same."""
     fields = [f"f{index}" for index in range(6)]
     pairs = InteractionPlan(Interaction(pair) for pair in sorted(names(PAIRS)))
     pool = [i.fields for i in candidate_pool(pairs, 3, ["inner"], fields, top=3)]
@@ -166,6 +170,7 @@ def test_the_pool_grows_with_the_square_of_the_fields(count):
     assert len(pool) <= (count // 2) * (count - 2)
 
 
+@pytest.mark.backend
 def test_a_bilevel_search_learns_gates_from_validation_rows():
     data = small()
     search = quick(base="FM", bilevel=True, epochs=3, c=0.05)
