@@ -161,7 +161,7 @@ def models(name: str | None) -> None:
         return
     for argument, default in model_arguments(name).items():
         click.echo(f"{argument:<24} {default!r}")
-    for preset, settings in PRESETS[name].items():
+    for preset, settings in PRESETS.get(name, {}).items():
         values = ", ".join(f"{key}={value}" for key, value in settings.items())
         click.echo(f"preset={preset}: {values}")
 
