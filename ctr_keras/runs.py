@@ -12,7 +12,7 @@ from typing import Any, Protocol, TextIO, TypeAlias
 import keras
 import yaml
 
-from ctr_keras.types import Settings, Variable
+from ctr_keras.types import Rows, Settings, Variable
 
 Row: TypeAlias = dict[str, Any]  # of a history, by column
 State: TypeAlias = dict[str, Any]  # for JSON
@@ -21,7 +21,7 @@ _PACKAGES = ("ctr-keras", "keras", "numpy", "tensorflow")
 
 
 def write_whole(path: str, write: Callable[[TextIO], object]) -> None:
-    """Writes a text file as a whole or not at all.
+    """Writes a file of text as a whole or not at all.
 
     Args:
         path: str.
@@ -233,7 +233,7 @@ class Rounds(keras.callbacks.Callback):
     def run(
         self,
         build: Callable[[], keras.Model],
-        batches: Callable[[keras.Model, int], Iterable[Any]],
+        batches: Callable[[keras.Model, int], Iterable[Rows]],
         steps: int,
         verbose: str | int = "auto",
     ) -> None:

@@ -83,7 +83,7 @@ def decode(
 
     Raises:
         FileNotFoundError: if there are no files of that split.
-        ValueError: if their rows are not as many as the report says.
+        ValueError: if they have another number of rows than the report says.
     """
     count, label = row_count(prepared, split), features.label.name
     arrays = {

@@ -3,7 +3,7 @@
     <cache>/<split>-<what it was made from>/<packed input>.npy
 
 The name has a digest of the features and of the files' names, sizes and times: a copy of other or
-newer data is not found, and made. It appears under that name when it is whole.
+newer data is not found but made. It appears under that name when it is whole.
 """
 
 import fcntl
@@ -41,13 +41,13 @@ def open_cache(folder: str, prepared: str, split: str, features: FeatureSet) -> 
 
     Raises:
         FileNotFoundError: if there are no files of that split, naming folder and split.
-        ValueError: if their rows are not as many as the report says.
+        ValueError: if they have another number of rows than the report says.
     """
     copy = os.path.join(folder, f"{split}-{_digest(prepared, split, features)}")
     if not os.path.exists(copy):
         os.makedirs(folder, exist_ok=True)
         with open(f"{copy}.lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # a killed process lets go of it
+            fcntl.flock(lock, fcntl.LOCK_EX)  # a killed process releases it
             if not os.path.exists(copy):
                 _make(copy, prepared, split, features)
     names = [*features.packed_shapes, features.label.name]

@@ -66,8 +66,8 @@ def open_examples(
 
     Raises:
         FileNotFoundError: if there are no files of that split, naming folder and split.
-        ValueError: if the split has no rows, or those of its files are not as many as the report
-            says.
+        ValueError: if the split has no rows, or its files have another number of them than the
+            report says.
 
     Example, of data that `ctr-keras prepare` wrote:
 

@@ -113,7 +113,7 @@ def read_samples(prepared: str, features: FeatureSet) -> Samples:
     raw, transformed = (os.path.join(prepared, f"samples.{end}") for end in _SAMPLE_FILES)
     for path in (raw, transformed):
         if not os.path.exists(path):
-            raise FileNotFoundError(f"{path} is not there: prepare the data again")
+            raise FileNotFoundError(f"there is no {path}; prepare the data again")
     with open(raw, encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
     batches = _parsed([transformed], max(len(rows), 1), features, None)

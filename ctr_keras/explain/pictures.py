@@ -1,4 +1,4 @@
-"""What each kind of picture shows: the numbers, the texts, the figure."""
+"""What each kind of picture shows: the numbers, the words, the figure."""
 
 import itertools
 import math
@@ -112,7 +112,7 @@ def statistics_pictures(
 
 
 def method_pictures(plan: InteractionPlan, features: FeatureSet, train: Rows) -> list[Picture]:
-    """OptInter's chosen methods beside mutual information, and its mean by method."""
+    """OptInter's chosen methods next to mutual information, and its mean by method."""
     chosen = {i.fields: i for i in plan.interactions if i.function in METHODS}
     if not chosen:
         return []

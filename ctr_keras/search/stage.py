@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import keras
+from keras.optimizers.schedules import ExponentialDecay, LearningRateSchedule
 from pydantic import NonNegativeFloat, NonNegativeInt
 
 from ctr_keras import metrics
@@ -17,6 +18,7 @@ from ctr_keras.plan import InteractionPlan
 from ctr_keras.runs import Checkpoints, Rounds, Row, State, jit_setting, write_table
 from ctr_keras.search.rows import SearchRows
 from ctr_keras.settings import Count, JitCompile, check_settings
+from ctr_keras.types import Rows
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -117,11 +119,11 @@ class Stage:
         """Steps of a round, likewise."""
         return -(-self.epoch_steps // self.settings.rounds)
 
-    def decayed(self, rate: float, decay: float) -> Any:
+    def decayed(self, rate: float, decay: float) -> float | LearningRateSchedule:
         """A learning rate that is multiplied with `decay` after each round."""
         if decay == 1.0:
             return rate
-        return keras.optimizers.schedules.ExponentialDecay(
+        return ExponentialDecay(
             rate, decay_steps=self.round_steps, decay_rate=decay, staircase=True
         )
 
@@ -167,7 +169,7 @@ class Stage:
         )
         return model
 
-    def _batches(self, model: keras.Model, rounds_done: int) -> Iterable[Any]:
+    def _batches(self, model: keras.Model, rounds_done: int) -> Iterable[Rows]:
         settings, skip = self.settings, rounds_done * self.round_steps
         batches = self.train.stream(model, settings.batch_size, settings.seed, skip)
         if not settings.bilevel:
@@ -179,7 +181,7 @@ class Stage:
         )
 
 
-def _in_turns(*streams: Iterable[Any]) -> Iterator[Any]:
+def _in_turns(*streams: Iterable[Rows]) -> Iterator[Rows]:
     iterators = [iter(stream) for stream in streams]
     while True:
         for iterator in iterators:

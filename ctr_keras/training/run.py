@@ -31,6 +31,7 @@ from ctr_keras.training.evaluation import (
     load_run,
     predict,
 )
+from ctr_keras.types import Rows
 
 _BEST = "best.keras"  # in a checkpoint
 
@@ -65,7 +66,7 @@ def train(config: TrainConfig) -> dict[str, Any]:
     steps = -(-open_examples(config.data, "train", features).count // config.batch_size)
     round_steps = -(-steps // config.evaluations_per_epoch)
 
-    def batches(model: keras.Model, rounds_done: int) -> Iterable[Any]:
+    def batches(model: keras.Model, rounds_done: int) -> Iterable[Rows]:
         return _open_split("train", config, features, model).stream(
             config.batch_size, seed=config.seed, skip_batches=rounds_done * round_steps
         )

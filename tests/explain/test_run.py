@@ -160,7 +160,7 @@ def test_what_others_wrote_stays(search, tmp_path, content):
     else:
         (out / "index.html").write_text(content)
     before = {path: path.read_bytes() for path in out.iterdir()}
-    with pytest.raises(ValueError, match="holds something else than an explanation"):
+    with pytest.raises(ValueError, match="holds something that is not an explanation"):
         explain_run(search, str(out))
     assert {path: path.read_bytes() for path in out.iterdir()} == before
 

@@ -1,4 +1,4 @@
-"""A search from the command line, killed, given again, and trained on."""
+"""A search from the command line, killed, re-run, and trained on."""
 
 import json
 import os
