@@ -22,7 +22,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
 from ctr_keras.cli import main
-from ctr_keras.data import read_examples
+from ctr_keras.data import open_examples
 from ctr_keras.features import FeatureSet
 from ctr_keras.models import build_model
 from serving.client import predict_rows
@@ -77,7 +77,7 @@ def test_no_skew_between_training_and_serving(exported):
     rows = [json.loads(line) for line in (prepared / "samples.jsonl").read_text().splitlines()]
     assert len(rows) >= 500
     packed = collections.defaultdict(list)
-    for inputs, _ in read_examples(str(prepared), "test", features, 4096):
+    for inputs, _ in open_examples(str(prepared), "test", features).read(4096):
         for name, values in inputs.items():
             packed[name].append(values.numpy())
     packed = {name: np.concatenate(values) for name, values in packed.items()}
