@@ -7,7 +7,7 @@ ROWS ?= 100000
 ON_JAX := tests/layers tests/models tests/optimizers tests/explain/test_attention.py \
   tests/search/test_autofis.py tests/search/test_optinter.py tests/search/test_stage.py
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint mutants clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -25,6 +25,9 @@ lint: $(VENV)/installed
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist loadfile $(ON_JAX)
+
+mutants: $(VENV)/installed
+	$(BIN)/python tests/mutants/run.py $(MODULE) $(if $(SAMPLE),--sample $(SAMPLE))
 
 clean:
 	rm -rf $(VENV) $(DEMO) .mypy_cache .pytest_cache .ruff_cache *.egg-info build dist

@@ -98,6 +98,7 @@ def test_layer_contract_of_the_mixture(pairs, function):
             good | {"memorized": (None, len(terms), DIM + 1)},
             good | {"memorized": (None, None, DIM)},
             good | {"factors": (None, FIELDS - 1, DIM)},
+            good | {"memorized": (None, len(terms), 1, DIM)},
             good | {"factors": (None, DIM)},
             good | {"third": (None, FIELDS, DIM)},
             {"factors": good["factors"]},
@@ -288,11 +289,14 @@ def test_no_pairs_are_no_pairs():
     [
         ({"factor_function": "max"}, "must be one of hadamard, .* Received: 'max'"),
         ({"final_temperature": 0.0}, "final_temperature must be over 0. Received: 0.0"),
+        ({"final_temperature": -0.1}, "final_temperature must be over 0. Received: -0.1"),
         ({"pairs": [(1, 1)]}, r"two rising indices of fields. Received: \(1, 1\)"),
+        ({"pairs": [(2, 1)]}, r"two rising indices of fields. Received: \(2, 1\)"),
         ({"pairs": [(-1, 1)]}, r"two rising indices of fields. Received: \(-1, 1\)"),
         ({"pairs": [(0, 1)], "methods": ["learn"]}, "methods are memorize, .* Received: learn"),
         ({"methods": ["naive"]}, "Received: 1 methods and no pairs"),
         ({"pairs": SOME, "methods": ["naive"]}, "Received: 1 methods and 4 pairs"),
+        ({"pairs": [(0, 1)], "methods": ["naive"] * 2}, "Received: 2 methods and 1 pairs"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):

@@ -105,7 +105,7 @@ def test_layer_contract(case):
             weights, inputs, terms, function, summed=options.get("summed", True), epsilon=epsilon
         ),
         bad_shapes=[(None, FIELDS), (None, None, DIM), (None, FIELDS, None)]
-        + [(None, 3, DIM)] * (combinations is not None),
+        + [(None, 3, DIM), (None, 4, DIM)] * (combinations is not None),
     )
 
 
@@ -199,6 +199,26 @@ def test_initial_weights_are_the_authors(function, bound):
     gates, kernel = to_numpy(layer.gates), to_numpy(layer.kernel)
     assert 0.599 <= gates.min() < gates.max() <= 0.601
     assert 0.3 * bound < np.abs(kernel).max() < bound  # two sigmas of 0.001; sqrt(6 / 4)
+
+
+def test_initial_outer_kernels_fill_their_interval():
+    keras.utils.set_random_seed(0)
+    layers = [GatedInteraction(order=4, function="outer") for _ in range(100)]
+    for layer in layers:
+        layer.build((None, FIELDS, 1))
+    kernels, bound = np.array([to_numpy(layer.kernel) for layer in layers]), np.sqrt(6 / 2)
+    assert 0.98 * bound < kernels.max() < bound
+    assert -bound < kernels.min() < -0.98 * bound
+
+
+@pytest.mark.parametrize("function", ["inner", "scalar"])
+def test_pairs_are_read_from_one_matrix_product_unless_products_are_asked_for(
+    function, monkeypatch
+):
+    layer = randomized(GatedInteraction(PAIRS, function=function))
+    expected, _ = layer(embeddings(), return_products=True)
+    monkeypatch.delattr(GatedInteraction, "_products")
+    np.testing.assert_allclose(layer(embeddings()), expected, 1e-5, 1e-5)
 
 
 def test_normalization_in_training_and_at_inference():
@@ -348,6 +368,15 @@ def test_a_combination_with_a_masked_field_contributes_nothing(function):
     np.testing.assert_allclose(summed, (whole * kept).sum(1, keepdims=True), 1e-5, 1e-6)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_mask_that_keras_carries_counts():
+    layer = randomized(GatedInteraction(TRIPLES, 3))
+    inputs = embeddings() * (np.arange(FIELDS) != 1)[:, None]
+    expected = layer(inputs, mask=inputs.any(axis=-1))
+    np.testing.assert_allclose(layer(keras.layers.Masking()(inputs)), expected, 1e-6)
+    assert np.abs(to_numpy(expected) - to_numpy(layer(inputs))).max() > 0.01
+
+
 @pytest.mark.parametrize("order", [2, 4])
 def test_float16_of_small_embeddings(order):
     inputs = 0.1 * embeddings(rows=100)
@@ -367,6 +396,7 @@ def test_float16_of_small_embeddings(order):
         ({"function": "cosine"}, "function must be one of inner, .* Received: 'cosine'"),
         ({"combinations": [(0, 1, 2)]}, r"2 rising indices of fields. Received: \(0, 1, 2\)"),
         ({"combinations": [(1, 0)]}, r"2 rising indices of fields. Received: \(1, 0\)"),
+        ({"combinations": [(1, 1)]}, r"2 rising indices of fields. Received: \(1, 1\)"),
         ({"combinations": [(-1, 0)]}, r"2 rising indices of fields. Received: \(-1, 0\)"),
         ({"combinations": [(0, 1), (0, 1)]}, r"twice. Received: \(\(0, 1\), \(0, 1\)\)"),
     ],

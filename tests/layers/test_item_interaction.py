@@ -170,6 +170,14 @@ def test_a_mask_that_keras_carries_counts(layer):
     assert np.abs(to_numpy(output) - to_numpy(layer(items(4), others))).max() > 0.01
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("layer", [field_layer(), behavior_layer()])
+def test_a_mask_of_the_item_ends_here(layer):
+    output = layer(keras.layers.Masking()(items()), vectors())
+    np.testing.assert_allclose(output, layer(items(), vectors()), 1e-6)
+    assert getattr(output, "_keras_mask", None) is None
+
+
 @pytest.mark.parametrize("transformer", ["pre", "post", "none"])
 def test_thirty_padded_from_five_are_five(transformer):
     layer = behavior_layer(transformer)
