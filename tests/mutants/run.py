@@ -12,6 +12,7 @@ import argparse
 import ast
 import contextlib
 import difflib
+import gc
 import importlib
 import itertools
 import multiprocessing
@@ -108,8 +109,7 @@ def tested(tests: list[str], seconds: dict[str, float], timeout: float | None) -
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
         plugin = FastestFirst(seconds)
-        options = ["-x", "-q", "-p", "no:randomly", "-p", "no:cacheprovider"]
-        code = pytest.main([*options, *tests], plugins=[plugin])
+        code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests], plugins=[plugin])
         sender.send((code == pytest.ExitCode.OK, plugin.measured))
         os._exit(0)
 
@@ -139,7 +139,7 @@ def copy_of_the_repository() -> Iterator[None]:
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, copy)
         os.chdir(folder)
-        os.environ["PYTHONPATH"] = folder
+        os.environ |= {"PYTHONPATH": folder, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         sys.path[:] = [folder, *(path for path in sys.path if path != str(here))]
         try:
             yield
@@ -151,6 +151,7 @@ def survivors_of(module: pathlib.Path, tests: list[str], mutants: list[Mutant]) 
     """The names of the mutants that pass the tests."""
     for library in HEAVY[module.parts[0]]:
         importlib.import_module(library)
+    gc.freeze()  # collections in the forked processes pass by what is imported
     with copy_of_the_repository():
         sys.dont_write_bytecode = False
         start = time.monotonic()
