@@ -278,6 +278,21 @@ def test_sharp_probabilities_stay_exact_under_mixed_precision(dtype):
     np.testing.assert_allclose(output, 1 / (1 + np.exp(-1)), atol=0.01)
 
 
+def test_logits_start_as_xavier_normal():
+    keras.utils.set_random_seed(0)
+    layer = CombinationBlock([(0, 1)] * 1000)
+    layer.build({"memorized": (None, 1000, 1), "factors": (None, 2, 1)})
+    logits, spread = to_numpy(layer.logits), np.sqrt(2 / (1000 + 3))
+    assert logits.std() == pytest.approx(spread, rel=0.05)
+    assert np.abs(logits).max() > 2.5 * spread  # a uniform one would end at 1.7
+
+
+def test_an_unknown_count_of_fields_is_refused_though_no_pair_needs_them():
+    layer = CombinationBlock([(0, 1)], ["naive"])
+    with pytest.raises(ValueError, match=r"each \(batch, count, dim\).*'factors'"):
+        layer.build({"factors": (None, None, DIM)})
+
+
 def test_no_pairs_are_no_pairs():
     layer = CombinationBlock([])
     output = layer({"memorized": np.ones((6, 0, DIM), "float32")} | tensors(0))

@@ -354,6 +354,21 @@ def test_return_products(function, width):
         np.testing.assert_allclose(actual, expected, 1e-5, 1e-5)
 
 
+def test_return_terms():
+    layer = randomized(GatedInteraction(TRIPLES, 3))
+    terms = randomized(GatedInteraction(TRIPLES, 3, summed=False))(embeddings())
+    mask = np.array([[True] * 4 + [False]] * 6)
+    for asked, count in (({}, 2), ({"return_products": True}, 3)):
+        outputs = layer(embeddings(), return_terms=True, **asked)
+        symbolic = layer(keras.Input((FIELDS, DIM)), return_terms=True, **asked)
+        assert len(outputs) == count
+        np.testing.assert_array_equal(outputs[0], layer(embeddings()))
+        np.testing.assert_allclose(outputs[-1], terms, 1e-6)
+        assert [x.shape for x in symbolic] == [(None, *x.shape[1:]) for x in outputs]
+    masked = to_numpy(layer(embeddings(), mask=mask, return_terms=True)[1])
+    np.testing.assert_allclose(masked, to_numpy(terms) * [1, 0, 0], 1e-6)
+
+
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_combination_with_a_masked_field_contributes_nothing(function):
     layer = randomized(GatedInteraction(TRIPLES, 3, function, summed=False))
@@ -394,6 +409,7 @@ def test_float16_of_small_embeddings(order):
     [
         ({"order": 5}, r"order must be one of \(2, 3, 4\). Received: 5"),
         ({"function": "cosine"}, "function must be one of inner, .* Received: 'cosine'"),
+        ({"combinations": [(0,)]}, r"2 rising indices of fields. Received: \(0,\)"),
         ({"combinations": [(0, 1, 2)]}, r"2 rising indices of fields. Received: \(0, 1, 2\)"),
         ({"combinations": [(1, 0)]}, r"2 rising indices of fields. Received: \(1, 0\)"),
         ({"combinations": [(1, 1)]}, r"2 rising indices of fields. Received: \(1, 1\)"),

@@ -124,8 +124,9 @@ def test_identity_residual_adds_the_input_itself():
     weights = {f"{n}/kernel": to_numpy(getattr(layer, n).kernel) for n in QKVR[:3]}
     expected = reference(weights, inputs, **PAPER, residual="identity")
     np.testing.assert_allclose(output, expected, 1e-5, 1e-5)
-    with pytest.raises(ValueError, match=r"width 6 .* Received: \(None, 5, 4\)"):
-        InteractingLayer(HEAD_DIM, HEADS, residual="identity").build((None, FIELDS, DIM))
+    for dim in (4, 7):
+        with pytest.raises(ValueError, match=rf"width 6 .* Received: \(None, 5, {dim}\)"):
+            InteractingLayer(HEAD_DIM, HEADS, residual="identity").build((None, FIELDS, dim))
 
 
 @pytest.mark.parametrize("variant", ["paper", "official"])
