@@ -259,7 +259,7 @@ def main() -> None:
     arguments = vars(parser.parse_args())
     models, precisions = arguments.pop("models"), arguments.pop("precisions")
     if arguments["rows"] < arguments["batch_size"]:
-        parser.error(f"--rows must be at least one batch. Received: {arguments}")
+        parser.error(f"--rows must be at least one batch, got {arguments}")
     settings = [Setting(*choice, **arguments) for choice in itertools.product(models, precisions)]
     # A process each, since a device's peak memory is that of the process.
     context = multiprocessing.get_context("spawn")

@@ -154,7 +154,7 @@ def _ask_grpc(port: int) -> Asker:
 
 
 def _publish(model: pathlib.Path, version: int, broken: bool = False) -> None:
-    """Writes a version beside its place, and moves it there when it is whole."""
+    """Writes a version next to its place, and moves it there when it is whole."""
     partial = model / f".{version}"
     if broken:
         partial.mkdir(parents=True)

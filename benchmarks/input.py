@@ -105,7 +105,7 @@ def _training(
     ways: dict[str, Examples],
     arguments: argparse.Namespace,
 ) -> Iterator[dict[str, Any]]:
-    """Examples a second of `Model.fit` from each way, and its time beside that of arrays."""
+    """Examples a second of `Model.fit` from each way, and its time relative to that of arrays."""
     model = build_model(name, features, **MODELS[name])
     model.compile("adam", "binary_crossentropy", jit_compile=jit_setting("auto"))
     size, steps = arguments.batch_size, arguments.steps

@@ -2,7 +2,7 @@
 
 Each run is a process of its own, and the two sizes take turns. The rate is that of the rows which
 the larger log has more: start-up (imports, building and tracing graphs) is the same for both and
-does not count. Processor seconds are printed beside seconds, because others may use the machine.
+does not count. Processor seconds are printed next to seconds, because others may use the machine.
 Options that are not known here go to `prepare`.
 
     python -m benchmarks.prepare --folder /tmp/benchmark

@@ -5,7 +5,7 @@
 Second order: 30% of the 741 pairs against all of them, computed pair by pair as the paper's code
 does (two gathers, a product, a sum), and as this library does it (one matrix product of all fields
 with all). Third order: 30% of the pairs and 2% of the 9,139 triples against all of both. The linear
-time of a full FM without gates stands beside them: what it is compared with are models whose pairs
+time of a full FM without gates stands next to them: what it is compared with are models whose pairs
 have gates. All models take turns; a figure is the median of the repetitions, a ratio that of the
 medians.
 """

@@ -1,4 +1,4 @@
-"""Training steps of FM, DeepFM and AutoInt beside those of FuxiCTR and DeepCTR.
+"""Training steps of FM, DeepFM and AutoInt compared with those of FuxiCTR and DeepCTR.
 
     python -m benchmarks.training_step
     python -m benchmarks.training_step --peer fuxictr --models FM --ids 10000 --law zipf
@@ -62,7 +62,7 @@ class Key(NamedTuple):
     law: str
 
 
-@click.command(help="Measure training steps beside those of FuxiCTR and DeepCTR.")
+@click.command(help="Compare training steps with those of FuxiCTR and DeepCTR.")
 @click.option("--peer", "peers", type=click.Choice(PEERS), multiple=True, default=PEERS)
 @click.option("--models", type=click.Choice(MODELS), multiple=True, default=MODELS)
 @click.option(

@@ -11,9 +11,10 @@ import itertools
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
-FUNCTIONS = ("inner", "vector", "scalar", "outer")  # AutoFIS has the first, AIM all
+Function = Literal["inner", "vector", "scalar", "outer"]  # AutoFIS has the first, AIM all
+FUNCTIONS: tuple[Function, ...] = get_args(Function)
 METHODS = ("memorize", "factorize", "naive")  # OptInter's, in the order of its probabilities
 ORDERS = (2, 3, 4)
 FORMAT_VERSION = 1

@@ -1,70 +1,385 @@
-"""Settings of runs: read from YAML and `key=value`, each of the type of its default."""
+"""Settings: dataclasses whose fields say what they take, read from YAML, `key=value` and arguments.
 
+A dataclass calls `check_settings(self)` when it is made. A `Source` knows where each setting was
+written, so that an error is one line with the file, the line, the key and what is there:
+`run.yaml, line 3: unknown setting 'lerning_rate'; did you mean 'learning_rate'?`
+"""
+
+from __future__ import annotations
+
+import contextlib
 import dataclasses
-from collections.abc import Iterable
-from typing import Any
+import difflib
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_type_hints
 
+import pydantic
 import yaml
 
+from ctr_keras.types import Settings
 
-def read_settings(
-    path: str | None, overrides: Iterable[str], given: dict[str, Any]
-) -> dict[str, Any]:
-    """Settings from a YAML file, changed by `given` and then by `key=value` texts.
+T = TypeVar("T")
+
+Count: TypeAlias = Annotated[int, pydantic.Field(ge=1)]
+JitCompile: TypeAlias = bool | Literal["auto"]
+# A list, as YAML has it, is taken for a tuple.
+TupleOf: TypeAlias = Annotated[
+    tuple[T, ...],
+    pydantic.BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
+]
+
+_EXPECTED = {  # pydantic's types of errors in the words of settings
+    "bool_type": "true or false",
+    "dict_type": "keys and values",
+    "float_type": "a number",
+    "greater_than": "greater than {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "int_type": "an integer",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "at most {le:g}",
+    "list_type": "a list",
+    "literal_error": "{expected}",
+    "is_instance_of": "of type {class}",
+    "sequence_str": "a list",
+    "string_too_short": "a non-empty string",
+    "string_type": "a string",
+    "tuple_type": "a list",
+}
+
+
+class SettingError(ValueError):
+    """A setting that is wrong.
+
+    Attributes:
+        keys: the way to the setting, such as `("features", 2, "min_count")`.
+    """
+
+    def __init__(self, message: str, *keys: str | int) -> None:
+        super().__init__(message)
+        self.keys = keys
+
+
+def check_settings(settings: Any) -> None:
+    """Checks that the values of a dataclass are what the annotations of its fields say.
+
+    An integer is taken for a float; nothing else is converted but lists to tuples.
 
     Args:
-        path: str or None. The YAML file.
-        overrides: list of str. `key=value`, the value written as in YAML.
-        given: dict.
+        settings: dataclass instance.
 
     Raises:
-        ValueError: for a file that holds no settings, or a text that is not `key=value`.
+        SettingError: for the first field that is wrong, naming it, what it takes and what it has.
+
+    Example:
+
+    >>> @dataclasses.dataclass
+    ... class Run:
+    ...     epochs: Count = 1
+    ...     __post_init__ = check_settings
+    >>> Run(epochs=0)
+    Traceback (most recent call last):
+    ctr_keras.settings.SettingError: epochs must be at least 1, got 0
     """
-    settings: dict[str, Any] = {}
-    if path is not None:
-        with open(path, encoding="utf-8") as file:
-            settings = yaml.safe_load(file) or {}
-        if not isinstance(settings, dict):
-            raise ValueError(f"{path}: expected keys and values. Received: {settings!r}")
-    settings.pop("versions", None)  # a run's own config.yaml can be read back
-    settings |= given
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        if not equals:
-            raise ValueError(f"expected key=value. Received: {override!r}")
-        settings[key] = yaml.safe_load(value)
-    return settings
+    for name, field_type in _field_types(settings.__class__).items():
+        try:
+            value = field_type.validate_python(getattr(settings, name), strict=True)
+        except pydantic.ValidationError as error:
+            raise _as_setting_error(name, error) from None
+        object.__setattr__(settings, name, value)  # the dataclass may be frozen
 
 
-def check_settings(settings: Any, at_least_one: Iterable[str] = ()) -> None:
-    """Sees that a dataclass' values are of the types of their defaults, and not too small.
+@functools.cache
+def _field_types(kind: Any) -> dict[str, pydantic.TypeAdapter[Any]]:
+    hints = get_type_hints(kind, include_extras=True)
+    config = pydantic.ConfigDict(arbitrary_types_allowed=True)
+    return {
+        field.name: pydantic.TypeAdapter(hints[field.name], config=config)
+        for field in dataclasses.fields(kind)
+    }
+
+
+def _as_setting_error(name: str, error: pydantic.ValidationError) -> SettingError:
+    """Alternatives of a union are joined: an error each, whose `loc` ends with its type."""
+    errors = error.errors(include_url=False)
+    expected = " or ".join(dict.fromkeys(_expected(one) for one in errors))
+    inside = errors[0]["loc"] if len(errors) == 1 else ()
+    keys = (name, *(key for key in inside if key != "[key]"))
+    where = "".join(f"[{key!r}]" for key in keys[1:])
+    return SettingError(f"{name}{where} must be {expected}, got {errors[0]['input']!r}", *keys)
+
+
+def _expected(error: Any) -> str:
+    words = _EXPECTED.get(error["type"])
+    return words.format(**error.get("ctx", {})) if words else str(error["msg"])
+
+
+def did_you_mean(name: object, available: Iterable[object]) -> str:
+    """The end of a message about an unknown name: the closest that is available, or else all.
 
     Args:
-        settings: dataclass. Fields without a default, or with None as one, are not looked at.
-        at_least_one: list of str. Fields that must be at least 1; the others at least 0.
+        name: str. What is unknown.
+        available: list of str.
 
-    Raises:
-        ValueError: naming the first setting that is wrong.
+    Example:
+
+    >>> did_you_mean("autoint", ["FM", "AutoInt"])
+    "; did you mean 'AutoInt'?"
+    >>> did_you_mean("DCN", ["FM", "AutoInt"])
+    '; available: FM, AutoInt'
     """
-    for field in dataclasses.fields(settings):
-        _check(field, getattr(settings, field.name), 1 if field.name in at_least_one else 0)
+    names = {str(known).lower(): str(known) for known in available}
+    close = difflib.get_close_matches(str(name).lower(), names, n=1)
+    if close:
+        return f"; did you mean {names[close[0]]!r}?"
+    return f"; available: {', '.join(names.values()) or 'none'}"
 
 
-def _check(field: Any, value: Any, minimum: int) -> None:
-    if not isinstance(field.default, bool | int | float | str) or field.name == "jit_compile":
-        return
-    kind = type(field.default)
-    is_right = isinstance(value, (int, float) if kind is float else kind)
-    if not is_right or (isinstance(value, bool) and kind is not bool):
-        raise ValueError(f"{field.name} must be of type {kind.__name__}. Received: {value!r}")
-    if isinstance(value, int | float) and value < minimum:
-        raise ValueError(f"{field.name} must be at least {minimum}. Received: {value!r}")
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Settings by name, and where each of them was written.
+
+    Args:
+        values: dict. The settings.
+        path: str. The YAML file, if there is one. Defaults to `""`.
+        node: yaml.Node or None. What the file holds. Defaults to `None`.
+        elsewhere: dict. Where a setting is from that is not from the file. Defaults to none.
+        base: tuple. The way to the settings from the file's top. Defaults to `()`.
+
+    Example:
+
+    >>> @dataclasses.dataclass
+    ... class Run:
+    ...     epochs: Count = 1
+    ...     __post_init__ = check_settings
+    >>> Source.read(overrides=["epochs=3"]).build(Run)
+    Run(epochs=3)
+    >>> Source.read(overrides=["epochs=big"]).build(Run)
+    Traceback (most recent call last):
+    ValueError: --set epochs=big: epochs must be an integer, got 'big'
+    >>> Source.read(overrides=["epoch=3"]).build(Run)
+    Traceback (most recent call last):
+    ValueError: --set epoch=3: unknown setting 'epoch'; did you mean 'epochs'?
+    """
+
+    values: Mapping[str, Any]
+    path: str = ""
+    node: yaml.Node | None = None
+    elsewhere: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    base: tuple[str | int, ...] = ()
+
+    @classmethod
+    def read(
+        cls,
+        path: str | None = None,
+        overrides: Iterable[str] = (),
+        given: Settings | None = None,
+    ) -> Source:
+        """Settings from a YAML file, changed by `given` and then by `key=value` strings.
+
+        Args:
+            path: str or None. The YAML file. Defaults to `None`: none.
+            overrides: list of str. `key=value`, the value written as in YAML. Defaults to `()`.
+            given: dict or None. Settings by name. Defaults to `None`: none.
+
+        Raises:
+            ValueError: for a file that holds no settings, or a string that is not `key=value`.
+        """
+        values, node = _read_yaml(path) if path else ({}, None)
+        values.pop("versions", None)  # a run's own config.yaml can be read back
+        given = given or {}
+        values |= given
+        elsewhere = dict.fromkeys(given, "")
+        for override in overrides:
+            key, equals, value = override.partition("=")
+            if not equals:
+                raise ValueError(f"--set {override}: expected key=value, got {override!r}")
+            elsewhere[key] = f"--set {override}: "
+            try:
+                values[key] = yaml.safe_load(value)
+            except yaml.YAMLError as error:
+                raise ValueError(f"{elsewhere[key]}{_problem(error)}") from error
+        return cls(values, path or "", node, elsewhere)
+
+    def place(self, *keys: str | int) -> str:
+        """Where a setting was written, or else what it is in: `"run.yaml, line 3: "`.
+
+        Args:
+            *keys: the way to the setting.
+        """
+        keys = (*self.base, *keys)
+        if keys and keys[0] in self.elsewhere:
+            return self.elsewhere[str(keys[0])]
+        line = _line(self.node, keys)
+        return f"{self.path}, line {line}: " if line else self.path and f"{self.path}: "
+
+    @contextlib.contextmanager
+    def located(self, *keys: str | int) -> Iterator[None]:
+        """Lets an error that is raised inside begin with the place of a setting.
+
+        Args:
+            *keys: the way to the setting; that of a `SettingError` goes on from there.
+        """
+        try:
+            yield
+        except ValueError as error:
+            inside = error.keys if isinstance(error, SettingError) else ()
+            raise ValueError(f"{self.place(*keys, *inside)}{error}") from error
+
+    def at(self, *keys: str | int) -> Source:
+        """The settings that stand below one of these.
+
+        Args:
+            *keys: the way to it.
+
+        Raises:
+            ValueError: if there are no settings, but a number, say.
+        """
+        values: Any = self.values
+        for key in keys:
+            values = values[key]
+        if not isinstance(values, Mapping):
+            raise ValueError(f"{self.place(*keys)}expected keys and values, got {values!r}")
+        return dataclasses.replace(self, values=values, base=(*self.base, *keys))
+
+    def require(self, *names: str) -> None:
+        """Checks that settings are given.
+
+        Args:
+            *names: str.
+
+        Raises:
+            ValueError: for the first that is not.
+        """
+        for name in names:
+            if self.values.get(name) is None:
+                raise ValueError(f"{self.place()}{name} is not given")
+
+    def build(self, kind: Callable[..., T]) -> T:
+        """The dataclass of these settings.
+
+        Args:
+            kind: dataclass.
+
+        Raises:
+            ValueError: for a setting that is unknown, missing or wrong.
+        """
+        fields = _fields(kind)
+        self._check_known(fields)
+        self.require(*(name for name, is_required in fields.items() if is_required))
+        with self.located():
+            return kind(**self.values)
+
+    def build_one_of(self, key: str, kinds: Mapping[str, Callable[..., T]]) -> T:
+        """The dataclass that the setting `key` names, of the other settings.
+
+        Args:
+            key: str.
+            kinds: dict. Dataclasses by name.
+
+        Raises:
+            ValueError: for an unknown name, or as in `build`.
+        """
+        self.require(key)
+        name = self.values[key]
+        if name not in kinds:
+            raise ValueError(f"{self.place(key)}unknown {key} {name!r}{did_you_mean(name, kinds)}")
+        others = {other: value for other, value in self.values.items() if other != key}
+        return dataclasses.replace(self, values=others).build(kinds[name])
+
+    def with_preset(self, find: Callable[[str], Settings]) -> Source:
+        """The preset that the setting `preset` names, if there is one, changed by these settings.
+
+        Args:
+            find: function that returns the settings of a preset.
+        """
+        if "preset" not in self.values:
+            return self
+        with self.located("preset"):
+            preset = find(self.values["preset"])
+        values = {key: value for key, value in self.values.items() if key != "preset"}
+        model_args = values.get("model_args", {})
+        preset = {key: value for key, value in preset.items() if key not in model_args}
+        return dataclasses.replace(self, values={**preset, **values})
+
+    def with_model_args(self, kind: Callable[..., Any], arguments: Iterable[str]) -> Source:
+        """Settings that are arguments of a model and no fields of `kind` go to `model_args`.
+
+        Args:
+            kind: dataclass.
+            arguments: list of str. What the model's builder takes.
+
+        Raises:
+            ValueError: for a setting that is neither.
+        """
+        fields, arguments = _fields(kind), tuple(arguments)
+        self._check_known((*fields, *arguments))
+        values = {key: value for key, value in self.values.items() if key in fields}
+        moved = {key: value for key, value in self.values.items() if key not in fields}
+        given = self.at("model_args").values if "model_args" in values else {}
+        if moved or given:
+            values["model_args"] = {**given, **moved}
+        return dataclasses.replace(self, values=values)
+
+    def _check_known(self, known: Iterable[str]) -> None:
+        known = tuple(known)
+        for key in self.values:
+            if key not in known:
+                place = self.place(key)
+                raise ValueError(f"{place}unknown setting {key!r}{did_you_mean(key, known)}")
+
+
+def _fields(kind: Any) -> dict[str, bool]:
+    """A dataclass' fields by name: whether a value must be given."""
+    return {
+        field.name: field.default is field.default_factory is dataclasses.MISSING
+        for field in dataclasses.fields(kind)
+    }
+
+
+def _read_yaml(path: str) -> tuple[dict[str, Any], yaml.Node | None]:
+    with open(path, encoding="utf-8") as file:
+        loader = yaml.SafeLoader(file)
+        try:
+            node = loader.get_single_node()
+            values = {} if node is None else loader.construct_document(node)
+        except yaml.YAMLError as error:
+            raise ValueError(f"{path}: {_problem(error)}") from error
+        finally:
+            loader.dispose()
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: expected keys and values, got {values!r}")
+    return values, node
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    """What is wrong with YAML, in one line."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    return " ".join(str(error).split())
+
+
+def _line(node: yaml.Node | None, keys: Iterable[str | int]) -> int | None:
+    """The line of the last of `keys` that a YAML file has."""
+    line = None
+    for key in keys:
+        if isinstance(node, yaml.MappingNode):
+            entries = {name.value: (name, value) for name, value in node.value}
+        elif isinstance(node, yaml.SequenceNode):
+            entries = {index: (item, item) for index, item in enumerate(node.value)}
+        else:
+            break
+        if key not in entries:
+            break
+        start, node = entries[key]
+        line = start.start_mark.line + 1
+    return line
 
 
 def plain(settings: Any) -> dict[str, Any]:
     """A dataclass as the dict that YAML gives back.
 
     Args:
-        settings: dataclass.
+        settings: dataclass instance.
     """
     return dict(yaml.safe_load(yaml.safe_dump(dataclasses.asdict(settings))))

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
-from serving.errors import Code, StatusError, invalid_argument
+from serving.server.errors import Code, StatusError, invalid_argument
 
 DTypes = dict[str, int]  # input or output name to `DataType` enum value
 Arrays = dict[str, np.ndarray]

@@ -1,7 +1,10 @@
 """The command line: what users see. The commands' work is tested where it is done."""
 
 import json
+import subprocess
+import sys
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -13,12 +16,25 @@ def run(*arguments: str, stdin: str | None = None):
     return CliRunner().invoke(main, arguments, input=stdin)
 
 
-@pytest.mark.parametrize("command", sorted(main.commands))
+CONTEXT = click.Context(main)
+
+
+def test_help_lists_the_commands_of_all_packages():
+    assert main.list_commands(CONTEXT) == [
+        *("deploy", "evaluate", "explain", "export", "models", "predict", "prepare", "search"),
+        *("serve", "synthesize", "train", "verify"),
+    ]
+    output = run("--help").output
+    assert "Transform raw logs into TFRecords." in output
+    assert "Write what the real TensorFlow Serving needs" in output
+
+
+@pytest.mark.parametrize("command", main.list_commands(CONTEXT))
 def test_every_command_explains_itself_and_its_options(command):
     result = run(command, "--help")
     assert result.exit_code == 0
     assert len(result.output.splitlines()) > 4
-    for parameter in main.commands[command].params:
+    for parameter in main.get_command(CONTEXT, command).params:
         if parameter.param_type_name == "option":
             assert getattr(parameter, "help", None), f"{command} --{parameter.name}"
 
@@ -58,7 +74,7 @@ def test_models_shows_arguments_and_presets_of_one():
         ),
         (
             ["train", "--out", "r", "--data", ".", "--model", "FM", "--set", "preset=ml"],
-            "FM has no preset 'ml'; it has criteo, avazu",
+            "FM has no preset 'ml'; available: criteo, avazu",
         ),
         (["evaluate", "--run", "."], "holds no finished run"),
         (["export", "--run", ".", "--out", "m"], "holds no finished run"),
@@ -73,12 +89,23 @@ def test_mistakes_get_one_line_and_no_traceback(arguments, message, tmp_path, mo
     assert not list(tmp_path.iterdir()), "a refused command left something behind"
 
 
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from click.testing import CliRunner; from ctr_keras.cli import main;"
+        "assert CliRunner().invoke(main, ['--help']).exit_code == 0; print(*sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert loaded.returncode == 0, loaded.stderr
+    heavy = {"keras", "tensorflow", "apache_beam", "tensorflow_transform", "numpy", "pydantic"}
+    assert not heavy & set(loaded.stdout.split())
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [("{", "line 2: no JSON"), ("[1]", "line 2: a row is an object")],
 )
 def test_predict_names_the_line_that_is_no_row(line, message):
-    from ctr_keras.cli import _read_rows
+    from serving.commands import _read_rows
 
     with pytest.raises(ValueError, match=message):
         list(_read_rows([json.dumps({"a": 1}), line]))

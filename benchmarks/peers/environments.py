@@ -19,7 +19,7 @@ def environment_python(folder: str, peer: str) -> str:
 
     Args:
         folder: str. Holds the environments.
-        peer: str. `PEER.txt` beside this file has its packages.
+        peer: str. `PEER.txt` next to this file has its packages.
 
     Raises:
         subprocess.CalledProcessError: if its packages cannot be installed; pip has said why.

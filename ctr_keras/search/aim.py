@@ -2,19 +2,20 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import keras
 import numpy as np
+from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.models import build_model
 from ctr_keras.models.interactions import table_name
-from ctr_keras.plan import FUNCTIONS, Interaction, InteractionPlan
+from ctr_keras.plan import FUNCTIONS, Function, Interaction, InteractionPlan
 from ctr_keras.search.gates import (
     Threshold,
     candidate_fields,
     candidate_pool,
-    check_order,
     search_gates,
 )
 from ctr_keras.search.rows import Arrays, both_splits
@@ -73,27 +74,18 @@ class AIM(Search):
         [AIM](https://arxiv.org/abs/2111.03318), Section 4, Algorithm 1.
     """
 
-    order: int = 2
-    functions: Sequence[str] = FUNCTIONS
-    top: int = 0
+    order: Literal[2, 3, 4] = 2
+    functions: Annotated[Sequence[Function], Field(min_length=1)] = FUNCTIONS
+    top: NonNegativeInt = 0
     shared_pool: bool = False
     dims: bool = True
     c: float | None = None
-    mu: float = 0.8
-    gate_learning_rate: float = 1.0
+    mu: NonNegativeFloat = 0.8
+    gate_learning_rate: NonNegativeFloat = 1.0
     dims_c: float | None = None
-    dims_mu: float = 0.8
-    dims_learning_rate: float = 1.0
-    gate_learning_rate_decay: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_order(self.order)
-        unknown = sorted(set(self.functions) - set(FUNCTIONS))
-        if unknown or not self.functions:
-            raise ValueError(
-                f"functions are some of {', '.join(FUNCTIONS)}. Received: {self.functions}"
-            )
+    dims_mu: NonNegativeFloat = 0.8
+    dims_learning_rate: NonNegativeFloat = 1.0
+    gate_learning_rate_decay: NonNegativeFloat = 1.0
 
     def search(
         self,

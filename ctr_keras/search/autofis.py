@@ -1,7 +1,9 @@
 """AutoFIS: which feature interactions a factorization model keeps."""
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import NonNegativeFloat, NonNegativeInt
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.plan import InteractionPlan
@@ -9,13 +11,10 @@ from ctr_keras.search.gates import (
     Threshold,
     candidate_fields,
     candidate_pool,
-    check_order,
     search_gates,
 )
 from ctr_keras.search.rows import Arrays, both_splits
 from ctr_keras.search.stage import Search, Stage
-
-BASES = ("FM", "DeepFM", "IPNN")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,20 +59,14 @@ class AutoFIS(Search):
         [AutoFIS](https://arxiv.org/abs/2003.11235), Section 3.2.
     """
 
-    base: str = "DeepFM"
-    order: int = 2
+    base: Literal["FM", "DeepFM", "IPNN"] = "DeepFM"
+    order: Literal[2, 3, 4] = 2
     pool: bool = False
-    top: int = 0
+    top: NonNegativeInt = 0
     c: float | None = None
-    mu: float = 0.8
-    gate_learning_rate: float = 1.0
-    gate_learning_rate_decay: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.base not in BASES:
-            raise ValueError(f"base must be one of {', '.join(BASES)}. Received: {self.base!r}")
-        check_order(self.order)
+    mu: NonNegativeFloat = 0.8
+    gate_learning_rate: NonNegativeFloat = 1.0
+    gate_learning_rate_decay: NonNegativeFloat = 1.0
 
     def search(
         self,

@@ -11,7 +11,7 @@ from ctr_keras.features import FeatureSet
 from ctr_keras.models import build_model
 from ctr_keras.models.interactions import Kind, table_name
 from ctr_keras.optimizers import GRDA
-from ctr_keras.plan import ORDERS, Interaction, InteractionPlan
+from ctr_keras.plan import Interaction, InteractionPlan
 from ctr_keras.search.stage import Stage
 
 _START = 0.6  # of AutoFIS' gates
@@ -115,16 +115,6 @@ def open_gates(model: keras.Model, features: FeatureSet, kind: Kind) -> list[Int
         for term, gate in zip(layer.terms, gates, strict=True)
         if gate != 0
     ]
-
-
-def check_order(order: int) -> None:
-    """Sees that an order is one of those there are.
-
-    Raises:
-        ValueError: otherwise.
-    """
-    if order not in ORDERS:
-        raise ValueError(f"order must be one of {ORDERS}. Received: {order}")
 
 
 def candidate_fields(features: FeatureSet) -> list[str]:

@@ -3,12 +3,14 @@
 import dataclasses
 
 import keras
+from pydantic import NonNegativeFloat
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.models import build_model
 from ctr_keras.plan import METHODS, Interaction, InteractionPlan
 from ctr_keras.search.rows import Arrays, both_splits
 from ctr_keras.search.stage import Search, Stage
+from ctr_keras.settings import Count
 
 _FINAL_TEMPERATURE = 0.01
 # Of the authors' search: a pair that is only noise disturbs, so that to leave it alone pays.
@@ -57,12 +59,12 @@ class OptInter(Search):
         [OptInter](https://arxiv.org/abs/2108.01265), Section II-D, Algorithm 1; Table IV.
     """
 
-    gate_learning_rate: float = 3e-5
+    gate_learning_rate: NonNegativeFloat = 3e-5
     temperature_rate: float | None = None
     gumbel_noise: bool = False
-    learning_rate: float = 1e-4
-    epochs: int = 10
-    rounds: int = 1
+    learning_rate: NonNegativeFloat = 1e-4
+    epochs: Count = 10
+    rounds: Count = 1
 
     def search(
         self,

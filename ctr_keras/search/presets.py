@@ -7,6 +7,8 @@ What a preset does not name keeps its default.
 from collections.abc import Mapping
 from typing import Any
 
+from ctr_keras.settings import did_you_mean
+
 Preset = Mapping[str, Any]
 
 _TOWER = {"hidden": (700,) * 5, "normalization": "batch", "norm_order": "unscaled"}
@@ -82,5 +84,5 @@ def find_search_preset(method: str, name: str) -> Preset:
     """
     known = SEARCH_PRESETS.get(method, {})
     if name not in known:
-        raise ValueError(f"{method} has no preset {name!r}; it has {', '.join(known) or 'none'}")
+        raise ValueError(f"{method} has no preset {name!r}{did_you_mean(name, known)}")
     return known[name]

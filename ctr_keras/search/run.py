@@ -1,6 +1,5 @@
 """A search as a run: settings, prepared data, and a folder that holds what was found."""
 
-import dataclasses
 import os
 import shutil
 from collections.abc import Iterable
@@ -15,7 +14,7 @@ from ctr_keras.search.autofis import AutoFIS
 from ctr_keras.search.optinter import OptInter
 from ctr_keras.search.presets import find_search_preset
 from ctr_keras.search.selections import RandomSelection, StatisticsSelection
-from ctr_keras.settings import plain, read_settings
+from ctr_keras.settings import Source, did_you_mean, plain
 
 SEARCHES: dict[str, Any] = {
     "autofis": AutoFIS,
@@ -29,7 +28,7 @@ SEARCHES: dict[str, Any] = {
 def read_search(
     method: str, path: str | None = None, overrides: Iterable[str] = (), **given: Any
 ) -> Any:
-    """A search from a YAML file, changed by `given` and then by `key=value` texts.
+    """A search from a YAML file, changed by `given` and then by `key=value` strings.
 
     A key that is no setting of the search but an argument of its model goes to `model_args`. The
     key `preset` stands for a paper's settings for a data set, which all other keys override.
@@ -50,28 +49,18 @@ def read_search(
     (3, {'dim': 8})
     """
     if method not in SEARCHES:
-        raise ValueError(f"unknown method {method!r}; there are {', '.join(SEARCHES)}")
+        raise ValueError(f"unknown method {method!r}{did_you_mean(method, SEARCHES)}")
     kind = SEARCHES[method]
-    names = [field.name for field in dataclasses.fields(kind)]
-    settings = read_settings(path, overrides, given)
-    model_args = dict(settings.pop("model_args", {}))
-    if "preset" in settings:
-        preset = find_search_preset(method, settings.pop("preset"))
-        settings = {k: v for k, v in preset.items() if k not in model_args} | settings
-    models = {"autofis": settings.get("base", AutoFIS.base), "aim": "FM", "optinter": "OptInter"}
-    model = models.get(method)
-    arguments = {} if model is None else model_arguments(model)
-    for key in [key for key in settings if key not in names]:
-        if key not in arguments:
-            of_model = f", and for {model} {', '.join(arguments)}" if arguments else ""
-            raise ValueError(f"unknown setting {key!r}; {method} has {', '.join(names)}{of_model}")
-        model_args[key] = settings.pop(key)
-    if model_args:
-        settings["model_args"] = model_args
-    try:
-        return kind(**settings)
-    except TypeError as error:  # a setting without a default is missing
-        raise ValueError(f"{method}: {error}") from error
+    source = Source.read(path, overrides, given)
+    source = source.with_preset(lambda name: find_search_preset(method, name))
+    models = {
+        "aim": "FM",
+        "autofis": source.values.get("base", AutoFIS.base),
+        "optinter": "OptInter",
+    }
+    with source.located("base"):
+        arguments = model_arguments(models[method]) if method in models else {}
+    return source.with_model_args(kind, arguments).build(kind)
 
 
 def run_search(method: str, search: Any, data: str, out: str) -> InteractionPlan:
@@ -95,8 +84,7 @@ def run_search(method: str, search: Any, data: str, out: str) -> InteractionPlan
     settings = {"data": data, "method": method, **plain(search)}
     config, declared = os.path.join(out, "config.yaml"), os.path.join(out, "features.json")
     if os.path.exists(config):
-        earlier = read_settings(config, (), {})
-        check_same_settings(out, earlier, settings)
+        check_same_settings(out, dict(Source.read(config).values), settings)
         if FeatureSet.load(declared) != features:
             raise ValueError(f"{out} holds a search of other data than {data}")
     else:

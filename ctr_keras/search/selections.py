@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Iterator
 
 import numpy as np
+from pydantic import NonNegativeInt
 
 from ctr_keras import metrics
 from ctr_keras.features import FeatureSet
@@ -12,6 +13,7 @@ from ctr_keras.models.interactions import Kind
 from ctr_keras.plan import METHODS, Interaction, InteractionPlan
 from ctr_keras.search.gates import candidate_fields
 from ctr_keras.search.rows import Arrays, both_splits
+from ctr_keras.settings import Count, check_settings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,7 +40,10 @@ class RandomSelection:
     """
 
     like: InteractionPlan | str
-    seed: int = 0
+    seed: NonNegativeInt = 0
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
     def search(
         self,
@@ -84,7 +89,10 @@ class StatisticsSelection:
     """
 
     like: InteractionPlan | str
-    rows: int = 1_000_000
+    rows: Count = 1_000_000
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
     def search(
         self,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
+from pydantic import NonNegativeFloat, NonNegativeInt
 
 from ctr_keras import metrics
 from ctr_keras.features import FeatureSet
@@ -15,7 +16,7 @@ from ctr_keras.optimizers import AlternatingOptimizer, RoutedOptimizer, SparseAd
 from ctr_keras.plan import InteractionPlan
 from ctr_keras.runs import Checkpoints, jit_setting, write_table
 from ctr_keras.search.rows import Rows
-from ctr_keras.settings import check_settings
+from ctr_keras.settings import Count, JitCompile, check_settings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,20 +45,20 @@ class Search:
     5
     """
 
-    batch_size: int = 2000
-    epochs: int = 1
-    rounds: int = 5
-    learning_rate: float = 1e-3
-    learning_rate_decay: float = 1.0
-    epsilon: float = 1e-8
+    batch_size: Count = 2000
+    epochs: Count = 1
+    rounds: Count = 5
+    learning_rate: NonNegativeFloat = 1e-3
+    learning_rate_decay: NonNegativeFloat = 1.0
+    epsilon: NonNegativeFloat = 1e-8
     bilevel: bool = False
-    seed: int = 0
-    jit_compile: bool | str = "auto"
+    seed: NonNegativeInt = 0
+    jit_compile: JitCompile = "auto"
     model_args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     verbose: bool = True
 
     def __post_init__(self) -> None:
-        check_settings(self, at_least_one=("batch_size", "epochs", "rounds"))
+        check_settings(self)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,14 +2,21 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import NonNegativeFloat, NonNegativeInt
 
 from ctr_keras.models import model_arguments
-from ctr_keras.settings import check_settings, plain, read_settings
+from ctr_keras.settings import (
+    Count,
+    JitCompile,
+    SettingError,
+    Source,
+    check_settings,
+    did_you_mean,
+    plain,
+)
 from ctr_keras.training.presets import find_preset
-
-TABLE_UPDATES = ("lazy", "exact", "dense")
-_COUNTS = ("batch_size", "epochs", "evaluations_per_epoch", "patience")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +32,7 @@ class TrainConfig:
         epochs: int. Passes over the training split, at most. Defaults to `10`.
         evaluations_per_epoch: int. How often in a pass to evaluate on the validation split, and
             with it to checkpoint and decide on stopping. Defaults to `1`.
-        patience: int. Stop after so many evaluations in a row without a better log loss.
+        patience: int. Stop after so many consecutive evaluations without a better log loss.
             Defaults to `2`.
         learning_rate: float. Of Adam. Defaults to `0.001`.
         epsilon: float. Of Adam. Defaults to `1e-08`.
@@ -57,39 +64,33 @@ class TrainConfig:
     model: str
     out: str
     model_args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    batch_size: int = 1024
-    epochs: int = 10
-    evaluations_per_epoch: int = 1
-    patience: int = 2
-    learning_rate: float = 1e-3
-    epsilon: float = 1e-8
-    table_updates: str = "lazy"
+    batch_size: Count = 1024
+    epochs: Count = 10
+    evaluations_per_epoch: Count = 1
+    patience: Count = 2
+    learning_rate: NonNegativeFloat = 1e-3
+    epsilon: NonNegativeFloat = 1e-8
+    table_updates: Literal["lazy", "exact", "dense"] = "lazy"
     start_from: str = ""
     cache: str = ""
     resident: bool = False
-    seed: int = 0
+    seed: NonNegativeInt = 0
     dtype_policy: str = "float32"
-    jit_compile: bool | str = "auto"
+    jit_compile: JitCompile = "auto"
 
     def __post_init__(self) -> None:
+        check_settings(self)
         known = model_arguments(self.model)
-        for argument in self.model_args:
-            if argument not in known:
-                raise ValueError(
-                    f"{self.model} has no argument {argument!r}; it takes {', '.join(known)}"
-                )
-        check_settings(self, at_least_one=_COUNTS)
-        if self.table_updates not in TABLE_UPDATES:
-            raise ValueError(
-                f"table_updates must be one of {', '.join(TABLE_UPDATES)}. "
-                f"Received: {self.table_updates!r}"
-            )
+        for name in self.model_args:
+            if name not in known:
+                message = f"{self.model} has no argument {name!r}{did_you_mean(name, known)}"
+                raise SettingError(message, "model_args", name)
 
     @classmethod
     def read(
         cls, path: str | None = None, overrides: Iterable[str] = (), **given: Any
     ) -> "TrainConfig":
-        """Settings from a YAML file, changed by `given` and then by `key=value` texts.
+        """Settings from a YAML file, changed by `given` and then by `key=value` strings.
 
         A key that is no setting but an argument of the model goes to `model_args`. The key `preset`
         stands for a paper's settings for a data set (`ctr_keras.training.PRESETS`), which all other
@@ -101,26 +102,16 @@ class TrainConfig:
             **given: settings by name.
 
         Raises:
-            ValueError: for an unknown key or a missing one, naming it.
+            ValueError: for a setting that is unknown, missing or wrong, in one line with the file
+                and the line where it was written.
         """
-        settings = read_settings(path, overrides, given)
-        model_args = dict(settings.pop("model_args", {}))
-        if "preset" in settings:
-            preset = find_preset(settings.get("model", ""), settings.pop("preset"))
-            settings = {k: v for k, v in preset.items() if k not in model_args} | settings
-        names = [field.name for field in dataclasses.fields(cls)]
-        for required in ("data", "model", "out"):
-            if settings.get(required) is None:
-                raise ValueError(f"{required} is not given")
-        arguments = model_arguments(settings["model"])
-        for key in [key for key in settings if key not in names]:
-            if key not in arguments:
-                raise ValueError(
-                    f"unknown setting {key!r}; there are {', '.join(names)}, and for "
-                    f"{settings['model']} {', '.join(arguments)}"
-                )
-            model_args[key] = settings.pop(key)
-        return cls(**settings, model_args=model_args)
+        source = Source.read(path, overrides, given)
+        source.require("data", "model", "out")
+        model = source.values["model"]
+        with source.located("model"):
+            arguments = model_arguments(model)
+        source = source.with_preset(lambda name: find_preset(model, name))
+        return source.with_model_args(cls, arguments).build(cls)
 
     def to_dict(self) -> dict[str, Any]:
         """All settings by name, as `read` takes them and YAML gives them back."""

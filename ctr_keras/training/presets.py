@@ -8,6 +8,8 @@ Kaggle one. What a preset does not name keeps its default.
 from collections.abc import Mapping
 from typing import Any
 
+from ctr_keras.settings import did_you_mean
+
 Preset = Mapping[str, Any]
 
 
@@ -108,5 +110,5 @@ def find_preset(model: str, name: str) -> Preset:
     """
     known = PRESETS.get(model, {})
     if name not in known:
-        raise ValueError(f"{model} has no preset {name!r}; it has {', '.join(known)}")
+        raise ValueError(f"{model} has no preset {name!r}{did_you_mean(name, known)}")
     return known[name]

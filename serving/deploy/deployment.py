@@ -8,7 +8,7 @@ import re
 import urllib.parse
 from collections.abc import Mapping
 
-from serving.config import find_versions, folder_models
+from serving.server.config import find_versions, folder_models
 
 IMAGE = "tensorflow/serving:2.19.1"
 BINARY = "/usr/bin/tensorflow_model_server"

@@ -138,12 +138,17 @@ def test_settings_come_from_yaml_too(tmp_path):
 @pytest.mark.parametrize(
     ("method", "overrides", "message"),
     [
-        ("darts", [], "unknown method 'darts'; there are autofis, aim, optinter"),
-        ("autofis", ["depth=3"], "unknown setting 'depth'; autofis has .*, and for DeepFM dim"),
-        ("autofis", ["preset=kdd"], "autofis has no preset 'kdd'; it has avazu, avazu-fm"),
-        ("random", ["preset=avazu"], "random has no preset 'avazu'; it has none"),
-        ("autofis", ["epochs=many"], "epochs must be of type int. Received: 'many'"),
-        ("random", [], "random: .*missing.*'like'"),
+        ("darts", [], "unknown method 'darts'; available: autofis, aim, optinter"),
+        ("autofis", ["depth=3"], "unknown setting 'depth'; available: .*order, .*dim, .*hidden"),
+        ("autofis", ["preset=kdd"], "autofis has no preset 'kdd'; available: avazu, avazu-fm"),
+        ("random", ["preset=avazu"], "random has no preset 'avazu'; available: none"),
+        ("autofis", ["epochs=many"], "epochs must be an integer, got 'many'"),
+        ("autofis", ["base=IPN"], "--set base=IPN: unknown model 'IPN'"),
+        ("autofis", ["base=FNN"], "base must be 'FM', 'DeepFM' or 'IPNN', got 'FNN'"),
+        ("autofis", ["order=5"], "order must be 2, 3 or 4, got 5"),
+        ("aim", ["functions=[inner, max]"], r"functions\[1\] must be 'inner', .*, got 'max'"),
+        ("aim", ["functions=[]"], "functions must"),
+        ("random", [], "like is not given"),
     ],
 )
 def test_mistakes_are_named(method, overrides, message):

@@ -4,7 +4,7 @@ import grpc
 import pytest
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
-from serving.server import Server
+from serving.server.server import Server
 from tests.serving import toy_models
 from tests.serving.click_log import prepare_clicks
 

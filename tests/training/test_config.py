@@ -45,21 +45,55 @@ def test_settings_survive_yaml(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["epoch=3"], "unknown setting 'epoch'; there are data, model, out, .*epochs.* heads"),
+        (["epoch=3"], "--set epoch=3: unknown setting 'epoch'; did you mean 'epochs'"),
+        (["x=3"], "unknown setting 'x'; available: data, model, out, .*epochs.* heads"),
         (["hidden=[3]"], "unknown setting 'hidden'"),  # AutoIntPlus' argument, not AutoInt's
-        (["model_args={depth: 3}"], "AutoInt has no argument 'depth'; it takes dim, layers"),
-        (["model=AutoFish"], "unknown model 'AutoFish'; there are FM, .*AutoInt, AutoIntPlus"),
-        (["epochs"], "expected key=value. Received: 'epochs'"),
-        (["epochs=many"], "epochs must be of type int. Received: 'many'"),
-        (["epochs=true"], "epochs must be of type int. Received: True"),
-        (["batch_size=0"], "batch_size must be at least 1. Received: 0"),
-        (["learning_rate=-1"], "learning_rate must be at least 0. Received: -1"),
+        (["model_args={depth: 3}"], "AutoInt has no argument 'depth'; available: dim, layers"),
+        (["model_args=3"], "--set model_args=3: expected keys and values, got 3"),
+        (["model=AutoFish"], "--set model=AutoFish: unknown model 'AutoFish'; .*AutoInt"),
+        (["preset=kdd"], "--set preset=kdd: AutoInt has no preset 'kdd'; did you mean 'kdd12'"),
+        (["epochs"], "expected key=value, got 'epochs'"),
+        (["epochs=[1"], r"--set epochs=\[1: line 1: expected"),
+        (["epochs=many"], "--set epochs=many: epochs must be an integer, got 'many'"),
+        (["epochs=true"], "epochs must be an integer, got True"),
+        (["batch_size=0"], "batch_size must be at least 1, got 0"),
+        (["learning_rate=-1"], "learning_rate must be at least 0, got -1"),
+        (
+            ["jit_compile=yes please"],
+            "jit_compile must be true or false or 'auto', got 'yes please'",
+        ),
+        (["table_updates=all"], "table_updates must be 'lazy', 'exact' or 'dense', got 'all'"),
         (["data=null"], "data is not given"),
     ],
 )
 def test_mistakes_are_named(overrides, message):
     with pytest.raises(ValueError, match=message):
         TrainConfig.read(None, overrides, **GIVEN)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed: 1\nlerning_rate: 1.0\n", "line 2: unknown setting 'lerning_rate'; did you mean"),
+        ("# a comment\n\nbatch_size: big\n", "line 3: batch_size must be an integer, got 'big'"),
+        ("model_args:\n  heads: 2\n  depth: 3\n", "line 3: AutoInt has no argument 'depth'"),
+        ("epochs: 3\n  seed: 2\n", "line 2: mapping values are not allowed here"),
+    ],
+)
+def test_mistakes_are_located(tmp_path, text, message):
+    path = write(tmp_path, text)
+    with pytest.raises(ValueError, match=message) as error:
+        TrainConfig.read(path, **GIVEN)
+    assert str(error.value).startswith(path)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_given_is_not_blamed_on_the_file(tmp_path):
+    path = write(tmp_path, "epochs: 3\n")
+    with pytest.raises(ValueError, match=r"^epochs must be an integer, got 'x'$"):
+        TrainConfig.read(path, **GIVEN, epochs="x")
+    with pytest.raises(ValueError, match=r"^--set epochs=0: epochs must be at least 1"):
+        TrainConfig.read(path, ["epochs=0"], **GIVEN)
 
 
 def test_a_file_of_something_else_is_refused(tmp_path):

@@ -1,0 +1,65 @@
+"""The commands of the pipeline for `ctr-keras`; what is heavy is imported when one is called."""
+
+import json
+
+import click
+
+
+@click.command()
+@click.option("--rows", required=True, type=click.IntRange(1), help="Rows in all.")
+@click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder for the log.")
+@click.option("--seed", default=0, show_default=True, help="Another seed, another log.")
+@click.option(
+    "--broken", default=0.0, show_default=True, type=click.FloatRange(0, 1), help="Share to spoil."
+)
+def synthesize(rows: int, out: str, seed: int, broken: float) -> None:
+    """Write a synthetic click log whose truth is known."""
+    from pipeline.datasets.synthetic import write_synthetic_log
+
+    write_synthetic_log(out, rows, seed, broken)
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.option("--dataset", required=True, help="A built-in data set's name, or a YAML file.")
+@click.option("--source", required=True, help="File, folder or pattern of the raw logs.")
+@click.option("--out", required=True, help="Folder to write.")
+@click.option(
+    "--cross-min-count",
+    type=click.IntRange(1),
+    help="Cross all pairs of categorical columns; rarer pairs are out of vocabulary.",
+)
+@click.option(
+    "--max-rejected",
+    default=0.01,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Share of rows that may be bad.",
+)
+@click.argument("beam_options", nargs=-1, type=click.UNPROCESSED)
+def prepare(
+    dataset: str,
+    source: str,
+    out: str,
+    cross_min_count: int | None,
+    max_rejected: float,
+    beam_options: tuple[str, ...],
+) -> None:
+    """Transform raw logs into TFRecords.
+
+    Further options go to Apache Beam: --runner DataflowRunner --project P --region R ...
+
+    Built-in data sets: movielens-1m, movielens-1m-history, criteo, criteo-terabyte, avazu,
+    synthetic.
+    """
+    from pipeline.prepare import prepare as run
+
+    report = run(
+        dataset,
+        source,
+        out,
+        cross_min_count=cross_min_count,
+        max_rejected=max_rejected,
+        beam_options=beam_options,
+    )
+    shown = {key: report[key] for key in ("rows", "rejected_because", "id_count")}
+    click.echo(json.dumps(shown, indent=2))

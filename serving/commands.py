@@ -1,0 +1,192 @@
+"""The commands of serving for `ctr-keras`; what is heavy is imported when one is called."""
+
+import base64
+import dataclasses
+import json
+import re
+import typing
+from typing import Any
+
+import click
+
+from ctr_keras.version import __version__
+
+_FOLDER = click.Path(file_okay=False)
+_EXISTING_FOLDER = click.Path(exists=True, file_okay=False)
+
+
+@click.command()
+@click.option("--run", "run_folder", required=True, type=_EXISTING_FOLDER, help="The run.")
+@click.option("--out", required=True, type=_FOLDER, help="The model's folder: models/NAME.")
+@click.option(
+    "--item-columns",
+    metavar="A,B,...",
+    default="",
+    help="Raw columns that differ by candidate in `rank`. [default: those of the group item]",
+)
+@click.option(
+    "--margin",
+    default=0.005,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="By how much the AUC on sample rows may be below that of the version in place.",
+)
+@click.option("--force", is_flag=True, help="Publish without comparing anything.")
+def export(run_folder: str, out: str, item_columns: str, margin: float, force: bool) -> None:
+    """Export a run as the next version of a served model.
+
+    The version is published only if it serves the scores of the run, and its AUC is not below that
+    of the version in place by more than the margin.
+    """
+    from serving.export.export import ExportOptions, export_run
+
+    columns = tuple(name.strip() for name in item_columns.split(",") if name.strip())
+    click.echo(export_run(run_folder, out, ExportOptions(columns, margin, force)))
+
+
+@click.command()
+@click.option("--models", "folder", required=True, type=_EXISTING_FOLDER, help="Folder of models.")
+@click.option("--data", required=True, type=_EXISTING_FOLDER, help="Prepared data.")
+@click.option("--model", help="The model to verify. [default: every model in the folder]")
+@click.option(
+    "--url",
+    "urls",
+    multiple=True,
+    help="A running server, http://... or grpc://...  [default: one is started]",
+)
+@click.pass_context
+def verify(
+    ctx: click.Context, folder: str, data: str, model: str | None, urls: tuple[str, ...]
+) -> None:
+    """Compare ids and scores of a running server with those of training time.
+
+    Prints a line for each column, and fails if there is any difference.
+    """
+    from serving.export.verify import verify as compare
+
+    differences = 0
+    for comparison in compare(folder, data, model=model, urls=urls):
+        click.echo(comparison)
+        differences += comparison.different > 0
+    if differences:
+        ctx.exit(1)
+
+
+def _server_flags(command: Any) -> Any:
+    """Gives a command TensorFlow Serving's flags; one that is true or false needs no value."""
+    from serving.server.options import Options
+
+    for field in reversed(dataclasses.fields(Options)):
+        given: dict[str, Any] = {"default": field.default, "help": field.metadata["help"]}
+        given["show_default"] = field.default not in (None, "")
+        kinds = typing.get_args(field.type) or (field.type,)
+        if kinds[0] is bool:
+            given.update(is_flag=False, flag_value=True)
+        command = click.option(f"--{field.name}", field.name, type=kinds[0], **given)(command)
+    return command
+
+
+@click.command()
+@_server_flags
+@click.version_option(__version__)
+def serve(**flags: Any) -> None:
+    """Serve models over REST and gRPC, as TensorFlow Serving does.
+
+    Takes a folder with --models, or what to serve by TensorFlow Serving's own flags.
+    """
+    import logging
+
+    from serving.server.options import Options
+    from serving.server.server import serve as run
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    for line in Options(**flags).without_effect():
+        click.echo(line, err=True)
+    models = flags.pop("models")
+    run(models, **flags)
+
+
+@click.command()
+@click.option("--models", "folder", required=True, type=_EXISTING_FOLDER, help="Folder of models.")
+@click.option("--out", required=True, type=_FOLDER, help="Folder for the files.")
+@click.option("--name", default="tensorflow-serving", show_default=True, help="Of the service.")
+@click.option("--image", help="Container image with its version.")
+@click.option("--base-path", default="/models", show_default=True, help="The container's folder.")
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="MODEL:LABEL=VERSION",
+    help="A version label, such as ctr:stable=3.",
+)
+@click.option("--batching", is_flag=True, help="Join requests of several callers.")
+@click.option("--cpus", default=4, show_default=True, help="Cores of one server.")
+@click.option("--latency-ms", default=20, show_default=True, help="95% of requests; scales above.")
+@click.option("--replicas", nargs=2, default=(2, 10), show_default=True, help="Fewest and most.")
+def deploy(
+    folder: str, out: str, labels: tuple[str, ...], image: str | None, **settings: Any
+) -> None:
+    """Write what the real TensorFlow Serving needs to serve a folder of models.
+
+    Its configuration files, a Docker Compose file, Kubernetes manifests with autoscaling on
+    latency, and a README that says how to use them.
+    """
+    from serving.deploy import Deployment, write_deployment
+
+    if image is not None:
+        settings["image"] = image
+    deployment = Deployment(folder, labels=_read_labels(labels), **settings)
+    for path in write_deployment(deployment, out):
+        click.echo(path)
+
+
+def _read_labels(texts: tuple[str, ...]) -> dict[str, dict[str, int]]:
+    labels: dict[str, dict[str, int]] = {}
+    for text in texts:
+        match = re.fullmatch(r"(.+):([^:=]+)=([0-9]+)", text)
+        if match is None:
+            raise ValueError(f"a label is MODEL:LABEL=VERSION. Received: {text}")
+        model, label, version = match.groups()
+        labels.setdefault(model, {})[label] = int(version)
+    return labels
+
+
+@click.command()
+@click.option(
+    "--url",
+    default="http://127.0.0.1:8501",
+    show_default=True,
+    help="The server: http:// for REST, grpc:// for gRPC.",
+)
+@click.option("--model", required=True, help="The model's name.")
+@click.option("--rows", required=True, type=click.File("rb"), help="JSON lines; - is stdin.")
+@click.option("--signature", default="serving_default", show_default=True, help="What to run.")
+@click.option("--timeout", default=60.0, show_default=True, help="Seconds for each 512 rows.")
+@click.option("--ignore", multiple=True, metavar="COLUMN", help="A column not to send.")
+def predict(
+    url: str, model: str, rows: Any, signature: str, timeout: float, ignore: tuple[str, ...]
+) -> None:
+    """Score raw rows: one JSON object a line in, one score a line out."""
+    from serving.client import predict_rows
+
+    predictions = predict_rows(
+        url, model, _read_rows(rows), signature_name=signature, timeout=timeout, ignore=ignore
+    )
+    for prediction in predictions:
+        click.echo(json.dumps(prediction, default=_base64))
+
+
+def _read_rows(file: Any) -> Any:
+    for number, line in enumerate(file, start=1):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"line {number}: no JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise ValueError(f"line {number}: a row is an object of columns. Received: {row!r}")
+        yield row
+
+
+def _base64(value: bytes) -> dict[str, str]:
+    """Bytes in JSON as TensorFlow Serving writes them."""
+    return {"b64": base64.b64encode(value).decode()}

@@ -1,0 +1,123 @@
+"""Whether an exported version may be published: it is tried in a process of its own first.
+
+Run as a program, this module is that process: it loads a SavedModel, scores the rows that it reads
+and writes the scores.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ctr_keras import metrics
+from ctr_keras.data import Samples
+
+TOLERANCE = 1e-6  # of a score
+_STDERR_LINES = 5
+
+
+class NotBlessedError(RuntimeError):
+    """A version must not be published. The message says why."""
+
+
+def bless(
+    version: str, in_place: str | None, samples: Samples, expected: Any, margin: float
+) -> None:
+    """Sees that a version may take the place of another.
+
+    Both are loaded in fresh processes and score the raw sample rows. The new scores must be those
+    of the Keras model, and rank clicks not much worse than the version in place. Samples without
+    both clicks and others say nothing about ranking.
+
+    Args:
+        version: str. The folder of the new version.
+        in_place: str or None. That of the version to compare with, if there is one.
+        samples: Samples of the prepared data.
+        expected: array `(rows,)`. The Keras model's scores of the samples.
+        margin: float. By how much the AUC may be below that of the version in place.
+
+    Raises:
+        NotBlessedError: if it may not.
+
+    Example:
+
+    >>> samples = read_samples("data/ml", features)                       # doctest: +SKIP
+    >>> bless("models/ml/.partial", "models/ml/3", samples, scores, 0.005)  # doctest: +SKIP
+    """
+    if not samples.rows:
+        return
+    scores = replay(version, samples.rows)
+    _check_scores(scores, np.asarray(expected))
+    if in_place is None or len(set(samples.labels.tolist())) < 2:
+        return
+    auc = metrics.auc(samples.labels, scores)
+    auc_in_place = metrics.auc(samples.labels, replay(in_place, samples.rows))
+    if auc < auc_in_place - margin:
+        raise NotBlessedError(
+            f"AUC {auc:.5f} on {len(scores)} sample rows is more than {margin:g} below the "
+            f"{auc_in_place:.5f} of the version in place, {in_place}"
+        )
+
+
+def _check_scores(scores: np.ndarray, expected: np.ndarray) -> None:
+    if not np.isfinite(scores).all():
+        row = int(np.flatnonzero(~np.isfinite(scores))[0])
+        raise NotBlessedError(f"the score of sample row {row + 1} is {scores[row]}")
+    differs = np.flatnonzero(np.abs(scores - expected) > TOLERANCE)
+    if len(differs):
+        row = int(differs[0])
+        raise NotBlessedError(
+            f"the exported model scores {len(differs)} of {len(scores)} sample rows differently "
+            f"than the Keras model: row {row + 1} {scores[row]:.8f} instead of {expected[row]:.8f}"
+        )
+
+
+def replay(version: str, rows: Sequence[dict[str, Any]]) -> np.ndarray:
+    """Scores raw rows with a SavedModel, loaded in a fresh process.
+
+    Args:
+        version: str. The SavedModel's folder.
+        rows: list of dict. Raw column to text, number or None.
+
+    Returns:
+        Array `(rows,)`.
+
+    Raises:
+        NotBlessedError: if it cannot be loaded or cannot score the rows, with the reason.
+    """
+    process = subprocess.run(
+        [sys.executable, "-m", "serving.export.blessing", version],
+        input="".join(f"{json.dumps(row)}\n" for row in rows),
+        capture_output=True,
+        text=True,
+    )
+    if process.returncode:
+        reason = "\n".join(process.stderr.splitlines()[-_STDERR_LINES:])
+        raise NotBlessedError(f"{version} does not score the sample rows:\n{reason}")
+    return np.array(json.loads(process.stdout.splitlines()[-1]))
+
+
+def _score_rows(version: str, lines: Sequence[str]) -> list[float]:
+    import tensorflow as tf
+
+    from serving.export.signatures import KINDS, column_values
+
+    rows = [json.loads(line) for line in lines]
+    loaded = tf.saved_model.load(version)
+    signature = loaded.signatures["serving_default"]
+    _, inputs = signature.structured_input_signature
+    lacking = sorted(set(inputs) - rows[0].keys())
+    if lacking:
+        raise SystemExit(f"it takes columns that the rows lack: {', '.join(lacking)}")
+    columns = {
+        name: tf.constant(column_values(rows, name, KINDS[spec.dtype]), spec.dtype)
+        for name, spec in inputs.items()
+    }
+    return np.ravel(signature(**columns)["score"]).tolist()
+
+
+if __name__ == "__main__":
+    print(json.dumps(_score_rows(sys.argv[1], sys.stdin.readlines())))

@@ -1,0 +1,245 @@
+"""A trained run and its transform graph as one SavedModel that scores raw requests.
+
+`signatures.py` has its signatures. Next to the model lie warm-up requests, and the scores that the
+Keras model gave to the sample rows of its data, for `ctr-keras verify`. A version is published only
+after it has shown in a process of its own that it serves these scores, and ranks no worse than
+the version in place (`serving.export.blessing`).
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+from ctr_keras.data import read_samples
+from ctr_keras.explain import Explainer
+from ctr_keras.features import FeatureSet
+from serving.export.blessing import NotBlessedError, bless
+from serving.export.signatures import find_item_columns, make_endpoints, raw_tensors
+from serving.server.config import find_versions
+
+WARMUP_PATH = os.path.join("assets.extra", "tf_serving_warmup_requests")
+SCORES_PATH = os.path.join("assets.extra", "sample_scores.json")
+MARGIN = 0.005
+_WARMUP_SIZES = {"serving_default": (1, 32, 128), "rank": (32, 512), "explain": (1,)}
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportOptions:
+    """How to export.
+
+    Args:
+        item_columns: collection of str. Raw columns that differ from candidate to candidate in
+            `rank`. Defaults to `()`: see `serving.export.signatures.find_item_columns`.
+        margin: float. By how much the AUC on the sample rows may be below that of the version in
+            place. Defaults to 0.005.
+        force: bool. Whether to publish whatever the comparison says. Defaults to False.
+    """
+
+    item_columns: Collection[str] = ()
+    margin: float = MARGIN
+    force: bool = False
+
+
+def export_run(run: str, out: str, options: ExportOptions = ExportOptions()) -> str:
+    """Exports a run that `ctr-keras train` finished as the next version of a model.
+
+    Args:
+        run: str. The run's folder.
+        out: str. The model's folder; its name is the model's name.
+        options: ExportOptions.
+
+    Returns:
+        The new version's folder: `out` and a number one above the highest there.
+
+    Raises:
+        FileNotFoundError: if the run or its prepared data are not there.
+        NotBlessedError: if the version is refused; see `export_model`.
+
+    Example:
+
+    >>> export_run("runs/ml", "models/ml", ExportOptions(margin=0.01))    # doctest: +SKIP
+    'models/ml/2'
+    """
+    from ctr_keras.training import load_run
+
+    model, features, config = load_run(run)
+    return export_model(model, features, config.data, out, options)
+
+
+def export_model(
+    model: keras.Model,
+    features: FeatureSet,
+    prepared: str,
+    out: str,
+    options: ExportOptions = ExportOptions(),
+) -> str:
+    """Exports a model together with the transform graph of its prepared data.
+
+    The version's folder appears when it is whole and blessed: it is written beside, then renamed.
+
+    Args:
+        model: keras.Model on the packed inputs of `features`.
+        features: FeatureSet.
+        prepared: str. The folder that `ctr-keras prepare` wrote.
+        out: str. The model's folder.
+        options: ExportOptions.
+
+    Returns:
+        The new version's folder.
+
+    Raises:
+        RuntimeError: on a Keras backend other than TensorFlow. (A run trained with JAX can be
+            exported: `.keras` files do not depend on the backend.)
+        NotBlessedError: if the version serves other scores than the model gives, or its AUC is
+            too far below that of the version in place. It is left in `.refused` in `out`.
+        ValueError: for an item column that the model does not read, naming it.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise RuntimeError(
+            "export needs KERAS_BACKEND=tensorflow, whatever the run was trained with. "
+            f"Received: {keras.backend.backend()}"
+        )
+    os.makedirs(out, exist_ok=True)
+    # Without numbers, so that no server takes them for versions.
+    partial, refused = os.path.join(out, ".partial"), os.path.join(out, ".refused")
+    for leftover in (partial, refused):
+        shutil.rmtree(leftover, ignore_errors=True)
+    item_columns = find_item_columns(features, options.item_columns)
+    signatures = _write_saved_model(model, features, prepared, item_columns, partial)
+    samples = read_samples(prepared, features)
+    scores = _scores(model, samples.inputs)
+    _write_scores(scores, prepared, partial)
+    requests = _warmup_requests(features, samples.rows, item_columns, signatures)
+    _write_warmup(os.path.basename(os.path.abspath(out)), requests, partial)
+    versions = find_versions(out)
+    newest = max(versions, default=0)
+    if not options.force:
+        in_place = str(versions[newest]) if versions else None
+        try:
+            bless(partial, in_place, samples, scores, options.margin)
+        except NotBlessedError as error:
+            os.rename(partial, refused)
+            raise NotBlessedError(
+                f"{error}. The refused version is in {refused}; --force publishes it"
+            ) from error
+    path = os.path.join(out, str(newest + 1))
+    os.rename(partial, path)
+    return path
+
+
+def _write_saved_model(
+    model: keras.Model,
+    features: FeatureSet,
+    prepared: str,
+    item_columns: Collection[str],
+    path: str,
+) -> Collection[str]:
+    """Writes the SavedModel; returns the names of its signatures."""
+    transform = tf.saved_model.load(os.path.join(prepared, "transform_fn"))
+    explainer = Explainer(model, features)
+    # Keras' ExportArchive would drop the endpoints' default arguments, and with them the
+    # signatures' defaults. What the endpoints use must hang on what is saved.
+    module = tf.Module()
+    module.variables_of_model = [variable.value for variable in model.variables]
+    module.transform = transform
+    endpoints = make_endpoints(model, features, transform, item_columns, explainer)
+    tf.saved_model.save(module, path, endpoints)
+    if explainer.axes:
+        _name_axes(os.path.join(path, "saved_model.pb"), explainer)
+    return endpoints.keys()
+
+
+def _name_axes(path: str, explainer: Explainer) -> None:
+    """Writes the names along the axes of explanations into the model's metadata.
+
+    A dimension of a tensor may have a name there; it holds the names along it, with commas between.
+    """
+    with open(path, "rb") as file:
+        saved_model = saved_model_pb2.SavedModel.FromString(file.read())
+    outputs = saved_model.meta_graphs[0].signature_def["explain"].outputs
+    for name, axis in explainer.axes.items():
+        along = explainer.names[axis]
+        for dim in outputs[name].tensor_shape.dim[-2 if name == "attention" else -1 :]:
+            dim.name = ",".join(along)
+    with open(path, "wb") as file:
+        file.write(saved_model.SerializeToString(deterministic=True))
+
+
+def _scores(model: keras.Model, inputs: dict[str, Any]) -> np.ndarray:
+    if not inputs:
+        return np.zeros(0, np.float32)
+    used = {tensor.name: inputs[tensor.name] for tensor in model.inputs}
+    return np.ravel(model(used, training=False))
+
+
+def _write_scores(scores: np.ndarray, prepared: str, path: str) -> None:
+    os.makedirs(os.path.join(path, os.path.dirname(SCORES_PATH)), exist_ok=True)
+    content = {"samples": samples_digest(prepared), "scores": scores.tolist()}
+    with open(os.path.join(path, SCORES_PATH), "w", encoding="utf-8") as file:
+        json.dump(content, file)
+
+
+def samples_digest(prepared: str) -> str:
+    """What tells the sample rows of prepared data from others.
+
+    Args:
+        prepared: str. The folder that `ctr-keras prepare` wrote.
+
+    Returns:
+        The SHA-256 of `samples.jsonl`, in hexadecimal digits.
+    """
+    with open(os.path.join(prepared, "samples.jsonl"), "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def _warmup_requests(
+    features: FeatureSet,
+    rows: Sequence[dict[str, Any]],
+    item_columns: Collection[str],
+    signatures: Collection[str],
+) -> Iterator[predict_pb2.PredictRequest]:
+    """Requests the server replays when it loads the version, made of raw rows of the test split."""
+    if not rows:
+        return
+    users = features.raw_columns.keys() - item_columns
+    for signature, sizes in _WARMUP_SIZES.items():
+        for size in sizes if signature in signatures else ():
+            columns = raw_tensors(features, _first(rows, size))
+            if signature == "rank":  # in the form that servers which batch take as well
+                columns = {
+                    name: values[:1] if name in users else values[np.newaxis]
+                    for name, values in columns.items()
+                }
+            yield _request(signature, columns)
+
+
+def _first(rows: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    """So many rows, over and over if there are fewer."""
+    return [rows[i % len(rows)] for i in range(count)]
+
+
+def _request(signature: str, columns: dict[str, np.ndarray]) -> predict_pb2.PredictRequest:
+    request = predict_pb2.PredictRequest()
+    request.model_spec.signature_name = signature
+    for name, values in columns.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
+    return request
+
+
+def _write_warmup(name: str, requests: Iterator[predict_pb2.PredictRequest], path: str) -> None:
+    with tf.io.TFRecordWriter(os.path.join(path, WARMUP_PATH)) as writer:
+        for request in requests:
+            request.model_spec.name = name
+            log = prediction_log_pb2.PredictionLog()
+            log.predict_log.request.CopyFrom(request)
+            writer.write(log.SerializeToString(deterministic=True))

@@ -1,0 +1,1 @@
+"""The embedded server: models from disk, answered over REST and gRPC."""

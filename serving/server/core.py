@@ -1,0 +1,201 @@
+"""What both front ends share: the models, kept up to date, and what is counted."""
+
+import logging
+import os
+import pathlib
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+from google.protobuf import text_format
+from tensorflow.core.protobuf import config_pb2
+from tensorflow_serving.config import model_server_config_pb2
+
+from serving.server import config
+from serving.server.batching import BatchingOptions, BatchScheduler
+from serving.server.errors import StatusError, invalid_argument
+from serving.server.lifecycle import ModelManager
+from serving.server.loading import Batching, Loader
+from serving.server.metrics import Metrics
+from serving.server.options import Options
+
+log = logging.getLogger(__name__)
+
+
+class Core:
+    """Finds, loads and updates the models that the options ask for.
+
+    Args:
+        options: Options.
+
+    Attributes:
+        manager: ModelManager. Lends the models.
+        metrics: Metrics.
+
+    Raises:
+        OSError: if a file or folder that the options name cannot be read.
+        StatusError: if such a file makes no sense.
+    """
+
+    def __init__(self, options: Options):
+        if options.models and not os.path.isdir(options.models):
+            raise NotADirectoryError(f"no directory of models: {os.fspath(options.models)}")
+        _set_threads(options)
+        self.metrics = Metrics()
+        self._options = options
+        self._batching = _batching(options)
+        iterations = max(1, options.num_request_iterations_for_warmup)
+        loader = Loader(
+            self.metrics,
+            frozenset(options.saved_model_tags.split(",")),
+            self._batching,
+            iterations if options.enable_model_warmup else 0,
+            options.enable_signature_method_name_check,
+        )
+        self.manager = ModelManager(
+            loader,
+            max_load_retries=options.load_retries,
+            load_retry_seconds=options.load_retry_interval_micros / 1e6,
+            load_threads=options.num_load_threads,
+            labels_may_wait=options.allow_version_labels_for_unavailable_models,
+        )
+        self._follows_folder = options.models is not None
+        self._config_file_text: bytes | None = None
+        self._reloading = threading.Lock()
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Loads the models; returns when they are ready, and goes on keeping them up to date.
+
+        Raises:
+            StatusError: if a model that TensorFlow Serving's flags name cannot be loaded.
+        """
+        options = self._options
+        if options.models:
+            self.manager.configure(config.folder_models(options.models))
+        elif options.model_config_file:
+            self.manager.configure(self._read_config_file() or [])
+        else:
+            path = config.absolute_path(options.model_name, options.model_base_path)
+            self.manager.configure([config.ModelConfig(options.model_name, path)])
+        if options.file_system_poll_wait_seconds >= 0:
+            self._poll()
+        self._every(options.file_system_poll_wait_seconds, self._poll)
+        if options.model_config_file:
+            self._every(options.model_config_file_poll_wait_seconds, self._reload_file)
+        try:
+            self.manager.wait_until_settled(self.manager.names(), forever=not options.models)
+        except StatusError as error:
+            if not options.models:
+                raise
+            log.error("%s", error)
+
+    def stop(self) -> None:
+        """Lets the models go."""
+        self._stopping.set()
+        self.manager.stop()
+        for thread in self._threads:
+            thread.join()
+        if self._batching:
+            self._batching.scheduler.stop()
+
+    def reload(self, asked: model_server_config_pb2.ModelServerConfig) -> None:
+        """Serves other models, or the same in another way, from now on.
+
+        Args:
+            asked: ModelServerConfig. Its list of models replaces what there was.
+
+        Raises:
+            StatusError: INVALID_ARGUMENT or FAILED_PRECONDITION if it cannot be, and then nothing
+                is changed; UNKNOWN if a new model cannot be loaded.
+        """
+        if asked.WhichOneof("config") != "model_config_list":
+            raise invalid_argument(
+                "ServerModelConfig type not supported by HandleReloadConfigRequest. "
+                "Only ModelConfigList is currently supported"
+            )
+        self._follows_folder = False
+        self._apply(config.listed_models(asked))
+
+    def _apply(self, models: list[config.ModelConfig]) -> None:
+        with self._reloading:
+            new = self.manager.configure(models)
+            self.manager.poll()
+        self.manager.wait_until_settled(new, forever=True)
+
+    def _poll(self) -> None:
+        if self._follows_folder:
+            try:
+                self.manager.configure(config.folder_models(self._options.models))
+            except OSError as error:
+                log.error("Cannot look for models: %s", error)
+                return
+        self.manager.poll()
+
+    def _reload_file(self) -> None:
+        models = self._read_config_file()
+        if models is None:
+            return
+        try:
+            self._apply(models)
+        except StatusError:
+            self._config_file_text = None  # try it again at the next turn
+            raise
+
+    def _read_config_file(self) -> list[config.ModelConfig] | None:
+        """The models of the configuration file, or None if it has not changed."""
+        text = pathlib.Path(self._options.model_config_file).read_bytes()
+        if text == self._config_file_text:
+            return None
+        models = config.read_models(self._options.model_config_file)
+        self._config_file_text = text
+        return models
+
+    def _every(self, seconds: float, action: Callable[[], None]) -> None:
+        """Repeats an action in a thread of its own, however often it fails; 0 and less: never."""
+        if seconds <= 0:
+            return
+
+        def repeat() -> None:
+            while not self._stopping.wait(seconds):
+                try:
+                    action()
+                except Exception as error:  # one that goes wrong must not be the last one
+                    log.error("%s failed: %s", action.__name__.strip("_"), error)
+
+        thread = threading.Thread(target=repeat, name=action.__name__, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+
+def _batching(options: Options) -> Batching | None:
+    if not options.enable_batching:
+        return None
+    chosen = BatchingOptions()
+    if options.batching_parameters_file:
+        chosen = BatchingOptions.of(config.read_batching(options.batching_parameters_file))
+    scheduler = BatchScheduler(chosen.threads)
+    return Batching(scheduler, chosen, options.enable_per_model_batching_parameters)
+
+
+def _set_threads(options: Options) -> None:
+    """Applies thread settings, which TensorFlow takes only before it first runs something."""
+    both = options.tensorflow_session_parallelism
+    intra = both or options.tensorflow_intra_op_parallelism
+    inter = both or options.tensorflow_inter_op_parallelism
+    if options.tensorflow_session_config_file:
+        text = pathlib.Path(options.tensorflow_session_config_file).read_text("utf-8")
+        try:
+            settings: Any = text_format.Parse(text, config_pb2.ConfigProto())
+        except text_format.ParseError as error:
+            raise invalid_argument(
+                f"Error parsing text-format tensorflow.ConfigProto: {error}"
+            ) from error
+        intra = settings.intra_op_parallelism_threads
+        inter = settings.inter_op_parallelism_threads
+    if intra:
+        tf.config.threading.set_intra_op_parallelism_threads(intra)
+    if inter:
+        tf.config.threading.set_inter_op_parallelism_threads(inter)

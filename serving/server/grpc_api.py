@@ -1,0 +1,288 @@
+"""The gRPC API on the official stubs: PredictionService and ModelService."""
+
+import concurrent.futures
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
+    model_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+    regression_pb2,
+)
+
+from serving.server.config import read_ssl
+from serving.server.core import Core
+from serving.server.errors import Code, StatusError, as_status_error, invalid_argument
+from serving.server.inference import (
+    classify,
+    example_count,
+    multi_inference,
+    multi_inference_spec,
+    predict,
+    regress,
+)
+from serving.server.model_info import SIGNATURE_DEF, model_status, signature_defs
+from serving.server.options import Options
+from serving.server.savedmodel import Servable
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+_MAX_ERROR_LENGTH = 1024
+_HEALTH_SERVICES = ("ModelService", "PredictionService")
+
+
+class GrpcServer:
+    """Serves the gRPC API on a port of its own, and on a UNIX socket if asked to.
+
+    Args:
+        core: Core. The models.
+        options: Options.
+
+    Attributes:
+        port: int. The port that is bound, once started.
+
+    Example:
+
+    >>> server = GrpcServer(core, Options(models="models", port=0))   # doctest: +SKIP
+    >>> server.start()                                                # doctest: +SKIP
+    >>> server.port                                                   # doctest: +SKIP
+    43520
+    """
+
+    def __init__(self, core: Core, options: Options):
+        self.port = options.grpc_port or 0
+        self._host = f"[{options.host}]" if ":" in options.host else options.host
+        self._socket_path = options.grpc_socket_path
+        self._credentials = _credentials(options.ssl_config_file)
+        workers = options.workers(options.grpc_max_threads)
+        self._server = grpc.server(
+            concurrent.futures.ThreadPoolExecutor(workers, "grpc"),
+            options=list(_channel_arguments(options).items()),
+        )
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+            _PredictionService(core, options.enable_serialization_as_tensor_content), self._server
+        )
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(_ModelService(core), self._server)
+        if options.enable_grpc_healthcheck_service:
+            _add_health(self._server)
+
+    def start(self) -> None:
+        """Binds the port and answers from then on.
+
+        Raises:
+            RuntimeError: if the port or the socket cannot be bound.
+        """
+        self.port = self._bind(f"{self._host}:{self.port}")
+        if self._socket_path:
+            self._server.add_insecure_port(f"unix:{self._socket_path}")
+        self._server.start()
+
+    def stop(self, grace_seconds: float) -> threading.Event:
+        """Lets the calls under way finish, but takes no new ones.
+
+        Args:
+            grace_seconds: float. How long they may take.
+
+        Returns:
+            An event that is set when all have ended.
+        """
+        return self._server.stop(grace_seconds)
+
+    def _bind(self, address: str) -> int:
+        if self._credentials:
+            return self._server.add_secure_port(address, self._credentials)
+        return self._server.add_insecure_port(address)
+
+
+class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
+    def __init__(self, core: Core, as_content: bool):
+        self._manager = core.manager
+        self._metrics = core.metrics
+        self._as_content = as_content
+
+    def Predict(  # noqa: N802
+        self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
+    ) -> predict_pb2.PredictResponse:
+        return self._infer(context, "Predict", self._predict, request)
+
+    def Classify(  # noqa: N802
+        self, request: classification_pb2.ClassificationRequest, context: grpc.ServicerContext
+    ) -> classification_pb2.ClassificationResponse:
+        return self._infer(context, "Classify", classify, request)
+
+    def Regress(  # noqa: N802
+        self, request: regression_pb2.RegressionRequest, context: grpc.ServicerContext
+    ) -> regression_pb2.RegressionResponse:
+        return self._infer(context, "Regress", regress, request)
+
+    def MultiInference(  # noqa: N802
+        self, request: inference_pb2.MultiInferenceRequest, context: grpc.ServicerContext
+    ) -> inference_pb2.MultiInferenceResponse:
+        return _answered(context, self._multi_inference, request)
+
+    def GetModelMetadata(  # noqa: N802
+        self,
+        request: get_model_metadata_pb2.GetModelMetadataRequest,
+        context: grpc.ServicerContext,
+    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
+        return _answered(context, self._metadata, request)
+
+    def _infer(
+        self,
+        context: grpc.ServicerContext,
+        api: str,
+        infer: Callable[[Servable, Any], Any],
+        request: Any,
+    ) -> Any:
+        def answer(request: Any) -> Any:
+            with self._metrics.request(request.model_spec.name, api, "GRPC"):
+                with (
+                    self._manager.lease(*_asked(request)) as servable,
+                    self._metrics.run(servable.name, api),
+                ):
+                    response = infer(servable, request)
+                if api != "Predict":
+                    self._metrics.count_examples(request.model_spec.name, example_count(request))
+                return response
+
+        return _answered(context, answer, request)
+
+    def _predict(
+        self, servable: Servable, request: predict_pb2.PredictRequest
+    ) -> predict_pb2.PredictResponse:
+        return predict(servable, request, self._as_content)
+
+    def _multi_inference(
+        self, request: inference_pb2.MultiInferenceRequest
+    ) -> inference_pb2.MultiInferenceResponse:
+        with self._manager.lease(*_asked(multi_inference_spec(request))) as servable:
+            response = multi_inference(servable, request)
+        self._metrics.count_examples(servable.name, example_count(request))
+        return response
+
+    def _metadata(
+        self, request: get_model_metadata_pb2.GetModelMetadataRequest
+    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
+        _require_spec(request)
+        if not request.metadata_field:
+            raise invalid_argument(
+                "GetModelMetadataRequest must specify at least one metadata_field"
+            )
+        for field in request.metadata_field:
+            if field != SIGNATURE_DEF:
+                raise invalid_argument(f"Metadata field {field} is not supported")
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        with self._manager.lease(*_asked(request)) as servable:
+            response.model_spec.name = servable.name
+            response.model_spec.version.value = servable.version
+            response.metadata[SIGNATURE_DEF].Pack(signature_defs(servable))
+        return response
+
+
+class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
+    def __init__(self, core: Core):
+        self._core = core
+
+    def GetModelStatus(  # noqa: N802
+        self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.ServicerContext
+    ) -> get_model_status_pb2.GetModelStatusResponse:
+        return _answered(context, self._status, request)
+
+    def HandleReloadConfigRequest(  # noqa: N802
+        self, request: model_management_pb2.ReloadConfigRequest, context: grpc.ServicerContext
+    ) -> model_management_pb2.ReloadConfigResponse:
+        return _answered(context, self._reload, request)
+
+    def _status(
+        self, request: get_model_status_pb2.GetModelStatusRequest
+    ) -> get_model_status_pb2.GetModelStatusResponse:
+        _require_spec(request)
+        spec = request.model_spec
+        return model_status(self._core.manager, spec.name, _version(spec))
+
+    def _reload(
+        self, request: model_management_pb2.ReloadConfigRequest
+    ) -> model_management_pb2.ReloadConfigResponse:
+        before = self._core.metrics.totals(request.metric_names)
+        self._core.reload(request.config)
+        response = model_management_pb2.ReloadConfigResponse()
+        response.status.error_code = Code.OK
+        for name, total in self._core.metrics.totals(request.metric_names).items():
+            response.metric.add(name=name, int64_value_increase=total - before[name])
+        return response
+
+
+def _answered(context: grpc.ServicerContext, answer: Callable[[Any], Any], request: Any) -> Any:
+    try:
+        remaining = context.time_remaining()
+        if remaining is not None and remaining <= 0:  # it has waited for a thread too long
+            raise StatusError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
+        return answer(request)
+    except Exception as error:  # whatever went wrong, the client gets a status
+        status = as_status_error(error)
+    details = status.message.encode("utf-8", "replace").decode()
+    if len(details) > _MAX_ERROR_LENGTH:
+        details = details[:_MAX_ERROR_LENGTH] + "...TRUNCATED"
+    return context.abort(_CODES[status.code], details)
+
+
+def _require_spec(request: Any) -> None:
+    if not request.HasField("model_spec"):
+        raise invalid_argument("Missing ModelSpec")
+
+
+def _asked(request: Any) -> tuple[str, int | None, str | None]:
+    """Name, version and label of the model that a request is for."""
+    _require_spec(request)
+    spec = request.model_spec
+    if not spec.name:
+        raise invalid_argument("ModelSpec has no name specified.")
+    label = spec.version_label if spec.WhichOneof("version_choice") == "version_label" else None
+    return spec.name, _version(spec), label
+
+
+def _version(spec: model_pb2.ModelSpec) -> int | None:
+    return spec.version.value if spec.HasField("version") else None
+
+
+def _credentials(ssl_config_file: str) -> grpc.ServerCredentials | None:
+    if not ssl_config_file:
+        return None
+    ssl = read_ssl(ssl_config_file)
+    return grpc.ssl_server_credentials(
+        [(ssl.server_key.encode(), ssl.server_cert.encode())],
+        root_certificates=ssl.custom_ca.encode() or None,
+        require_client_auth=ssl.client_verify,
+    )
+
+
+def _channel_arguments(options: Options) -> dict[str, int | str]:
+    """Settings of gRPC: ours, and over them those of the flag; numbers as numbers."""
+    arguments: dict[str, int | str] = {
+        "grpc.max_receive_message_length": options.max_request_bytes,
+        "grpc.max_send_message_length": -1,
+        "grpc.so_reuseport": 0,  # a port that another server has is an error
+    }
+    for pair in filter(None, options.grpc_channel_arguments.split(",")):
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise invalid_argument(f"--grpc_channel_arguments: {key} has no =value")
+        arguments[key] = int(value) if value.lstrip("-").isdigit() else value
+    return arguments
+
+
+def _add_health(server: grpc.Server) -> None:
+    """As in TensorFlow Serving, health is that of the ports and not of the models."""
+    servicer = health.HealthServicer()
+    for service in ("", *_HEALTH_SERVICES):
+        servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)

@@ -1,0 +1,104 @@
+"""How a version becomes ready: its SavedModel is loaded, put behind a queue, and warmed up."""
+
+import dataclasses
+import os
+import pathlib
+import time
+from collections.abc import Callable
+
+from serving.server.batching import BatchingOptions, BatchQueue, BatchScheduler
+from serving.server.config import read_batching
+from serving.server.errors import as_status_error
+from serving.server.metrics import Metrics
+from serving.server.savedmodel import SERVE_TAGS, Servable
+from serving.server.warmup import replay
+
+PER_MODEL_BATCHING = "batching_params.pbtxt"
+
+
+@dataclasses.dataclass(frozen=True)
+class Batching:
+    """Batching of all models.
+
+    Attributes:
+        scheduler: BatchScheduler. Its threads.
+        options: BatchingOptions.
+        per_model: bool. Whether only versions with a `batching_params.pbtxt` are batched, by it.
+            Defaults to `False`.
+    """
+
+    scheduler: BatchScheduler
+    options: BatchingOptions
+    per_model: bool = False
+
+    def options_of(self, path: pathlib.Path) -> BatchingOptions | None:
+        """The options of the version at `path`; None: it is not batched."""
+        if not self.per_model:
+            return self.options
+        file = path / PER_MODEL_BATCHING
+        return BatchingOptions.of(read_batching(file)) if file.exists() else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Loader:
+    """Loads versions, ready for requests.
+
+    Attributes:
+        metrics: Metrics. Where loads and warm-ups are counted.
+        tags: frozenset of str. Which graph of a SavedModel to load. Defaults to `{"serve"}`.
+        batching: Batching or None. Defaults to `None`: each request runs alone.
+        warm_up_iterations: int. How often warm-up requests are replayed; 0: not at all. Defaults
+            to 1.
+        checks_method_names: bool. Whether classify and regress insist on a signature's
+            method_name. Defaults to `False`.
+
+    Example:
+
+    >>> servable = Loader(Metrics())("ctr", 3, "models/ctr/3")           # doctest: +SKIP
+    """
+
+    metrics: Metrics
+    tags: frozenset[str] = SERVE_TAGS
+    batching: Batching | None = None
+    warm_up_iterations: int = 1
+    checks_method_names: bool = False
+
+    def __call__(self, name: str, version: int, path: str | os.PathLike[str]) -> Servable:
+        """Loads one version.
+
+        Args:
+            name: str. The model's name.
+            version: int. The version's number.
+            path: path of the version's directory.
+
+        Returns:
+            A `Servable`.
+
+        Raises:
+            StatusError: if the SavedModel cannot be loaded or any of its warm-up requests fails.
+        """
+        started = time.monotonic()
+        path = pathlib.Path(path)
+        try:
+            servable = Servable(name, version, path, self.tags)
+            servable.checks_method_names = self.checks_method_names
+            self._batch(servable, path)
+            for _ in range(self.warm_up_iterations):
+                replay(servable, path, self.metrics)
+        except Exception as error:
+            self.metrics.load_attempts.add(str(path), as_status_error(error).code.name)
+            raise
+        self.metrics.load_attempts.add(str(path), "OK")
+        self.metrics.load_latency.add(str(path), by=round(1e6 * (time.monotonic() - started)))
+        return servable
+
+    def _batch(self, servable: Servable, path: pathlib.Path) -> None:
+        options = self.batching and self.batching.options_of(path)
+        if not options:
+            return
+
+        def queued(run: Callable) -> Callable:
+            return BatchQueue(run, options, self.batching.scheduler, self.metrics).run
+
+        for signature in servable.signatures():
+            signature.run = queued(signature.run)

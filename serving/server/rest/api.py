@@ -1,0 +1,303 @@
+"""The REST API: URLs, bodies and answers over HTTP, around the JSON rules in `rest_json`."""
+
+import asyncio
+import concurrent.futures
+import json
+import re
+import threading
+import urllib.parse
+import zlib
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from aiohttp import web
+from google.protobuf import json_format
+from tensorflow_serving.apis import classification_pb2, regression_pb2
+
+from serving.server.config import MAX_INT64, read_metrics_path
+from serving.server.core import Core
+from serving.server.errors import HTTP_STATUS, StatusError, as_status_error, invalid_argument
+from serving.server.inference import classify, example_count, regress
+from serving.server.model_info import SIGNATURE_DEF, model_status, signature_defs
+from serving.server.options import Options
+from serving.server.page import page
+from serving.server.rest.examples import read_examples, write_classifications, write_regressions
+from serving.server.rest.json_text import dump_scalar
+from serving.server.rest.rest_json import read_document, read_inputs, write_outputs
+from serving.server.signature import DEFAULT_SIGNATURE
+
+_API_PATH = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
+_VERSION_OR_LABEL = r"(?:/versions/([0-9]+)|/labels/([^/:]+))?"
+_INFERENCE_PATH = re.compile(
+    rf"/v1/models/([^/:]+){_VERSION_OR_LABEL}:(classify|regress|predict)", re.IGNORECASE
+)
+_MODEL_PATH = re.compile(rf"/v1/models(?:/([^/:]+))?{_VERSION_OR_LABEL}(/metadata)?", re.IGNORECASE)
+_BAD_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2})")
+_PLAIN = {"Content-Type": "text/plain"}
+_NOT_FOUND_PAGE = "<html><head><title>404 Not Found</title></head><body>Not Found</body></html>"
+_CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "POST, GET",
+    "Access-Control-Allow-Headers": "Content-Type",
+}
+
+Target = tuple[str, int | None, str | None]  # name, version, label
+
+
+class RestServer:
+    """Serves the REST API on a port of its own; models run in worker threads.
+
+    Args:
+        core: Core. The models.
+        options: Options.
+
+    Attributes:
+        port: int. The port that is bound, once started.
+
+    Example:
+
+    >>> rest = RestServer(core, Options(models="models", rest_api_port=0))   # doctest: +SKIP
+    >>> rest.start()                                                         # doctest: +SKIP
+    >>> rest.port                                                            # doctest: +SKIP
+    43519
+    """
+
+    def __init__(self, core: Core, options: Options):
+        self.port = options.rest_port or 0
+        self._options = options
+        self._core = core
+        self._api = _Api(core)
+        self._metrics_path = options.monitoring_config_file and read_metrics_path(
+            options.monitoring_config_file
+        )
+        workers = options.workers(options.rest_api_num_threads)
+        self._workers = concurrent.futures.ThreadPoolExecutor(workers, "rest")
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="rest", daemon=True)
+        self._runner: web.ServerRunner | None = None
+
+    def start(self) -> None:
+        """Binds the port and answers from then on.
+
+        Raises:
+            OSError: if the port cannot be bound.
+        """
+        self._thread.start()
+        self._call(self._listen())
+
+    def stop(self) -> None:
+        """Lets the requests under way finish, but takes no new ones."""
+        if self._runner:
+            self._call(self._runner.cleanup())
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+        self._loop.close()
+        self._workers.shutdown()
+
+    def _call(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    async def _listen(self) -> None:
+        # Bodies are decompressed here, as TensorFlow Serving has rules of its own for them.
+        server = web.Server(
+            self._answer, request_factory=self._request, auto_decompress=False, access_log=None
+        )
+        self._runner = web.ServerRunner(server, shutdown_timeout=self._options.grace_seconds)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, self._options.host, self.port).start()
+        self.port = self._runner.addresses[0][1]
+
+    def _request(self, *args: Any) -> web.BaseRequest:
+        return web.BaseRequest(*args, self._loop, client_max_size=self._options.max_request_bytes)
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.method == "GET" and request.raw_path == "/":
+            running = self._loop.run_in_executor(self._workers, page, self._core.manager)
+            text, headers = await running
+            return web.Response(text=text, content_type="text/html", headers=headers)
+        if self._metrics_path and request.raw_path.partition("?")[0] == self._metrics_path:
+            return self._metrics(request.raw_path)
+        if not _API_PATH.fullmatch(request.raw_path):
+            return web.Response(status=404, text=_NOT_FOUND_PAGE, content_type="text/html")
+        response = await self._api_answer(request)
+        if self._options.rest_api_enable_cors_support:
+            response.headers.update(_CORS)
+        return response
+
+    def _metrics(self, path: str) -> web.Response:
+        if path != self._metrics_path:
+            text = f"Unexpected path: {path}. Should be {self._metrics_path}"
+            return web.Response(status=400, body=text.encode(errors="replace"), headers=_PLAIN)
+        return web.Response(body=self._core.metrics.page().encode(), headers=_PLAIN)
+
+    async def _api_answer(self, request: web.BaseRequest) -> web.Response:
+        if request.method == "OPTIONS":
+            origin = request.headers.get("Origin", "")
+            return web.Response(status=200 if re.search("https?://", origin) else 400)
+        try:
+            body = await self._body(request)
+            running = self._loop.run_in_executor(
+                self._workers, self._run, request.method, request.raw_path, *body
+            )
+            seconds = self._options.rest_api_timeout_in_ms / 1000
+            return _json_response(200, await asyncio.wait_for(running, seconds))
+        except asyncio.TimeoutError:
+            return _json_response(504, _error_text("Timed out waiting for the model's answer"))
+        except _BadUrl:
+            return web.Response(status=400)
+        except web.HTTPRequestEntityTooLarge:
+            limit = self._options.max_request_bytes
+            message = f"Request body is longer than the server's limit of {limit} bytes"
+            return _json_response(413, _error_text(message))
+        except Exception as error:  # whatever went wrong, the client gets an answer
+            status = as_status_error(error)
+            return _json_response(HTTP_STATUS[status.code], _error_text(status.message))
+
+    async def _body(self, request: web.BaseRequest) -> tuple[bytes, bool]:
+        """The body as sent, and whether it is compressed."""
+        if request.headers.get("Expect", "").lower() == "100-continue":
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")  # type: ignore[attr-defined]
+        return await request.read(), "gzip" in request.headers.get("Content-Encoding", "")
+
+    def _run(self, method: str, path: str, body: bytes, compressed: bool) -> str:
+        text = _gunzip(body, self._options.max_request_bytes) if compressed else body
+        return self._api.answer(method, path, text)
+
+
+class _BadUrl(Exception):  # noqa: N818
+    """A URL that fits the API's form but cannot be decoded; answered with an empty body."""
+
+
+class _Api:
+    """What each method and path does."""
+
+    def __init__(self, core: Core):
+        self._manager = core.manager
+        self._metrics = core.metrics
+        self._inference = {
+            "predict": self._predict,
+            "classify": self._classify,
+            "regress": self._regress,
+        }
+
+    def answer(self, method: str, path: str, body: bytes) -> str:
+        """Answers a request with JSON text, or raises a StatusError or _BadUrl."""
+        try:
+            target, verb, answer = self._route(method, path)
+        except StatusError:
+            with self._metrics.request("", "", "REST"):
+                raise
+        with self._metrics.request(target[0], verb, "REST"):
+            return answer(target, body)
+
+    def _route(self, method: str, path: str) -> tuple[Target, str, Callable[[Target, bytes], str]]:
+        """Which model a request is for, the verb if it is inference, and what answers it."""
+        if method == "POST" and (match := _INFERENCE_PATH.fullmatch(path)):
+            *parts, verb = match.groups()
+            if verb in self._inference:
+                return _decoded(*parts), verb, self._inference[verb]
+        if method == "GET" and (match := _MODEL_PATH.fullmatch(path)):
+            *parts, metadata = match.groups()
+            if metadata in (None, "/metadata"):
+                return _decoded(*parts), "", self._metadata if metadata else self._status
+        raise invalid_argument(f"Malformed request: {method} {path}")
+
+    def _predict(self, target: Target, body: bytes) -> str:
+        document = read_document(body)
+        with self._manager.lease(*target) as servable:
+            key = document.get("signature_name") or DEFAULT_SIGNATURE
+            signature = servable.signature(key)
+            if key not in servable.signature_defs:
+                raise invalid_argument(
+                    f'Serving signature name: "{key}" not found in signature def'
+                )
+            if signature is None or not signature.inputs:
+                key = document.get("signature_name") or "DEFAULT"
+                raise invalid_argument(f"Failed to get input map for signature: {key}")
+            inputs, in_rows = read_inputs(document, signature.inputs)
+            with self._metrics.run(servable.name, "Predict"):
+                outputs = signature.run(inputs)
+            return write_outputs(outputs, signature.outputs, in_rows)
+
+    def _classify(self, target: Target, body: bytes) -> str:
+        request = classification_pb2.ClassificationRequest()
+        return write_classifications(self._of_examples(target, body, request, classify))
+
+    def _regress(self, target: Target, body: bytes) -> str:
+        request = regression_pb2.RegressionRequest()
+        return write_regressions(self._of_examples(target, body, request, regress))
+
+    def _of_examples(
+        self, target: Target, body: bytes, request: Any, infer: Callable[[Any, Any], Any]
+    ) -> Any:
+        """Runs `infer`, which is `classify` or `regress`, on the examples in a body."""
+        document = read_document(body)
+        request.input.CopyFrom(read_examples(document))
+        request.model_spec.signature_name = _printable(document.get("signature_name", ""))
+        with self._manager.lease(*target) as servable:
+            with self._metrics.run(servable.name, infer.__name__.capitalize()):
+                response = infer(servable, request)
+            self._metrics.count_examples(servable.name, example_count(request))
+        return response.result
+
+    def _status(self, target: Target, body: bytes) -> str:
+        name, version, _ = target  # TensorFlow Serving ignores the label here, too
+        return json.dumps(_plain(model_status(self._manager, name, version)), indent=4)
+
+    def _metadata(self, target: Target, body: bytes) -> str:
+        with self._manager.lease(*target) as servable:
+            spec = {"name": target[0], "signature_name": "", "version": str(servable.version)}
+            metadata = {SIGNATURE_DEF: _plain(signature_defs(servable))}
+        return json.dumps({"model_spec": spec, "metadata": metadata}, indent=4, ensure_ascii=False)
+
+
+def _decoded(name: str | None, version: str | None, label: str | None) -> Target:
+    if name is None:
+        raise invalid_argument("Missing model name in request.")
+    # Python refuses to read numbers of thousands of digits, and zeros in front do not count.
+    if version is not None and int(version.lstrip("0")[:20] or 0) > MAX_INT64:
+        raise _BadUrl
+    number = version and int(version.lstrip("0") or 0)
+    return _unescaped(name), number, label and _unescaped(label)
+
+
+def _printable(text: str) -> str:
+    """A text that protocol buffers take, whatever bytes it was made of."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _unescaped(text: str) -> str:
+    if _BAD_ESCAPE.search(text):
+        raise _BadUrl
+    return urllib.parse.unquote(text, errors="surrogateescape")
+
+
+def _gunzip(body: bytes, max_bytes: int) -> bytes:
+    """Decompresses a body; one that cannot be counts as empty, as in TensorFlow Serving."""
+    stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        text = stream.decompress(body, max_bytes + 1)
+    except zlib.error:
+        return b""
+    if len(text) > max_bytes:
+        raise invalid_argument(
+            "JSON Parse error: The document is empty, "
+            f"as it is longer than the server's limit of {max_bytes} bytes when decompressed"
+        )
+    return text if stream.eof else b""
+
+
+def _plain(message: Any) -> Any:
+    return json_format.MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+
+
+def _error_text(message: str) -> str:
+    return f'{{"error": {dump_scalar(message)}}}'
+
+
+def _json_response(status: int, text: str) -> web.Response:
+    body = text.encode("utf-8", "surrogateescape")
+    return web.Response(status=status, body=body, content_type="application/json")

@@ -1,0 +1,101 @@
+"""Any SavedModel on disk, of TensorFlow 1 or 2, as a servable: one version of one model."""
+
+import os
+import pathlib
+from collections.abc import Iterable
+
+import tensorflow as tf
+from google.protobuf import text_format
+from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
+
+from serving.server.errors import Code, StatusError, not_found
+from serving.server.signature import DEFAULT_SIGNATURE, Signature
+
+SERVE_TAGS = frozenset({"serve"})
+
+
+class Servable:
+    """One loaded version of a model.
+
+    Args:
+        name: str. The model's name.
+        version: int. The version's number.
+        path: path of the SavedModel's directory.
+        tags: frozenset of str. Which of its graphs to load. Defaults to `{"serve"}`.
+
+    Attributes:
+        signature_defs: dict. Signature name to SignatureDef, for all that the SavedModel lists.
+        checks_method_names: bool. Whether classify and regress insist on a signature's method_name.
+
+    Raises:
+        StatusError: NOT_FOUND without a SavedModel (for serving) at `path`, DATA_LOSS for one
+            that cannot be parsed. TensorFlow's own errors pass through.
+
+    Example:
+
+    >>> servable = Servable("ctr", 3, "models/ctr/3")                     # doctest: +SKIP
+    >>> servable.signature("").run({"x": np.float32([1.0])})              # doctest: +SKIP
+    {'y': array([2.], dtype=float32)}
+    """
+
+    def __init__(
+        self,
+        name: str,
+        version: int,
+        path: str | os.PathLike[str],
+        tags: frozenset[str] = SERVE_TAGS,
+    ):
+        self.name = name
+        self.version = version
+        self.checks_method_names = False
+        self.signature_defs = dict(_meta_graph(pathlib.Path(path), tags).signature_def)
+        self._model = tf.saved_model.load(str(path), sorted(tags))  # owns what signatures use
+        # What the SavedModel lists but TensorFlow does not load is `__saved_model_init_op`.
+        self._signatures = {
+            key: Signature(definition, self._model.signatures[key])
+            for key, definition in self.signature_defs.items()
+            if key in self._model.signatures
+        }
+
+    def signatures(self) -> Iterable[Signature]:
+        """All signatures that can be run."""
+        return self._signatures.values()
+
+    def signature(self, name: str) -> Signature | None:
+        """Looks a signature up.
+
+        Args:
+            name: str. "" means the default one.
+
+        Returns:
+            A `Signature`, or None.
+        """
+        return self._signatures.get(name or DEFAULT_SIGNATURE)
+
+
+def _meta_graph(path: pathlib.Path, tags: frozenset[str]) -> meta_graph_pb2.MetaGraphDef:
+    saved_model = _read(path)
+    for meta_graph in saved_model.meta_graphs:
+        if set(meta_graph.meta_info_def.tags) == tags:
+            return meta_graph
+    wanted = " ".join(sorted(tags))
+    raise not_found(
+        f"Could not find meta graph def matching supplied tags: {{ {wanted} }} in {path}"
+    )
+
+
+def _read(path: pathlib.Path) -> saved_model_pb2.SavedModel:
+    saved_model = saved_model_pb2.SavedModel()
+    try:
+        if (path / "saved_model.pb").exists():
+            saved_model.ParseFromString((path / "saved_model.pb").read_bytes())
+        elif (path / "saved_model.pbtxt").exists():
+            text_format.Parse((path / "saved_model.pbtxt").read_text(), saved_model)
+        else:
+            raise not_found(f"Could not find SavedModel .pb or .pbtxt at supplied path: {path}")
+    except (DecodeError, text_format.ParseError) as error:
+        raise StatusError(
+            Code.DATA_LOSS, f"Can't parse the SavedModel in {path}: {error}"
+        ) from error
+    return saved_model

@@ -1,0 +1,167 @@
+"""The embedded server: models behind TensorFlow Serving's REST and gRPC APIs."""
+
+import contextlib
+import gc
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from serving.server.core import Core
+from serving.server.errors import StatusError
+from serving.server.grpc_api import GrpcServer
+from serving.server.options import Options
+from serving.server.rest.api import RestServer
+
+log = logging.getLogger(__name__)
+
+
+class Server:
+    """Serves models over REST and gRPC, as TensorFlow Serving does.
+
+    Args:
+        models_dir: str or None. A folder of models: each folder in it is one, its numbered
+            sub-folders are its versions. Defaults to `None`: `options` say what to serve.
+        **options: the fields of `serving.server.options.Options`: TensorFlow Serving's flags.
+
+    Attributes:
+        rest_api_port: int or None. The REST port that is bound, once started.
+        port: int or None. The gRPC port that is bound, once started.
+
+    Raises:
+        ValueError: if options contradict each other.
+        OSError: if a folder or file that they name cannot be read.
+        StatusError: if such a file makes no sense.
+
+    Example:
+
+    >>> with Server("models", rest_api_port=0, port=0) as server:              # doctest: +SKIP
+    ...     urllib.request.urlopen(f"http://{server.rest_address}/v1/models/ctr")
+    """
+
+    def __init__(self, models_dir: str | os.PathLike[str] | None = None, **options: Any):
+        models = None if models_dir is None else os.fspath(models_dir)
+        self._options = Options(models=models, **options)
+        host = self._options.host
+        self._host = f"[{host}]" if ":" in host else host
+        self._core = Core(self._options)
+        grpc_port, rest_port = self._options.grpc_port, self._options.rest_port
+        if rest_port and rest_port == grpc_port:
+            log.error("REST is not served, as its port is that of gRPC: %d", rest_port)
+            rest_port = None
+        self._grpc = None if grpc_port is None else GrpcServer(self._core, self._options)
+        self._rest = None if rest_port is None else RestServer(self._core, self._options)
+
+    @property
+    def rest_api_port(self) -> int | None:
+        return self._rest.port if self._rest else None
+
+    @property
+    def port(self) -> int | None:
+        return self._grpc.port if self._grpc else None
+
+    @property
+    def rest_address(self) -> str:
+        """Host and port of the REST API."""
+        return f"{self._host}:{self.rest_api_port}"
+
+    @property
+    def grpc_address(self) -> str:
+        """Host and port of the gRPC API."""
+        return f"{self._host}:{self.port}"
+
+    def start(self) -> None:
+        """Loads the models, then opens the ports.
+
+        Raises:
+            OSError: if the REST port cannot be bound.
+            RuntimeError: if the gRPC port cannot be bound.
+            StatusError: if a model that TensorFlow Serving's flags name cannot be loaded.
+        """
+        try:
+            self._core.start()
+            if self._grpc:
+                self._grpc.start()
+            if self._rest:
+                self._rest.start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Ends the requests under way, closes the ports and gives the models up."""
+        grpc_ended = self._grpc.stop(self._options.grace_seconds) if self._grpc else None
+        if self._rest:
+            self._rest.stop()
+        if grpc_ended:
+            grpc_ended.wait()
+        self._core.stop()
+
+    def __enter__(self) -> "Server":
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    def __str__(self) -> str:
+        addresses = [
+            f"REST http://{self.rest_address}" if self._rest else "no REST",
+            f"gRPC {self.grpc_address}" if self._grpc else "no gRPC",
+        ]
+        options = self._options
+        source = options.models or options.model_config_file or options.model_base_path
+        return f"{source}: {', '.join(addresses)}"
+
+
+def serve(models_dir: str | None = None, **options: Any) -> None:
+    """Runs a `Server` until SIGINT or SIGTERM; call it from the main thread.
+
+    Prints one line when the server is ready.
+
+    Args:
+        models_dir: str or None. As in `Server`.
+        **options: as in `Server`.
+
+    Raises:
+        ValueError, OSError: as in `Server`.
+        RuntimeError: if the server cannot start.
+    """
+    # What has been imported stays: the collection that follows an unloaded version, during which
+    # nothing else runs, need not look at it.
+    gc.freeze()
+    with contextlib.suppress(_AskedToStop), _stop_on_signals():
+        try:
+            server = Server(models_dir, **options)
+            server.start()
+        except StatusError as error:
+            raise RuntimeError(f"Failed to start server. Error: {error}") from error
+        try:
+            print(f"Serving {server}", flush=True)
+            threading.Event().wait()
+        finally:
+            server.stop()
+
+
+class _AskedToStop(BaseException):
+    """Raised in the main thread by the first signal."""
+
+
+@contextlib.contextmanager
+def _stop_on_signals() -> Iterator[None]:
+    """Turns the first SIGINT or SIGTERM into `_AskedToStop`, and ignores further ones."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def stop(*_: Any) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        raise _AskedToStop
+
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

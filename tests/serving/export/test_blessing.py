@@ -1,0 +1,108 @@
+"""A version is published only if it serves the model's scores and ranks no worse."""
+
+import os
+import pathlib
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+from ctr_keras import metrics
+from ctr_keras.data import read_samples
+from ctr_keras.features import FeatureSet
+from serving.export.blessing import NotBlessedError, bless, replay
+from serving.export.export import ExportOptions, export_model
+from tests.serving.click_log import scrambled, trained_model
+
+pytestmark = pytest.mark.slow  # every replay is a process of its own
+
+
+@pytest.fixture(scope="module")
+def features(clicks):
+    return FeatureSet.load(clicks / "features.json")
+
+
+@pytest.fixture(scope="module")
+def samples(clicks, features):
+    return read_samples(str(clicks), features)
+
+
+@pytest.fixture(scope="module")
+def good(clicks):
+    return trained_model(clicks)
+
+
+@pytest.fixture(scope="module")
+def bad(good):
+    return scrambled(keras.models.clone_model(good))
+
+
+@pytest.fixture
+def export(clicks, features, tmp_path):
+    """A function that exports a model to one folder, and that folder."""
+    out = tmp_path / "models" / "ctr"
+
+    def run(model, **options):
+        return export_model(model, features, str(clicks), str(out), ExportOptions(**options))
+
+    return run, out
+
+
+@pytest.fixture(scope="module")
+def version(good, clicks, features, tmp_path_factory):
+    """The good model's version."""
+    out = tmp_path_factory.mktemp("blessed") / "ctr"
+    return export_model(good, features, str(clicks), str(out), ExportOptions(force=True))
+
+
+def scores_of(model, samples):
+    inputs = {tensor.name: samples.inputs[tensor.name] for tensor in model.inputs}
+    return model.predict(inputs, verbose=0)[:, 0]
+
+
+def test_a_worse_version_is_refused_with_both_aucs_and_kept_aside(export, good, bad, samples):
+    run, out = export
+    run(good)
+    aucs = [metrics.auc(samples.labels, scores_of(model, samples)) for model in (bad, good)]
+    assert aucs[1] > aucs[0] + 0.1
+    with pytest.raises(NotBlessedError) as refused:
+        run(bad)
+    message = str(refused.value)
+    for part in (*(f"{auc:.5f}" for auc in aucs), f"{out}/1", f"{out}/.refused", "--force"):
+        assert part in message
+    assert sorted(os.listdir(out)) == [".refused", "1"]
+    assert (out / ".refused" / "saved_model.pb").exists()
+    assert run(bad, margin=1.0) == f"{out}/2"
+    assert run(bad, force=True) == f"{out}/3"
+    assert sorted(os.listdir(out)) == ["1", "2", "3"]
+
+
+def test_other_scores_than_the_models_are_refused(version, good, samples):
+    expected = scores_of(good, samples)
+    bless(version, None, samples, expected, margin=0.0)
+    expected[17] += 1e-4
+    with pytest.raises(NotBlessedError, match=r"1 of \d+ sample rows differently .* row 18 "):
+        bless(version, None, samples, expected, margin=0.0)
+
+
+def test_scores_that_are_not_finite_are_refused(export, good):
+    run, out = export
+    broken = keras.models.clone_model(good)
+    broken.set_weights([np.full_like(weight, np.nan) for weight in good.get_weights()])
+    with pytest.raises(NotBlessedError, match="sample row 1 is nan"):
+        run(broken)
+    assert os.listdir(out) == [".refused"]
+
+
+def test_a_version_that_does_not_load_is_refused_with_the_reason(version, samples, tmp_path):
+    broken = str(shutil.copytree(version, tmp_path / "broken"))
+    pathlib.Path(broken, "saved_model.pb").write_bytes(b"no model")
+    with pytest.raises(NotBlessedError, match=r"(?s)broken does not score the sample rows:.*pars"):
+        replay(broken, samples.rows)
+
+
+def test_a_column_that_the_rows_lack_is_named(version, samples):
+    rows = [{k: v for k, v in row.items() if k != "age"} for row in samples.rows]
+    with pytest.raises(NotBlessedError, match="takes columns that the rows lack: age"):
+        replay(version, rows)

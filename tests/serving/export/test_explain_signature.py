@@ -1,0 +1,128 @@
+"""`explain`: attention maps and gated terms beside the score, with names."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from ctr_keras.data import read_samples
+from ctr_keras.explain import attention_model
+from ctr_keras.features import FeatureSet
+from ctr_keras.layers import GatedInteraction
+from ctr_keras.models import FM, MIAN, AutoInt
+from ctr_keras.plan import Interaction, InteractionPlan
+from serving.export.export import ExportOptions, export_model
+from serving.export.signatures import raw_tensors
+from tests.serving.click_log import scrambled
+
+ROWS = 7
+PLAN = InteractionPlan([Interaction(("user", "item")), Interaction(("user", "age", "price"))])
+
+
+@pytest.fixture(scope="module")
+def features(clicks):
+    return FeatureSet.load(clicks / "features.json")
+
+
+@pytest.fixture(scope="module")
+def samples(clicks, features):
+    return read_samples(str(clicks), features)
+
+
+@pytest.fixture(scope="module")
+def explained(clicks, features, samples, tmp_path_factory):
+    """A function: a model's `explain` answer for the samples, and its version's folder."""
+
+    def explain(model):
+        out = tmp_path_factory.mktemp("models") / "ctr"
+        version = export_model(model, features, str(clicks), str(out), ExportOptions(force=True))
+        loaded = tf.saved_model.load(version)
+        columns = raw_tensors(features, samples.rows[:ROWS])
+        tensors = {name: tf.constant(values) for name, values in columns.items()}
+        answer = {k: v.numpy() for k, v in loaded.signatures["explain"](**tensors).items()}
+        score = loaded.signatures["serving_default"](**tensors)["score"].numpy()
+        np.testing.assert_allclose(answer["score"], score, atol=1e-6)
+        return answer, version
+
+    return explain
+
+
+def inputs_of(model, samples):
+    return {tensor.name: samples.inputs[tensor.name][:ROWS] for tensor in model.inputs}
+
+
+def names(outputs):
+    return [name.decode() for name in outputs[0]]
+
+
+def test_attention_of_autoint(explained, features, samples):
+    model = scrambled(AutoInt(features, dim=4, layers=2, head_dim=4, heads=3))
+    answer, _ = explained(model)
+    fields = len(features.field_names)
+    assert answer["attention"].shape == (ROWS, 2, 3, fields, fields)
+    np.testing.assert_allclose(answer["attention"].sum(axis=-1), 1, atol=1e-5)
+    expected = attention_model(model).predict_on_batch(inputs_of(model, samples))
+    for layer in range(2):
+        np.testing.assert_allclose(
+            answer["attention"][:, layer], expected[f"interacting_{layer}"], atol=1e-6
+        )
+    assert answer["fields"].shape == (ROWS, fields)
+    assert names(answer["fields"]) == list(features.field_names)
+
+
+def test_gated_terms_add_up_to_the_logit(explained, features, samples):
+    model = scrambled(FM(features, dim=4, interactions=PLAN))
+    answer, _ = explained(model)
+    assert answer["gated_terms"].shape == (ROWS, 2)
+    assert names(answer["interactions"]) == ["inner(user*item)", "inner(user*age*price)"]
+    linear = model.get_layer("linear")(inputs_of(model, samples)).numpy()[:, 0]
+    logit = np.log(answer["score"] / (1 - answer["score"]))
+    np.testing.assert_allclose(linear + answer["gated_terms"].sum(axis=1), logit, atol=1e-4)
+    gated = [layer for layer in model.layers if isinstance(layer, GatedInteraction)]
+    assert all(np.ptp(answer["gated_terms"][:, i]) > 0 for i in range(len(gated)))
+
+
+def test_weights_of_mians_modules(explained, features, samples):
+    model = scrambled(MIAN(features, dim=4, heads=2))
+    answer, _ = explained(model)
+    expected = attention_model(model).predict_on_batch(inputs_of(model, samples))
+    for module in ("behaviors", "user", "context", "global"):
+        np.testing.assert_allclose(answer[f"attention_{module}"], expected[module], atol=1e-6)
+    assert names(answer["user_fields"]) == ["user", "age"]
+    assert names(answer["context_fields"]) == ["device"]
+    assert names(answer["parts"])[0] == "e_i"
+
+
+def test_metadata_hold_the_names_along_the_axes(explained, features):
+    _, version = explained(scrambled(AutoInt(features, dim=4, layers=1, head_dim=4)))
+    with open(f"{version}/saved_model.pb", "rb") as file:
+        saved_model = saved_model_pb2.SavedModel.FromString(file.read())
+    outputs = saved_model.meta_graphs[0].signature_def["explain"].outputs
+    dims = outputs["attention"].tensor_shape.dim
+    fields = ",".join(features.field_names)
+    assert [dim.name for dim in dims] == ["", "", "", fields, fields]
+
+
+def test_the_model_and_its_size_stay_as_they_were(explained, features):
+    model = scrambled(AutoInt(features, dim=4, layers=1, head_dim=4))
+    _, version = explained(model)
+    stored = {
+        tuple(shape)
+        for name, shape in tf.train.list_variables(f"{version}/variables/variables")
+        if name.startswith("variables_of_model")
+    }
+    assert stored == {tuple(weight.shape) for weight in model.weights}
+    assert all(len(layer._inbound_nodes) == 1 for layer in model.layers)
+
+
+def test_models_with_neither_have_no_such_signature(clicks, features, tmp_path):
+    out = str(tmp_path / "ctr")
+    version = export_model(
+        FM(features, dim=4), features, str(clicks), out, ExportOptions(force=True)
+    )
+    assert set(tf.saved_model.load(version).signatures) == {
+        "serving_default",
+        "rank",
+        "serialized_examples",
+        "transform_features",
+    }

@@ -1,0 +1,341 @@
+"""Versions that come, go and fail; warm-up; starting and stopping.
+
+The number in a test's name is the section of TensorFlow Serving's protocol that it checks.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import grpc
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_service_pb2_grpc
+
+from serving.server.inference import REPLAYED
+from serving.server.server import Server, serve
+from serving.server.signature import Signature
+from tests.serving.toy_models import (
+    call,
+    copy_version,
+    publish,
+    save_broken,
+    save_times,
+    wait_for_state,
+    warmup_file,
+    write_warmup,
+)
+
+ROOT = pathlib.Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """SavedModels that multiply by 2 and by 3, to be copied."""
+    folder = tmp_path_factory.mktemp("saved")
+    for factor in (2, 3):
+        save_times(str(folder / str(factor)), factor)
+    return folder
+
+
+@pytest.fixture
+def models(saved, tmp_path):
+    """A directory of models, in which m has version 1: it multiplies by 2."""
+    copy_version(saved / "2", tmp_path / "m" / "1")
+    return tmp_path
+
+
+def running(models, **options):
+    return Server(models, rest_api_port=0, port=0, file_system_poll_wait_seconds=0.05, **options)
+
+
+def predicted(server, model="m", x=1.0):
+    status, _, body = call(server, f"/v1/models/{model}:predict", {"instances": [x]})
+    return json.loads(body)["predictions"][0] if status == 200 else body
+
+
+def request(x, name="x"):
+    made = predict_pb2.PredictRequest()
+    made.model_spec.name = "any"
+    made.inputs[name].CopyFrom(tf.make_tensor_proto(x, tf.float32))
+    return made
+
+
+def test_10_hot_swap_fails_no_request(models, saved):
+    answers, stopping = [], threading.Event()
+
+    def ask_rest():
+        while not stopping.is_set():
+            answers.append(predicted(server))
+
+    def ask_grpc():
+        with grpc.insecure_channel(server.grpc_address) as channel:
+            service = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            asked = request([1.0])
+            asked.model_spec.name = "m"
+            while not stopping.is_set():
+                response = service.Predict(asked)
+                answers.append(
+                    (response.model_spec.version.value, *response.outputs["y"].float_val)
+                )
+
+    with running(models) as server:
+        threads = [threading.Thread(target=ask) for ask in (ask_rest, ask_rest, ask_grpc)]
+        for thread in threads:
+            thread.start()
+        copy_version(saved / "3", models / "m" / "2")
+        ended = wait_for_state(server, "m", 1, "END")
+        assert ended == {"error_code": "OK", "error_message": ""}
+        before = len(answers)
+        while len(answers) < before + 20:
+            assert all(thread.is_alive() for thread in threads)
+        stopping.set()
+        for thread in threads:
+            thread.join()
+        assert predicted(server) == 3.0
+        assert call(server, "/v1/models/m/versions/1:predict", {"instances": [1]})[0] == 404
+    assert set(answers) == {2.0, 3.0, (1, 2.0), (2, 3.0)}
+
+
+def test_10_the_old_version_answers_while_the_new_one_loads(models, saved, monkeypatch):
+    loading, go_on = threading.Event(), threading.Event()
+    load = tf.saved_model.load
+
+    def slow_load(path, *options):
+        if path.endswith("/2"):
+            loading.set()
+            go_on.wait()
+        return load(path, *options)
+
+    monkeypatch.setattr(tf.saved_model, "load", slow_load)
+    with running(models) as server:
+        copy_version(saved / "3", models / "m" / "2")
+        assert loading.wait(30)
+        wait_for_state(server, "m", 2, "LOADING")
+        assert predicted(server) == 2.0
+        go_on.set()
+        wait_for_state(server, "m", 1, "END")
+        assert predicted(server) == 3.0
+
+
+def test_10_unloading_waits_for_requests_under_way(models, saved, monkeypatch):
+    run, started, released = Signature.run, threading.Event(), threading.Event()
+
+    def held_run(self, inputs):
+        started.set()
+        released.wait(20)
+        return run(self, inputs)
+
+    monkeypatch.setattr(Signature, "run", held_run)
+    answers = []
+    with running(models) as server:
+        thread = threading.Thread(target=lambda: answers.append(predicted(server)))
+        thread.start()
+        assert started.wait(10)
+        copy_version(saved / "3", models / "m" / "2")
+        wait_for_state(server, "m", 1, "UNLOADING")
+        time.sleep(0.5)
+        wait_for_state(server, "m", 1, "UNLOADING", seconds=1)
+        released.set()
+        wait_for_state(server, "m", 1, "END")
+        thread.join()
+    assert answers == [2.0]
+
+
+def test_10_a_broken_version_never_takes_the_good_one_down(models, saved):
+    with running(models) as server:
+        publish(models / "m", 2, save_broken)
+        status = wait_for_state(server, "m", 2, "END")
+        assert status["error_code"] == "DATA_LOSS"
+        assert "Can't parse the SavedModel" in status["error_message"]
+        assert predicted(server) == 2.0
+        assert call(server, "/v1/models/m/versions/2:predict", {"instances": [1]})[0] == 404
+        copy_version(saved / "3", models / "m" / "3")
+        wait_for_state(server, "m", 1, "END")
+        assert predicted(server) == 3.0
+        states = json.loads(call(server, "/v1/models/m")[2])["model_version_status"]
+        assert [entry["version"] for entry in states] == ["3", "2", "1"]
+
+
+def test_10_a_broken_model_at_the_start_leaves_the_others_alone(models):
+    publish(str(models / "m"), 2, save_broken)
+    (models / "empty").mkdir()
+    (models / "half" / "1").mkdir(parents=True)
+    with running(models) as server:
+        assert wait_for_state(server, "m", 2, "END")["error_code"] == "DATA_LOSS"
+        status = wait_for_state(server, "half", 1, "END")
+        assert status["error_code"] == "NOT_FOUND"
+        assert "Could not find SavedModel" in status["error_message"]
+        assert call(server, "/v1/models/empty")[0] == 404
+
+
+def test_9_new_models_are_found_and_removed_ones_unloaded(models, saved):
+    with running(models) as server:
+        copy_version(saved / "3", models / "later" / "5")
+        wait_for_state(server, "later", 5, "AVAILABLE")
+        assert predicted(server, "later") == 3.0
+        shutil.rmtree(models / "later")
+        wait_for_state(server, "later", 5, "END")
+        assert predicted(server) == 2.0
+
+
+def test_9_a_directory_that_cannot_be_read_unloads_nothing(models):
+    with running(models) as server:
+        shutil.rmtree(models)
+        time.sleep(0.3)  # several polls
+        assert predicted(server) == 2.0
+
+
+@pytest.mark.parametrize("name", ["1.5", "-1", "v2", "9223372036854775808", "٣"])
+def test_9_other_folders_are_no_versions(models, saved, name):
+    copy_version(saved / "3", models / "m" / name)
+    with running(models) as server:
+        states = json.loads(call(server, "/v1/models/m")[2])["model_version_status"]
+        assert [entry["version"] for entry in states] == ["1"]
+
+
+def test_9_versions_are_compared_as_numbers(models, saved):
+    copy_version(saved / "2", models / "m" / "9")
+    copy_version(saved / "3", models / "m" / "00010")
+    with running(models) as server:
+        assert predicted(server) == 3.0
+
+
+def test_11_warm_up_runs_before_the_version_is_available(models, saved, monkeypatch):
+    replayed = []
+    monkeypatch.setitem(
+        REPLAYED,
+        "predict_log",
+        lambda servable, request: replayed.append((servable.version, request.inputs["x"])),
+    )
+    shutil.copytree(saved / "3", models / "m" / ".2")
+    write_warmup(models / "m" / ".2", request([1.0]), request([1.0, 2.0]))
+    os.rename(models / "m" / ".2", models / "m" / "2")
+    with running(models):
+        assert [(version, list(x.float_val) or x.tensor_content) for version, x in replayed] == [
+            (2, [1.0]),
+            (2, request([1.0, 2.0]).inputs["x"].tensor_content),
+        ]
+
+
+def bad_request(path):
+    write_warmup(path, request([1.0]), request([1.0], name="nope"))
+
+
+def not_records(path):
+    write_warmup(path)
+    with open(warmup_file(path), "wb") as file:
+        file.write(b"these are no records at all")
+
+
+def not_logs(path):
+    write_warmup(path)
+    with tf.io.TFRecordWriter(warmup_file(path)) as writer:
+        writer.write(b"\xff\xff")
+
+
+def other_log(path):
+    write_warmup(path)
+    log = prediction_log_pb2.PredictionLog()
+    log.session_run_log.SetInParent()
+    with tf.io.TFRecordWriter(warmup_file(path)) as writer:
+        writer.write(log.SerializeToString())
+
+
+def too_many(path):
+    write_warmup(path, *[request([1.0])] * 1001)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code"),
+    [
+        (bad_request, "INVALID_ARGUMENT"),
+        (not_records, "DATA_LOSS"),
+        (not_logs, "INVALID_ARGUMENT"),
+        (other_log, "UNIMPLEMENTED"),
+        (too_many, "INVALID_ARGUMENT"),
+    ],
+)
+def test_11_failing_warm_up_fails_the_load(models, saved, spoil, code):
+    shutil.copytree(saved / "3", models / "m" / ".2")
+    spoil(models / "m" / ".2")
+    with running(models) as server:
+        os.rename(models / "m" / ".2", models / "m" / "2")
+        status = wait_for_state(server, "m", 2, "END")
+        assert status["error_code"] == code
+        assert status["error_message"]
+        assert predicted(server) == 2.0
+
+
+def test_11_an_empty_warm_up_file_is_fine(models):
+    write_warmup(models / "m" / "1")
+    with running(models) as server:
+        assert predicted(server) == 2.0
+
+
+def test_stop_lets_requests_under_way_finish(models, saved, monkeypatch):
+    run, started = Signature.run, threading.Event()
+
+    def slow_run(self, inputs):
+        started.set()
+        time.sleep(0.5)
+        return run(self, inputs)
+
+    monkeypatch.setattr(Signature, "run", slow_run)
+    answers = []
+    with running(models) as server:
+        thread = threading.Thread(target=lambda: answers.append(predicted(server)))
+        thread.start()
+        assert started.wait(10)
+    thread.join()
+    assert answers == [2.0]
+    with pytest.raises(OSError, match="refused"):
+        call(server, "/v1/models/m")
+
+
+def test_localhost_is_the_default_and_taken_ports_are_errors(models):
+    with running(models) as server:
+        assert server.rest_address == f"127.0.0.1:{server.rest_api_port}"
+        with pytest.raises(OSError, match="address"):
+            Server(models, rest_api_port=server.rest_api_port, port=0).start()
+        with pytest.raises(RuntimeError, match=str(server.port)):
+            Server(models, rest_api_port=0, port=server.port).start()
+        assert predicted(server) == 2.0
+
+
+def test_no_directory(tmp_path):
+    with pytest.raises(NotADirectoryError, match="nope"):
+        serve(str(tmp_path / "nope"))
+
+
+def test_serve_prints_its_addresses_and_ends_on_signals(models):
+    code = (
+        "import sys; from serving.server.server import serve;"
+        "serve(sys.argv[1], rest_api_port=0, port=0);"
+        "wrong = {'ctr_keras', 'pipeline', 'apache_beam', 'tensorflow_transform', 'tf_keras'};"
+        "print(sorted(wrong & sys.modules.keys()))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(models)],
+        cwd=ROOT,
+        # Without what TensorFlow Transform sets when tests of the pipeline run in this process.
+        env={k: v for k, v in os.environ.items() if k != "TF_USE_LEGACY_KERAS"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        line = process.stdout.readline()
+        assert line.startswith(f"Serving {models}: REST http://127.0.0.1:")
+        process.send_signal(signal.SIGTERM)
+        rest, _ = process.communicate(timeout=20)
+        assert rest == "[]\n", "a server needs none of these"
+        assert process.returncode == 0
+    finally:
+        process.kill()

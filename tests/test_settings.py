@@ -1,0 +1,129 @@
+"""Settings: what a value may be, and where a wrong one was written."""
+
+import dataclasses
+from typing import Literal
+
+import pytest
+
+from ctr_keras.settings import Count, JitCompile, Source, TupleOf, check_settings, did_you_mean
+from tests.test_imports import modules_after
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    name: str
+    sizes: TupleOf[int] = ()
+
+    __post_init__ = check_settings
+
+
+@dataclasses.dataclass(frozen=True)
+class Whole:
+    parts: list[object]
+    epochs: Count = 1
+    rate: float = 0.1
+    jit: JitCompile = "auto"
+    method: Literal["one", "two"] = "one"
+    limit: Count | None = None
+
+    __post_init__ = check_settings
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"epochs": True}, "epochs must be an integer, got True"),
+        ({"epochs": 2.0}, "epochs must be an integer, got 2.0"),
+        ({"rate": "0.1"}, "rate must be a number, got '0.1'"),
+        ({"rate": False}, "rate must be a number, got False"),
+        ({"jit": 1}, "jit must be true or false or 'auto', got 1"),
+        ({"method": "three"}, "method must be 'one' or 'two', got 'three'"),
+        ({"limit": 0}, "limit must be at least 1, got 0"),
+        ({"parts": "ab"}, "parts must be a list, got 'ab'"),
+    ],
+)
+def test_values_are_what_their_field_takes(changes, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        Whole(**{"parts": []} | changes)
+
+
+def test_integers_are_numbers_and_lists_are_tuples():
+    assert Whole([], rate=1).rate == 1.0
+    assert Part("a", sizes=[1, 2]).sizes == (1, 2)
+    with pytest.raises(ValueError, match=r"^sizes\[1\] must be an integer, got 'b'$"):
+        Part("a", sizes=[1, "b"])
+
+
+FILE = """\
+epochs: 2
+parts:
+- kind: part
+  name: a
+- {kind: part, nam: b}
+- kind: other
+- kind: part
+  name: c
+  sizes:
+  - 1
+  - two
+- 3
+"""
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "whole.yaml"
+    path.write_text(FILE)
+    return Source.read(str(path))
+
+
+def test_parts_are_built_of_what_stands_below(source):
+    assert source.build(Whole).epochs == 2
+    assert source.at("parts", 0).build_one_of("kind", {"part": Part}) == Part("a")
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        (1, "line 5: unknown setting 'nam'; did you mean 'name'?"),
+        (2, "line 6: unknown kind 'other'; available: part"),
+        (3, "line 11: sizes[1] must be an integer, got 'two'"),
+        (4, "line 12: expected keys and values, got 3"),
+    ],
+)
+def test_mistakes_in_parts_are_located(source, index, message):
+    with pytest.raises(ValueError, match="line") as error:
+        source.at("parts", index).build_one_of("kind", {"part": Part})
+    assert str(error.value) == f"{source.path}, {message}"
+
+
+def test_what_is_missing_is_located_where_it_should_be(source):
+    with pytest.raises(ValueError, match=r"whole\.yaml, line 6: name is not given"):
+        dataclasses.replace(source.at("parts", 2), values={}).build(Part)
+    with pytest.raises(ValueError, match=r"whole\.yaml: data is not given"):
+        source.require("epochs", "data")
+
+
+def test_an_error_of_another_kind_can_be_located(source):
+    with (
+        pytest.raises(ValueError, match=r"whole\.yaml, line 4: 'a' is declared twice"),
+        source.located("parts", 0, "name"),
+    ):
+        raise ValueError("'a' is declared twice")
+
+
+def test_merged_keys_are_located_too(tmp_path):
+    path = tmp_path / "merged.yaml"
+    path.write_text("one: &one\n  epochs: 0\ntwo:\n  <<: *one\n  parts: []\n")
+    with pytest.raises(ValueError, match=r"merged\.yaml, line 2: epochs must be at least 1"):
+        Source.read(str(path)).at("two").build(Whole)
+
+
+def test_names_are_suggested_whatever_their_case():
+    assert did_you_mean("fm", ["FM", "FNN"]) == "; did you mean 'FM'?"
+    assert did_you_mean(3, []) == "; available: none"
+
+
+def test_settings_need_neither_keras_nor_tensorflow():
+    assert not modules_after("import ctr_keras.settings") & {"keras", "tensorflow"}
