@@ -13,8 +13,10 @@ COUNT, DIM, ITEM_DIM = 5, 4, 3
 BOTH_DIM = ITEM_DIM + DIM
 BAD_SHAPES = [
     ((None, ITEM_DIM, 1), (None, COUNT, DIM)),
+    ((ITEM_DIM,), (None, COUNT, DIM)),
     ((None, None), (None, COUNT, DIM)),
     ((None, ITEM_DIM), (None, DIM)),
+    ((None, ITEM_DIM), (None, COUNT, 1, DIM)),
     ((None, ITEM_DIM), (None, COUNT, None)),
 ]
 UNKNOWN_COUNT = ((None, ITEM_DIM), (None, None, DIM))
