@@ -38,7 +38,7 @@ def export(run_folder: str, out: str, item_columns: str, margin: float, force: b
     The version is published only if it serves the scores of the run, and its AUC is not below that
     of the version in place by more than the margin.
     """
-    from serving.export.export import ExportOptions, export_run
+    from serving.export import ExportOptions, export_run
 
     columns = tuple(name.strip() for name in item_columns.split(",") if name.strip())
     click.echo(export_run(run_folder, out, ExportOptions(columns, margin, force)))
@@ -62,7 +62,7 @@ def verify(
 
     Prints a line for each column, and fails if there is any difference.
     """
-    from serving.export.verify import verify as compare
+    from serving.verify import verify as compare
 
     differences = 0
     for comparison in compare(folder, data, model=model, urls=urls):
@@ -145,7 +145,7 @@ def _read_labels(texts: tuple[str, ...]) -> dict[str, dict[str, int]]:
     for text in texts:
         match = re.fullmatch(r"(.+):([^:=]+)=([0-9]+)", text)
         if match is None:
-            raise ValueError(f"a label is MODEL:LABEL=VERSION. Received: {text}")
+            raise ValueError(f"expected MODEL:LABEL=VERSION, got {text}")
         model, label, version = match.groups()
         labels.setdefault(model, {})[label] = int(version)
     return labels
@@ -181,9 +181,9 @@ def _read_rows(file: Any) -> Any:
         try:
             row = json.loads(line)
         except ValueError as error:
-            raise ValueError(f"line {number}: no JSON: {error}") from error
+            raise ValueError(f"line {number}: not JSON: {error}") from error
         if not isinstance(row, dict):
-            raise ValueError(f"line {number}: a row is an object of columns. Received: {row!r}")
+            raise ValueError(f"line {number}: expected an object of columns, got {row!r}")
         yield row
 
 

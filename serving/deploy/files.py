@@ -30,7 +30,7 @@ def write_deployment(deployment: Deployment, out: str) -> list[str]:
 
     Example:
 
-    >>> write_deployment(Deployment("models"), "deploy")[0]     # doctest: +SKIP
+    >>> write_deployment(Deployment("models"), "deploy")[0]
     'deploy/models.config'
     """
     files = {

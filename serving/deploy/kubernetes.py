@@ -4,6 +4,7 @@ import hashlib
 import json
 from typing import Any
 
+from serving.config_protos import METRICS_PATH
 from serving.deploy.deployment import (
     BINARY,
     CONFIG_PATH,
@@ -16,7 +17,6 @@ from serving.deploy.deployment import (
 )
 from serving.deploy.model_server import config_files, flags
 from serving.deploy.prometheus import LATENCY_METRIC
-from serving.server.config import METRICS_PATH
 
 _GIB = 1 << 30
 _DRAIN_SECONDS = 15  # until all nodes know that a stopping pod takes no new requests

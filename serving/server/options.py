@@ -25,7 +25,8 @@ class Options:
     it has no such thing, say so.
 
     Raises:
-        ValueError: if no models are given, or more than one kind, or flags contradict each other.
+        ValueError: if no models are given, or more than one kind, or flags contradict each other,
+            or a value is not of its field's type.
 
     Example:
 
@@ -92,6 +93,11 @@ class Options:
     )
 
     def __post_init__(self) -> None:
+        from ctr_keras.settings import (
+            check_settings,  # here, as `ctr-keras --help` needs flags only
+        )
+
+        check_settings(self)
         sources = [self.models, self.model_config_file or self.model_base_path]
         if not any(sources):
             raise ValueError(

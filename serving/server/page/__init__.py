@@ -18,9 +18,9 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving.server.errors import StatusError
-from serving.server.lifecycle import ModelManager
-from serving.server.warmup import WARMUP_FILE
+from serving.codes import StatusError
+from serving.server.manager import ModelManager
+from serving.versions import WARMUP_FILE
 
 _TOKENS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity", "True": "true", "False": "false"}
 
@@ -32,19 +32,19 @@ def page(manager: ModelManager) -> tuple[str, dict[str, str]]:
         manager: ModelManager. Holds the models.
 
     Returns:
-        The HTML text, and the headers to send with it beside its type.
+        The HTML, and the headers to send with it in addition to its type.
 
     Example:
 
-    >>> text, headers = page(manager)                           # doctest: +SKIP
-    >>> headers["Referrer-Policy"]                              # doctest: +SKIP
+    >>> text, headers = page(manager)
+    >>> headers["Referrer-Policy"]
     'no-referrer'
     """
     models = {name: _sample_of(manager, name) for name in manager.names()}
     text = _file("page.html")
     for slot, content in (
-        ("{{ page.css }}", _file("page.css")),
-        ("{{ page.js }}", _file("page.js")),
+        ("{{ style }}", _style()),
+        ("{{ script }}", _script()),
         ("{{ models }}", html.escape(json.dumps(models))),  # last, as names may be any text
     ):
         text = text.replace(slot, content)
@@ -55,8 +55,8 @@ def page(manager: ModelManager) -> tuple[str, dict[str, str]]:
 def _headers() -> dict[str, str]:
     policy = {
         "default-src": "'none'",
-        "script-src": _hash(_file("page.js")),
-        "style-src": _hash(_file("page.css")),
+        "script-src": _hash(_script()),
+        "style-src": _hash(_style()),
         "img-src": "data:",  # the empty icon
         "connect-src": "'self'",
         "base-uri": "'none'",
@@ -76,6 +76,14 @@ def _hash(inline: str) -> str:
     """What allows an inline script or style, and no other."""
     digest = hashlib.sha256(inline.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def _script() -> str:
+    return "\n".join(_file(f"{name}.js") for name in ("calls", "drawing", "form"))
+
+
+def _style() -> str:
+    return _file("page.css")
 
 
 @functools.cache
