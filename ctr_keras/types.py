@@ -14,6 +14,7 @@ Inputs: TypeAlias = Mapping[str, Tensor]  # the packed inputs, by name
 Initializer: TypeAlias = Any  # what `keras.initializers.get` takes; likewise below
 Regularizer: TypeAlias = Any
 Activation: TypeAlias = str | Callable[[Tensor], Tensor] | None
+LearningRate: TypeAlias = Any  # float, schedule of `keras.optimizers.schedules` or function
 Config: TypeAlias = dict[str, Any]  # what `get_config` returns, and JSON takes
 Settings: TypeAlias = Mapping[str, Any]  # by name, as YAML gives them
 Hidden: TypeAlias = Sequence[int]  # widths of a tower's layers

@@ -175,7 +175,7 @@ def survivors_of(module: pathlib.Path, tests: list[str], mutants: list[Mutant]) 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("module", type=pathlib.Path)
-    parser.add_argument("--tests", nargs="+", help="instead of tests/.../test_<module>.py")
+    parser.add_argument("--tests", nargs="+", help="instead of the module's own")
     parser.add_argument("--sample", type=int, help="this many mutants, drawn at random")
     parser.add_argument("--again", action="store_true", help="only those that survived last time")
     options = parser.parse_args()
@@ -199,10 +199,10 @@ def main() -> None:
 
 
 def tests_of(module: pathlib.Path) -> list[str]:
-    room, *rest = module.with_name(f"test_{module.name}").parts
-    if room != "ctr_keras":
-        return [str(pathlib.Path("tests", room, *rest))]
-    return [str(pathlib.Path("tests", *rest)), DEFAULTS]
+    """The module's tests, or where it has no file of its own those of its folder."""
+    in_library = module.parts[0] == "ctr_keras"
+    tests = pathlib.Path("tests", *module.parts[in_library:]).with_name(f"test_{module.name}")
+    return [str(tests if tests.exists() else tests.parent), *([DEFAULTS] if in_library else [])]
 
 
 if __name__ == "__main__":

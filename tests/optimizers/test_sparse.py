@@ -8,6 +8,7 @@ from keras import ops
 
 from ctr_keras import tables
 from ctr_keras.features import Categorical, FeatureSet, Label, MultiValued
+from ctr_keras.keras_internals import built_with
 from ctr_keras.models import FM, DeepFM
 from ctr_keras.optimizers import (
     RoutedOptimizer,
@@ -65,7 +66,7 @@ def summed(optimizer):
         return ops.scatter(gradient.indices[:, None], gradient.values, variable.shape)
 
     def apply_whole(gradients, variables=None):
-        variables = variables or optimizer._trainable_variables
+        variables = variables or built_with(optimizer)
         apply([whole(g, v) for g, v in zip(gradients, variables, strict=True)], variables)
 
     optimizer.apply = apply_whole
@@ -322,6 +323,35 @@ def test_a_penalty_on_the_table_keeps_its_dense_gradient():
 def test_refuses_what_walks_the_whole_table(optimizer):
     with pytest.raises(ValueError, match="takes no clipnorm, use_ema"):
         optimizer(clipnorm=1.0, use_ema=True)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "name"),
+    [
+        (SparseAdam, "sparse_adam"),
+        (SparseAdagrad, "sparse_adagrad"),
+        (SparseSGD, "sparse_sgd"),
+        (SparseFtrl, "sparse_ftrl"),
+    ],
+)
+def test_is_named_after_its_class_unless_a_name_is_given(optimizer, name):
+    assert [optimizer().name, optimizer().name, optimizer(name="mine").name] == [name, name, "mine"]
+
+
+def test_takes_the_arguments_of_keras_by_position():
+    assert SparseAdagrad(0.1, 0.2, 1e-6, 0.3).get_config() == {
+        **OPTIMIZERS.Adagrad(0.1, 0.2, 1e-6, 0.3).get_config(),
+        "name": "sparse_adagrad",
+    }
+    with pytest.raises(ValueError, match="takes no clipnorm"):
+        SparseAdagrad(0.1, 0.2, 1e-6, None, 1.0)
+
+
+def test_loads_what_earlier_versions_saved():
+    """Their classes stood in another module; the registered name is what counts."""
+    saved = keras.optimizers.serialize(SparseAdam(0.25, exact=True))
+    loaded = keras.optimizers.deserialize({**saved, "module": "ctr_keras.optimizers.sparse"})
+    assert loaded.get_config() == SparseAdam(0.25, exact=True).get_config()
 
 
 @pytest.mark.parametrize("exact", [False, True])
