@@ -119,7 +119,7 @@ def test_each_difference_is_an_argument_of_its_own(variant):
 
 def test_identity_residual_adds_the_input_itself():
     layer = InteractingLayer(HEAD_DIM, HEADS, residual="identity")
-    inputs = fields(dim=WIDTH)
+    inputs = fields(rows=4, dim=WIDTH)
     output = layer(inputs)
     weights = {f"{n}/kernel": to_numpy(getattr(layer, n).kernel) for n in QKVR[:3]}
     expected = reference(weights, inputs, **PAPER, residual="identity")
