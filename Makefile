@@ -9,7 +9,7 @@ ON_JAX := tests/layers tests/models tests/optimizers tests/explain/test_attentio
   tests/search/test_autofis.py tests/search/test_optinter.py tests/search/test_stage.py \
   tests/test_keras_internals.py
 
-.PHONY: demo test test-oldest lint clean
+.PHONY: demo test test-oldest lint mutants clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +27,9 @@ lint: $(VENV)/installed
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist loadfile $(ON_JAX)
+
+mutants: $(VENV)/installed
+	$(BIN)/python tests/mutants/run.py $(MODULE) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(TESTS),--tests $(TESTS))
 
 # With the oldest versions that pyproject.toml accepts.
 $(OLDEST)/installed: pyproject.toml constraints-oldest.txt

@@ -1,5 +1,6 @@
 """The transform graph: raw rows in, exactly these packed inputs out."""
 
+import datetime
 import json
 import pathlib
 import tempfile
@@ -249,6 +250,17 @@ def test_time_parts():
     assert outputs["categorical"] == [
         [identifier(value, column) for column, value in enumerate(row)] for row in expected
     ]
+
+
+def test_weekdays_of_four_centuries():
+    dates = [datetime.date.fromordinal(day) for day in range(660_000, 810_000, 13)]
+    features = FeatureSet(Categorical("t", time_part="weekday", hash_buckets=1000), label=LABEL)
+    columns = {"t": tf.constant([date.isoformat() for date in dates])}
+    ids = make_preprocessing_fn(features)(columns)["categorical"][:, 0]
+    weekdays = [str(date.isoweekday()) for date in dates]
+    np.testing.assert_array_equal(
+        ids, 1 + tf.strings.to_hash_bucket_fast(weekdays, 2**31 - 1) % 1000
+    )
 
 
 def test_value_with_a_line_break_is_out_of_vocabulary():
