@@ -93,6 +93,7 @@ def test_layer_contract_of_the_mixture(pairs, function):
         tensors(len(terms)),
         weight_shapes=shapes,
         reference=lambda weights, inputs: mixture(weights, inputs, terms, function, 0.1, 0.2),
+        compare_xla=function == "generalized",
         bad_shapes=[
             good | {"memorized": (None, len(terms) + 1, DIM)},
             good | {"memorized": (None, len(terms), DIM + 1)},
@@ -134,6 +135,7 @@ def test_layer_contract_of_a_selection(methods, function, keep_width):
         reference=lambda weights, inputs: selected(
             weights, inputs, SOME, methods, function, keep_width
         ),
+        compare_xla=function == "generalized",
         bad_shapes=[shapes | {"memorized": (None, memorized + 1, DIM)}]
         + [shapes | {"factors": (None, 2, DIM)}] * bool(products),
     )

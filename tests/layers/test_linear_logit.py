@@ -66,6 +66,7 @@ def test_layer_contract(use_bias):
         packed(),
         weight_shapes=shapes | ({"bias": (1,)} if use_bias else {}),
         reference=reference,
+        compare_xla=use_bias,
         bad_shapes=[SHAPES | {"categorical": (None, 3)}, SHAPES | {"numeric": (None,)}],
     )
 

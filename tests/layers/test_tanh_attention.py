@@ -48,6 +48,7 @@ def test_layer_contract(shared):
         vectors(),
         weight_shapes={"kernel": (scorers, DIM), "bias": (scorers,)},
         reference=lambda weights, inputs: reference(weights, inputs, temperature=0.5),
+        compare_xla=not shared,
         bad_shapes=[(None, DIM), (None, VECTORS, None), (None, VECTORS, DIM, 1), *unknown_number],
         field_axis=1 if shared else None,
         equivariant=shared,
