@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 ROWS ?= 100000
-ON_JAX := tests/layers tests/models tests/optimizers tests/explain/test_attention.py \
-  tests/search/test_autofis.py tests/search/test_optinter.py tests/search/test_stage.py
+ON_JAX := tests/layers tests/models tests/optimizers tests/search tests/explain
 
-.PHONY: demo test lint clean
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+
+.PHONY: demo test test-random fuzz coverage lint clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -23,8 +24,19 @@ lint: $(VENV)/installed
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist loadfile $(ON_JAX)
+	$(PYTEST)
+	KERAS_BACKEND=jax $(PYTEST) -m backend $(ON_JAX)
+
+# The suite in another order each time, which pytest-randomly prints.
+test-random: $(VENV)/installed
+	$(BIN)/python -m pytest -n 2 --dist loadfile -p randomly
+
+# Ten times the suite's requests that nobody meant, other ones each time.
+fuzz: $(VENV)/installed
+	CTR_KERAS_FUZZ=20000 $(BIN)/python -m pytest tests/serving/server/test_fuzz.py
+
+coverage: $(VENV)/installed
+	$(PYTEST) --cov --cov-report=term-missing
 
 clean:
 	rm -rf $(VENV) $(DEMO) .mypy_cache .pytest_cache .ruff_cache *.egg-info build dist

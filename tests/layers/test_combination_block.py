@@ -10,6 +10,8 @@ from ctr_keras.layers import CombinationBlock
 from ctr_keras.plan import METHODS
 from ctr_keras.testing import run_layer_test
 
+pytestmark = pytest.mark.backend
+
 FIELDS, PAIRS, DIM = 4, 6, 3
 ALL = tuple(itertools.combinations(range(FIELDS), 2))
 SOME = ((0, 3), (0, 1), (2, 3), (1, 2))

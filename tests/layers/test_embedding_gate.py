@@ -7,6 +7,8 @@ import pytest
 from ctr_keras.layers import EmbeddingGate
 from ctr_keras.testing import run_layer_test
 
+pytestmark = pytest.mark.backend
+
 FIELDS, DIM = 4, 3
 MOVING = ("normalization/moving_mean", "normalization/moving_variance")
 

@@ -9,6 +9,8 @@ import pytest
 from ctr_keras.layers import FactorizationMachine
 from ctr_keras.testing import run_layer_test
 
+pytestmark = pytest.mark.backend
+
 FIELDS, DIM = 5, 3
 
 

@@ -10,6 +10,8 @@ from ctr_keras.layers import FactorizationMachine, GatedInteraction
 from ctr_keras.plan import FUNCTIONS
 from ctr_keras.testing import run_layer_test
 
+pytestmark = pytest.mark.backend
+
 FIELDS, DIM = 5, 3
 PAIRS = ((0, 1), (0, 4), (2, 3))
 TRIPLES = ((0, 1, 2), (0, 2, 4), (1, 3, 4))

@@ -7,6 +7,8 @@ import pytest
 from ctr_keras.layers import InteractingLayer
 from ctr_keras.testing import run_layer_test
 
+pytestmark = pytest.mark.backend
+
 HEAD_DIM, HEADS, DIM, FIELDS = 3, 2, 4, 5
 WIDTH = HEAD_DIM * HEADS
 OFFICIAL = {"relu": True, "scale": True, "layer_norm": True}

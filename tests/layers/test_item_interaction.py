@@ -9,6 +9,8 @@ from ctr_keras.testing import run_layer_test
 from tests.layers import test_tanh_attention, test_transformer_block
 from tests.layers.test_tanh_attention import to_numpy, vectors, weights_of
 
+pytestmark = pytest.mark.backend
+
 COUNT, DIM, ITEM_DIM = 5, 4, 3
 BOTH_DIM = ITEM_DIM + DIM
 BAD_SHAPES = [

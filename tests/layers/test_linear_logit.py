@@ -8,6 +8,8 @@ from ctr_keras.features import Categorical, Crossed, FeatureSet, Label, MultiVal
 from ctr_keras.layers import LinearLogit
 from ctr_keras.testing import run_layer_test
 
+pytestmark = pytest.mark.backend
+
 FEATURES = FeatureSet(
     Categorical("user"),
     Categorical("item"),

@@ -9,6 +9,8 @@ import pytest
 from ctr_keras.layers import MLP
 from ctr_keras.testing import run_layer_test
 
+pytestmark = pytest.mark.backend
+
 DIM, UNITS = 5, (6, 4)
 ORDERS = ("before", "after", "unscaled")
 

@@ -7,6 +7,8 @@ import pytest
 from ctr_keras.layers import TanhAttention
 from ctr_keras.testing import run_layer_test
 
+pytestmark = pytest.mark.backend
+
 VECTORS, DIM = 5, 4
 
 

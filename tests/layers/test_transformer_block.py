@@ -8,6 +8,8 @@ from ctr_keras.layers import TransformerBlock
 from ctr_keras.testing import run_layer_test
 from tests.layers.test_tanh_attention import to_numpy, vectors, weights_of
 
+pytestmark = pytest.mark.backend
+
 HEADS, DIM, HIDDEN, LENGTH = 2, 4, 7, 5
 HEAD_DIM = DIM // HEADS
 SHAPES = {

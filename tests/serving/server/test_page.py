@@ -17,6 +17,7 @@ from ctr_keras.models import AutoInt
 from serving.export.export import ExportOptions, export_model
 from serving.server.page import _file
 from serving.server.server import Server
+from tests.conftest import unavailable
 from tests.models import variants
 from tests.serving import toy_models
 from tests.serving.click_log import scrambled
@@ -80,7 +81,7 @@ def test_page_knows_the_names_of_every_explaining_output(variant):
 @pytest.fixture(scope="module")
 def browser():
     if CHROMIUM is None:
-        pytest.skip("there is no Chromium (Debian: apt-get install chromium-headless-shell)")
+        unavailable("BROWSER", "no Chromium; Debian: apt-get install chromium-headless-shell")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
