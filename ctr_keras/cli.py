@@ -5,9 +5,11 @@ heavy libraries are imported by the command that needs them, so that `--help` is
 """
 
 import contextlib
+import functools
 import json
 import os
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
@@ -15,8 +17,10 @@ import click
 
 from ctr_keras.version import __version__
 
-_FOLDER = click.Path(file_okay=False)
-_EXISTING_FOLDER = click.Path(exists=True, file_okay=False)
+_EXTRAS = {  # modules that `pip install ctr-keras` leaves out; `explain` names its own
+    **dict.fromkeys(("apache_beam", "pyarrow", "tensorflow_transform"), "pipeline"),
+    **dict.fromkeys(("aiohttp", "grpc", "grpc_health", "httpx", "tensorflow_serving"), "serving"),
+}
 
 
 class _Group(click.Group):
@@ -35,12 +39,40 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except (click.exceptions.Exit, click.Abort):  # RuntimeErrors that are click's own business
             raise
-        except (ValueError, OSError, RuntimeError, ModuleNotFoundError) as error:
+        except ModuleNotFoundError as error:
+            raise click.ClickException(f"{error.msg}{_extra_of(error.name)}") from error
+        except (ValueError, OSError, RuntimeError) as error:
             raise click.ClickException(str(error)) from error
 
 
 def _entry_points() -> metadata.EntryPoints:
     return metadata.entry_points(group="ctr_keras.commands")
+
+
+def _extra_of(module: str | None) -> str:
+    extra = _EXTRAS.get((module or "").partition(".")[0])
+    return f": pip install 'ctr-keras[{extra}]'" if extra else ""
+
+
+# Options that several commands have.
+
+_existing_folder = functools.partial(click.option, type=click.Path(exists=True, file_okay=False))
+_data = functools.partial(_existing_folder, "--data")
+_run = functools.partial(_existing_folder, "--run", "run_folder", required=True)
+_out = functools.partial(click.option, "--out", required=True, type=click.Path(file_okay=False))
+
+
+def _settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Settings from a file and one by one."""
+    config = click.Path(exists=True, dir_okay=False)
+    one = click.option(
+        "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting."
+    )
+    return click.option("--config", type=config, help="YAML settings.")(one(command))
+
+
+def _given(**values: str | int | None) -> dict[str, str | int]:
+    return {key: value for key, value in values.items() if value is not None}
 
 
 @click.group(cls=_Group)
@@ -51,28 +83,25 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--data", type=_EXISTING_FOLDER, help="Prepared data.")
+@_data(help="Prepared data.")
 @click.option("--model", help="A model's name; see `ctr-keras models`.")
-@click.option("--out", required=True, type=_FOLDER, help="The run's folder.")
-@click.option("--config", type=click.Path(exists=True, dir_okay=False), help="YAML settings.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting.")
+@_out(help="The run's folder.")
+@_settings
 def train(
     data: str | None, model: str | None, out: str, config: str | None, overrides: tuple[str, ...]
 ) -> None:
     """Train a model; the same command again resumes or reports it."""
     from ctr_keras import training
 
-    given = {"data": data, "model": model, "out": out}
-    settings = training.TrainConfig.read(
-        config, overrides, **{k: v for k, v in given.items() if v is not None}
-    )
+    given = _given(data=data, model=model, out=out)
+    settings = training.TrainConfig.read(config, overrides, **given)
     with contextlib.redirect_stdout(sys.stderr):  # the progress bar; stdout is for the result
         report = training.train(settings)
     _print_json(report)
 
 
 @main.command()
-@click.option("--data", required=True, type=_EXISTING_FOLDER, help="Prepared data.")
+@_data(required=True, help="Prepared data.")
 @click.option(
     "--method",
     required=True,
@@ -81,9 +110,8 @@ def train(
 )
 @click.option("--order", type=click.IntRange(2, 4), help="Highest order of interactions.")
 @click.option("--base", help="AutoFIS' model: FM, DeepFM or IPNN.")
-@click.option("--out", required=True, type=_FOLDER, help="The search's folder.")
-@click.option("--config", type=click.Path(exists=True, dir_okay=False), help="YAML settings.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting.")
+@_out(help="The search's folder.")
+@_settings
 def search(
     data: str,
     method: str,
@@ -93,21 +121,21 @@ def search(
     config: str | None,
     overrides: tuple[str, ...],
 ) -> None:
-    """Search the interactions a model keeps; the same command again resumes or reports it.
+    """Search the interactions that a model keeps.
 
-    Train on what was found with `ctr-keras train --set interactions=OUT/plan.json`.
+    The same command again resumes or reports it. Train on what was found with
+    `ctr-keras train --set interactions=OUT/plan.json`.
     """
     from ctr_keras.search import read_search, run_search
 
-    given = {key: value for key, value in (("order", order), ("base", base)) if value is not None}
-    settings = read_search(method, config, overrides, **given)
+    settings = read_search(method, config, overrides, **_given(order=order, base=base))
     with contextlib.redirect_stdout(sys.stderr):  # the progress bar; stdout is for the result
         plan = run_search(method, settings, data, out)
     click.echo(plan.summary())
 
 
 @main.command()
-@click.option("--run", "run_folder", required=True, type=_EXISTING_FOLDER, help="The run.")
+@_run(help="The run.")
 @click.option(
     "--split",
     default="test",
@@ -115,7 +143,7 @@ def search(
     type=click.Choice(["train", "validation", "test"]),
     help="Rows to score.",
 )
-@click.option("--data", type=_EXISTING_FOLDER, help="Other prepared data.")
+@_data(help="Other prepared data.")
 def evaluate(run_folder: str, split: str, data: str | None) -> None:
     """Print AUC, log loss and calibration of a run as JSON."""
     from ctr_keras import training
@@ -124,8 +152,8 @@ def evaluate(run_folder: str, split: str, data: str | None) -> None:
 
 
 @main.command()
-@click.option("--run", "run_folder", required=True, type=_EXISTING_FOLDER, help="Run or search.")
-@click.option("--out", required=True, type=_FOLDER, help="Folder for the pictures and their page.")
+@_run(help="The run or search.")
+@_out(help="Folder for the pictures and their page.")
 @click.option(
     "--rows",
     default=100_000,
@@ -141,7 +169,10 @@ def evaluate(run_folder: str, split: str, data: str | None) -> None:
     help="Row of the test split whose attention to show.",
 )
 def explain(run_folder: str, out: str, rows: int, case: int) -> None:
-    """Draw gates, methods, embedding widths and attention as PNG files and one HTML page."""
+    """Draw gates, methods, embedding widths and attention maps.
+
+    Writes PNG files and one HTML page.
+    """
     from ctr_keras.explain import explain_run
 
     for path in explain_run(run_folder, out, rows, case):
@@ -151,7 +182,7 @@ def explain(run_folder: str, out: str, rows: int, case: int) -> None:
 @main.command()
 @click.argument("name", required=False)
 def models(name: str | None) -> None:
-    """List the models, or the arguments and presets of the model NAME."""
+    """List the models, or the arguments and presets of one."""
     from ctr_keras.models import MODELS, model_arguments
     from ctr_keras.training import PRESETS
 
@@ -161,7 +192,7 @@ def models(name: str | None) -> None:
         return
     for argument, default in model_arguments(name).items():
         click.echo(f"{argument:<24} {default!r}")
-    for preset, settings in PRESETS[name].items():
+    for preset, settings in PRESETS.get(name, {}).items():
         values = ", ".join(f"{key}={value}" for key, value in settings.items())
         click.echo(f"preset={preset}: {values}")
 

@@ -29,8 +29,8 @@ class Interaction:
         function: str. One of AIM's interaction functions, `"inner"`, `"vector"`, `"scalar"`,
             `"outer"`, or one of OptInter's methods for a pair, `"memorize"`, `"factorize"`,
             `"naive"`. Defaults to `"inner"`.
-        gate: float. The gate that a search left it with; its size says how much the interaction
-            matters. Defaults to `1.0`.
+        gate: float. Its gate at the end of a search; the absolute value says how much the
+            interaction matters. Defaults to `1.0`.
 
     Example:
 
@@ -44,7 +44,7 @@ class Interaction:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fields", tuple(self.fields))
-        object.__setattr__(self, "gate", float(self.gate))  # JSON takes no number of NumPy
+        object.__setattr__(self, "gate", float(self.gate))  # JSON has no NumPy numbers
         if len(self.fields) not in ORDERS or len(set(self.fields)) != len(self.fields):
             raise ValueError(
                 f"an interaction has two to four different fields. Received: {self.fields}"
@@ -67,13 +67,13 @@ class InteractionPlan:
     """The interactions of a model, and the embedding dimensions its fields keep.
 
     Args:
-        interactions: list of `Interaction`, none of them twice.
+        interactions: list of `Interaction`, without duplicates.
         kept_dims: dict or None. By the name of an embedding table (`"<function>_<order>"`) and of a
             field, the positions of the embedding that the field keeps. A field that is not named
             keeps all. Defaults to `None`: every field keeps all.
 
     Raises:
-        ValueError: for an interaction that is there twice.
+        ValueError: for a duplicate interaction.
 
     Example:
 
@@ -103,7 +103,7 @@ class InteractionPlan:
             kind = "method" if interaction.function in METHODS else interaction.function
             key = (frozenset(interaction.fields), kind)
             if key in seen:
-                raise ValueError(f"{interaction} is there twice")
+                raise ValueError(f"duplicate interaction: {interaction}")
             seen.add(key)
 
     @classmethod
@@ -113,7 +113,7 @@ class InteractionPlan:
         orders: Iterable[int] = (2,),
         functions: Iterable[str] = ("inner",),
     ) -> InteractionPlan:
-        """The plan of all combinations, which a search starts from.
+        """The plan of all combinations, from which a search starts.
 
         Args:
             field_names: list of str.
@@ -135,20 +135,20 @@ class InteractionPlan:
 
     @property
     def kinds(self) -> tuple[tuple[int, str], ...]:
-        """The pairs of order and function there are, in the order of `ORDERS` and `FUNCTIONS`."""
+        """The pairs of order and function that occur, by order and then by function."""
         present = {(i.order, i.function) for i in self.interactions}
         every = itertools.product(ORDERS, (*FUNCTIONS, *METHODS))
         return tuple(kind for kind in every if kind in present)
 
     def restricted(self, orders: Iterable[int]) -> InteractionPlan:
-        """The plan with interactions of these orders only."""
+        """The plan without interactions of other orders."""
         orders = tuple(orders)
         return InteractionPlan((i for i in self.interactions if i.order in orders), self.kept_dims)
 
     def combinations(
         self, field_names: Sequence[str], order: int, function: str
     ) -> tuple[tuple[int, ...], ...]:
-        """Index tuples of one kind of interaction, rising, as layers take them.
+        """Sorted tuples of field indices of one kind of interaction, as layers take them.
 
         Args:
             field_names: list of str. The fields in the order of a model's embeddings.
@@ -156,7 +156,7 @@ class InteractionPlan:
             function: str.
 
         Raises:
-            ValueError: if the plan names a field that is not among them.
+            ValueError: for fields of the plan that are not among them.
         """
         self.check(field_names)
         index = {name: position for position, name in enumerate(field_names)}
@@ -169,22 +169,38 @@ class InteractionPlan:
         )
 
     def check(self, field_names: Sequence[str]) -> None:
-        """Sees that all fields of the plan are there.
+        """Checks that a model has all fields of the plan.
+
+        Args:
+            field_names: list of str. The fields of the model.
 
         Raises:
-            ValueError: naming the fields that are not.
+            ValueError: naming those that it lacks.
+
+        Example:
+
+        >>> InteractionPlan([Interaction(("user", "item"))]).check(["user", "price"])
+        Traceback (most recent call last):
+        ValueError: unknown fields in the plan: item; available: user, price
         """
         named = {name for interaction in self.interactions for name in interaction.fields}
         named |= {name for fields in self.kept_dims.values() for name in fields}
-        missing = sorted(named - set(field_names))
-        if missing:
+        unknown = sorted(named - set(field_names))
+        if unknown:
             raise ValueError(
-                f"the plan names fields that the feature set lacks: {', '.join(missing)}; "
-                f"it has {', '.join(field_names)}"
+                f"unknown fields in the plan: {', '.join(unknown)}; "
+                f"available: {', '.join(field_names)}"
             )
 
     def summary(self) -> str:
-        """A table of the interactions, the largest gates first, and one of embedding widths."""
+        """A table of the interactions, the largest gates first, and one of embedding widths.
+
+        Example:
+
+        >>> print(InteractionPlan([Interaction(("user", "item"), gate=0.7)]).summary())
+        fields       function    gate
+        user x item  inner     0.7000
+        """
         tables = [[("fields", "function", "gate")]]
         tables[0] += [
             (" x ".join(i.fields), i.function, f"{i.gate:.4f}")
@@ -214,7 +230,7 @@ class InteractionPlan:
         """The inverse of `to_dict`.
 
         Raises:
-            ValueError: for another version, or an interaction that is none.
+            ValueError: for another version, or something that is not an interaction.
         """
         if config.get("version") != FORMAT_VERSION:
             raise ValueError(
@@ -243,13 +259,15 @@ class InteractionPlan:
 
         Raises:
             FileNotFoundError: if there is none.
-            ValueError: if it is no plan, naming the file.
+            ValueError: if it is not a plan, naming the file.
         """
         with open(path, encoding="utf-8") as file:
             try:
                 return cls.from_dict(json.load(file))
             except (ValueError, TypeError, AttributeError, KeyError) as error:
-                raise ValueError(f"{os.fspath(path)} is no interaction plan: {error}") from error
+                raise ValueError(
+                    f"{os.fspath(path)} is not an interaction plan: {error}"
+                ) from error
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, InteractionPlan) and self.to_dict() == other.to_dict()
@@ -261,7 +279,7 @@ class InteractionPlan:
 
 
 def _aligned(rows: Sequence[tuple[str, str, str]]) -> str:
-    """Rows as lines with columns of one width, the last one to the right."""
+    """Rows as lines: columns are padded to one width, the last is aligned to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     return "\n".join(
         f"{first:<{widths[0]}}  {second:<{widths[1]}}  {third:>{widths[2]}}"

@@ -21,28 +21,27 @@ from ctr_keras.types import Settings
 
 T = TypeVar("T")
 
+
+def _as_tuple(value: Any) -> Any:
+    """YAML has lists, and callers have arrays, for a tuple."""
+    is_several = isinstance(value, Iterable) and not isinstance(value, str | Mapping)
+    return tuple(value) if is_several else value
+
+
 Count: TypeAlias = Annotated[int, pydantic.Field(ge=1)]
 JitCompile: TypeAlias = bool | Literal["auto"]
-# A list, as YAML has it, is taken for a tuple.
-TupleOf: TypeAlias = Annotated[
-    tuple[T, ...],
-    pydantic.BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
-]
+TupleOf: TypeAlias = Annotated[tuple[T, ...], pydantic.BeforeValidator(_as_tuple)]
 
-_EXPECTED = {  # pydantic's types of errors in the words of settings
+_EXPECTED = {  # errors of pydantic that it says in other words
     "bool_type": "true or false",
     "dict_type": "keys and values",
     "float_type": "a number",
-    "greater_than": "greater than {gt:g}",
     "greater_than_equal": "at least {ge:g}",
     "int_type": "an integer",
-    "less_than": "less than {lt:g}",
-    "less_than_equal": "at most {le:g}",
     "list_type": "a list",
-    "literal_error": "{expected}",
-    "is_instance_of": "of type {class}",
     "sequence_str": "a list",
     "string_too_short": "a non-empty string",
+    "too_short": "a non-empty list",
     "string_type": "a string",
     "tuple_type": "a list",
 }
@@ -52,7 +51,7 @@ class SettingError(ValueError):
     """A setting that is wrong.
 
     Attributes:
-        keys: the way to the setting, such as `("features", 2, "min_count")`.
+        keys: the keys that lead to the setting, such as `("features", 2, "min_count")`.
     """
 
     def __init__(self, message: str, *keys: str | int) -> None:
@@ -110,8 +109,9 @@ def _as_setting_error(name: str, error: pydantic.ValidationError) -> SettingErro
 
 
 def _expected(error: Any) -> str:
-    words = _EXPECTED.get(error["type"])
-    return words.format(**error.get("ctx", {})) if words else str(error["msg"])
+    if error["type"] in _EXPECTED:
+        return _EXPECTED[error["type"]].format(**error.get("ctx", {}))
+    return str(error["msg"]).removeprefix("Input should be ")
 
 
 def did_you_mean(name: object, available: Iterable[object]) -> str:
@@ -143,8 +143,8 @@ class Source:
         values: dict. The settings.
         path: str. The YAML file, if there is one. Defaults to `""`.
         node: yaml.Node or None. What the file holds. Defaults to `None`.
-        elsewhere: dict. Where a setting is from that is not from the file. Defaults to none.
-        base: tuple. The way to the settings from the file's top. Defaults to `()`.
+        elsewhere: dict. The places of settings that are not from the file. Defaults to none.
+        base: tuple. The keys that lead to the settings in the file. Defaults to `()`.
 
     Example:
 
@@ -175,21 +175,12 @@ class Source:
         overrides: Iterable[str] = (),
         given: Settings | None = None,
     ) -> Source:
-        """Settings from a YAML file, changed by `given` and then by `key=value` strings.
-
-        Args:
-            path: str or None. The YAML file. Defaults to `None`: none.
-            overrides: list of str. `key=value`, the value written as in YAML. Defaults to `()`.
-            given: dict or None. Settings by name. Defaults to `None`: none.
-
-        Raises:
-            ValueError: for a file that holds no settings, or a string that is not `key=value`.
-        """
+        """Settings from a YAML file, changed by `given` and then by `key=value` strings, whose
+        values are written as in YAML; a ValueError if the file or a string is anything else."""
         values, node = _read_yaml(path) if path else ({}, None)
         values.pop("versions", None)  # a run's own config.yaml can be read back
-        given = given or {}
-        values |= given
-        elsewhere = dict.fromkeys(given, "")
+        values |= given or {}
+        elsewhere = dict.fromkeys(given or (), "")
         for override in overrides:
             key, equals, value = override.partition("=")
             if not equals:
@@ -202,11 +193,8 @@ class Source:
         return cls(values, path or "", node, elsewhere)
 
     def place(self, *keys: str | int) -> str:
-        """Where a setting was written, or else what it is in: `"run.yaml, line 3: "`.
-
-        Args:
-            *keys: the way to the setting.
-        """
+        """Where the setting to which `keys` lead was written, or what it belongs to:
+        `"run.yaml, line 3: "`."""
         keys = (*self.base, *keys)
         if keys and keys[0] in self.elsewhere:
             return self.elsewhere[str(keys[0])]
@@ -215,11 +203,8 @@ class Source:
 
     @contextlib.contextmanager
     def located(self, *keys: str | int) -> Iterator[None]:
-        """Lets an error that is raised inside begin with the place of a setting.
-
-        Args:
-            *keys: the way to the setting; that of a `SettingError` goes on from there.
-        """
+        """Puts the place of a setting in front of errors that are raised inside; the keys of a
+        `SettingError` lead on from `keys`."""
         try:
             yield
         except ValueError as error:
@@ -227,14 +212,7 @@ class Source:
             raise ValueError(f"{self.place(*keys, *inside)}{error}") from error
 
     def at(self, *keys: str | int) -> Source:
-        """The settings that stand below one of these.
-
-        Args:
-            *keys: the way to it.
-
-        Raises:
-            ValueError: if there are no settings, but a number, say.
-        """
+        """The settings that stand below one of these; a ValueError if it has a value instead."""
         values: Any = self.values
         for key in keys:
             values = values[key]
@@ -243,27 +221,13 @@ class Source:
         return dataclasses.replace(self, values=values, base=(*self.base, *keys))
 
     def require(self, *names: str) -> None:
-        """Checks that settings are given.
-
-        Args:
-            *names: str.
-
-        Raises:
-            ValueError: for the first that is not.
-        """
+        """Raises a ValueError for the first of these settings that is not given."""
         for name in names:
             if self.values.get(name) is None:
                 raise ValueError(f"{self.place()}{name} is not given")
 
     def build(self, kind: Callable[..., T]) -> T:
-        """The dataclass of these settings.
-
-        Args:
-            kind: dataclass.
-
-        Raises:
-            ValueError: for a setting that is unknown, missing or wrong.
-        """
+        """An instance of a dataclass; a ValueError for an unknown, a missing or a wrong setting."""
         fields = _fields(kind)
         self._check_known(fields)
         self.require(*(name for name, is_required in fields.items() if is_required))
@@ -271,55 +235,37 @@ class Source:
             return kind(**self.values)
 
     def build_one_of(self, key: str, kinds: Mapping[str, Callable[..., T]]) -> T:
-        """The dataclass that the setting `key` names, of the other settings.
-
-        Args:
-            key: str.
-            kinds: dict. Dataclasses by name.
-
-        Raises:
-            ValueError: for an unknown name, or as in `build`.
-        """
+        """An instance of the dataclass that the setting `key` names, from the other settings."""
         self.require(key)
         name = self.values[key]
-        if name not in kinds:
+        if not isinstance(name, str) or name not in kinds:
             raise ValueError(f"{self.place(key)}unknown {key} {name!r}{did_you_mean(name, kinds)}")
         others = {other: value for other, value in self.values.items() if other != key}
         return dataclasses.replace(self, values=others).build(kinds[name])
 
     def with_preset(self, find: Callable[[str], Settings]) -> Source:
-        """The preset that the setting `preset` names, if there is one, changed by these settings.
-
-        Args:
-            find: function that returns the settings of a preset.
-        """
+        """These settings over those of the preset that the setting `preset` names, if any."""
         if "preset" not in self.values:
             return self
         with self.located("preset"):
             preset = find(self.values["preset"])
         values = {key: value for key, value in self.values.items() if key != "preset"}
-        model_args = values.get("model_args", {})
-        preset = {key: value for key, value in preset.items() if key not in model_args}
+        preset = {key: value for key, value in preset.items() if key not in self._model_args()}
         return dataclasses.replace(self, values={**preset, **values})
 
     def with_model_args(self, kind: Callable[..., Any], arguments: Iterable[str]) -> Source:
-        """Settings that are arguments of a model and no fields of `kind` go to `model_args`.
-
-        Args:
-            kind: dataclass.
-            arguments: list of str. What the model's builder takes.
-
-        Raises:
-            ValueError: for a setting that is neither.
-        """
+        """Moves settings that are no fields of the dataclass `kind`, but arguments of a model, to
+        `model_args`; a ValueError for one that is neither."""
         fields, arguments = _fields(kind), tuple(arguments)
         self._check_known((*fields, *arguments))
         values = {key: value for key, value in self.values.items() if key in fields}
         moved = {key: value for key, value in self.values.items() if key not in fields}
-        given = self.at("model_args").values if "model_args" in values else {}
-        if moved or given:
-            values["model_args"] = {**given, **moved}
+        if moved:
+            values["model_args"] = {**self._model_args(), **moved}
         return dataclasses.replace(self, values=values)
+
+    def _model_args(self) -> Settings:
+        return self.at("model_args").values if "model_args" in self.values else {}
 
     def _check_known(self, known: Iterable[str]) -> None:
         known = tuple(known)
@@ -339,14 +285,14 @@ def _fields(kind: Any) -> dict[str, bool]:
 
 def _read_yaml(path: str) -> tuple[dict[str, Any], yaml.Node | None]:
     with open(path, encoding="utf-8") as file:
-        loader = yaml.SafeLoader(file)
         try:
+            loader = yaml.SafeLoader(file)
             node = loader.get_single_node()
             values = {} if node is None else loader.construct_document(node)
         except yaml.YAMLError as error:
-            raise ValueError(f"{path}: {_problem(error)}") from error
-        finally:
-            loader.dispose()
+            mark = getattr(error, "problem_mark", None)
+            place = f"{path}, line {mark.line + 1}" if mark else path
+            raise ValueError(f"{place}: {_problem(error)}") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path}: expected keys and values, got {values!r}")
     return values, node
@@ -354,9 +300,7 @@ def _read_yaml(path: str) -> tuple[dict[str, Any], yaml.Node | None]:
 
 def _problem(error: yaml.YAMLError) -> str:
     """What is wrong with YAML, in one line."""
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        return f"line {error.problem_mark.line + 1}: {error.problem}"
-    return " ".join(str(error).split())
+    return getattr(error, "problem", None) or " ".join(str(error).split())
 
 
 def _line(node: yaml.Node | None, keys: Iterable[str | int]) -> int | None:

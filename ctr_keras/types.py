@@ -8,7 +8,7 @@ import numpy as np
 
 Tensor: TypeAlias = Any  # of the backend, or symbolic
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
-Shape: TypeAlias = tuple[int | None, ...]  # None for an unknown size
+Shape: TypeAlias = tuple[Any, ...]  # sizes, None for one that is not known
 Variable: TypeAlias = Any  # `keras.Variable`
 Inputs: TypeAlias = Mapping[str, Tensor]  # the packed inputs, by name
 Initializer: TypeAlias = Any  # what `keras.initializers.get` takes; likewise below

@@ -58,7 +58,7 @@ def export(run_folder: str, out: str, item_columns: str, margin: float, force: b
 def verify(
     ctx: click.Context, folder: str, data: str, model: str | None, urls: tuple[str, ...]
 ) -> None:
-    """Compare ids and scores of a running server with those of training time.
+    """Compare ids and scores of a server with those of training.
 
     Prints a line for each column, and fails if there is any difference.
     """
@@ -126,7 +126,7 @@ def serve(**flags: Any) -> None:
 def deploy(
     folder: str, out: str, labels: tuple[str, ...], image: str | None, **settings: Any
 ) -> None:
-    """Write what the real TensorFlow Serving needs to serve a folder of models.
+    """Write what the real TensorFlow Serving needs to serve models.
 
     Its configuration files, a Docker Compose file, Kubernetes manifests with autoscaling on
     latency, and a README that says how to use them.
@@ -166,7 +166,7 @@ def _read_labels(texts: tuple[str, ...]) -> dict[str, dict[str, int]]:
 def predict(
     url: str, model: str, rows: Any, signature: str, timeout: float, ignore: tuple[str, ...]
 ) -> None:
-    """Score raw rows: one JSON object a line in, one score a line out."""
+    """Score raw rows: a JSON object a line in, a score a line out."""
     from serving.client import predict_rows
 
     predictions = predict_rows(

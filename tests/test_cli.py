@@ -1,8 +1,10 @@
 """The command line: what users see. The commands' work is tested where it is done."""
 
 import json
+import re
 import subprocess
 import sys
+from importlib import metadata
 
 import click
 import pytest
@@ -26,7 +28,8 @@ def test_help_lists_the_commands_of_all_packages():
     ]
     output = run("--help").output
     assert "Transform raw logs into TFRecords." in output
-    assert "Write what the real TensorFlow Serving needs" in output
+    assert "Write what the real TensorFlow Serving needs to serve models." in output
+    assert "..." not in output.partition("Commands:")[2]  # nothing is cut off
 
 
 @pytest.mark.parametrize("command", main.list_commands(CONTEXT))
@@ -98,6 +101,36 @@ def test_help_imports_nothing_heavy():
     assert loaded.returncode == 0, loaded.stderr
     heavy = {"keras", "tensorflow", "apache_beam", "tensorflow_transform", "numpy", "pydantic"}
     assert not heavy & set(loaded.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"),
+    [
+        ("apache_beam", "pipeline"),
+        ("tensorflow_serving.apis", "serving"),
+        ("keras", None),
+    ],
+)
+def test_a_missing_module_names_the_extra_that_brings_it(module, extra, tmp_path, monkeypatch):
+    def fail(*args: object) -> None:
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+    monkeypatch.setattr("ctr_keras.training.evaluate_run", fail)
+    result = run("evaluate", "--run", str(tmp_path))
+    hint = f": pip install 'ctr-keras[{extra}]'" if extra else ""
+    assert (result.exit_code, result.output) == (1, f"Error: No module named {module!r}{hint}\n")
+
+
+def test_the_extras_bring_what_the_command_line_says():
+    from ctr_keras.cli import _EXTRAS
+
+    packages = metadata.packages_distributions()
+    for module, extra in _EXTRAS.items():
+        assert any(
+            re.match(rf"{re.escape(name)}\b.*extra == .{extra}.$", line)
+            for name in packages[module]
+            for line in metadata.requires("ctr-keras")
+        ), f"{module} is not in {extra}"
 
 
 @pytest.mark.parametrize(

@@ -52,15 +52,12 @@ SKIPPED = {
     "serving.server.server": "opens a port",
     "serving.server.signature": "needs a loaded model",
 }
+ROOMS = (data, explain, features, layers, metrics, models, optimizers, search, testing, training)
 PUBLIC = {
     f"{room.__name__}.{name}": getattr(room, name)
-    for room in (data, explain, layers, metrics, models, optimizers, search, testing, training)
+    for room in ROOMS
     for name in room.__all__
     if callable(getattr(room, name))
-} | {
-    f"ctr_keras.features.{name}": value
-    for name, value in vars(features).items()
-    if inspect.isclass(value) and value.__module__ == "ctr_keras.features" and name[0] != "_"
 }
 PUBLIC |= {
     f"ctr_keras.plan.{kind.__name__}": kind for kind in (plan.Interaction, plan.InteractionPlan)
@@ -148,4 +145,4 @@ def test_layers_take_few_arguments_by_position():
 
 
 def test_features_are_plain_data():
-    assert all(dataclasses.is_dataclass(feature) for feature in features._KINDS.values())
+    assert all(dataclasses.is_dataclass(feature) for feature in features.FEATURE_KINDS.values())

@@ -122,12 +122,12 @@ def test_a_plan_without_kept_dims_keeps_all():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "plan.json is no interaction plan: "),
-        ("[]", "plan.json is no interaction plan: "),
+        ("{", "plan.json is not an interaction plan: "),
+        ("[]", "plan.json is not an interaction plan: "),
         ('{"interactions": []}', "format version None; this library reads 1"),
         ('{"version": 2, "interactions": []}', "format version 2; this library reads 1"),
-        ('{"version": 1}', "plan.json is no interaction plan: 'interactions'"),
-        ('{"version": 1, "interactions": [3]}', "plan.json is no interaction plan"),
+        ('{"version": 1}', "plan.json is not an interaction plan: 'interactions'"),
+        ('{"version": 1, "interactions": [3]}', "plan.json is not an interaction plan"),
         (
             '{"version": 1, "interactions": [{"fields": ["a", "b"], "weight": 1}]}',
             "an interaction has fields, function, gate. Received: .*'weight'",
@@ -139,7 +139,7 @@ def test_a_plan_without_kept_dims_keeps_all():
         ),
     ],
 )
-def test_a_file_that_is_no_plan_is_refused_by_name(tmp_path, content, message):
+def test_a_file_that_is_not_a_plan_is_refused_by_name(tmp_path, content, message):
     path = tmp_path / "plan.json"
     path.write_text(content)
     with pytest.raises(ValueError, match=message) as error:
@@ -152,14 +152,14 @@ def test_a_missing_file_is_named(tmp_path):
         InteractionPlan.load(tmp_path / "plan.json")
 
 
-def test_fields_that_the_feature_set_lacks_are_named():
-    message = "lacks: hour, price; it has user, item"
+def test_unknown_fields_are_named():
+    message = "unknown fields in the plan: hour, price; available: user, item"
     with pytest.raises(ValueError, match=message):
         searched().check(["user", "item"])
     with pytest.raises(ValueError, match=message):
         searched().combinations(["user", "item"], 2, "inner")
     only_dims = InteractionPlan([], {"inner_2": {"zip": [0]}})
-    with pytest.raises(ValueError, match="lacks: zip"):
+    with pytest.raises(ValueError, match="unknown fields in the plan: zip"):
         only_dims.check(NAMES)
     searched().check([*NAMES, "more"])
 
@@ -174,12 +174,12 @@ def test_fields_that_the_feature_set_lacks_are_named():
         ((("a", "b"),), (("a", "b", "c"),), False),
     ],
 )
-def test_an_interaction_is_there_once(first, second, is_duplicate):
+def test_duplicate_interactions_are_refused(first, second, is_duplicate):
     interactions = [Interaction(*first), Interaction(*second)]
     if not is_duplicate:
         assert InteractionPlan(interactions).interactions == tuple(interactions)
         return
-    with pytest.raises(ValueError, match="is there twice") as error:
+    with pytest.raises(ValueError, match="duplicate interaction") as error:
         InteractionPlan(interactions)
     assert str(interactions[1].fields) in str(error.value)
 

@@ -53,6 +53,9 @@ def test_integers_are_numbers_and_lists_are_tuples():
     assert Part("a", sizes=[1, 2]).sizes == (1, 2)
     with pytest.raises(ValueError, match=r"^sizes\[1\] must be an integer, got 'b'$"):
         Part("a", sizes=[1, "b"])
+    for several in ("ab", 3, {"a": 1}):
+        with pytest.raises(ValueError, match=r"^sizes must be a list, got "):
+            Part("a", sizes=several)
 
 
 FILE = """\

@@ -96,7 +96,7 @@ class Explainer:
             self._describe("attention_behaviors", "behaviors", map(str, range(steps)))
         for group in ("user", "context"):
             if getattr(layer, group):
-                fields = [f.name for f in features.fields if getattr(f, "group", None) == group]
+                fields = [f.name for f in features.fields if f.group == group]
                 self._describe(f"attention_{group}", f"{group}_fields", fields)
         if layer.global_module:
             self._describe("attention_global", "parts", global_parts(layer))

@@ -9,8 +9,8 @@ import numpy as np
 from keras import ops
 
 from ctr_keras.plan import METHODS
+from ctr_keras.types import Config, Initializer, Inputs, Shape, Tensor
 
-Shape = tuple[Any, ...]  # sizes, None for an unknown one
 Pairs = tuple[tuple[int, int], ...]
 _FACTOR_FUNCTIONS = ("hadamard", "addition", "generalized")
 
@@ -85,8 +85,8 @@ class CombinationBlock(keras.layers.Layer):
         gumbel_noise: bool = False,
         temperature_rate: float = 5e-5,
         final_temperature: float = 0.01,
-        logits_initializer: Any = None,
-        kernel_initializer: Any = "ones",
+        logits_initializer: Initializer = None,
+        kernel_initializer: Initializer = "ones",
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -124,7 +124,8 @@ class CombinationBlock(keras.layers.Layer):
             raise ValueError(f"methods are {', '.join(METHODS)}. Received: {', '.join(unknown)}")
         if self.pairs is None or len(self.pairs) != len(self.methods):
             raise ValueError(
-                f"methods need as many pairs. Received: {len(self.methods)} methods and "
+                "methods and pairs must have the same length. "
+                f"Received: {len(self.methods)} methods and "
                 f"{'no' if self.pairs is None else len(self.pairs)} pairs"
             )
 
@@ -136,7 +137,7 @@ class CombinationBlock(keras.layers.Layer):
                     f"Received: {name!r} of {shape}"
                 )
         if len({shape[-1] for shape in input_shape.values()}) != 1:
-            raise ValueError(f"all inputs must be equally wide. Received: {input_shape}")
+            raise ValueError(f"all inputs must have the same width. Received: {input_shape}")
         self._memorized, self._factorized = self._chosen_pairs(input_shape)
         self._check_counts(input_shape)
         dim = next(iter(input_shape.values()))[-1]
@@ -192,12 +193,12 @@ class CombinationBlock(keras.layers.Layer):
         return (*self._memorized, *self._factorized, *naive)
 
     @property
-    def temperature(self) -> Any:
+    def temperature(self) -> Tensor:
         """The temperature of the next training step, a float32 scalar."""
         step = ops.cast(self.step, "float32")
         return ops.maximum(1.0 - self.temperature_rate * step, self.final_temperature)
 
-    def probabilities(self, training: bool = False) -> Any:
+    def probabilities(self, training: bool = False) -> Tensor:
         """Each pair's probabilities of memorize, factorize and naive: (pairs, 3), float32 or wider.
 
         Args:
@@ -208,6 +209,8 @@ class CombinationBlock(keras.layers.Layer):
             uniform = keras.random.uniform(
                 logits.shape, 1e-7, 1.0, dtype=logits.dtype, seed=self.seed_generator
             )
+            # For uniform u, -log(-log(u)) is Gumbel noise: the largest of logits with such noise
+            # is each method with its probability under softmax(logits).
             logits = logits - ops.log(-ops.log(uniform))
         return ops.softmax(logits / ops.cast(self.temperature, logits.dtype), axis=-1)
 
@@ -216,7 +219,7 @@ class CombinationBlock(keras.layers.Layer):
         best = ops.convert_to_numpy(ops.argmax(self.logits, axis=-1))
         return tuple(METHODS[index] for index in best)
 
-    def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
+    def call(self, inputs: Inputs, training: bool | None = None) -> Tensor:
         if self.methods is None:
             return self._mixture(inputs, bool(training))
         parts = []
@@ -231,14 +234,16 @@ class CombinationBlock(keras.layers.Layer):
             parts.append(ops.repeat(zero, missing, axis=1))
         return ops.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
 
-    def _mixture(self, inputs: dict[str, Any], training: bool) -> Any:
+    def _mixture(self, inputs: Inputs, training: bool) -> Tensor:
         weights = ops.cast(self.probabilities(training), self.compute_dtype)
         if training:
             self.step.assign_add(1)
+        # (pairs, 1) each, against vectors (batch, pairs, dim); what naive weighs is zero.
         memorize, factorize = weights[:, 0, None], weights[:, 1, None]
         return memorize * inputs["memorized"] + factorize * self._products(inputs["factors"])
 
-    def _products(self, factors: Any) -> Any:
+    def _products(self, factors: Tensor) -> Tensor:
+        """`a_i` and `a_j` of each factorized pair, (batch, pairs, dim), combined elementwise."""
         first, second = (
             ops.take(factors, np.array([pair[side] for pair in self._factorized], "int32"), axis=1)
             for side in (0, 1)
@@ -258,7 +263,7 @@ class CombinationBlock(keras.layers.Layer):
         naive = self._with_method("naive") if self.keep_width else ()
         return (batch, len(memorized) + len(factorized) + len(naive), dim)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "pairs": self.pairs,

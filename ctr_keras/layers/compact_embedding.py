@@ -9,8 +9,7 @@ from keras import ops
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.layers.field_embedding import FieldEmbedding
-
-Shape = tuple[Any, ...]  # sizes, None for an unknown one
+from ctr_keras.types import Config, Initializer, Inputs, Regularizer, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
@@ -56,12 +55,12 @@ class CompactEmbedding(keras.layers.Layer):
 
     def __init__(
         self,
-        features: FeatureSet | dict[str, Any],
+        features: FeatureSet | Config,
         dim: int,
         kept: Mapping[str, Sequence[int]],
         *,
-        embeddings_initializer: Any = None,
-        embeddings_regularizer: Any = None,
+        embeddings_initializer: Initializer = None,
+        embeddings_regularizer: Regularizer = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -77,7 +76,10 @@ class CompactEmbedding(keras.layers.Layer):
     def _check_kept(self) -> None:
         for name, positions in self.kept.items():
             if name not in self.features.field_names:
-                raise ValueError(f"there is no field {name!r}. Received: {self.kept}")
+                raise ValueError(
+                    f"unknown field {name!r}; available: {', '.join(self.features.field_names)}. "
+                    f"Received: {self.kept}"
+                )
             rising = sorted(set(positions))
             if list(positions) != rising or not set(positions) <= set(range(self.dim)):
                 raise ValueError(
@@ -120,7 +122,9 @@ class CompactEmbedding(keras.layers.Layer):
                 start += width
         self._sources = sources.ravel()
 
-    def _table(self, width: int, names: list[str], input_shape: dict[str, Shape]) -> Any:
+    def _table(
+        self, width: int, names: list[str], input_shape: dict[str, Shape]
+    ) -> keras.layers.Layer:
         table = FieldEmbedding(
             self.features,
             width,
@@ -133,7 +137,7 @@ class CompactEmbedding(keras.layers.Layer):
         table.build(input_shape)
         return table
 
-    def call(self, inputs: dict[str, Any]) -> Any:
+    def call(self, inputs: Inputs) -> Tensor:
         flat = [
             ops.reshape(table(inputs), (-1, len(table.fields) * table.dim)) for table in self.tables
         ]
@@ -144,7 +148,7 @@ class CompactEmbedding(keras.layers.Layer):
     def compute_output_shape(self, input_shape: dict[str, Shape]) -> Shape:
         return (next(iter(input_shape.values()))[0], len(self.features.fields), self.dim)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "features": self.features.to_dict(),

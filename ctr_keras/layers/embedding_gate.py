@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-Shape = tuple[Any, ...]  # sizes, None for an unknown one
+from ctr_keras.types import Config, Initializer, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
@@ -53,7 +53,7 @@ class EmbeddingGate(keras.layers.Layer):
         normalized: bool = True,
         momentum: float = 0.99,
         epsilon: float = 1e-3,
-        gate_initializer: Any = None,
+        gate_initializer: Initializer = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -85,7 +85,9 @@ class EmbeddingGate(keras.layers.Layer):
             name="gates", shape=(fields, dim), initializer=self.gate_initializer
         )
 
-    def call(self, inputs: Any, mask: Any = None, training: bool | None = None) -> Any:
+    def call(
+        self, inputs: Tensor, mask: Tensor | None = None, training: bool | None = None
+    ) -> Tensor:
         outputs = inputs
         if self.normalized:
             fields, dim = self.gates.shape
@@ -100,7 +102,7 @@ class EmbeddingGate(keras.layers.Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "normalized": self.normalized,

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-Shape = tuple[Any, ...]  # sizes, None for an unknown one
+from ctr_keras.types import Config, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
@@ -54,14 +54,14 @@ class FactorizationMachine(keras.layers.Layer):
         if len(input_shape) != 3:
             raise ValueError(f"input must be (batch, fields, dim). Received: {input_shape}")
 
-    def call(self, inputs: Any, mask: Any = None) -> Any:
+    def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         if mask is not None:
             inputs = inputs * ops.cast(mask, inputs.dtype)[:, :, None]
-        power, power_sums = inputs, []
+        power, power_sums = inputs, []  # power_sums[r - 1] is p_r, (batch, dim)
         for _ in range(self.order):
             power_sums.append(ops.sum(power, axis=1))
             power = power * inputs
-        sums = [ops.ones_like(power_sums[0])]
+        sums = [ops.ones_like(power_sums[0])]  # s_0 = 1; Newton's r is r + 1 here
         for order in range(1, self.order + 1):
             terms = [(-1) ** r * sums[order - 1 - r] * power_sums[r] for r in range(order)]
             sums.append(sum(terms[1:], start=terms[0]) / order)
@@ -70,9 +70,9 @@ class FactorizationMachine(keras.layers.Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], 1)
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> None:
+    def compute_mask(self, inputs: Tensor, mask: Tensor | None = None) -> None:
         """The output has no fields, and so no mask."""
         del inputs, mask
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         return {**super().get_config(), "order": self.order}

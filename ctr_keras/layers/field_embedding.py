@@ -7,10 +7,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from ctr_keras.features import PACKED_INPUTS, FeatureSet
+from ctr_keras.features import PACKED_INPUTS, Feature, FeatureSet
 from ctr_keras.tables import look_up
+from ctr_keras.types import Config, Initializer, Inputs, Regularizer, Shape, Tensor
 
-Shape = tuple[Any, ...]  # sizes, None for an unknown one
 _SINGLES = ("categorical", "crossed")  # packed inputs with one id a field
 _COMBINERS = ("mean", "sum")
 _ROWS_AT_ONCE = 2**18  # of a table, when it is drawn
@@ -81,14 +81,14 @@ class FieldEmbedding(keras.layers.Layer):
 
     def __init__(
         self,
-        features: FeatureSet | dict[str, Any],
+        features: FeatureSet | Config,
         dim: int,
         *,
         fields: Sequence[str] | None = None,
         sequences: Sequence[str] = (),
         combiner: str = "mean",
-        embeddings_initializer: Any = None,
-        embeddings_regularizer: Any = None,
+        embeddings_initializer: Initializer = None,
+        embeddings_regularizer: Regularizer = None,
         check_ids: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -153,7 +153,10 @@ class FieldEmbedding(keras.layers.Layer):
             )
 
     def _layout(self) -> tuple[dict[str, int], int]:
-        """By vocabulary, how far its ids lie from their rows; and the number of rows."""
+        """By vocabulary, `id - row`, the same for all its ids; and the number of rows.
+
+        A table of some fields has the ids of their vocabularies one after the other, from row 1.
+        """
         ranges = self.features.id_ranges
         if self.fields is None:
             return dict.fromkeys(ranges, 0), self.features.id_count
@@ -165,7 +168,7 @@ class FieldEmbedding(keras.layers.Layer):
             rows += len(ranges[name])
         return offsets, rows
 
-    def call(self, inputs: dict[str, Any]) -> Any:
+    def call(self, inputs: Inputs) -> Tensor:
         categorical, crossed = (self._of(getattr(self.features, kind)) for kind in _SINGLES)
         parts = []
         if categorical or crossed:
@@ -187,7 +190,7 @@ class FieldEmbedding(keras.layers.Layer):
         histories = [self._embed(inputs[n], [self.features[n]]) for n in self.sequences]
         return (fields, *histories)
 
-    def _columns(self, inputs: dict[str, Any], kind: str) -> Any:
+    def _columns(self, inputs: Inputs, kind: str) -> Tensor:
         """The columns of a packed input that belong to embedded fields."""
         features = getattr(self.features, kind)
         wanted = [index for index, feature in enumerate(features) if feature in self._fields]
@@ -195,11 +198,12 @@ class FieldEmbedding(keras.layers.Layer):
             return inputs[kind]
         return ops.take(inputs[kind], np.array(wanted), axis=1)
 
-    def _embed(self, ids: Any, features: Sequence[Any]) -> Any:
+    def _embed(self, ids: Tensor, features: Sequence[Feature]) -> Tensor:
         """Vectors of ids whose columns belong to these features, or all to the one."""
         offsets = [self._offsets[self.features.vocabulary_name(f)] for f in features]
         rows = ids
         if any(offsets):
+            # One offset a column, or one for all columns of a list; id 0 stays row 0.
             rows = ops.where(ops.equal(ids, 0), 0, ids - np.array(offsets, "int32"))
         if not self.check_ids:
             return self._look_up(rows)
@@ -207,18 +211,18 @@ class FieldEmbedding(keras.layers.Layer):
         vectors = self._look_up(ops.where(is_known, rows, 0))
         return ops.where(is_known[..., None], vectors, float("nan"))
 
-    def _look_up(self, rows: Any) -> Any:
+    def _look_up(self, rows: Tensor) -> Tensor:
         vectors = ops.cast(look_up(self.table, rows), self.compute_dtype)
         return ops.where(ops.not_equal(rows, 0)[..., None], vectors, 0.0)
 
-    def _combine(self, ids: Any, feature: Any) -> Any:
+    def _combine(self, ids: Tensor, feature: Feature) -> Tensor:
         total = ops.sum(self._embed(ids, [feature]), axis=1, keepdims=True)
         if self.combiner == "sum":
             return total
         count = ops.sum(ops.cast(ops.not_equal(ids, 0), self.compute_dtype), axis=1, keepdims=True)
         return total / ops.maximum(count, 1)[:, :, None]
 
-    def _of(self, features: Iterable[Any]) -> list[Any]:
+    def _of(self, features: Iterable[Feature]) -> list[Feature]:
         """Those of the features that this layer embeds as fields."""
         return [feature for feature in features if feature in self._fields]
 
@@ -227,7 +231,7 @@ class FieldEmbedding(keras.layers.Layer):
         names = [kind for kind in PACKED_INPUTS if self._of(getattr(self.features, kind))]
         return names + [f.name for f in self._of(self.features.multi_valued)] + [*self.sequences]
 
-    def compute_output_shape(self, input_shape: dict[str, Shape]) -> Any:
+    def compute_output_shape(self, input_shape: dict[str, Shape]) -> Shape | tuple[Shape, ...]:
         batch = next(iter(input_shape.values()))[0]
         fields = (batch, len(self._fields), self.dim)
         if not self.sequences:
@@ -235,7 +239,7 @@ class FieldEmbedding(keras.layers.Layer):
         lengths = [self.features.packed_shapes[name][0] for name in self.sequences]
         return (fields, *((batch, length, self.dim) for length in lengths))
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "features": self.features.to_dict(),
@@ -253,23 +257,23 @@ def _check_names(kind: str, names: Sequence[str], known: Sequence[str]) -> None:
     for name in names:
         if name not in known:
             raise ValueError(
-                f"there is no {kind} {name!r}; the feature set has {', '.join(known) or 'none'}. "
+                f"unknown {kind} {name!r}; available: {', '.join(known) or 'none'}. "
                 f"Received: {names}"
             )
 
 
-def _own(initializer: Any) -> Any:
+def _own(initializer: Initializer) -> Initializer:
     """A copy, as one without a seed that several tables share would draw the same for all."""
     return initializer.clone() if hasattr(initializer, "clone") else initializer
 
 
-def _in_pieces(initializer: Any) -> Any:
+def _in_pieces(initializer: Initializer) -> Initializer:
     """An initializer that draws large tables some rows at a time.
 
     Drawn at once they would take several times their memory, which is not given back.
     """
 
-    def draw(table: Shape, dtype: Any = None) -> Any:
+    def draw(table: Shape, dtype: Any = None) -> Tensor:
         if table[0] <= _ROWS_AT_ONCE:
             return initializer(table, dtype)
         drawn = None
@@ -286,15 +290,16 @@ def _in_pieces(initializer: Any) -> Any:
     return draw
 
 
-def _for_rows_of(table: Shape, initializer: Any, shape: Shape) -> Any:
-    """An initializer that draws anew, as widely as `initializer` draws the rows of a table."""
+def _for_rows_of(table: Shape, initializer: Initializer, shape: Shape) -> Initializer:
+    """An initializer that draws anew, as widely as `initializer` draws the rows of a table.
+
+    `VarianceScaling` draws with variance `scale / fan`, where the fan of a shape (rows, dim) is
+    rows, dim or their mean, by its mode. For the variance of the whole table, the scale of a piece
+    grows by `fan(piece) / fan(table)`.
+    """
     if not isinstance(initializer, keras.initializers.VarianceScaling):
         return _own(initializer)
-    fans = {
-        "fan_in": np.array([1, 0]),
-        "fan_out": np.array([0, 1]),
-        "fan_avg": np.array([0.5, 0.5]),
-    }
-    fan = fans[initializer.mode]
+    shares = {"fan_in": (1, 0), "fan_out": (0, 1), "fan_avg": (0.5, 0.5)}  # of rows and dim
+    fan = np.array(shares[initializer.mode])
     scale = initializer.scale * float((fan @ shape) / (fan @ table))
     return keras.initializers.VarianceScaling(scale, initializer.mode, initializer.distribution)

@@ -9,8 +9,7 @@ import numpy as np
 from keras import ops
 
 from ctr_keras.plan import FUNCTIONS, ORDERS
-
-Shape = tuple[Any, ...]  # sizes, None for an unknown one
+from ctr_keras.types import Config, Initializer, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
@@ -28,8 +27,8 @@ class GatedInteraction(keras.layers.Layer):
 
     The normalization is a batch normalization of each combination without scale and shift; it keeps
     gates comparable whatever the size of the embeddings. The gates are one weight, `gates`, so that
-    an optimizer of their own can own them. Only the chosen combinations are computed, and `pruned`
-    gives the layer without those whose gate is zero.
+    an optimizer of their own can own them. Only the chosen combinations are computed; an
+    `InteractionPlan` of those whose gates a search left open gives the layer without the others.
 
     One layer has one order and one function. Give several layers one tensor of embeddings to share
     it among functions, or each its own (AIM's function-wise embeddings).
@@ -96,8 +95,8 @@ class GatedInteraction(keras.layers.Layer):
         summed: bool = True,
         momentum: float = 0.99,
         epsilon: float | None = None,
-        gate_initializer: Any = None,
-        kernel_initializer: Any = None,
+        gate_initializer: Initializer = None,
+        kernel_initializer: Initializer = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -171,12 +170,12 @@ class GatedInteraction(keras.layers.Layer):
 
     def call(
         self,
-        inputs: Any,
-        mask: Any = None,
+        inputs: Tensor,
+        mask: Tensor | None = None,
         training: bool | None = None,
         return_products: bool = False,
         return_terms: bool = False,
-    ) -> Any:
+    ) -> Tensor:
         if self._needs_products or return_products:
             products = self._products(inputs)
             terms = ops.sum(products, axis=-1)
@@ -198,8 +197,11 @@ class GatedInteraction(keras.layers.Layer):
         """Whether terms cannot be had from the pairs' inner products."""
         return self.order > 2 or self.function not in ("inner", "scalar") or not self.terms
 
-    def _inner_products(self, inputs: Any) -> Any:
-        """Terms of pairs out of one matrix product of all fields with all."""
+    def _inner_products(self, inputs: Tensor) -> Tensor:
+        """Terms of pairs out of one matrix product of all fields with all.
+
+        `gram[i, j] = <e_i, e_j>`; flattened by rows, the pair (i, j) stands at `i * fields + j`.
+        """
         fields = inputs.shape[1]
         gram = ops.matmul(inputs, ops.transpose(inputs, (0, 2, 1)))
         places = np.array([first * fields + second for first, second in self.terms], "int32")
@@ -208,11 +210,13 @@ class GatedInteraction(keras.layers.Layer):
             terms * ops.cast(self.kernel[:, 0], terms.dtype) if self.function == "scalar" else terms
         )
 
-    def _products(self, inputs: Any) -> Any:
+    def _products(self, inputs: Tensor) -> Tensor:
         """What each combination contributes, still to be summed over the last axis."""
         if not self.terms:
             return inputs[:, :0, :1] if self.function == "outer" else inputs[:, :0]
         if self.function == "outer":
+            # The outer product of p vectors, summed with the rank-one weights w_1 x ... x w_p, is
+            # the product of the p numbers <w_r, e_qr>; projected[:, i, r] is <w_r, e_i>.
             kernel = ops.cast(self.kernel, inputs.dtype)
             projected = ops.matmul(inputs, ops.transpose(kernel))
             factors = [
@@ -227,33 +231,9 @@ class GatedInteraction(keras.layers.Layer):
             product = product * ops.cast(self.kernel, product.dtype)
         return product
 
-    def _take(self, fields: Any, place: int) -> Any:
+    def _take(self, fields: Tensor, place: int) -> Tensor:
         """The field that stands at a place of each combination."""
         return ops.take(fields, np.array([term[place] for term in self.terms], "int32"), axis=1)
-
-    def pruned(self) -> "GatedInteraction":
-        """An equal layer without the combinations whose gate is exactly zero.
-
-        Returns:
-            A new, built GatedInteraction with the remaining weights. At inference it gives the same
-            sum; with `summed=False` it has fewer terms.
-
-        Raises:
-            ValueError: if the layer is not built or has no gates.
-        """
-        if not self.built or not self.gated:
-            raise ValueError("only a built layer with gates can be pruned")
-        if not self.terms:
-            return self
-        kept = np.flatnonzero(ops.convert_to_numpy(self.gates))
-        config = self.get_config() | {"combinations": [self.terms[index] for index in kept]}
-        layer: GatedInteraction = GatedInteraction.from_config(config)
-        layer.build_from_config(self.get_build_config())
-        for new, old in zip(layer.weights, self.weights if kept.size else (), strict=True):
-            values = ops.convert_to_numpy(old)
-            is_common = self.function == "outer" and old is self.kernel
-            new.assign(values if is_common else values[kept])
-        return layer
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], 1 if self.summed else self._count(input_shape))
@@ -268,12 +248,12 @@ class GatedInteraction(keras.layers.Layer):
 
     def compute_output_spec(
         self,
-        inputs: Any,
-        mask: Any = None,
+        inputs: Tensor,
+        mask: Tensor | None = None,
         training: bool | None = None,
         return_products: bool = False,
         return_terms: bool = False,
-    ) -> Any:
+    ) -> Tensor:
         del mask, training
         terms = (inputs.shape[0], self._count(inputs.shape))
         width = 1 if self.function == "outer" else inputs.shape[2]
@@ -283,11 +263,11 @@ class GatedInteraction(keras.layers.Layer):
         specs = tuple(keras.KerasTensor(shape, self.compute_dtype) for shape in shapes)
         return specs if len(specs) > 1 else specs[0]
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> None:
+    def compute_mask(self, inputs: Tensor, mask: Tensor | None = None) -> None:
         """The output has no fields, and so no mask."""
         del inputs, mask
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "combinations": self.combinations,
@@ -310,5 +290,5 @@ def _checked(combinations: Sequence[Sequence[int]], order: int) -> tuple[tuple[i
         if len(term) != order or not rises or term[0] < 0:
             raise ValueError(f"a combination is {order} rising indices of fields. Received: {term}")
     if len(set(checked)) != len(checked):
-        raise ValueError(f"a combination is there twice. Received: {checked}")
+        raise ValueError(f"a combination is given twice. Received: {checked}")
     return checked

@@ -7,8 +7,8 @@ import keras
 from keras import ops
 
 from ctr_keras.layers.tanh_attention import TanhAttention
+from ctr_keras.types import Config, Initializer, Regularizer, Shape, Tensor
 
-Shape = tuple[Any, ...]  # sizes, None for an unknown one
 _ALIGNMENTS = ("linear", "zero_pad")
 
 
@@ -62,8 +62,8 @@ class GlobalInteraction(keras.layers.Layer):
         *,
         align: str = "linear",
         temperature: float = 1.0,
-        kernel_initializer: Any = None,
-        kernel_regularizer: Any = None,
+        kernel_initializer: Initializer = None,
+        kernel_regularizer: Regularizer = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -84,7 +84,7 @@ class GlobalInteraction(keras.layers.Layer):
         if not is_list or any(len(shape) != 2 or shape[-1] is None for shape in input_shape):
             raise ValueError(f"inputs must be a list of (batch, width). Received: {input_shape}")
         self._check_padding(input_shape)
-        self.maps: dict[str, Any] = {}
+        self.maps: dict[str, keras.layers.Layer] = {}
         for index, shape in enumerate(input_shape):
             if self.align == "linear" and shape[-1] != self.width:
                 self.maps[str(index)] = self._map(index, shape)
@@ -105,7 +105,7 @@ class GlobalInteraction(keras.layers.Layer):
                 f"Received: {input_shape}"
             )
 
-    def _map(self, index: int, input_shape: Shape) -> Any:
+    def _map(self, index: int, input_shape: Shape) -> keras.layers.Layer:
         layer = keras.layers.Dense(
             self.width,
             use_bias=False,
@@ -117,13 +117,13 @@ class GlobalInteraction(keras.layers.Layer):
         layer.build(input_shape)
         return layer
 
-    def call(self, inputs: Sequence[Any], return_attention_scores: bool = False) -> Any:
+    def call(self, inputs: Sequence[Tensor], return_attention_scores: bool = False) -> Tensor:
         aligned = ops.stack([self._aligned(i, part) for i, part in enumerate(inputs)], axis=1)
         weights = self.attention(aligned)
         output = ops.sum(weights[:, :, None] * aligned, axis=1)
         return (output, weights) if return_attention_scores else output
 
-    def _aligned(self, index: int, part: Any) -> Any:
+    def _aligned(self, index: int, part: Tensor) -> Tensor:
         if str(index) in self.maps:
             return self.maps[str(index)](part)
         return ops.pad(part, [(0, 0), (0, self.width - part.shape[-1])])
@@ -132,13 +132,13 @@ class GlobalInteraction(keras.layers.Layer):
         return (input_shape[0][0], self.width)
 
     def compute_output_spec(
-        self, inputs: Sequence[Any], return_attention_scores: bool = False
-    ) -> Any:
+        self, inputs: Sequence[Tensor], return_attention_scores: bool = False
+    ) -> Tensor:
         output = keras.KerasTensor((inputs[0].shape[0], self.width), self.compute_dtype)
         weights = keras.KerasTensor((inputs[0].shape[0], len(inputs)), self.compute_dtype)
         return (output, weights) if return_attention_scores else output
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "width": self.width,

@@ -1,13 +1,12 @@
 """Keras inputs for the packed tensors of a feature set."""
 
-from typing import Any
-
 import keras
 
 from ctr_keras.features import FeatureSet
+from ctr_keras.types import Tensor
 
 
-def feature_inputs(features: FeatureSet) -> dict[str, Any]:
+def feature_inputs(features: FeatureSet) -> dict[str, Tensor]:
     """One `keras.Input` for each packed input of a feature set.
 
     Args:

@@ -5,10 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
-Shape = tuple[Any, ...]  # sizes, None for an unknown one
+from ctr_keras.types import Activation, Config, Initializer, Regularizer, Shape, Tensor
 
 # What the paper's equations say, and what the authors' code does.
-VARIANTS: dict[str, dict[str, Any]] = {
+VARIANTS: dict[str, Config] = {
     "paper": {
         "qkv_activation": "linear",
         "use_bias": False,
@@ -93,14 +93,14 @@ class InteractingLayer(keras.layers.Layer):
         heads: int = 2,
         *,
         variant: str = "paper",
-        qkv_activation: Any = None,
+        qkv_activation: Activation = None,
         use_bias: bool | None = None,
         scale: bool | None = None,
         layer_norm: bool | None = None,
         residual: str = "projection",
         attention_dropout: float = 0.0,
-        kernel_initializer: Any = "glorot_uniform",
-        kernel_regularizer: Any = None,
+        kernel_initializer: Initializer = "glorot_uniform",
+        kernel_regularizer: Regularizer = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -157,7 +157,7 @@ class InteractingLayer(keras.layers.Layer):
             )
             self.normalization.build((*input_shape[:-1], self._width))
 
-    def _projection(self, name: str, input_shape: Shape) -> Any:
+    def _projection(self, name: str, input_shape: Shape) -> keras.layers.Layer:
         layer = keras.layers.Dense(
             self._width,
             activation=self.qkv_activation,
@@ -172,11 +172,11 @@ class InteractingLayer(keras.layers.Layer):
 
     def call(
         self,
-        inputs: Any,
-        mask: Any = None,
+        inputs: Tensor,
+        mask: Tensor | None = None,
         training: bool | None = None,
         return_attention_scores: bool = False,
-    ) -> Any:
+    ) -> Tensor:
         # Head by head: splitting kernels is cheap, and splitting what they give is not.
         outputs, scores = [], []
         for head in range(self.heads):
@@ -195,7 +195,7 @@ class InteractingLayer(keras.layers.Layer):
             output = output * ops.cast(mask, output.dtype)[:, :, None]
         return (output, ops.stack(scores, axis=1)) if return_attention_scores else output
 
-    def _attention(self, inputs: Any, mask: Any, head: int) -> Any:
+    def _attention(self, inputs: Tensor, mask: Tensor | None, head: int) -> Tensor:
         """The attention weights of one head, (batch, fields, fields)."""
         query, key = (self._project(layer, inputs, head) for layer in (self.query, self.key))
         logits = ops.matmul(query, ops.transpose(key, (0, 2, 1)))
@@ -207,7 +207,7 @@ class InteractingLayer(keras.layers.Layer):
             logits = ops.where(ops.cast(mask, "bool")[:, None, :], logits, -1e9)
         return ops.cast(ops.softmax(logits, axis=-1), self.compute_dtype)
 
-    def _project(self, layer: Any, inputs: Any, head: int) -> Any:
+    def _project(self, layer: keras.layers.Dense, inputs: Tensor, head: int) -> Tensor:
         """The part of a projection that belongs to one head, (batch, fields, head_dim)."""
         columns = slice(head * self.head_dim, (head + 1) * self.head_dim)
         projected = ops.matmul(inputs, layer.kernel[:, columns])
@@ -221,25 +221,25 @@ class InteractingLayer(keras.layers.Layer):
 
     def compute_output_shape(
         self, input_shape: Shape, return_attention_scores: bool = False
-    ) -> Any:
+    ) -> Shape | tuple[Shape, Shape]:
         output = (*input_shape[:-1], self._width)
         scores = (input_shape[0], self.heads, input_shape[1], input_shape[1])
         return (output, scores) if return_attention_scores else output
 
     def compute_output_spec(
         self,
-        inputs: Any,
-        mask: Any = None,
+        inputs: Tensor,
+        mask: Tensor | None = None,
         training: bool | None = None,
         return_attention_scores: bool = False,
-    ) -> Any:
+    ) -> Tensor:
         del mask, training
         shapes = self.compute_output_shape(inputs.shape, return_attention_scores)
         if return_attention_scores:
             return tuple(keras.KerasTensor(shape, self.compute_dtype) for shape in shapes)
         return keras.KerasTensor(shapes, self.compute_dtype)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "head_dim": self.head_dim,

@@ -7,8 +7,8 @@ from keras import ops
 
 from ctr_keras.layers.tanh_attention import TanhAttention
 from ctr_keras.layers.transformer_block import TransformerBlock
+from ctr_keras.types import Config, Initializer, Regularizer, Shape, Tensor
 
-Shape = tuple[Any, ...]  # sizes, None for an unknown one
 _TRANSFORMERS = ("pre", "post", "none")
 
 
@@ -61,8 +61,8 @@ class ItemFieldInteraction(keras.layers.Layer):
         shared_scores: bool = False,
         *,
         temperature: float = 1.0,
-        kernel_initializer: Any = None,
-        kernel_regularizer: Any = None,
+        kernel_initializer: Initializer = None,
+        kernel_regularizer: Regularizer = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -86,16 +86,17 @@ class ItemFieldInteraction(keras.layers.Layer):
 
     def call(
         self,
-        item: Any,
-        fields: Any,
-        fields_mask: Any = None,
+        item: Tensor,
+        fields: Tensor,
+        fields_mask: Tensor | None = None,
         return_attention_scores: bool = False,
-    ) -> Any:
+    ) -> Tensor:
         repeated = ops.broadcast_to(item[:, None], (*ops.shape(fields)[:2], item.shape[-1]))
         pairs = ops.concatenate([repeated, fields], axis=-1)
         weights = self.attention(pairs, mask=fields_mask)
         summed = ops.sum(weights[:, :, None] * fields, axis=1)
-        output = ops.concatenate([item, summed], axis=-1)  # the weights of a row sum to 1
+        # sum_j a_j [e_i; e_j] = [e_i; sum_j a_j e_j], as the weights of a row sum to 1.
+        output = ops.concatenate([item, summed], axis=-1)
         return (output, weights) if return_attention_scores else output
 
     def compute_output_shape(self, item_shape: Shape, fields_shape: Shape) -> Shape:
@@ -103,11 +104,11 @@ class ItemFieldInteraction(keras.layers.Layer):
 
     def compute_output_spec(
         self,
-        item: Any,
-        fields: Any,
-        fields_mask: Any = None,
+        item: Tensor,
+        fields: Tensor,
+        fields_mask: Tensor | None = None,
         return_attention_scores: bool = False,
-    ) -> Any:
+    ) -> Tensor:
         del fields_mask
         shape = self.compute_output_shape(item.shape, fields.shape)
         output = keras.KerasTensor(shape, self.compute_dtype)
@@ -118,7 +119,7 @@ class ItemFieldInteraction(keras.layers.Layer):
         """The output has no fields, and so no mask."""
         del args, kwargs
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "shared_scores": self.shared_scores,
@@ -135,7 +136,7 @@ class ItemBehaviorInteraction(keras.layers.Layer):
     A Transformer block turns behaviours `e_t` into `h_t`; then as `ItemFieldInteraction`, with one
     `W` and `b` for all times: `R = [e_i; sum_t a_t h_t]`.
 
-    Padding has no say. A row without any behaviour keeps `e_i` and zeros.
+    Padding has no influence. A row without any behaviour keeps `e_i` and zeros.
 
     Args:
         transformer: str. `"pre"` or `"post"` for the place of its normalization, or `"none"`:
@@ -193,8 +194,8 @@ class ItemBehaviorInteraction(keras.layers.Layer):
         final_normalization: bool = False,
         weights_per_step: bool = False,
         temperature: float = 1.0,
-        kernel_initializer: Any = None,
-        kernel_regularizer: Any = None,
+        kernel_initializer: Initializer = None,
+        kernel_regularizer: Regularizer = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -240,12 +241,12 @@ class ItemBehaviorInteraction(keras.layers.Layer):
 
     def call(
         self,
-        item: Any,
-        behaviors: Any,
-        behaviors_mask: Any = None,
+        item: Tensor,
+        behaviors: Tensor,
+        behaviors_mask: Tensor | None = None,
         training: bool | None = None,
         return_attention_scores: bool = False,
-    ) -> Any:
+    ) -> Tensor:
         if self.transformer != "none":
             behaviors = self.block(behaviors, mask=behaviors_mask, training=training)
         return self.interaction(
@@ -260,12 +261,12 @@ class ItemBehaviorInteraction(keras.layers.Layer):
 
     def compute_output_spec(
         self,
-        item: Any,
-        behaviors: Any,
-        behaviors_mask: Any = None,
+        item: Tensor,
+        behaviors: Tensor,
+        behaviors_mask: Tensor | None = None,
         training: bool | None = None,
         return_attention_scores: bool = False,
-    ) -> Any:
+    ) -> Tensor:
         del behaviors_mask, training
         shape = self.compute_output_shape(item.shape, behaviors.shape)
         output = keras.KerasTensor(shape, self.compute_dtype)
@@ -276,7 +277,7 @@ class ItemBehaviorInteraction(keras.layers.Layer):
         """The output has no times, and so no mask."""
         del args, kwargs
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "transformer": self.transformer,

@@ -7,8 +7,7 @@ from keras import ops
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.layers.field_embedding import FieldEmbedding
-
-Shape = tuple[Any, ...]  # sizes, None for an unknown one
+from ctr_keras.types import Config, Initializer, Inputs, Regularizer, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
@@ -48,11 +47,11 @@ class LinearLogit(keras.layers.Layer):
 
     def __init__(
         self,
-        features: FeatureSet | dict[str, Any],
+        features: FeatureSet | Config,
         use_bias: bool = True,
         *,
-        initializer: Any = "glorot_uniform",
-        regularizer: Any = None,
+        initializer: Initializer = "glorot_uniform",
+        regularizer: Regularizer = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -76,14 +75,14 @@ class LinearLogit(keras.layers.Layer):
         if self.use_bias:
             self.bias = self.add_weight(name="bias", shape=(1,), initializer="zeros")
 
-    def call(self, inputs: dict[str, Any]) -> Any:
+    def call(self, inputs: Inputs) -> Tensor:
         logit = ops.sum(self.weighting(inputs), axis=1)
         return logit + ops.cast(self.bias, logit.dtype) if self.use_bias else logit
 
     def compute_output_shape(self, input_shape: dict[str, Shape]) -> Shape:
         return (next(iter(input_shape.values()))[0], 1)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "features": self.features.to_dict(),

@@ -5,7 +5,8 @@ from typing import Any
 
 import keras
 
-Shape = tuple[Any, ...]  # sizes, None for an unknown one
+from ctr_keras.types import Activation, Config, Initializer, Regularizer, Shape, Tensor
+
 _NORMALIZATIONS: dict[str | None, Any] = {
     None: None,
     "batch": keras.layers.BatchNormalization,
@@ -62,13 +63,13 @@ class MLP(keras.layers.Layer):
         self,
         units: Sequence[int],
         *,
-        activation: Any = "relu",
+        activation: Activation = "relu",
         dropout: float = 0.0,
         normalization: str | None = None,
         order: str = "before",
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
+        kernel_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Regularizer = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -93,14 +94,14 @@ class MLP(keras.layers.Layer):
     def build(self, input_shape: Shape) -> None:
         if len(input_shape) < 2 or input_shape[-1] is None:
             raise ValueError(f"input must be (batch, ..., dim). Received: {input_shape}")
-        self.blocks: list[Any] = []
+        self.blocks: list[keras.layers.Layer] = []
         for index, units in enumerate(self.units):
             for layer in self._block(index, units):
                 layer.build(input_shape)
                 input_shape = layer.compute_output_shape(input_shape)
                 self.blocks.append(layer)
 
-    def _block(self, index: int, units: int) -> list[Any]:
+    def _block(self, index: int, units: int) -> list[keras.layers.Layer]:
         policy = self.dtype_policy
         activation = keras.layers.Activation(
             self.activation, dtype=policy, name=f"activation_{index}"
@@ -127,7 +128,7 @@ class MLP(keras.layers.Layer):
             return [dense, activation, normalization, dropout]
         return [dense, normalization, activation, dropout]
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         outputs = inputs
         for layer in self.blocks:
             if isinstance(layer, keras.layers.Dropout | keras.layers.BatchNormalization):
@@ -139,7 +140,7 @@ class MLP(keras.layers.Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units[-1])
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "units": self.units,

@@ -7,8 +7,8 @@ from keras import ops
 
 from ctr_keras.layers.global_interaction import GlobalInteraction
 from ctr_keras.layers.item_interaction import ItemBehaviorInteraction, ItemFieldInteraction
+from ctr_keras.types import Config, Shape, Tensor
 
-Shape = tuple[Any, ...]  # sizes, None for an unknown one
 _POOLINGS = ("mean", "sum")
 
 
@@ -68,10 +68,10 @@ class MultiInteractive(keras.layers.Layer):
 
     def __init__(
         self,
-        behaviors: Any = True,
-        user: Any = True,
-        context: Any = True,
-        global_module: Any = True,
+        behaviors: ItemBehaviorInteraction | bool = True,
+        user: ItemFieldInteraction | bool = True,
+        context: ItemFieldInteraction | bool = True,
+        global_module: GlobalInteraction | bool = True,
         *,
         pooling: str = "mean",
         **kwargs: Any,
@@ -117,7 +117,9 @@ class MultiInteractive(keras.layers.Layer):
         if self.global_module and not self.global_module.built:
             self.global_module.build(self._part_shapes(item_shape, *shapes))
 
-    def _part_shapes(self, item: Shape, behaviors: Shape, user: Shape, context: Shape) -> list[Any]:
+    def _part_shapes(
+        self, item: Shape, behaviors: Shape, user: Shape, context: Shape
+    ) -> list[Shape]:
         """Of the parts in the order of Equation 14."""
         widths = [
             item[-1],
@@ -132,14 +134,14 @@ class MultiInteractive(keras.layers.Layer):
 
     def call(
         self,
-        item: Any,
-        behaviors: Any,
-        user: Any,
-        context: Any,
-        behaviors_mask: Any = None,
+        item: Tensor,
+        behaviors: Tensor,
+        user: Tensor,
+        context: Tensor,
+        behaviors_mask: Tensor | None = None,
         training: bool | None = None,
         return_attention_scores: bool = False,
-    ) -> Any:
+    ) -> Tensor:
         parts = [item, _side_by_side(context), self._pooled(behaviors, behaviors_mask)]
         parts.append(_side_by_side(user))
         weights = {}
@@ -166,7 +168,7 @@ class MultiInteractive(keras.layers.Layer):
         weights = {name: ops.cast(w, self.compute_dtype) for name, w in weights.items()}
         return (output, weights) if return_attention_scores else output
 
-    def _pooled(self, behaviors: Any, mask: Any) -> Any:
+    def _pooled(self, behaviors: Tensor, mask: Tensor | None) -> Tensor:
         if mask is None:
             return getattr(ops, self.pooling)(behaviors, axis=1)
         kept = ops.cast(mask, behaviors.dtype)[:, :, None]
@@ -187,18 +189,18 @@ class MultiInteractive(keras.layers.Layer):
 
     def compute_output_spec(
         self,
-        item: Any,
-        behaviors: Any,
-        user: Any,
-        context: Any,
-        behaviors_mask: Any = None,
+        item: Tensor,
+        behaviors: Tensor,
+        user: Tensor,
+        context: Tensor,
+        behaviors_mask: Tensor | None = None,
         training: bool | None = None,
         return_attention_scores: bool = False,
-    ) -> Any:
+    ) -> Tensor:
         del behaviors_mask, training
         shapes = (item.shape, behaviors.shape, user.shape, context.shape)
 
-        def spec(shape: Shape) -> Any:
+        def spec(shape: Shape) -> keras.KerasTensor:
             return keras.KerasTensor(shape, self.compute_dtype)
 
         output = spec(self.compute_output_shape(*shapes))
@@ -212,7 +214,7 @@ class MultiInteractive(keras.layers.Layer):
         """The output has no fields, and so no mask."""
         del args, kwargs
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         modules = ("behaviors", "user", "context", "global_module")
         return {
             **super().get_config(),
@@ -229,5 +231,5 @@ def _module(given: Any, kind: type[Any], name: str) -> Any:
     return module
 
 
-def _side_by_side(fields: Any) -> Any:
+def _side_by_side(fields: Tensor) -> Tensor:
     return ops.reshape(fields, (-1, fields.shape[1] * fields.shape[2]))

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-Shape = tuple[Any, ...]  # sizes, None for an unknown one
+from ctr_keras.types import Config, Initializer, Regularizer, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
@@ -52,8 +52,8 @@ class TanhAttention(keras.layers.Layer):
         shared: bool = False,
         *,
         temperature: float = 1.0,
-        kernel_initializer: Any = None,
-        kernel_regularizer: Any = None,
+        kernel_initializer: Initializer = None,
+        kernel_regularizer: Regularizer = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -84,13 +84,14 @@ class TanhAttention(keras.layers.Layer):
         )
         self.bias = self.add_weight(name="bias", shape=(scorers,), initializer="zeros")
 
-    def call(self, inputs: Any, mask: Any = None) -> Any:
+    def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         kernel, bias = (ops.cast(w, self.compute_dtype) for w in (self.kernel, self.bias))
         scores = ops.tanh(ops.sum(inputs * kernel, axis=-1) + bias)
         if keras.backend.standardize_dtype(scores.dtype) in ("float16", "bfloat16"):
             scores = ops.cast(scores, "float32")  # a softmax loses too much in half precision
         if mask is not None:
             scores = ops.where(ops.cast(mask, "bool"), scores, -1.0)  # no score is lower
+        # A softmax of what is not masked, less the highest score so that no power overflows.
         highest = ops.max(scores, axis=-1, keepdims=True)
         powers = ops.exp((scores - highest) / self.temperature)
         if mask is not None:
@@ -102,11 +103,11 @@ class TanhAttention(keras.layers.Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape[:-1]
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> None:
+    def compute_mask(self, inputs: Tensor, mask: Tensor | None = None) -> None:
         """Weights need no mask: those of masked vectors are 0."""
         del inputs, mask
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "shared": self.shared,

@@ -5,7 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-Shape = tuple[Any, ...]  # sizes, None for an unknown one
+from ctr_keras.types import Activation, Config, Initializer, Regularizer, Shape, Tensor
+
 _NORMALIZATIONS = ("pre", "post")
 _EPSILON = 1e-6
 
@@ -66,8 +67,8 @@ class TransformerBlock(keras.layers.Layer):
         dropout: float = 0.0,
         final_normalization: bool = False,
         positions: bool = False,
-        kernel_initializer: Any = None,
-        kernel_regularizer: Any = None,
+        kernel_initializer: Initializer = None,
+        kernel_regularizer: Regularizer = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -124,7 +125,9 @@ class TransformerBlock(keras.layers.Layer):
         )
         self.branch_dropout.build(input_shape)
 
-    def _dense(self, units: int, activation: Any, name: str, input_shape: Shape) -> Any:
+    def _dense(
+        self, units: int, activation: Activation, name: str, input_shape: Shape
+    ) -> keras.layers.Layer:
         layer = keras.layers.Dense(
             units,
             activation=activation,
@@ -136,23 +139,25 @@ class TransformerBlock(keras.layers.Layer):
         layer.build(input_shape)
         return layer
 
-    def _norm(self, name: str, input_shape: Shape) -> Any:
+    def _norm(self, name: str, input_shape: Shape) -> keras.layers.Layer:
         layer = keras.layers.LayerNormalization(
             epsilon=_EPSILON, dtype=self.dtype_policy, name=name
         )
         layer.build(input_shape)
         return layer
 
-    def call(self, inputs: Any, mask: Any = None, training: bool | None = None) -> Any:
+    def call(
+        self, inputs: Tensor, mask: Tensor | None = None, training: bool | None = None
+    ) -> Tensor:
         outputs = inputs
         if self.positions:
             outputs = outputs + ops.cast(self.position_vectors, self.compute_dtype)
 
-        def attend(x: Any) -> Any:
+        def attend(x: Tensor) -> Tensor:
             keys = None if mask is None else ops.cast(mask, "bool")[:, None, :]
             return self.attention(x, x, attention_mask=keys, training=training)
 
-        def feed_forward(x: Any) -> Any:
+        def feed_forward(x: Tensor) -> Tensor:
             return self.contraction(self.expansion(x))
 
         for branch, norm in zip((attend, feed_forward), self.normalizations, strict=False):
@@ -171,7 +176,7 @@ class TransformerBlock(keras.layers.Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "heads": self.heads,

@@ -1,24 +1,24 @@
 """Factorization machines, shallow and deep, on all interactions or on those of a plan."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import functools
+from collections.abc import Sequence
 
 import keras
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.layers import (
-    MLP,
-    EmbeddingGate,
-    FactorizationMachine,
-    GatedInteraction,
-    LinearLogit,
-)
+from ctr_keras.layers import EmbeddingGate, FactorizationMachine, GatedInteraction, LinearLogit
 from ctr_keras.models.base import CTRModel
-from ctr_keras.models.head import field_inputs, probability, summed
-from ctr_keras.models.interactions import BASE, Kind, embed, read_plan, table_name
+from ctr_keras.models.interactions import BASE, Kind, own_table, read_plan, table_name
+from ctr_keras.models.parts import dense_logit, embed, field_inputs, probability, summed, tower
+from ctr_keras.models.registry import register
 from ctr_keras.plan import InteractionPlan
+from ctr_keras.types import Hidden, Initializer, Settings, Tensor
 
 
+@register(
+    "factorization machine; AutoFM with a plan",
+    "Rendle, ICDM 2010; AutoFIS: Liu et al., KDD 2020, Section 3",
+)
 def FM(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
     dim: int = 16,
@@ -30,8 +30,8 @@ def FM(  # noqa: N802 (a builder reads as the model it builds)
     share_embedding: bool = False,
     embedding_gates: bool = False,
     linear: bool = True,
-    kernel_initializer: Any = None,
-    embeddings_initializer: Any = "glorot_uniform",
+    kernel_initializer: Initializer = None,
+    embeddings_initializer: Initializer = "glorot_uniform",
 ) -> keras.Model:
     """Factorization machine: a linear logit and the interactions of embeddings.
 
@@ -86,22 +86,24 @@ def FM(  # noqa: N802 (a builder reads as the model it builds)
             "normalized=False and share_embedding=False"
         )
     kinds = _kinds(plan, orders)
-    base = None
-    if share_embedding or BASE in kinds:
-        base = embed(features, inputs, dim, "embedding", embeddings_initializer)
+    embedded = functools.partial(embed, features, inputs, dim, embeddings_initializer)
+    base = embedded() if share_embedding or BASE in kinds else None
     logits = [LinearLogit(features, name="linear")(inputs)] if linear else []
-    embedding_of = _embeddings(features, inputs, dim, embeddings_initializer, base, share_embedding)
     settings = {"gated": gated, "normalized": normalized, "kernel_initializer": kernel_initializer}
     for kind in kinds:
-        embedded = embedding_of(kind)
+        fields = base if share_embedding or kind == BASE else embedded(own_table(kind))
         if embedding_gates:
-            embedded = EmbeddingGate(name=f"dims_{table_name(kind)}")(embedded)
-        logits.append(_interaction(features, embedded, kind, plan, settings))
+            fields = EmbeddingGate(name=f"dims_{table_name(kind)}")(fields)
+        logits.append(_interaction(features, fields, kind, plan, settings))
     if not logits:
         raise ValueError("nothing is left of the model: no linear logit and no interaction")
     return CTRModel(inputs, probability(summed(logits)), name="FM")
 
 
+@register(
+    "factorization machine next to a deep tower; AutoDeepFM with a plan",
+    "Guo et al., IJCAI 2017; AutoFIS: Liu et al., KDD 2020, Section 3",
+)
 def DeepFM(  # noqa: N802
     features: FeatureSet,
     dim: int = 16,
@@ -111,14 +113,14 @@ def DeepFM(  # noqa: N802
     gated: bool = True,
     normalized: bool = True,
     share_embedding: bool = False,
-    hidden: Sequence[int] = (400, 400, 400),
+    hidden: Hidden = (400, 400, 400),
     hidden_dropout: float = 0.0,
     normalization: str | None = "batch",
     norm_order: str = "unscaled",
-    kernel_initializer: Any = None,
-    embeddings_initializer: Any = "glorot_uniform",
+    kernel_initializer: Initializer = None,
+    embeddings_initializer: Initializer = "glorot_uniform",
 ) -> keras.Model:
-    """DeepFM: a factorization machine beside a deep tower on the same embedding.
+    """DeepFM: a factorization machine next to a deep tower on the same embedding.
 
     With a plan this is AutoDeepFM; see `FM`.
 
@@ -147,86 +149,16 @@ def DeepFM(  # noqa: N802
     """
     inputs = field_inputs(features)
     plan = read_plan(interactions, orders, features)
-    base = embed(features, inputs, dim, "embedding", embeddings_initializer)
+    embedded = functools.partial(embed, features, inputs, dim, embeddings_initializer)
+    base = embedded()
     logits = [LinearLogit(features, use_bias=False, name="linear")(inputs)]
-    embedding_of = _embeddings(features, inputs, dim, embeddings_initializer, base, share_embedding)
     settings = {"gated": gated, "normalized": normalized, "kernel_initializer": kernel_initializer}
     for kind in _kinds(plan, orders):
-        logits.append(_interaction(features, embedding_of(kind), kind, plan, settings))
-    tower = MLP(
-        hidden, dropout=hidden_dropout, normalization=normalization, order=norm_order, name="deep"
-    )(keras.layers.Flatten()(base))
-    logits.append(keras.layers.Dense(1, dtype="float32", name="deep_logit")(tower))
+        fields = base if share_embedding or kind == BASE else embedded(own_table(kind))
+        logits.append(_interaction(features, fields, kind, plan, settings))
+    deep = tower(base, hidden, hidden_dropout, normalization, norm_order)
+    logits.append(dense_logit(deep, "deep_logit"))
     return CTRModel(inputs, probability(summed(logits)), name="DeepFM")
-
-
-def IPNN(  # noqa: N802
-    features: FeatureSet,
-    dim: int = 16,
-    *,
-    interactions: InteractionPlan | str | None = None,
-    orders: Sequence[int] | None = None,
-    gated: bool = False,
-    normalized: bool = False,
-    share_embedding: bool = False,
-    hidden: Sequence[int] = (400, 400, 400),
-    hidden_dropout: float = 0.0,
-    normalization: str | None = "batch",
-    norm_order: str = "unscaled",
-    kernel_initializer: Any = None,
-    embeddings_initializer: Any = "glorot_uniform",
-) -> keras.Model:
-    """Inner-product network: a deep tower on the embeddings and each pair's inner product.
-
-    With a plan this is AutoIPNN: the tower gets the plan's interactions only, each as one number.
-    AutoFIS carries a plan over to it without gates and normalization; a search has both.
-
-    Args:
-        features, dim, interactions, orders, share_embedding, kernel_initializer: as in `FM`.
-        gated: bool. Whether the interactions have gates. Defaults to `False`.
-        normalized: bool. Whether they are normalized. Defaults to `False`.
-        hidden, hidden_dropout, normalization, norm_order, embeddings_initializer: as in `DeepFM`.
-
-    Returns:
-        A model from the packed inputs to the click probability, `(batch, 1)` float32.
-
-    Example:
-
-    >>> from ctr_keras.features import Categorical, FeatureSet, Label
-    >>> features = FeatureSet(
-    ...     Categorical("a"), Categorical("b"), label=Label("y"), vocabulary_sizes={"a": 3, "b": 3}
-    ... )
-    >>> IPNN(features, dim=4, hidden=[8]).get_layer("deep").input.shape  # 2 * 4 + 1 pair
-    (None, 9)
-
-    References:
-        [PNN](https://arxiv.org/abs/1611.00144); [AutoFIS](https://arxiv.org/abs/2003.11235),
-        Section 4.4, for the transfer of selected interactions.
-    """
-    inputs = field_inputs(features)
-    plan = read_plan(interactions, orders, features)
-    if plan is None:
-        plan = InteractionPlan.complete(features.field_names, orders or (2,))
-    base = embed(features, inputs, dim, "embedding", embeddings_initializer)
-    parts = [keras.layers.Flatten()(base)]
-    embedding_of = _embeddings(features, inputs, dim, embeddings_initializer, base, share_embedding)
-    for kind in plan.kinds:
-        products = GatedInteraction(
-            plan.combinations(features.field_names, *kind),
-            *kind,
-            gated=gated,
-            normalized=normalized,
-            summed=False,
-            kernel_initializer=kernel_initializer,
-            name=table_name(kind),
-        )
-        parts.append(products(embedding_of(kind)))
-    joined = keras.layers.Concatenate(name="products")(parts) if len(parts) > 1 else parts[0]
-    tower = MLP(
-        hidden, dropout=hidden_dropout, normalization=normalization, order=norm_order, name="deep"
-    )(joined)
-    logit = keras.layers.Dense(1, dtype="float32", name="logit")(tower)
-    return CTRModel(inputs, probability(logit), name="IPNN")
 
 
 def _kinds(plan: InteractionPlan | None, orders: Sequence[int] | None) -> tuple[Kind, ...]:
@@ -235,28 +167,15 @@ def _kinds(plan: InteractionPlan | None, orders: Sequence[int] | None) -> tuple[
     return tuple((order, "inner") for order in orders or (2,))
 
 
-def _embeddings(
-    features: FeatureSet, inputs: Any, dim: int, initializer: Any, base: Any, shared: bool
-) -> Callable[[Kind], Any]:
-    """The embeddings that a kind of interaction uses: the main ones or those of its own table."""
-
-    def embedding_of(kind: Kind) -> Any:
-        if shared or kind == BASE:
-            return base
-        return embed(features, inputs, dim, f"embedding_{table_name(kind)}", initializer)
-
-    return embedding_of
-
-
 def _interaction(
     features: FeatureSet,
-    embedded: Any,
+    fields: Tensor,
     kind: Kind,
     plan: InteractionPlan | None,
-    settings: dict[str, Any],
-) -> Any:
+    settings: Settings,
+) -> Tensor:
     """The logit of one kind of interaction: all combinations at once, or those of the plan."""
     if plan is None:
-        return FactorizationMachine(kind[0], name=table_name(kind))(embedded)
+        return FactorizationMachine(kind[0], name=table_name(kind))(fields)
     combinations = plan.combinations(features.field_names, *kind)
-    return GatedInteraction(combinations, *kind, **settings, name=table_name(kind))(embedded)
+    return GatedInteraction(combinations, *kind, **settings, name=table_name(kind))(fields)

@@ -1,10 +1,8 @@
-"""From an interaction plan to layers: what FM, DeepFM, IPNN and AIM share."""
+"""From an interaction plan to a model: what builders that take one share."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.layers import CompactEmbedding, FieldEmbedding
 from ctr_keras.plan import METHODS, InteractionPlan
 
 Kind = tuple[int, str]  # order and interaction function
@@ -63,25 +61,6 @@ def table_name(kind: Kind) -> str:
     return f"{kind[1]}_{kind[0]}"
 
 
-def embed(
-    features: FeatureSet,
-    inputs: Mapping[str, Any],
-    dim: int,
-    name: str,
-    initializer: Any,
-    kept: Mapping[str, Sequence[int]] | None = None,
-) -> Any:
-    """All fields' embeddings, `(batch, fields, dim)`, from a layer of this name.
-
-    Args:
-        features: FeatureSet.
-        inputs: dict of the packed inputs.
-        dim: int.
-        name: str. Of the layer.
-        initializer: initializer of the table.
-        kept: dict or None. The dimensions that fields keep. Defaults to `None`: all.
-    """
-    common = {"embeddings_initializer": initializer, "name": name}
-    if kept:
-        return CompactEmbedding(features, dim, kept, **common)(inputs)
-    return FieldEmbedding(features, dim, **common)(inputs)
+def own_table(kind: Kind) -> str:
+    """The name of the layer that embeds the fields for this kind of interaction alone."""
+    return f"embedding_{table_name(kind)}"

@@ -1,9 +1,9 @@
 """Searches that decide which feature interactions a model keeps."""
 
+from ctr_keras.presets import SEARCH_PRESETS
 from ctr_keras.search.aim import AIM
 from ctr_keras.search.autofis import AutoFIS
 from ctr_keras.search.optinter import OptInter
-from ctr_keras.search.presets import SEARCH_PRESETS, find_search_preset
 from ctr_keras.search.run import SEARCHES, read_search, run_search
 from ctr_keras.search.selections import RandomSelection, StatisticsSelection
 from ctr_keras.search.stage import Search
@@ -17,7 +17,6 @@ __all__ = [
     "RandomSelection",
     "Search",
     "StatisticsSelection",
-    "find_search_preset",
     "read_search",
     "run_search",
 ]

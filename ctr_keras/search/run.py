@@ -8,11 +8,11 @@ from typing import Any
 from ctr_keras.features import FeatureSet
 from ctr_keras.models import model_arguments
 from ctr_keras.plan import InteractionPlan
+from ctr_keras.presets import find_preset
 from ctr_keras.runs import check_same_settings, write_settings
 from ctr_keras.search.aim import AIM
 from ctr_keras.search.autofis import AutoFIS
 from ctr_keras.search.optinter import OptInter
-from ctr_keras.search.presets import find_search_preset
 from ctr_keras.search.selections import RandomSelection, StatisticsSelection
 from ctr_keras.settings import Source, did_you_mean, plain
 
@@ -52,7 +52,7 @@ def read_search(
         raise ValueError(f"unknown method {method!r}{did_you_mean(method, SEARCHES)}")
     kind = SEARCHES[method]
     source = Source.read(path, overrides, given)
-    source = source.with_preset(lambda name: find_search_preset(method, name))
+    source = source.with_preset(lambda name: find_preset(method, name))
     models = {
         "aim": "FM",
         "autofis": source.values.get("base", AutoFIS.base),

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import NonNegativeFloat, NonNegativeInt
 
 from ctr_keras.models import model_arguments
+from ctr_keras.presets import find_preset
 from ctr_keras.settings import (
     Count,
     JitCompile,
@@ -16,7 +17,6 @@ from ctr_keras.settings import (
     did_you_mean,
     plain,
 )
-from ctr_keras.training.presets import find_preset
 
 
 @dataclasses.dataclass(frozen=True)

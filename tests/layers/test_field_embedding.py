@@ -308,8 +308,8 @@ def test_loading_refuses_nothing_it_wrote():
         ({"dim": 0}, "dim must be at least 1. Received: 0"),
         ({"features": FeatureSet(Sequence("s"), label=Label("y"))}, "only sequences"),
         ({"fields": []}, "no field to embed"),
-        ({"fields": ["item", "zip"]}, "no field 'zip'; the feature set has user, bucket"),
-        ({"sequences": ["item"]}, "no sequence 'item'; the feature set has history"),
+        ({"fields": ["item", "zip"]}, "unknown field 'zip'; available: user, bucket"),
+        ({"sequences": ["item"]}, "unknown sequence 'item'; available: history"),
         ({"combiner": "max"}, "combiner must be one of mean, sum. Received: 'max'"),
     ],
 )

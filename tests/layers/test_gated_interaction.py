@@ -241,12 +241,16 @@ def test_order_four_has_a_smaller_epsilon():
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_pruned_keeps_the_open_gates(function):
-    layer = randomized(GatedInteraction(TRIPLES, 3, function, name="triples"))
+def test_combinations_with_open_gates_are_the_whole_layer(function):
+    layer = randomized(GatedInteraction(TRIPLES, 3, function))
     layer.gates.assign([0.5, 0.0, -0.7])
-    pruned = layer.pruned()
+    kept = np.flatnonzero(to_numpy(layer.gates))
+    pruned = GatedInteraction([TRIPLES[index] for index in kept], 3, function)
+    pruned.build((None, FIELDS, DIM))
+    for new, old in zip(pruned.weights, layer.weights, strict=True):
+        is_common = function == "outer" and old is layer.kernel
+        new.assign(old if is_common else to_numpy(old)[kept])
     assert pruned.terms == (TRIPLES[0], TRIPLES[2])
-    assert pruned.name == "triples"
     np.testing.assert_allclose(pruned.gates, [0.5, -0.7])
     for training in (False, True):
         outputs = (x(embeddings(), training=training) for x in (layer, pruned))
@@ -254,24 +258,17 @@ def test_pruned_keeps_the_open_gates(function):
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_pruned_of_closed_gates_is_zero_and_has_no_weights(function):
+def test_closed_gates_are_zero_and_without_combinations_there_are_no_weights(function):
     layer = GatedInteraction(function=function, gate_initializer="zeros")
     assert not to_numpy(layer(embeddings())).any()
-    pruned = layer.pruned()
+    pruned = GatedInteraction([], function=function)
+    pruned.build((None, FIELDS, DIM))
     assert pruned.weights == []
     np.testing.assert_array_equal(pruned(embeddings()), np.zeros((6, 1)))
     output, products = pruned(embeddings(), return_products=True)
     symbolic = pruned(keras.Input((FIELDS, DIM)), return_products=True)
     assert [tuple(x.shape[1:]) for x in symbolic] == [output.shape[1:], products.shape[1:]]
-    assert pruned.pruned().terms == ()
-
-
-def test_only_a_built_layer_with_gates_can_be_pruned():
-    ungated = GatedInteraction(gated=False)
-    ungated.build((None, FIELDS, DIM))
-    for layer in (GatedInteraction(), ungated):
-        with pytest.raises(ValueError, match="only a built layer with gates"):
-            layer.pruned()
+    assert pruned.terms == ()
 
 
 def test_fewer_fields_than_the_order_interact_not():

@@ -202,7 +202,7 @@ def test_functions_transfer_to_deepfm_and_ipnn():
 
 
 def test_bad_plans_are_refused():
-    with pytest.raises(ValueError, match="the feature set lacks: zip"):
+    with pytest.raises(ValueError, match="unknown fields in the plan: zip"):
         FM(SMALL, interactions=InteractionPlan([Interaction(("c0", "zip"))]))
     with pytest.raises(ValueError, match=r"the plan holds methods .* one for OptInter"):
         DeepFM(SMALL, interactions=InteractionPlan([Interaction(("c0", "c1"), "memorize")]))

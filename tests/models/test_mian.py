@@ -169,7 +169,7 @@ def test_weights_start_as_the_paper_says():
         (
             FeatureSet(*SMALL.features, Categorical("site"), label=Label("click")),
             {},
-            "needs a group for every field; there is none for site",
+            "needs a group for every field; without one: site",
         ),
         (
             FeatureSet(

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 
+from ctr_keras import models
 from ctr_keras.models import MODELS, build_model, model_arguments
 from ctr_keras.training import PRESETS, TrainConfig, find_preset
 from tests import UNOPTIMIZED
@@ -32,6 +33,7 @@ def test_every_model_has_a_variant():
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_is_described(name):
     entry = MODELS[name]
+    assert entry.build is getattr(models, name)
     assert entry.build.__name__ == name
     assert entry.summary
     assert "Section" in entry.reference
@@ -166,8 +168,9 @@ def test_both_backends_agree_on_scores_and_on_a_training_step(tmp_path):
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("DCN", {}, "unknown model 'DCN'; there are FM, DeepFM"),
-        ("AutoInt", {"depth": 3}, "AutoInt has no argument 'depth'; it takes dim, layers"),
+        ("AutoInt2", {}, "unknown model 'AutoInt2'; did you mean 'AutoInt'"),
+        ("XYZ", {}, "unknown model 'XYZ'; available: .*AutoInt, .*FM, DeepFM"),
+        ("AutoInt", {"depth": 3}, "AutoInt has no argument 'depth'; available: dim, layers"),
     ],
 )
 def test_bad_requests_are_refused(name, arguments, message):
@@ -175,7 +178,12 @@ def test_bad_requests_are_refused(name, arguments, message):
         build_model(name, FEATURES, **arguments)
 
 
-@pytest.mark.parametrize("name", MODELS)
+def test_models_whose_papers_print_settings_have_presets():
+    printed = {"FM", "DeepFM", "IPNN", "FNN", "AutoInt", "AutoIntPlus", "AIM", "MIAN"}
+    assert printed | {"OptInter", "OptInterM", "OptInterF"} <= set(PRESETS) <= set(MODELS)
+
+
+@pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_settings_that_the_model_takes(name):
     assert PRESETS[name]
     for preset in PRESETS[name]:
@@ -187,7 +195,7 @@ def test_presets_are_settings_that_the_model_takes(name):
 
 def test_presets_name_the_papers_figures():
     deepfm = find_preset("DeepFM", "avazu")
-    assert (deepfm["dim"], deepfm["hidden"], deepfm["batch_size"]) == (40, (700,) * 5, 2000)
+    assert (deepfm["dim"], deepfm["hidden"], deepfm["batch_size"]) == (40, [700] * 5, 2000)
     assert find_preset("OptInter", "avazu")["cross_dim"] == 4
     assert find_preset("AutoInt", "movielens-1m")["attention_dropout"] == 0.4
     assert find_preset("MIAN", "books")["l2"] == 1e-3

@@ -219,9 +219,11 @@ def test_requests_that_contradict_the_features_are_refused():
         OptInter(PLAIN)
     with pytest.raises(ValueError, match="OptInterM memorizes Crossed features"):
         OptInterM(PLAIN)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'factor_function'"):
+        OptInterM(CROSSED, factor_function="addition")
     with pytest.raises(ValueError, match=r"to memorize 'b' and 'c' declare Crossed\('b', 'c'\)"):
         OptInter(PLAIN, interactions=plan_of("memorize", "naive", "naive"))
-    with pytest.raises(ValueError, match="lacks: tags"):
+    with pytest.raises(ValueError, match="unknown fields in the plan: tags"):
         OptInter(PLAIN, interactions=InteractionPlan([Interaction(("a", "tags"), "factorize")]))
     with pytest.raises(ValueError, match="one for FM, DeepFM, IPNN or AIM"):
         OptInter(PLAIN, interactions=InteractionPlan([Interaction(("a", "b"))]))

@@ -134,7 +134,7 @@ def test_yaml_parquet_reads_only_what_is_declared(tmp_path, log):
         (YAML.replace("label: click", ""), "no key 'label'"),
         (YAML.replace("csv", "excel"), "format must be csv, tsv or parquet"),
         (YAML.replace("missing", "mising"), "source: unknown key 'mising'"),
-        (YAML.replace("min_count", "mincount"), "unknown key 'mincount'"),
+        (YAML.replace("min_count", "mincount"), "unknown setting 'mincount'; did you mean"),
         (YAML.replace("site", "page"), "no column page. It has: time, site, price, click"),
         (YAML + "split: {by: magic}", "`by` must be one of random, time, files"),
         (YAML + "split: {by: random, tests: 1}", "split: unknown key 'tests'"),

@@ -140,14 +140,18 @@ def test_settings_come_from_yaml_too(tmp_path):
     [
         ("darts", [], "unknown method 'darts'; available: autofis, aim, optinter"),
         ("autofis", ["depth=3"], "unknown setting 'depth'; available: .*order, .*dim, .*hidden"),
-        ("autofis", ["preset=kdd"], "autofis has no preset 'kdd'; available: avazu, avazu-fm"),
+        (
+            "autofis",
+            ["preset=kdd"],
+            "autofis has no preset 'kdd'; available: criteo, criteo-fm,",
+        ),
         ("random", ["preset=avazu"], "random has no preset 'avazu'; available: none"),
         ("autofis", ["epochs=many"], "epochs must be an integer, got 'many'"),
-        ("autofis", ["base=IPN"], "--set base=IPN: unknown model 'IPN'"),
+        ("autofis", ["base=IPN"], "--set base=IPN: unknown model 'IPN'; did you mean 'IPNN'"),
         ("autofis", ["base=FNN"], "base must be 'FM', 'DeepFM' or 'IPNN', got 'FNN'"),
         ("autofis", ["order=5"], "order must be 2, 3 or 4, got 5"),
         ("aim", ["functions=[inner, max]"], r"functions\[1\] must be 'inner', .*, got 'max'"),
-        ("aim", ["functions=[]"], "functions must"),
+        ("aim", ["functions=[]"], r"functions must be a non-empty list, got \[\]"),
         ("random", [], "like is not given"),
     ],
 )

@@ -42,6 +42,36 @@ def test_settings_survive_yaml(tmp_path):
     assert TrainConfig.read(path).to_dict() == config.to_dict()
 
 
+EARLIER_RUN = """\
+batch_size: 2000
+data: d
+epochs: 1
+epsilon: 1.0e-08
+jit_compile: false
+learning_rate: 1
+model: DeepFM
+model_args:
+  dim: 20
+  hidden:
+  - 700
+  norm_order: unscaled
+out: r
+start_from: ''
+table_updates: exact
+versions:
+  backend: tensorflow
+  ctr-keras: 0.1.0
+"""
+
+
+def test_the_settings_of_an_earlier_run_are_read(tmp_path):
+    config = TrainConfig.read(write(tmp_path, EARLIER_RUN))
+    assert (config.epsilon, config.learning_rate, config.jit_compile) == (1e-8, 1.0, False)
+    assert config.model_args == {"dim": 20, "hidden": [700], "norm_order": "unscaled"}
+    written = yaml.safe_load(EARLIER_RUN.partition("versions:")[0])
+    assert {key: config.to_dict()[key] for key in written} == written
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -49,11 +79,13 @@ def test_settings_survive_yaml(tmp_path):
         (["x=3"], "unknown setting 'x'; available: data, model, out, .*epochs.* heads"),
         (["hidden=[3]"], "unknown setting 'hidden'"),  # AutoIntPlus' argument, not AutoInt's
         (["model_args={depth: 3}"], "AutoInt has no argument 'depth'; available: dim, layers"),
-        (["model_args=3"], "--set model_args=3: expected keys and values, got 3"),
+        (["model_args=3"], "--set model_args=3: model_args must be keys and values"),
+        (["model_args=3", "preset=criteo"], "--set model_args=3: expected keys and values, got 3"),
+        (["model_args=3", "heads=4"], "--set model_args=3: expected keys and values, got 3"),
         (["model=AutoFish"], "--set model=AutoFish: unknown model 'AutoFish'; .*AutoInt"),
         (["preset=kdd"], "--set preset=kdd: AutoInt has no preset 'kdd'; did you mean 'kdd12'"),
         (["epochs"], "expected key=value, got 'epochs'"),
-        (["epochs=[1"], r"--set epochs=\[1: line 1: expected"),
+        (["epochs=[1"], r"--set epochs=\[1: expected ',' or '\]'"),
         (["epochs=many"], "--set epochs=many: epochs must be an integer, got 'many'"),
         (["epochs=true"], "epochs must be an integer, got True"),
         (["batch_size=0"], "batch_size must be at least 1, got 0"),
@@ -78,6 +110,7 @@ def test_mistakes_are_named(overrides, message):
         ("# a comment\n\nbatch_size: big\n", "line 3: batch_size must be an integer, got 'big'"),
         ("model_args:\n  heads: 2\n  depth: 3\n", "line 3: AutoInt has no argument 'depth'"),
         ("epochs: 3\n  seed: 2\n", "line 2: mapping values are not allowed here"),
+        ("epochs: \0\n", ": unacceptable character"),
     ],
 )
 def test_mistakes_are_located(tmp_path, text, message):

@@ -231,7 +231,9 @@ def test_other_ways_to_update_tables_learn_and_save_what_they_evaluated(
 
 
 def test_an_unknown_way_to_update_tables_is_named(settings):
-    with pytest.raises(ValueError, match=r"table_updates must be one of lazy, exact, dense.*'all'"):
+    with pytest.raises(
+        ValueError, match=r"table_updates must be 'lazy', 'exact' or 'dense', got 'all'"
+    ):
         TrainConfig(**settings, out="run", table_updates="all")
 
 

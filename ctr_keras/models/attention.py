@@ -1,19 +1,26 @@
-"""AutoInt and AutoInt+: self-attention over fields, alone and beside a deep tower."""
+"""AutoInt and AutoInt+: self-attention over fields, alone and next to a deep tower."""
 
-from collections.abc import Sequence
-from typing import Any
+import functools
+from collections.abc import Callable
 
 import keras
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.layers import MLP, FieldEmbedding, InteractingLayer
+from ctr_keras.layers import InteractingLayer
 from ctr_keras.models.base import CTRModel
-from ctr_keras.models.head import field_inputs, probability, summed
+from ctr_keras.models.parts import dense_logit, embed, field_inputs, probability, summed, tower
+from ctr_keras.models.registry import register
+from ctr_keras.types import Hidden, Initializer, Tensor
 
-# N(0, 2 / (fan_in + fan_out)), not truncated, as the authors draw their last layers and the tower.
-_OFFICIAL_DENSE = keras.initializers.VarianceScaling(1.0, "fan_avg", "untruncated_normal")
+# The authors draw their tower and last layers from N(0, 2 / (fan_in + fan_out)), not truncated,
+# biases too; those of the last layers from N(0, 1). The paper says nothing of it.
+_OFFICIAL = functools.partial(
+    keras.initializers.VarianceScaling, 1.0, "fan_avg", "untruncated_normal"
+)
+_OFFICIAL_LAST_BIAS = functools.partial(keras.initializers.RandomNormal, stddev=1.0)
 
 
+@register("multi-head self-attention over fields", "Song et al., CIKM 2019, Section 4")
 def AutoInt(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
     dim: int = 16,
@@ -57,10 +64,11 @@ def AutoInt(  # noqa: N802 (a builder reads as the model it builds)
     """
     inputs, embedded = _embed(features, dim, embedding_dropout)
     fields = _interact(embedded, layers, head_dim, heads, variant, attention_dropout)
-    logit = _linear(variant, "logit")(keras.layers.Flatten()(fields))
+    logit = _logit(keras.layers.Flatten()(fields), "logit", variant)
     return CTRModel(inputs, probability(logit), name="AutoInt")
 
 
+@register("AutoInt next to a deep tower", "Song et al., CIKM 2019, Section 5.5")
 def AutoIntPlus(  # noqa: N802
     features: FeatureSet,
     dim: int = 16,
@@ -71,7 +79,7 @@ def AutoIntPlus(  # noqa: N802
     variant: str = "paper",
     attention_dropout: float = 0.0,
     embedding_dropout: float = 0.0,
-    hidden: Sequence[int] = (400, 400),
+    hidden: Hidden = (400, 400),
     hidden_dropout: float = 0.0,
 ) -> keras.Model:
     """AutoInt+: AutoInt's logit plus that of a deep tower on the same embeddings.
@@ -97,22 +105,21 @@ def AutoIntPlus(  # noqa: N802
     """
     inputs, embedded = _embed(features, dim, embedding_dropout)
     fields = _interact(embedded, layers, head_dim, heads, variant, attention_dropout)
-    attention_logit = _linear(variant, "attention_logit")(keras.layers.Flatten()(fields))
-    tower = _tower(hidden, hidden_dropout, variant)(keras.layers.Flatten()(embedded))
-    deep_logit = _linear(variant, "deep_logit")(tower)
-    logit = summed([attention_logit, deep_logit])
+    attention_logit = _logit(keras.layers.Flatten()(fields), "attention_logit", variant)
+    deep = tower(embedded, hidden, hidden_dropout, **_drawn(variant, _OFFICIAL))
+    logit = summed([attention_logit, _logit(deep, "deep_logit", variant)])
     return CTRModel(inputs, probability(logit), name="AutoIntPlus")
 
 
-def _embed(features: FeatureSet, dim: int, dropout: float) -> tuple[dict[str, Any], Any]:
+def _embed(features: FeatureSet, dim: int, dropout: float) -> tuple[dict[str, Tensor], Tensor]:
     inputs = field_inputs(features)
-    embedded = FieldEmbedding(features, dim, name="embedding")(inputs)
+    embedded = embed(features, inputs, dim)
     return inputs, keras.layers.Dropout(dropout, name="embedding_dropout")(embedded)
 
 
 def _interact(
-    fields: Any, layers: int, head_dim: int, heads: int, variant: str, attention_dropout: float
-) -> Any:
+    fields: Tensor, layers: int, head_dim: int, heads: int, variant: str, attention_dropout: float
+) -> Tensor:
     if layers < 0:
         raise ValueError(f"layers must not be negative. Received: {layers}")
     for index in range(layers):
@@ -126,22 +133,11 @@ def _interact(
     return fields
 
 
-def _tower(hidden: Sequence[int], dropout: float, variant: str) -> MLP:
-    """The authors draw the biases as widely as the kernels; the paper says nothing of it."""
-    drawn = {
-        "kernel_initializer": _OFFICIAL_DENSE.clone(),
-        "bias_initializer": _OFFICIAL_DENSE.clone(),
-    }
-    return MLP(hidden, dropout=dropout, name="deep", **(drawn if variant == "official" else {}))
+def _logit(vectors: Tensor, name: str, variant: str) -> Tensor:
+    return dense_logit(vectors, name, **_drawn(variant, _OFFICIAL_LAST_BIAS))
 
 
-def _linear(variant: str, name: str) -> keras.layers.Layer:
-    """The last layer, in float32 whatever the policy. The authors draw its bias, too."""
-    is_official = variant == "official"
-    return keras.layers.Dense(
-        1,
-        kernel_initializer=_OFFICIAL_DENSE.clone() if is_official else "glorot_uniform",
-        bias_initializer=keras.initializers.RandomNormal(stddev=1.0) if is_official else "zeros",
-        dtype="float32",
-        name=name,
-    )
+def _drawn(variant: str, bias: Callable[[], Initializer]) -> dict[str, Initializer]:
+    if variant != "official":
+        return {}
+    return {"kernel_initializer": _OFFICIAL(), "bias_initializer": bias()}

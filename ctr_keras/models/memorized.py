@@ -1,33 +1,50 @@
 """OptInter, its two extremes and FNN: deep towers that differ in what they do with pairs."""
 
-from collections.abc import Iterable, Sequence
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.layers import MLP, CombinationBlock, FieldEmbedding
+from ctr_keras.layers import CombinationBlock
 from ctr_keras.models.base import CTRModel
-from ctr_keras.models.head import field_inputs, probability
 from ctr_keras.models.interactions import read_methods
+from ctr_keras.models.parts import (
+    dense_logit,
+    embed,
+    field_inputs,
+    joined,
+    probability,
+    tower,
+)
+from ctr_keras.models.registry import Builder, register
 from ctr_keras.plan import Interaction, InteractionPlan
+from ctr_keras.types import Hidden, Initializer, Tensor
 
 Pair = tuple[str, str]
 _FACTOR_SOURCES = ("separate", "original")
 _MIXTURE = "mixture"  # all of OptInter's methods at once
 _MEMORIZED = ("memorize", _MIXTURE)
 _FACTORIZED = ("factorize", _MIXTURE)
+_OF_CHOICE = ("interactions", "keep_width", "gumbel_noise", "temperature_rate")
+_OF_FACTORS = ("factor_function", "factor_source")
 
 
+@register(
+    "deep tower on embeddings; OptInter's naive extreme",
+    "Zhang et al., ECIR 2016; OptInter: Lyu et al., ICDE 2022, Section II-B",
+)
 def FNN(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
     dim: int = 20,
     *,
-    hidden: Sequence[int] = (400, 400, 400),
+    hidden: Hidden = (400, 400, 400),
     hidden_dropout: float = 0.0,
     normalization: str | None = "layer",
     norm_order: str = "before",
-    embeddings_initializer: Any = "glorot_uniform",
+    embeddings_initializer: Initializer = "glorot_uniform",
 ) -> keras.Model:
     """FNN: a deep tower on the fields' embeddings. OptInter calls it naive.
 
@@ -55,16 +72,15 @@ def FNN(  # noqa: N802 (a builder reads as the model it builds)
         [OptInter](https://arxiv.org/abs/2108.01265), Section II-B.
     """
     inputs = field_inputs(features)
-    embedded = FieldEmbedding(
-        features, dim, embeddings_initializer=embeddings_initializer, name="embedding"
-    )(inputs)
-    tower = MLP(
-        hidden, dropout=hidden_dropout, normalization=normalization, order=norm_order, name="deep"
-    )(keras.layers.Flatten()(embedded))
-    logit = keras.layers.Dense(1, dtype="float32", name="logit")(tower)
-    return CTRModel(inputs, probability(logit), name="FNN")
+    fields = embed(features, inputs, dim, embeddings_initializer)
+    deep = tower(fields, hidden, hidden_dropout, normalization, norm_order)
+    return CTRModel(inputs, probability(dense_logit(deep)), name="FNN")
 
 
+@register(
+    "each pair memorized, factorized or left out; without a plan a mixture",
+    "Lyu et al., ICDE 2022, Section II",
+)
 def OptInter(  # noqa: N802
     features: FeatureSet,
     dim: int = 20,
@@ -77,11 +93,11 @@ def OptInter(  # noqa: N802
     keep_width: bool = False,
     gumbel_noise: bool = False,
     temperature_rate: float = 5e-5,
-    hidden: Sequence[int] = (400, 400, 400),
+    hidden: Hidden = (400, 400, 400),
     hidden_dropout: float = 0.0,
     normalization: str | None = "layer",
     norm_order: str = "before",
-    embeddings_initializer: Any = "glorot_uniform",
+    embeddings_initializer: Initializer = "glorot_uniform",
 ) -> keras.Model:
     """OptInter: a deep tower on the fields' embeddings and a vector for each pair of fields.
 
@@ -137,15 +153,10 @@ def OptInter(  # noqa: N802
     if not memorized:
         inputs.pop("crossed", None)
 
-    def embedded(name: str, fields: Sequence[str], width: int, decay: float) -> Any:
-        return FieldEmbedding(
-            features,
-            width,
-            fields=fields,
-            embeddings_initializer=embeddings_initializer,
-            embeddings_regularizer=keras.regularizers.L2(decay / 2) if decay else None,
-            name=name,
-        )(inputs)
+    def embedded(name: str, fields: Sequence[str], width: int, decay: float) -> Tensor:
+        penalty = keras.regularizers.L2(decay / 2) if decay else None  # its gradient is the decay
+        options = {"fields": fields, "embeddings_regularizer": penalty}
+        return embed(features, inputs, width, embeddings_initializer, name, **options)
 
     originals = [name for name in features.field_names if name not in crossed.values()]
     fields = embedded("embedding", originals, dim, 0.0)
@@ -168,26 +179,30 @@ def OptInter(  # noqa: N802
             name="combination",
         )(vectors)
         parts.append(keras.layers.Flatten()(combination))
-    joined = keras.layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
-    tower = MLP(
-        hidden, dropout=hidden_dropout, normalization=normalization, order=norm_order, name="deep"
-    )(joined)
-    logit = keras.layers.Dense(1, dtype="float32", name="logit")(tower)
-    return CTRModel(inputs, probability(logit), name="OptInter")
+    deep = tower(joined(parts), hidden, hidden_dropout, normalization, norm_order)
+    return CTRModel(inputs, probability(dense_logit(deep)), name="OptInter")
 
 
-def OptInterM(  # noqa: N802
-    features: FeatureSet,
-    dim: int = 20,
-    cross_dim: int = 10,
-    *,
-    cross_l2: float = 0.0,
-    hidden: Sequence[int] = (400, 400, 400),
-    hidden_dropout: float = 0.0,
-    normalization: str | None = "layer",
-    norm_order: str = "before",
-    embeddings_initializer: Any = "glorot_uniform",
-) -> keras.Model:
+def _optinter_without(*fixed: str) -> Callable[[Builder], Builder]:
+    """Decorates a builder that calls OptInter: it takes OptInter's arguments but the fixed ones."""
+    signature = inspect.signature(OptInter)
+    taken = [p for p in signature.parameters.values() if p.name not in fixed]
+    signature = signature.replace(parameters=taken)
+
+    def decorate(builder: Builder) -> Builder:
+        @functools.wraps(builder)
+        def build(*positional: Any, **named: Any) -> keras.Model:
+            return builder(**signature.bind(*positional, **named).arguments)
+
+        build.__signature__ = signature  # type: ignore[attr-defined]
+        return build
+
+    return decorate
+
+
+@register("OptInter, all pairs memorized", "Lyu et al., ICDE 2022, Section III-A")
+@_optinter_without(*_OF_CHOICE, *_OF_FACTORS)
+def OptInterM(features: FeatureSet, **arguments: Any) -> keras.Model:  # noqa: N802
     """OptInter-M: every `Crossed` feature's pair is memorized.
 
     Args:
@@ -216,38 +231,15 @@ def OptInterM(  # noqa: N802
     """
     if not features.crossed:
         raise ValueError("OptInterM memorizes Crossed features, and the feature set has none")
-    model = OptInter(
-        features,
-        dim,
-        cross_dim,
-        interactions=InteractionPlan(
-            Interaction((feature.first, feature.second), "memorize") for feature in features.crossed
-        ),
-        cross_l2=cross_l2,
-        hidden=hidden,
-        hidden_dropout=hidden_dropout,
-        normalization=normalization,
-        norm_order=norm_order,
-        embeddings_initializer=embeddings_initializer,
-    )
+    plan = InteractionPlan(Interaction((f.first, f.second), "memorize") for f in features.crossed)
+    model = OptInter(features, interactions=plan, **arguments)
     model.name = "OptInterM"
     return model
 
 
-def OptInterF(  # noqa: N802
-    features: FeatureSet,
-    dim: int = 20,
-    cross_dim: int = 10,
-    *,
-    factor_function: str = "hadamard",
-    factor_source: str = "separate",
-    cross_l2: float = 0.0,
-    hidden: Sequence[int] = (400, 400, 400),
-    hidden_dropout: float = 0.0,
-    normalization: str | None = "layer",
-    norm_order: str = "before",
-    embeddings_initializer: Any = "glorot_uniform",
-) -> keras.Model:
+@register("OptInter, all pairs factorized", "Lyu et al., ICDE 2022, Section III-A")
+@_optinter_without(*_OF_CHOICE)
+def OptInterF(features: FeatureSet, **arguments: Any) -> keras.Model:  # noqa: N802
     """OptInter-F: every pair of categorical fields is factorized.
 
     Args:
@@ -271,20 +263,8 @@ def OptInterF(  # noqa: N802
         [OptInter](https://arxiv.org/abs/2108.01265), Section III-A.
     """
     names = [feature.name for feature in features.categorical]
-    model = OptInter(
-        features,
-        dim,
-        cross_dim,
-        interactions=InteractionPlan.complete(names, functions=["factorize"]),
-        factor_function=factor_function,
-        factor_source=factor_source,
-        cross_l2=cross_l2,
-        hidden=hidden,
-        hidden_dropout=hidden_dropout,
-        normalization=normalization,
-        norm_order=norm_order,
-        embeddings_initializer=embeddings_initializer,
-    )
+    plan = InteractionPlan.complete(names, functions=["factorize"])
+    model = OptInter(features, interactions=plan, **arguments)
     model.name = "OptInterF"
     return model
 

@@ -1,7 +1,6 @@
 """MIAN: the candidate item in interaction with behaviours, user and context."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 from keras import ops
@@ -9,7 +8,6 @@ from keras import ops
 from ctr_keras.features import Crossed, FeatureSet
 from ctr_keras.features import Sequence as SequenceFeature
 from ctr_keras.layers import (
-    MLP,
     FieldEmbedding,
     GlobalInteraction,
     ItemBehaviorInteraction,
@@ -18,12 +16,18 @@ from ctr_keras.layers import (
     feature_inputs,
 )
 from ctr_keras.models.base import CTRModel
-from ctr_keras.models.head import probability
+from ctr_keras.models.parts import dense_logit, embed, probability, tower
+from ctr_keras.models.registry import register
+from ctr_keras.types import Hidden, Initializer, Inputs, Settings, Tensor
 
 MODULES = ("behaviors", "user", "context", "global")
 _OUTPUTS = ("sigmoid", "softmax2")
 
 
+@register(
+    "item with behaviours, user and context, then all with all",
+    "Zhang et al., WSDM 2021, Section 3",
+)
 def MIAN(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
     dim: int = 16,
@@ -39,7 +43,7 @@ def MIAN(  # noqa: N802 (a builder reads as the model it builds)
     temperature: float = 1.0,
     align: str = "linear",
     pooling: str = "mean",
-    hidden: Sequence[int] = (32, 8),
+    hidden: Hidden = (32, 8),
     dropout: float = 0.2,
     l2: float = 1e-3,
     output: str = "sigmoid",
@@ -109,7 +113,7 @@ def MIAN(  # noqa: N802 (a builder reads as the model it builds)
     inputs = feature_inputs(features)
     inputs.pop("crossed", None)
 
-    def weights() -> dict[str, Any]:
+    def weights() -> Settings:
         return {
             "kernel_initializer": _initializer(),
             "kernel_regularizer": keras.regularizers.L2(l2) if l2 else None,
@@ -117,7 +121,10 @@ def MIAN(  # noqa: N802 (a builder reads as the model it builds)
 
     item, behaviors, mask = _item_and_behaviors(features, inputs, dim, groups)
     width = item.shape[-1]
-    user, context = (_fields(features, inputs, width, groups, name) for name in ("user", "context"))
+    user, context = (
+        embed(features, inputs, width, _initializer(), f"{group}_embedding", fields=groups[group])
+        for group in ("user", "context")
+    )
     behavior_module = ItemBehaviorInteraction(
         transformer,
         heads,
@@ -145,16 +152,14 @@ def MIAN(  # noqa: N802 (a builder reads as the model it builds)
         pooling=pooling,
         name="multi_interactive",
     )(item, behaviors, user, context, behaviors_mask=mask)
-    tower = MLP(hidden, dropout=dropout, name="deep", **weights())(interacted)
-    logit = keras.layers.Dense(
-        1 if output == "sigmoid" else 2, dtype="float32", name="logit", **weights()
-    )(tower)
+    deep = tower(interacted, hidden, dropout, **weights())
+    logit = dense_logit(deep, units=1 if output == "sigmoid" else 2, **weights())
     if output == "softmax2":  # a softmax of two is the sigmoid of their difference
         logit = logit[:, 1:] - logit[:, :1]
     return CTRModel(inputs, probability(logit), name="MIAN")
 
 
-def _initializer() -> Any:
+def _initializer() -> Initializer:
     return keras.initializers.TruncatedNormal(stddev=0.02)
 
 
@@ -166,13 +171,11 @@ def _check(given: Sequence[str], known: Sequence[str], argument: str) -> None:
 
 def _groups(features: FeatureSet) -> dict[str, list[str]]:
     """Names of the features of each group, sequences in `behaviors` alone."""
-    lost = [
-        f.name
-        for f in features.features
-        if not isinstance(f, Crossed) and getattr(f, "group", None) is None
+    ungrouped = [
+        f.name for f in features.features if not isinstance(f, Crossed) and f.group is None
     ]
-    if lost:
-        raise ValueError(f"MIAN needs a group for every field; there is none for {', '.join(lost)}")
+    if ungrouped:
+        raise ValueError(f"MIAN needs a group for every field; without one: {', '.join(ungrouped)}")
     groups = {}
     for name in ("item", "user", "context", "behaviors"):
         groups[name] = [feature.name for feature in features.group(name)]
@@ -186,8 +189,8 @@ def _groups(features: FeatureSet) -> dict[str, list[str]]:
 
 
 def _item_and_behaviors(
-    features: FeatureSet, inputs: dict[str, Any], dim: int, groups: dict[str, list[str]]
-) -> tuple[Any, Any, Any]:
+    features: FeatureSet, inputs: Inputs, dim: int, groups: dict[str, list[str]]
+) -> tuple[Tensor, Tensor, Tensor]:
     """The item (batch, D), the behaviours (batch, length, dim * sequences), and their mask."""
     sequences = groups["behaviors"]
     lengths = {name: features.packed_shapes[name][0] for name in sequences}
@@ -206,15 +209,3 @@ def _item_and_behaviors(
         behaviors = keras.layers.Concatenate(name="behaviors")(histories)
     mask = ops.not_equal(inputs[sequences[0]], 0)
     return keras.layers.Flatten(name="item")(fields), behaviors, mask
-
-
-def _fields(
-    features: FeatureSet, inputs: dict[str, Any], dim: int, groups: dict[str, list[str]], group: str
-) -> Any:
-    return FieldEmbedding(
-        features,
-        dim,
-        fields=groups[group],
-        embeddings_initializer=_initializer(),
-        name=f"{group}_embedding",
-    )(inputs)

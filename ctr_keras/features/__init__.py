@@ -1,0 +1,35 @@
+"""Which columns a model sees, declared once.
+
+A `FeatureSet` is read by every other part of the library: the pipeline derives its transform from
+it, the models their inputs and embedding tables, the export its signature, the plots their names.
+"""
+
+from ctr_keras.features.declarations import (
+    FEATURE_KINDS,
+    PACKED_INPUTS,
+    Categorical,
+    Crossed,
+    Feature,
+    Label,
+    MultiValued,
+    Numeric,
+    Sequence,
+    feature_from_dict,
+)
+from ctr_keras.features.feature_set import FeatureSet
+from ctr_keras.features.layout import Vocabulary
+
+__all__ = [
+    "FEATURE_KINDS",
+    "PACKED_INPUTS",
+    "Categorical",
+    "Crossed",
+    "Feature",
+    "FeatureSet",
+    "Label",
+    "MultiValued",
+    "Numeric",
+    "Sequence",
+    "Vocabulary",
+    "feature_from_dict",
+]

@@ -1,0 +1,83 @@
+"""Contradictions between the features of a set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ctr_keras.features.declarations import Crossed, Feature, Numeric
+from ctr_keras.settings import did_you_mean
+
+if TYPE_CHECKING:
+    from ctr_keras.features.feature_set import FeatureSet
+
+
+def check_set(features: FeatureSet) -> None:
+    """Checks that the features of a set go together."""
+    if not features.features:
+        raise ValueError("a FeatureSet needs at least one feature")
+    _check_unique([*(f.name for f in features.features), features.label.name])
+    _check_column_types(features)
+    for feature in features.features:
+        if isinstance(feature, Crossed):
+            _check_crossed(features, feature)
+        elif feature.vocabulary_of is not None:
+            _check_shared(features, feature, feature.vocabulary_of)
+
+
+def _check_unique(names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f"{name!r} is declared twice")
+        seen.add(name)
+
+
+def _check_column_types(features: FeatureSet) -> None:
+    if features.label.name in features.raw_columns:
+        raise ValueError(f"the label's column {features.label.name!r} is also a feature's")
+    for feature in features.features:
+        if isinstance(feature, Crossed):
+            continue
+        column = feature.raw_column
+        if isinstance(feature, Numeric) != (features.raw_columns[column] == "float"):
+            raise ValueError(f"column {column!r} is read both as a number and as a string")
+
+
+def _check_crossed(features: FeatureSet, crossed: Crossed) -> None:
+    allowed = {feature.name for feature in features.categorical}
+    for name in (crossed.first, crossed.second):
+        if name not in features:
+            raise ValueError(f"crossed feature {crossed.name!r}: {_unknown(features, name)}")
+        if name not in allowed:
+            raise ValueError(
+                f"crossed feature {crossed.name!r}: {name!r} must be Categorical, or Numeric with "
+                f"buckets. Received: {features[name]}"
+            )
+
+
+def _check_shared(features: FeatureSet, feature: Feature, owner: str) -> None:
+    if owner not in features:
+        raise ValueError(f"feature {feature.name!r}: vocabulary_of: {_unknown(features, owner)}")
+    vocabulary = features[owner].vocabulary
+    if vocabulary is None or vocabulary.number_buckets or isinstance(features[owner], Crossed):
+        raise ValueError(
+            f"feature {feature.name!r}: {owner!r} has no vocabulary of its own to share "
+            f"({features[owner]})"
+        )
+
+
+def _unknown(features: FeatureSet, name: str) -> str:
+    return f"unknown feature {name!r}{did_you_mean(name, (f.name for f in features.features))}"
+
+
+def check_sizes(features: FeatureSet) -> None:
+    """Checks that the vocabulary sizes of a set, if they are known, are those of its features."""
+    if features.vocabulary_sizes is None:
+        return
+    counted = {v.name for v in features.vocabularies if v.is_counted}
+    if counted != set(features.vocabulary_sizes):
+        raise ValueError(
+            f"vocabulary_sizes must name exactly the counted vocabularies {sorted(counted)}. "
+            f"Received: {sorted(features.vocabulary_sizes)}"
+        )

@@ -1,0 +1,276 @@
+"""The features of a data set.
+
+Packed inputs. A model does not get one tensor a column but `categorical` (batch, columns) int32,
+`numeric` (batch, columns) float32, `crossed` (batch, pairs) int32, and for every `MultiValued` or
+`Sequence` feature one (batch, max_length) int32 matrix of its own name, padded with 0 at the end.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import os
+from collections.abc import Mapping
+
+from ctr_keras.features.checks import check_set, check_sizes
+from ctr_keras.features.declarations import (
+    Categorical,
+    Crossed,
+    Feature,
+    Label,
+    MultiValued,
+    Numeric,
+    Sequence,
+    feature_from_dict,
+)
+from ctr_keras.features.layout import Vocabulary, id_ranges
+from ctr_keras.settings import did_you_mean
+from ctr_keras.types import Config
+
+FORMAT_VERSION = 1
+
+
+class FeatureSet:
+    """The features of a data set and its label, from which everything else derives.
+
+    Args:
+        *features: `Categorical`, `Numeric`, `MultiValued`, `Sequence` and `Crossed` declarations.
+        label: `Label`.
+        vocabulary_sizes: dict or None. Number of values in each counted vocabulary. `prepare` fills
+            it in; ids and embedding tables need it. Defaults to `None`.
+
+    Raises:
+        ValueError: for a contradictory declaration, naming the feature.
+
+    Example:
+
+    >>> features = FeatureSet(
+    ...     Categorical("user_id", min_count=2, group="user"),
+    ...     Categorical("item_id", group="item"),
+    ...     Numeric("price", scale="log_squared", group="item"),
+    ...     Sequence("history", vocabulary_of="item_id", max_length=5),
+    ...     label=Label("click"),
+    ...     vocabulary_sizes={"user_id": 10, "item_id": 4},
+    ... )
+    >>> features.field_names
+    ('user_id', 'item_id', 'price')
+    >>> features.packed_shapes
+    {'categorical': (2,), 'numeric': (1,), 'history': (5,)}
+    >>> features.id_count  # 0, one OOV id and 10 users, one OOV id and 4 items
+    17
+    """
+
+    def __init__(
+        self,
+        *features: Feature,
+        label: Label,
+        vocabulary_sizes: Mapping[str, int] | None = None,
+    ) -> None:
+        for feature in features:
+            if not isinstance(feature, Feature):
+                hint = "a second label?" if isinstance(feature, Label) else "not a feature"
+                raise ValueError(
+                    f"a FeatureSet takes features and one label. Received: {feature} ({hint})"
+                )
+        if not isinstance(label, Label):
+            raise ValueError(f"label must be one Label. Received: {label!r}")
+        self.features = features
+        self.label = label
+        check_set(self)
+        self.vocabulary_sizes = dict(vocabulary_sizes) if vocabulary_sizes is not None else None
+        check_sizes(self)
+
+    # The declared features, by what a model does with them.
+
+    def __getitem__(self, name: str) -> Feature:
+        for feature in self.features:
+            if feature.name == name:
+                return feature
+        names = [feature.name for feature in self.features]
+        raise KeyError(f"unknown feature {name!r}{did_you_mean(name, names)}")
+
+    def __contains__(self, name: object) -> bool:
+        return any(feature.name == name for feature in self.features)
+
+    @property
+    def categorical(self) -> tuple[Categorical | Numeric, ...]:
+        """The columns of the packed `categorical` input, in order."""
+        return tuple(
+            f
+            for f in self.features
+            if isinstance(f, Categorical) or (isinstance(f, Numeric) and f.bucket_count)
+        )
+
+    @property
+    def numeric(self) -> tuple[Numeric, ...]:
+        """The columns of the packed `numeric` input, in order."""
+        return tuple(f for f in self.features if isinstance(f, Numeric) and not f.bucket_count)
+
+    @property
+    def multi_valued(self) -> tuple[MultiValued, ...]:
+        """The multi-valued features, each an input of its own."""
+        return tuple(f for f in self.features if isinstance(f, MultiValued))
+
+    @property
+    def sequences(self) -> tuple[Sequence, ...]:
+        """The sequence features, each an input of its own."""
+        return tuple(f for f in self.features if isinstance(f, Sequence))
+
+    @property
+    def crossed(self) -> tuple[Crossed, ...]:
+        """The columns of the packed `crossed` input, in order."""
+        return tuple(f for f in self.features if isinstance(f, Crossed))
+
+    @property
+    def fields(self) -> tuple[Feature, ...]:
+        """What a model embeds, in this order: categorical, numeric, multi-valued, crossed."""
+        return (*self.categorical, *self.numeric, *self.multi_valued, *self.crossed)
+
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        """Names of `fields`."""
+        return tuple(field.name for field in self.fields)
+
+    @property
+    def raw_columns(self) -> dict[str, str]:
+        """Name and type (`"string"` or `"float"`) of every column a request carries."""
+        return {
+            f.raw_column: "float" if isinstance(f, Numeric) else "string"
+            for f in self.features
+            if not isinstance(f, Crossed)
+        }
+
+    @property
+    def packed_features(self) -> dict[str, tuple[Feature, ...]]:
+        """The features in each packed input: one a column, or the only one of a list."""
+        columns: dict[str, tuple[Feature, ...]] = {
+            "categorical": self.categorical,
+            "numeric": self.numeric,
+            "crossed": self.crossed,
+        }
+        lists: tuple[MultiValued | Sequence, ...] = (*self.multi_valued, *self.sequences)
+        columns |= {feature.name: (feature,) for feature in lists}
+        return {name: members for name, members in columns.items() if members}
+
+    @property
+    def packed_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each packed input without the batch; `numeric` is float32, all others int32."""
+        return {
+            name: (getattr(members[0], "max_length", len(members)),)
+            for name, members in self.packed_features.items()
+        }
+
+    def group(self, name: str) -> tuple[Feature, ...]:
+        """The features of one group.
+
+        Raises:
+            ValueError: if the set has none, naming the group.
+        """
+        members = tuple(f for f in self.features if f.group == name)
+        if not members:
+            raise ValueError(
+                f"this needs features with group={name!r}, and the feature set has none: "
+                f"{', '.join(f.name for f in self.features)}"
+            )
+        return members
+
+    # Ids.
+
+    @property
+    def vocabularies(self) -> tuple[Vocabulary, ...]:
+        """All vocabularies in the order of their ids."""
+        owners = [f for f in self.features if not isinstance(f, Crossed)] + list(self.crossed)
+        return tuple(f.vocabulary for f in owners if f.vocabulary is not None)
+
+    def vocabulary_name(self, feature: Feature) -> str:
+        """Name of the vocabulary whose ids `feature` uses."""
+        return feature.vocabulary_of or feature.name
+
+    @property
+    def id_ranges(self) -> dict[str, range]:
+        """Global ids of every vocabulary, its OOV ids first.
+
+        Raises:
+            ValueError: if the vocabulary sizes are not known yet.
+        """
+        if self.vocabulary_sizes is None:
+            raise ValueError(
+                "the vocabulary sizes of this feature set are not known yet: take the "
+                "features.json that `ctr-keras prepare` wrote, or pass `vocabulary_sizes`"
+            )
+        return id_ranges(self.vocabularies, self.vocabulary_sizes)
+
+    @property
+    def id_count(self) -> int:
+        """Rows of an embedding table for all ids, id 0 included."""
+        return 1 + sum(len(ids) for ids in self.id_ranges.values())
+
+    def with_vocabulary_sizes(self, sizes: Mapping[str, int]) -> FeatureSet:
+        """The same declaration with its vocabulary sizes filled in."""
+        return FeatureSet(*self.features, label=self.label, vocabulary_sizes=sizes)
+
+    def with_crossed_pairs(self, min_count: int) -> FeatureSet:
+        """The same declaration and a `Crossed` feature for every pair of categorical columns.
+
+        Args:
+            min_count: int. Of the new features; pairs that are crossed already stay as they are.
+        """
+        declared = {frozenset((feature.first, feature.second)) for feature in self.crossed}
+        names = [feature.name for feature in self.categorical]
+        new = [
+            Crossed(first, second, min_count=min_count)
+            for first, second in itertools.combinations(names, 2)
+            if {first, second} not in declared
+        ]
+        return FeatureSet(*self.features, *new, label=self.label)
+
+    # On disk.
+
+    def to_dict(self) -> Config:
+        """A JSON-ready description, read back by `from_dict`."""
+        return {
+            "version": FORMAT_VERSION,
+            "label": self.label.name,
+            "features": [{"kind": f.kind, **dataclasses.asdict(f)} for f in self.features],
+            "vocabulary_sizes": self.vocabulary_sizes,
+        }
+
+    @classmethod
+    def from_dict(cls, config: Config) -> FeatureSet:
+        """The inverse of `to_dict`.
+
+        Raises:
+            ValueError: for another version, an unknown kind or key, naming it.
+        """
+        if config.get("version") != FORMAT_VERSION:
+            raise ValueError(
+                f"features have format version {config.get('version')!r}; this library reads "
+                f"{FORMAT_VERSION}"
+            )
+        return cls(
+            *(feature_from_dict(feature) for feature in config["features"]),
+            label=Label(config["label"]),
+            vocabulary_sizes=config["vocabulary_sizes"],
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes `features.json`."""
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(self.to_dict(), file, indent=2)
+            file.write("\n")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> FeatureSet:
+        """Reads a `features.json`."""
+        with open(path, encoding="utf-8") as file:
+            return cls.from_dict(json.load(file))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FeatureSet) and self.to_dict() == other.to_dict()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        lines = [f"    {feature!r}," for feature in self.features]
+        return "\n".join(["FeatureSet(", *lines, f"    label={self.label!r},", ")"])

@@ -1,0 +1,118 @@
+"""What models are put together from: inputs, embeddings, towers, logits, the score."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from ctr_keras.features import FeatureSet
+from ctr_keras.layers import MLP, FieldEmbedding, feature_inputs
+from ctr_keras.types import Hidden, Initializer, Inputs, Tensor
+
+
+def field_inputs(features: FeatureSet) -> dict[str, Tensor]:
+    """The packed inputs that hold fields: all but sequences.
+
+    Args:
+        features: FeatureSet.
+
+    Returns:
+        Name to `keras.Input`.
+
+    Example:
+
+    >>> from ctr_keras.features import Categorical, Label, Sequence
+    >>> features = FeatureSet(
+    ...     Categorical("a"), Sequence("s", vocabulary_of="a"), label=Label("y")
+    ... )
+    >>> list(field_inputs(features))
+    ['categorical']
+    """
+    sequences = {feature.name for feature in features.sequences}
+    return {k: v for k, v in feature_inputs(features).items() if k not in sequences}
+
+
+def embed(
+    features: FeatureSet,
+    inputs: Inputs,
+    dim: int,
+    initializer: Initializer = None,
+    name: str = "embedding",
+    **options: Any,
+) -> Tensor:
+    """The fields' embeddings, `(batch, fields, dim)`, from a `FieldEmbedding` of this name."""
+    layer = FieldEmbedding(features, dim, embeddings_initializer=initializer, name=name, **options)
+    return layer(inputs)
+
+
+def tower(
+    inputs: Tensor,
+    hidden: Hidden,
+    dropout: float = 0.0,
+    normalization: str | None = None,
+    norm_order: str = "before",
+    **weights: Any,
+) -> Tensor:
+    """A deep tower on vectors, or on all fields' side by side: `(batch, hidden[-1])` from `deep`.
+
+    `weights` are the initializers and regularizers of `MLP`.
+    """
+    if len(inputs.shape) > 2:
+        inputs = keras.layers.Flatten()(inputs)
+    layer = MLP(
+        hidden,
+        dropout=dropout,
+        normalization=normalization,
+        order=norm_order,
+        name="deep",
+        **weights,
+    )
+    return layer(inputs)
+
+
+def dense_logit(inputs: Tensor, name: str = "logit", units: int = 1, **weights: Any) -> Tensor:
+    """A logit of vectors, `(batch, units)` in float32 whatever the policy."""
+    return keras.layers.Dense(units, dtype="float32", name=name, **weights)(inputs)
+
+
+def summed(logits: Sequence[Tensor]) -> Tensor:
+    """The sum of a model's logits, in float32 whatever the policy, from a layer `logit`.
+
+    Args:
+        logits: list of tensors `(batch, 1)`.
+
+    Returns:
+        Tensor `(batch, 1)`.
+
+    Example:
+
+    >>> summed([keras.Input((1,)), keras.Input((1,))]).shape
+    (None, 1)
+    """
+    if len(logits) == 1:
+        return keras.layers.Activation("linear", dtype="float32", name="logit")(logits[0])
+    return keras.layers.Add(dtype="float32", name="logit")(list(logits))
+
+
+def joined(parts: Sequence[Tensor], name: str | None = None) -> Tensor:
+    """Vectors side by side, `(batch, sum of widths)`."""
+    if len(parts) == 1:
+        return parts[0]
+    return keras.layers.Concatenate(name=name)(list(parts))
+
+
+def probability(logit: Tensor) -> Tensor:
+    """The click probability of a logit, in float32 whatever the policy, from a layer `score`.
+
+    Args:
+        logit: tensor `(batch, 1)`.
+
+    Returns:
+        Tensor `(batch, 1)` in (0, 1).
+
+    Example:
+
+    >>> probability(keras.Input((1,))).shape
+    (None, 1)
+    """
+    return keras.layers.Activation("sigmoid", dtype="float32", name="score")(logit)

@@ -1,0 +1,212 @@
+"""Deep towers on products of fields: IPNN on inner ones, AIM on those of four functions."""
+
+import functools
+from collections.abc import Sequence
+
+import keras
+
+from ctr_keras.features import FeatureSet
+from ctr_keras.layers import CompactEmbedding, GatedInteraction, LinearLogit
+from ctr_keras.models.base import CTRModel
+from ctr_keras.models.interactions import BASE, own_table, read_plan, table_name
+from ctr_keras.models.parts import (
+    dense_logit,
+    embed,
+    field_inputs,
+    joined,
+    probability,
+    summed,
+    tower,
+)
+from ctr_keras.models.registry import register
+from ctr_keras.plan import FUNCTIONS, InteractionPlan
+from ctr_keras.types import Hidden, Initializer, Tensor
+
+
+@register(
+    "deep tower on embeddings and inner products; AutoIPNN with a plan",
+    "Qu et al., ICDM 2016; AutoFIS: Liu et al., KDD 2020, Section 4.4",
+)
+def IPNN(  # noqa: N802 (a builder reads as the model it builds)
+    features: FeatureSet,
+    dim: int = 16,
+    *,
+    interactions: InteractionPlan | str | None = None,
+    orders: Sequence[int] | None = None,
+    gated: bool = False,
+    normalized: bool = False,
+    share_embedding: bool = False,
+    hidden: Hidden = (400, 400, 400),
+    hidden_dropout: float = 0.0,
+    normalization: str | None = "batch",
+    norm_order: str = "unscaled",
+    kernel_initializer: Initializer = None,
+    embeddings_initializer: Initializer = "glorot_uniform",
+) -> keras.Model:
+    """Inner-product network: a deep tower on the embeddings and each pair's inner product.
+
+    With a plan this is AutoIPNN: the tower gets the plan's interactions only, each as one number.
+    AutoFIS carries a plan over to it without gates and normalization; a search has both.
+
+    Args:
+        features, dim, interactions, orders, share_embedding, kernel_initializer: as in `FM`.
+        gated: bool. Whether the interactions have gates. Defaults to `False`.
+        normalized: bool. Whether they are normalized. Defaults to `False`.
+        hidden, hidden_dropout, normalization, norm_order, embeddings_initializer: as in `DeepFM`.
+
+    Returns:
+        A model from the packed inputs to the click probability, `(batch, 1)` float32.
+
+    Example:
+
+    >>> from ctr_keras.features import Categorical, FeatureSet, Label
+    >>> features = FeatureSet(
+    ...     Categorical("a"), Categorical("b"), label=Label("y"), vocabulary_sizes={"a": 3, "b": 3}
+    ... )
+    >>> IPNN(features, dim=4, hidden=[8]).get_layer("deep").input.shape  # 2 * 4 + 1 pair
+    (None, 9)
+
+    References:
+        [PNN](https://arxiv.org/abs/1611.00144); [AutoFIS](https://arxiv.org/abs/2003.11235),
+        Section 4.4, for the transfer of selected interactions.
+    """
+    inputs = field_inputs(features)
+    plan = read_plan(interactions, orders, features)
+    if plan is None:
+        plan = InteractionPlan.complete(features.field_names, orders or (2,))
+    embedded = functools.partial(embed, features, inputs, dim, embeddings_initializer)
+    base = embedded()
+    parts = [keras.layers.Flatten()(base)]
+    for kind in plan.kinds:
+        products = GatedInteraction(
+            plan.combinations(features.field_names, *kind),
+            *kind,
+            gated=gated,
+            normalized=normalized,
+            summed=False,
+            kernel_initializer=kernel_initializer,
+            name=table_name(kind),
+        )
+        fields = base if share_embedding or kind == BASE else embedded(own_table(kind))
+        parts.append(products(fields))
+    vectors = joined(parts, "products")
+    deep = tower(vectors, hidden, hidden_dropout, normalization, norm_order)
+    return CTRModel(inputs, probability(dense_logit(deep)), name="IPNN")
+
+
+@register(
+    "gated interactions by four functions next to a tower on their products",
+    "Zhu et al., TKDE 2021, Section 4",
+)
+def AIM(  # noqa: N802
+    features: FeatureSet,
+    dim: int = 16,
+    *,
+    interactions: InteractionPlan | str | None = None,
+    orders: Sequence[int] | None = None,
+    share_embedding: bool = False,
+    part_scalers: bool = False,
+    hidden: Hidden = (400, 400, 400),
+    hidden_dropout: float = 0.0,
+    normalization: str | None = "batch",
+    norm_order: str = "unscaled",
+    kernel_initializer: Initializer = None,
+    embeddings_initializer: Initializer = "glorot_uniform",
+) -> keras.Model:
+    """AIM: a linear logit, gated interactions by four functions, a tower on their products.
+
+    `logit = <w, x> + b + sum_q alpha_q norm(f(q)) + MLP(z)`. Each order and function has an
+    embedding table of its own, whose fields keep the dimensions that the plan says. `z` holds the
+    products of the same interactions before normalization, gate and sum: vectors, for the outer
+    product a number.
+
+    Args:
+        features: FeatureSet.
+        dim: int. Width of an embedding. Defaults to `16`.
+        interactions: InteractionPlan, path to one, or None for every combination with every
+            function. Defaults to `None`.
+        orders: list of int or None. Orders of interactions. Defaults to `None`: those of the plan,
+            or second order without one.
+        share_embedding: bool. Whether all functions and orders use one table ("SE" in the paper).
+            Defaults to `False`.
+        part_scalers: bool. Whether every part of the logit has a factor of its own, as in the
+            authors' code. Defaults to `False`.
+        hidden: list of int. Widths of the tower's layers. Defaults to `(400, 400, 400)`.
+        hidden_dropout: float. Share of the tower's units to drop. Defaults to `0.0`.
+        normalization: str or None. Of the tower (see `MLP`). Defaults to `"batch"`.
+        norm_order: str. Where it stands (see `MLP`). Defaults to `"unscaled"`.
+        kernel_initializer: initializer of vector and scalar kernels and outer products.
+            Defaults to `None`: as `GatedInteraction`.
+        embeddings_initializer: initializer of the tables. Defaults to `"glorot_uniform"`.
+
+    Returns:
+        A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layers
+        `inner_2`, `outer_2`, ... hold the interactions, `embedding_inner_2`, ... their tables.
+
+    Raises:
+        ValueError: if tables are shared and the plan keeps only some dimensions.
+
+    Example:
+
+    >>> from ctr_keras.features import Categorical, FeatureSet, Label
+    >>> features = FeatureSet(
+    ...     Categorical("a"), Categorical("b"), label=Label("y"), vocabulary_sizes={"a": 3, "b": 3}
+    ... )
+    >>> AIM(features, dim=4, hidden=[8]).get_layer("deep").input.shape  # 3 vectors and a number
+    (None, 13)
+
+    References:
+        [AIM](https://arxiv.org/abs/2111.03318), Section 4, Equation 14; the tower's input as in the
+        authors' code.
+    """
+    inputs = field_inputs(features)
+    plan = read_plan(interactions, orders, features)
+    if plan is None:
+        plan = InteractionPlan.complete(features.field_names, orders or (2,), FUNCTIONS)
+    if share_embedding and plan.kept_dims:
+        raise ValueError("a plan with embedding dimensions needs share_embedding=False")
+    embedded = functools.partial(embed, features, inputs, dim, embeddings_initializer)
+    shared = embedded() if share_embedding else None
+    logits = [LinearLogit(features, name="linear")(inputs)]
+    products = []
+    for kind in plan.kinds:
+        name = table_name(kind)
+        kept = plan.kept_dims.get(name)
+        if share_embedding:
+            fields = shared
+        elif kept:
+            fields = CompactEmbedding(
+                features,
+                dim,
+                kept,
+                embeddings_initializer=embeddings_initializer,
+                name=own_table(kind),
+            )(inputs)
+        else:
+            fields = embedded(own_table(kind))
+        logit, product = GatedInteraction(
+            plan.combinations(features.field_names, *kind),
+            *kind,
+            kernel_initializer=kernel_initializer,
+            name=name,
+        )(fields, return_products=True)
+        logits.append(logit)
+        products.append(keras.layers.Flatten(name=f"{name}_products")(product))
+    if products:
+        vectors = joined(products, "products")
+        deep = tower(vectors, hidden, hidden_dropout, normalization, norm_order)
+        logits.append(dense_logit(deep, "deep_logit"))
+    if part_scalers:
+        logits = [_scaled(logit, index) for index, logit in enumerate(logits)]
+    return CTRModel(inputs, probability(summed(logits)), name="AIM")
+
+
+def _scaled(logit: Tensor, index: int) -> Tensor:
+    """Times one learned factor, drawn as the authors' code draws a variable of shape (1,)."""
+    bound = 6**0.5
+    return keras.layers.Dense(
+        1,
+        use_bias=False,
+        kernel_initializer=keras.initializers.RandomUniform(-bound, bound),
+        name=f"part_scaler_{index}",
+    )(logit)

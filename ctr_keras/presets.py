@@ -1,0 +1,39 @@
+"""The papers' settings of models and searches, by data set (`presets.yaml`)."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import yaml
+
+from ctr_keras.settings import did_you_mean
+from ctr_keras.types import Settings
+
+Presets: TypeAlias = Mapping[str, Mapping[str, Settings]]
+
+_ALL = yaml.safe_load(pathlib.Path(__file__).with_name("presets.yaml").read_text("utf-8"))
+PRESETS: Presets = _ALL["training"]
+SEARCH_PRESETS: Presets = _ALL["search"]
+
+
+def find_preset(name: str, data: str) -> Settings:
+    """The paper's settings of a model or a search for a data set.
+
+    Args:
+        name: str. A model in `ctr_keras.models.MODELS`, or a search in `ctr_keras.search.SEARCHES`.
+        data: str. A data set's name; with `-fm` for AutoFIS on FM rather than DeepFM.
+
+    Raises:
+        ValueError: if there is none, naming those there are.
+
+    Example:
+
+    >>> find_preset("OptInter", "criteo")["cross_dim"]
+    10
+    >>> find_preset("autofis", "avazu")["c"]
+    0.0005
+    """
+    presets = {**PRESETS, **SEARCH_PRESETS}.get(name, {})
+    if data not in presets:
+        raise ValueError(f"{name} has no preset {data!r}{did_you_mean(data, presets)}")
+    return presets[data]
