@@ -5,11 +5,11 @@ OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 DEMO := demo
 ROWS ?= 100000
-ON_JAX := tests/layers tests/models tests/optimizers tests/explain/test_attention.py \
-  tests/search/test_autofis.py tests/search/test_optinter.py tests/search/test_stage.py \
-  tests/test_keras_internals.py
+ON_JAX := tests/layers tests/models tests/optimizers tests/search tests/explain tests/test_keras_internals.py
 
-.PHONY: demo test test-oldest lint mutants clean
+PYTEST := -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+
+.PHONY: demo test test-oldest test-random fuzz coverage mutants lint clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -25,8 +25,21 @@ lint: $(VENV)/installed
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist loadfile $(ON_JAX)
+	$(BIN)/python $(PYTEST)
+	KERAS_BACKEND=jax $(BIN)/python $(PYTEST) -m backend $(ON_JAX)
+
+# The suite in another order each time, which pytest-randomly prints.
+test-random: $(VENV)/installed
+	$(BIN)/python -m pytest -n 2 --dist loadfile -p randomly
+
+# Ten times the suite's requests that nobody meant, other ones each time.
+fuzz: $(VENV)/installed
+	CTR_KERAS_FUZZ=20000 $(BIN)/python -m pytest tests/serving/server/test_fuzz.py
+
+# Of both backends together.
+coverage: $(VENV)/installed
+	$(BIN)/python $(PYTEST) --cov --cov-report= --cov-fail-under=0
+	KERAS_BACKEND=jax $(BIN)/python $(PYTEST) -m backend $(ON_JAX) --cov --cov-append --cov-report=term
 
 mutants: $(VENV)/installed
 	$(BIN)/python tests/mutants/run.py $(MODULE) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(TESTS),--tests $(TESTS))
@@ -38,8 +51,8 @@ $(OLDEST)/installed: pyproject.toml constraints-oldest.txt
 	touch $@
 
 test-oldest: $(OLDEST)/installed
-	$(OLDEST)/bin/python -m pytest -n 2 --dist loadfile tests/layers tests/models tests/optimizers tests/search tests/test_keras_internals.py
-	KERAS_BACKEND=jax $(OLDEST)/bin/python -m pytest -n 2 --dist loadfile $(ON_JAX)
+	$(OLDEST)/bin/python $(PYTEST) tests/layers tests/models tests/optimizers tests/search tests/test_keras_internals.py
+	KERAS_BACKEND=jax $(OLDEST)/bin/python $(PYTEST) -m backend $(ON_JAX)
 
 clean:
 	rm -rf $(VENV) $(OLDEST) $(DEMO) .mypy_cache .pytest_cache .ruff_cache *.egg-info build dist

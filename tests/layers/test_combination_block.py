@@ -10,6 +10,8 @@ from ctr_keras.layers import CombinationBlock
 from ctr_keras.plan import METHODS
 from ctr_keras.testing import run_layer_test
 
+pytestmark = pytest.mark.backend
+
 FIELDS, PAIRS, DIM = 4, 6, 3
 ALL = tuple(itertools.combinations(range(FIELDS), 2))
 SOME = ((0, 3), (0, 1), (2, 3), (1, 2))
@@ -93,6 +95,7 @@ def test_layer_contract_of_the_mixture(pairs, function):
         tensors(len(terms)),
         weight_shapes=shapes,
         reference=lambda weights, inputs: mixture(weights, inputs, terms, function, 0.1, 0.2),
+        compare_xla=function == "generalized",
         bad_shapes=[
             good | {"memorized": (None, len(terms) + 1, DIM)},
             good | {"memorized": (None, len(terms), DIM + 1)},
@@ -135,6 +138,7 @@ def test_layer_contract_of_a_selection(methods, function, keep_width):
         reference=lambda weights, inputs: selected(
             weights, inputs, SOME, methods, function, keep_width
         ),
+        compare_xla=function == "generalized",
         bad_shapes=[shapes | {"memorized": (None, memorized + 1, DIM)}]
         + [shapes | {"factors": (None, 2, DIM)}] * bool(products),
     )

@@ -9,6 +9,8 @@ from ctr_keras.testing import run_layer_test
 from tests.layers import test_tanh_attention, test_transformer_block
 from tests.layers.test_tanh_attention import to_numpy, vectors, weights_of
 
+pytestmark = pytest.mark.backend
+
 COUNT, DIM, ITEM_DIM = 5, 4, 3
 BOTH_DIM = ITEM_DIM + DIM
 BAD_SHAPES = [
@@ -92,6 +94,7 @@ def test_layer_contract(shared_scores):
         (items(), vectors()),
         weight_shapes={"attention/kernel": (scorers, BOTH_DIM), "attention/bias": (scorers,)},
         reference=lambda weights, inputs: of_fields(weights, *inputs, temperature=0.5),
+        compare_xla=not shared_scores,
         bad_shapes=BAD_SHAPES if shared_scores else [*BAD_SHAPES, UNKNOWN_COUNT],
     )
 
@@ -133,6 +136,7 @@ def test_layer_contract_with_behaviors(variant):
         reference=lambda weights, inputs: of_behaviors(
             weights, *inputs, transformer=chosen["transformer"], temperature=0.5
         ),
+        compare_xla=variant == "post-with-all",
         bad_shapes=[*BAD_SHAPES, UNKNOWN_COUNT] if arguments else BAD_SHAPES,
     )
 

@@ -8,6 +8,8 @@ from keras import ops
 from ctr_keras.optimizers import GRDA
 from tests.packed import JIT
 
+pytestmark = pytest.mark.backend
+
 
 def recurrence(start, gradients, rates, c, mu):
     """The weight after each step, in float64 (AutoFIS, Equation 13, step by step)."""

@@ -19,6 +19,8 @@ from ctr_keras.optimizers import (
 )
 from tests.packed import JIT
 
+pytestmark = pytest.mark.backend
+
 SIZE = 40
 FEATURES = FeatureSet(
     Categorical("a"),
