@@ -37,7 +37,7 @@ def find_item_columns(features: FeatureSet, chosen: Collection[str] = ()) -> fro
             f"there is no column {', '.join(unknown)} to vary by item; "
             f"the model reads {', '.join(features.raw_columns)}"
         )
-    members = [f for f in features.features if getattr(f, "group", None) == "item"]
+    members = [f for f in features.features if f.group == "item"]
     of_items = frozenset().union(*(_columns(features, f) for f in members))
     return frozenset(chosen or of_items or features.raw_columns)
 
@@ -110,4 +110,4 @@ def _columns(features: FeatureSet, feature: Feature) -> frozenset[str]:
     if isinstance(feature, Crossed):
         pair = (features[feature.first], features[feature.second])
         return frozenset().union(*(_columns(features, member) for member in pair))
-    return frozenset([feature.column or feature.name])
+    return frozenset([feature.raw_column])

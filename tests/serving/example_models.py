@@ -1,11 +1,11 @@
 """What the examples in docstrings find: a folder of models, a server of it, a client."""
 
+import contextlib
 import pathlib
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from serving.client import Client
@@ -59,9 +59,9 @@ def _save_of_examples(path: pathlib.Path) -> None:
     _save(path, serving_default=classify, price=regress)
 
 
-@pytest.fixture(scope="session")
-def server_of_examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    models = tmp_path_factory.mktemp("examples") / "models"
+@contextlib.contextmanager
+def running_server(models: pathlib.Path) -> Iterator[Server]:
+    """A server of the models, which it saves first."""
     _save_ctr(models / "ctr" / "1")
     _save_times_two(models / "times_two" / "1")
     _save_of_examples(models / "genre" / "1")
@@ -69,14 +69,8 @@ def server_of_examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
         yield server
 
 
-@pytest.fixture(autouse=True)
-def names_of_examples(
-    server_of_examples: Server, doctest_namespace: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
-    """Names that examples use, and the folder that holds `models`."""
-    server = server_of_examples
-    monkeypatch.chdir(pathlib.Path(server._options.models).parent)
+@contextlib.contextmanager
+def names_of_examples(server: Server) -> Iterator[dict[str, Any]]:
+    """The names that examples use."""
     with Client(f"http://{server.rest_address}") as client:
-        manager = server._core.manager
-        doctest_namespace.update(np=np, server=server, client=client, manager=manager)
-        yield
+        yield {"np": np, "server": server, "client": client, "manager": server._core.manager}
