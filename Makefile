@@ -5,7 +5,8 @@ OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 DEMO := demo
 ROWS ?= 100000
-ON_JAX := tests/layers tests/models tests/optimizers tests/search tests/explain tests/test_keras_internals.py
+ON_JAX := tests/layers tests/models tests/optimizers tests/search tests/explain tests/data tests/training \
+  tests/test_keras_internals.py tests/test_runs.py
 
 PYTEST := -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
