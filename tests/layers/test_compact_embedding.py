@@ -8,6 +8,8 @@ from ctr_keras.features import Categorical, Crossed, FeatureSet, Label, MultiVal
 from ctr_keras.layers import CompactEmbedding, FieldEmbedding
 from ctr_keras.testing import run_layer_test
 
+pytestmark = pytest.mark.backend
+
 DIM = 4
 FEATURES = FeatureSet(
     Crossed("user", "item", hash_buckets=3),

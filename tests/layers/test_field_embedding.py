@@ -16,6 +16,8 @@ from ctr_keras.features import (
 from ctr_keras.layers import FieldEmbedding, feature_inputs
 from ctr_keras.testing import run_layer_test
 
+pytestmark = pytest.mark.backend
+
 DIM = 4
 FEATURES = FeatureSet(
     Crossed("user", "bucket", hash_buckets=3),

@@ -9,12 +9,16 @@ from ctr_keras.testing import run_layer_test
 from tests.layers import test_tanh_attention, test_transformer_block
 from tests.layers.test_tanh_attention import to_numpy, vectors, weights_of
 
+pytestmark = pytest.mark.backend
+
 COUNT, DIM, ITEM_DIM = 5, 4, 3
 BOTH_DIM = ITEM_DIM + DIM
 BAD_SHAPES = [
     ((None, ITEM_DIM, 1), (None, COUNT, DIM)),
+    ((ITEM_DIM,), (None, COUNT, DIM)),
     ((None, None), (None, COUNT, DIM)),
     ((None, ITEM_DIM), (None, DIM)),
+    ((None, ITEM_DIM), (None, COUNT, 1, DIM)),
     ((None, ITEM_DIM), (None, COUNT, None)),
 ]
 UNKNOWN_COUNT = ((None, ITEM_DIM), (None, None, DIM))
@@ -90,6 +94,7 @@ def test_layer_contract(shared_scores):
         (items(), vectors()),
         weight_shapes={"attention/kernel": (scorers, BOTH_DIM), "attention/bias": (scorers,)},
         reference=lambda weights, inputs: of_fields(weights, *inputs, temperature=0.5),
+        compare_xla=not shared_scores,
         bad_shapes=BAD_SHAPES if shared_scores else [*BAD_SHAPES, UNKNOWN_COUNT],
     )
 
@@ -131,6 +136,7 @@ def test_layer_contract_with_behaviors(variant):
         reference=lambda weights, inputs: of_behaviors(
             weights, *inputs, transformer=chosen["transformer"], temperature=0.5
         ),
+        compare_xla=variant == "post-with-all",
         bad_shapes=[*BAD_SHAPES, UNKNOWN_COUNT] if arguments else BAD_SHAPES,
     )
 
@@ -168,6 +174,14 @@ def test_a_mask_that_keras_carries_counts(layer):
     output = layer(items(4), keras.layers.Masking()(others))
     np.testing.assert_allclose(output, layer(items(4), others, PADDED), 1e-6)
     assert np.abs(to_numpy(output) - to_numpy(layer(items(4), others))).max() > 0.01
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("layer", [field_layer(), behavior_layer()])
+def test_a_mask_of_the_item_ends_here(layer):
+    output = layer(keras.layers.Masking()(items()), vectors())
+    np.testing.assert_allclose(output, layer(items(), vectors()), 1e-6)
+    assert getattr(output, "_keras_mask", None) is None
 
 
 @pytest.mark.parametrize("transformer", ["pre", "post", "none"])

@@ -7,6 +7,8 @@ import pytest
 from ctr_keras.layers import TanhAttention
 from ctr_keras.testing import run_layer_test
 
+pytestmark = pytest.mark.backend
+
 VECTORS, DIM = 5, 4
 
 
@@ -48,6 +50,7 @@ def test_layer_contract(shared):
         vectors(),
         weight_shapes={"kernel": (scorers, DIM), "bias": (scorers,)},
         reference=lambda weights, inputs: reference(weights, inputs, temperature=0.5),
+        compare_xla=not shared,
         bad_shapes=[(None, DIM), (None, VECTORS, None), (None, VECTORS, DIM, 1), *unknown_number],
         field_axis=1 if shared else None,
         equivariant=shared,

@@ -9,6 +9,8 @@ from ctr_keras.plan import FUNCTIONS, Interaction, InteractionPlan
 from tests.models.sizes import feature_set, parameter_count, tower
 from tests.packed import packed_inputs
 
+pytestmark = pytest.mark.backend
+
 SMALL = feature_set(4, numeric=1)
 PLAN = InteractionPlan(
     [

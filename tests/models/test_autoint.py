@@ -9,6 +9,8 @@ from ctr_keras.metrics import auc
 from ctr_keras.models import AutoInt, AutoIntPlus, build_model
 from tests.packed import JIT
 
+pytestmark = pytest.mark.backend
+
 
 def to_numpy(tensor):
     return keras.ops.convert_to_numpy(tensor)

@@ -12,6 +12,8 @@ from ctr_keras.plan import Interaction, InteractionPlan
 from tests.models.sizes import feature_set, parameter_count, tower
 from tests.packed import JIT, packed_inputs
 
+pytestmark = pytest.mark.backend
+
 AVAZU = feature_set(24, ids=645_195)
 SMALL = feature_set(4, numeric=1)
 NAMES = SMALL.field_names

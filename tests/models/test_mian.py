@@ -10,6 +10,8 @@ from ctr_keras.models import MIAN
 from tests.models.sizes import parameter_count
 from tests.packed import JIT, packed_inputs
 
+pytestmark = pytest.mark.backend
+
 MODULES = ("behaviors", "user", "context", "global")
 
 

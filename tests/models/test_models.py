@@ -12,6 +12,7 @@ import pytest
 from ctr_keras import models
 from ctr_keras.models import MODELS, build_model, model_arguments
 from ctr_keras.training import PRESETS, TrainConfig, find_preset
+from tests import UNOPTIMIZED
 from tests.conftest import ROOT
 from tests.models.variants import FEATURES, VARIANTS, build
 from tests.packed import JIT, inputs_of, labels, packed_inputs
@@ -39,6 +40,7 @@ def test_every_model_is_described(name):
     assert "features" not in model_arguments(name)
 
 
+@pytest.mark.backend
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_scores_are_probabilities_of_the_logit(variant):
     model = build(variant)
@@ -52,6 +54,7 @@ def test_scores_are_probabilities_of_the_logit(variant):
     assert np.unique(score).size > 1
 
 
+@pytest.mark.backend
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_saved_model_loads_equal(variant, tmp_path):
     model = build(variant)
@@ -68,6 +71,7 @@ def random_weights(model):
     return {path: values for path, values in weights.items() if np.ptp(values) > 0}
 
 
+@pytest.mark.backend
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_weights_are_drawn_by_the_seed_and_each_of_its_own(variant):
     keras.utils.set_random_seed(1)
@@ -81,6 +85,7 @@ def test_weights_are_drawn_by_the_seed_and_each_of_its_own(variant):
     assert len(set(starts.values())) == len(starts), "two weights hold the same numbers"
 
 
+@pytest.mark.backend
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_mixed_precision_scores_in_float32(variant):
     policy = keras.config.dtype_policy()
@@ -98,6 +103,7 @@ def test_mixed_precision_scores_in_float32(variant):
     assert len(halves) > 2
 
 
+@pytest.mark.backend
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_layer_learns(variant):
     keras.utils.set_random_seed(0)
@@ -122,7 +128,7 @@ for variant in json.loads(sys.argv[2]):
     case = np.load(os.path.join(folder, variant + ".npz"))
     model = keras.saving.load_model(os.path.join(folder, variant + ".keras"))
     inputs = {tensor.name: case[tensor.name] for tensor in model.inputs}
-    score = np.array(model(inputs))
+    score = model.predict(inputs, verbose=0)
     np.testing.assert_allclose(score, case["score"], 1e-5, 1e-5, err_msg=variant)
     model.compile(keras.optimizers.SGD(0.1), "binary_crossentropy")
     model.train_on_batch(inputs, case["labels"])
@@ -135,6 +141,7 @@ print(keras.backend.backend(), "agrees")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="the run on TensorFlow compares both")
 def test_both_backends_agree_on_scores_and_on_a_training_step(tmp_path):
     keras.utils.set_random_seed(0)
@@ -149,7 +156,7 @@ def test_both_backends_agree_on_scores_and_on_a_training_step(tmp_path):
         np.savez(tmp_path / f"{variant}.npz", score=score, labels=labels(), **inputs, **weights)
     result = subprocess.run(
         [sys.executable, "-c", ON_JAX, str(tmp_path), json.dumps(list(VARIANTS))],
-        env=os.environ | {"KERAS_BACKEND": "jax"},
+        env=os.environ | {"KERAS_BACKEND": "jax"} | UNOPTIMIZED,
         cwd=ROOT,
         capture_output=True,
         text=True,

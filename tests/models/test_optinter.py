@@ -11,6 +11,8 @@ from ctr_keras.plan import Interaction, InteractionPlan
 from tests.models.sizes import feature_set, parameter_count, tower
 from tests.packed import JIT, packed_inputs
 
+pytestmark = pytest.mark.backend
+
 ORIGINALS = (
     Numeric("price"),
     Categorical("a"),

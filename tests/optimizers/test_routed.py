@@ -11,6 +11,8 @@ from keras import ops
 from ctr_keras.optimizers import GRDA, AlternatingOptimizer, RoutedOptimizer
 from tests.packed import JIT
 
+pytestmark = pytest.mark.backend
+
 DRAW = np.random.default_rng(0)
 INPUTS, LABELS = DRAW.normal(size=(64, 3)), DRAW.normal(size=(64, 1))
 

@@ -22,14 +22,14 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
 from ctr_keras.cli import main
-from ctr_keras.data import read_examples
+from ctr_keras.data import open_examples
 from ctr_keras.features import FeatureSet
 from ctr_keras.models import build_model
 from serving.client import predict_rows
 from serving.export import ExportOptions, export_model
 from serving.server.server import Server
 from serving.versions import WARMUP_FILE
-from tests.prepared import prepare_in_process
+from tests.prepared import prepare_once, prepare_synthetic
 
 SOURCES = [
     "movielens-1m",
@@ -59,11 +59,11 @@ def exported(
 ) -> tuple[pathlib.Path, FeatureSet, keras.Model, pathlib.Path]:
     """Prepared data, features, a model and the folder of models it is exported to."""
     folder = tmp_path_factory.mktemp("skew")
-    source = request.param
-    if source != "synthetic":
-        name = source.removesuffix("-history")
-        source = request.getfixturevalue("real_sources")[name]
-    prepared = prepare_in_process(request.param, source, folder)
+    if request.param == "synthetic":
+        prepared = prepare_synthetic(8000, folder)
+    else:
+        source = request.getfixturevalue("real_sources")[request.param.removesuffix("-history")]
+        prepared = prepare_once(request.param.removesuffix("-head"), source, tmp_path_factory)
     features = FeatureSet.load(prepared / "features.json")
     model = small_model(features)
     out = str(folder / "models" / "ctr")
@@ -77,7 +77,7 @@ def test_no_skew_between_training_and_serving(exported):
     rows = [json.loads(line) for line in (prepared / "samples.jsonl").read_text().splitlines()]
     assert len(rows) >= 500
     packed = collections.defaultdict(list)
-    for inputs, _ in read_examples(str(prepared), "test", features, 4096):
+    for inputs, _ in open_examples(str(prepared), "test", features).read(4096):
         for name, values in inputs.items():
             packed[name].append(values.numpy())
     packed = {name: np.concatenate(values) for name, values in packed.items()}
@@ -113,7 +113,7 @@ def row_ids(packed: dict[str, np.ndarray]) -> list[bytes]:
 def run(tmp_path_factory) -> pathlib.Path:
     """A finished training run, made by the command line."""
     folder = tmp_path_factory.mktemp("run")
-    prepared = prepare_in_process("synthetic", 2000, folder)
+    prepared = prepare_synthetic(2000, folder)
     command = [sys.executable, "-m", "ctr_keras.cli", "train", "--data", str(prepared)]
     command += ["--model", "AutoInt", "--out", str(folder / "run"), "--set", "epochs=1"]
     command += ["--set", "layers=1", "--set", "head_dim=4"]

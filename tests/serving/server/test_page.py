@@ -13,6 +13,7 @@ import pytest
 from ctr_keras.explain import Explainer
 from serving.server.page import _script
 from serving.server.server import Server
+from tests.conftest import unavailable
 from tests.models import variants
 from tests.serving import toy_models
 from tests.serving.toy_models import call
@@ -72,7 +73,7 @@ def test_page_knows_the_names_of_every_explaining_output(variant):
 @pytest.fixture(scope="module")
 def browser():
     if CHROMIUM is None:
-        pytest.skip("there is no Chromium (Debian: apt-get install chromium-headless-shell)")
+        unavailable("BROWSER", "no Chromium; Debian: apt-get install chromium-headless-shell")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

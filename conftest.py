@@ -1,0 +1,49 @@
+"""What holds of every test, doctests included: its place in the order, its seed, its memory."""
+
+import collections
+import pathlib
+from collections.abc import Iterator
+
+import pytest
+
+import tests  # noqa: F401  # settings of JAX come before JAX
+
+ROOT = pathlib.Path(__file__).parent
+# Rooms whose tests share no fixture that is expensive to make: each may run on any worker.
+# Elsewhere the tests of a file stay together.
+SPREAD = [ROOT / "tests" / room for room in ("layers", "models", "optimizers")]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For `--dist loadgroup`: what stays together; units with the most slow tests come first."""
+    for item in items:
+        if not any(item.path.is_relative_to(room) for room in SPREAD):
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
+    slow = collections.Counter(_unit(item) for item in items if "slow" in item.keywords)
+    items.sort(key=lambda item: -slow[_unit(item)])
+
+
+def _unit(item: pytest.Item) -> str:
+    """What goes to a worker as a whole: a group, or a test without one."""
+    group = item.get_closest_marker("xdist_group")
+    return item.nodeid if group is None else str(group.args[0])
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Every test starts from the same state of all generators: Python's, NumPy's and Keras'."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_compiled_programs() -> Iterator[None]:
+    """JAX keeps every program it has compiled; thousands of small ones fill the memory."""
+    import keras
+
+    yield
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.clear_caches()
