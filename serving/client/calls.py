@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from serving.client.examples import Features, to_features
+from serving.client.examples import OfExamples, to_features
 from serving.client.model import Metadata, ModelSpec, Signature, VersionStatus
 from serving.client.retries import Deadline, Retry, ServingError
 from serving.client.tables import as_columns, columns_of_rows, to_frame, to_rows
@@ -207,10 +207,12 @@ class Calls:
         """
         return await self._ask(
             self._transport.classify,
-            ModelSpec(model, version, label),
-            signature_name,
-            to_features(examples),
-            _context(context),
+            OfExamples(
+                ModelSpec(model, version, label),
+                signature_name,
+                to_features(examples),
+                to_features([context])[0] if context else {},
+            ),
             deadline=self._deadline(timeout),
         )
 
@@ -250,10 +252,12 @@ class Calls:
         """
         values = await self._ask(
             self._transport.regress,
-            ModelSpec(model, version, label),
-            signature_name,
-            to_features(examples),
-            _context(context),
+            OfExamples(
+                ModelSpec(model, version, label),
+                signature_name,
+                to_features(examples),
+                to_features([context])[0] if context else {},
+            ),
             deadline=self._deadline(timeout),
         )
         return np.array(values, np.float32)
@@ -414,10 +418,6 @@ class Calls:
         except ServingError as error:
             raise ServingError(error.code, f"{error.message}; the last was {reason}") from None
         await settled(self._sleep(seconds))
-
-
-def _context(features: Row | None) -> Features:
-    return to_features([features])[0] if features else {}
 
 
 def _raise_if_failed(model: str, found: Sequence[VersionStatus]) -> None:

@@ -1,13 +1,25 @@
 """Examples, which classify and regress take: features by name, each a list of one kind."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from serving.client.model import ModelSpec
 from serving.client.values import is_pandas
 from serving.types import Table, Value
 
 Features = dict[str, list[Any]]  # all floats, all ints or all bytes
+
+
+@dataclass(frozen=True)
+class OfExamples:
+    """What classify and regress ask: a signature's answer for examples, with what all share."""
+
+    spec: ModelSpec
+    signature_name: str
+    examples: list[Features]
+    context: Features
 
 
 def to_features(examples: Table) -> list[Features]:

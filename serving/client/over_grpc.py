@@ -21,7 +21,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.client.examples import Features
+from serving.client.examples import Features, OfExamples
 from serving.client.model import Metadata, ModelSpec, Signature, TensorInfo, VersionStatus
 from serving.client.retries import Deadline, ServingError
 from serving.client.transport import settled
@@ -69,15 +69,10 @@ class GrpcTransport:
         return {name: decode(name, to_array(proto)) for name, proto in response.outputs.items()}
 
     async def classify(
-        self,
-        spec: ModelSpec,
-        signature_name: str,
-        examples: list[Features],
-        context: Features,
-        deadline: Deadline,
+        self, asked: OfExamples, deadline: Deadline
     ) -> list[list[tuple[str, float]]]:
         request = classification_pb2.ClassificationRequest(
-            model_spec=_spec_proto(spec, signature_name), input=_input_proto(examples, context)
+            model_spec=_spec_proto(asked.spec, asked.signature_name), input=_input_proto(asked)
         )
         response = await _ask(self._predictions.Classify, request, deadline)
         return [
@@ -85,16 +80,9 @@ class GrpcTransport:
             for row in response.result.classifications
         ]
 
-    async def regress(
-        self,
-        spec: ModelSpec,
-        signature_name: str,
-        examples: list[Features],
-        context: Features,
-        deadline: Deadline,
-    ) -> list[float]:
+    async def regress(self, asked: OfExamples, deadline: Deadline) -> list[float]:
         request = regression_pb2.RegressionRequest(
-            model_spec=_spec_proto(spec, signature_name), input=_input_proto(examples, context)
+            model_spec=_spec_proto(asked.spec, asked.signature_name), input=_input_proto(asked)
         )
         response = await _ask(self._predictions.Regress, request, deadline)
         return [row.value for row in response.result.regressions]
@@ -154,13 +142,13 @@ def _spec_proto(spec: ModelSpec, signature_name: str = "") -> model_pb2.ModelSpe
     return proto
 
 
-def _input_proto(examples: list[Features], context: Features) -> input_pb2.Input:
-    protos = [_example_proto(features) for features in examples]
-    if not context:
+def _input_proto(asked: OfExamples) -> input_pb2.Input:
+    protos = [_example_proto(features) for features in asked.examples]
+    if not asked.context:
         return input_pb2.Input(example_list=input_pb2.ExampleList(examples=protos))
     return input_pb2.Input(
         example_list_with_context=input_pb2.ExampleListWithContext(
-            examples=protos, context=_example_proto(context)
+            examples=protos, context=_example_proto(asked.context)
         )
     )
 

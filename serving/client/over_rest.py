@@ -10,7 +10,7 @@ from typing import TypeVar
 import httpx
 import numpy as np
 
-from serving.client.examples import Features
+from serving.client.examples import Features, OfExamples
 from serving.client.model import Metadata, ModelSpec, Signature, TensorInfo, VersionStatus
 from serving.client.retries import Deadline, ServingError
 from serving.client.values import numpy_dtype, object_array
@@ -71,32 +71,20 @@ class RestTransport:
         return await self._ask("POST", f"{_path(spec)}:predict", read, deadline, document)
 
     async def classify(
-        self,
-        spec: ModelSpec,
-        signature_name: str,
-        examples: list[Features],
-        context: Features,
-        deadline: Deadline,
+        self, asked: OfExamples, deadline: Deadline
     ) -> list[list[tuple[str, float]]]:
         def read(answer: Json) -> list[list[tuple[str, float]]]:
             return [[(label, float(score)) for label, score in row] for row in answer["results"]]
 
-        document = _examples_document(signature_name, examples, context)
-        return await self._ask("POST", f"{_path(spec)}:classify", read, deadline, document)
+        document = _examples_document(asked)
+        return await self._ask("POST", f"{_path(asked.spec)}:classify", read, deadline, document)
 
-    async def regress(
-        self,
-        spec: ModelSpec,
-        signature_name: str,
-        examples: list[Features],
-        context: Features,
-        deadline: Deadline,
-    ) -> list[float]:
+    async def regress(self, asked: OfExamples, deadline: Deadline) -> list[float]:
         def read(answer: Json) -> list[float]:
             return [float(value) for value in answer["results"]]
 
-        document = _examples_document(signature_name, examples, context)
-        return await self._ask("POST", f"{_path(spec)}:regress", read, deadline, document)
+        document = _examples_document(asked)
+        return await self._ask("POST", f"{_path(asked.spec)}:regress", read, deadline, document)
 
     async def metadata(self, spec: ModelSpec, deadline: Deadline) -> Metadata:
         return await self._ask("GET", f"{_path(spec)}/metadata", _read_metadata, deadline)
@@ -207,14 +195,12 @@ def _json_string(value: bytes) -> Json:
         return {"b64": base64.b64encode(value).decode()}
 
 
-def _examples_document(
-    signature_name: str, examples: list[Features], context: Features
-) -> dict[str, Json]:
+def _examples_document(asked: OfExamples) -> dict[str, Json]:
     document = {
-        "signature_name": signature_name,
-        "examples": [_json_features(features) for features in examples],
+        "signature_name": asked.signature_name,
+        "examples": [_json_features(features) for features in asked.examples],
     }
-    return document | ({"context": _json_features(context)} if context else {})
+    return document | ({"context": _json_features(asked.context)} if asked.context else {})
 
 
 def _json_features(features: Features) -> Features:

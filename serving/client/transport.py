@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Awaitable
 from typing import Protocol, TypeVar
 
-from serving.client.examples import Features
+from serving.client.examples import OfExamples
 from serving.client.model import Metadata, ModelSpec, Signature, VersionStatus
 from serving.client.retries import Deadline
 from serving.types import Arrays
@@ -25,23 +25,11 @@ class Transport(Protocol):
         """Outputs by name, for arrays of the types that the signature takes."""
 
     async def classify(
-        self,
-        spec: ModelSpec,
-        signature_name: str,
-        examples: list[Features],
-        context: Features,
-        deadline: Deadline,
+        self, asked: OfExamples, deadline: Deadline
     ) -> list[list[tuple[str, float]]]:
         """(label, score) pairs for each example."""
 
-    async def regress(
-        self,
-        spec: ModelSpec,
-        signature_name: str,
-        examples: list[Features],
-        context: Features,
-        deadline: Deadline,
-    ) -> list[float]:
+    async def regress(self, asked: OfExamples, deadline: Deadline) -> list[float]:
         """A value for each example."""
 
     async def metadata(self, spec: ModelSpec, deadline: Deadline) -> Metadata:

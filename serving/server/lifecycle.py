@@ -45,8 +45,8 @@ class VersionRecord:
         state: int. A `State` value.
         error: StatusError or None. Why loading failed.
         wanted: bool. Whether it is to be served.
-        servable: Servable or None. What answers, while it is loaded.
-        leases: int. Requests that it is answering.
+        servable: Servable or None. While it is loaded.
+        leases: int. Requests under way.
     """
 
     version: int
@@ -62,22 +62,7 @@ class VersionRecord:
         return bool(self.state == State.AVAILABLE)
 
     def enter(self, state: int) -> None:
-        """Goes on to a state.
-
-        Args:
-            state: int. A `State` value.
-
-        Raises:
-            ValueError: if `TRANSITIONS` has no such step.
-
-        Example:
-
-        >>> record = VersionRecord(1, pathlib.Path("models/ctr/1"))
-        >>> record.enter(State.LOADING)
-        >>> record.enter(State.UNLOADING)
-        Traceback (most recent call last):
-        ValueError: version 1 cannot go from LOADING to UNLOADING
-        """
+        """Goes on to a state; a ValueError says if `TRANSITIONS` has no such step."""
         if state not in TRANSITIONS[self.state]:
             before, after = State.Name(self.state), State.Name(state)
             raise ValueError(f"version {self.version} cannot go from {before} to {after}")
@@ -100,11 +85,7 @@ class Versions:
         self._records: dict[int, VersionRecord] = {}
 
     def want(self, paths: Mapping[int, pathlib.Path]) -> None:
-        """Says which versions to serve from now on.
-
-        Args:
-            paths: dict. Version to its directory.
-        """
+        """Says which versions to serve from now on, and where they are."""
         for version, path in paths.items():
             record = self._records.get(version)
             if record is None or (record.state == State.END and not record.wanted):
