@@ -1,14 +1,15 @@
 # `make demo` and `make test` need nothing but Python 3.11 or 3.12 and make.
 PYTHON ?= python3
 VENV := .venv
+OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 DEMO := demo
 ROWS ?= 100000
-ON_JAX := tests/layers tests/models tests/optimizers tests/search tests/explain
+ON_JAX := tests/layers tests/models tests/optimizers tests/search tests/explain tests/test_keras_internals.py
 
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+PYTEST := -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: demo test test-random fuzz coverage lint clean
+.PHONY: demo test test-oldest test-random fuzz coverage mutants lint clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -24,8 +25,8 @@ lint: $(VENV)/installed
 	$(BIN)/mypy
 
 test: lint
-	$(PYTEST)
-	KERAS_BACKEND=jax $(PYTEST) -m backend $(ON_JAX)
+	$(BIN)/python $(PYTEST)
+	KERAS_BACKEND=jax $(BIN)/python $(PYTEST) -m backend $(ON_JAX)
 
 # The suite in another order each time, which pytest-randomly prints.
 test-random: $(VENV)/installed
@@ -35,8 +36,23 @@ test-random: $(VENV)/installed
 fuzz: $(VENV)/installed
 	CTR_KERAS_FUZZ=20000 $(BIN)/python -m pytest tests/serving/server/test_fuzz.py
 
+# Of both backends together.
 coverage: $(VENV)/installed
-	$(PYTEST) --cov --cov-report=term-missing
+	$(BIN)/python $(PYTEST) --cov --cov-report= --cov-fail-under=0
+	KERAS_BACKEND=jax $(BIN)/python $(PYTEST) -m backend $(ON_JAX) --cov --cov-append --cov-report=term
+
+mutants: $(VENV)/installed
+	$(BIN)/python tests/mutants/run.py $(MODULE) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(TESTS),--tests $(TESTS))
+
+# With the oldest versions that pyproject.toml accepts.
+$(OLDEST)/installed: pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-oldest.txt -e '.[plots]' jax pytest pytest-xdist
+	touch $@
+
+test-oldest: $(OLDEST)/installed
+	$(OLDEST)/bin/python $(PYTEST) tests/layers tests/models tests/optimizers tests/search tests/test_keras_internals.py
+	KERAS_BACKEND=jax $(OLDEST)/bin/python $(PYTEST) -m backend $(ON_JAX)
 
 clean:
-	rm -rf $(VENV) $(DEMO) .mypy_cache .pytest_cache .ruff_cache *.egg-info build dist
+	rm -rf $(VENV) $(OLDEST) $(DEMO) .mypy_cache .pytest_cache .ruff_cache *.egg-info build dist

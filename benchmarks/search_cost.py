@@ -20,8 +20,8 @@ from ctr_keras.features import Categorical, FeatureSet, Label
 from ctr_keras.models import DeepFM
 from ctr_keras.plan import InteractionPlan
 from ctr_keras.runs import jit_setting
-from ctr_keras.search import AutoFIS
-from ctr_keras.search.rows import Rows
+from ctr_keras.search import AutoFISSearch
+from ctr_keras.search.rows import SearchRows
 
 FIELDS = 39
 
@@ -44,14 +44,14 @@ def main(rows: int, batch_size: int, dim: int, vocabulary: int, repetitions: int
     starts = [features.id_ranges[name].start for name in names]
     ids = (draw.integers(0, vocabulary, (rows, FIELDS)) + starts).astype("int32")
     data = {"categorical": ids}, draw.integers(0, 2, (rows, 1)).astype("float32")
-    search = AutoFIS(batch_size=batch_size, model_args={"dim": dim}, verbose=False)
+    search = AutoFISSearch(batch_size=batch_size, model_args={"dim": dim}, verbose=False)
     every = InteractionPlan.complete(names).interactions
     plan = InteractionPlan(interaction for interaction in every if draw.random() < 0.3)
 
     def train(plan: InteractionPlan | None) -> None:
         model = DeepFM(features, dim, interactions=plan)
         model.compile("adam", "binary_crossentropy", jit_compile=jit_setting("auto"))
-        stream = Rows(features, data).stream(model, batch_size, seed=0)
+        stream = SearchRows(features, data).stream(model, batch_size, seed=0)
         model.fit(stream, steps_per_epoch=-(-rows // batch_size), verbose=0)
 
     tasks: dict[str, Callable[[], Any]] = {

@@ -76,7 +76,7 @@ def _exported(folder: str) -> str:
 
     from ctr_keras.features import FeatureSet
     from ctr_keras.models import build_model
-    from serving.export.export import ExportOptions, export_model
+    from serving.export import ExportOptions, export_model
 
     models, prepared = os.path.join(folder, "models"), prepared_log(folder, 20_000)
     if not os.path.exists(models):

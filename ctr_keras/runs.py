@@ -1,21 +1,27 @@
-"""What runs of training and of searching share: whole files, checkpoints, when to compile."""
+"""What runs of training and of searching share: whole files, settings, checkpoints, rounds."""
 
 import csv
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
-from typing import Any
+from typing import Any, Protocol, TextIO, TypeAlias
 
 import keras
 import yaml
 
+from ctr_keras.types import Rows, Settings, Variable
+
+Row: TypeAlias = dict[str, Any]  # of a history, by column
+State: TypeAlias = dict[str, Any]  # for JSON
+
 _PACKAGES = ("ctr-keras", "keras", "numpy", "tensorflow")
 
 
-def write_whole(path: str, write: Callable[[Any], Any]) -> None:
-    """Writes a text file as a whole or not at all.
+def write_whole(path: str, write: Callable[[TextIO], object]) -> None:
+    """Writes a file of text as a whole or not at all.
 
     Args:
         path: str.
@@ -34,7 +40,7 @@ def write_table(path: str, rows: Sequence[Mapping[str, Any]]) -> None:
         rows: list of dicts, at least one.
     """
 
-    def write(file: Any) -> None:
+    def write(file: TextIO) -> None:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
@@ -42,7 +48,7 @@ def write_table(path: str, rows: Sequence[Mapping[str, Any]]) -> None:
     write_whole(path, write)
 
 
-def write_settings(path: str, settings: dict[str, Any]) -> None:
+def write_settings(path: str, settings: Settings) -> None:
     """Writes a run's settings as YAML, with the versions of what it runs on.
 
     Args:
@@ -56,12 +62,12 @@ def write_settings(path: str, settings: dict[str, Any]) -> None:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:  # Keras on JAX needs no TensorFlow
             continue
-    settings = settings | {"versions": versions}
-    write_whole(path, lambda file: yaml.safe_dump(settings, file, sort_keys=False))
+    document = {**settings, "versions": versions}
+    write_whole(path, lambda file: yaml.safe_dump(document, file, sort_keys=False))
 
 
-def check_same_settings(out: str, earlier: dict[str, Any], settings: dict[str, Any]) -> None:
-    """Sees that a folder holds a run with these settings.
+def check_same_settings(out: str, earlier: Settings, settings: Settings) -> None:
+    """Checks that a folder holds a run with these settings.
 
     Raises:
         ValueError: naming the first setting that differs.
@@ -109,7 +115,7 @@ class Checkpoints:
         numbers = [int(name) for name in names if name.isdigit()]
         return os.path.join(self.folder, str(max(numbers))) if numbers else None
 
-    def restore(self) -> tuple[keras.Model, dict[str, Any]] | None:
+    def restore(self) -> tuple[keras.Model, State] | None:
         """The compiled model of the last checkpoint and its state, if there is one."""
         if self.last is None:
             return None
@@ -120,30 +126,26 @@ class Checkpoints:
             seed.assign(value)
         return model, state
 
-    def save(
-        self,
-        number: int,
-        model: keras.Model,
-        state: dict[str, Any],
-        add_files: Callable[[str], Any] = lambda folder: None,
-    ) -> None:
-        """Replaces the last checkpoint.
+    def save(self, number: int, model: keras.Model, complete: Callable[[str], State]) -> None:
+        """Replaces the last checkpoint, of which files that are not written anew are carried over.
 
         Args:
             number: int, larger than the last one's.
             model: keras.Model, compiled.
-            state: dict for JSON.
-            add_files: function that is given the unfinished folder, to add files of its own; the
-                last checkpoint is still there then.
+            complete: function that is given the unfinished folder, to add files of its own, and
+                returns the state.
         """
         new, last = os.path.join(self.folder, "new"), self.last
         shutil.rmtree(new, ignore_errors=True)
         os.makedirs(new)
         model.save(os.path.join(new, "model.keras"))
-        add_files(new)
+        state = complete(new)
         seeds = [keras.ops.convert_to_numpy(seed).tolist() for seed in _random_seeds(model)]
         with open(os.path.join(new, "state.json"), "w", encoding="utf-8") as file:
             json.dump({**state, "random_seeds": seeds}, file)
+        if last is not None:
+            for name in set(os.listdir(last)) - set(os.listdir(new)):
+                shutil.copyfile(os.path.join(last, name), os.path.join(new, name))
         os.rename(new, os.path.join(self.folder, str(number)))
         if last is not None:
             shutil.rmtree(last)
@@ -153,7 +155,136 @@ class Checkpoints:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _random_seeds(model: keras.Model) -> list[Any]:
+def _random_seeds(model: keras.Model) -> list[Variable]:
     """The states of a model's random generators, which Keras does not save with it."""
     variables = model.non_trainable_variables
     return [v for v in variables if v.path.endswith("seed_generator_state")]
+
+
+class Objective(Protocol):
+    """What the rounds of one kind of run are for."""
+
+    def measure(self, model: keras.Model, number: int, train_loss: float, seconds: float) -> Row:
+        """The history's row of a round that has just ended.
+
+        Args:
+            model: keras.Model.
+            number: int. Of the round, from 1.
+            train_loss: float. Its mean over the round.
+            seconds: float. What the round's steps took.
+        """
+
+    def loss(self, row: Row) -> float | None:
+        """By which rounds are compared; None for a round that has not been scored."""
+
+    def keep(self, model: keras.Model, folder: str | None) -> State:
+        """Keeps what counts of the round that has just ended, the best one so far.
+
+        Args:
+            model: keras.Model.
+            folder: str or None. Where to write files, of the checkpoint that is being made; None
+                without checkpoints.
+
+        Returns:
+            What else to keep.
+        """
+
+    def show(self, history: Sequence[Row]) -> None:
+        """Writes the history to where it is looked for."""
+
+
+class Rounds(keras.callbacks.Callback):
+    """The rounds of a run: some steps each, then a row of the history and a checkpoint.
+
+    The best round is the one of least loss, or the last one as long as none has been scored. A run
+    that was killed goes on after its last checkpoint.
+
+    Args:
+        objective: Objective.
+        checkpoints: Checkpoints or None. Where to keep them; None for none.
+        total: int. Rounds, at most.
+        patience: int. The run is over after so many consecutive rounds without a better one.
+    """
+
+    def __init__(
+        self, objective: Objective, checkpoints: Checkpoints | None, *, total: int, patience: int
+    ) -> None:
+        super().__init__()
+        self.history: list[Row] = []
+        self.kept: State = {}  # of the best round
+        self._objective = objective
+        self._checkpoints = checkpoints
+        self._total = total
+        self._patience = patience
+
+    @property
+    def best(self) -> int:
+        """The number of the best round."""
+        losses = ((self._objective.loss(row), n) for n, row in enumerate(self.history, start=1))
+        scored = [(loss, number) for loss, number in losses if loss is not None]
+        return min(scored)[1] if scored else len(self.history)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no round is left, or `patience` of them have not brought a better one."""
+        done = len(self.history)
+        return done >= self._total or done - self.best >= self._patience
+
+    def run(
+        self,
+        build: Callable[[], keras.Model],
+        batches: Callable[[keras.Model, int], Iterable[Rows]],
+        steps: int,
+        verbose: str | int = "auto",
+    ) -> None:
+        """Trains until the rounds are over, from the last checkpoint if there is one.
+
+        Args:
+            build: function that makes the compiled model.
+            batches: function of the model and the number of rounds done that gives the endless
+                batches of those that are left.
+            steps: int. Batches of a round.
+            verbose: as in `Model.fit`. Defaults to `"auto"`.
+        """
+        model = self._restored() or build()
+        done = len(self.history)
+        if not self.is_over:
+            model.fit(
+                batches(model, done),
+                steps_per_epoch=steps,
+                initial_epoch=done,
+                epochs=self._total,
+                callbacks=[self],
+                verbose=verbose,
+                shuffle=False,  # the batches are shuffled already
+            )
+        self._objective.show(self.history)
+
+    def _restored(self) -> keras.Model | None:
+        restored = self._checkpoints.restore() if self._checkpoints else None
+        if restored is None:
+            return None
+        model, state = restored
+        self.history = state.pop("history")
+        self.kept = state
+        return model
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._started = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        seconds = time.monotonic() - self._started
+        row = self._objective.measure(self.model, epoch + 1, float(logs["loss"]), seconds)
+        self.history.append(row)
+        if self._checkpoints is None:
+            self._keep(None)
+        else:
+            self._checkpoints.save(len(self.history), self.model, self._keep)
+        self._objective.show(self.history)
+        self.model.stop_training = self.is_over
+
+    def _keep(self, folder: str | None) -> State:
+        """Keeps the round if it is the best one; returns the state of a checkpoint."""
+        if self.best == len(self.history):
+            self.kept = self._objective.keep(self.model, folder)
+        return {"history": self.history, **self.kept}

@@ -4,6 +4,8 @@ import json
 
 import click
 
+from pipeline.datasets import DATASETS
+
 
 @click.command()
 @click.option("--rows", required=True, type=click.IntRange(1), help="Rows in all.")
@@ -19,7 +21,10 @@ def synthesize(rows: int, out: str, seed: int, broken: float) -> None:
     write_synthetic_log(out, rows, seed, broken)
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+@click.command(
+    context_settings={"ignore_unknown_options": True},
+    epilog=f"Built-in data sets: {', '.join(DATASETS)}.",
+)
 @click.option("--dataset", required=True, help="A built-in data set's name, or a YAML file.")
 @click.option("--source", required=True, help="File, folder or pattern of the raw logs.")
 @click.option("--out", required=True, help="Folder to write.")
@@ -47,9 +52,6 @@ def prepare(
     """Transform raw logs into TFRecords.
 
     Further options go to Apache Beam: --runner DataflowRunner --project P --region R ...
-
-    Built-in data sets: movielens-1m, movielens-1m-history, criteo, criteo-terabyte, avazu,
-    synthetic.
     """
     from pipeline.prepare import prepare as run
 

@@ -7,6 +7,7 @@ graph, and nothing else, goes into the SavedModel that answers requests.
 import functools
 import itertools
 from collections.abc import Callable
+from typing import TypeVar
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -23,6 +24,7 @@ from ctr_keras.features import (
 from pipeline.vocabulary import count_and_look_up
 
 Tensors = dict[str, tf.Tensor]
+_T = TypeVar("_T")
 
 _QUANTILE_EPSILON = 0.001
 _HASH_RANGE = 2**31 - 1
@@ -47,13 +49,14 @@ def make_preprocessing_fn(features: FeatureSet) -> Callable[[Tensors], Tensors]:
 
 def _preprocess(features: FeatureSet, columns: Tensors) -> Tensors:
     buckets = {
-        f.name: _bucket(f, columns[f.column or f.name])
+        f.name: _bucket(f, columns[f.raw_column])
         for f in features.categorical
         if isinstance(f, Numeric)
     }
-    texts = _texts(features, columns, buckets)
-    ids = _ids(features, texts, buckets)
-    outputs = {f.name: ids[f.name] for f in (*features.multi_valued, *features.sequences)}
+    strings = _strings(features, columns, buckets)
+    ids = _ids(features, strings, buckets)
+    lists = (f for f in features.features if isinstance(f, MultiValued | Sequence))
+    outputs = {f.name: ids[f.name] for f in lists}
     if features.categorical:
         outputs["categorical"] = tf.concat([ids[f.name] for f in features.categorical], axis=1)
     if features.crossed:
@@ -63,23 +66,26 @@ def _preprocess(features: FeatureSet, columns: Tensors) -> Tensors:
     return outputs
 
 
-# Categories: every feature becomes a (batch, width) matrix of texts, "" where missing.
+# Categories: every feature becomes a (batch, width) matrix of strings, "" where missing.
 
 
-def _texts(features: FeatureSet, columns: Tensors, buckets: Tensors) -> Tensors:
-    texts = {}
+def _strings(features: FeatureSet, columns: Tensors, buckets: Tensors) -> Tensors:
+    strings = {}
     for feature in features.features:
         if feature.name in buckets:
             bucket = buckets[feature.name]
-            texts[feature.name] = tf.where(bucket < 0, "", tf.strings.as_string(bucket))
+            strings[feature.name] = tf.where(bucket < 0, "", tf.strings.as_string(bucket))
         elif isinstance(feature, MultiValued | Sequence):
-            texts[feature.name] = _split(feature, columns[feature.column or feature.name])
+            strings[feature.name] = _split(feature, columns[feature.raw_column])
         elif isinstance(feature, Crossed):
-            texts[feature.name] = _pair(texts[feature.first], texts[feature.second])
+            strings[feature.name] = _pair(strings[feature.first], strings[feature.second])
         elif not isinstance(feature, Numeric):
-            column = columns[feature.column or feature.name]
-            texts[feature.name] = _time_part(column, feature.time_part)
-    return {name: text if text.shape.rank == 2 else text[:, None] for name, text in texts.items()}
+            column = columns[feature.raw_column]
+            strings[feature.name] = _time_part(column, feature.time_part)
+    return {
+        name: values if values.shape.rank == 2 else values[:, None]
+        for name, values in strings.items()
+    }
 
 
 def _split(feature: MultiValued | Sequence, column: tf.Tensor) -> tf.Tensor:
@@ -126,60 +132,60 @@ def _weekday(year: tf.Tensor, month: tf.Tensor, day: tf.Tensor) -> tf.Tensor:
     return (days + 1) % 7 + 1
 
 
-# Ids: one lookup for the columns ("slots") of all features' texts, joined side by side.
+# Ids: one lookup for the columns ("slots") of all features' strings, joined side by side.
 
 
-def _ids(features: FeatureSet, texts: Tensors, buckets: Tensors) -> Tensors:
+def _ids(features: FeatureSet, strings: Tensors, buckets: Tensors) -> Tensors:
     """Global ids in the layout of `ctr_keras.features`, (batch, width) for each feature."""
-    named = [f for f in features.features if f.name in texts]
+    named = [f for f in features.features if f.name in strings]
     if not named:
         return {}
     vocabularies = features.vocabularies
     position = {v.name: i for i, v in enumerate(vocabularies)}
-    widths = [texts[f.name].shape[1] for f in named]
+    widths = [strings[f.name].shape[1] for f in named]
     slots = _repeat([position[features.vocabulary_name(f)] for f in named], widths)
 
-    text = tf.concat([texts[f.name] for f in named], axis=1)
+    joined = tf.concat([strings[f.name] for f in named], axis=1)
     is_counted = [f.vocabulary is not None and f.vocabulary.is_counted for f in named]
-    line, start = _look_up(vocabularies, text, slots, _repeat(is_counted, widths))
+    line, start = _look_up(vocabularies, joined, slots, _repeat(is_counted, widths))
     fixed = [v.fixed_ids for v in vocabularies]
     fixed_through = list(itertools.accumulate(fixed))
     # A value's line counts the file's header and the names of the vocabularies up to its own.
     known = line + tf.constant([fixed_through[i] - 1 - i for i in slots], tf.int64)
-    choice = tf.concat([_fallback(f, texts, buckets) for f in named], axis=1)
+    choice = tf.concat([_fallback(f, strings, buckets) for f in named], axis=1)
     unknown = tf.gather(start, slots) + choice % tf.constant([fixed[i] for i in slots], tf.int64)
-    ids = tf.where(text == "", tf.constant(0, tf.int64), tf.where(line < 0, unknown, known))
+    ids = tf.where(joined == "", tf.constant(0, tf.int64), tf.where(line < 0, unknown, known))
     return dict(zip([f.name for f in named], tf.split(ids, widths, axis=1), strict=True))
 
 
-def _repeat(values: list, times: list[int]) -> list:
+def _repeat(values: list[_T], times: list[int]) -> list[_T]:
     return [value for value, n in zip(values, times, strict=True) for _ in range(n)]
 
 
 def _look_up(
     vocabularies: tuple[Vocabulary, ...],
-    text: tf.Tensor,
+    strings: tf.Tensor,
     slots: list[int],
     is_counted: list[bool],
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The vocabulary line of each text (-1 for none), and the first id of each vocabulary."""
+    """The vocabulary line of each string (-1 for none), and the first id of each vocabulary."""
     fixed = (v.fixed_ids for v in vocabularies[:-1])
     fixed_before = tf.constant(list(itertools.accumulate(fixed, initial=0)), tf.int64)
     if not any(is_counted):
-        return tf.fill(tf.shape(text), tf.constant(-1, tf.int64)), 1 + fixed_before
+        return tf.fill(tf.shape(strings), tf.constant(-1, tf.int64)), 1 + fixed_before
     prefix = tf.constant([f"{vocabularies[i].name}=" for i in slots])
-    keys = tf.strings.join([tf.broadcast_to(prefix, tf.shape(text)), text])
-    counted_keys = tf.boolean_mask(keys, tf.logical_and(text != "", is_counted))
+    keys = tf.strings.join([tf.broadcast_to(prefix, tf.shape(strings)), strings])
+    counted_keys = tf.boolean_mask(keys, tf.logical_and(strings != "", is_counted))
     line, name_line = count_and_look_up(vocabularies, counted_keys, keys)
     names_before = tf.range(len(vocabularies), dtype=tf.int64)
     return line, name_line - names_before + fixed_before
 
 
-def _fallback(feature: Feature, texts: Tensors, buckets: Tensors) -> tf.Tensor:
+def _fallback(feature: Feature, strings: Tensors, buckets: Tensors) -> tf.Tensor:
     """What picks an id among a vocabulary's fixed ones: the bucket of a number, else a hash."""
     if feature.name in buckets:
         return buckets[feature.name][:, None]
-    return tf.strings.to_hash_bucket_fast(texts[feature.name], _HASH_RANGE)
+    return tf.strings.to_hash_bucket_fast(strings[feature.name], _HASH_RANGE)
 
 
 # Numbers: not finite means missing.
@@ -204,40 +210,35 @@ def _bucket(feature: Numeric, column: tf.Tensor) -> tf.Tensor:
 
 def _scaled(features: FeatureSet, columns: Tensors) -> tf.Tensor:
     """The packed `numeric` input: (batch, columns), 0 where missing."""
-    scaled = {}
+    scaled: Tensors = {}
     for scale, function in _SCALES.items():
         group = [f for f in features.numeric if f.scale == scale]
         if group:
-            values = tf.stack([columns[f.column or f.name] for f in group], axis=1)
-            is_present = tf.math.is_finite(values)
-            values = tf.where(is_present, function(values, is_present), 0.0)
+            values = tf.stack([columns[f.raw_column] for f in group], axis=1)
+            values = tf.where(tf.math.is_finite(values), function(values), 0.0)
             scaled |= zip((f.name for f in group), tf.unstack(values, axis=1), strict=True)
     return tf.stack([scaled[f.name] for f in features.numeric], axis=1)
 
 
-def _identity(values: tf.Tensor, is_present: tf.Tensor) -> tf.Tensor:
-    del is_present
-    return values
+def _log_squared(values: tf.Tensor) -> tf.Tensor:
+    return tf.where(values > 2, tf.floor(_log_squared_continuous(values)), values)
 
 
-def _log_squared(values: tf.Tensor, is_present: tf.Tensor) -> tf.Tensor:
-    return tf.where(values > 2, tf.floor(_log_squared_continuous(values, is_present)), values)
-
-
-def _log_squared_continuous(values: tf.Tensor, is_present: tf.Tensor) -> tf.Tensor:
-    del is_present
+def _log_squared_continuous(values: tf.Tensor) -> tf.Tensor:
     logarithm = tf.math.log(tf.cast(tf.maximum(values, 2.0), tf.float64))
     return tf.where(values > 2, tf.cast(logarithm**2, tf.float32), values)
 
 
-def _min_max(values: tf.Tensor, is_present: tf.Tensor) -> tf.Tensor:
+def _min_max(values: tf.Tensor) -> tf.Tensor:
+    is_present = tf.math.is_finite(values)
     infinity = tf.constant(float("inf"), values.dtype)
     low = tft.min(tf.where(is_present, values, infinity), reduce_instance_dims=False, name="low")
     high = tft.max(tf.where(is_present, values, -infinity), reduce_instance_dims=False, name="high")
     return tf.clip_by_value(tf.math.divide_no_nan(values - low, high - low), 0.0, 1.0)
 
 
-def _z_score(values: tf.Tensor, is_present: tf.Tensor) -> tf.Tensor:
+def _z_score(values: tf.Tensor) -> tf.Tensor:
+    is_present = tf.math.is_finite(values)
     exact = tf.where(is_present, tf.cast(values, tf.float64), 0.0)
     sums = tft.sum(
         tf.concat([tf.cast(is_present, tf.float64), exact, exact**2], axis=1),
@@ -251,7 +252,7 @@ def _z_score(values: tf.Tensor, is_present: tf.Tensor) -> tf.Tensor:
 
 
 _SCALES = {
-    "identity": _identity,
+    "identity": tf.identity,
     "log_squared": _log_squared,
     "log_squared_continuous": _log_squared_continuous,
     "min_max": _min_max,

@@ -2,7 +2,7 @@
 
 Rows go to shards by their key (a hash of the raw row) and stand in a shard in the order of their
 keys: a global shuffle that comes out the same whatever the runner did. On their way to the shards
-they travel in blocks: record batches of many rows' keys and serialized `tf.train.Example`s.
+they travel in packets: record batches of many rows' keys and serialized `tf.train.Example`s.
 """
 
 import os
@@ -17,15 +17,15 @@ import pyarrow as pa
 import tensorflow as tf
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.transforms.window import GlobalWindows
+from apache_beam.transforms.window import GlobalWindows, WindowedValue
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
+from pipeline.batches import KEY, SPLIT, column_values
 from pipeline.sources import BLOCK_LINES
 from pipeline.splits import SPLITS
 
-KEY, SPLIT = "row.key", "row.split"  # columns beside the features; no feature's name has a dot
 _EXAMPLE = "row.example"
-_ROWS_HELD = 2**16  # rows that a worker encodes before it hands their blocks on
+_ROWS_HELD = 2**16  # rows that a worker encodes before it hands their packets on
 _COMPRESSION = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=3)
 
 Shard = tuple[str, int]  # of which split, and which of its shards
@@ -39,52 +39,47 @@ class WriteShards(beam.PTransform):
     Args:
         folder: str. Where the files go.
         shards: dict. Number of shards of each split.
-        waiting: str. A folder for blocks until all are there. Used if it is local, where runners
-            keep what lies between two steps in memory; elsewhere the runner keeps the blocks.
+        waiting: str. A folder for packets until all are there. Used if it is local, where runners
+            keep what lies between two steps in memory; elsewhere the runner keeps the packets.
     """
 
     def __init__(self, folder: str, shards: dict[str, int], waiting: str):
         super().__init__()
         self._folder, self._shards, self._waiting = folder, shards, waiting
 
-    def expand(self, batches):
+    def expand(self, batches: beam.PCollection) -> beam.PCollection:
         all_shards = [(split, i) for split, count in self._shards.items() for i in range(count)]
         nothing = batches.pipeline | "AllShards" >> beam.Create([(s, None) for s in all_shards])
-        blocks = batches | "ToBlocks" >> beam.ParDo(_ToBlocks(self._shards))
+        packets = batches | "ToPackets" >> beam.ParDo(_ToPackets(self._shards))
         if FileSystems.get_scheme(self._waiting) is None:
-            blocks |= "KeepOnDisk" >> beam.Map(_keep_on_disk, self._waiting)
+            packets |= "KeepOnDisk" >> beam.Map(_keep_on_disk, self._waiting)
         return (
-            (nothing, blocks)
+            (nothing, packets)
             | beam.Flatten()
             | "GroupShards" >> beam.GroupByKey()
             | "WriteShard" >> beam.Map(_write_shard, self._folder, self._shards)
         )
 
 
-def column_values(batch: pa.RecordBatch, name: str) -> np.ndarray:
-    """The values of a column with one value a row."""
-    return batch.column(name).flatten().to_numpy(zero_copy_only=False)
-
-
-class _ToBlocks(beam.DoFn):
-    """Encodes rows and collects those of a shard, as (shard, block)."""
+class _ToPackets(beam.DoFn):
+    """Encodes rows and collects those of a shard, as (shard, packet)."""
 
     def __init__(self, shards: dict[str, int]):
         self._shards = shards
 
-    def start_bundle(self):
+    def start_bundle(self) -> None:
         self._encoded: list[pa.RecordBatch] = []
 
-    def process(self, batch: pa.RecordBatch):
+    def process(self, batch: pa.RecordBatch) -> Iterator[tuple[Shard, pa.Table]]:
         self._encoded.append(_encode(batch))
         if sum(encoded.num_rows for encoded in self._encoded) >= _ROWS_HELD:
-            yield from self._blocks()
+            yield from self._packets()
 
-    def finish_bundle(self):
-        for block in self._blocks():
-            yield GlobalWindows.windowed_value(block)
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        for packet in self._packets():
+            yield GlobalWindows.windowed_value(packet)
 
-    def _blocks(self) -> Iterator[tuple[Shard, pa.Table]]:
+    def _packets(self) -> Iterator[tuple[Shard, pa.Table]]:
         if not self._encoded:
             return
         rows, self._encoded = pa.Table.from_batches(self._encoded), []
@@ -95,8 +90,8 @@ class _ToBlocks(beam.DoFn):
         is_first = np.diff(splits[order]).astype(bool) | np.diff(shards[order]).astype(bool)
         for of_shard in np.split(order, np.flatnonzero(is_first) + 1):
             first = of_shard[0]
-            block = rows.select([KEY, _EXAMPLE]).take(pa.array(of_shard))
-            yield (SPLITS[splits[first]], int(shards[first])), block
+            packet = rows.select([KEY, _EXAMPLE]).take(pa.array(of_shard))
+            yield (SPLITS[splits[first]], int(shards[first])), packet
 
 
 def _encode(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -110,12 +105,14 @@ def _encode(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _examples(batch: pa.RecordBatch) -> list[bytes]:
-    return RecordBatchToExamplesEncoder().encode(batch.drop_columns([KEY, SPLIT]))
+    encoder = RecordBatchToExamplesEncoder()
+    examples: list[bytes] = encoder.encode(batch.drop_columns([KEY, SPLIT]))
+    return examples
 
 
-def _keep_on_disk(block: tuple[Shard, pa.Table], folder: str) -> tuple[Shard, str]:
-    """Writes a block to a file and passes on the file's path."""
-    shard, rows = block
+def _keep_on_disk(packet: tuple[Shard, pa.Table], folder: str) -> tuple[Shard, str]:
+    """Writes a packet to a file and passes on the file's path."""
+    shard, rows = packet
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, uuid.uuid4().hex)
     with pa.ipc.new_file(path, rows.schema) as file:
@@ -127,10 +124,10 @@ def _write_shard(
     group: tuple[Shard, Iterable[pa.Table | str | None]], folder: str, shards: dict[str, int]
 ) -> tuple[str, int]:
     (split, index), parts = group
-    blocks = [_block(part) for part in parts if part is not None]
+    packets = [_packet(part) for part in parts if part is not None]
     # Rows that are equal but for a history have one key: their examples order them.
     order = [(KEY, "ascending"), (_EXAMPLE, "ascending")]
-    rows = pa.concat_tables(blocks).sort_by(order) if blocks else pa.table({_EXAMPLE: []})
+    rows = pa.concat_tables(packets).sort_by(order) if packets else pa.table({_EXAMPLE: []})
     name = f"{split}-{index:05d}-of-{shards[split]:05d}.tfrecord.gz"
     examples = (
         example
@@ -141,7 +138,7 @@ def _write_shard(
     return split, rows.num_rows
 
 
-def _block(part: pa.Table | str) -> pa.Table:
+def _packet(part: pa.Table | str) -> pa.Table:
     if isinstance(part, pa.Table):
         return part
     with pa.memory_map(part) as file:

@@ -1,26 +1,21 @@
 """Chunks of source files to record batches of parsed rows, with the bad ones set aside."""
 
 import collections
-import itertools
-import json
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-from apache_beam.io.filesystems import FileSystems
 
-from pipeline.datasets.base import Dataset, History
-from pipeline.records import KEY, SPLIT, column_values
-from pipeline.sources import BLOCK_LINES, Chunk
-from pipeline.splits import SPLITS, FileSplit, row_keys
-from pipeline.tables import Block, numbers
+from pipeline.batches import KEY, SPLIT, column_values, in_column_order, make_batch, row_keys, take
+from pipeline.block import Block
+from pipeline.datasets.base import Dataset
+from pipeline.history import AddHistory, history_columns
+from pipeline.sources import Chunk
+from pipeline.splits import SPLITS, FileSplit
 
 REJECTED, COUNTS, LINES = "rejected", "counts", "lines"  # side outputs of ParseChunk
-_HISTORY_PARTITIONS = 64
-_BATCHES_HELD = 32  # of which a sample is taken at once
-_USER, _ITEM, _TIME, _ORDER = (f"history.{name}" for name in ("user", "item", "time", "order"))
 
 
 class ReadRows(beam.PTransform):
@@ -38,7 +33,7 @@ class ReadRows(beam.PTransform):
         super().__init__()
         self._dataset, self._source, self._files = dataset, source, files
 
-    def expand(self, pipeline):
+    def expand(self, pipeline: beam.Pipeline) -> tuple[Any, Any]:
         parsed = (
             pipeline
             | "Files" >> beam.Create(self._files)
@@ -59,109 +54,43 @@ class ReadRows(beam.PTransform):
 
 
 class ParseChunk(beam.DoFn):
-    """The rows of a chunk as record batches of `raw_columns`, the label, `KEY` and `SPLIT`.
+    """The good rows of a chunk as record batches (see `pipeline.batches`).
 
-    Every column is a list with one value a row, as TensorFlow Transform wants it. A label of NaN
-    marks a row that the data set filters. Side outputs: `REJECTED` lists of (chunk, line, reason,
-    row), `COUNTS` (name, number) pairs and `LINES` ((file, chunk), number of lines).
+    A label of NaN marks a row that the data set filters. Side outputs: `REJECTED` lists of (chunk,
+    [(line, reason, row)]), `COUNTS` (name, number) pairs and `LINES` ((file, chunk), number of
+    lines).
     """
 
     def __init__(self, dataset: Dataset, source: str):
         self._dataset, self._source = dataset, source
 
-    def process(self, chunk: Chunk):
+    def process(self, chunk: Chunk) -> Iterator[Any]:
         lines = 0
         for block in self._dataset.table.read(chunk):
             lines = int(block.line[-1]) + 1
             batch = self._parse(chunk, block)
-            yield beam.pvalue.TaggedOutput(COUNTS, ("read", len(block.line)))
-            bad = np.flatnonzero(block.reason != None)  # noqa: E711 (element-wise)
-            for reason, count in collections.Counter(block.reason[bad]).items():
+            yield beam.pvalue.TaggedOutput(COUNTS, ("read", len(block)))
+            rejected = list(block.rejected())
+            for reason, count in collections.Counter(why for _, why, _ in rejected).items():
                 yield beam.pvalue.TaggedOutput(COUNTS, (f"rejected: {reason}", count))
-            if len(bad):
-                rejected = [(int(block.line[i]), block.reason[i], block.text[i]) for i in bad]
+            if rejected:
                 yield beam.pvalue.TaggedOutput(REJECTED, (chunk, rejected))
             if batch.num_rows:
                 yield batch
         yield beam.pvalue.TaggedOutput(LINES, ((chunk.file, chunk.index), lines))
 
     def _parse(self, chunk: Chunk, block: Block) -> pa.RecordBatch:
-        raw, label = self._dataset.parse(block, self._source)
-        columns = {**raw, self._dataset.features.label.name: pa.array(label)}
+        columns, label = self._dataset.parse(block, self._source)
+        columns[self._dataset.features.label.name] = pa.array(label)
         if self._dataset.history:
-            columns |= self._history_columns(chunk, block, self._dataset.history)
-        keys = row_keys(block.text)
+            columns |= history_columns(self._dataset.history, chunk, block)
+        keys = row_keys(block.raw)
         if isinstance(self._dataset.split, FileSplit):
-            split = np.full(len(keys), SPLITS.index(chunk.split))
+            split = np.full(len(block), SPLITS.index(chunk.split))
         else:
             split = self._dataset.split.assign(keys, block)
         columns |= {KEY: pa.array(keys), SPLIT: pa.array(split, pa.int64())}
-        batch = pa.RecordBatch.from_pydict({name: as_lists(c) for name, c in columns.items()})
-        return take(batch, block.reason == None)  # noqa: E711
-
-    def _history_columns(self, chunk: Chunk, block: Block, history: History) -> dict:
-        first = (chunk.file << 48) + (chunk.index << 32)
-        return {
-            _USER: block.columns[history.user],
-            _ITEM: block.columns[history.item],
-            _TIME: numbers(block, history.time, block.columns[history.time], pa.float64()),
-            _ORDER: pa.array(first + block.line),
-        }
-
-
-def as_lists(column: pa.Array) -> pa.ListArray:
-    """A column of values as a column of lists with one value each."""
-    return pa.ListArray.from_arrays(np.arange(len(column) + 1, dtype=np.int32), column)
-
-
-def take(batch: pa.RecordBatch, is_taken: np.ndarray) -> pa.RecordBatch:
-    """The rows of a boolean mask."""
-    return batch if is_taken.all() else batch.take(pa.array(np.flatnonzero(is_taken)))
-
-
-class AddHistory(beam.PTransform):
-    """Adds the column that `History` declares; needs the columns `ParseChunk` made for it."""
-
-    def __init__(self, history: History):
-        super().__init__()
-        self._history = history
-
-    def expand(self, batches):
-        return (
-            batches
-            | "ByUser" >> beam.FlatMap(_by_user)
-            | "GroupUsers" >> beam.GroupByKey()
-            | "History" >> beam.FlatMap(_add_history, self._history)
-        )
-
-
-def _by_user(batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
-    users = column_values(batch, _USER)
-    partition = np.array([zlib.crc32(user.encode()) % _HISTORY_PARTITIONS for user in users])
-    for i in np.unique(partition).tolist():
-        yield i, batch.take(pa.array(np.flatnonzero(partition == i)))
-
-
-def _add_history(
-    group: tuple[int, Iterable[pa.RecordBatch]], history: History
-) -> Iterator[pa.RecordBatch]:
-    table = pa.Table.from_batches(list(group[1])).combine_chunks()
-    batch = table.to_batches()[0]
-    users, items, times, order = (
-        column_values(batch, name) for name in (_USER, _ITEM, _TIME, _ORDER)
-    )
-    rows = np.lexsort((order, times, users))
-    texts = [""] * len(rows)
-    for _, of_user in itertools.groupby(rows, key=lambda row: users[row]):
-        recent = collections.deque(maxlen=history.max_length)
-        for row in of_user:
-            texts[row] = history.separator.join(recent)
-            recent.append(items[row])
-    batch = batch.drop_columns([_USER, _ITEM, _TIME, _ORDER])
-    batch = batch.append_column(history.column, as_lists(pa.array(texts)))
-    for start in range(0, batch.num_rows, BLOCK_LINES):
-        # Not a slice, with which Beam would write all of the batch each time.
-        yield batch.take(pa.array(range(start, min(start + BLOCK_LINES, batch.num_rows))))
+        return take(make_batch(columns), block.is_good)
 
 
 class SelectRows(beam.DoFn):
@@ -170,7 +99,7 @@ class SelectRows(beam.DoFn):
     def __init__(self, dataset: Dataset):
         self._dataset = dataset
 
-    def process(self, batch: pa.RecordBatch):
+    def process(self, batch: pa.RecordBatch) -> Iterator[Any]:
         label = column_values(batch, self._dataset.features.label.name)
         split = column_values(batch, SPLIT)
         kept = ~np.isnan(label)
@@ -184,59 +113,3 @@ class SelectRows(beam.DoFn):
         if batch.num_rows:
             # One column order for all batches: their schema is fixed once for the whole job.
             yield in_column_order(batch)
-
-
-def in_column_order(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch with its columns by name. TensorFlow Transform's order differs between workers."""
-    return batch.select(sorted(batch.schema.names))
-
-
-def only_split(batch: pa.RecordBatch, index: int) -> Iterator[pa.RecordBatch]:
-    """The rows of one split, if there are any."""
-    is_in = column_values(batch, SPLIT) == index
-    if is_in.any():
-        yield take(batch, is_in)
-
-
-class SmallestKeys(beam.CombineFn):
-    """The rows with the smallest keys: a sample that comes out the same in every run."""
-
-    def __init__(self, count: int):
-        self._count = count
-
-    def create_accumulator(self) -> list[pa.RecordBatch]:
-        return []
-
-    def add_input(self, accumulator, batch):
-        accumulator.append(batch)
-        return accumulator if len(accumulator) < _BATCHES_HELD else self.compact(accumulator)
-
-    def merge_accumulators(self, accumulators):
-        return self.compact([batch for batches in accumulators for batch in batches])
-
-    def compact(self, accumulator):
-        return [self._smallest(accumulator)] if accumulator else []
-
-    def extract_output(self, accumulator) -> pa.RecordBatch | None:
-        return self._smallest(accumulator) if accumulator else None
-
-    def _smallest(self, batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-        batch = pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
-        rows = np.argsort(column_values(batch, KEY), kind="stable")[: self._count]
-        return batch.take(pa.array(rows))
-
-
-def write_rejected(element: tuple[Chunk, list], lines: dict, folder: str) -> None:
-    """Writes the rejected rows of a block as JSON lines: file, line (from 1), reason, row."""
-    chunk, rows = element
-    before = sum(lines[chunk.file, index] for index in range(chunk.index))
-    name = f"{chunk.file:05d}-{chunk.index:05d}-{rows[0][0]:09d}.jsonl"
-    with FileSystems.create(FileSystems.join(folder, name)) as file:
-        for line, reason, text in rows:
-            entry = {
-                "file": chunk.path,
-                "line": before + line + 1,
-                "reason": reason,
-                "row": text.decode("utf-8", "backslashreplace"),
-            }
-            file.write(json.dumps(entry).encode() + b"\n")

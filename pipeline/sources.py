@@ -5,11 +5,11 @@ name a member of a zip archive as `archive.zip!member`. Compressed files are one
 """
 
 import dataclasses
-import itertools
 import math
 import os
 import zipfile
 from collections.abc import Iterator
+from typing import IO
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -66,7 +66,8 @@ def member_path(source: str, name: str) -> str:
         FileNotFoundError: if the archive has no such member.
     """
     if not source.endswith(".zip"):
-        return FileSystems.join(source, name)
+        path: str = FileSystems.join(source, name)
+        return path
     with FileSystems.open(source, compression_type=CompressionTypes.UNCOMPRESSED) as file:
         for member in zipfile.ZipFile(file).namelist():
             if member.rpartition("/")[2] == name:
@@ -85,18 +86,20 @@ def line_chunks(whole: Chunk, size: int) -> list[Chunk]:
     if "!" in whole.path or compression != CompressionTypes.UNCOMPRESSED:
         return [whole]
     count = max(1, math.ceil(size / CHUNK_BYTES))
-    bounds = [size * i // count for i in range(count)]
+    starts = [size * i // count for i in range(count)]
+    stops = [*starts[1:], None]
     return [
         dataclasses.replace(whole, index=index, start=start, stop=stop)
-        for index, (start, stop) in enumerate(itertools.pairwise([*bounds, None]))
+        for index, (start, stop) in enumerate(zip(starts, stops, strict=True))
     ]
 
 
-def open_source(path: str):
+def open_source(path: str) -> IO[bytes]:
     """Opens a source file for reading bytes, decompressing by its name."""
     archive, bang, member = path.partition("!")
     if not bang:
-        return FileSystems.open(path)
+        file: IO[bytes] = FileSystems.open(path)
+        return file
     raw = FileSystems.open(archive, compression_type=CompressionTypes.UNCOMPRESSED)
     return zipfile.ZipFile(raw).open(member)
 
@@ -119,7 +122,7 @@ def read_lines(chunk: Chunk) -> Iterator[list[bytes]]:
         yield lines
 
 
-def _lines(file, start: int, stop: int | None) -> Iterator[list[bytes]]:
+def _lines(file: IO[bytes], start: int, stop: int | None) -> Iterator[list[bytes]]:
     """The lines that begin at or after `start` and before `stop`, some at a time."""
     # A line begins behind the end of another, so the byte before a range belongs to it, and the
     # last byte of the range does not.
@@ -146,7 +149,7 @@ def _lines(file, start: int, stop: int | None) -> Iterator[list[bytes]]:
         yield [rest]
 
 
-def _read(file, size: int | None) -> Iterator[bytes]:
+def _read(file: IO[bytes], size: int | None) -> Iterator[bytes]:
     """The next `size` bytes, or all until the file ends, in pieces."""
     while data := file.read(_READ_BYTES if size is None else min(size, _READ_BYTES)):
         yield data

@@ -1,20 +1,16 @@
 """How rows are divided into training, validation and test."""
 
 import dataclasses
-import hashlib
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.tables import Block, numbers
+from ctr_keras.settings import check_settings
+from ctr_keras.types import Array
+from pipeline.block import Block
 
 SPLITS = ("train", "validation", "test")
-
-
-def row_keys(texts: np.ndarray) -> np.ndarray:
-    """A 64-bit hash of each row's bytes, the same in every run and file order."""
-    digests = b"".join([hashlib.blake2b(text, digest_size=8).digest() for text in texts])
-    return np.frombuffer(digests, ">i8").astype(np.int64)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,20 +20,30 @@ class RandomSplit:
     Args:
         validation, test: float. Shares of the rows. Default to `0.1`.
         seed: int. Another seed gives another split. Defaults to `0`.
+
+    Raises:
+        ValueError: if there is no share left for training.
+
+    Example:
+
+    >>> keys = np.random.default_rng(0).integers(2**63, size=1000)
+    >>> np.bincount(RandomSplit(0.2, 0.1).assign(keys, Block(0, [b""] * 1000)))
+    array([703, 199,  98])
     """
 
-    validation: float = 0.1
-    test: float = 0.1
+    validation: int | float = 0.1
+    test: int | float = 0.1
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if not (self.validation >= 0 and self.test >= 0 and self.validation + self.test < 1):
             raise ValueError(
-                "validation and test must be shares that leave some rows for training. "
-                f"Received: {self.validation}, {self.test}"
+                "validation and test must be shares that leave some rows for training, "
+                f"got {self.validation} and {self.test}"
             )
 
-    def assign(self, keys: np.ndarray, block: Block) -> np.ndarray:
+    def assign(self, keys: Array, block: Block) -> Array:
         """Index into `SPLITS` of each row."""
         del block
         # The keys also order the rows inside a shard, so the split mixes them anew.
@@ -53,29 +59,39 @@ class TimeSplit:
 
     Args:
         column: str. A column of the source. Compared as numbers if the boundaries are numbers, else
-            as text (which orders ISO dates).
+            as strings (which orders ISO dates).
         validation_from, test_from: the first value of each split.
+
+    Raises:
+        ValueError: if these are of two types or in the wrong order.
+
+    Example:
+
+    >>> block = Block(0, [b""] * 3, {"day": pa.array(["2024-01-31", "2024-02-01", "2024-12-01"])})
+    >>> TimeSplit("day", "2024-02-01", "2024-03-01").assign(np.zeros(3), block)
+    array([0, 1, 2])
     """
 
     column: str
-    validation_from: float | str
-    test_from: float | str
+    validation_from: int | float | str
+    test_from: int | float | str
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if isinstance(self.validation_from, str) != isinstance(self.test_from, str):
-            raise ValueError("validation_from and test_from must both be numbers or both text")
+            raise ValueError("validation_from and test_from must both be numbers or both strings")
         if self.validation_from > self.test_from:  # type: ignore[operator]
             raise ValueError(
-                "validation_from must not come after test_from. "
-                f"Received: {self.validation_from!r}, {self.test_from!r}"
+                "validation_from must not come after test_from, "
+                f"got {self.validation_from!r} and {self.test_from!r}"
             )
 
-    def assign(self, keys: np.ndarray, block: Block) -> np.ndarray:
+    def assign(self, keys: Array, block: Block) -> Array:
         """Index into `SPLITS` of each row. May reject rows."""
         if isinstance(self.validation_from, str):
             values = block.columns[self.column]
         else:
-            values = numbers(block, self.column, block.columns[self.column], pa.float64())
+            values = block.numbers(self.column, block.columns[self.column], pa.float64())
         values = values.to_numpy(zero_copy_only=False)
         is_test, is_later = values >= self.test_from, values >= self.validation_from
         return np.where(is_test, 2, np.where(is_later, 1, 0))
@@ -95,5 +111,9 @@ class FileSplit:
     test: str = ""
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if not self.train:
             raise ValueError("a split by files needs files for train")
+
+
+Split: TypeAlias = RandomSplit | TimeSplit | FileSplit

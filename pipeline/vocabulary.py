@@ -12,21 +12,24 @@ import collections
 import json
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import apache_beam as beam
 import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.transforms.window import GlobalWindows
+from apache_beam.transforms.window import GlobalWindows, WindowedValue
 from tensorflow_transform.beam.experimental import PTransformAnalyzer
 
 from ctr_keras.features import Vocabulary
+from ctr_keras.types import Array
 
 FILE_NAME = "vocabulary"
 _PARTITIONS = 32  # of the keys when counts are merged
 _MAX_KEYS_HELD = 1_000_000  # distinct keys a worker counts before it hands them on
+
+Counts = list[tuple[bytes, int]]  # of keys
 
 
 def count_and_look_up(
@@ -65,7 +68,8 @@ def read_sizes(transform_fn_dir: str) -> dict[str, int]:
     if not FileSystems.exists(path):
         return {}
     with FileSystems.open(path) as file:
-        return json.loads(file.readline())
+        sizes: dict[str, int] = json.loads(file.readline())
+        return sizes
 
 
 class _CountKeys(PTransformAnalyzer):
@@ -75,7 +79,7 @@ class _CountKeys(PTransformAnalyzer):
         super().__init__()
         self._vocabularies = vocabularies
 
-    def expand(self, batches):
+    def expand(self, batches: beam.PCollection) -> beam.PCollection:
         path = os.path.join(self.base_temp_dir, FILE_NAME)
         kept = (
             batches
@@ -93,31 +97,33 @@ class _CountKeys(PTransformAnalyzer):
 class _CountPerBundle(beam.DoFn):
     """Adds counts up in the worker, so that a key travels once a bundle, not once a batch."""
 
-    def start_bundle(self):
-        self._counts = collections.Counter()
+    def start_bundle(self) -> None:
+        self._counts: collections.Counter[bytes] = collections.Counter()
 
-    def process(self, batch):
+    def process(self, batch: Sequence[Array]) -> Iterator[tuple[int, Counts]]:
         for key, count in zip(*(column.tolist() for column in batch), strict=True):
             self._counts[key] += count
         if len(self._counts) > _MAX_KEYS_HELD:
             yield from self._partitions()
             self._counts.clear()
 
-    def finish_bundle(self):
+    def finish_bundle(self) -> Iterator[WindowedValue]:
         for partition in self._partitions():
             yield GlobalWindows.windowed_value(partition)
 
-    def _partitions(self):
-        partitions = collections.defaultdict(list)
+    def _partitions(self) -> Iterator[tuple[int, Counts]]:
+        partitions: dict[int, Counts] = collections.defaultdict(list)
         for key, count in self._counts.items():
             partitions[zlib.crc32(key) % _PARTITIONS].append((key, count))
         yield from partitions.items()
 
 
-def _keep_frequent(partition, vocabularies):
+def _keep_frequent(
+    partition: tuple[int, Iterable[Counts]], vocabularies: Sequence[Vocabulary]
+) -> list[tuple[int, int, bytes]]:
     """The keys of one partition that are in a vocabulary, as (vocabulary index, -count, key)."""
     by_prefix = {v.name.encode(): (i, v.min_count) for i, v in enumerate(vocabularies)}
-    counts = collections.Counter()
+    counts: collections.Counter[bytes] = collections.Counter()
     for part in partition[1]:
         for key, count in part:
             counts[key] += count
@@ -129,14 +135,19 @@ def _keep_frequent(partition, vocabularies):
     return kept
 
 
-def _write(path, vocabularies, kept):
-    keys = [[] for _ in vocabularies]
+def _write(
+    path: str,
+    vocabularies: Sequence[Vocabulary],
+    kept: Iterable[list[tuple[int, int, bytes]]],
+) -> np.ndarray:  # as Beam checks it, without parameters
+    keys: list[list[bytes]] = [[] for _ in vocabularies]
     for index, _, key in sorted(entry for part in kept for entry in part):
         keys[index].append(key)
     named = list(zip(vocabularies, keys, strict=True))
-    header = {vocabulary.name: len(keys) for vocabulary, keys in named if vocabulary.is_counted}
+    header = {v.name: len(of_v) for v, of_v in named if v.is_counted}
     with FileSystems.create(path) as file:
         file.write(json.dumps(header).encode() + b"\n")
-        for vocabulary, keys in named:
-            file.writelines(line + b"\n" for line in (vocabulary.name.encode(), *keys))
+        for vocabulary, of_vocabulary in named:
+            lines = (vocabulary.name.encode(), *of_vocabulary)
+            file.writelines(line + b"\n" for line in lines)
     return np.array(path, dtype=object)

@@ -5,7 +5,8 @@ import dataclasses
 import json
 import re
 import typing
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, BinaryIO
 
 import click
 
@@ -38,7 +39,7 @@ def export(run_folder: str, out: str, item_columns: str, margin: float, force: b
     The version is published only if it serves the scores of the run, and its AUC is not below that
     of the version in place by more than the margin.
     """
-    from serving.export.export import ExportOptions, export_run
+    from serving.export import ExportOptions, export_run
 
     columns = tuple(name.strip() for name in item_columns.split(",") if name.strip())
     click.echo(export_run(run_folder, out, ExportOptions(columns, margin, force)))
@@ -62,7 +63,7 @@ def verify(
 
     Prints a line for each column, and fails if there is any difference.
     """
-    from serving.export.verify import verify as compare
+    from serving.verify import verify as compare
 
     differences = 0
     for comparison in compare(folder, data, model=model, urls=urls):
@@ -72,7 +73,7 @@ def verify(
         ctx.exit(1)
 
 
-def _server_flags(command: Any) -> Any:
+def _server_flags(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command TensorFlow Serving's flags; one that is true or false needs no value."""
     from serving.server.options import Options
 
@@ -140,12 +141,12 @@ def deploy(
         click.echo(path)
 
 
-def _read_labels(texts: tuple[str, ...]) -> dict[str, dict[str, int]]:
+def _read_labels(options: tuple[str, ...]) -> dict[str, dict[str, int]]:
     labels: dict[str, dict[str, int]] = {}
-    for text in texts:
-        match = re.fullmatch(r"(.+):([^:=]+)=([0-9]+)", text)
+    for option in options:
+        match = re.fullmatch(r"(.+):([^:=]+)=([0-9]+)", option)
         if match is None:
-            raise ValueError(f"a label is MODEL:LABEL=VERSION. Received: {text}")
+            raise ValueError(f"expected MODEL:LABEL=VERSION, got {option}")
         model, label, version = match.groups()
         labels.setdefault(model, {})[label] = int(version)
     return labels
@@ -164,7 +165,7 @@ def _read_labels(texts: tuple[str, ...]) -> dict[str, dict[str, int]]:
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds for each 512 rows.")
 @click.option("--ignore", multiple=True, metavar="COLUMN", help="A column not to send.")
 def predict(
-    url: str, model: str, rows: Any, signature: str, timeout: float, ignore: tuple[str, ...]
+    url: str, model: str, rows: BinaryIO, signature: str, timeout: float, ignore: tuple[str, ...]
 ) -> None:
     """Score raw rows: a JSON object a line in, a score a line out."""
     from serving.client import predict_rows
@@ -176,14 +177,14 @@ def predict(
         click.echo(json.dumps(prediction, default=_base64))
 
 
-def _read_rows(file: Any) -> Any:
+def _read_rows(file: Iterable[bytes | str]) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(file, start=1):
         try:
             row = json.loads(line)
         except ValueError as error:
-            raise ValueError(f"line {number}: no JSON: {error}") from error
+            raise ValueError(f"line {number}: not JSON: {error}") from error
         if not isinstance(row, dict):
-            raise ValueError(f"line {number}: a row is an object of columns. Received: {row!r}")
+            raise ValueError(f"line {number}: expected an object of columns, got {row!r}")
         yield row
 
 

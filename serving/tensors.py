@@ -7,10 +7,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
-from serving.server.errors import Code, StatusError, invalid_argument
-
-DTypes = dict[str, int]  # input or output name to `DataType` enum value
-Arrays = dict[str, np.ndarray]
+from serving.codes import Code, StatusError, invalid_argument
+from serving.types import Array
 
 # A proto may stand for far more elements than it holds (a short value list is filled up with its
 # last value), so its size on the wire does not bound what it takes to unpack it.
@@ -71,11 +69,11 @@ def type_name(dtype: int) -> str:
     """
     if dtype == types_pb2.DT_INVALID or dtype not in types_pb2.DataType.values():
         return "INVALID"
-    name = tf.as_dtype(dtype).name
+    name: str = tf.as_dtype(dtype).name
     return _CPP_NAMES.get(name, name)
 
 
-def to_array(proto: tensor_pb2.TensorProto) -> np.ndarray:
+def to_array(proto: tensor_pb2.TensorProto) -> Array:
     """Reads a `TensorProto`.
 
     Args:
@@ -85,7 +83,7 @@ def to_array(proto: tensor_pb2.TensorProto) -> np.ndarray:
         numpy.ndarray; of dtype object, holding bytes, for DT_STRING.
 
     Raises:
-        StatusError: INVALID_ARGUMENT for a proto that is no tensor, RESOURCE_EXHAUSTED for one
+        StatusError: INVALID_ARGUMENT for a proto that is not a tensor, RESOURCE_EXHAUSTED for one
             that would unpack to more than `MAX_FILLED_ELEMENTS` copies of one value.
 
     Example:
@@ -105,7 +103,7 @@ def to_array(proto: tensor_pb2.TensorProto) -> np.ndarray:
     return values if len(shape) == 1 else values.reshape(shape)
 
 
-def _from_values(proto: tensor_pb2.TensorProto, size: int) -> np.ndarray | None:
+def _from_values(proto: tensor_pb2.TensorProto, size: int) -> Array | None:
     """The typed values, where there is exactly one per element and no bits to be reinterpreted."""
     dtype = proto.dtype
     if dtype not in _VALUE_FIELDS or dtype in _WIRE_VIEWS:
@@ -118,7 +116,7 @@ def _from_values(proto: tensor_pb2.TensorProto, size: int) -> np.ndarray | None:
     return np.fromiter(values, _WIRE[dtype], size).astype(_NUMPY[dtype], copy=False)
 
 
-def _from_content(proto: tensor_pb2.TensorProto, size: int) -> np.ndarray | None:
+def _from_content(proto: tensor_pb2.TensorProto, size: int) -> Array | None:
     """The raw bytes, for the types whose elements are of one length."""
     if proto.dtype not in _VALUE_FIELDS or proto.dtype == types_pb2.DT_STRING:
         return None
@@ -128,19 +126,18 @@ def _from_content(proto: tensor_pb2.TensorProto, size: int) -> np.ndarray | None
     return np.frombuffer(proto.tensor_content, dtype)
 
 
-def _from_anything(proto: tensor_pb2.TensorProto, size: int) -> np.ndarray:
+def _from_anything(proto: tensor_pb2.TensorProto, size: int) -> Array:
     """Leaves the rare forms (short value lists, quantized types, ...) to TensorFlow's reader."""
     if size > MAX_FILLED_ELEMENTS:
         raise StatusError(Code.RESOURCE_EXHAUSTED, f"a tensor of {size} elements is too large")
     try:
-        return tf.io.parse_tensor(proto.SerializeToString(), proto.dtype).numpy()
+        array: Array = tf.io.parse_tensor(proto.SerializeToString(), proto.dtype).numpy()
     except (tf.errors.OpError, TypeError, ValueError) as error:
         raise invalid_argument(f"not a tensor: {error}") from error
+    return array
 
 
-def to_proto(
-    array: np.ndarray | bytes, dtype: int, as_content: bool = False
-) -> tensor_pb2.TensorProto:
+def to_proto(array: Array | bytes, dtype: int, as_content: bool = False) -> tensor_pb2.TensorProto:
     """Writes an array as a `TensorProto` with typed value fields, as TensorFlow Serving does.
 
     Args:
@@ -176,7 +173,7 @@ def to_proto(
     return proto
 
 
-def bytes_array(values: Sequence[bytes]) -> np.ndarray:
+def bytes_array(values: Sequence[bytes]) -> Array:
     """A flat array of dtype object, whatever the lengths of the values.
 
     Args:

@@ -135,7 +135,7 @@ def test_the_extras_bring_what_the_command_line_says():
 
 @pytest.mark.parametrize(
     ("line", "message"),
-    [("{", "line 2: no JSON"), ("[1]", "line 2: a row is an object")],
+    [("{", "line 2: not JSON"), ("[1]", "line 2: expected an object of columns, got")],
 )
 def test_predict_names_the_line_that_is_no_row(line, message):
     from serving.commands import _read_rows

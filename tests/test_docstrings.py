@@ -34,23 +34,9 @@ MODULES = sorted(
 )
 # Modules with examples that are not run (`# doctest: +SKIP`), and why.
 SKIPPED = {
-    "ctr_keras.data.examples": "reads prepared data",
-    "serving.client.calls": "asks a running server",
-    "serving.client.clients": "asks a running server",
-    "serving.deploy.deployment": "needs an exported model",
-    "serving.deploy.files": "needs an exported model",
     "serving.export.blessing": "needs an exported model",
     "serving.export.export": "needs a finished run",
-    "serving.export.verify": "asks a running server",
-    "serving.server.grpc_api": "opens a port",
-    "serving.server.inference": "needs a loaded model",
-    "serving.server.lifecycle": "needs exported models",
-    "serving.server.loading": "needs an exported model",
-    "serving.server.page": "needs a loaded model",
-    "serving.server.rest.api": "opens a port",
-    "serving.server.savedmodel": "needs an exported model",
-    "serving.server.server": "opens a port",
-    "serving.server.signature": "needs a loaded model",
+    "serving.verify": "needs prepared data and a folder of models",
 }
 ROOMS = (data, explain, features, layers, metrics, models, optimizers, search, testing, training)
 PUBLIC = {

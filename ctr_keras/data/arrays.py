@@ -1,6 +1,6 @@
 """Decoded rows as arrays, one a packed input and one of labels, and batches of them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,9 +8,7 @@ import numpy as np
 from ctr_keras.data.order import shuffled_batches
 from ctr_keras.data.records import read_examples, row_count
 from ctr_keras.features import FeatureSet
-
-Array = np.ndarray[Any, Any]
-Rows = tuple[Mapping[str, Array], Array]  # packed inputs and labels
+from ctr_keras.types import Array, Rows
 
 _ROWS_AT_ONCE = 4096
 
@@ -85,7 +83,7 @@ def decode(
 
     Raises:
         FileNotFoundError: if there are no files of that split.
-        ValueError: if their rows are not as many as the report says.
+        ValueError: if they have another number of rows than the report says.
     """
     count, label = row_count(prepared, split), features.label.name
     arrays = {

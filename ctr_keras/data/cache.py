@@ -3,7 +3,7 @@
     <cache>/<split>-<what it was made from>/<packed input>.npy
 
 The name has a digest of the features and of the files' names, sizes and times: a copy of other or
-newer data is not found, and made. It appears under that name when it is whole.
+newer data is not found but made. It appears under that name when it is whole.
 """
 
 import fcntl
@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from ctr_keras.data.arrays import Array, decode
+from ctr_keras.data.arrays import decode
 from ctr_keras.data.records import example_files
 from ctr_keras.features import FeatureSet
+from ctr_keras.types import Array
 
 _FORMAT_VERSION = 1
 
@@ -40,13 +41,13 @@ def open_cache(folder: str, prepared: str, split: str, features: FeatureSet) -> 
 
     Raises:
         FileNotFoundError: if there are no files of that split, naming folder and split.
-        ValueError: if their rows are not as many as the report says.
+        ValueError: if they have another number of rows than the report says.
     """
     copy = os.path.join(folder, f"{split}-{_digest(prepared, split, features)}")
     if not os.path.exists(copy):
         os.makedirs(folder, exist_ok=True)
         with open(f"{copy}.lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # a killed process lets go of it
+            fcntl.flock(lock, fcntl.LOCK_EX)  # a killed process releases it
             if not os.path.exists(copy):
                 _make(copy, prepared, split, features)
     names = [*features.packed_shapes, features.label.name]
@@ -60,8 +61,8 @@ def _digest(prepared: str, split: str, features: FeatureSet) -> str:
         "features": features.to_dict(),
         "files": [(name, found.st_size, found.st_mtime_ns) for name, found in status],
     }
-    text = json.dumps(made_from, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    document = json.dumps(made_from, sort_keys=True)
+    return hashlib.sha256(document.encode()).hexdigest()[:16]
 
 
 def _make(copy: str, prepared: str, split: str, features: FeatureSet) -> None:

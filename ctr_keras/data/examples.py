@@ -2,10 +2,11 @@
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from ctr_keras.data.records import read_examples, row_count, stream_examples
 from ctr_keras.features import FeatureSet
+from ctr_keras.types import Rows
 
 
 class Examples(Protocol):
@@ -21,14 +22,14 @@ class Examples(Protocol):
     def count(self) -> int:
         """Number of rows."""
 
-    def read(self, batch_size: int) -> Iterable[Any]:
+    def read(self, batch_size: int) -> Iterable[Rows]:
         """One pass, in an order that is always the same.
 
         Args:
             batch_size: int. Rows in a batch; the last one may have fewer.
         """
 
-    def stream(self, batch_size: int, *, seed: int, skip_batches: int = 0) -> Iterable[Any]:
+    def stream(self, batch_size: int, *, seed: int, skip_batches: int = 0) -> Iterable[Rows]:
         """Endless epochs, each shuffled anew, the same for the same seed.
 
         Args:
@@ -65,13 +66,13 @@ def open_examples(
 
     Raises:
         FileNotFoundError: if there are no files of that split, naming folder and split.
-        ValueError: if the split has no rows, or those of its files are not as many as the report
-            says.
+        ValueError: if the split has no rows, or its files have another number of them than the
+            report says.
 
-    Example:
+    Example, of data that `ctr-keras prepare` wrote:
 
-    >>> train = open_examples("data/ml", "train", features, cache="cache")  # doctest: +SKIP
-    >>> model.fit(train.stream(1024, seed=0), steps_per_epoch=100)  # doctest: +SKIP
+        train = open_examples("data/ml", "train", features, cache="cache")
+        model.fit(train.stream(1024, seed=0), steps_per_epoch=100)
     """
     if row_count(prepared, split) == 0:
         raise ValueError(f"the {split} split of {prepared} has no rows")
@@ -107,12 +108,13 @@ class _Records:
     def count(self) -> int:
         return row_count(self.prepared, self.split)
 
-    def read(self, batch_size: int) -> Any:
-        batches = read_examples(self.prepared, self.split, self.features, batch_size, self.inputs)
-        return batches.as_numpy_iterator()
+    def read(self, batch_size: int) -> Iterable[Rows]:
+        dataset = read_examples(self.prepared, self.split, self.features, batch_size, self.inputs)
+        batches: Iterable[Rows] = dataset.as_numpy_iterator()
+        return batches
 
-    def stream(self, batch_size: int, *, seed: int, skip_batches: int = 0) -> Any:
-        return stream_examples(
+    def stream(self, batch_size: int, *, seed: int, skip_batches: int = 0) -> Iterable[Rows]:
+        batches: Iterable[Rows] = stream_examples(
             self.prepared,
             self.features,
             batch_size,
@@ -121,3 +123,4 @@ class _Records:
             skip_batches=skip_batches,
             inputs=self.inputs,
         )
+        return batches

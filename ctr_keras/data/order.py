@@ -5,16 +5,17 @@ and shuffles the rows of a block of pieces. Few rows make one block, and so a fu
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
+
+from ctr_keras.types import Array
 
 _BLOCK_PIECES = 64
 
 
 def shuffled_batches(
     count: int, batch_size: int, *, seed: int, skip_batches: int = 0
-) -> Iterator[np.ndarray[Any, Any]]:
+) -> Iterator[Array]:
     """Which rows the batches of endless epochs have; the seed alone decides.
 
     Args:

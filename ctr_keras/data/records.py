@@ -9,12 +9,15 @@ import glob
 import json
 import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
 from ctr_keras.features import FeatureSet
+from ctr_keras.types import Array, Rows, Tensor
+
+Dataset: TypeAlias = tf.data.Dataset
 
 _MAX_BLOCKS = 2**32  # of an epoch
 _PARALLEL_SHARDS = 4
@@ -30,7 +33,7 @@ def read_examples(
     features: FeatureSet,
     batch_size: int,
     inputs: Sequence[str] | None = None,
-) -> Any:
+) -> Dataset:
     """One pass over a split, in an order that is always the same.
 
     Args:
@@ -57,7 +60,7 @@ def read_rows(
     features: FeatureSet,
     count: int,
     inputs: Sequence[str] | None = None,
-) -> tuple[dict[str, np.ndarray[Any, Any]], np.ndarray[Any, Any]]:
+) -> Rows:
     """The first rows of a split in memory; as it is shuffled, a random sample of it.
 
     Args:
@@ -87,18 +90,18 @@ class Samples(NamedTuple):
     """Some rows of the test split, raw and transformed, in one order.
 
     Attributes:
-        rows: list of dict. Raw column to text, number or None.
+        rows: list of dict. Raw column to string, number or None.
         inputs: dict. Packed input to array `(rows, width)`.
         labels: array `(rows,)` of 0 and 1.
     """
 
     rows: list[dict[str, Any]]
-    inputs: dict[str, np.ndarray[Any, Any]]
-    labels: np.ndarray[Any, Any]
+    inputs: dict[str, Array]
+    labels: Array
 
 
 def read_samples(prepared: str, features: FeatureSet) -> Samples:
-    """The rows that `ctr-keras prepare` leaves to try a served model with; there may be none.
+    """The rows that `ctr-keras prepare` leaves to check a served model with; there may be none.
 
     Args:
         prepared: str. The folder that `ctr-keras prepare` wrote.
@@ -110,7 +113,7 @@ def read_samples(prepared: str, features: FeatureSet) -> Samples:
     raw, transformed = (os.path.join(prepared, f"samples.{end}") for end in _SAMPLE_FILES)
     for path in (raw, transformed):
         if not os.path.exists(path):
-            raise FileNotFoundError(f"{path} is not there: prepare the data again")
+            raise FileNotFoundError(f"there is no {path}; prepare the data again")
     with open(raw, encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
     batches = _parsed([transformed], max(len(rows), 1), features, None)
@@ -128,7 +131,7 @@ def stream_examples(
     split: str = "train",
     skip_batches: int = 0,
     inputs: Sequence[str] | None = None,
-) -> Any:
+) -> Dataset:
     """Endless epochs over a split, each shuffled anew, the same for the same seed.
 
     Args:
@@ -150,11 +153,11 @@ def stream_examples(
     epoch_batches = -(-row_count(prepared, split) // batch_size)
     block_rows = -(-_SHUFFLED_ROWS // batch_size) * batch_size
 
-    def epoch(number: Any) -> Any:
+    def epoch(number: Tensor) -> Dataset:
         order = tf.random.experimental.stateless_shuffle(files, [seed, number])
         blocks = _parsed(order, _ROWS_AT_ONCE, features, inputs).rebatch(block_rows)
 
-        def shuffle(index: Any, block: Any) -> Any:
+        def shuffle(index: Tensor, block: Any) -> Any:
             # Stateless, as a buffer's seed cannot depend on the epoch.
             rows = tf.range(tf.shape(block[1])[0])
             seeds = [seed, number * _MAX_BLOCKS + index]
@@ -186,6 +189,11 @@ def row_count(prepared: str, split: str) -> int:
 
 
 def example_files(prepared: str, split: str) -> list[str]:
+    """The TFRecord files of a split, sorted.
+
+    Raises:
+        FileNotFoundError: if there are none, naming folder and split.
+    """
     files = sorted(glob.glob(os.path.join(glob.escape(prepared), "examples", f"{split}-*.gz")))
     if not files:
         raise FileNotFoundError(f"{prepared}/examples holds no {split} files")
@@ -193,8 +201,8 @@ def example_files(prepared: str, split: str) -> list[str]:
 
 
 def _parsed(
-    files: Any, rows_at_once: int, features: FeatureSet, inputs: Sequence[str] | None
-) -> Any:
+    files: Tensor, rows_at_once: int, features: FeatureSet, inputs: Sequence[str] | None
+) -> Dataset:
     """The rows of files, several of which take turns with up to `rows_at_once` rows each."""
     label = features.label.name
     shapes = {k: v for k, v in features.packed_shapes.items() if inputs is None or k in inputs}
@@ -203,13 +211,13 @@ def _parsed(
         kind = tf.float32 if name == "numeric" else tf.int64
         layout[name] = tf.io.FixedLenFeature(shape, kind)
 
-    def parse(records: Any) -> tuple[dict[str, Any], Any]:
+    def parse(records: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         parsed = tf.io.parse_example(records, layout)
         labels = parsed.pop(label)
         packed = {k: v if k == "numeric" else tf.cast(v, tf.int32) for k, v in parsed.items()}
         return packed, labels
 
-    def read(file: Any) -> Any:
+    def read(file: Tensor) -> Dataset:
         return tf.data.TFRecordDataset(file, "GZIP").batch(rows_at_once).map(parse)
 
     return tf.data.Dataset.from_tensor_slices(files).interleave(

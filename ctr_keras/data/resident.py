@@ -9,7 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from ctr_keras.data.arrays import ArrayExamples, Rows, cut
+from ctr_keras.data.arrays import ArrayExamples, cut
+from ctr_keras.types import Rows
 
 
 def resident(rows: Rows) -> ArrayExamples:

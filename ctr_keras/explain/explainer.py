@@ -1,16 +1,17 @@
 """Scores together with what they are made of, for every row: attention and gated terms."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import keras
 from keras import ops
 
-from ctr_keras.explain.attention import global_parts
 from ctr_keras.explain.plans import plan_of_model
 from ctr_keras.features import FeatureSet
 from ctr_keras.layers import GatedInteraction, InteractingLayer, MultiInteractive
 from ctr_keras.plan import FUNCTIONS
+from ctr_keras.types import Inputs, Tensor
+
+_EMBEDDED_PARTS = ("e_i", "e_c", "e_b", "e_u")  # of MIAN's global module, Equation 14
 
 
 class Explainer:
@@ -31,9 +32,10 @@ class Explainer:
         axes: dict. Name of an explaining tensor to what its last axis stands for, which is that of
             the last two axes of `attention`. It is empty for a model without attention and gates.
         names: dict. What an axis stands for to the names along it.
+        attending: list of str. The layers of `attention`, in its order.
 
     Call arguments:
-        inputs: dict of the packed inputs.
+        inputs: dict of the packed inputs; there may be more than the model takes.
 
     Returns:
         A dict of `score` `(batch, 1)` and the explaining tensors, all float32.
@@ -64,8 +66,9 @@ class Explainer:
         self._interacting = [
             x
             for x in model.layers
-            if isinstance(x, InteractingLayer) and x.input.shape[1] == len(features.field_names)
+            if isinstance(x, InteractingLayer) and x.output.shape[1] == len(features.field_names)
         ]
+        self.attending = [layer.name for layer in self._interacting]
         self._multi_interactive = [x for x in model.layers if isinstance(x, MultiInteractive)]
         self._gated = [
             x for x in model.layers if isinstance(x, GatedInteraction) and x.gated and x.terms
@@ -79,12 +82,11 @@ class Explainer:
             gated = [i for i in interactions if i.function in FUNCTIONS]
             names = [f"{i.function}({'*'.join(i.fields)})" for i in gated]
             self._describe("gated_terms", "interactions", names)
-        layers: list[Any] = [*self._interacting, *self._multi_interactive, *self._gated]
-        # To the score and to what goes into these layers, which are then called once more.
-        self._model = keras.Model(
-            model.input,
-            {"score": model.output, "layers": {layer.name: layer.input for layer in layers}},
-        )
+        layers: list[keras.layers.Layer] = [*self._interacting, *self._multi_interactive]
+        layers += self._gated
+        # To the score and to what goes into these layers, masks last, which are then called again.
+        of_layers = {layer.name: keras.tree.flatten(layer.input) for layer in layers}
+        self._model = keras.Model(model.input, {"score": model.output, "layers": of_layers})
 
     def _describe(self, output: str, axis: str, names: Iterable[str]) -> None:
         self.axes[output] = axis
@@ -99,15 +101,18 @@ class Explainer:
                 fields = [f.name for f in features.fields if f.group == group]
                 self._describe(f"attention_{group}", f"{group}_fields", fields)
         if layer.global_module:
-            self._describe("attention_global", "parts", global_parts(layer))
+            local = {"R_ibim": layer.behaviors, "R_iuim": layer.user, "R_icim": layer.context}
+            parts = [*_EMBEDDED_PARTS, *(name for name, is_there in local.items() if is_there)]
+            self._describe("attention_global", "parts", parts)
 
-    def __call__(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        computed = self._model(inputs, training=False)
+    def __call__(self, inputs: Inputs) -> dict[str, Tensor]:
+        taken = {tensor.name: inputs[tensor.name] for tensor in self._model.inputs}
+        computed = self._model(taken, training=False)
         outputs = {"score": computed["score"]}
         of_layers = computed["layers"]
         if self._interacting:
             maps = [
-                layer(of_layers[layer.name], training=False, return_attention_scores=True)[1]
+                layer(*of_layers[layer.name], training=False, return_attention_scores=True)[1]
                 for layer in self._interacting
             ]
             outputs["attention"] = ops.stack(maps, axis=1)
@@ -116,7 +121,7 @@ class Explainer:
             outputs |= {f"attention_{module}": values for module, values in weights.items()}
         if self._gated:
             terms = [
-                layer(of_layers[layer.name], training=False, return_terms=True)[-1]
+                layer(*of_layers[layer.name], training=False, return_terms=True)[-1]
                 for layer in self._gated
             ]
             outputs["gated_terms"] = ops.concatenate(terms, axis=1)

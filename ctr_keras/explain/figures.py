@@ -13,7 +13,7 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-Array = np.ndarray[Any, Any]
+from ctr_keras.types import Array
 
 _BLUE, _ORANGE, _VERMILLION, _GREY = "#0072B2", "#E69F00", "#D55E00", "#D9D9D9"
 METHOD_COLORS = {"memorize": _BLUE, "factorize": _ORANGE, "naive": _GREY}
@@ -29,7 +29,7 @@ _MIN_TICK = 0.12  # inches between two names
 _VALUES_UP_TO = 10  # fields; in larger maps numbers do not fit into cells
 
 
-def gate_map(gates: Array, fields: Sequence[str], limit: float, title: str) -> Any:
+def gate_map(gates: Array, fields: Sequence[str], limit: float, title: str) -> Figure:
     """A map of fields by fields.
 
     Args:
@@ -48,8 +48,8 @@ def gate_map(gates: Array, fields: Sequence[str], limit: float, title: str) -> A
 
 def method_maps(
     methods: Array, information: Array, fields: Sequence[str], names: Sequence[str], title: str
-) -> Any:
-    """A map of chosen methods beside one of mutual information.
+) -> Figure:
+    """A map of chosen methods next to one of mutual information.
 
     Args:
         methods: symmetric array of positions in `names`, NaN for a pair without method.
@@ -74,7 +74,7 @@ def method_maps(
     return figure
 
 
-def attention_maps(weights: Array, fields: Sequence[str], title: str) -> Any:
+def attention_maps(weights: Array, fields: Sequence[str], title: str) -> Figure:
     """A map for each head, all on one scale from 0 to the largest weight.
 
     Args:
@@ -95,8 +95,8 @@ def attention_maps(weights: Array, fields: Sequence[str], title: str) -> Any:
 
 def global_weights(
     cases: Array, mean: Array, deviation: Array, parts: Sequence[str], title: str
-) -> Any:
-    """Weights of a few cases as a map, beside the mean of all rows with its standard deviation.
+) -> Figure:
+    """Weights of a few cases as a map, next to the mean of all rows with its standard deviation.
 
     Args:
         cases: array `(cases, parts)`.
@@ -125,7 +125,7 @@ def global_weights(
     return figure
 
 
-def gate_bars(names: Sequence[str], gates: Sequence[float], title: str) -> Any:
+def gate_bars(names: Sequence[str], gates: Sequence[float], title: str) -> Figure:
     """Bars to both sides of 0, in the order given.
 
     Args:
@@ -149,7 +149,7 @@ def gate_bars(names: Sequence[str], gates: Sequence[float], title: str) -> Any:
 
 def gate_scatter(
     statistics: Array, gates: Array, is_open: Array, labels: Mapping[int, str], title: str
-) -> Any:
+) -> Figure:
     """Gates over statistics_AUC, some points named at the right.
 
     Args:
@@ -189,7 +189,7 @@ def gate_scatter(
     return figure
 
 
-def method_bars(values: Mapping[str, Sequence[float]], title: str) -> Any:
+def method_bars(values: Mapping[str, Sequence[float]], title: str) -> Figure:
     """The mean of each method's pairs, and the pairs as points.
 
     Args:
@@ -213,7 +213,7 @@ def method_bars(values: Mapping[str, Sequence[float]], title: str) -> Any:
     return figure
 
 
-def width_bars(widths: Mapping[str, Sequence[int]], fields: Sequence[str], dim: int) -> Any:
+def width_bars(widths: Mapping[str, Sequence[int]], fields: Sequence[str], dim: int) -> Figure:
     """Bars of each field's embedding width, one panel a table.
 
     Args:
@@ -237,7 +237,7 @@ def width_bars(widths: Mapping[str, Sequence[int]], fields: Sequence[str], dim: 
 
 def _maps(
     fields: int, letters: int, panels: int, title: str, share: bool = True
-) -> tuple[Any, list[Any]]:
+) -> tuple[Figure, list[Any]]:
     """A figure with maps side by side, as large as their fields need."""
     side = min(max(0.24 * fields, min(0.7 * fields, 4.2)), _MAX_SIDE)
     names = _LETTER * letters
@@ -292,7 +292,7 @@ def _names_down(axes: Any, names: Sequence[str]) -> None:
     axes.tick_params(labelsize=_FONT)
 
 
-def _color_bar(figure: Any, mesh: Any, axes: Any, label: str) -> None:
+def _color_bar(figure: Figure, mesh: Any, axes: Any, label: str) -> None:
     bar = figure.colorbar(mesh, ax=axes, shrink=0.8)
     bar.set_label(label, fontsize=_FONT)
     bar.ax.tick_params(labelsize=_FONT)
@@ -313,7 +313,7 @@ def _hatched(axes: Any, label: str) -> Any:
     return Patch(label=label, **hatching)
 
 
-def _legend_below(figure: Any, handles: Sequence[Any]) -> None:
+def _legend_below(figure: Figure, handles: Sequence[Any]) -> None:
     """Under the names of the axes, where it covers nothing."""
     place = {"loc": "outside lower left", "ncols": 4}
     figure.legend(handles=handles, fontsize=_FONT, frameon=False, **place)

@@ -1,15 +1,15 @@
-"""Pictures with their texts and tables, and the one page that holds them all."""
+"""Pictures with their captions and tables, and the one page that holds them all."""
 
 import base64
 import dataclasses
 import importlib.resources
 import io
 from collections.abc import Sequence
-from typing import Any
 
 import jinja2
+from matplotlib.figure import Figure
 
-GENERATOR = "ctr-keras explain"  # how a page of ours is known again
+GENERATOR = "ctr-keras explain"  # by which a page of ours is recognized
 _DOTS_PER_INCH = 120
 
 
@@ -20,18 +20,18 @@ class Picture:
     Attributes:
         name: its file is `<name>.png`.
         title: heading of its part of the page.
-        caption: what is to be seen and how it was reckoned.
+        caption: what it shows and how it was computed.
         figure: matplotlib Figure.
         header: names of the table's columns.
-        rows: rows of the table: texts and numbers.
+        rows: rows of the table: strings and numbers.
     """
 
     name: str
     title: str
     caption: str
-    figure: Any
+    figure: Figure
     header: Sequence[str]
-    rows: Sequence[Sequence[Any]]
+    rows: Sequence[Sequence[object]]
 
     def png(self) -> bytes:
         """The figure as a PNG file."""
@@ -60,6 +60,6 @@ def render_page(
     return page.render(title=title, facts=facts, pictures=parts, generator=GENERATOR)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     """Four digits tell gates and weights apart."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

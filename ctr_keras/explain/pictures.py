@@ -1,27 +1,24 @@
-"""What each kind of picture shows: the numbers, the texts, the figure."""
+"""What each kind of picture shows: the numbers, the words, the figure."""
 
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
 
 from ctr_keras.explain import figures
-from ctr_keras.explain.attention import attention_model, global_parts, summarize_attention
+from ctr_keras.explain.explainer import Explainer
 from ctr_keras.explain.page import Picture
-from ctr_keras.explain.rows import Rows, batches
+from ctr_keras.explain.summary import summarize
 from ctr_keras.features import Crossed, FeatureSet
-from ctr_keras.layers import InteractingLayer, MultiInteractive
 from ctr_keras.metrics import field_codes, mutual_information, statistics_auc
 from ctr_keras.models.interactions import table_name
 from ctr_keras.plan import FUNCTIONS, METHODS, InteractionPlan
-from ctr_keras.training.evaluation import input_names
+from ctr_keras.types import Array, Rows
 
-Array = np.ndarray[Any, Any]
-
+_BATCH_SIZE = 1024  # attention weights of 39 fields take 12 kB a row and layer
 _BARS = 40  # combinations of one order in a picture
 _LABELS = 8  # pairs with their names in a scatter plot
 _CASES = 14  # rows in a picture of MIAN's weights, as in the paper
@@ -68,14 +65,15 @@ def statistics_pictures(
         return []
     fields = _fields(plan, features)
     pairs = list(itertools.combinations(fields, 2))
-    before, after = field_codes(features, train.inputs, test.inputs, fields=fields)
+    (inputs, labels), (test_inputs, test_labels) = train, test
+    before, after = field_codes(features, inputs, test_inputs, fields=fields)
     statistics = np.array(
         [
             statistics_auc(
                 [before[name] for name in pair],
-                train.labels,
+                labels,
                 [after[name] for name in pair],
-                test.labels,
+                test_labels,
             )
             for pair in pairs
         ]
@@ -86,7 +84,7 @@ def statistics_pictures(
         gates = np.array([opened.get(pair, 0.0) for pair in pairs])
         is_open = np.array([pair in opened for pair in pairs])
         largest = np.argsort(-np.abs(gates), kind="stable")[: min(_LABELS, len(opened))]
-        labels = {int(place): _joined(pairs[place]) for place in largest}
+        named = {int(place): _joined(pairs[place]) for place in largest}
         title = (
             f"Gate against statistics_AUC, function {kind[1]}\n"
             f"size of the gate: Spearman {_correlation(_ranks(statistics), _ranks(np.abs(gates)))}"
@@ -94,10 +92,10 @@ def statistics_pictures(
         )
         caption = (
             "Each point is a pair of fields. statistics_AUC is the AUC of the click-through rate "
-            f"of the pair's values, counted in {len(train.labels)} training rows, on "
-            f"{len(test.labels)} test rows. Closed pairs have gate 0 and count in the correlations."
+            f"of the pair's values, counted in {len(labels)} training rows, on "
+            f"{len(test_labels)} test rows. Closed pairs have gate 0 and count in the correlations."
         )
-        figure = figures.gate_scatter(statistics, gates, is_open, labels, title)
+        figure = figures.gate_scatter(statistics, gates, is_open, named, title)
         rows = [
             (
                 *pairs[place],
@@ -114,7 +112,7 @@ def statistics_pictures(
 
 
 def method_pictures(plan: InteractionPlan, features: FeatureSet, train: Rows) -> list[Picture]:
-    """OptInter's chosen methods beside mutual information, and its mean by method."""
+    """OptInter's chosen methods next to mutual information, and its mean by method."""
     chosen = {i.fields: i for i in plan.interactions if i.function in METHODS}
     if not chosen:
         return []
@@ -122,9 +120,10 @@ def method_pictures(plan: InteractionPlan, features: FeatureSet, train: Rows) ->
     fields = [name for name in features.field_names if name in named]
     methods = {_in_order(pair, fields): i.function for pair, i in chosen.items()}
     probabilities = {_in_order(pair, fields): i.gate for pair, i in chosen.items()}
-    (codes,) = field_codes(features, train.inputs, fields=fields)
+    inputs, labels = train
+    (codes,) = field_codes(features, inputs, fields=fields)
     information: dict[tuple[str, ...], float] = {
-        pair: mutual_information([codes[name] for name in pair], train.labels)
+        pair: mutual_information([codes[name] for name in pair], labels)
         for pair in itertools.combinations(fields, 2)
     }
     counts = Counter(methods.values())
@@ -135,7 +134,7 @@ def method_pictures(plan: InteractionPlan, features: FeatureSet, train: Rows) ->
     )
     caption = (
         "Left, the method chosen for each pair of fields; right, the mutual information of the "
-        f"pair's values and the click in {len(train.labels)} training rows. It is too large for "
+        f"pair's values and the click in {len(labels)} training rows. It is too large for "
         "pairs of many values."
     )
     rows = [
@@ -173,29 +172,24 @@ def width_pictures(plan: InteractionPlan, features: FeatureSet, dim: int) -> lis
     return [Picture("widths", "Embedding widths", caption, figure, ("field", *widths), rows)]
 
 
-def attention_pictures(
-    model: keras.Model, features: FeatureSet, test: Rows, case: int
-) -> list[Picture]:
+def attention_pictures(explainer: Explainer, test: Rows, case: int) -> list[Picture]:
     """AutoInt's attention in one row and on average, its Figure 7, two pictures a layer."""
-    layers = [layer.name for layer in model.layers if isinstance(layer, InteractingLayer)]
-    if not layers:
+    if not explainer.attending:
         return []
-    attention, names = attention_model(model), input_names(model)
-    row = {name: test.inputs[name][case : case + 1] for name in names}
-    score = float(np.ravel(model.predict_on_batch(row))[0])
-    of_case = attention.predict_on_batch(row)
-    summaries = summarize_attention(attention, batches(test, names))
-    where = f"row {case} of the test split (label {test.labels[case]:.0f}, score {score:.3f})"
+    of_case = _explained(explainer, _part(test, case, case + 1))
+    summary = summarize(explainer, _batches(test))["attention"]
+    label, score = float(test[1][case, 0]), float(of_case["score"][0, 0])
+    where = f"row {case} of the test split (label {label:.0f}, score {score:.3f})"
+    fields = explainer.names["fields"]
     pictures = []
-    for layer in layers:
+    for place, layer in enumerate(explainer.attending):
         weights = {
-            "case": (where, np.asarray(of_case[layer])[0].astype(float)),
-            "mean": (f"mean of {summaries[layer].rows} test rows", summaries[layer].mean),
+            "case": (where, of_case["attention"][0, place].astype(float)),
+            "mean": (f"mean of {summary.rows} test rows", summary.mean[place]),
         }
         for kind, (of, maps) in weights.items():
             title = f"Attention of layer {layer}: {of}"
             caption = "Each row of a map sums to 1: what the field at its left takes from each."
-            fields = features.field_names
             figure = figures.attention_maps(maps, fields, title)
             rows = [
                 (first, second, *map(float, maps[:, i, j]))
@@ -207,16 +201,13 @@ def attention_pictures(
     return pictures
 
 
-def global_pictures(model: keras.Model, test: Rows) -> list[Picture]:
+def global_pictures(explainer: Explainer, test: Rows) -> list[Picture]:
     """MIAN's weights of the parts in a few rows, its Figure 6, and their mean."""
-    layers = [layer for layer in model.layers if isinstance(layer, MultiInteractive)]
-    if not layers or not layers[0].global_module:
+    if "attention_global" not in explainer.axes:
         return []
-    attention, names = attention_model(model), input_names(model)
-    first = {name: test.inputs[name][:_CASES] for name in names}
-    cases = np.asarray(attention.predict_on_batch(first)["global"]).astype(float)
-    summary = summarize_attention(attention, batches(test, names))["global"]
-    parts = global_parts(layers[0])
+    cases = _explained(explainer, _part(test, 0, _CASES))["attention_global"].astype(float)
+    summary = summarize(explainer, _batches(test))["attention_global"]
+    parts = explainer.names["parts"]
     title = f"Weights of the global module: mean of {summary.rows} test rows"
     caption = (
         "How much each part counts: item, context, behaviours and user (e), and what the local "
@@ -232,6 +223,20 @@ def global_pictures(model: keras.Model, test: Rows) -> list[Picture]:
     ]
     header = ("part", "mean", "standard deviation", *(f"row {i}" for i in range(len(cases))))
     return [Picture("global-weights", title, caption, figure, header, rows)]
+
+
+def _explained(explainer: Explainer, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: keras.ops.convert_to_numpy(v) for name, v in explainer(inputs).items()}
+
+
+def _part(rows: Rows, start: int, stop: int) -> dict[str, Array]:
+    """The inputs of some rows."""
+    return {name: values[start:stop] for name, values in rows[0].items()}
+
+
+def _batches(rows: Rows) -> Iterator[dict[str, Array]]:
+    for start in range(0, len(rows[1]), _BATCH_SIZE):
+        yield _part(rows, start, start + _BATCH_SIZE)
 
 
 def _kinds(plan: InteractionPlan) -> list[tuple[int, str]]:

@@ -3,18 +3,22 @@
 import importlib.util
 import os
 import shutil
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import keras
 import yaml
 
+from ctr_keras.data import read_rows
+from ctr_keras.explain.explainer import Explainer
 from ctr_keras.explain.plans import plan_of_model
-from ctr_keras.explain.rows import read_rows
 from ctr_keras.features import FeatureSet
 from ctr_keras.layers import CompactEmbedding
 from ctr_keras.models import model_arguments
 from ctr_keras.plan import InteractionPlan
 from ctr_keras.training.evaluation import check_same_features, load_run
+
+if TYPE_CHECKING:  # it needs the packages for plots
+    from ctr_keras.explain.page import Picture
 
 _PAGE = "index.html"
 _PLOT_PACKAGES = ("jinja2", "matplotlib")
@@ -24,7 +28,7 @@ def explain_run(run: str, out: str, rows: int = 100_000, case: int = 0) -> list[
     """Draws what a run can say of itself: PNG files, and one page that holds them all.
 
     - The result of a search, or a model built from one: gates by pair, gates over statistics_AUC,
-      embedding widths; for OptInter the chosen methods beside the mutual information.
+      embedding widths; for OptInter the chosen methods next to the mutual information.
     - AutoInt: the attention in one row, and on average. MIAN: the global module's weights.
 
     The folder appears under its name only when it is whole; an earlier explanation is replaced.
@@ -46,7 +50,7 @@ def explain_run(run: str, out: str, rows: int = 100_000, case: int = 0) -> list[
     """
     if rows < 1 or not 0 <= case < rows:
         raise ValueError(
-            f"rows must be at least 1, and case among them. Received: {rows} and {case}"
+            f"rows must be at least 1 and case below them, got rows={rows} and case={case}"
         )
     _check_packages()
     _check_out(out)
@@ -65,11 +69,11 @@ def _check_packages() -> None:
 
 
 def _check_out(out: str) -> None:
-    """Sees that nothing but an earlier explanation would be lost."""
+    """Checks that nothing but an earlier explanation would be lost."""
     if os.path.isdir(out) and (not os.listdir(out) or _is_explanation(out)):
         return
     if os.path.lexists(out):
-        raise ValueError(f"{out} holds something else than an explanation; choose another folder")
+        raise ValueError(f"{out} holds something that is not an explanation; choose another folder")
 
 
 def _is_explanation(folder: str) -> bool:
@@ -124,22 +128,23 @@ def _read_search(run: str) -> _Subject:
     return _Subject(features, settings["data"], plan, dim, None, facts)
 
 
-def _draw(run: str, subject: _Subject, rows: int, case: int) -> list[Any]:
+def _draw(run: str, subject: _Subject, rows: int, case: int) -> "list[Picture]":
     from ctr_keras.explain import pictures as draw
 
     features, plan, model = subject.features, subject.plan, subject.model
     check_same_features(features, subject.data)
     test = read_rows(subject.data, "test", features, rows)
-    if case >= len(test.labels):
-        raise ValueError(f"case must be below the {len(test.labels)} test rows. Received: {case}")
+    if case >= len(test[1]):
+        raise ValueError(f"case must be below the {len(test[1])} test rows, got {case}")
     pictures = draw.gate_pictures(plan, features) + draw.width_pictures(plan, features, subject.dim)
     if plan.interactions:
         train = read_rows(subject.data, "train", features, rows)
         pictures += draw.statistics_pictures(plan, features, train, test)
         pictures += draw.method_pictures(plan, features, train)
     if model is not None:
-        pictures += draw.attention_pictures(model, features, test, case)
-        pictures += draw.global_pictures(model, test)
+        explainer = Explainer(model, features)
+        pictures += draw.attention_pictures(explainer, test, case)
+        pictures += draw.global_pictures(explainer, test)
     if not pictures:
         raise ValueError(
             f"{run} has nothing to show. There are pictures of gated interactions, OptInter's "
@@ -148,8 +153,10 @@ def _draw(run: str, subject: _Subject, rows: int, case: int) -> list[Any]:
     return pictures
 
 
-def _write(out: str, title: str, facts: list[tuple[str, str]], pictures: list[Any]) -> list[str]:
-    """Writes beside the folder and renames, so that nobody sees half of it."""
+def _write(
+    out: str, title: str, facts: list[tuple[str, str]], pictures: "list[Picture]"
+) -> list[str]:
+    """Writes to a folder next to it and renames that, so that half of it is never found."""
     from ctr_keras.explain.page import render_page
 
     out = os.path.normpath(out)

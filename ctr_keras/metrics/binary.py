@@ -1,13 +1,14 @@
 """AUC, log loss and calibration of click probabilities."""
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
+
+from ctr_keras.types import Array
 
 _EPSILON = 1e-7  # predictions are clipped to [_EPSILON, 1 - _EPSILON] for the log loss
 
 
-def auc(labels: Any, scores: Any) -> float:
+def auc(labels: ArrayLike, scores: ArrayLike) -> float:
     """Area under the ROC curve, exact: the share of (click, no click) pairs ranked right.
 
     Ties count half. Computed by sorting, not by thresholds.
@@ -20,8 +21,8 @@ def auc(labels: Any, scores: Any) -> float:
         A number in [0, 1].
 
     Raises:
-        ValueError: if sizes differ, there is nothing, a label is not 0 or 1, a score is NaN, or
-            only one class is there.
+        ValueError: if sizes differ or are 0, a label is not 0 or 1, a score is NaN, or there is
+            one class only.
 
     Example:
 
@@ -35,7 +36,7 @@ def auc(labels: Any, scores: Any) -> float:
     positives = int(labels.sum())
     negatives = labels.size - positives
     if not positives or not negatives:
-        raise ValueError(f"AUC needs both classes. Received: {positives} clicks of {labels.size}")
+        raise ValueError(f"AUC needs both classes, got {positives} clicks of {labels.size}")
     order = np.argsort(scores, kind="stable")
     sorted_scores = scores[order]
     # Rank of the last row of each run of equal scores, and so the mean rank in it.
@@ -46,7 +47,7 @@ def auc(labels: Any, scores: Any) -> float:
     return float((rank_sum - positives * (positives + 1) / 2) / (positives * negatives))
 
 
-def log_loss(labels: Any, scores: Any) -> float:
+def log_loss(labels: ArrayLike, scores: ArrayLike) -> float:
     """Mean binary cross-entropy in nats, of probabilities clipped to [1e-7, 1 - 1e-7].
 
     Args:
@@ -66,7 +67,7 @@ def log_loss(labels: Any, scores: Any) -> float:
     return float(-np.where(labels == 1, np.log(scores), np.log1p(-scores)).mean())
 
 
-def calibration_ratio(labels: Any, scores: Any) -> float:
+def calibration_ratio(labels: ArrayLike, scores: ArrayLike) -> float:
     """Predicted clicks over real clicks: 1 is right, more is too many.
 
     Args:
@@ -87,7 +88,7 @@ def calibration_ratio(labels: Any, scores: Any) -> float:
     return float(scores.sum(dtype=np.float64) / labels.sum(dtype=np.float64))
 
 
-def evaluate(labels: Any, scores: Any) -> dict[str, float]:
+def evaluate(labels: ArrayLike, scores: ArrayLike) -> dict[str, float]:
     """All metrics of this module.
 
     Args:
@@ -106,17 +107,17 @@ def evaluate(labels: Any, scores: Any) -> dict[str, float]:
         "auc": auc(labels, scores),
         "log_loss": log_loss(labels, scores),
         "calibration_ratio": calibration_ratio(labels, scores),
-        "label_mean": float(np.mean(labels)),
+        "label_mean": float(np.asarray(labels).mean()),
         "rows": int(np.size(labels)),
     }
 
 
-def _checked(labels: Any, scores: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _checked(labels: ArrayLike, scores: ArrayLike) -> tuple[Array, Array]:
     labels, scores = np.ravel(labels), np.ravel(scores)
     if labels.size != scores.size or not labels.size:
         raise ValueError(
-            f"labels and scores must be as many, at least one. "
-            f"Received: {labels.size} and {scores.size}"
+            "labels and scores must have the same length, at least 1, "
+            f"got {labels.size} and {scores.size}"
         )
     if not np.isin(labels, (0, 1)).all():
         raise ValueError("labels must be 0 or 1")

@@ -1,22 +1,21 @@
 """How much a combination of fields says about the click, counted rather than learned."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.metrics.binary import auc
-
-Array: TypeAlias = np.ndarray[Any, Any]
+from ctr_keras.types import Array
 
 _MAX_CODE = 2**31  # the product of a code and a number of rows must fit into 64 bits
 
 
 def field_codes(
-    features: FeatureSet, *splits: Mapping[str, Any], fields: Sequence[str] | None = None
+    features: FeatureSet, *splits: Mapping[str, ArrayLike], fields: Sequence[str] | None = None
 ) -> list[dict[str, Array]]:
-    """One small whole number for each field and row, the same for the same value in all splits.
+    """One small integer for each field and row, the same for the same value in all splits.
 
     A value is an id of a categorical or crossed field, a number, or the whole row of ids of a
     multi-valued field.
@@ -31,7 +30,7 @@ def field_codes(
         splits are 0, 1, ... without gaps.
 
     Raises:
-        ValueError: if a field is none of the feature set.
+        ValueError: if a field is not one of the feature set.
 
     Example:
 
@@ -47,7 +46,9 @@ def field_codes(
     names = features.field_names if fields is None else fields
     unknown = [name for name in names if name not in features.field_names]
     if unknown:
-        raise ValueError(f"no fields of the feature set: {', '.join(unknown)}")
+        raise ValueError(
+            f"unknown fields {', '.join(unknown)}; available: {', '.join(features.field_names)}"
+        )
     coded: list[dict[str, Array]] = [{} for _ in splits]
     for name in names:
         values = [_values(features, inputs, name) for inputs in splits]
@@ -61,7 +62,10 @@ def field_codes(
 
 
 def statistics_auc(
-    train: Sequence[Any], train_labels: Any, test: Sequence[Any], test_labels: Any
+    train: Sequence[ArrayLike],
+    train_labels: ArrayLike,
+    test: Sequence[ArrayLike],
+    test_labels: ArrayLike,
 ) -> float:
     """AUC of an interaction's click-through rate (CTR): statistics_AUC of AutoFIS.
 
@@ -70,9 +74,9 @@ def statistics_auc(
 
     Args:
         train: list of int arrays `(rows,)`, the codes of each field of the interaction.
-        train_labels: array of 0 and 1, as many.
+        train_labels: array of 0 and 1 `(rows,)`.
         test: list of int arrays, the same fields in the same order, coded alike.
-        test_labels: array of 0 and 1, as many.
+        test_labels: array of 0 and 1 `(rows,)`.
 
     Returns:
         A number in [0, 1]; 0.5 says nothing about the click.
@@ -95,7 +99,7 @@ def statistics_auc(
     train, train_labels = _checked(train, train_labels)
     test, test_labels = _checked(test, test_labels)
     if len(train) != len(test):
-        raise ValueError(f"the splits have {len(train)} and {len(test)} fields")
+        raise ValueError(f"the splits must have the same fields, got {len(train)} and {len(test)}")
     joined = [np.concatenate(columns) for columns in zip(train, test, strict=True)]
     combined = _combined(joined)
     rows = train_labels.size
@@ -106,7 +110,7 @@ def statistics_auc(
     return auc(test_labels, rates[combined[rows:]])
 
 
-def mutual_information(fields: Sequence[Any], labels: Any) -> float:
+def mutual_information(fields: Sequence[ArrayLike], labels: ArrayLike) -> float:
     """Mutual information of a combination of values and the click, in nats.
 
     `MI = H(y) - H(y | values) = -sum_y P(y) log P(y) + sum_(values, y) P(values, y) log P(y |
@@ -115,7 +119,7 @@ def mutual_information(fields: Sequence[Any], labels: Any) -> float:
 
     Args:
         fields: list of int arrays `(rows,)`, the codes of each field.
-        labels: array of 0 and 1, as many.
+        labels: array of 0 and 1 `(rows,)`.
 
     Returns:
         A number in [0, log 2], at most the entropy of the label.
@@ -141,7 +145,7 @@ def mutual_information(fields: Sequence[Any], labels: Any) -> float:
     return max(float(_entropy(labels.mean()) - conditional), 0.0)  # not -1e-17
 
 
-def _values(features: FeatureSet, inputs: Mapping[str, Any], name: str) -> Array:
+def _values(features: FeatureSet, inputs: Mapping[str, ArrayLike], name: str) -> Array:
     """A field's column of the packed inputs, or its matrix if it is multi-valued."""
     for packed in ("categorical", "numeric", "crossed"):
         names = [field.name for field in getattr(features, packed)]
@@ -150,20 +154,20 @@ def _values(features: FeatureSet, inputs: Mapping[str, Any], name: str) -> Array
     return np.asarray(inputs[name])
 
 
-def _checked(fields: Sequence[Any], labels: Any) -> tuple[list[Array], Array]:
+def _checked(fields: Sequence[ArrayLike], labels: ArrayLike) -> tuple[list[Array], Array]:
     columns, labels = [np.ravel(column) for column in fields], np.ravel(labels)
     sizes = [column.size for column in columns]
     if not columns or not labels.size or set(sizes) != {labels.size}:
         raise ValueError(
-            "fields and labels must be as many, at least one. "
-            f"Received: {sizes} codes and {labels.size} labels"
+            "fields and labels must have the same length, at least 1, "
+            f"got {sizes} codes and {labels.size} labels"
         )
     if not np.isin(labels, (0, 1)).all():
         raise ValueError("labels must be 0 or 1")
     for column in columns:
         is_code = np.issubdtype(column.dtype, np.integer) and column.min() >= 0
         if not is_code or column.max() >= _MAX_CODE:
-            raise ValueError(f"codes must be whole numbers from 0 to 2**31. Received: {column}")
+            raise ValueError(f"codes must be integers from 0 to 2**31, got {column}")
     return [column.astype(np.int64) for column in columns], labels.astype(np.float64)
 
 
@@ -182,8 +186,9 @@ def _counts(codes: Array, labels: Array, size: int) -> tuple[Array, Array]:
     return np.bincount(codes, minlength=size), np.bincount(codes, labels, minlength=size)
 
 
-def _entropy(rates: Any) -> Any:
+def _entropy(rates: Array) -> Array:
     """Of clicks that come at these rates, in nats; 0 log 0 is 0."""
     inner = np.clip(rates, np.finfo(np.float64).tiny, 1.0)
     outer = np.clip(1 - rates, np.finfo(np.float64).tiny, 1.0)
-    return -(rates * np.log(inner) + (1 - rates) * np.log(outer))
+    entropy: Array = -(rates * np.log(inner) + (1 - rates) * np.log(outer))
+    return entropy

@@ -28,8 +28,7 @@ class CTRModel(keras.Model):
 
     def train_step(self, *arguments: Any) -> Any:
         scaled = getattr(self.optimizer, "inner_optimizer", None)  # by Keras, for mixed_float16
-        updates_rows = getattr(scaled, "updates_rows", None)
-        if updates_rows and any(map(updates_rows, self.trainable_variables)):
+        if any(tables.updates_rows(scaled, variable) for variable in self.trainable_variables):
             raise ValueError(
                 "a sparse optimizer cannot undo the loss scale of mixed_float16: "
                 "use mixed_bfloat16, or one of Keras' optimizers (`table_updates=dense`)"

@@ -6,7 +6,10 @@ from typing import Any
 import keras
 from keras import ops
 
-# What would make another method of it.
+from ctr_keras.keras_internals import position
+from ctr_keras.types import Config, LearningRate, Tensor, Variable
+
+# They would make another method of it.
 _REFUSED = ("weight_decay", "clipnorm", "clipvalue", "global_clipnorm", "use_ema")
 
 
@@ -52,7 +55,7 @@ class GRDA(keras.optimizers.Optimizer):
 
     def __init__(
         self,
-        learning_rate: Any = 1.0,
+        learning_rate: LearningRate = 1.0,
         c: float = 0.0005,
         mu: float = 0.8,
         name: str = "grda",
@@ -69,7 +72,7 @@ class GRDA(keras.optimizers.Optimizer):
         self.c = c
         self.mu = mu
 
-    def build(self, variables: Sequence[Any]) -> None:
+    def build(self, variables: Sequence[Variable]) -> None:
         if self.built:
             return
         super().build(variables)
@@ -79,19 +82,20 @@ class GRDA(keras.optimizers.Optimizer):
             for index, v in enumerate(variables)
         ]
 
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+    def update_step(self, gradient: Tensor, variable: Variable, learning_rate: Tensor) -> None:
         dtype = variable.dtype
         rate, gradient = ops.cast(learning_rate, dtype), ops.cast(gradient, dtype)
         step = ops.cast(self.iterations + 1, dtype)
-        index = self._get_variable_index(variable)
+        index = position(self, variable)
         accumulator, threshold = self._accumulators[index], self._thresholds[index]
         start, before = ops.convert_to_tensor(variable), ops.convert_to_tensor(accumulator)
-        # t^mu - (t-1)^mu, of which little would be left as a difference of two large numbers
+        # t^mu - (t-1)^mu = t^mu (1 - (1 - 1/t)^mu) = -t^mu expm1(mu log1p(-1/t)), which is exact
+        # where the difference of the two large numbers is rounding errors; 1 at the first step.
         growth = -(step**self.mu) * ops.expm1(self.mu * ops.log1p(-1 / step))
         self.assign(accumulator, ops.where(step == 1, start, before) - rate * gradient)
         self.assign(threshold, threshold + self.c * rate ** (0.5 + self.mu) * growth)
         shrunk = ops.maximum(ops.abs(accumulator) - threshold, 0)
         self.assign(variable, ops.sign(accumulator) * shrunk)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         return {**super().get_config(), "c": self.c, "mu": self.mu}

@@ -1,15 +1,18 @@
 """Several optimizers in one `fit`, each with variables of its own."""
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, MutableMapping, Sequence
 
 import keras
 from keras import ops
 
+from ctr_keras.keras_internals import HandsGradientsOn, position
+from ctr_keras.tables import updates_rows
+from ctr_keras.types import Array, Config, LearningRate, Tensor, Variable
+
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
-class RoutedOptimizer(keras.optimizers.Optimizer):
+class RoutedOptimizer(HandsGradientsOn):
     """Sends each variable to an optimizer of its own; all of them use the same gradients.
 
     So one `fit` trains the gates of a search by `GRDA` and all other weights by Adam, in one step,
@@ -22,8 +25,8 @@ class RoutedOptimizer(keras.optimizers.Optimizer):
         name: str. Defaults to `"routed"`.
 
     Raises:
-        ValueError: for an optimizer that is there twice; when it is built, for a route that no
-            variable takes.
+        ValueError: for an optimizer that is given twice; when it is built, for a route that takes
+            no variable.
 
     Example:
 
@@ -38,7 +41,12 @@ class RoutedOptimizer(keras.optimizers.Optimizer):
         from the same gradients.
     """
 
-    def __init__(self, default: Any, routes: Mapping[str, Any], name: str = "routed") -> None:
+    def __init__(
+        self,
+        default: str | keras.optimizers.Optimizer,
+        routes: Mapping[str, str | keras.optimizers.Optimizer],
+        name: str = "routed",
+    ) -> None:
         super().__init__(learning_rate=0.0, name=name)
         self.default = keras.optimizers.get(default)
         self.routes = {
@@ -48,15 +56,16 @@ class RoutedOptimizer(keras.optimizers.Optimizer):
             raise ValueError(f"each route needs an optimizer of its own. Received: {self.routes}")
 
     @property
-    def optimizers(self) -> list[Any]:
+    def optimizers(self) -> list[keras.optimizers.Optimizer]:
         """The default optimizer, then those of the routes."""
         return [self.default, *self.routes.values()]
 
-    def build(self, variables: Sequence[Any]) -> None:
+    def build(self, variables: Sequence[Variable]) -> None:
         if self.built:
             return
         super().build(variables)
-        # An optimizer's variables by their position, as the backend may hand over others.
+        # The positions of each optimizer's variables. Not the variables: in a step TensorFlow hands
+        # over its own.
         self._shares: list[list[int]] = [[] for _ in self.optimizers]
         for index, variable in enumerate(variables):
             self._shares[self._route(variable)].append(index)
@@ -67,52 +76,55 @@ class RoutedOptimizer(keras.optimizers.Optimizer):
         for optimizer, share in zip(self.optimizers, self._shares, strict=True):
             optimizer.build([variables[index] for index in share])
 
-    def updates_rows(self, variable: Any) -> bool:
-        """Whether the optimizer of a variable can do with a gradient by rows for it."""
-        optimizer = self.optimizers[self._route(variable)]
-        return hasattr(optimizer, "updates_rows") and optimizer.updates_rows(variable)
+    def updates_rows(self, variable: Variable) -> bool:
+        """Whether the optimizer of a variable updates it by rows."""
+        return updates_rows(self.optimizers[self._route(variable)], variable)
 
-    def _route(self, variable: Any) -> int:
-        """The place of a variable's optimizer: 0 for the default."""
+    def _route(self, variable: Variable) -> int:
+        """The position of a variable's optimizer: 0 for the default."""
         found = (n for n, pattern in enumerate(self.routes, 1) if re.search(pattern, variable.path))
         return next(found, 0)
 
     @property
-    def variables(self) -> list[Any]:
-        return [*self._variables, *(v for child in self.optimizers for v in child.variables)]
+    def variables(self) -> list[Variable]:
+        return [*super().variables, *(v for child in self.optimizers for v in child.variables)]
 
     @property
-    def learning_rate(self) -> Any:
+    def learning_rate(self) -> LearningRate:
         """The default optimizer's."""
         return self.default.learning_rate
 
     @learning_rate.setter
-    def learning_rate(self, value: Any) -> None:
+    def learning_rate(self, value: LearningRate) -> None:
         self.default.learning_rate = value
 
-    def _backend_apply_gradients(self, grads: Any, trainable_variables: Any) -> None:
-        # Variables without a gradient are not among these any more.
-        places = [self._get_variable_index(variable) for variable in trainable_variables]
-        given = dict(zip(places, zip(grads, trainable_variables, strict=True), strict=True))
+    def hand_on(self, gradients: Sequence[Tensor], variables: Sequence[Variable]) -> None:
+        """Gives each optimizer the gradients of its variables."""
+        pairs = {position(self, v): (g, v) for g, v in zip(gradients, variables, strict=True)}
         for optimizer, share in zip(self.optimizers, self._shares, strict=True):
-            chosen = [given[index] for index in share if index in given]
-            if chosen:
-                self._apply_one(optimizer, *map(list, zip(*chosen, strict=True)))
+            given = [pairs[index] for index in share if index in pairs]
+            if given:
+                self._apply_one(optimizer, *map(list, zip(*given, strict=True)))
 
-    def _apply_one(self, optimizer: Any, grads: list[Any], variables: list[Any]) -> None:
-        optimizer.apply(grads, variables)
+    def _apply_one(
+        self,
+        optimizer: keras.optimizers.Optimizer,
+        gradients: list[Tensor],
+        variables: list[Variable],
+    ) -> None:
+        optimizer.apply(gradients, variables)
 
-    # Keras saves the children as parts of this object.
+    # Keras saves the optimizers as parts of this one, so only its own variables are left.
 
-    def save_own_variables(self, store: Any) -> None:
-        for index, variable in enumerate(self._variables):
+    def save_own_variables(self, store: MutableMapping[str, Array]) -> None:
+        for index, variable in enumerate(super().variables):
             store[str(index)] = variable.numpy()
 
-    def load_own_variables(self, store: Any) -> None:
-        for index, variable in enumerate(self._variables):
+    def load_own_variables(self, store: Mapping[str, Array]) -> None:
+        for index, variable in enumerate(super().variables):
             variable.assign(store[str(index)])
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         return {
             "default": keras.optimizers.serialize(self.default),
             "routes": {
@@ -147,11 +159,17 @@ class AlternatingOptimizer(RoutedOptimizer):
         [DARTS](https://arxiv.org/abs/1806.09055), Section 2.3, first-order approximation.
     """
 
-    def _apply_one(self, optimizer: Any, grads: list[Any], variables: list[Any]) -> None:
+    def _apply_one(
+        self,
+        optimizer: keras.optimizers.Optimizer,
+        gradients: list[Tensor],
+        variables: list[Variable],
+    ) -> None:
         turn = self.optimizers.index(optimizer)
-        is_its_turn = ops.equal(self._iterations % len(self.optimizers), turn)
+        is_its_turn = ops.equal(self.iterations % len(self.optimizers), turn)
+        # A compiled step cannot branch on the turn: all act, and who rests is put back.
         state = [*variables, *optimizer.variables]
         before = [ops.copy(variable) for variable in state]
-        optimizer.apply(grads, variables)
+        optimizer.apply(gradients, variables)
         for variable, value in zip(state, before, strict=True):
             variable.assign(ops.where(is_its_turn, ops.convert_to_tensor(variable), value))

@@ -1,19 +1,19 @@
 """Searches that decide which feature interactions a model keeps."""
 
 from ctr_keras.presets import SEARCH_PRESETS
-from ctr_keras.search.aim import AIM
-from ctr_keras.search.autofis import AutoFIS
-from ctr_keras.search.optinter import OptInter
+from ctr_keras.search.aim import AIMSearch
+from ctr_keras.search.autofis import AutoFISSearch
+from ctr_keras.search.optinter import OptInterSearch
 from ctr_keras.search.run import SEARCHES, read_search, run_search
 from ctr_keras.search.selections import RandomSelection, StatisticsSelection
 from ctr_keras.search.stage import Search
 
 __all__ = [
-    "AIM",
     "SEARCHES",
     "SEARCH_PRESETS",
-    "AutoFIS",
-    "OptInter",
+    "AIMSearch",
+    "AutoFISSearch",
+    "OptInterSearch",
     "RandomSelection",
     "Search",
     "StatisticsSelection",

@@ -11,21 +11,24 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt
 from ctr_keras.features import FeatureSet
 from ctr_keras.models import build_model
 from ctr_keras.models.interactions import table_name
+from ctr_keras.optimizers import GRDA
 from ctr_keras.plan import FUNCTIONS, Function, Interaction, InteractionPlan
 from ctr_keras.search.gates import (
+    InteractionGates,
     Threshold,
     candidate_fields,
     candidate_pool,
     search_gates,
 )
-from ctr_keras.search.rows import Arrays, both_splits
+from ctr_keras.search.rows import both_splits
 from ctr_keras.search.stage import Search, Stage
+from ctr_keras.types import Array, Rows, Settings
 
 KeptDims = dict[str, dict[str, tuple[int, ...]]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AIM(Search):
+class AIMSearch(Search):
     """Searches interactions together with their functions, then embedding dimensions.
 
     One stage an order, and one for the dimensions. In all of them the model is a factorization
@@ -66,7 +69,7 @@ class AIM(Search):
     ... )
     >>> clicks = np.random.default_rng(0).integers(0, 2, (100, 1))
     >>> inputs = {"categorical": np.repeat([[2, 6]], 100, axis=0)}
-    >>> search = AIM(c=20.0, dims=False, model_args={"dim": 4}, verbose=False)
+    >>> search = AIMSearch(c=20.0, dims=False, model_args={"dim": 4}, verbose=False)
     >>> search.search(features, (inputs, clicks)).interactions  # nothing to be learned here
     ()
 
@@ -90,14 +93,14 @@ class AIM(Search):
     def search(
         self,
         features: FeatureSet,
-        train: str | Arrays,
-        validation: str | Arrays | None = None,
+        train: str | Rows,
+        validation: str | Rows | None = None,
         folder: str | None = None,
     ) -> InteractionPlan:
         """Runs the search.
 
         Args:
-            features, train, validation, folder: as in `AutoFIS.search`.
+            features, train, validation, folder: as in `AutoFISSearch.search`.
 
         Returns:
             The interactions that are kept, with their functions and gates, and with `dims` the
@@ -115,47 +118,64 @@ class AIM(Search):
                 sharing = [self.functions] if self.shared_pool else [[f] for f in self.functions]
                 pools = (candidate_pool(plan, order, some, names, top) for some in sharing)
                 plan = InteractionPlan([*plan.interactions, *(i for pool in pools for i in pool)])
-            kinds = [(order, function) for function in self.functions]
-            if not plan.restricted([order]).interactions:
+            kinds = plan.restricted([order]).kinds
+            if not kinds:
                 break  # nothing left to extend
             stage = Stage(self, features, *rows, folder, number)
-            plan = search_gates(stage, "FM", plan, kinds, threshold, self.model_args)
+            optimizer = threshold.optimizer(stage)
+            gates = InteractionGates(features, "FM", plan, kinds, optimizer, self.model_args)
+            plan = search_gates(stage, gates, threshold)
         if self.dims and plan.interactions:
-            plan = self._search_dims(Stage(self, features, *rows, folder, self.order), plan)
+            stage = Stage(self, features, *rows, folder, self.order)
+            optimizer = Threshold(
+                self.dims_c, self.dims_mu, self.dims_learning_rate, self.gate_learning_rate_decay
+            ).optimizer(stage)
+            plan = stage.run(_DimensionGates(features, plan, optimizer, self.model_args))
         return plan
 
-    def _search_dims(self, stage: Stage, plan: InteractionPlan) -> InteractionPlan:
-        def build() -> keras.Model:
-            return build_model(
-                "FM",
-                stage.features,
-                interactions=plan,
-                gated=False,
-                normalized=False,
-                embedding_gates=True,
-                **self.model_args,
-            )
 
-        def read(model: keras.Model) -> InteractionPlan:
-            gates = {
-                table_name(kind): keras.ops.convert_to_numpy(
-                    model.get_layer(f"dims_{table_name(kind)}").gates
-                )
-                for kind in plan.kinds
-            }
-            return _without_empty(plan, _kept_dims(stage.features, gates))
+@dataclasses.dataclass(frozen=True)
+class _DimensionGates:
+    """The gates of dimensions, in a model whose interactions have none.
 
-        def describe(found: InteractionPlan) -> str:
-            kept = sum(len(p) for fields in found.kept_dims.values() for p in fields.values())
-            return f"{kept} dimensions open"
+    Attributes:
+        features: FeatureSet.
+        plan: InteractionPlan. The model's interactions.
+        optimizer: of the gates.
+        model_args: further arguments of the model's builder.
+    """
 
-        threshold = Threshold(
-            self.dims_c, self.dims_mu, self.dims_learning_rate, self.gate_learning_rate_decay
+    features: FeatureSet
+    plan: InteractionPlan
+    optimizer: GRDA
+    model_args: Settings
+
+    variables = "^dims_"
+
+    def build(self) -> keras.Model:
+        return build_model(
+            "FM",
+            self.features,
+            interactions=self.plan,
+            gated=False,
+            normalized=False,
+            embedding_gates=True,
+            **self.model_args,
         )
-        return stage.run(build, {"^dims_": threshold.optimizer(stage)}, read, describe)
+
+    def read(self, model: keras.Model) -> InteractionPlan:
+        layers = {
+            table: model.get_layer(f"dims_{table}") for table in map(table_name, self.plan.kinds)
+        }
+        gates = {table: keras.ops.convert_to_numpy(layer.gates) for table, layer in layers.items()}
+        return _without_empty(self.plan, _kept_dims(self.features, gates))
+
+    def describe(self, plan: InteractionPlan) -> str:
+        kept = sum(len(p) for fields in plan.kept_dims.values() for p in fields.values())
+        return f"{kept} dimensions open"
 
 
-def _kept_dims(features: FeatureSet, gates: dict[str, np.ndarray]) -> KeptDims:
+def _kept_dims(features: FeatureSet, gates: dict[str, Array]) -> KeptDims:
     """By table and field, the positions with a gate; fields of one vocabulary keep the same."""
     owners = [features.vocabulary_name(field) for field in features.fields]
     kept: KeptDims = {}

@@ -1,24 +1,27 @@
 """AutoFIS: which feature interactions a factorization model keeps."""
 
 import dataclasses
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 from pydantic import NonNegativeFloat, NonNegativeInt
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.plan import InteractionPlan
+from ctr_keras.plan import Interaction, InteractionPlan
 from ctr_keras.search.gates import (
+    InteractionGates,
     Threshold,
     candidate_fields,
     candidate_pool,
     search_gates,
 )
-from ctr_keras.search.rows import Arrays, both_splits
+from ctr_keras.search.rows import both_splits
 from ctr_keras.search.stage import Search, Stage
+from ctr_keras.types import Rows
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AutoFIS(Search):
+class AutoFISSearch(Search):
     """Trains a model with a gate for every interaction; those whose gate ends at zero go.
 
     One stage an order. Weights learn by Adam and gates by `GRDA` from the same gradients. The
@@ -51,7 +54,7 @@ class AutoFIS(Search):
     ... )
     >>> clicks = np.random.default_rng(0).integers(0, 2, (100, 1))
     >>> inputs = {"categorical": np.repeat([[2, 6, 10]], 100, axis=0)}
-    >>> search = AutoFIS(base="FM", c=1.0, model_args={"dim": 4}, verbose=False)
+    >>> search = AutoFISSearch(base="FM", c=1.0, model_args={"dim": 4}, verbose=False)
     >>> search.search(features, (inputs, clicks)).interactions  # nothing to be learned here
     ()
 
@@ -71,8 +74,8 @@ class AutoFIS(Search):
     def search(
         self,
         features: FeatureSet,
-        train: str | Arrays,
-        validation: str | Arrays | None = None,
+        train: str | Rows,
+        validation: str | Rows | None = None,
         folder: str | None = None,
     ) -> InteractionPlan:
         """Runs the search.
@@ -96,11 +99,19 @@ class AutoFIS(Search):
         for number, order in enumerate(range(2, self.order + 1), start=1):
             if order > 2:
                 plan = InteractionPlan([*plan.interactions, *self._higher(features, plan, order)])
+            if not plan.interactions:
+                break  # nothing left to extend
             stage = Stage(self, features, *rows, folder, number)
-            plan = search_gates(stage, self.base, plan, plan.kinds, threshold, self.model_args)
+            optimizer = threshold.optimizer(stage)
+            gates = InteractionGates(
+                features, self.base, plan, plan.kinds, optimizer, self.model_args
+            )
+            plan = search_gates(stage, gates, threshold)
         return plan
 
-    def _higher(self, features: FeatureSet, plan: InteractionPlan, order: int) -> Any:
+    def _higher(
+        self, features: FeatureSet, plan: InteractionPlan, order: int
+    ) -> Sequence[Interaction]:
         names = candidate_fields(features)
         if self.pool:
             return candidate_pool(plan, order, ["inner"], names, self.top or len(names) // 2)

@@ -1,8 +1,8 @@
 """What AutoFIS' and AIM's searches share: gates under GRDA, and candidates of higher orders."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+import itertools
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -13,6 +13,7 @@ from ctr_keras.models.interactions import Kind, table_name
 from ctr_keras.optimizers import GRDA
 from ctr_keras.plan import Interaction, InteractionPlan
 from ctr_keras.search.stage import Stage
+from ctr_keras.types import Settings
 
 _START = 0.6  # of AutoFIS' gates
 
@@ -46,51 +47,69 @@ class Threshold:
         return float(value / np.sum(rates ** (0.5 + self.mu) * growth))
 
 
-def search_gates(
-    stage: Stage,
-    base: str,
-    candidates: InteractionPlan,
-    kinds: Iterable[Kind],
-    threshold: Threshold,
-    model_args: Mapping[str, Any],
-) -> InteractionPlan:
-    """The candidates without those of some kinds whose gates end at zero.
+@dataclasses.dataclass(frozen=True)
+class InteractionGates:
+    """The gates of some kinds of interactions; those of others are trained as weights.
+
+    Attributes:
+        features: FeatureSet.
+        base: name of the model whose interactions have gates.
+        candidates: InteractionPlan. The model's interactions.
+        kinds: (order, function) of those whose gates are searched.
+        optimizer: of these gates.
+        model_args: further arguments of the model's builder.
+    """
+
+    features: FeatureSet
+    base: str
+    candidates: InteractionPlan
+    kinds: Sequence[Kind]
+    optimizer: GRDA
+    model_args: Settings
+
+    @property
+    def variables(self) -> str:
+        return f"^({'|'.join(map(table_name, self.kinds))})/gates$"
+
+    def build(self) -> keras.Model:
+        return build_model(
+            self.base,
+            self.features,
+            interactions=self.candidates,
+            gated=True,
+            normalized=True,
+            **self.model_args,
+        )
+
+    def read(self, model: keras.Model) -> InteractionPlan:
+        kept = (i for i in self.candidates.interactions if not self._is_searched(i))
+        found = (open_gates(model, self.features, kind) for kind in self.kinds)
+        return InteractionPlan(itertools.chain(kept, *found))
+
+    def describe(self, plan: InteractionPlan) -> str:
+        return f"{self.count(plan)} of {self.count(self.candidates)} gates open"
+
+    def count(self, plan: InteractionPlan) -> int:
+        """How many interactions of the searched kinds a plan has."""
+        return sum(map(self._is_searched, plan.interactions))
+
+    def _is_searched(self, interaction: Interaction) -> bool:
+        return (interaction.order, interaction.function) in self.kinds
+
+
+def search_gates(stage: Stage, gates: InteractionGates, threshold: Threshold) -> InteractionPlan:
+    """Runs a stage and, where it closes all gates, says which threshold would not have.
 
     Args:
         stage: Stage.
-        base: str. The model whose interactions have gates.
-        candidates: InteractionPlan.
-        kinds: list of (order, function). Whose gates are searched; others are trained as weights.
-        threshold: Threshold.
-        model_args: dict. Arguments of the model's builder.
+        gates: InteractionGates.
+        threshold: Threshold. Of the gates' optimizer.
+
+    Returns:
+        The candidates without those whose gates have ended at zero.
     """
-    kinds = [kind for kind in candidates.kinds if kind in set(kinds)]
-    if not kinds:  # nothing was kept of which candidates of a higher order could be made
-        return candidates
-    names = "|".join(table_name(kind) for kind in kinds)
-    total = sum((i.order, i.function) in kinds for i in candidates.interactions)
-    kept = [i for i in candidates.interactions if (i.order, i.function) not in kinds]
-
-    def build() -> keras.Model:
-        return build_model(
-            base,
-            stage.features,
-            interactions=candidates,
-            gated=True,
-            normalized=True,
-            **model_args,
-        )
-
-    def read(model: keras.Model) -> InteractionPlan:
-        found = (open_gates(model, stage.features, kind) for kind in kinds)
-        return InteractionPlan([*kept, *(i for interactions in found for i in interactions)])
-
-    def describe(plan: InteractionPlan) -> str:
-        return f"{len(plan.interactions) - len(kept)} of {total} gates open"
-
-    routes = {f"^({names})/gates$": threshold.optimizer(stage)}
-    plan = stage.run(build, routes, read, describe)
-    if len(plan.interactions) == len(kept) and stage.settings.verbose:
+    plan = stage.run(gates)
+    if not gates.count(plan) and stage.settings.verbose:
         print(
             f"stage {stage.number} closed all gates. They start at {_START}: with "
             f"c={threshold.ending_at(_START, stage):.2g} the threshold ends there, and those that "

@@ -1,6 +1,7 @@
 """OptInter: which pairs of fields to memorize, to factorize, or to leave alone."""
 
 import dataclasses
+from collections import Counter
 
 import keras
 from pydantic import NonNegativeFloat
@@ -8,9 +9,10 @@ from pydantic import NonNegativeFloat
 from ctr_keras.features import FeatureSet
 from ctr_keras.models import build_model
 from ctr_keras.plan import METHODS, Interaction, InteractionPlan
-from ctr_keras.search.rows import Arrays, both_splits
+from ctr_keras.search.rows import both_splits
 from ctr_keras.search.stage import Search, Stage
 from ctr_keras.settings import Count
+from ctr_keras.types import Rows, Settings
 
 _FINAL_TEMPERATURE = 0.01
 # Of the authors' search: a pair that is only noise disturbs, so that to leave it alone pays.
@@ -19,7 +21,7 @@ _WIDE = {"class_name": "RandomNormal", "config": {"stddev": 1.0}}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OptInter(Search):
+class OptInterSearch(Search):
     """Trains a mixture of the three methods for every pair; each keeps its most probable one.
 
     Weights and the methods' logits learn from the same gradients, by an Adam each. The temperature
@@ -51,7 +53,7 @@ class OptInter(Search):
     ... )
     >>> clicks = np.random.default_rng(0).integers(0, 2, (100, 1))
     >>> inputs = {"categorical": np.full((100, 2), 2), "crossed": np.full((100, 1), 9)}
-    >>> plan = OptInter(epochs=1, verbose=False).search(features, (inputs, clicks))
+    >>> plan = OptInterSearch(epochs=1, verbose=False).search(features, (inputs, clicks))
     >>> [interaction.fields for interaction in plan.interactions]
     [('a', 'b')]
 
@@ -69,57 +71,64 @@ class OptInter(Search):
     def search(
         self,
         features: FeatureSet,
-        train: str | Arrays,
-        validation: str | Arrays | None = None,
+        train: str | Rows,
+        validation: str | Rows | None = None,
         folder: str | None = None,
     ) -> InteractionPlan:
         """Runs the search.
 
         Args:
-            features, train, validation, folder: as in `AutoFIS.search`; validation rows also decide
-                when to stop.
+            features, train, validation, folder: as in `AutoFISSearch.search`; validation rows also
+                decide when to stop.
 
         Returns:
             A method for every pair, with its probability before temperature as gate.
         """
         rows, held_out = both_splits(features, train, validation)
         stage = Stage(self, features, rows, held_out, folder)
+        rate = self.temperature_rate
+        if rate is None:
+            rate = 0.0 if self.bilevel else (1 - _FINAL_TEMPERATURE) / stage.epoch_steps
+        mixture = {"temperature_rate": rate, "gumbel_noise": self.gumbel_noise}
+        gates = _MethodLogits(
+            features,
+            keras.optimizers.Adam(self.gate_learning_rate, epsilon=self.epsilon),
+            {**mixture, "embeddings_initializer": _WIDE, **self.model_args},
+        )
+        return stage.run(gates, stop_early=held_out is not None)
 
-        def build() -> keras.Model:
-            rate = self.temperature_rate
-            if rate is None:
-                rate = 0.0 if self.bilevel else (1 - _FINAL_TEMPERATURE) / stage.epoch_steps
-            return build_model(
-                "OptInter",
-                features,
-                temperature_rate=rate,
-                gumbel_noise=self.gumbel_noise,
-                **{"embeddings_initializer": _WIDE, **self.model_args},
+
+@dataclasses.dataclass(frozen=True)
+class _MethodLogits:
+    """The logits of every pair's mixture of methods.
+
+    Attributes:
+        features: FeatureSet.
+        optimizer: of the logits.
+        model_args: arguments of the model's builder.
+    """
+
+    features: FeatureSet
+    optimizer: keras.optimizers.Optimizer
+    model_args: Settings
+
+    variables = "^combination/logits$"
+
+    def build(self) -> keras.Model:
+        return build_model("OptInter", self.features, **self.model_args)
+
+    def read(self, model: keras.Model) -> InteractionPlan:
+        """The most probable method of each pair."""
+        layer = model.get_layer("combination")
+        names = [feature.name for feature in self.features.categorical]
+        weights = keras.ops.convert_to_numpy(keras.ops.softmax(layer.logits, axis=-1))
+        return InteractionPlan(
+            Interaction((names[first], names[second]), method, row.max())
+            for (first, second), method, row in zip(
+                layer.pair_order, layer.selection(), weights, strict=True
             )
-
-        adam = keras.optimizers.Adam(self.gate_learning_rate, epsilon=self.epsilon)
-        return stage.run(
-            build,
-            {"^combination/logits$": adam},
-            lambda model: _methods(model, features),
-            _describe,
-            stop_early=held_out is not None,
         )
 
-
-def _methods(model: keras.Model, features: FeatureSet) -> InteractionPlan:
-    """The most probable method of each pair, by a model's mixture."""
-    layer = model.get_layer("combination")
-    names = [feature.name for feature in features.categorical]
-    weights = keras.ops.convert_to_numpy(keras.ops.softmax(layer.logits, axis=-1))
-    return InteractionPlan(
-        Interaction((names[first], names[second]), method, row.max())
-        for (first, second), method, row in zip(
-            layer.pair_order, layer.selection(), weights, strict=True
-        )
-    )
-
-
-def _describe(plan: InteractionPlan) -> str:
-    counts = (sum(i.function == method for i in plan.interactions) for method in METHODS)
-    return ", ".join(f"{count} {method}" for count, method in zip(counts, METHODS, strict=True))
+    def describe(self, plan: InteractionPlan) -> str:
+        counts = Counter(interaction.function for interaction in plan.interactions)
+        return ", ".join(f"{counts[method]} {method}" for method in METHODS)

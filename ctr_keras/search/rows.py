@@ -1,17 +1,19 @@
 """The rows that a search learns from: a split of prepared data, or arrays."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 
 from ctr_keras.features import FeatureSet
+from ctr_keras.types import Array, Rows
 
-Arrays = tuple[Mapping[str, np.ndarray[Any, Any]], np.ndarray[Any, Any]]
+if TYPE_CHECKING:
+    from ctr_keras.data import Examples
 
 
-class Rows:
+class SearchRows:
     """Rows to learn from or to score.
 
     Args:
@@ -21,7 +23,7 @@ class Rows:
         split: str. Which rows of a folder. Defaults to `"train"`.
     """
 
-    def __init__(self, features: FeatureSet, source: str | Arrays, split: str = "train") -> None:
+    def __init__(self, features: FeatureSet, source: str | Rows, split: str = "train") -> None:
         self._features = features
         self._source = source
         self._split = split
@@ -31,11 +33,11 @@ class Rows:
         """Number of rows."""
         if not isinstance(self._source, str):
             return len(self._source[1])
-        from ctr_keras.data import row_count  # here, as searches of arrays need no TensorFlow
+        return self._opened(self._source).count
 
-        return row_count(self._source, self._split)
-
-    def stream(self, model: keras.Model, batch_size: int, seed: int, skip: int = 0) -> Any:
+    def stream(
+        self, model: keras.Model, batch_size: int, seed: int, skip: int = 0
+    ) -> Iterable[Rows]:
         """Endless epochs, each shuffled anew: batches of the inputs of a model, and labels.
 
         Args:
@@ -47,12 +49,15 @@ class Rows:
         names = [tensor.name for tensor in model.inputs]
         if not isinstance(self._source, str):
             return _stream_arrays(*self._source, names, batch_size, seed, skip)
-        from ctr_keras.data import open_examples
-
-        examples = open_examples(self._source, self._split, self._features, inputs=names)
+        examples = self._opened(self._source, names)
         return examples.stream(batch_size, seed=seed, skip_batches=skip)
 
-    def arrays(self, count: int) -> Arrays:
+    def _opened(self, prepared: str, inputs: Sequence[str] | None = None) -> "Examples":
+        from ctr_keras.data import open_examples  # here, as searches of arrays need no TensorFlow
+
+        return open_examples(prepared, self._split, self._features, inputs=inputs)
+
+    def arrays(self, count: int) -> Rows:
         """Packed inputs by name and labels of the first `count` rows, a random sample."""
         if isinstance(self._source, str):
             from ctr_keras.data import read_rows
@@ -61,7 +66,7 @@ class Rows:
         inputs, labels = self._source
         return {name: values[:count] for name, values in inputs.items()}, labels[:count]
 
-    def score(self, model: keras.Model) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    def score(self, model: keras.Model) -> tuple[Array, Array]:
         """Labels and a model's scores, each (rows,)."""
         if isinstance(self._source, str):
             from ctr_keras.training import predict_split
@@ -73,21 +78,21 @@ class Rows:
 
 
 def both_splits(
-    features: FeatureSet, train: str | Arrays, validation: str | Arrays | None
-) -> tuple[Rows, Rows | None]:
+    features: FeatureSet, train: str | Rows, validation: str | Rows | None
+) -> tuple[SearchRows, SearchRows | None]:
     """The rows to learn from, and those held out, if there are any."""
-    held_out = None if validation is None else Rows(features, validation, "validation")
-    return Rows(features, train), held_out
+    held_out = None if validation is None else SearchRows(features, validation, "validation")
+    return SearchRows(features, train), held_out
 
 
 def _stream_arrays(
-    inputs: Mapping[str, np.ndarray[Any, Any]],
-    labels: np.ndarray[Any, Any],
+    inputs: Mapping[str, Array],
+    labels: Array,
     names: Sequence[str],
     batch_size: int,
     seed: int,
     skip: int,
-) -> Iterator[Any]:
+) -> Iterator[Rows]:
     labels = np.reshape(labels, (-1, 1)).astype("float32")
     epoch, skipped = divmod(skip, -(-len(labels) // batch_size))
     while True:

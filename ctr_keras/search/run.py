@@ -10,16 +10,16 @@ from ctr_keras.models import model_arguments
 from ctr_keras.plan import InteractionPlan
 from ctr_keras.presets import find_preset
 from ctr_keras.runs import check_same_settings, write_settings
-from ctr_keras.search.aim import AIM
-from ctr_keras.search.autofis import AutoFIS
-from ctr_keras.search.optinter import OptInter
+from ctr_keras.search.aim import AIMSearch
+from ctr_keras.search.autofis import AutoFISSearch
+from ctr_keras.search.optinter import OptInterSearch
 from ctr_keras.search.selections import RandomSelection, StatisticsSelection
 from ctr_keras.settings import Source, did_you_mean, plain
 
 SEARCHES: dict[str, Any] = {
-    "autofis": AutoFIS,
-    "aim": AIM,
-    "optinter": OptInter,
+    "autofis": AutoFISSearch,
+    "aim": AIMSearch,
+    "optinter": OptInterSearch,
     "random": RandomSelection,
     "statistics": StatisticsSelection,
 }
@@ -55,7 +55,7 @@ def read_search(
     source = source.with_preset(lambda name: find_preset(method, name))
     models = {
         "aim": "FM",
-        "autofis": source.values.get("base", AutoFIS.base),
+        "autofis": source.values.get("base", AutoFISSearch.base),
         "optinter": "OptInter",
     }
     with source.located("base"):

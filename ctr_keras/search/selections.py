@@ -12,8 +12,9 @@ from ctr_keras.features import FeatureSet
 from ctr_keras.models.interactions import Kind
 from ctr_keras.plan import METHODS, Interaction, InteractionPlan
 from ctr_keras.search.gates import candidate_fields
-from ctr_keras.search.rows import Arrays, both_splits
+from ctr_keras.search.rows import both_splits
 from ctr_keras.settings import Count, check_settings
+from ctr_keras.types import Rows
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,8 +49,8 @@ class RandomSelection:
     def search(
         self,
         features: FeatureSet,
-        train: str | Arrays | None = None,
-        validation: str | Arrays | None = None,
+        train: str | Rows | None = None,
+        validation: str | Rows | None = None,
         folder: str | None = None,
     ) -> InteractionPlan:
         """Draws the selection; rows are not looked at.
@@ -97,8 +98,8 @@ class StatisticsSelection:
     def search(
         self,
         features: FeatureSet,
-        train: str | Arrays,
-        validation: str | Arrays | None = None,
+        train: str | Rows,
+        validation: str | Rows | None = None,
         folder: str | None = None,
     ) -> InteractionPlan:
         """Makes the selection.

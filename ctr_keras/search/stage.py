@@ -4,19 +4,21 @@ their own. A stage that was killed goes on from its last round."""
 import csv
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import keras
+from keras.optimizers.schedules import ExponentialDecay, LearningRateSchedule
 from pydantic import NonNegativeFloat, NonNegativeInt
 
 from ctr_keras import metrics
 from ctr_keras.features import FeatureSet
 from ctr_keras.optimizers import AlternatingOptimizer, RoutedOptimizer, SparseAdam
 from ctr_keras.plan import InteractionPlan
-from ctr_keras.runs import Checkpoints, jit_setting, write_table
-from ctr_keras.search.rows import Rows
+from ctr_keras.runs import Checkpoints, Rounds, Row, State, jit_setting, write_table
+from ctr_keras.search.rows import SearchRows
 from ctr_keras.settings import Count, JitCompile, check_settings
+from ctr_keras.types import Rows
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,27 @@ class Search:
         check_settings(self)
 
 
+class Gates(Protocol):
+    """What a stage searches: the gates of a model, and what they say."""
+
+    @property
+    def variables(self) -> str:
+        """Pattern of the paths of the gates' variables (see `RoutedOptimizer`)."""
+
+    @property
+    def optimizer(self) -> keras.optimizers.Optimizer:
+        """Of these variables."""
+
+    def build(self) -> keras.Model:
+        """Makes the model."""
+
+    def read(self, model: keras.Model) -> InteractionPlan:
+        """The plan that the model's gates stand for."""
+
+    def describe(self, plan: InteractionPlan) -> str:
+        """Such a plan in a few words, to show how far the search is."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Stage:
     """A stage of a search on given rows.
@@ -76,8 +99,8 @@ class Stage:
 
     settings: Search
     features: FeatureSet
-    train: Rows
-    validation: Rows | None
+    train: SearchRows
+    validation: SearchRows | None
     folder: str | None
     number: int = 1
 
@@ -96,66 +119,58 @@ class Stage:
         """Steps of a round, likewise."""
         return -(-self.epoch_steps // self.settings.rounds)
 
-    def decayed(self, rate: float, decay: float) -> Any:
+    def decayed(self, rate: float, decay: float) -> float | LearningRateSchedule:
         """A learning rate that is multiplied with `decay` after each round."""
         if decay == 1.0:
             return rate
-        return keras.optimizers.schedules.ExponentialDecay(
+        return ExponentialDecay(
             rate, decay_steps=self.round_steps, decay_rate=decay, staircase=True
         )
 
-    def run(
-        self,
-        build: Callable[[], keras.Model],
-        routes: Mapping[str, Any],
-        read: Callable[[keras.Model], InteractionPlan],
-        describe: Callable[[InteractionPlan], str],
-        *,
-        stop_early: bool = False,
-    ) -> InteractionPlan:
-        """Trains the stage's model, or goes on with it, and returns what its gates say.
+    def run(self, gates: Gates, *, stop_early: bool = False) -> InteractionPlan:
+        """Trains the gates' model, or goes on with it, and returns what the gates say.
 
         Args:
-            build: makes the model.
-            routes: the gates' optimizers by pattern (see `RoutedOptimizer`).
-            read: the plan that a model's gates stand for.
-            describe: a plan in a few words, to show how far the search is.
+            gates: Gates.
             stop_early: bool. Whether to stop at the first epoch after which the validation rows'
                 AUC is not higher, and return the plan of the epoch before. Defaults to `False`.
         """
-        rounds = _Rounds(self, read, describe, stop_early)
-        finished = rounds.result()
-        if finished is not None:
-            return finished
-        keras.utils.set_random_seed(self.settings.seed + self.number)
-        model = rounds.restore() or self._compiled(build(), routes)
-        total = self.settings.epochs * self.settings.rounds
-        if not rounds.is_over:
-            model.fit(
-                self._batches(model, rounds.done * self.round_steps),
-                steps_per_epoch=self.round_steps * (2 if self.settings.bilevel else 1),
-                initial_epoch=min(rounds.done, total),
-                epochs=total,
-                callbacks=[rounds],
-                verbose="auto" if self.settings.verbose else 0,
-                shuffle=False,  # the stream is shuffled already
-            )
-        return rounds.finish()
-
-    def _compiled(self, model: keras.Model, routes: Mapping[str, Any]) -> keras.Model:
+        folder = self.folder and os.path.join(self.folder, "checkpoints", f"stage-{self.number}")
+        found = f"{folder}.json"
+        if folder and os.path.exists(found):
+            return InteractionPlan.load(found)
         settings = self.settings
+        keras.utils.set_random_seed(settings.seed + self.number)
+        checkpoints = Checkpoints(folder) if folder else None
+        rounds = Rounds(
+            _Plans(self, gates, stop_early),
+            checkpoints,
+            total=settings.epochs * settings.rounds,
+            patience=settings.rounds,
+        )
+        steps = self.round_steps * (2 if settings.bilevel else 1)
+        verbose = "auto" if settings.verbose else 0
+        rounds.run(lambda: self._compiled(gates), self._batches, steps, verbose)
+        plan = InteractionPlan.from_dict(rounds.kept["plan"])
+        if checkpoints:
+            plan.save(found)
+            checkpoints.remove()
+        return plan
+
+    def _compiled(self, gates: Gates) -> keras.Model:
+        settings, model = self.settings, gates.build()
         rate = self.decayed(settings.learning_rate, settings.learning_rate_decay)
         adam = SparseAdam(rate, epsilon=settings.epsilon)
         optimizer = AlternatingOptimizer if settings.bilevel else RoutedOptimizer
         model.compile(
-            optimizer(adam, routes),
+            optimizer(adam, {gates.variables: gates.optimizer}),
             loss="binary_crossentropy",
             jit_compile=jit_setting(settings.jit_compile),
         )
         return model
 
-    def _batches(self, model: keras.Model, skip: int) -> Any:
-        settings = self.settings
+    def _batches(self, model: keras.Model, rounds_done: int) -> Iterable[Rows]:
+        settings, skip = self.settings, rounds_done * self.round_steps
         batches = self.train.stream(model, settings.batch_size, settings.seed, skip)
         if not settings.bilevel:
             return batches
@@ -166,92 +181,49 @@ class Stage:
         )
 
 
-def _in_turns(*streams: Any) -> Iterator[Any]:
+def _in_turns(*streams: Iterable[Rows]) -> Iterator[Rows]:
     iterators = [iter(stream) for stream in streams]
     while True:
         for iterator in iterators:
             yield next(iterator)
 
 
-class _Rounds(keras.callbacks.Callback):
-    """After each round: says how far the gates are, scores after an epoch, saves."""
+class _Plans:
+    """Each round gives a plan, and each epoch an AUC where the search may stop early."""
 
-    def __init__(
-        self,
-        stage: Stage,
-        read: Callable[[keras.Model], InteractionPlan],
-        describe: Callable[[InteractionPlan], str],
-        stop_early: bool,
-    ) -> None:
-        super().__init__()
+    def __init__(self, stage: Stage, gates: Gates, stop_early: bool) -> None:
         self._stage = stage
-        self._read = read
-        self._describe = describe
+        self._gates = gates
         self._stop_early = stop_early
-        self._history: list[dict[str, Any]] = []
-        self._plan: InteractionPlan | None = None  # the last one, or the best with an early stop
-        name = f"stage-{stage.number}"
-        self._folder = stage.folder and os.path.join(stage.folder, "checkpoints", name)
 
-    @property
-    def done(self) -> int:
-        """Rounds so far."""
-        return len(self._history)
+    def measure(self, model: keras.Model, number: int, train_loss: float, seconds: float) -> Row:
+        del seconds
+        stage, auc = self._stage, None
+        if self._stop_early and number % stage.settings.rounds == 0:
+            assert stage.validation is not None
+            auc = metrics.auc(*stage.validation.score(model))
+        described = self._gates.describe(self._gates.read(model))
+        if stage.settings.verbose:
+            print(f"\nstage {stage.number}, round {number}: {described}")
+        row = {"stage": stage.number, "round": number, "train_loss": train_loss}
+        return {**row, "validation_auc": auc, "gates": described}
 
-    @property
-    def is_over(self) -> bool:
-        """Whether the last epoch scored no better than the best before it."""
-        aucs = [row["validation_auc"] for row in self._history if row["validation_auc"] is not None]
-        return len(aucs) > 1 and aucs[-1] <= max(aucs[:-1])
+    def loss(self, row: Row) -> float | None:
+        auc = row["validation_auc"]
+        return None if auc is None else -auc
 
-    def result(self) -> InteractionPlan | None:
-        """The plan of a finished stage."""
-        path = self._folder and f"{self._folder}.json"
-        return InteractionPlan.load(path) if path and os.path.exists(path) else None
+    def keep(self, model: keras.Model, folder: str | None) -> State:
+        del folder
+        return {"plan": self._gates.read(model).to_dict()}
 
-    def restore(self) -> keras.Model | None:
-        """The compiled model of the last checkpoint, if there is one."""
-        restored = Checkpoints(self._folder).restore() if self._folder else None
-        if restored is None:
-            return None
-        model, state = restored
-        self._history = state["history"]
-        self._plan = InteractionPlan.from_dict(state["plan"])
-        return model
-
-    def finish(self) -> InteractionPlan:
-        """The stage's plan, now that it is over."""
-        plan = self._plan
-        assert plan is not None
-        if self._folder:
-            self._write_history()
-            plan.save(f"{self._folder}.json")
-            Checkpoints(self._folder).remove()
-        return plan
-
-    def _write_history(self) -> None:
+    def show(self, history: Sequence[Row]) -> None:
         """Adds the stage's rounds to those of the stages before it."""
-        path = os.path.join(self._stage.folder or "", "history.csv")
-        rows: list[dict[str, Any]] = []
+        if self._stage.folder is None:
+            return
+        path = os.path.join(self._stage.folder, "history.csv")
+        before: list[Row] = []
         if os.path.exists(path):
             with open(path, encoding="utf-8", newline="") as file:
-                earlier = csv.DictReader(file)
-                rows = [row for row in earlier if int(row["stage"]) < self._stage.number]
-        write_table(path, [*rows, *self._history])
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        stage, plan = self._stage, self._read(self.model)
-        auc = None
-        if self._stop_early and (epoch + 1) % stage.settings.rounds == 0:
-            assert stage.validation is not None
-            auc = metrics.auc(*stage.validation.score(self.model))
-        row = {"stage": stage.number, "round": epoch + 1, "train_loss": float(logs["loss"])}
-        self._history.append({**row, "validation_auc": auc, "gates": self._describe(plan)})
-        if stage.settings.verbose:
-            print(f"\nstage {stage.number}, round {epoch + 1}: {self._describe(plan)}")
-        self.model.stop_training = self.is_over
-        if self._plan is None or not self.is_over:
-            self._plan = plan
-        if self._folder:
-            state = {"history": self._history, "plan": self._plan.to_dict()}
-            Checkpoints(self._folder).save(self.done, self.model, state)
+                rows = csv.DictReader(file)
+                before = [row for row in rows if int(row["stage"]) < self._stage.number]
+        write_table(path, [*before, *history])

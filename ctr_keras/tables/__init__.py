@@ -6,13 +6,14 @@ its update may walk all of it. What backends do differently for that is in this 
 - `look_up(table, rows)` is how layers read a table.
 - `train_step(model, step, ...)` is a training step that differentiates by the rows that were read.
 - `is_sparse(gradient)`, `sum_rows`, `read`, `write` are what optimizers update rows with.
+- `updates_rows(optimizer, variable)` tells whether an optimizer does so.
 """
-
-from typing import Any
 
 import keras
 
 from ctr_keras.tables.reading import current_reader
+from ctr_keras.tables.updating import updates_rows
+from ctr_keras.types import Tensor, Variable
 
 if keras.backend.backend() == "tensorflow":
     from ctr_keras.tables import on_tensorflow as _backend
@@ -29,8 +30,8 @@ write = _backend.write
 train_step = _backend.train_step
 
 
-def look_up(table: Any, rows: Any) -> Any:
-    """The rows of a table, as what a gradient by rows comes from.
+def look_up(table: Variable, rows: Tensor) -> Tensor:
+    """Looks rows of a table up, in a way that a training step can differentiate by rows.
 
     Args:
         table: keras.Variable `(size, dim)`.
@@ -49,4 +50,13 @@ def look_up(table: Any, rows: Any) -> Any:
     return reader(table, rows)
 
 
-__all__ = ["distinct", "is_sparse", "look_up", "read", "sum_rows", "train_step", "write"]
+__all__ = [
+    "distinct",
+    "is_sparse",
+    "look_up",
+    "read",
+    "sum_rows",
+    "train_step",
+    "updates_rows",
+    "write",
+]

@@ -1,23 +1,48 @@
-"""Rows of tables on JAX, which differentiates by what was read instead of by the table."""
+"""Rows of tables on JAX, which differentiates by the rows that were read instead of by the table.
 
-from collections.abc import Callable
+JAX's gradient of a table is an array as large as the table, nearly all of it zeros. But a loss
+depends on a table `T` only through the vectors that are looked up, `T[r]` for rows `r`. So the
+training step adds an "offset" `o` of zeros to them, `(len(r), dim)`, and holds the table constant:
+
+    loss = f(T[r] + o),    at o = 0
+
+The gradient for `o[i]` is that for vector `i`, and a row's gradient is the sum of these over all
+places `i` that have read it. One step is thus:
+
+1. A forward pass that only notes each lookup's table and rows, so that offsets can have their
+   shapes. XLA drops whatever of it these do not need, which is all of the layers' arithmetic.
+2. The loss, differentiated by the other weights and by the offsets.
+3. The update, for which a table's gradient is a `RowGradient`: rows and the gradients of offsets.
+"""
+
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import keras
 from jax import numpy as jnp
 
+from ctr_keras.keras_internals import logs_and_metrics, loss_and_updates
 from ctr_keras.tables.reading import reading_with
+from ctr_keras.tables.updating import catches_up, updates_rows
+from ctr_keras.types import Tensor, Variable
 
 
 class RowGradient(NamedTuple):
     """The gradient of a table: `values[i]` for row `indices[i]`, as often as it was read."""
 
-    indices: Any
-    values: Any
+    indices: jax.Array
+    values: jax.Array
 
 
-def take(table: Any, rows: Any) -> Any:
+class Lookup(NamedTuple):
+    """Rows of any shape that a forward pass reads from a table."""
+
+    table: Variable
+    rows: jax.Array
+
+
+def take(table: Variable, rows: Tensor) -> Tensor:
     return keras.ops.take(table, rows, axis=0)
 
 
@@ -25,8 +50,8 @@ def is_sparse(gradient: Any) -> bool:
     return isinstance(gradient, RowGradient)
 
 
-def sum_rows(gradient: RowGradient, table: Any) -> tuple[Any, Any]:
-    """The distinct rows of a sparse gradient, and the sum of what it says of each.
+def sum_rows(gradient: RowGradient, table: Variable) -> tuple[jax.Array, jax.Array]:
+    """The distinct rows of a sparse gradient, and the sum of each row's values.
 
     Shapes are fixed, so there is room for as many as could be. Places that are left over hold rows
     that are not in the table, for which `read` gives 0 and `write` does nothing.
@@ -43,68 +68,55 @@ def sum_rows(gradient: RowGradient, table: Any) -> tuple[Any, Any]:
     return rows, sums
 
 
-def distinct(rows: Any, table: Any) -> Any:
+def distinct(rows: jax.Array, table: Variable) -> jax.Array:
     return _grouped(jnp.sort(rows.reshape(-1)), table.shape[0])[0]
 
 
-def _grouped(ordered: Any, size: int) -> tuple[Any, Any]:
-    """The distinct ones of sorted rows, filled up with `size`, and the place of each among them."""
+def _grouped(ordered: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
+    """The distinct ones of sorted rows, filled up with `size`, and the place of each among them.
+
+    `[2, 2, 5]` gives `[2, 5, size]` and `[0, 0, 1]`.
+    """
     is_first = jnp.concatenate([jnp.ones(1, bool), ordered[1:] != ordered[:-1]])
     places = jnp.cumsum(is_first) - 1
     return jnp.full(ordered.shape, size, ordered.dtype).at[places].set(ordered), places
 
 
-def read(variable: Any, rows: Any) -> Any:
+def read(variable: Variable, rows: jax.Array) -> Tensor:
     return variable.value.at[rows].get(mode="fill", fill_value=0)
 
 
-def write(variable: Any, rows: Any, values: Any) -> None:
+def write(variable: Variable, rows: jax.Array, values: jax.Array) -> None:
     written = variable.value.at[rows].set(values, mode="drop", unique_indices=True)
     variable.assign(written)
 
 
-def train_step(model: Any, step: Callable[..., Any], state: Any, data: Any) -> Any:
-    """A step of Keras' trainer in which tables are differentiated by the rows that are read.
-
-    To every vector that is looked up an "offset" of zeros is added, and the gradient of that is
-    what the table's rows get.
-    """
-    updates_rows = getattr(model.optimizer, "updates_rows", None)
-    if updates_rows is None:
-        return step(state, data)
-    tables = {id(variable) for variable in model.trainable_variables if updates_rows(variable)}
-    if not tables:
+def train_step(model: keras.Model, step: Callable[..., Any], state: Any, data: Any) -> Any:
+    """A step of Keras' trainer in which tables are differentiated by the rows that are read."""
+    is_table = [updates_rows(model.optimizer, v) for v in model.trainable_variables]
+    if not any(is_table):
         return step(state, data)
     trainable, others, optimizer_variables, metrics = state
-    is_table = [id(variable) in tables for variable in model.trainable_variables]
-    x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
-    lookups = _lookups(model, tables, trainable, others, x)
-    if getattr(model.optimizer, "exact", False):
+    batch = keras.utils.unpack_x_y_sample_weight(data)
+    tables = {id(v) for v, fixed in zip(model.trainable_variables, is_table, strict=True) if fixed}
+    lookups = _lookups(model, tables, trainable, others, batch[0])
+    if catches_up(model.optimizer):
         trainable, optimizer_variables = _caught_up(model, trainable, optimizer_variables, lookups)
 
-    def loss_and_updates(dense: list[Any], offsets: list[Any]) -> Any:
+    def loss(dense: list[jax.Array], offsets: list[jax.Array]) -> Any:
         given = iter(dense)
-        merged = [
-            table if fixed else next(given)
-            for table, fixed in zip(trainable, is_table, strict=True)
+        weights = [
+            value if fixed else next(given)
+            for value, fixed in zip(trainable, is_table, strict=True)
         ]
         with reading_with(_Offsets(tables, offsets)):
-            return model.compute_loss_and_updates(
-                merged,
-                others,
-                metrics,
-                x,
-                y,
-                weight,
-                training=True,
-                optimizer_variables=optimizer_variables,
-            )
+            return loss_and_updates(model, weights, others, metrics, batch, optimizer_variables)
 
     dense = [value for value, fixed in zip(trainable, is_table, strict=True) if not fixed]
     offsets = [jnp.zeros((*rows.shape, table.shape[-1]), table.dtype) for table, rows in lookups]
-    differentiated = jax.value_and_grad(loss_and_updates, argnums=(0, 1), has_aux=True)
+    differentiated = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)
     (_, updates), (dense_gradients, offset_gradients) = differentiated(dense, offsets)
-    loss, predicted, others, metrics = updates
+    unscaled_loss, predictions, others, metrics = updates
     rest = iter(dense_gradients)
     gradients = [
         _row_gradient(variable, lookups, offset_gradients) if fixed else next(rest)
@@ -113,19 +125,23 @@ def train_step(model: Any, step: Callable[..., Any], state: Any, data: Any) -> A
     trainable, optimizer_variables = model.optimizer.stateless_apply(
         optimizer_variables, gradients, trainable
     )
-    logs, metrics = model._update_metrics_variables(metrics, loss, x, y, predicted, weight)
+    logs, metrics = logs_and_metrics(model, metrics, unscaled_loss, batch, predictions)
     return logs, (trainable, others, optimizer_variables, metrics)
 
 
 def _lookups(
-    model: Any, tables: set[int], trainable: Any, others: Any, x: Any
-) -> list[tuple[Any, Any]]:
-    """The tables that a forward pass reads, with the rows; XLA drops what it computes besides."""
+    model: keras.Model,
+    tables: set[int],
+    trainable: Sequence[jax.Array],
+    others: Sequence[jax.Array],
+    x: Any,
+) -> list[Lookup]:
+    """What a forward pass reads from the tables, in its order."""
     found = []
 
-    def record(table: Any, rows: Any) -> Any:
+    def record(table: Variable, rows: Tensor) -> Tensor:
         if id(table) in tables:
-            found.append((table, rows))
+            found.append(Lookup(table, rows))
         return take(table, rows)
 
     with reading_with(record):
@@ -136,17 +152,20 @@ def _lookups(
 class _Offsets:
     """Looks rows up without a gradient for the table, and adds the offsets, one a lookup."""
 
-    def __init__(self, tables: set[int], offsets: list[Any]) -> None:
+    def __init__(self, tables: set[int], offsets: Sequence[jax.Array]) -> None:
         self._tables = tables
         self._offsets = iter(offsets)
 
-    def __call__(self, table: Any, rows: Any) -> Any:
+    def __call__(self, table: Variable, rows: Tensor) -> Tensor:
         if id(table) not in self._tables:
             return take(table, rows)
         return jax.lax.stop_gradient(take(table, rows)) + next(self._offsets)
 
 
-def _row_gradient(variable: Any, lookups: list[tuple[Any, Any]], gradients: list[Any]) -> Any:
+def _row_gradient(
+    variable: Variable, lookups: list[Lookup], gradients: Sequence[jax.Array]
+) -> RowGradient:
+    """The gradient of a table from the gradients of all lookups' offsets."""
     read = [
         (rows.reshape(-1), gradient.reshape(-1, gradient.shape[-1]))
         for (table, rows), gradient in zip(lookups, gradients, strict=True)
@@ -157,8 +176,11 @@ def _row_gradient(variable: Any, lookups: list[tuple[Any, Any]], gradients: list
 
 
 def _caught_up(
-    model: Any, trainable: list[Any], optimizer_variables: list[Any], lookups: list[Any]
-) -> tuple[list[Any], list[Any]]:
+    model: keras.Model,
+    trainable: Sequence[jax.Array],
+    optimizer_variables: Sequence[jax.Array],
+    lookups: list[Lookup],
+) -> tuple[list[jax.Array], list[jax.Array]]:
     """Weights and the optimizer's state with the rows that are to be read brought up to date."""
     variables = [*model.trainable_variables, *model.optimizer.variables]
     values = [*trainable, *optimizer_variables]

@@ -1,26 +1,28 @@
 """Backends without gradients by rows: tables are trained whole."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import keras
 
+from ctr_keras.types import Tensor, Variable
 
-def take(table: Any, rows: Any) -> Any:
+
+def take(table: Variable, rows: Tensor) -> Tensor:
     return keras.ops.take(table, rows, axis=0)
 
 
-def is_sparse(gradient: Any) -> bool:
+def is_sparse(gradient: Tensor) -> bool:
     del gradient
     return False
 
 
-def train_step(model: Any, step: Callable[..., Any], *arguments: Any) -> Any:
+def train_step(model: keras.Model, step: Callable[..., Any], *arguments: Any) -> Any:
     del model
     return step(*arguments)
 
 
-def _never(*arguments: Any) -> Any:
+def _never(*arguments: Any) -> NoReturn:
     raise NotImplementedError(f"{keras.backend.backend()} has no gradients by rows")
 
 

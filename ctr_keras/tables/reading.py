@@ -3,9 +3,10 @@
 import contextlib
 import contextvars
 from collections.abc import Callable, Iterator
-from typing import Any
 
-Reader = Callable[[Any, Any], Any]  # table and rows to vectors
+from ctr_keras.types import Tensor, Variable
+
+Reader = Callable[[Variable, Tensor], Tensor]  # table `(size, dim)` and rows to vectors
 
 _reader: contextvars.ContextVar[Reader | None] = contextvars.ContextVar("reader", default=None)
 

@@ -11,6 +11,7 @@ from ctr_keras import metrics
 from ctr_keras.data import Examples, open_examples
 from ctr_keras.features import FeatureSet
 from ctr_keras.training.config import TrainConfig
+from ctr_keras.types import Array
 
 _BATCH_SIZE = 4096
 
@@ -56,7 +57,7 @@ def evaluate_run(run: str, split: str = "test", data: str | None = None) -> dict
 
 
 def check_same_features(features: FeatureSet, prepared: str) -> None:
-    """Sees that prepared data have the ids that a model was trained on.
+    """Checks that prepared data have the ids that a model was trained on.
 
     Raises:
         ValueError: if they differ.
@@ -67,7 +68,7 @@ def check_same_features(features: FeatureSet, prepared: str) -> None:
 
 def predict_split(
     model: keras.Model, features: FeatureSet, prepared: str, split: str
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+) -> tuple[Array, Array]:
     """Labels and scores of a split, each (rows,) float32, in the order of `read_examples`.
 
     Args:
@@ -79,9 +80,7 @@ def predict_split(
     return predict(model, open_examples(prepared, split, features, inputs=input_names(model)))
 
 
-def predict(
-    model: keras.Model, examples: Examples
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def predict(model: keras.Model, examples: Examples) -> tuple[Array, Array]:
     """Labels and scores of an opened split, each (rows,) float32, in its order."""
     labels, scores = [], []
     for inputs, batch_labels in examples.read(_BATCH_SIZE):

@@ -3,18 +3,21 @@
 import json
 import os
 import shutil
-import time
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
 
 from ctr_keras import metrics
-from ctr_keras.data import Examples, open_examples, row_count
+from ctr_keras.data import Examples, open_examples
 from ctr_keras.features import FeatureSet
 from ctr_keras.models import build_model
 from ctr_keras.optimizers import SparseAdam
 from ctr_keras.runs import (
     Checkpoints,
+    Rounds,
+    Row,
+    State,
     check_same_settings,
     jit_setting,
     write_settings,
@@ -28,6 +31,9 @@ from ctr_keras.training.evaluation import (
     load_run,
     predict,
 )
+from ctr_keras.types import Rows
+
+_BEST = "best.keras"  # in a checkpoint
 
 
 def train(config: TrainConfig) -> dict[str, Any]:
@@ -57,31 +63,32 @@ def train(config: TrainConfig) -> dict[str, Any]:
 
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.dtype_policy)
-    steps = -(-row_count(config.data, "train") // config.batch_size)
+    steps = -(-open_examples(config.data, "train", features).count // config.batch_size)
     round_steps = -(-steps // config.evaluations_per_epoch)
-    rounds = _Rounds(config, features, round_steps)
-    model = rounds.restore() or _compiled(config, features)
-    total = config.epochs * config.evaluations_per_epoch
-    if not rounds.is_over and rounds.done < total:
-        examples = _open_split("train", config, features, model)
-        skipped = rounds.done * round_steps
-        model.fit(
-            examples.stream(config.batch_size, seed=config.seed, skip_batches=skipped),
-            steps_per_epoch=round_steps,
-            initial_epoch=rounds.done,
-            epochs=total,
-            callbacks=[rounds],
-            shuffle=False,  # the stream is shuffled already
+
+    def batches(model: keras.Model, rounds_done: int) -> Iterable[Rows]:
+        return _open_split("train", config, features, model).stream(
+            config.batch_size, seed=config.seed, skip_batches=rounds_done * round_steps
         )
-    rounds.publish()
-    report = rounds.report()
+
+    checkpoints = Checkpoints(os.path.join(config.out, "checkpoints"))
+    rounds = Rounds(
+        _Validation(config, features),
+        checkpoints,
+        total=config.epochs * config.evaluations_per_epoch,
+        patience=max(config.patience, 1),
+    )
+    rounds.run(lambda: _compiled(config, features), batches, round_steps)
+    assert checkpoints.last is not None
+    _publish(os.path.join(checkpoints.last, _BEST), os.path.join(config.out, "model.keras"))
+    report = _report(rounds, round_steps * config.batch_size)
     write_whole(path, lambda file: json.dump(report, file, indent=2))
-    rounds.checkpoints.remove()
+    checkpoints.remove()
     return report
 
 
 def _open_run(config: TrainConfig, features: FeatureSet) -> None:
-    """Writes what the run needs to be repeated, or sees that it is the same run."""
+    """Writes what the run needs to be repeated, or checks that it is the same run."""
     path = os.path.join(config.out, "config.yaml")
     if os.path.exists(path):
         earlier = TrainConfig.read(path, out=config.out).to_dict()
@@ -126,104 +133,60 @@ def _optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
     return SparseAdam(config.learning_rate, epsilon=config.epsilon, exact=exact)
 
 
-class _Rounds(keras.callbacks.Callback):
-    """After each round: evaluates, keeps the best model, checkpoints, and stops early."""
+class _Validation:
+    """Each round is scored on the validation split; the model of least log loss is kept."""
 
-    def __init__(self, config: TrainConfig, features: FeatureSet, round_steps: int) -> None:
-        super().__init__()
+    def __init__(self, config: TrainConfig, features: FeatureSet) -> None:
         self._config = config
         self._features = features
-        self._round_steps = round_steps
-        self._history: list[dict[str, Any]] = []
-        self.checkpoints = Checkpoints(os.path.join(config.out, "checkpoints"))
+        self._examples: Examples | None = None
 
-    @property
-    def done(self) -> int:
-        """Rounds so far."""
-        return len(self._history)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the log loss has not got better for as many rounds as `patience`."""
-        return self.done > 0 and self.done - self._best()["round"] >= max(self._config.patience, 1)
-
-    def _best(self) -> dict[str, Any]:
-        return min(self._history, key=lambda row: row["validation_log_loss"])
-
-    def restore(self) -> keras.Model | None:
-        """The compiled model of the last checkpoint, if there is one."""
-        restored = self.checkpoints.restore()
-        if restored is None:
-            return None
-        model, state = restored
-        self._history = state["history"]
-        return model
-
-    def publish(self) -> None:
-        """Puts the best model and the history where a finished run has them."""
-        best = os.path.join(self.checkpoints.last or "", "best.keras")
-        path = os.path.join(self._config.out, "model.keras")
-        shutil.copyfile(best, f"{path}.partial")
-        os.replace(f"{path}.partial", path)
-        self._write_history()
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        del logs
-        self._validation = _open_split("validation", self._config, self._features, self.model)
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        del epoch, logs
-        self._started = time.monotonic()
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        seconds = time.monotonic() - self._started
-        config = self._config
-        if config.table_updates == "exact":
-            self.model.optimizer.catch_up_all()
-        labels, scores = predict(self.model, self._validation)
-        validation = metrics.evaluate(labels, scores)
-        self._history.append(
-            {
-                "round": epoch + 1,
-                "epoch": (epoch + 1) / config.evaluations_per_epoch,
-                "train_loss": float(logs["loss"]),
-                **{f"validation_{name}": value for name, value in validation.items()},
-                "seconds": round(seconds, 3),
-            }
-        )
+    def measure(self, model: keras.Model, number: int, train_loss: float, seconds: float) -> Row:
+        if self._config.table_updates == "exact":
+            model.optimizer.catch_up_all()
+        if self._examples is None:
+            self._examples = _open_split("validation", self._config, self._features, model)
+        validation = metrics.evaluate(*predict(model, self._examples))
         print(f"validation AUC {validation['auc']:.5f}, log loss {validation['log_loss']:.5f}")
-        self._checkpoint()
-        self.model.stop_training = self.is_over
-
-    def _checkpoint(self) -> None:
-        self.checkpoints.save(self.done, self.model, {"history": self._history}, self._add_best)
-        self._write_history()
-
-    def _add_best(self, folder: str) -> None:
-        best = os.path.join(folder, "best.keras")
-        last = self.checkpoints.last
-        if last is None or self._best()["round"] == self.done:
-            # A model of the same layers without the optimizer: that is a checkpoint's matter.
-            keras.Model(self.model.input, self.model.output, name=self.model.name).save(best)
-        else:
-            shutil.copyfile(os.path.join(last, "best.keras"), best)
-
-    def _write_history(self) -> None:
-        write_table(os.path.join(self._config.out, "history.csv"), self._history)
-
-    def report(self) -> dict[str, Any]:
-        """What `metrics.json` says."""
-        best = self._best()
-        rows = self._round_steps * self._config.batch_size
-        # The first round builds and compiles the step, so speed is that of the others.
-        seconds = sorted(row["seconds"] for row in self._history[1:] or self._history)
         return {
-            "validation": {
-                key.removeprefix("validation_"): value
-                for key, value in best.items()
-                if key.startswith("validation_")
-            },
-            "best_round": best["round"],
-            "rounds": self.done,
-            "examples_per_second": round(rows / seconds[len(seconds) // 2]),
+            "round": number,
+            "epoch": number / self._config.evaluations_per_epoch,
+            "train_loss": train_loss,
+            **{f"validation_{name}": value for name, value in validation.items()},
+            "seconds": round(seconds, 3),
         }
+
+    def loss(self, row: Row) -> float:
+        return float(row["validation_log_loss"])
+
+    def keep(self, model: keras.Model, folder: str | None) -> State:
+        # A model of the same layers without the optimizer: that is a checkpoint's matter.
+        assert folder is not None
+        best = keras.Model(model.input, model.output, name=model.name)
+        best.save(os.path.join(folder, _BEST))
+        return {}
+
+    def show(self, history: Sequence[Row]) -> None:
+        write_table(os.path.join(self._config.out, "history.csv"), history)
+
+
+def _publish(best: str, path: str) -> None:
+    """Puts the best model where a finished run has it."""
+    shutil.copyfile(best, f"{path}.partial")
+    os.replace(f"{path}.partial", path)
+
+
+def _report(rounds: Rounds, round_rows: int) -> dict[str, Any]:
+    """What `metrics.json` says."""
+    # The first round builds and compiles the step, so speed is that of the others.
+    seconds = sorted(row["seconds"] for row in rounds.history[1:] or rounds.history)
+    return {
+        "validation": {
+            key.removeprefix("validation_"): value
+            for key, value in rounds.history[rounds.best - 1].items()
+            if key.startswith("validation_")
+        },
+        "best_round": rounds.best,
+        "rounds": len(rounds.history),
+        "examples_per_second": round(round_rows / seconds[len(seconds) // 2]),
+    }

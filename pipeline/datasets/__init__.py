@@ -1,23 +1,35 @@
-"""The built-in data sets, and those that a YAML file declares."""
+"""The built-in data sets, and those that a YAML file declares.
 
+Their names cost nothing: Beam, and what a data set needs, is imported when one is made.
+"""
+
+from __future__ import annotations
+
+import importlib
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from pipeline.datasets.avazu import avazu
-from pipeline.datasets.base import Dataset, History
-from pipeline.datasets.criteo import criteo, criteo_terabyte
-from pipeline.datasets.declared import load_dataset
-from pipeline.datasets.movielens import movielens_1m, movielens_1m_history
-from pipeline.datasets.synthetic import synthetic
+if TYPE_CHECKING:
+    from pipeline.datasets.base import Dataset
 
-__all__ = ["DATASETS", "Dataset", "History", "find_dataset", "load_dataset"]
+__all__ = ["DATASETS", "find_dataset"]
+
+
+def _built_in(module: str, function: str) -> Callable[[], Dataset]:
+    def make() -> Dataset:
+        dataset: Dataset = getattr(importlib.import_module(f"{__name__}.{module}"), function)()
+        return dataset
+
+    return make
+
 
 DATASETS: dict[str, Callable[[], Dataset]] = {
-    "movielens-1m": movielens_1m,
-    "movielens-1m-history": movielens_1m_history,
-    "criteo": criteo,
-    "criteo-terabyte": criteo_terabyte,
-    "avazu": avazu,
-    "synthetic": synthetic,
+    "movielens-1m": _built_in("movielens", "movielens_1m"),
+    "movielens-1m-history": _built_in("movielens", "movielens_1m_history"),
+    "criteo": _built_in("criteo", "criteo"),
+    "criteo-terabyte": _built_in("criteo", "criteo_terabyte"),
+    "avazu": _built_in("avazu", "avazu"),
+    "synthetic": _built_in("synthetic", "synthetic"),
 }
 
 
@@ -28,14 +40,23 @@ def find_dataset(name: str, source: str) -> Dataset:
         name: str. A name in `DATASETS`, or the path of a file ending in `.yaml` or `.yml`.
         source: str. Where the data are; a YAML data set may read the header there.
 
+    Returns:
+        The `pipeline.datasets.base.Dataset`.
+
     Raises:
         ValueError: for an unknown name or a wrong declaration, naming it.
+
+    Example:
+
+    >>> find_dataset("criteo", "train.txt").features.label.name
+    'label'
     """
     if name.endswith((".yaml", ".yml")):
+        from pipeline.datasets.declared import load_dataset
+
         return load_dataset(name, source)
     if name not in DATASETS:
         raise ValueError(
-            f"unknown data set {name!r}: built in are {', '.join(DATASETS)}; "
-            "your own is a YAML file"
+            f"unknown data set {name!r}; built in: {', '.join(DATASETS)}; your own is a YAML file"
         )
     return DATASETS[name]()

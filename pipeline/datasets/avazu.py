@@ -1,15 +1,16 @@
 """Avazu's click log (the Kaggle challenge of 2014)."""
 
 from ctr_keras.features import Categorical, FeatureSet, Label
+from ctr_keras.features.declarations import Group, TimePart
 from pipeline.datasets.base import Dataset
-from pipeline.tables import Delimited
+from pipeline.parsing.delimited import Delimited
 
 _SITE_AND_APP = ("site_id", "site_domain", "site_category", "app_id", "app_domain", "app_category")
 _DEVICE = ("device_id", "device_ip", "device_model", "device_type", "device_conn_type")
 _ANONYMOUS = tuple(f"C{i}" for i in range(14, 22))
 _COLUMNS = ("id", "click", "hour", "C1", "banner_pos", *_SITE_AND_APP, *_DEVICE, *_ANONYMOUS)
-_GROUPS = {"site": "context", "app": "context", "device": "user"}
-_TIME_PARTS = ("day", "hour", "weekday")
+_GROUPS: dict[str, Group] = {"site": "context", "app": "context", "device": "user"}
+_TIME_PARTS: tuple[TimePart, ...] = ("day", "hour", "weekday")
 
 
 def avazu_features(min_count: int = 5) -> FeatureSet:

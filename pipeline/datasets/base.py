@@ -7,14 +7,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ctr_keras.features import FeatureSet
+from ctr_keras.settings import Count, check_settings
+from ctr_keras.types import Array
+from pipeline.block import Block, mask
+from pipeline.parsing.delimited import Delimited
+from pipeline.parsing.parquet import Parquet
 from pipeline.sources import find_files
-from pipeline.splits import FileSplit, RandomSplit, TimeSplit
-from pipeline.tables import Block, Delimited, Parquet, mask, numbers
+from pipeline.splits import FileSplit, RandomSplit, Split
 
 
 @dataclasses.dataclass(frozen=True)
 class History:
-    """Gives every row the earlier items of its user, as text for a `Sequence` feature.
+    """Gives every row the earlier items of its user, as a string for a `Sequence` feature.
 
     Args:
         column: name of the new column.
@@ -28,8 +32,11 @@ class History:
     user: str
     item: str
     time: str
-    max_length: int = 30
+    max_length: Count = 30
     separator: str = " "
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,14 +50,14 @@ class Dataset:
         pattern: files below the source; empty for the source itself. Unused with `FileSplit`.
         split: RandomSplit, TimeSplit or FileSplit.
         history: History or None.
-        missing: texts that mean a missing value, beside the empty one.
+        missing: strings that mean a missing value, next to the empty one.
     """
 
     name: str
     features: FeatureSet
     table: Delimited | Parquet
     pattern: str = ""
-    split: RandomSplit | TimeSplit | FileSplit = RandomSplit()  # noqa: RUF009 (frozen)
+    split: Split = RandomSplit()  # noqa: RUF009 (frozen)
     history: History | None = None
     missing: tuple[str, ...] = ()
 
@@ -78,12 +85,11 @@ class Dataset:
         del source
         return block.columns
 
-    def label(self, block: Block, columns: dict[str, pa.Array]) -> np.ndarray:
+    def label(self, block: Block, columns: dict[str, pa.Array]) -> Array:
         """(rows,) float32 labels; NaN filters a row by the rule `filter_rule`. May reject rows."""
         name = self.features.label.name
-        text = columns[name]
-        is_click = pc.equal(text, "1")
-        is_valid = pc.or_(is_click, pc.equal(text, "0"))
+        is_click = pc.equal(columns[name], "1")
+        is_valid = pc.or_(is_click, pc.equal(columns[name], "0"))
         block.reject(~mask(is_valid), f"label {name} is not 0 or 1")
         return mask(is_click).astype(np.float32)
 
@@ -92,7 +98,7 @@ class Dataset:
         """What is true of the rows that `label` filters, for the report."""
         return "no rule"
 
-    def parse(self, block: Block, source: str) -> tuple[dict[str, pa.Array], np.ndarray]:
+    def parse(self, block: Block, source: str) -> tuple[dict[str, pa.Array], Array]:
         """Raw columns, typed as declared, and labels. Rejects rows with a bad value."""
         columns = self.derive(block, source)
         label = self.label(block, columns)
@@ -100,12 +106,12 @@ class Dataset:
         for name, kind in self.features.raw_columns.items():
             if self.history is not None and name == self.history.column:
                 continue
-            text = self._without_missing(columns[name])
-            raw[name] = numbers(block, name, text, pa.float32()) if kind == "float" else text
+            strings = self._without_missing(columns[name])
+            raw[name] = block.numbers(name, strings, pa.float32()) if kind == "float" else strings
         return raw, label
 
-    def _without_missing(self, text: pa.Array) -> pa.Array:
+    def _without_missing(self, strings: pa.Array) -> pa.Array:
         if self.missing:
-            is_missing = pc.is_in(text, pa.array(self.missing))
-            text = pc.if_else(is_missing, "", text)
-        return pc.fill_null(text, "")
+            is_missing = pc.is_in(strings, pa.array(self.missing))
+            strings = pc.if_else(is_missing, "", strings)
+        return pc.fill_null(strings, "")

@@ -2,7 +2,7 @@
 
 from ctr_keras.features import Categorical, FeatureSet, Label, Numeric
 from pipeline.datasets.base import Dataset
-from pipeline.tables import Delimited
+from pipeline.parsing.delimited import Delimited
 
 NUMERIC = tuple(f"I{i}" for i in range(1, 14))
 CATEGORICAL = tuple(f"C{i}" for i in range(1, 27))
@@ -22,14 +22,14 @@ def criteo_features(min_count: int = 10) -> FeatureSet:
     )
 
 
-_TABLE = Delimited(("label", *NUMERIC, *CATEGORICAL), delimiter="\t", quoted=False, header=False)
+TABLE = Delimited(("label", *NUMERIC, *CATEGORICAL), delimiter="\t", quoted=False, header=False)
 
 
 def criteo() -> Dataset:
     """The Kaggle challenge's train.txt, plain or gzip: a file, or a folder with train*.txt*."""
-    return Dataset("criteo", criteo_features(), _TABLE)
+    return Dataset("criteo", criteo_features(), TABLE)
 
 
 def criteo_terabyte() -> Dataset:
     """The terabyte log's day files, plain or gzip. Its ids are hashed differently from Kaggle's."""
-    return Dataset("criteo-terabyte", criteo_features(), _TABLE)
+    return Dataset("criteo-terabyte", criteo_features(), TABLE)

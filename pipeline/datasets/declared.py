@@ -1,19 +1,93 @@
 """Data sets that a YAML file declares (see README, "Your own data")."""
 
+import dataclasses
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import yaml
-
-from ctr_keras.features import FeatureSet, Label, feature_from_dict
+from ctr_keras.features import FEATURE_KINDS, FeatureSet, Label, MultiValued, Sequence
+from ctr_keras.settings import SettingError, Source, TupleOf, check_settings, did_you_mean
 from pipeline.datasets.base import Dataset, History
-from pipeline.sources import find_files, open_source
-from pipeline.splits import FileSplit, RandomSplit, TimeSplit
-from pipeline.tables import Delimited, Parquet
+from pipeline.parsing.delimited import Delimited, header_names
+from pipeline.parsing.parquet import Parquet
+from pipeline.sources import MAX_LINE_BYTES, find_files, open_source
+from pipeline.splits import FileSplit, RandomSplit, Split, TimeSplit
 
-_SPLITS = {"random": RandomSplit, "time": TimeSplit, "files": FileSplit}
-_DELIMITERS = {"csv": ",", "tsv": "\t"}
+_SPLITS: dict[str, Callable[..., Split]] = {
+    "random": RandomSplit,
+    "time": TimeSplit,
+    "files": FileSplit,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class _File:
+    """The keys of the file."""
+
+    source: Mapping[str, Any]
+    label: str
+    features: TupleOf[Mapping[str, Any]]
+    split: Mapping[str, Any] | None = None
+    history: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Csv:
+    """The keys below `source`."""
+
+    files: str = ""
+    missing: TupleOf[str] = ()
+    columns: TupleOf[str] = ()
+    header: bool = True
+    delimiter: str = ","
+    quoted: bool = True
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def table(
+        self, features: FeatureSet, needed: set[str], first_file: Callable[[], str]
+    ) -> Delimited:
+        """The table; a header names the columns, if there is one."""
+        del features, needed
+        if not self.columns and not self.header:
+            raise SettingError("without a header, `columns` must name the columns", "header")
+        columns = self.columns or _read_header(first_file(), self.delimiter)
+        return Delimited(columns, self.delimiter, self.quoted, self.header)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tsv(_Csv):
+    delimiter: str = "\t"
+    quoted: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class _Parquet:
+    files: str = ""
+    missing: TupleOf[str] = ()
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def table(
+        self, features: FeatureSet, needed: set[str], first_file: Callable[[], str]
+    ) -> Parquet:
+        """The table of the columns that are needed."""
+        del first_file
+        lists = (f for f in features.features if isinstance(f, MultiValued | Sequence))
+        separators = tuple((f.raw_column, f.separator) for f in lists)
+        return Parquet(tuple(sorted(needed)), separators)
+
+
+_FORMATS: dict[str, Callable[..., _Csv | _Parquet]] = {
+    "csv": _Csv,
+    "tsv": _Tsv,
+    "parquet": _Parquet,
+}
 
 
 def load_dataset(path: str, source: str) -> Dataset:
@@ -23,102 +97,47 @@ def load_dataset(path: str, source: str) -> Dataset:
         path: str. The YAML file.
         source: str. Where the data are: a header, if there is one, names the columns.
 
+    Returns:
+        The `pipeline.datasets.base.Dataset`.
+
     Raises:
-        ValueError: for an unknown or contradictory key, naming file and key.
+        ValueError: for an unknown, wrong or contradictory key, with the file, the line and what it
+            has.
     """
-    with open(path, encoding="utf-8") as file:
-        config = yaml.safe_load(file)
-    try:
-        return _dataset(os.path.splitext(os.path.basename(path))[0], config, source)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    yaml = Source.read(path)
+    file = yaml.build(_File)
+    declared = [
+        yaml.at("features", i).build_one_of("kind", FEATURE_KINDS)
+        for i in range(len(file.features))
+    ]
+    with yaml.located("features"):
+        features = FeatureSet(*declared, label=Label(file.label))
+    split = yaml.at("split").build_one_of("by", _SPLITS) if file.split else RandomSplit()
+    history = yaml.at("history").build(History) if file.history else None
+    options = yaml.at("source").build_one_of("format", _FORMATS)
+
+    needed = _needed_columns(features, split, history)
+    pattern = options.files or (split.train if isinstance(split, FileSplit) else "")
+    with yaml.located("source"):
+        table = options.table(features, needed, lambda: find_files(source, pattern)[0][0])
+    for column in sorted(needed.difference(table.columns)):
+        hint = did_you_mean(column, table.columns)
+        raise ValueError(f"{yaml.place('source')}the source has no column {column!r}{hint}")
+    name = os.path.splitext(os.path.basename(path))[0]
+    return Dataset(name, features, table, options.files, split, history, options.missing)
 
 
-def _dataset(name: str, config: Any, source: str) -> Dataset:
-    _check_keys("the file", config, ("source", "label", "features", "split", "history"))
-    for key in ("source", "label", "features"):
-        if key not in config:
-            raise ValueError(f"there is no key {key!r}")
-    features = FeatureSet(
-        *(feature_from_dict(feature) for feature in config["features"]),
-        label=Label(config["label"]),
-    )
-    history = _build(History, "history", config["history"]) if "history" in config else None
-    split = dict(config.get("split", {"by": "random"}))
-    kind = split.pop("by", None)
-    if kind not in _SPLITS:
-        raise ValueError(f"split: `by` must be one of {', '.join(_SPLITS)}. Received: {kind!r}")
-    options = config["source"]
-    pattern = options.get("files", "") if isinstance(options, Mapping) else ""
-    declared_split = _build(_SPLITS[kind], "split", split)
-    needed = {*features.raw_columns, features.label.name} - {history.column if history else ""}
+def _needed_columns(features: FeatureSet, split: Split, history: History | None) -> set[str]:
+    """The columns that the source must have."""
+    needed = {*features.raw_columns, features.label.name}
     if history:
-        needed |= {history.user, history.item, history.time}
-    if isinstance(declared_split, TimeSplit):
-        needed.add(declared_split.column)
-    first = pattern or (declared_split.train if isinstance(declared_split, FileSplit) else "")
-    table = _table(options, features, sorted(needed), source, first)
-    missing = needed - set(table.columns)
-    if missing:
-        raise ValueError(
-            f"the source has no column {', '.join(sorted(missing))}. It has: "
-            f"{', '.join(table.columns)}"
-        )
-    return Dataset(
-        name,
-        features,
-        table,
-        pattern,
-        declared_split,
-        history,
-        tuple(options.get("missing", ())),
-    )
-
-
-def _table(
-    options: Any, features: FeatureSet, needed: list[str], source: str, pattern: str
-) -> Delimited | Parquet:
-    known = ("format", "files", "missing", "columns", "header", "delimiter", "quoted")
-    _check_keys("source", options, known)
-    kind = options.get("format")
-    if kind == "parquet":
-        _check_keys("source with format: parquet", options, ("format", "files", "missing"))
-        lists = (*features.multi_valued, *features.sequences)
-        separators = tuple((f.column or f.name, f.separator) for f in lists)
-        return Parquet(tuple(needed), separators)
-    if kind not in _DELIMITERS:
-        raise ValueError(f"source: format must be csv, tsv or parquet. Received: {kind!r}")
-    header = options.get("header", True)
-    delimiter = options.get("delimiter", _DELIMITERS[kind])
-    quoted = options.get("quoted", kind == "csv")
-    if "columns" in options:
-        columns = tuple(options["columns"])
-    elif header:
-        columns = _read_header(find_files(source, pattern)[0][0], delimiter)
-    else:
-        raise ValueError("source: without a header, `columns` must name the columns")
-    return Delimited(columns, delimiter, quoted, header)
+        needed = needed - {history.column} | {history.user, history.item, history.time}
+    if isinstance(split, TimeSplit):
+        needed.add(split.column)
+    return needed
 
 
 def _read_header(path: str, delimiter: str) -> tuple[str, ...]:
     with open_source(path) as file:
-        line = file.read(2**16).split(b"\n")[0].decode("utf-8", "backslashreplace")
-    names = line.rstrip("\r").removeprefix("\ufeff").split(delimiter)
-    return tuple(name.strip('"') for name in names)
-
-
-def _build(kind: type, name: str, arguments: Mapping[str, Any]) -> Any:
-    _check_keys(name, arguments, kind.__dataclass_fields__)
-    try:
-        return kind(**arguments)
-    except TypeError as error:
-        raise ValueError(f"{name}: {error}") from error
-
-
-def _check_keys(place: str, config: Any, known: Iterable[str]) -> None:
-    if not isinstance(config, Mapping):
-        raise ValueError(f"{place}: expected keys and values. Received: {config!r}")
-    known = tuple(known)
-    for key in config:
-        if key not in known:
-            raise ValueError(f"{place}: unknown key {key!r}; known: {', '.join(known)}")
+        line = file.read(MAX_LINE_BYTES).split(b"\n")[0]
+    return header_names(line.removesuffix(b"\r"), delimiter)

@@ -9,9 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ctr_keras.features import Categorical, FeatureSet, Label, MultiValued, Numeric, Sequence
+from ctr_keras.types import Array
+from pipeline.block import Block, mask
 from pipeline.datasets.base import Dataset, History
+from pipeline.parsing.delimited import Delimited
 from pipeline.sources import find_files, member_path, open_source
-from pipeline.tables import Block, Delimited, mask
 
 # Ids as in AutoInt's preprocessing: five spans up to 1969, then one bucket a year.
 _YEAR_BOUNDARIES = (1930, 1940, 1950, 1960, *range(1970, 2001))
@@ -19,7 +21,7 @@ _RATINGS = Delimited(("user_id", "movie_id", "rating", "timestamp"), "::", False
 _HISTORY = History("history", user="user_id", item="movie_id", time="timestamp")
 
 
-def _fields() -> tuple:
+def _fields() -> tuple[Categorical | Numeric | MultiValued, ...]:
     return (
         Categorical("gender", group="user"),
         Categorical("age", group="user"),
@@ -69,7 +71,7 @@ class MovieLens(Dataset):
             columns |= {name: values.take(row) for name, values in table.items() if name != key}
         return columns
 
-    def label(self, block: Block, columns: dict[str, pa.Array]) -> np.ndarray:
+    def label(self, block: Block, columns: dict[str, pa.Array]) -> Array:
         """1 over three stars, 0 under, NaN for three."""
         rating = columns["rating"]
         is_rating = pc.is_in(rating, pa.array(list("12345")))

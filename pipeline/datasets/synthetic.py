@@ -7,7 +7,7 @@ number is an integer with a long tail; a share of the values is missing. A click
 
 with standard normal effects times `PAIR_SCALE`; a missing value is a value of its own. No planted
 field has an effect by itself beyond what its pairs average to, so a model needs the interactions.
-`truth.json` beside the log records all of it, and the AUC and log loss that the true probabilities
+`truth.json` next to the log records all of it, and the AUC and log loss that the true probabilities
 reach on these rows: no model can do better but by chance.
 """
 
@@ -19,9 +19,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
+from ctr_keras.types import Array
 from pipeline.datasets.base import Dataset
-from pipeline.datasets.criteo import CATEGORICAL, NUMERIC, criteo_features
-from pipeline.tables import Delimited
+from pipeline.datasets.criteo import CATEGORICAL, NUMERIC, TABLE, criteo_features
 
 PLANTED_PAIRS = (("C1", "C2"), ("C3", "C4"), ("C5", "C6"), ("C1", "C5"))
 PAIR_SCALE = 0.9
@@ -38,8 +38,7 @@ _VOCABULARY_SIZES = dict(
 
 def synthetic() -> Dataset:
     """The log that `write_synthetic_log` writes: a folder of part-*.tsv."""
-    table = Delimited(("label", *NUMERIC, *CATEGORICAL), delimiter="\t", quoted=False, header=False)
-    return Dataset("synthetic", criteo_features(min_count=20), table, pattern="part-*.tsv")
+    return Dataset("synthetic", criteo_features(min_count=20), TABLE, pattern="part-*.tsv")
 
 
 def write_synthetic_log(path: str, rows: int, seed: int = 0, broken: float = 0.0) -> None:
@@ -91,7 +90,7 @@ def write_synthetic_log(path: str, rows: int, seed: int = 0, broken: float = 0.0
         file.write("\n")
 
 
-def _effects() -> dict[tuple[str, str], np.ndarray]:
+def _effects() -> dict[tuple[str, str], Array]:
     rng = np.random.default_rng(20190207)
     return {
         (a, b): PAIR_SCALE * rng.normal(size=(_VOCABULARY_SIZES[a] + 1, _VOCABULARY_SIZES[b] + 1))
@@ -99,7 +98,9 @@ def _effects() -> dict[tuple[str, str], np.ndarray]:
     }
 
 
-def _draw(rng: np.random.Generator, rows: int, effects: dict):
+def _draw(
+    rng: np.random.Generator, rows: int, effects: dict[tuple[str, str], Array]
+) -> tuple[dict[str, Array], Array, Array]:
     """Columns of codes (0 is missing) and numbers (NaN is missing), labels, true probabilities."""
     columns = {}
     for name in NUMERIC:
@@ -116,20 +117,21 @@ def _draw(rng: np.random.Generator, rows: int, effects: dict):
     return columns, (rng.random(rows) < probability).astype(np.int8), probability
 
 
-def _lines(label: np.ndarray, columns: dict[str, np.ndarray]) -> list[bytes]:
+def _lines(label: Array, columns: dict[str, Array]) -> list[bytes]:
     arrays = {"label": pa.array(label)}
     for name, values in columns.items():
         if name in NUMERIC:
             arrays[name] = pa.array(values, from_pandas=True).cast(pa.int64())
         else:
-            texts = pa.array([None, *(f"{name.lower()}v{i}" for i in range(1, values.max() + 1))])
-            arrays[name] = texts.take(pa.array(values))
+            strings = [f"{name.lower()}v{i}" for i in range(1, values.max() + 1)]
+            arrays[name] = pa.array([None, *strings]).take(pa.array(values))
     sink = pa.BufferOutputStream()
     options = pyarrow.csv.WriteOptions(
         include_header=False, delimiter="\t", quoting_style="none", quoting_header="none"
     )
     pyarrow.csv.write_csv(pa.table(arrays), sink, options)
-    return sink.getvalue().to_pybytes().splitlines(keepends=True)
+    log: bytes = sink.getvalue().to_pybytes()
+    return log.splitlines(keepends=True)
 
 
 def _broken_rows(rng: np.random.Generator, rows: int, share: float) -> Iterator[int]:
@@ -142,10 +144,10 @@ def _cell(line: bytes, index: int, value: bytes) -> bytes:
     return b"\t".join(cells) + b"\n"
 
 
-# Reason in the report, and what breaks a row so.
+# The reason in the report, and what breaks a row for it.
 BREAKAGES = (
-    ("39 columns instead of 40", lambda line: line.rstrip(b"\n").rpartition(b"\t")[0] + b"\n"),
-    ("41 columns instead of 40", lambda line: b"0\t" + line),
+    ("expected 40 columns, got 39", lambda line: line.rstrip(b"\n").rpartition(b"\t")[0] + b"\n"),
+    ("expected 40 columns, got 41", lambda line: b"0\t" + line),
     ("label label is not 0 or 1", lambda line: _cell(line, 0, b"2")),
     ("I3 is not a number", lambda line: _cell(line, 3, b"many")),
     ("I5 is not a finite number", lambda line: _cell(line, 5, b"1e999")),
@@ -159,11 +161,11 @@ class _Truth:
 
     _BINS = 100_000
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._counts = np.zeros((2, self._BINS), np.int64)  # by label and probability
         self._loss = 0.0
 
-    def add(self, label: np.ndarray, probability: np.ndarray) -> None:
+    def add(self, label: Array, probability: Array) -> None:
         bins = (probability * self._BINS).astype(int)
         for value in (0, 1):
             self._counts[value] += np.bincount(bins[label == value], minlength=self._BINS)

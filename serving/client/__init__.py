@@ -1,4 +1,4 @@
-"""A client for TensorFlow Serving's API, of the real server and of the embedded one alike.
+"""A client for TensorFlow Serving's API, for the real server and the embedded one.
 
 `Client` blocks, `AsyncClient` has the same methods as coroutines; the URL chooses REST (http://,
 https://) or gRPC (grpc://). REST needs no TensorFlow; the official gRPC stubs import it.

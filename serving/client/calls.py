@@ -1,6 +1,6 @@
 """Every call of the client, once: what to send, what to make of the answer, when to ask again."""
 
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -10,8 +10,9 @@ from serving.client.model import Metadata, ModelSpec, Signature, VersionStatus
 from serving.client.retries import Deadline, Retry, ServingError
 from serving.client.tables import as_columns, columns_of_rows, to_frame, to_rows
 from serving.client.transport import Transport, settled
-from serving.client.values import Arrays, is_pandas, to_arrays
+from serving.client.values import is_pandas, to_arrays
 from serving.codes import Code
+from serving.types import Array, Arrays, Row, Table, Value
 
 DEFAULT_SIGNATURE = "serving_default"
 _POLL_SECONDS = 0.1
@@ -46,7 +47,7 @@ class Calls:
     async def predict(
         self,
         model: str,
-        inputs: Any,
+        inputs: Table,
         *,
         version: int | None = None,
         label: str | None = None,
@@ -58,7 +59,7 @@ class Calls:
 
         Values become what the signature takes: None and NaN are missing values, sent as `""` to a
         string input and as NaN to a float input, while other types need a value; a number for a
-        string input is sent as its text.
+        string input is sent as a string.
 
         Args:
             model: str. The model's name.
@@ -81,8 +82,8 @@ class Calls:
 
         Example:
 
-        >>> client.predict("ctr", {"site": ["a", "b"], "price": [1.5, None]})     # doctest: +SKIP
-        {'score': array([0.13, 0.02], dtype=float32)}
+        >>> client.predict("ctr", {"site": ["a", "b"], "price": [1.5, None]})
+        {'score': array([0.5 , 0.25], dtype=float32)}
         """
         outputs = await self._run(
             ModelSpec(model, version, label),
@@ -96,8 +97,8 @@ class Calls:
         self,
         model: str,
         *,
-        user: Mapping[str, Any],
-        items: Any,
+        user: Row,
+        items: Table,
         version: int | None = None,
         label: str | None = None,
         signature_name: str = "rank",
@@ -125,8 +126,8 @@ class Calls:
 
         Example:
 
-        >>> client.rank("ctr", user={"age": "25"}, items={"site": ["a", "b"]})    # doctest: +SKIP
-        array([0.13, 0.02], dtype=float32)
+        >>> client.rank("ctr", user={"age": "25"}, items={"site": ["a", "bb"]})
+        array([1., 2.], dtype=float32)
         """
         columns = as_columns(items)
         if twice := [name for name in user if name in columns]:
@@ -154,12 +155,12 @@ class Calls:
         self,
         spec: ModelSpec,
         signature_name: str,
-        rows: Sequence[Mapping[str, Any]],
+        rows: Sequence[Row],
         *,
         first_row: int,
         timeout: float | None,
         ignore: Collection[str],
-    ) -> list[Any]:
+    ) -> list[Value]:
         """Runs a signature on rows, of which some may lack columns: see `Client.predict_rows`."""
 
         def to_inputs(signature: Signature) -> Arrays:
@@ -172,9 +173,9 @@ class Calls:
     async def classify(
         self,
         model: str,
-        examples: Any,
+        examples: Table,
         *,
-        context: Mapping[str, Any] | None = None,
+        context: Row | None = None,
         version: int | None = None,
         label: str | None = None,
         signature_name: str = DEFAULT_SIGNATURE,
@@ -184,7 +185,7 @@ class Calls:
 
         Args:
             model: str. The model's name.
-            examples: list of dict, feature name to value or list of values: text, bytes, floats or
+            examples: list of dict, feature name to value or list of values: str, bytes, floats or
                 integers, and None for nothing. Or a pandas.DataFrame.
             context: dict or None. Features of all examples.
             version: int or None. None: the latest.
@@ -201,8 +202,8 @@ class Calls:
 
         Example:
 
-        >>> client.classify("genre", [{"title": "Alien"}])                        # doctest: +SKIP
-        [[('horror', 0.9), ('comedy', 0.1)]]
+        >>> client.classify("genre", [{"title": "Alien"}])
+        [[('horror', 0.75), ('comedy', 0.25)]]
         """
         return await self._ask(
             self._transport.classify,
@@ -216,14 +217,14 @@ class Calls:
     async def regress(
         self,
         model: str,
-        examples: Any,
+        examples: Table,
         *,
-        context: Mapping[str, Any] | None = None,
+        context: Row | None = None,
         version: int | None = None,
         label: str | None = None,
         signature_name: str = DEFAULT_SIGNATURE,
         timeout: float | None = None,
-    ) -> np.ndarray:
+    ) -> Array:
         """Runs a signature that gives `tf.Example`s a value.
 
         Args:
@@ -244,7 +245,7 @@ class Calls:
 
         Example:
 
-        >>> client.regress("price", [{"rooms": 3}, {"rooms": 4}])                 # doctest: +SKIP
+        >>> client.regress("genre", [{"rooms": 3}, {"rooms": 4}], signature_name="price")
         array([300., 400.], dtype=float32)
         """
         values = await self._ask(
@@ -281,8 +282,8 @@ class Calls:
 
         Example:
 
-        >>> client.metadata("ctr").signature("rank").outputs                      # doctest: +SKIP
-        {'score': TensorInfo(dtype='DT_FLOAT', shape=(-1,))}
+        >>> client.metadata("ctr").signature("rank").outputs
+        {'score': TensorInfo(dtype='DT_FLOAT', shape=(-1, -1))}
         """
         spec = ModelSpec(model, version, label)
         return await self._ask(self._transport.metadata, spec, deadline=self._deadline(timeout))
@@ -305,8 +306,8 @@ class Calls:
 
         Example:
 
-        >>> client.status("ctr")                                                  # doctest: +SKIP
-        [VersionStatus(version=2, state='AVAILABLE', error_code='OK', error_message='')]
+        >>> client.status("ctr")
+        [VersionStatus(version=1, state='AVAILABLE', error_code='OK', error_message='')]
         """
         spec = ModelSpec(model, version)
         return await self._ask(self._transport.status, spec, deadline=self._deadline(timeout))
@@ -330,8 +331,8 @@ class Calls:
 
         Example:
 
-        >>> client.wait_until_available("ctr", timeout=30)                        # doctest: +SKIP
-        2
+        >>> client.wait_until_available("ctr", timeout=30)
+        1
         """
         deadline = self._deadline(timeout)
         while True:
@@ -364,7 +365,7 @@ class Calls:
         """Runs a signature on the inputs that are made to fit it.
 
         Signatures are remembered. If a request does not fit, a new version may have others by
-        now: then they are asked for, and the request is made anew.
+        now: then they are asked for, and the request is made again.
         """
 
         async def send(metadata: Metadata) -> Arrays:
@@ -415,7 +416,7 @@ class Calls:
         await settled(self._sleep(seconds))
 
 
-def _context(features: Mapping[str, Any] | None) -> Features:
+def _context(features: Row | None) -> Features:
     return to_features([features])[0] if features else {}
 
 

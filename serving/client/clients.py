@@ -5,6 +5,7 @@ import collections
 import functools
 import itertools
 import time
+import urllib.parse
 from collections.abc import (
     AsyncIterator,
     Callable,
@@ -12,18 +13,42 @@ from collections.abc import (
     Coroutine,
     Iterable,
     Iterator,
-    Mapping,
 )
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from serving.client.calls import DEFAULT_SIGNATURE, Calls
 from serving.client.model import ModelSpec
 from serving.client.retries import Retry
-from serving.client.transport import connect
+from serving.client.transport import Transport
+from serving.types import Row, Value
 
-Row = Mapping[str, Any]
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+
+
+def connect(url: str, *, blocking: bool) -> Transport:
+    """The transport for a URL; connections are opened when they are first needed.
+
+    Args:
+        url: str. "http://HOST:PORT" or "https://..." for REST, "grpc://HOST:PORT" for gRPC.
+        blocking: bool. Whether its coroutines block the thread instead of suspending.
+
+    Returns:
+        Transport.
+
+    Raises:
+        ValueError: if the URL is none of these.
+    """
+    parts = urllib.parse.urlsplit(url)
+    if parts.hostname and parts.scheme in ("http", "https"):
+        from serving.client.over_rest import RestTransport
+
+        return RestTransport(url, blocking)
+    if parts.hostname and parts.port and parts.scheme == "grpc":
+        from serving.client.over_grpc import GrpcTransport
+
+        return GrpcTransport(parts.netloc, blocking)
+    raise ValueError(f"url must be like http://localhost:8501 or grpc://localhost:8500, got {url}")
 
 
 def _finish(coroutine: Coroutine[Any, Any, Result]) -> Result:
@@ -31,7 +56,8 @@ def _finish(coroutine: Coroutine[Any, Any, Result]) -> Result:
     try:
         coroutine.send(None)
     except StopIteration as end:
-        return end.value
+        result: Result = end.value
+        return result
     raise RuntimeError("a blocking call was suspended")
 
 
@@ -62,10 +88,9 @@ class Client:
 
     Example:
 
-    >>> with Client("http://localhost:8501") as client:                           # doctest: +SKIP
-    ...     client.wait_until_available("ctr")
+    >>> with Client(f"http://{server.rest_address}") as client:
     ...     client.predict("ctr", {"site": ["a", "b"], "price": [1.5, None]})
-    {'score': array([0.13, 0.02], dtype=float32)}
+    {'score': array([0.5 , 0.25], dtype=float32)}
     """
 
     def __init__(self, url: str, *, timeout: float = 60.0, retry: Retry = Retry()):  # noqa: B008
@@ -91,7 +116,7 @@ class Client:
         batch_size: int = 512,
         timeout: float | None = None,
         ignore: Collection[str] = (),
-    ) -> Iterator[Any]:
+    ) -> Iterator[Value]:
         """Scores any number of rows, which are taken and sent in batches.
 
         A column that a row lacks is a missing value, as None and NaN are in `predict`.
@@ -115,8 +140,8 @@ class Client:
 
         Example:
 
-        >>> list(client.predict_rows("ctr", [{"site": "a"}, {"price": 2}]))       # doctest: +SKIP
-        [0.13, 0.02]
+        >>> list(client.predict_rows("ctr", [{"site": "a"}, {"price": 2}]))
+        [0.25, 0.5]
         """
         score = functools.partial(
             self._calls.predict_batch,
@@ -150,9 +175,11 @@ class AsyncClient(Calls):
 
     Example:
 
-    >>> async with AsyncClient("grpc://localhost:8500") as client:                # doctest: +SKIP
-    ...     await client.predict("ctr", {"site": ["a", "b"], "price": [1.5, None]})
-    {'score': array([0.13, 0.02], dtype=float32)}
+    >>> async def score():
+    ...     async with AsyncClient(f"grpc://{server.grpc_address}") as client:
+    ...         return await client.predict("ctr", {"site": ["a", "b"], "price": [1.5, None]})
+    >>> asyncio.run(score())
+    {'score': array([0.5 , 0.25], dtype=float32)}
     """
 
     def __init__(self, url: str, *, timeout: float = 60.0, retry: Retry = Retry()):  # noqa: B008
@@ -170,7 +197,7 @@ class AsyncClient(Calls):
         concurrency: int = 4,
         timeout: float | None = None,
         ignore: Collection[str] = (),
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncIterator[Value]:
         """Scores any number of rows as `Client.predict_rows` does, several batches at a time.
 
         Args:
@@ -193,8 +220,11 @@ class AsyncClient(Calls):
 
         Example:
 
-        >>> [score async for score in client.predict_rows("ctr", rows)]           # doctest: +SKIP
-        [0.13, 0.02]
+        >>> async def score(rows):
+        ...     async with AsyncClient(f"grpc://{server.grpc_address}") as client:
+        ...         return [score async for score in client.predict_rows("ctr", rows)]
+        >>> asyncio.run(score([{"site": "a"}, {"price": 2}]))
+        [0.25, 0.5]
         """
         score = functools.partial(
             self.predict_batch,
@@ -203,7 +233,7 @@ class AsyncClient(Calls):
             timeout=timeout,
             ignore=ignore,
         )
-        under_way: collections.deque[asyncio.Task[list[Any]]] = collections.deque()
+        under_way: collections.deque[asyncio.Task[list[Value]]] = collections.deque()
         try:
             for first_row, batch in _batches(rows, batch_size):
                 under_way.append(asyncio.create_task(score(batch, first_row=first_row)))
@@ -225,7 +255,7 @@ class AsyncClient(Calls):
         await self.close()
 
 
-def predict_rows(url: str, model: str, rows: Iterable[Row], **options: Any) -> Iterator[Any]:
+def predict_rows(url: str, model: str, rows: Iterable[Row], **options: Any) -> Iterator[Value]:
     """Scores any number of rows with a client that is made for it.
 
     Args:
@@ -244,8 +274,8 @@ def predict_rows(url: str, model: str, rows: Iterable[Row], **options: Any) -> I
     Example:
 
     >>> rows = [{"site": "a", "price": 1.5}, {"site": "b"}]
-    >>> list(predict_rows("http://localhost:8501", "ctr", rows))                  # doctest: +SKIP
-    [0.13, 0.02]
+    >>> list(predict_rows(f"http://{server.rest_address}", "ctr", rows))
+    [0.5, 0.25]
     """
     with Client(url) as client:
         yield from client.predict_rows(model, rows, **options)

@@ -5,15 +5,16 @@ from typing import Any
 import numpy as np
 
 from serving.client.values import is_pandas
+from serving.types import Table, Value
 
 Features = dict[str, list[Any]]  # all floats, all ints or all bytes
 
 
-def to_features(examples: Any) -> list[Features]:
+def to_features(examples: Table) -> list[Features]:
     """The features of each example; a value that is None is left out.
 
     Args:
-        examples: sequence of dict: feature name to a value or a list of values, which are text,
+        examples: sequence of dict: feature name to a value or a list of values, which are str,
             bytes, floats, or integers (True and False are 1 and 0). Or a pandas.DataFrame, whose
             missing values are left out.
 
@@ -36,7 +37,7 @@ def to_features(examples: Any) -> list[Features]:
     ]
 
 
-def _feature(number: int, name: str, value: Any) -> list[Any]:
+def _feature(number: int, name: str, value: Value) -> list[Any]:
     values = np.array(value, object).reshape(-1).tolist()
     try:
         feature = [_plain(item) for item in values]
@@ -44,13 +45,13 @@ def _feature(number: int, name: str, value: Any) -> list[Any]:
         raise ValueError(f"example {number}, feature {name}: {error}") from error
     if len({type(item) for item in feature}) > 1:
         raise ValueError(
-            f"example {number}, feature {name}: values must be all text, all floats or all "
-            f"integers. Received: {value!r}"
+            f"example {number}, feature {name}: values must be all strings, all floats or all "
+            f"integers, got {value!r}"
         )
     return feature
 
 
-def _plain(value: Any) -> bytes | float | int:
+def _plain(value: Value) -> bytes | float | int:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, str):
@@ -59,4 +60,4 @@ def _plain(value: Any) -> bytes | float | int:
         return int(value)
     if isinstance(value, (bytes, float, int)):
         return value
-    raise ValueError(f"expected text, a float or an integer. Received: {value!r}")
+    raise ValueError(f"expected a string, a float or an integer, got {value!r}")

@@ -20,7 +20,7 @@ class ModelSpec:
     def __post_init__(self) -> None:
         if self.version is not None and self.label is not None:
             raise ValueError(
-                f"give a version or a label, not both. Received: {self.version}, {self.label!r}"
+                f"give a version or a label, not both, got {self.version}, {self.label!r}"
             )
 
 

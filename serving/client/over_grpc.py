@@ -25,9 +25,10 @@ from serving.client.examples import Features
 from serving.client.model import Metadata, ModelSpec, Signature, TensorInfo, VersionStatus
 from serving.client.retries import Deadline, ServingError
 from serving.client.transport import settled
-from serving.client.values import Arrays, decode
+from serving.client.values import decode
 from serving.codes import Code
 from serving.tensors import to_array, to_proto
+from serving.types import Arrays
 
 _SIGNATURE_DEF = "signature_def"
 _OPTIONS = [

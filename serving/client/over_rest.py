@@ -5,7 +5,7 @@ import base64
 import json
 import urllib.parse
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import httpx
 import numpy as np
@@ -13,8 +13,9 @@ import numpy as np
 from serving.client.examples import Features
 from serving.client.model import Metadata, ModelSpec, Signature, TensorInfo, VersionStatus
 from serving.client.retries import Deadline, ServingError
-from serving.client.values import Arrays, numpy_dtype, object_array
+from serving.client.values import numpy_dtype, object_array
 from serving.codes import Code
+from serving.types import Array, Arrays, DType, Json
 
 _CODES = {
     400: Code.INVALID_ARGUMENT,  # or FAILED_PRECONDITION, or OUT_OF_RANGE: HTTP does not tell
@@ -58,7 +59,7 @@ class RestTransport:
             "inputs": {name: _to_json(name, array) for name, array in inputs.items()},
         }
 
-        def read(answer: Any) -> Arrays:
+        def read(answer: Json) -> Arrays:
             outputs = answer["outputs"]
             if len(signature.outputs) == 1:  # whose name the server drops
                 outputs = dict.fromkeys(signature.outputs, outputs)
@@ -77,7 +78,7 @@ class RestTransport:
         context: Features,
         deadline: Deadline,
     ) -> list[list[tuple[str, float]]]:
-        def read(answer: Any) -> list[list[tuple[str, float]]]:
+        def read(answer: Json) -> list[list[tuple[str, float]]]:
             return [[(label, float(score)) for label, score in row] for row in answer["results"]]
 
         document = _examples_document(signature_name, examples, context)
@@ -91,7 +92,7 @@ class RestTransport:
         context: Features,
         deadline: Deadline,
     ) -> list[float]:
-        def read(answer: Any) -> list[float]:
+        def read(answer: Json) -> list[float]:
             return [float(value) for value in answer["results"]]
 
         document = _examples_document(signature_name, examples, context)
@@ -110,9 +111,9 @@ class RestTransport:
         self,
         method: str,
         path: str,
-        read: Callable[[Any], Read],
+        read: Callable[[Json], Read],
         deadline: Deadline,
-        document: Any = None,
+        document: Json = None,
     ) -> Read:
         """Sends a request and reads the JSON document that answers it."""
         body = None if document is None else json.dumps(document).encode()
@@ -191,7 +192,7 @@ def _error(status: int, text: str) -> ServingError:
 # Documents to send.
 
 
-def _to_json(name: str, array: np.ndarray) -> Any:
+def _to_json(name: str, array: Array) -> Json:
     if array.dtype == object:
         return object_array([_json_string(value) for value in array.flat], array.shape).tolist()
     if array.dtype.kind == "c":
@@ -199,7 +200,7 @@ def _to_json(name: str, array: np.ndarray) -> Any:
     return array.tolist()
 
 
-def _json_string(value: bytes) -> Any:
+def _json_string(value: bytes) -> Json:
     try:
         return value.decode()
     except UnicodeDecodeError:
@@ -208,7 +209,7 @@ def _json_string(value: bytes) -> Any:
 
 def _examples_document(
     signature_name: str, examples: list[Features], context: Features
-) -> dict[str, Any]:
+) -> dict[str, Json]:
     document = {
         "signature_name": signature_name,
         "examples": [_json_features(features) for features in examples],
@@ -226,7 +227,7 @@ def _json_features(features: Features) -> Features:
 # Answers.
 
 
-def _from_json(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
+def _from_json(name: str, value: Json, dtype: DType) -> Array:
     array = np.array(value, dtype)
     if dtype.kind != "O":
         return array
@@ -237,7 +238,7 @@ def _from_json(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
     return object_array(strings, array.shape)
 
 
-def _read_metadata(answer: Any) -> Metadata:
+def _read_metadata(answer: Json) -> Metadata:
     spec, signatures = answer["model_spec"], answer["metadata"]["signature_def"]["signature_def"]
     return Metadata(
         spec["name"],
@@ -254,20 +255,20 @@ def _read_metadata(answer: Any) -> Metadata:
     )
 
 
-def _read_tensors(infos: dict[str, Any]) -> dict[str, TensorInfo]:
+def _read_tensors(infos: dict[str, Json]) -> dict[str, TensorInfo]:
     return {
         name: TensorInfo(info["dtype"], _read_shape(info["tensor_shape"]))
         for name, info in infos.items()
     }
 
 
-def _read_shape(shape: dict[str, Any]) -> tuple[int, ...] | None:
+def _read_shape(shape: dict[str, Json]) -> tuple[int, ...] | None:
     if shape.get("unknown_rank"):
         return None
     return tuple(int(dim["size"]) for dim in shape.get("dim", []))
 
 
-def _read_status(answer: Any) -> list[VersionStatus]:
+def _read_status(answer: Json) -> list[VersionStatus]:
     return [
         VersionStatus(
             int(entry["version"]),

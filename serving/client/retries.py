@@ -59,9 +59,9 @@ class Retry:
 
     def __post_init__(self) -> None:
         if self.attempts < 1:
-            raise ValueError(f"attempts must be at least 1. Received: {self.attempts}")
+            raise ValueError(f"attempts must be at least 1, got {self.attempts}")
         if self.first_delay < 0 or self.max_delay < 0 or self.multiplier < 1:
-            raise ValueError(f"delays must not be negative, nor shrink. Received: {self}")
+            raise ValueError(f"delays must not be negative, nor shrink, got {self}")
 
     def bounds(self) -> Iterator[float]:
         """Yields the bound of the delay before each further attempt, in seconds."""
@@ -88,7 +88,7 @@ class Deadline:
 
     def __init__(self, seconds: float):
         if not seconds > 0:
-            raise ValueError(f"timeout must be a positive number of seconds. Received: {seconds}")
+            raise ValueError(f"timeout must be a positive number of seconds, got {seconds}")
         self._seconds = seconds
         self._end = time.monotonic() + seconds
 

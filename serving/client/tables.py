@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from serving.client.values import Arrays, is_pandas
+from serving.client.values import is_pandas
+from serving.types import Array, Arrays, Row, Table, Value
 
 
-def as_columns(table: Any) -> dict[str, Any]:
+def as_columns(table: Table) -> dict[str, Any]:
     """Columns of a table.
 
     Args:
@@ -38,17 +39,17 @@ def as_columns(table: Any) -> dict[str, Any]:
         names = dict.fromkeys(name for row in table for name in row)
         return {name: [row.get(name) for row in table] for name in names}
     raise TypeError(
-        "expected a dict of columns, a pandas.DataFrame or a list of rows (dicts). "
-        f"Received: {type(table).__name__}"
+        "expected a dict of columns, a pandas.DataFrame or a list of rows (dicts), "
+        f"got {type(table).__name__}"
     )
 
 
 def columns_of_rows(
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[Row],
     inputs: Iterable[str],
     ignore: Collection[str] = (),
     first_row: int = 1,
-) -> dict[str, list[Any]]:
+) -> dict[str, list[Value]]:
     """Columns for all inputs of a signature; None where a row has no value.
 
     Args:
@@ -61,7 +62,7 @@ def columns_of_rows(
         dict. Input name to a list of values.
 
     Raises:
-        ValueError: if a row has a column that is no input.
+        ValueError: if a row has a column that is not an input.
 
     Example:
 
@@ -99,7 +100,7 @@ def to_frame(outputs: Arrays, index: Any) -> Any:
     return pandas.DataFrame(columns, index)
 
 
-def to_rows(outputs: Arrays, count: int) -> list[Any]:
+def to_rows(outputs: Arrays, count: int) -> list[Value]:
     """Outputs as one plain Python value a row, or one dict a row if there are several outputs.
 
     A float32 becomes the shortest number that reads back as it, as in the server's JSON.
@@ -136,7 +137,8 @@ def check_rows(outputs: Arrays, count: int) -> None:
             )
 
 
-def _plain(array: np.ndarray) -> list[Any]:
+def _plain(array: Array) -> list[Value]:
     if array.dtype == np.float32:
         array = array.astype(str).astype(np.float64)
-    return array.tolist()
+    values: list[Value] = array.tolist()
+    return values

@@ -1,13 +1,15 @@
-"""What the client needs of a protocol, and the choice of one by URL."""
+"""What the client needs of a protocol."""
 
 import inspect
-import urllib.parse
-from typing import Any, Protocol
+from collections.abc import Awaitable
+from typing import Protocol, TypeVar
 
 from serving.client.examples import Features
 from serving.client.model import Metadata, ModelSpec, Signature, VersionStatus
 from serving.client.retries import Deadline
-from serving.client.values import Arrays
+from serving.types import Arrays
+
+Result = TypeVar("Result")
 
 
 class Transport(Protocol):
@@ -52,36 +54,9 @@ class Transport(Protocol):
         """Closes the connections."""
 
 
-def connect(url: str, *, blocking: bool) -> Transport:
-    """The transport for a URL; connections are opened when they are first needed.
-
-    Args:
-        url: str. "http://HOST:PORT" or "https://..." for REST, "grpc://HOST:PORT" for gRPC.
-        blocking: bool. Whether its coroutines block the thread instead of suspending.
-
-    Returns:
-        Transport.
-
-    Raises:
-        ValueError: if the URL is none of these.
-    """
-    parts = urllib.parse.urlsplit(url)
-    if parts.hostname and parts.scheme in ("http", "https"):
-        from serving.client.over_rest import RestTransport
-
-        return RestTransport(url, blocking)
-    if parts.hostname and parts.port and parts.scheme == "grpc":
-        from serving.client.over_grpc import GrpcTransport
-
-        return GrpcTransport(parts.netloc, blocking)
-    raise ValueError(
-        f"url must be like http://localhost:8501 or grpc://localhost:8500. Received: {url}"
-    )
-
-
-async def settled(value: Any) -> Any:
+async def settled(value: Awaitable[Result] | Result) -> Result:
     """The result of a call that returns it, or that returns what has to be awaited for it.
 
-    Libraries that have a blocking and an asynchronous face (httpx, grpc) can so be used alike.
+    So libraries with a blocking and an asynchronous face (httpx, grpc) are used in one way.
     """
     return await value if inspect.isawaitable(value) else value

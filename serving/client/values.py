@@ -1,8 +1,8 @@
 """Values that users pass to and from NumPy arrays of the types that a signature takes.
 
-An array of strings is one of dtype object: bytes on the way to the server; on the way back text,
+An array of strings is one of dtype object: bytes on the way to the server; on the way back str,
 or bytes where the output's name ends in `_bytes`, as TensorFlow Serving's REST API has it. Bytes
-that are no UTF-8 are text with surrogate escapes: `text.encode("utf-8", "surrogateescape")`.
+that are not UTF-8 are surrogate escapes in it: `string.encode("utf-8", "surrogateescape")`.
 """
 
 import math
@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from serving.client.model import TensorInfo
-
-Arrays = dict[str, np.ndarray]
+from serving.types import Array, Arrays, DType, Value
 
 _DTYPES = {
     "DT_FLOAT": np.float32,
@@ -36,7 +35,7 @@ _DTYPES = {
 }
 
 
-def numpy_dtype(name: str) -> np.dtype:
+def numpy_dtype(name: str) -> DType:
     """The NumPy type of a TensorFlow type; object for strings.
 
     Args:
@@ -58,7 +57,7 @@ def numpy_dtype(name: str) -> np.dtype:
     return np.dtype(_DTYPES[name])
 
 
-def object_array(values: Sequence[Any], shape: tuple[int, ...]) -> np.ndarray:
+def object_array(values: Sequence[Any], shape: tuple[int, ...]) -> Array:
     """An array of dtype object, whose elements may be sequences themselves.
 
     Args:
@@ -82,7 +81,7 @@ def to_arrays(
     """Columns as arrays of the types that a signature takes.
 
     None and NaN are missing values: `""` for strings, NaN for floats, an error for other types. A
-    number for a string input becomes its text.
+    number for a string input becomes a string.
 
     Args:
         columns: dict. Input name to values: a (nested) list, an array, or a single value.
@@ -115,7 +114,7 @@ def _columns(names: Sequence[Any]) -> str:
     return f"column{'s' * (len(names) > 1)} {', '.join(map(str, names))}"
 
 
-def _to_array(name: str, values: Any, dtype: np.dtype, first_row: int) -> np.ndarray:
+def _to_array(name: str, values: Value, dtype: DType, first_row: int) -> Array:
     if is_pandas(values, "Series"):
         values = _series_values(values)
     if isinstance(values, np.ndarray):
@@ -140,14 +139,14 @@ def _series_values(series: Any) -> Any:
     return series.astype(object).where(series.notna(), None).tolist()
 
 
-def _fits(given: np.dtype, wanted: np.dtype) -> bool:
+def _fits(given: DType, wanted: DType) -> bool:
     """Whether arrays of a type can be cast as they are, without a look at each value."""
     if wanted.kind == "f":
         return given.kind in "fiu"
     return given.kind == wanted.kind != "O" and np.can_cast(given, wanted)
 
 
-def _string(value: Any, dtype: np.dtype) -> bytes:
+def _string(value: Value, dtype: DType) -> bytes:
     if isinstance(value, str):
         return value.encode("utf-8", "surrogateescape")
     if isinstance(value, bytes):
@@ -156,10 +155,10 @@ def _string(value: Any, dtype: np.dtype) -> bytes:
         return b""
     if _is_number(value, numbers.Real):
         return str(value).encode()
-    raise _unfit("text", value)
+    raise _unfit("a string", value)
 
 
-def _float(value: Any, dtype: np.dtype) -> float:
+def _float(value: Value, dtype: DType) -> float:
     if type(value) is float:
         return value
     if _is_missing(value):
@@ -169,26 +168,26 @@ def _float(value: Any, dtype: np.dtype) -> float:
     raise _unfit("a number", value)
 
 
-def _integer(value: Any, dtype: np.dtype) -> int:
+def _integer(value: Value, dtype: DType) -> int:
     limits = np.iinfo(dtype)
     if _is_number(value, numbers.Integral) and limits.min <= value <= limits.max:
         return int(value)
     raise _unfit(f"a whole number from {limits.min} to {limits.max}", value)
 
 
-def _boolean(value: Any, dtype: np.dtype) -> bool:
+def _boolean(value: Value, dtype: DType) -> bool:
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
     raise _unfit("True or False", value)
 
 
-def _complex(value: Any, dtype: np.dtype) -> complex:
+def _complex(value: Value, dtype: DType) -> complex:
     if _is_number(value, numbers.Number):
         return complex(value)
     raise _unfit("a number", value)
 
 
-_CONVERSIONS: dict[str, Callable[[Any, np.dtype], Any]] = {
+_CONVERSIONS: dict[str, Callable[[Any, DType], Any]] = {
     "O": _string,
     "f": _float,
     "i": _integer,
@@ -198,21 +197,21 @@ _CONVERSIONS: dict[str, Callable[[Any, np.dtype], Any]] = {
 }
 
 
-def _is_number(value: Any, kind: type) -> bool:
+def _is_number(value: Value, kind: type) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
-def _is_missing(value: Any) -> bool:
+def _is_missing(value: Value) -> bool:
     return value is None or (isinstance(value, numbers.Real) and math.isnan(value))
 
 
-def _unfit(expected: str, value: Any) -> ValueError:
+def _unfit(expected: str, value: Value) -> ValueError:
     if isinstance(value, (list, tuple, np.ndarray)):
-        return ValueError(f"expected {expected}, and lists of one length. Received: {value!r}")
-    return ValueError(f"expected {expected}. Received: {value!r}")
+        return ValueError(f"expected {expected}, and lists of one length, got {value!r}")
+    return ValueError(f"expected {expected}, got {value!r}")
 
 
-def decode(name: str, array: np.ndarray) -> np.ndarray:
+def decode(name: str, array: Array) -> Array:
     """Strings of an output as users get them.
 
     Args:
@@ -229,11 +228,11 @@ def decode(name: str, array: np.ndarray) -> np.ndarray:
     """
     if array.dtype != object or name.endswith("_bytes"):
         return array
-    text = [value.decode("utf-8", "surrogateescape") for value in array.flat]
-    return object_array(text, array.shape)
+    strings = [value.decode("utf-8", "surrogateescape") for value in array.flat]
+    return object_array(strings, array.shape)
 
 
-def is_pandas(value: Any, kind: str) -> bool:
+def is_pandas(value: Value, kind: str) -> bool:
     """Whether a value is of a class of pandas, without importing pandas to find out."""
     pandas = sys.modules.get("pandas")
     return pandas is not None and isinstance(value, getattr(pandas, kind))

@@ -8,7 +8,8 @@ import re
 import urllib.parse
 from collections.abc import Mapping
 
-from serving.server.config import find_versions, folder_models
+from ctr_keras.settings import Count, check_settings
+from serving.versions import find_models, find_versions
 
 IMAGE = "tensorflow/serving:2.19.1"
 BINARY = "/usr/bin/tensorflow_model_server"
@@ -47,9 +48,9 @@ class Deployment:
 
     Example:
 
-    >>> deployment = Deployment("models", labels={"ctr": {"stable": 3}})     # doctest: +SKIP
-    >>> deployment.models                                                    # doctest: +SKIP
-    ['ctr', 'news']
+    >>> deployment = Deployment("models", labels={"ctr": {"stable": 1}})
+    >>> deployment.models
+    ['ctr', 'genre', 'times_two']
     """
 
     models_dir: str
@@ -58,16 +59,15 @@ class Deployment:
     base_path: str = "/models"
     labels: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
     batching: bool = False
-    cpus: int = 4
-    latency_ms: int = 20
+    cpus: Count = 4
+    latency_ms: Count = 20
     replicas: tuple[int, int] = (2, 10)
 
     def __post_init__(self) -> None:
+        check_settings(self)
         _check(_DNS_LABEL.fullmatch(self.name), "name", "lower-case letters, digits, -", self.name)
         _check(_PINNED.fullmatch(self.image), "image", "an image with its version", self.image)
         _check(posixpath.isabs(self.base_path), "base_path", "an absolute path", self.base_path)
-        _check(self.cpus > 0, "cpus", "a positive number", self.cpus)
-        _check(self.latency_ms > 0, "latency_ms", "a positive number", self.latency_ms)
         least, most = self.replicas
         _check(0 < least <= most, "replicas", "positive and in ascending order", self.replicas)
         if not self.models:
@@ -80,7 +80,7 @@ class Deployment:
     @functools.cached_property
     def models(self) -> list[str]:
         """Names of the models."""
-        return [model.name for model in folder_models(self.models_dir)]
+        return list(find_models(self.models_dir))
 
     @functools.cached_property
     def model_bytes(self) -> int:
@@ -103,7 +103,7 @@ class Deployment:
         if not numbers:
             raise ValueError(
                 f"{os.path.join(self.models_dir, model)} has no version, for which TensorFlow "
-                "Serving would wait for ever. Export one, or move the folder away."
+                "Serving would wait forever. Export one, or move the folder away."
             )
         for label, version in self.labels.get(model, {}).items():
             if version not in numbers:
@@ -128,4 +128,4 @@ def ready_path(model: str) -> str:
 
 def _check(holds: object, setting: str, wanted: str, received: object) -> None:
     if not holds:
-        raise ValueError(f"{setting} must be {wanted}. Received: {received}")
+        raise ValueError(f"{setting} must be {wanted}, got {received}")

@@ -30,7 +30,7 @@ def write_deployment(deployment: Deployment, out: str) -> list[str]:
 
     Example:
 
-    >>> write_deployment(Deployment("models"), "deploy")[0]     # doctest: +SKIP
+    >>> write_deployment(Deployment("models"), "deploy")[0]
     'deploy/models.config'
     """
     files = {
@@ -63,7 +63,7 @@ Written by `ctr-keras deploy`. Give that command again rather than edit these fi
 | `{MONITORING}` | metrics for Prometheus |
 | `{COMPOSE}` | one server on this machine |
 | `{KUBERNETES}` | servers in a cluster, scaled by latency |
-| `{ADAPTER}` | how the cluster gets to know the latency |
+| `{ADAPTER}` | how the cluster learns the latency |
 
 **This machine.** REST is on port {REST_PORT}, gRPC on {GRPC_PORT}, for this machine only:
 
@@ -94,7 +94,7 @@ def _yaml(*documents: dict[str, Any]) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as such, and what occurs twice twice."""
+    """Writes strings of several lines as blocks, and repeats what occurs twice."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

@@ -4,6 +4,7 @@ import hashlib
 import json
 from typing import Any
 
+from serving.config_protos import METRICS_PATH
 from serving.deploy.deployment import (
     BINARY,
     CONFIG_PATH,
@@ -16,7 +17,6 @@ from serving.deploy.deployment import (
 )
 from serving.deploy.model_server import config_files, flags
 from serving.deploy.prometheus import LATENCY_METRIC
-from serving.server.config import METRICS_PATH
 
 _GIB = 1 << 30
 _DRAIN_SECONDS = 15  # until all nodes know that a stopping pod takes no new requests
@@ -134,7 +134,7 @@ def _container(deployment: Deployment) -> dict[str, Any]:
         ],
         "startupProbe": _probe(ready_path(first), every=5, failures=120),
         "readinessProbe": _probe(ready_path(first), every=5, failures=2),
-        # Slow answers under load are no reason to start anew, which would make them slower.
+        # Slow answers under load are not a reason to restart, which would make them slower.
         "livenessProbe": _probe(status_path(first), every=10, failures=6),
         "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(_DRAIN_SECONDS)]}}},
         "resources": {  # no limit of CPU: throttling makes the slowest requests slower

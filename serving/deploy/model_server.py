@@ -3,9 +3,8 @@
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
+from serving.config_protos import METRICS_PATH, PLATFORM, BatchingParameters, MonitoringConfig
 from serving.deploy.deployment import GRPC_PORT, REST_PORT, Deployment
-from serving.server.config import METRICS_PATH, PLATFORM
-from serving.server.config_protos import BatchingParameters, MonitoringConfig
 
 MODELS, BATCHING, MONITORING = "models.config", "batching.config", "monitoring.config"
 

@@ -1,4 +1,4 @@
-"""How Kubernetes gets to know the latency: a rule for Prometheus' adapter."""
+"""How Kubernetes learns the latency: a rule for Prometheus' adapter."""
 
 from typing import Any
 

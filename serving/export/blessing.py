@@ -1,19 +1,25 @@
 """Whether an exported version may be published: it is tried in a process of its own first.
 
 Run as a program, this module is that process: it loads a SavedModel, scores the rows that it reads
-and writes the scores.
+and writes the scores. As in a server, no layer or model of the library is imported there.
 """
 
 import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import tensorflow as tf
 
 from ctr_keras import metrics
-from ctr_keras.data import Samples
+from ctr_keras.types import Array
+from serving.export.columns import KINDS, column_values
+from serving.types import Row
+
+if TYPE_CHECKING:
+    from ctr_keras.data import Samples
 
 TOLERANCE = 1e-6  # of a score
 _STDERR_LINES = 5
@@ -24,9 +30,9 @@ class NotBlessedError(RuntimeError):
 
 
 def bless(
-    version: str, in_place: str | None, samples: Samples, expected: Any, margin: float
+    version: str, in_place: str | None, samples: "Samples", expected: Array, margin: float
 ) -> None:
-    """Sees that a version may take the place of another.
+    """Checks that a version may take the place of another.
 
     Both are loaded in fresh processes and score the raw sample rows. The new scores must be those
     of the Keras model, and rank clicks not much worse than the version in place. Samples without
@@ -44,17 +50,19 @@ def bless(
 
     Example:
 
-    >>> samples = read_samples("data/ml", features)                       # doctest: +SKIP
+    Prepared data and exported versions are needed:
+
+    >>> samples = read_samples("data/ml", features)  # doctest: +SKIP
     >>> bless("models/ml/.partial", "models/ml/3", samples, scores, 0.005)  # doctest: +SKIP
     """
     if not samples.rows:
         return
-    scores = replay(version, samples.rows)
-    _check_scores(scores, np.asarray(expected))
+    scores = score_in_fresh_process(version, samples.rows)
+    _check_scores(scores, expected)
     if in_place is None or len(set(samples.labels.tolist())) < 2:
         return
     auc = metrics.auc(samples.labels, scores)
-    auc_in_place = metrics.auc(samples.labels, replay(in_place, samples.rows))
+    auc_in_place = metrics.auc(samples.labels, score_in_fresh_process(in_place, samples.rows))
     if auc < auc_in_place - margin:
         raise NotBlessedError(
             f"AUC {auc:.5f} on {len(scores)} sample rows is more than {margin:g} below the "
@@ -62,7 +70,7 @@ def bless(
         )
 
 
-def _check_scores(scores: np.ndarray, expected: np.ndarray) -> None:
+def _check_scores(scores: Array, expected: Array) -> None:
     if not np.isfinite(scores).all():
         row = int(np.flatnonzero(~np.isfinite(scores))[0])
         raise NotBlessedError(f"the score of sample row {row + 1} is {scores[row]}")
@@ -75,12 +83,12 @@ def _check_scores(scores: np.ndarray, expected: np.ndarray) -> None:
         )
 
 
-def replay(version: str, rows: Sequence[dict[str, Any]]) -> np.ndarray:
+def score_in_fresh_process(version: str, rows: Sequence[Row]) -> Array:
     """Scores raw rows with a SavedModel, loaded in a fresh process.
 
     Args:
         version: str. The SavedModel's folder.
-        rows: list of dict. Raw column to text, number or None.
+        rows: list of dict. Raw column to string, number or None.
 
     Returns:
         Array `(rows,)`.
@@ -100,11 +108,7 @@ def replay(version: str, rows: Sequence[dict[str, Any]]) -> np.ndarray:
     return np.array(json.loads(process.stdout.splitlines()[-1]))
 
 
-def _score_rows(version: str, lines: Sequence[str]) -> list[float]:
-    import tensorflow as tf
-
-    from serving.export.signatures import KINDS, column_values
-
+def _scores(version: str, lines: Sequence[str]) -> list[float]:
     rows = [json.loads(line) for line in lines]
     loaded = tf.saved_model.load(version)
     signature = loaded.signatures["serving_default"]
@@ -116,8 +120,9 @@ def _score_rows(version: str, lines: Sequence[str]) -> list[float]:
         name: tf.constant(column_values(rows, name, KINDS[spec.dtype]), spec.dtype)
         for name, spec in inputs.items()
     }
-    return np.ravel(signature(**columns)["score"]).tolist()
+    scores: list[float] = np.ravel(signature(**columns)["score"]).tolist()
+    return scores
 
 
 if __name__ == "__main__":
-    print(json.dumps(_score_rows(sys.argv[1], sys.stdin.readlines())))
+    print(json.dumps(_scores(sys.argv[1], sys.stdin.readlines())))

@@ -1,6 +1,6 @@
 """A trained run and its transform graph as one SavedModel that scores raw requests.
 
-`signatures.py` has its signatures. Next to the model lie warm-up requests, and the scores that the
+`signatures.py` has its signatures. Next to the model are warm-up requests, and the scores that the
 Keras model gave to the sample rows of its data, for `ctr-keras verify`. A version is published only
 after it has shown in a process of its own that it serves these scores, and ranks no worse than
 the version in place (`serving.export.blessing`).
@@ -11,8 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Sequence, Set
 
 import keras
 import numpy as np
@@ -24,10 +23,12 @@ from ctr_keras.data import read_samples
 from ctr_keras.explain import Explainer
 from ctr_keras.features import FeatureSet
 from serving.export.blessing import NotBlessedError, bless
-from serving.export.signatures import find_item_columns, make_endpoints, raw_tensors
-from serving.server.config import find_versions
+from serving.export.candidates import find_item_columns
+from serving.export.columns import raw_arrays
+from serving.export.signatures import make_endpoints
+from serving.types import Array, Arrays, Row
+from serving.versions import WARMUP_FILE, find_versions
 
-WARMUP_PATH = os.path.join("assets.extra", "tf_serving_warmup_requests")
 SCORES_PATH = os.path.join("assets.extra", "sample_scores.json")
 MARGIN = 0.005
 _WARMUP_SIZES = {"serving_default": (1, 32, 128), "rank": (32, 512), "explain": (1,)}
@@ -39,7 +40,7 @@ class ExportOptions:
 
     Args:
         item_columns: collection of str. Raw columns that differ from candidate to candidate in
-            `rank`. Defaults to `()`: see `serving.export.signatures.find_item_columns`.
+            `rank`. Defaults to `()`: see `serving.export.candidates.find_item_columns`.
         margin: float. By how much the AUC on the sample rows may be below that of the version in
             place. Defaults to 0.005.
         force: bool. Whether to publish whatever the comparison says. Defaults to False.
@@ -67,7 +68,9 @@ def export_run(run: str, out: str, options: ExportOptions = ExportOptions()) -> 
 
     Example:
 
-    >>> export_run("runs/ml", "models/ml", ExportOptions(margin=0.01))    # doctest: +SKIP
+    A finished run is needed:
+
+    >>> export_run("runs/ml", "models/ml", ExportOptions(margin=0.01))  # doctest: +SKIP
     'models/ml/2'
     """
     from ctr_keras.training import load_run
@@ -85,7 +88,7 @@ def export_model(
 ) -> str:
     """Exports a model together with the transform graph of its prepared data.
 
-    The version's folder appears when it is whole and blessed: it is written beside, then renamed.
+    The version's folder appears when it is whole and blessed: until then it has another name.
 
     Args:
         model: keras.Model on the packed inputs of `features`.
@@ -106,8 +109,8 @@ def export_model(
     """
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(
-            "export needs KERAS_BACKEND=tensorflow, whatever the run was trained with. "
-            f"Received: {keras.backend.backend()}"
+            "export needs KERAS_BACKEND=tensorflow, whatever the run was trained with, "
+            f"got {keras.backend.backend()}"
         )
     os.makedirs(out, exist_ok=True)
     # Without numbers, so that no server takes them for versions.
@@ -141,7 +144,7 @@ def _write_saved_model(
     model: keras.Model,
     features: FeatureSet,
     prepared: str,
-    item_columns: Collection[str],
+    item_columns: Set[str],
     path: str,
 ) -> Collection[str]:
     """Writes the SavedModel; returns the names of its signatures."""
@@ -175,14 +178,14 @@ def _name_axes(path: str, explainer: Explainer) -> None:
         file.write(saved_model.SerializeToString(deterministic=True))
 
 
-def _scores(model: keras.Model, inputs: dict[str, Any]) -> np.ndarray:
+def _scores(model: keras.Model, inputs: Arrays) -> Array:
     if not inputs:
         return np.zeros(0, np.float32)
     used = {tensor.name: inputs[tensor.name] for tensor in model.inputs}
     return np.ravel(model(used, training=False))
 
 
-def _write_scores(scores: np.ndarray, prepared: str, path: str) -> None:
+def _write_scores(scores: Array, prepared: str, path: str) -> None:
     os.makedirs(os.path.join(path, os.path.dirname(SCORES_PATH)), exist_ok=True)
     content = {"samples": samples_digest(prepared), "scores": scores.tolist()}
     with open(os.path.join(path, SCORES_PATH), "w", encoding="utf-8") as file:
@@ -204,8 +207,8 @@ def samples_digest(prepared: str) -> str:
 
 def _warmup_requests(
     features: FeatureSet,
-    rows: Sequence[dict[str, Any]],
-    item_columns: Collection[str],
+    rows: Sequence[Row],
+    item_columns: Set[str],
     signatures: Collection[str],
 ) -> Iterator[predict_pb2.PredictRequest]:
     """Requests the server replays when it loads the version, made of raw rows of the test split."""
@@ -214,7 +217,7 @@ def _warmup_requests(
     users = features.raw_columns.keys() - item_columns
     for signature, sizes in _WARMUP_SIZES.items():
         for size in sizes if signature in signatures else ():
-            columns = raw_tensors(features, _first(rows, size))
+            columns = raw_arrays(features, _first(rows, size))
             if signature == "rank":  # in the form that servers which batch take as well
                 columns = {
                     name: values[:1] if name in users else values[np.newaxis]
@@ -223,12 +226,12 @@ def _warmup_requests(
             yield _request(signature, columns)
 
 
-def _first(rows: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:
-    """So many rows, over and over if there are fewer."""
+def _first(rows: Sequence[Row], count: int) -> list[Row]:
+    """`count` rows, repeated if there are fewer."""
     return [rows[i % len(rows)] for i in range(count)]
 
 
-def _request(signature: str, columns: dict[str, np.ndarray]) -> predict_pb2.PredictRequest:
+def _request(signature: str, columns: Arrays) -> predict_pb2.PredictRequest:
     request = predict_pb2.PredictRequest()
     request.model_spec.signature_name = signature
     for name, values in columns.items():
@@ -237,7 +240,7 @@ def _request(signature: str, columns: dict[str, np.ndarray]) -> predict_pb2.Pred
 
 
 def _write_warmup(name: str, requests: Iterator[predict_pb2.PredictRequest], path: str) -> None:
-    with tf.io.TFRecordWriter(os.path.join(path, WARMUP_PATH)) as writer:
+    with tf.io.TFRecordWriter(os.path.join(path, WARMUP_FILE)) as writer:
         for request in requests:
             request.model_spec.name = name
             log = prediction_log_pb2.PredictionLog()

@@ -6,14 +6,13 @@ import dataclasses
 import os
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from serving.server.errors import Code, StatusError, invalid_argument
+from serving.codes import Code, StatusError, invalid_argument
+from serving.config_protos import BatchingParameters
 from serving.server.metrics import Metrics
-from serving.tensors import Arrays
+from serving.types import Array, Arrays, Run
 
 _THREAD_POOL = "batching_threads"
 
@@ -29,8 +28,8 @@ class BatchingOptions:
         threads: int. Batches that run at a time.
         allowed_sizes: tuple of int. Sizes to which batches are padded; empty: none.
         pads_inputs: bool. Whether inputs of different lengths are padded to the longest.
-        max_execution_size: int or None. Requests are split into parts of so many rows. None: they
-            are not split.
+        max_execution_size: int or None. Rows of the parts into which requests are split. None:
+            they are not split.
         name: str. Label of the metrics.
     """
 
@@ -44,7 +43,7 @@ class BatchingOptions:
     name: str = _THREAD_POOL
 
     @classmethod
-    def of(cls, parameters: Any) -> "BatchingOptions":
+    def of(cls, parameters: BatchingParameters) -> "BatchingOptions":
         """Takes what a BatchingParameters message sets."""
         names = {
             "max_batch_size": "max_batch_size",
@@ -161,7 +160,7 @@ class BatchQueue:
 
     def __init__(
         self,
-        run: Callable[[Arrays], Arrays],
+        run: Run,
         options: BatchingOptions,
         scheduler: BatchScheduler,
         metrics: Metrics | None = None,
@@ -226,8 +225,8 @@ class BatchQueue:
                 task.done.set_result(result)
 
     def _split(self, inputs: Arrays) -> list[_Task]:
-        sizes = {array.shape[0] if array.shape else None for array in inputs.values()}
-        if None in sizes or not sizes:
+        sizes = {len(array) for array in inputs.values() if array.shape}
+        if not sizes or not all(array.shape for array in inputs.values()):
             raise invalid_argument(
                 "Batching session Run() input tensors must have at least one dimension"
             )
@@ -294,7 +293,7 @@ class BatchQueue:
     def _padded(self, size: int) -> int:
         return next((n for n in self._options.allowed_sizes if n >= size > 0), size)
 
-    def _joined(self, arrays: list[np.ndarray], padding: int) -> np.ndarray:
+    def _joined(self, arrays: list[Array], padding: int) -> Array:
         if padding:  # with copies of a real row, which no model can find fault with
             arrays = [*arrays, np.repeat(arrays[0][:1], padding, axis=0)]
         if len(arrays) == 1:
@@ -304,7 +303,7 @@ class BatchQueue:
         except ValueError:  # shapes differ: rare, so looking at all of them first would not pay
             return np.concatenate(self._of_one_length(arrays))
 
-    def _of_one_length(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    def _of_one_length(self, arrays: list[Array]) -> list[Array]:
         if not self._options.pads_inputs or len({array.ndim for array in arrays}) > 1:
             raise _JoinError(
                 "Tensors with name of one input have different shapes and padding is turned "
@@ -326,7 +325,7 @@ class BatchQueue:
         metrics.padding_size.add(name, value=padded - size)
 
 
-def _lengthened(array: np.ndarray, shape: np.ndarray) -> np.ndarray:
+def _lengthened(array: Array, shape: Array) -> Array:
     """Fills dimensions behind the first up to `shape`, with zeros or empty strings."""
     widths = [(0, 0), *((0, int(n - size)) for n, size in zip(shape, array.shape[1:], strict=True))]
     fill = b"" if array.dtype == object else 0

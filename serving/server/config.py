@@ -1,28 +1,26 @@
 """Which models to serve, and how: TensorFlow Serving's configuration files, read and checked."""
 
 import dataclasses
-import logging
 import os
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from google.protobuf import text_format
+from google.protobuf import message, text_format
 from tensorflow_serving.config import file_system_storage_path_source_pb2, model_server_config_pb2
 
-from serving.server.config_protos import BatchingParameters, MonitoringConfig, SSLConfig
-from serving.server.errors import Code, StatusError, invalid_argument
-
-log = logging.getLogger(__name__)
-
-PLATFORM = "tensorflow"
-METRICS_PATH = "/monitoring/prometheus/metrics"
-MAX_INT64 = 2**63 - 1
+from serving.codes import Code, StatusError, invalid_argument
+from serving.config_protos import (
+    METRICS_PATH,
+    PLATFORM,
+    BatchingParameters,
+    MonitoringConfig,
+    SSLConfig,
+)
 
 Policy = Callable[[Iterable[int]], set[int]]
-_Message = TypeVar("_Message")
-_NUMBER = re.compile("[0-9]{1,40}")
+_Message = TypeVar("_Message", bound=message.Message)
 _URI = re.compile(r"[a-zA-Z][a-zA-Z0-9.+-]*://")
 
 
@@ -59,43 +57,6 @@ class ModelConfig:
     base_path: pathlib.Path
     policy: Policy = latest
     labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
-
-
-def folder_models(models_dir: str | os.PathLike[str]) -> list[ModelConfig]:
-    """The models of a directory: every folder in it, under its own name.
-
-    Args:
-        models_dir: path.
-
-    Returns:
-        list of `ModelConfig`.
-
-    Raises:
-        OSError: if the directory cannot be read.
-    """
-    folders = sorted(entry for entry in pathlib.Path(models_dir).iterdir() if entry.is_dir())
-    return [ModelConfig(f.name, f) for f in folders if not f.name.startswith(".")]
-
-
-def find_versions(base_path: str | os.PathLike[str]) -> dict[int, pathlib.Path]:
-    """The versions of a model: the folders whose whole name is a number of 64 bits.
-
-    Args:
-        base_path: path of the model's folder.
-
-    Returns:
-        dict. Version number to folder; of two names of one number the one that sorts last.
-
-    Raises:
-        OSError: if the folder cannot be read.
-    """
-    found = {}
-    for child in sorted(pathlib.Path(base_path).iterdir()):
-        if _NUMBER.fullmatch(child.name) and int(child.name) <= MAX_INT64 and child.is_dir():
-            if int(child.name) in found:
-                log.warning("Two directories of one version: %s is taken", child)
-            found[int(child.name)] = child
-    return found
 
 
 def read_models(path: str | os.PathLike[str]) -> list[ModelConfig]:
@@ -148,7 +109,7 @@ def listed_models(config: model_server_config_pb2.ModelServerConfig) -> list[Mod
     return list(models.values())
 
 
-def read_batching(path: str | os.PathLike[str]) -> Any:
+def read_batching(path: str | os.PathLike[str]) -> BatchingParameters:
     """Reads a batching parameters file.
 
     Args:
@@ -161,12 +122,12 @@ def read_batching(path: str | os.PathLike[str]) -> Any:
         OSError: if the file cannot be read.
         StatusError: INVALID_ARGUMENT if it does not parse or its sizes contradict each other.
     """
-    parameters = _read_text(path, BatchingParameters())
+    parameters: BatchingParameters = _read_text(path, BatchingParameters())
     check_batching(parameters)
     return parameters
 
 
-def check_batching(parameters: Any) -> None:
+def check_batching(parameters: BatchingParameters) -> None:
     """Checks that batch sizes fit together.
 
     Args:
@@ -212,7 +173,7 @@ def read_metrics_path(path: str | os.PathLike[str]) -> str | None:
     return (prometheus.path or METRICS_PATH) if prometheus.enable else None
 
 
-def read_ssl(path: str | os.PathLike[str]) -> Any:
+def read_ssl(path: str | os.PathLike[str]) -> SSLConfig:
     """Reads an SSL file, whose fields hold keys and certificates themselves, as PEM text.
 
     Args:
@@ -228,16 +189,17 @@ def read_ssl(path: str | os.PathLike[str]) -> Any:
     return _read_text(path, SSLConfig())
 
 
-def _read_text(path: str | os.PathLike[str], message: _Message) -> _Message:
+def _read_text(path: str | os.PathLike[str], empty: _Message) -> _Message:
     with open(path, encoding="utf-8", errors="surrogateescape") as file:
         text = file.read()
     try:
-        return text_format.Parse(text, message)
+        parsed: _Message = text_format.Parse(text, empty)
     except text_format.ParseError as error:
         raise invalid_argument(
-            f"Error parsing text-format {message.DESCRIPTOR.full_name}: {error}; "
+            f"Error parsing text-format {empty.DESCRIPTOR.full_name}: {error}; "
             f"Invalid protobuf file: '{os.fspath(path)}'"
         ) from error
+    return parsed
 
 
 def _model(listed: model_server_config_pb2.ModelConfig) -> ModelConfig:

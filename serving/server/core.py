@@ -12,13 +12,14 @@ from google.protobuf import text_format
 from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
+from serving.codes import StatusError, invalid_argument
 from serving.server import config
 from serving.server.batching import BatchingOptions, BatchScheduler
-from serving.server.errors import StatusError, invalid_argument
-from serving.server.lifecycle import ModelManager
 from serving.server.loading import Batching, Loader
+from serving.server.manager import ModelManager
 from serving.server.metrics import Metrics
 from serving.server.options import Options
+from serving.versions import find_models
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class Core:
             load_threads=options.num_load_threads,
             labels_may_wait=options.allow_version_labels_for_unavailable_models,
         )
-        self._follows_folder = options.models is not None
+        self._folder = options.models  # in which models are looked for, if any
         self._config_file_text: bytes | None = None
         self._reloading = threading.Lock()
         self._stopping = threading.Event()
@@ -73,8 +74,8 @@ class Core:
             StatusError: if a model that TensorFlow Serving's flags name cannot be loaded.
         """
         options = self._options
-        if options.models:
-            self.manager.configure(config.folder_models(options.models))
+        if self._folder:
+            self._configure_folder(self._folder)
         elif options.model_config_file:
             self.manager.configure(self._read_config_file() or [])
         else:
@@ -116,7 +117,7 @@ class Core:
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. "
                 "Only ModelConfigList is currently supported"
             )
-        self._follows_folder = False
+        self._folder = None
         self._apply(config.listed_models(asked))
 
     def _apply(self, models: list[config.ModelConfig]) -> None:
@@ -126,13 +127,17 @@ class Core:
         self.manager.wait_until_settled(new, forever=True)
 
     def _poll(self) -> None:
-        if self._follows_folder:
+        if self._folder:
             try:
-                self.manager.configure(config.folder_models(self._options.models))
+                self._configure_folder(self._folder)
             except OSError as error:
                 log.error("Cannot look for models: %s", error)
                 return
         self.manager.poll()
+
+    def _configure_folder(self, folder: str) -> None:
+        models = find_models(folder)
+        self.manager.configure(config.ModelConfig(name, path) for name, path in models.items())
 
     def _reload_file(self) -> None:
         models = self._read_config_file()

@@ -1,11 +1,11 @@
-"""The one kind of error the server answers with: a canonical status code and a message."""
+"""Whatever goes wrong in the server, as the canonical status code and message it answers with."""
 
 import logging
 import re
 
 import tensorflow as tf
 
-from serving.codes import Code
+from serving.codes import Code, StatusError, not_found
 
 log = logging.getLogger(__name__)
 
@@ -28,35 +28,6 @@ HTTP_STATUS = {
     Code.DATA_LOSS: 500,
     Code.UNAUTHENTICATED: 401,
 }
-
-
-class StatusError(Exception):
-    """An answer that is not OK.
-
-    Args:
-        code: Code. What kind of failure; decides the HTTP and the gRPC status.
-        message: str. What the caller is told.
-
-    Example:
-
-    >>> str(StatusError(Code.NOT_FOUND, "Could not find any versions of model m"))
-    'NOT_FOUND: Could not find any versions of model m'
-    """
-
-    def __init__(self, code: Code, message: str):
-        super().__init__(f"{code.name}: {message}")
-        self.code = code
-        self.message = message
-
-
-def invalid_argument(message: str) -> StatusError:
-    """A `StatusError` that blames the request."""
-    return StatusError(Code.INVALID_ARGUMENT, message)
-
-
-def not_found(message: str) -> StatusError:
-    """A `StatusError` for a model, version or file that is not there."""
-    return StatusError(Code.NOT_FOUND, message)
 
 
 def as_status_error(error: Exception) -> StatusError:

@@ -20,14 +20,15 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from serving.codes import Code, StatusError, invalid_argument
 from serving.server.config import read_ssl
 from serving.server.core import Core
-from serving.server.errors import Code, StatusError, as_status_error, invalid_argument
+from serving.server.errors import as_status_error
 from serving.server.inference import (
     classify,
     example_count,
+    first_task,
     multi_inference,
-    multi_inference_spec,
     predict,
     regress,
 )
@@ -52,10 +53,13 @@ class GrpcServer:
 
     Example:
 
-    >>> server = GrpcServer(core, Options(models="models", port=0))   # doctest: +SKIP
-    >>> server.start()                                                # doctest: +SKIP
-    >>> server.port                                                   # doctest: +SKIP
-    43520
+    >>> options = Options(models="models", port=0)
+    >>> server = GrpcServer(Core(options), options)
+    >>> server.start()
+    >>> server.port > 0
+    True
+    >>> server.stop(0).wait()
+    True
     """
 
     def __init__(self, core: Core, options: Options):
@@ -95,12 +99,13 @@ class GrpcServer:
         Returns:
             An event that is set when all have ended.
         """
-        return self._server.stop(grace_seconds)
+        ended: threading.Event = self._server.stop(grace_seconds)
+        return ended
 
     def _bind(self, address: str) -> int:
         if self._credentials:
-            return self._server.add_secure_port(address, self._credentials)
-        return self._server.add_insecure_port(address)
+            return int(self._server.add_secure_port(address, self._credentials))
+        return int(self._server.add_insecure_port(address))
 
 
 class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
@@ -164,7 +169,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def _multi_inference(
         self, request: inference_pb2.MultiInferenceRequest
     ) -> inference_pb2.MultiInferenceResponse:
-        with self._manager.lease(*_asked(multi_inference_spec(request))) as servable:
+        with self._manager.lease(*_asked(first_task(request))) as servable:
             response = multi_inference(servable, request)
         self._metrics.count_examples(servable.name, example_count(request))
         return response

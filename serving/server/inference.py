@@ -1,7 +1,7 @@
 """Inference as functions from request proto to response proto; gRPC, REST and warm-up call them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -10,14 +10,20 @@ from tensorflow_serving.apis import (
     classification_pb2,
     inference_pb2,
     input_pb2,
+    model_pb2,
     predict_pb2,
     regression_pb2,
 )
 
-from serving.server.errors import Code, StatusError, invalid_argument
+from serving.codes import Code, StatusError, invalid_argument
 from serving.server.savedmodel import Servable
-from serving.server.signature import DEFAULT_SIGNATURE, Signature
+from serving.server.signature import DEFAULT_SIGNATURE, SignatureRunner
 from serving.tensors import bytes_array, to_array, to_proto
+from serving.types import Array, Arrays
+
+ExamplesRequest: TypeAlias = (
+    classification_pb2.ClassificationRequest | regression_pb2.RegressionRequest
+)
 
 CLASSIFY_METHOD = "tensorflow/serving/classify"
 REGRESS_METHOD = "tensorflow/serving/regress"
@@ -43,9 +49,10 @@ def predict(
 
     Example:
 
-    >>> request = predict_pb2.PredictRequest()                       # doctest: +SKIP
-    >>> request.inputs["x"].CopyFrom(tf.make_tensor_proto([1.0]))     # doctest: +SKIP
-    >>> predict(servable, request).outputs["y"].float_val             # doctest: +SKIP
+    >>> request = predict_pb2.PredictRequest()
+    >>> request.inputs["x"].CopyFrom(tf.make_tensor_proto([1.0]))
+    >>> with manager.lease("times_two") as servable:
+    ...     predict(servable, request).outputs["y"].float_val
     [2.0]
     """
     name = request.model_spec.signature_name or DEFAULT_SIGNATURE
@@ -113,7 +120,7 @@ def multi_inference(
     """Answers a MultiInference call: several signatures over one input.
 
     Args:
-        servable: Servable. The model version that answers; see `multi_inference_spec`.
+        servable: Servable. The model version that answers; see `first_task`.
         request: MultiInferenceRequest.
 
     Returns:
@@ -151,20 +158,20 @@ def multi_inference(
     return response
 
 
-def multi_inference_spec(request: inference_pb2.MultiInferenceRequest) -> Any:
-    """The ModelSpec that chooses the servable: the first task's."""
+def first_task(request: inference_pb2.MultiInferenceRequest) -> inference_pb2.InferenceTask:
+    """The task whose ModelSpec chooses the servable."""
     if not request.tasks:
         raise invalid_argument("Inference request must have at least one task")
     return request.tasks[0]
 
 
-def example_count(request: Any) -> int:
+def example_count(request: ExamplesRequest | inference_pb2.MultiInferenceRequest) -> int:
     """How many examples a classify, regress or multi-inference request carries."""
     kind = request.input.WhichOneof("kind")
     return len(getattr(request.input, kind).examples) if kind else 0
 
 
-def _fill_spec(spec: Any, servable: Servable, request: Any) -> None:
+def _fill_spec(spec: model_pb2.ModelSpec, servable: Servable, request: Any) -> None:
     spec.name = request.model_spec.name
     spec.signature_name = request.model_spec.signature_name or DEFAULT_SIGNATURE
     spec.version.value = servable.version
@@ -173,7 +180,7 @@ def _fill_spec(spec: Any, servable: Servable, request: Any) -> None:
 # Predict
 
 
-def _arrays(protos: Mapping[str, tensor_pb2.TensorProto]) -> dict[str, np.ndarray]:
+def _arrays(protos: Mapping[str, tensor_pb2.TensorProto]) -> Arrays:
     arrays = {}
     for alias, proto in protos.items():
         try:
@@ -185,7 +192,7 @@ def _arrays(protos: Mapping[str, tensor_pb2.TensorProto]) -> dict[str, np.ndarra
     return arrays
 
 
-def _filtered(signature: Signature, wanted: Sequence[str]) -> Iterable[str]:
+def _filtered(signature: SignatureRunner, wanted: Sequence[str]) -> Iterable[str]:
     for position, alias in enumerate(wanted):
         if alias not in signature.outputs:
             raise invalid_argument(
@@ -200,7 +207,9 @@ def _filtered(signature: Signature, wanted: Sequence[str]) -> Iterable[str]:
 # Classify and regress
 
 
-def _classified(servable: Servable, request: Any) -> classification_pb2.ClassificationResult:
+def _classified(
+    servable: Servable, request: ExamplesRequest
+) -> classification_pb2.ClassificationResult:
     signature = _of_examples(servable, request, CLASSIFY_METHOD)
     given = signature.outputs.keys()
     if not given <= {_CLASSES, _SCORES} or not given:
@@ -209,12 +218,14 @@ def _classified(servable: Servable, request: Any) -> classification_pb2.Classifi
             f'"scores", and nothing else. Signature was: {sorted(given)}'
         )
     outputs, size = _run(signature, request)
-    classes = _checked(outputs, signature, _CLASSES, types_pb2.DT_STRING, size)
-    scores = _checked(outputs, signature, _SCORES, types_pb2.DT_FLOAT, size)
-    if classes is None:
-        classes = np.full(scores.shape, b"", object)
-    if scores is None:
-        scores = np.zeros(classes.shape, np.float32)
+    found = {
+        name: _checked(outputs[name], signature, name, dtype, size)
+        for name, dtype in ((_CLASSES, types_pb2.DT_STRING), (_SCORES, types_pb2.DT_FLOAT))
+        if name in outputs
+    }
+    shape = next(iter(found.values())).shape  # of both, if there is only one
+    classes = found.get(_CLASSES, np.full(shape, b"", object))
+    scores = found.get(_SCORES, np.zeros(shape, np.float32))
     if classes.shape != scores.shape:
         raise invalid_argument(
             "Tensors class and score should match in dim_size(1). "
@@ -228,7 +239,7 @@ def _classified(servable: Servable, request: Any) -> classification_pb2.Classifi
     return result
 
 
-def _regressed(servable: Servable, request: Any) -> regression_pb2.RegressionResult:
+def _regressed(servable: Servable, request: ExamplesRequest) -> regression_pb2.RegressionResult:
     signature = _of_examples(servable, request, REGRESS_METHOD)
     if list(signature.outputs) != [_OUTPUTS]:
         raise invalid_argument(
@@ -250,7 +261,7 @@ def _regressed(servable: Servable, request: Any) -> regression_pb2.RegressionRes
     return result
 
 
-def _of_examples(servable: Servable, request: Any, method: str) -> Signature:
+def _of_examples(servable: Servable, request: ExamplesRequest, method: str) -> SignatureRunner:
     """The signature that a request names, if it takes examples."""
     name = request.model_spec.signature_name or DEFAULT_SIGNATURE
     signature = servable.signature(name)
@@ -268,7 +279,7 @@ def _of_examples(servable: Servable, request: Any, method: str) -> Signature:
     return signature
 
 
-def _run(signature: Signature, request: Any) -> tuple[Mapping[str, np.ndarray], int]:
+def _run(signature: SignatureRunner, request: ExamplesRequest) -> tuple[Arrays, int]:
     examples = _examples(request.input)
     if not examples:
         raise invalid_argument("Input is empty.")
@@ -290,13 +301,9 @@ def _examples(given: input_pb2.Input) -> list[bytes]:
     return merged
 
 
-def _checked(
-    outputs: Mapping[str, np.ndarray], signature: Signature, name: str, dtype: int, size: int
-) -> np.ndarray | None:
-    """One of a classifier's outputs, [batch, classes], or None if it has none of that name."""
-    if name not in outputs:
-        return None
-    array = np.asarray(outputs[name])
+def _checked(output: Array, signature: SignatureRunner, name: str, dtype: int, size: int) -> Array:
+    """One of a classifier's outputs, [batch, classes]."""
+    array = np.asarray(output)
     if array.ndim != 2:
         raise invalid_argument(
             f"Expected Tensor shape: [batch_size num_classes] but got {list(array.shape)}"
@@ -307,7 +314,7 @@ def _checked(
     return array
 
 
-def _check_dtype(name: str, signature: Signature, dtype: int) -> None:
+def _check_dtype(name: str, signature: SignatureRunner, dtype: int) -> None:
     if signature.outputs[name] != dtype:
         wanted, got = map(types_pb2.DataType.Name, (dtype, signature.outputs[name]))
         raise invalid_argument(f"Expected {name} Tensor of {wanted}. Got: {got}")

@@ -12,6 +12,7 @@ from serving.server.errors import as_status_error
 from serving.server.metrics import Metrics
 from serving.server.savedmodel import SERVE_TAGS, Servable
 from serving.server.warmup import replay
+from serving.types import Run
 
 PER_MODEL_BATCHING = "batching_params.pbtxt"
 
@@ -31,8 +32,14 @@ class Batching:
     options: BatchingOptions
     per_model: bool = False
 
-    def options_of(self, path: pathlib.Path) -> BatchingOptions | None:
-        """The options of the version at `path`; None: it is not batched."""
+    def queue_for(self, path: pathlib.Path, metrics: Metrics) -> Callable[[Run], Run] | None:
+        """What puts a signature of the version at `path` behind a queue; None: it runs alone."""
+        options = self._options_of(path)
+        if options is None:
+            return None
+        return lambda run: BatchQueue(run, options, self.scheduler, metrics).run
+
+    def _options_of(self, path: pathlib.Path) -> BatchingOptions | None:
         if not self.per_model:
             return self.options
         file = path / PER_MODEL_BATCHING
@@ -54,7 +61,9 @@ class Loader:
 
     Example:
 
-    >>> servable = Loader(Metrics())("ctr", 3, "models/ctr/3")           # doctest: +SKIP
+    >>> servable = Loader(Metrics())("ctr", 1, "models/ctr/1")
+    >>> servable.version
+    1
     """
 
     metrics: Metrics
@@ -80,9 +89,8 @@ class Loader:
         started = time.monotonic()
         path = pathlib.Path(path)
         try:
-            servable = Servable(name, version, path, self.tags)
-            servable.checks_method_names = self.checks_method_names
-            self._batch(servable, path)
+            queue = self.batching.queue_for(path, self.metrics) if self.batching else None
+            servable = Servable(name, version, path, self.tags, queue, self.checks_method_names)
             for _ in range(self.warm_up_iterations):
                 replay(servable, path, self.metrics)
         except Exception as error:
@@ -91,14 +99,3 @@ class Loader:
         self.metrics.load_attempts.add(str(path), "OK")
         self.metrics.load_latency.add(str(path), by=round(1e6 * (time.monotonic() - started)))
         return servable
-
-    def _batch(self, servable: Servable, path: pathlib.Path) -> None:
-        options = self.batching and self.batching.options_of(path)
-        if not options:
-            return
-
-        def queued(run: Callable) -> Callable:
-            return BatchQueue(run, options, self.batching.scheduler, self.metrics).run
-
-        for signature in servable.signatures():
-            signature.run = queued(signature.run)

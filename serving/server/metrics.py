@@ -4,6 +4,7 @@ The names start with a colon, and the page has no help texts and always writes b
 Serving's form, which dashboards and alerts made for it expect.
 """
 
+import abc
 import bisect
 import collections
 import contextlib
@@ -24,7 +25,9 @@ _MAX_SERIES = 2000
 Labels = tuple[str, ...]
 
 
-class _Metric:
+class _Metric(abc.ABC):
+    kind: str
+
     def __init__(self, name: str, labels: Iterable[str]):
         self.name = name
         self._label_names = tuple(labels)
@@ -34,6 +37,13 @@ class _Metric:
         yield f"# TYPE {self.name} {self.kind}"
         with self._lock:
             yield from list(self._samples())
+
+    @abc.abstractmethod
+    def total(self) -> int:
+        """How much was counted, over all labels."""
+
+    @abc.abstractmethod
+    def _samples(self) -> Iterator[str]: ...
 
     def _labelled(self, values: Labels, *more: tuple[str, str]) -> str:
         pairs = itertools.chain(zip(self._label_names, values, strict=True), more)
@@ -68,7 +78,6 @@ class Counter(_Metric):
             self._values[_bounded(labels, self._values)] += by
 
     def total(self) -> int:
-        """The sum over all labels."""
         with self._lock:
             return sum(self._values.values())
 
@@ -109,7 +118,6 @@ class Histogram(_Metric):
             self._sums[labels] += value
 
     def total(self) -> int:
-        """How many values there were, over all labels."""
         with self._lock:
             return sum(map(sum, self._counts.values()))
 
@@ -144,7 +152,6 @@ class Metrics:
         )
         self.example_counts = Histogram(f"{serving}request_example_counts", ["model"])
         self.examples = Counter(f"{serving}request_example_count_total", ["model"])
-        self.logged = Counter(f"{serving}request_log_count", ["model_name", "status_code"])
         self.warmup_latency = Histogram(f"{serving}model_warmup_latency", ["model_path", "status"])
         self.warmup_records = Counter(
             f"{serving}model_warmup_records_read", ["model_path", "status"]

@@ -2,8 +2,8 @@
 
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
-from serving.server.errors import Code
-from serving.server.lifecycle import ModelManager
+from serving.codes import Code
+from serving.server.manager import ModelManager
 from serving.server.savedmodel import Servable
 
 SIGNATURE_DEF = "signature_def"  # the only kind of metadata that the protocol knows

@@ -21,11 +21,12 @@ class Options:
     Serving's, and behave as there: the server starts when every model has a version, and a port
     of 0 turns an API off. With `models` it starts with what is there, and 0 is any free port.
 
-    The help text of every field is in its metadata. Those that change nothing in this server, as
-    it has no such thing, say so.
+    The help text of every field is in its metadata. Those that are accepted without effect in
+    this server say so.
 
     Raises:
-        ValueError: if no models are given, or more than one kind, or flags contradict each other.
+        ValueError: if no models are given, or more than one kind, or flags contradict each other,
+            or a value is not of its field's type.
 
     Example:
 
@@ -92,6 +93,11 @@ class Options:
     )
 
     def __post_init__(self) -> None:
+        from ctr_keras.settings import (
+            check_settings,  # here, as `ctr-keras --help` needs flags only
+        )
+
+        check_settings(self)
         sources = [self.models, self.model_config_file or self.model_base_path]
         if not any(sources):
             raise ValueError(

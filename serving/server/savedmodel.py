@@ -2,15 +2,16 @@
 
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Callable
 
 import tensorflow as tf
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
-from serving.server.errors import Code, StatusError, not_found
-from serving.server.signature import DEFAULT_SIGNATURE, Signature
+from serving.codes import Code, StatusError, not_found
+from serving.server.signature import DEFAULT_SIGNATURE, SignatureRunner
+from serving.types import Run
 
 SERVE_TAGS = frozenset({"serve"})
 
@@ -23,10 +24,13 @@ class Servable:
         version: int. The version's number.
         path: path of the SavedModel's directory.
         tags: frozenset of str. Which of its graphs to load. Defaults to `{"serve"}`.
+        through: callable or None. What requests to its signatures go through; see
+            `SignatureRunner`. Defaults to `None`.
+        checks_method_names: bool. Whether classify and regress insist on a signature's
+            method_name. Defaults to `False`.
 
     Attributes:
         signature_defs: dict. Signature name to SignatureDef, for all that the SavedModel lists.
-        checks_method_names: bool. Whether classify and regress insist on a signature's method_name.
 
     Raises:
         StatusError: NOT_FOUND without a SavedModel (for serving) at `path`, DATA_LOSS for one
@@ -34,8 +38,8 @@ class Servable:
 
     Example:
 
-    >>> servable = Servable("ctr", 3, "models/ctr/3")                     # doctest: +SKIP
-    >>> servable.signature("").run({"x": np.float32([1.0])})              # doctest: +SKIP
+    >>> servable = Servable("times_two", 1, "models/times_two/1")
+    >>> servable.signature("").run({"x": np.float32([1.0])})
     {'y': array([2.], dtype=float32)}
     """
 
@@ -45,31 +49,29 @@ class Servable:
         version: int,
         path: str | os.PathLike[str],
         tags: frozenset[str] = SERVE_TAGS,
+        through: Callable[[Run], Run] | None = None,
+        checks_method_names: bool = False,
     ):
         self.name = name
         self.version = version
-        self.checks_method_names = False
+        self.checks_method_names = checks_method_names
         self.signature_defs = dict(_meta_graph(pathlib.Path(path), tags).signature_def)
         self._model = tf.saved_model.load(str(path), sorted(tags))  # owns what signatures use
         # What the SavedModel lists but TensorFlow does not load is `__saved_model_init_op`.
         self._signatures = {
-            key: Signature(definition, self._model.signatures[key])
+            key: SignatureRunner(definition, self._model.signatures[key], through)
             for key, definition in self.signature_defs.items()
             if key in self._model.signatures
         }
 
-    def signatures(self) -> Iterable[Signature]:
-        """All signatures that can be run."""
-        return self._signatures.values()
-
-    def signature(self, name: str) -> Signature | None:
+    def signature(self, name: str) -> SignatureRunner | None:
         """Looks a signature up.
 
         Args:
             name: str. "" means the default one.
 
         Returns:
-            A `Signature`, or None.
+            A `SignatureRunner`, or None.
         """
         return self._signatures.get(name or DEFAULT_SIGNATURE)
 

@@ -9,8 +9,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from serving.codes import StatusError
 from serving.server.core import Core
-from serving.server.errors import StatusError
 from serving.server.grpc_api import GrpcServer
 from serving.server.options import Options
 from serving.server.rest.api import RestServer
@@ -37,8 +37,10 @@ class Server:
 
     Example:
 
-    >>> with Server("models", rest_api_port=0, port=0) as server:              # doctest: +SKIP
-    ...     urllib.request.urlopen(f"http://{server.rest_address}/v1/models/ctr")
+    >>> import urllib.request
+    >>> with Server("models", rest_api_port=0, port=0) as server:
+    ...     urllib.request.urlopen(f"http://{server.rest_address}/v1/models/ctr").status
+    200
     """
 
     def __init__(self, models_dir: str | os.PathLike[str] | None = None, **options: Any):

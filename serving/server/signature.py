@@ -2,15 +2,18 @@
 
 import collections
 from collections.abc import Callable, Container, Iterable
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from serving.server.errors import as_status_error, invalid_argument
-from serving.tensors import Arrays, DTypes, to_array, type_name
+from serving.codes import invalid_argument
+from serving.server.errors import as_status_error
+from serving.tensors import to_array, type_name
+from serving.types import Array, Arrays, DTypes, Run
+
+Outputs = dict[str, tf.Tensor]
 
 DEFAULT_SIGNATURE = "serving_default"
 # TensorFlow spends some 50 microseconds of Python on every tensor that is made and passed, which
@@ -19,12 +22,15 @@ DEFAULT_SIGNATURE = "serving_default"
 _MIN_PACKED = 4
 
 
-class Signature:
+class SignatureRunner:
     """Runs one signature on NumPy arrays; safe to be called from several threads.
 
     Args:
         definition: SignatureDef. As the SavedModel holds it.
         function: callable. The loaded signature: tensors by input name to tensors by output name.
+        through: callable or None. Takes a function from inputs to outputs, which runs one request,
+            and returns the one that `run` calls, such as a queue that joins requests. Defaults to
+            `None`: each request runs alone.
 
     Attributes:
         inputs: dict. Input name to `DataType` enum value, names sorted.
@@ -34,20 +40,25 @@ class Signature:
 
     Example:
 
-    >>> loaded = tf.saved_model.load(path)                              # doctest: +SKIP
-    >>> signature = Signature(definition, loaded.signatures["serving_default"])  # doctest: +SKIP
-    >>> signature.run({"x": np.float32([1.0])})                         # doctest: +SKIP
+    >>> with manager.lease("times_two") as servable:
+    ...     servable.signature("").run({"x": np.float32([1.0])})
     {'y': array([2.], dtype=float32)}
     """
 
-    def __init__(self, definition: meta_graph_pb2.SignatureDef, function: Callable[..., Any]):
+    def __init__(
+        self,
+        definition: meta_graph_pb2.SignatureDef,
+        function: Callable[..., Outputs],
+        through: Callable[[Run], Run] | None = None,
+    ):
         self.inputs = {name: definition.inputs[name].dtype for name in sorted(definition.inputs)}
         self.outputs = {name: definition.outputs[name].dtype for name in sorted(definition.outputs)}
         self.defaults = {name: to_array(proto) for name, proto in definition.defaults.items()}
         self.method_name = definition.method_name
         self._function = function
         self._groups = _groups(definition)
-        self._packed = self._groups and _packed(function, self._groups, self.inputs)
+        self._packed = _packed(function, self._groups, self.inputs) if self._groups else None
+        self._run = through(self._run_alone) if through else self._run_alone
 
     def run(self, inputs: Arrays) -> Arrays:
         """Runs the signature.
@@ -61,6 +72,9 @@ class Signature:
         Raises:
             StatusError: with the model's own code and message when it refuses the inputs.
         """
+        return self._run(inputs)
+
+    def _run_alone(self, inputs: Arrays) -> Arrays:
         try:
             if self._packed and self._packs(inputs):
                 outputs = self._packed(*self._pack(inputs))
@@ -115,7 +129,7 @@ class Signature:
             for names in self._groups
         ]
 
-    def _tensor(self, name: str, array: np.ndarray) -> tf.Tensor:
+    def _tensor(self, name: str, array: Array) -> tf.Tensor:
         return tf.constant(array, self.inputs[name])  # an empty array of strings needs the type
 
 
@@ -134,17 +148,17 @@ def _groups(definition: meta_graph_pb2.SignatureDef) -> list[list[str]]:
 
 
 def _packed(
-    function: Callable[..., Any], groups: list[list[str]], dtypes: DTypes
-) -> Callable[..., Any]:
+    function: Callable[..., Outputs], groups: list[list[str]], dtypes: DTypes
+) -> Callable[..., Outputs]:
     """A graph that takes one stacked tensor per group and calls `function` with its parts."""
 
     @tf.function(autograph=False)
-    def unpack_and_call(*stacks):
-        inputs = {}
+    def unpack_and_call(*stacks: tf.Tensor) -> Outputs:
+        inputs: dict[str, tf.Tensor] = {}
         for names, stack in zip(groups, stacks, strict=True):
             inputs.update(zip(names, tf.unstack(stack, num=len(names)), strict=True))
         return function(**inputs)
 
-    return unpack_and_call.get_concrete_function(
-        *(tf.TensorSpec(None, dtypes[names[0]]) for names in groups)
-    )
+    specs = (tf.TensorSpec(None, dtypes[names[0]]) for names in groups)
+    graph: Callable[..., Outputs] = unpack_and_call.get_concrete_function(*specs)
+    return graph

@@ -9,12 +9,12 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving.server.errors import Code, StatusError, invalid_argument
+from serving.codes import Code, StatusError, invalid_argument
 from serving.server.inference import REPLAYED
 from serving.server.metrics import Metrics
 from serving.server.savedmodel import Servable
+from serving.versions import WARMUP_FILE
 
-WARMUP_FILE = pathlib.PurePath("assets.extra", "tf_serving_warmup_requests")
 MAX_RECORDS = 1000
 
 

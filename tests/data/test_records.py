@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ctr_keras.data import read_examples, row_count, stream_examples
+from ctr_keras.data.records import read_examples, row_count, stream_examples
 from tests.data.shards import FEATURES, write_prepared
 
 ROWS = 1000

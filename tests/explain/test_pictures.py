@@ -9,7 +9,6 @@ from matplotlib.text import Text
 
 from ctr_keras import metrics
 from ctr_keras.explain import figures, pictures
-from ctr_keras.explain.rows import Rows
 from ctr_keras.features import Categorical, Crossed, FeatureSet, Label
 from ctr_keras.plan import METHODS, Interaction, InteractionPlan
 
@@ -39,7 +38,7 @@ def rows(count, seed):
     draw = np.random.default_rng(seed)
     ids = draw.integers(1, 5, (count, len(NAMES)))
     chance = 0.2 + 0.6 * ((ids[:, 0] + ids[:, 1]) % 2)
-    return Rows({"categorical": ids}, (draw.random(count) < chance).astype("float32"))
+    return {"categorical": ids}, (draw.random(count) < chance).astype("float32")[:, None]
 
 
 def laid_out(figure):
@@ -110,17 +109,13 @@ def test_statistics_are_those_of_the_pairs_closed_ones_included():
     train, test = rows(400, 0), rows(300, 1)
     inner, vector = pictures.statistics_pictures(PLAN, FEATURES, train, test)
     assert (inner.name, vector.name) == ("statistics-inner_2", "statistics-vector_2")
-    codes = [
-        dict(zip(NAMES, split.inputs["categorical"].T, strict=True)) for split in (train, test)
-    ]
+    codes = [dict(zip(NAMES, inputs["categorical"].T, strict=True)) for inputs, _ in (train, test)]
     gates = {("user", "item"): 0.5, ("user", "hour"): -0.001}
     found = {row[:2]: row[2:] for row in inner.rows}
     assert set(found) == set(itertools.combinations(NAMES, 2))
     for pair, (statistic, gate, is_open) in found.items():
         columns = [[split[name] for name in pair] for split in codes]
-        assert statistic == metrics.statistics_auc(
-            columns[0], train.labels, columns[1], test.labels
-        )
+        assert statistic == metrics.statistics_auc(columns[0], train[1], columns[1], test[1])
         assert (gate, is_open) == (gates.get(pair, 0), "yes" if pair in gates else "no")
     statistics, sizes = zip(*[(row[2], abs(row[3])) for row in inner.rows], strict=True)
     assert f"Pearson {np.corrcoef(statistics, sizes)[0, 1]:.2f}" in inner.title
@@ -145,8 +140,8 @@ def test_methods_stand_beside_mutual_information():
     values, _ = cells(left)
     assert [values[0, 1], values[0, 2], values[1, 2]] == [0, 1, 2]
     information, scale = cells(right)
-    ids = train.inputs["categorical"].T
-    expected = [[metrics.mutual_information([a, b], train.labels) for b in ids] for a in ids]
+    ids = train[0]["categorical"].T
+    expected = [[metrics.mutual_information([a, b], train[1]) for b in ids] for a in ids]
     for i, j in itertools.combinations(range(3), 2):
         assert information[i, j] == information[j, i] == expected[i][j]
     assert scale == (0, max(expected[i][j] for i, j in itertools.combinations(range(3), 2)))

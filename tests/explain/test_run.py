@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ctr_keras.explain import attention_model, explain_run, page, run
+from ctr_keras.explain import Explainer, explain_run, page, run
 from ctr_keras.plan import Interaction, InteractionPlan
 from ctr_keras.training import load_run, predict_split
-from ctr_keras.training.evaluation import input_names
 from tests.data.shards import write_prepared
 from tests.explain.runs import FEATURES, write_run, write_search
 
@@ -108,7 +107,7 @@ def test_attention_is_that_of_the_case_and_the_mean_of_the_rows(data, tmp_path, 
     model, features, config = load_run(folder)
     model.set_weights([10 * values for values in model.get_weights()])  # or all rows look alike
     model.save(os.path.join(folder, "model.keras"))
-    inputs = run.read_rows(data, "test", features, 120).inputs
+    inputs, _ = run.read_rows(data, "test", features, 120)
     ids = inputs["categorical"]
     case = int(np.flatnonzero((ids != ids[0]).all(axis=1))[0])
     drawn = {}
@@ -117,8 +116,7 @@ def test_attention_is_that_of_the_case_and_the_mean_of_the_rows(data, tmp_path, 
     of_case, mean = drawn["all"]
 
     labels, scores = predict_split(model, features, config.data, "test")
-    of_model = {name: inputs[name] for name in input_names(model)}
-    (weights,) = attention_model(model).predict_on_batch(of_model).values()
+    (weights,) = np.swapaxes(Explainer(model, features)(inputs)["attention"], 0, 1)
     assert abs(weights[case] - weights[0]).max() > 0.01
     where = f"row {case} of the test split (label {labels[case]:.0f}, score {scores[case]:.3f})"
     assert where in of_case.title
@@ -162,7 +160,7 @@ def test_what_others_wrote_stays(search, tmp_path, content):
     else:
         (out / "index.html").write_text(content)
     before = {path: path.read_bytes() for path in out.iterdir()}
-    with pytest.raises(ValueError, match="holds something else than an explanation"):
+    with pytest.raises(ValueError, match="holds something that is not an explanation"):
         explain_run(search, str(out))
     assert {path: path.read_bytes() for path in out.iterdir()} == before
 

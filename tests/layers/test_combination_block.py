@@ -101,6 +101,7 @@ def test_layer_contract_of_the_mixture(pairs, function):
             good | {"memorized": (None, len(terms), DIM + 1)},
             good | {"memorized": (None, None, DIM)},
             good | {"factors": (None, FIELDS - 1, DIM)},
+            good | {"memorized": (None, len(terms), 1, DIM)},
             good | {"factors": (None, DIM)},
             good | {"third": (None, FIELDS, DIM)},
             {"factors": good["factors"]},
@@ -281,6 +282,21 @@ def test_sharp_probabilities_stay_exact_under_mixed_precision(dtype):
     np.testing.assert_allclose(output, 1 / (1 + np.exp(-1)), atol=0.01)
 
 
+def test_logits_start_as_xavier_normal():
+    keras.utils.set_random_seed(0)
+    layer = CombinationBlock([(0, 1)] * 1000)
+    layer.build({"memorized": (None, 1000, 1), "factors": (None, 2, 1)})
+    logits, spread = to_numpy(layer.logits), np.sqrt(2 / (1000 + 3))
+    assert logits.std() == pytest.approx(spread, rel=0.05)
+    assert np.abs(logits).max() > 2.5 * spread  # a uniform one would end at 1.7
+
+
+def test_an_unknown_count_of_fields_is_refused_though_no_pair_needs_them():
+    layer = CombinationBlock([(0, 1)], ["naive"])
+    with pytest.raises(ValueError, match=r"each \(batch, count, dim\).*'factors'"):
+        layer.build({"factors": (None, None, DIM)})
+
+
 def test_no_pairs_are_no_pairs():
     layer = CombinationBlock([])
     output = layer({"memorized": np.ones((6, 0, DIM), "float32")} | tensors(0))
@@ -292,11 +308,14 @@ def test_no_pairs_are_no_pairs():
     [
         ({"factor_function": "max"}, "must be one of hadamard, .* Received: 'max'"),
         ({"final_temperature": 0.0}, "final_temperature must be over 0. Received: 0.0"),
+        ({"final_temperature": -0.1}, "final_temperature must be over 0. Received: -0.1"),
         ({"pairs": [(1, 1)]}, r"two rising indices of fields. Received: \(1, 1\)"),
+        ({"pairs": [(2, 1)]}, r"two rising indices of fields. Received: \(2, 1\)"),
         ({"pairs": [(-1, 1)]}, r"two rising indices of fields. Received: \(-1, 1\)"),
         ({"pairs": [(0, 1)], "methods": ["learn"]}, "methods are memorize, .* Received: learn"),
         ({"methods": ["naive"]}, "Received: 1 methods and no pairs"),
         ({"pairs": SOME, "methods": ["naive"]}, "Received: 1 methods and 4 pairs"),
+        ({"pairs": [(0, 1)], "methods": ["naive"] * 2}, "Received: 2 methods and 1 pairs"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):

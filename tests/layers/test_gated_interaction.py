@@ -108,7 +108,7 @@ def test_layer_contract(case):
         ),
         compare_xla=case in ("all pairs", "outer triples"),
         bad_shapes=[(None, FIELDS), (None, None, DIM), (None, FIELDS, None)]
-        + [(None, 3, DIM)] * (combinations is not None),
+        + [(None, 3, DIM), (None, 4, DIM)] * (combinations is not None),
     )
 
 
@@ -202,6 +202,26 @@ def test_initial_weights_are_the_authors(function, bound):
     gates, kernel = to_numpy(layer.gates), to_numpy(layer.kernel)
     assert 0.599 <= gates.min() < gates.max() <= 0.601
     assert 0.3 * bound < np.abs(kernel).max() < bound  # two sigmas of 0.001; sqrt(6 / 4)
+
+
+def test_initial_outer_kernels_fill_their_interval():
+    keras.utils.set_random_seed(0)
+    layers = [GatedInteraction(order=4, function="outer") for _ in range(100)]
+    for layer in layers:
+        layer.build((None, FIELDS, 1))
+    kernels, bound = np.array([to_numpy(layer.kernel) for layer in layers]), np.sqrt(6 / 2)
+    assert 0.98 * bound < kernels.max() < bound
+    assert -bound < kernels.min() < -0.98 * bound
+
+
+@pytest.mark.parametrize("function", ["inner", "scalar"])
+def test_pairs_are_read_from_one_matrix_product_unless_products_are_asked_for(
+    function, monkeypatch
+):
+    layer = randomized(GatedInteraction(PAIRS, function=function))
+    expected, _ = layer(embeddings(), return_products=True)
+    monkeypatch.delattr(GatedInteraction, "_products")
+    np.testing.assert_allclose(layer(embeddings()), expected, 1e-5, 1e-5)
 
 
 def test_normalization_in_training_and_at_inference():
@@ -334,6 +354,21 @@ def test_return_products(function, width):
         np.testing.assert_allclose(actual, expected, 1e-5, 1e-5)
 
 
+def test_return_terms():
+    layer = randomized(GatedInteraction(TRIPLES, 3))
+    terms = randomized(GatedInteraction(TRIPLES, 3, summed=False))(embeddings())
+    mask = np.array([[True] * 4 + [False]] * 6)
+    for asked, count in (({}, 2), ({"return_products": True}, 3)):
+        outputs = layer(embeddings(), return_terms=True, **asked)
+        symbolic = layer(keras.Input((FIELDS, DIM)), return_terms=True, **asked)
+        assert len(outputs) == count
+        np.testing.assert_array_equal(outputs[0], layer(embeddings()))
+        np.testing.assert_allclose(outputs[-1], terms, 1e-6)
+        assert [x.shape for x in symbolic] == [(None, *x.shape[1:]) for x in outputs]
+    masked = to_numpy(layer(embeddings(), mask=mask, return_terms=True)[1])
+    np.testing.assert_allclose(masked, to_numpy(terms) * [1, 0, 0], 1e-6)
+
+
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_combination_with_a_masked_field_contributes_nothing(function):
     layer = randomized(GatedInteraction(TRIPLES, 3, function, summed=False))
@@ -346,6 +381,15 @@ def test_a_combination_with_a_masked_field_contributes_nothing(function):
     layer.summed = True
     summed = layer(embeddings(rows=3), mask=mask)
     np.testing.assert_allclose(summed, (whole * kept).sum(1, keepdims=True), 1e-5, 1e-6)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_mask_that_keras_carries_counts():
+    layer = randomized(GatedInteraction(TRIPLES, 3))
+    inputs = embeddings() * (np.arange(FIELDS) != 1)[:, None]
+    expected = layer(inputs, mask=inputs.any(axis=-1))
+    np.testing.assert_allclose(layer(keras.layers.Masking()(inputs)), expected, 1e-6)
+    assert np.abs(to_numpy(expected) - to_numpy(layer(inputs))).max() > 0.01
 
 
 @pytest.mark.parametrize("order", [2, 4])
@@ -365,8 +409,10 @@ def test_float16_of_small_embeddings(order):
     [
         ({"order": 5}, r"order must be one of \(2, 3, 4\). Received: 5"),
         ({"function": "cosine"}, "function must be one of inner, .* Received: 'cosine'"),
+        ({"combinations": [(0,)]}, r"2 rising indices of fields. Received: \(0,\)"),
         ({"combinations": [(0, 1, 2)]}, r"2 rising indices of fields. Received: \(0, 1, 2\)"),
         ({"combinations": [(1, 0)]}, r"2 rising indices of fields. Received: \(1, 0\)"),
+        ({"combinations": [(1, 1)]}, r"2 rising indices of fields. Received: \(1, 1\)"),
         ({"combinations": [(-1, 0)]}, r"2 rising indices of fields. Received: \(-1, 0\)"),
         ({"combinations": [(0, 1), (0, 1)]}, r"twice. Received: \(\(0, 1\), \(0, 1\)\)"),
     ],

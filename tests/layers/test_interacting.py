@@ -122,13 +122,14 @@ def test_each_difference_is_an_argument_of_its_own(variant):
 
 def test_identity_residual_adds_the_input_itself():
     layer = InteractingLayer(HEAD_DIM, HEADS, residual="identity")
-    inputs = fields(dim=WIDTH)
+    inputs = fields(rows=4, dim=WIDTH)
     output = layer(inputs)
     weights = {f"{n}/kernel": to_numpy(getattr(layer, n).kernel) for n in QKVR[:3]}
     expected = reference(weights, inputs, **PAPER, residual="identity")
     np.testing.assert_allclose(output, expected, 1e-5, 1e-5)
-    with pytest.raises(ValueError, match=r"width 6 .* Received: \(None, 5, 4\)"):
-        InteractingLayer(HEAD_DIM, HEADS, residual="identity").build((None, FIELDS, DIM))
+    for dim in (4, 7):
+        with pytest.raises(ValueError, match=rf"width 6 .* Received: \(None, 5, {dim}\)"):
+            InteractingLayer(HEAD_DIM, HEADS, residual="identity").build((None, FIELDS, dim))
 
 
 @pytest.mark.parametrize("variant", ["paper", "official"])
@@ -225,6 +226,19 @@ def test_masks_may_differ_from_row_to_row():
     assert not to_numpy(nothing).any()
 
 
+def test_a_mask_that_keras_carries_reaches_the_next_layer():
+    inputs = fields() * (np.arange(FIELDS) % 2)[:, None]
+    masked = keras.layers.Masking()(inputs)
+    layers = [InteractingLayer(HEAD_DIM, HEADS, variant="official") for _ in range(2)]
+    mask = inputs.any(axis=-1)
+    expected = layers[1](layers[0](inputs, mask=mask), mask=mask)
+    np.testing.assert_allclose(layers[1](layers[0](masked)), expected, 1e-6)
+
+
+def test_one_head_of_one_channel():
+    assert InteractingLayer(1, 1)(fields()).shape == (6, FIELDS, 1)
+
+
 def test_attention_dropout_is_on_in_training_only():
     keras.utils.set_random_seed(0)
     layer = InteractingLayer(HEAD_DIM, HEADS, attention_dropout=0.4, residual="none")
@@ -269,6 +283,7 @@ def test_projections_start_different():
         ({"variant": "deepctr"}, "variant must be one of paper, official. Received: 'deepctr'"),
         ({"residual": "yes"}, "residual must be one of .* Received: 'yes'"),
         ({"heads": 0}, "at least 1. Received: 32, 0"),
+        ({"head_dim": 0}, "at least 1. Received: 0, 2"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):

@@ -15,8 +15,10 @@ COUNT, DIM, ITEM_DIM = 5, 4, 3
 BOTH_DIM = ITEM_DIM + DIM
 BAD_SHAPES = [
     ((None, ITEM_DIM, 1), (None, COUNT, DIM)),
+    ((ITEM_DIM,), (None, COUNT, DIM)),
     ((None, None), (None, COUNT, DIM)),
     ((None, ITEM_DIM), (None, DIM)),
+    ((None, ITEM_DIM), (None, COUNT, 1, DIM)),
     ((None, ITEM_DIM), (None, COUNT, None)),
 ]
 UNKNOWN_COUNT = ((None, ITEM_DIM), (None, None, DIM))
@@ -172,6 +174,14 @@ def test_a_mask_that_keras_carries_counts(layer):
     output = layer(items(4), keras.layers.Masking()(others))
     np.testing.assert_allclose(output, layer(items(4), others, PADDED), 1e-6)
     assert np.abs(to_numpy(output) - to_numpy(layer(items(4), others))).max() > 0.01
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("layer", [field_layer(), behavior_layer()])
+def test_a_mask_of_the_item_ends_here(layer):
+    output = layer(keras.layers.Masking()(items()), vectors())
+    np.testing.assert_allclose(output, layer(items(), vectors()), 1e-6)
+    assert getattr(output, "_keras_mask", None) is None
 
 
 @pytest.mark.parametrize("transformer", ["pre", "post", "none"])

@@ -66,6 +66,7 @@ def test_log_loss_clips_certainty():
 def test_calibration_ratio_is_predicted_over_real_clicks():
     assert metrics.calibration_ratio([1, 0, 0, 1], [0.9, 0.1, 0.1, 0.9]) == pytest.approx(1.0)
     assert metrics.calibration_ratio([1, 0, 0, 0], [0.5, 0.5, 0.5, 0.5]) == pytest.approx(2.0)
+    assert metrics.calibration_ratio([1, 0], [0.75, 0.5]) == 1.25
 
 
 def test_evaluate_has_all_of_them():
@@ -82,12 +83,13 @@ def test_evaluate_has_all_of_them():
 @pytest.mark.parametrize(
     ("labels", "scores", "message"),
     [
-        ([], [], "at least one"),
-        ([1, 0], [0.5], "Received: 2 and 1"),
+        ([], [], "at least 1, got 0 and 0"),
+        ([1, 0], [0.5], "same length, at least 1, got 2 and 1"),
+        ([1], [0.5, 0.5], "same length, at least 1, got 1 and 2"),
         ([1, 2], [0.5, 0.5], "labels must be 0 or 1"),
         ([1, 0], [0.5, np.nan], "1 scores are NaN"),
-        ([1, 1], [0.5, 0.4], "both classes. Received: 2 clicks of 2"),
-        ([0, 0], [0.5, 0.4], "both classes. Received: 0 clicks of 2"),
+        ([1, 1], [0.5, 0.4], "both classes, got 2 clicks of 2"),
+        ([0, 0], [0.5, 0.4], "both classes, got 0 clicks of 2"),
     ],
 )
 def test_what_has_no_auc_is_refused(labels, scores, message):

@@ -128,6 +128,7 @@ def test_compiled_or_not_it_is_the_same(jit_compile):
     [
         ({"c": -0.1}, "c must be at least 0. Received: -0.1"),
         ({"mu": 0}, "mu must be over 0. Received: 0"),
+        ({"mu": -0.5}, "mu must be over 0. Received: -0.5"),
         ({"weight_decay": 0.1, "clipnorm": 1.0}, "GRDA takes no weight_decay, clipnorm"),
     ],
 )

@@ -3,10 +3,12 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 
 from ctr_keras import tables
 from ctr_keras.features import Categorical, FeatureSet, Label, MultiValued
+from ctr_keras.keras_internals import built_with
 from ctr_keras.models import FM, DeepFM
 from ctr_keras.optimizers import (
     RoutedOptimizer,
@@ -66,7 +68,7 @@ def summed(optimizer):
         return ops.scatter(gradient.indices[:, None], gradient.values, variable.shape)
 
     def apply_whole(gradients, variables=None):
-        variables = variables or optimizer._trainable_variables
+        variables = variables or built_with(optimizer)
         apply([whole(g, v) for g, v in zip(gradients, variables, strict=True)], variables)
 
     optimizer.apply = apply_whole
@@ -149,6 +151,83 @@ def test_equals_the_dense_optimizer_where_every_row_is_read(sparse, dense, decay
         results.append([value[1:] for value in weights(model).values() if len(value) == 5])
     for ours, theirs in zip(*results, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+STEP_BY_STEP = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow",
+    reason="the rules are the same, and JAX compiles each operation",
+)
+
+
+def walked(optimizer, steps, is_table, started=0):
+    """A variable of 4 rows after steps, each the rows that a batch has read and what it says."""
+    start = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+    variable = keras.Variable(start, name="table")
+    variable.is_table = is_table
+    optimizer.build([variable])
+    optimizer.iterations.assign(started)
+    for rows, values in steps:
+        gradient = tf.IndexedSlices(values, rows, (4, 3))
+        optimizer.apply([gradient if is_table else tf.convert_to_tensor(gradient)], [variable])
+    optimizer.finalize_variable_values([variable])
+    return start, ops.convert_to_numpy(variable)
+
+
+def drawn(*rows):
+    draw = np.random.default_rng(1)
+    return [(some, draw.normal(size=(len(some), 3)).astype("float32")) for some in rows]
+
+
+RULES = {
+    "adam": (SparseAdam, OPTIMIZERS.Adam, {}),
+    "adam with other decays": (
+        SparseAdam,
+        OPTIMIZERS.Adam,
+        {"beta_1": 0.5, "beta_2": 0.8, "epsilon": 0.1},
+    ),
+    "adagrad": (SparseAdagrad, OPTIMIZERS.Adagrad, {"epsilon": 0.1}),
+    "adagrad from a half": (SparseAdagrad, OPTIMIZERS.Adagrad, {"initial_accumulator_value": 0.5}),
+    "sgd": (SparseSGD, OPTIMIZERS.SGD, {}),
+    "momentum": (SparseSGD, OPTIMIZERS.SGD, {"momentum": 0.7}),
+    "nesterov": (SparseSGD, OPTIMIZERS.SGD, {"momentum": 0.7, "nesterov": True}),
+    "ftrl": (SparseFtrl, OPTIMIZERS.Ftrl, {}),
+    "ftrl with all": (
+        SparseFtrl,
+        OPTIMIZERS.Ftrl,
+        {
+            "learning_rate_power": -0.4,
+            "initial_accumulator_value": 0.3,
+            "l1_regularization_strength": 0.3,
+            "l2_regularization_strength": 0.2,
+            "beta": 0.5,
+        },
+    ),
+}
+
+
+@STEP_BY_STEP
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("decay", [None, 0.1])
+def test_rows_that_every_batch_reads_follow_the_dense_rule_and_others_stay(rule, decay):
+    ours, keras_own, options = RULES[rule]
+    steps = drawn([2, 0, 2], [0, 2, 0], [2, 2, 0], [0, 0, 2, 2], [2, 0])
+    start, table = walked(ours(0.1, weight_decay=decay, **options), steps, is_table=True)
+    _, expected = walked(keras_own(0.1, weight_decay=decay, **options), steps, is_table=False)
+    np.testing.assert_allclose(table[[0, 2]], expected[[0, 2]], 1e-5, 1e-6)
+    np.testing.assert_array_equal(table[[1, 3]], start[[1, 3]])
+    assert (table[[0, 2]] != start[[0, 2]]).all()
+
+
+@STEP_BY_STEP
+@pytest.mark.parametrize("started", [0, 7, 19_994, 19_999, 40_000])
+@pytest.mark.parametrize("decays", [(0.9, 0.999), (0.5, 0.9)])
+def test_exact_adam_makes_up_for_all_that_rows_miss(started, decays):
+    beta_1, beta_2 = decays
+    options = {"learning_rate": 0.1, "beta_1": beta_1, "beta_2": beta_2, "epsilon": 1e-9}
+    steps = drawn([0, 1, 1, 3], [0], [2, 0], [0, 2], [0, 3], [1, 0], [0, 0], [0], [0, 2], [0], [0])
+    _, table = walked(SparseAdam(exact=True, **options), steps, is_table=True, started=started)
+    _, expected = walked(OPTIMIZERS.Adam(**options), steps, is_table=False, started=started)
+    np.testing.assert_allclose(table, expected, 1e-4, 1e-5)
 
 
 def test_only_rows_that_were_read_change():
@@ -246,6 +325,35 @@ def test_a_penalty_on_the_table_keeps_its_dense_gradient():
 def test_refuses_what_walks_the_whole_table(optimizer):
     with pytest.raises(ValueError, match="takes no clipnorm, use_ema"):
         optimizer(clipnorm=1.0, use_ema=True)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "name"),
+    [
+        (SparseAdam, "sparse_adam"),
+        (SparseAdagrad, "sparse_adagrad"),
+        (SparseSGD, "sparse_sgd"),
+        (SparseFtrl, "sparse_ftrl"),
+    ],
+)
+def test_is_named_after_its_class_unless_a_name_is_given(optimizer, name):
+    assert [optimizer().name, optimizer().name, optimizer(name="mine").name] == [name, name, "mine"]
+
+
+def test_takes_the_arguments_of_keras_by_position():
+    assert SparseAdagrad(0.1, 0.2, 1e-6, 0.3).get_config() == {
+        **OPTIMIZERS.Adagrad(0.1, 0.2, 1e-6, 0.3).get_config(),
+        "name": "sparse_adagrad",
+    }
+    with pytest.raises(ValueError, match="takes no clipnorm"):
+        SparseAdagrad(0.1, 0.2, 1e-6, None, 1.0)
+
+
+def test_loads_what_earlier_versions_saved():
+    """Their classes stood in another module; the registered name is what counts."""
+    saved = keras.optimizers.serialize(SparseAdam(0.25, exact=True))
+    loaded = keras.optimizers.deserialize({**saved, "module": "ctr_keras.optimizers.sparse"})
+    assert loaded.get_config() == SparseAdam(0.25, exact=True).get_config()
 
 
 @pytest.mark.parametrize("exact", [False, True])

@@ -4,15 +4,13 @@ import json
 import pathlib
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
+from pipeline.block import Block
 from pipeline.datasets import DATASETS, find_dataset
-from pipeline.datasets.base import History
-from pipeline.rows import _ITEM, _ORDER, _TIME, _USER, _add_history, as_lists
+from pipeline.parsing.parquet import Parquet
 from pipeline.sources import whole_file
 from pipeline.splits import FileSplit, TimeSplit
-from pipeline.tables import Block, Parquet
 
 MOVIELENS = {
     "ratings.dat": "1::10::5::100\n1::20::3::90\n2::10::1::80\n9::10::4::70\n1::30::6::60\n",
@@ -57,24 +55,6 @@ def test_movielens_joins_labels_and_filters(tmp_path):
 def test_unknown_data_set_lists_the_known():
     with pytest.raises(ValueError, match=r"unknown data set 'kdd'.*criteo"):
         find_dataset("kdd", "x")
-
-
-def test_history_holds_earlier_items_in_time_order_and_file_order_for_ties():
-    rows = [  # user, item, time
-        ("u", "c", 30),
-        ("v", "x", 5),
-        ("u", "a", 10),
-        ("u", "b1", 20),
-        ("u", "b2", 20),
-    ]
-    users, items, times = zip(*rows, strict=True)
-    columns = {_USER: pa.array(users), _ITEM: pa.array(items)}
-    columns |= {_TIME: pa.array([float(t) for t in times]), _ORDER: pa.array(range(5))}
-    batch = pa.RecordBatch.from_pydict({k: as_lists(v) for k, v in columns.items()})
-    history = History("history", "user", "item", "time", max_length=2)
-    (result,) = _add_history((0, [batch.slice(0, 2), batch.slice(2)]), history)
-    assert result.column("history").to_pylist() == [["b1 b2"], [""], [""], ["a"], ["a b1"]]
-    assert result.schema.names == ["history"]
 
 
 # Declared in YAML.
@@ -130,22 +110,41 @@ def test_yaml_parquet_reads_only_what_is_declared(tmp_path, log):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (YAML + "sources: 1", r"my\.yaml: the file: unknown key 'sources'"),
-        (YAML.replace("label: click", ""), "no key 'label'"),
-        (YAML.replace("csv", "excel"), "format must be csv, tsv or parquet"),
-        (YAML.replace("missing", "mising"), "source: unknown key 'mising'"),
-        (YAML.replace("min_count", "mincount"), "unknown setting 'mincount'; did you mean"),
-        (YAML.replace("site", "page"), "no column page. It has: time, site, price, click"),
-        (YAML + "split: {by: magic}", "`by` must be one of random, time, files"),
-        (YAML + "split: {by: random, tests: 1}", "split: unknown key 'tests'"),
-        (YAML + "history: {column: h}", "history: .*user"),
-        (YAML.replace("missing: [NA]", "header: false"), "`columns` must name"),
-        ("just text", "the file: expected keys and values"),
+        (YAML + "sources: 1", ", line 7: unknown setting 'sources'; did you mean 'source'?"),
+        (YAML.replace("label: click", ""), ": label is not given"),
+        (
+            YAML.replace("csv", "excel"),
+            ", line 2: unknown format 'excel'; available: csv, tsv",
+        ),
+        (
+            YAML.replace("missing", "mising"),
+            ", line 2: unknown setting 'mising'; did you mean",
+        ),
+        (YAML.replace("[NA]", "NA"), ", line 2: missing must be a list, got 'NA'"),
+        (YAML.replace("min_count", "mincount"), ", line 5: unknown setting 'mincount'; did you me"),
+        (YAML.replace("kind: num", "kind: mum"), ", line 6: unknown kind 'mumeric'; did you mean"),
+        (YAML.replace("min_count: 2", "min_count: two"), ", line 5: .*min_count must be .*'two'"),
+        (
+            YAML.replace("min_max", "boundaries, boundaries: 5"),
+            ", line 6: .*boundaries must be a list, got 5",
+        ),
+        (YAML.replace("site", "sites"), ", line 2: the source has no column 'sites'; did you mea"),
+        (YAML.replace("site", "page"), "no column 'page'; available: time, site, price, click"),
+        (YAML.replace("name: price", "name: site"), ", line 4: 'site' is declared twice"),
+        (YAML + "split: {by: magic}", ", line 7: unknown by 'magic'; available: random, time, f"),
+        (YAML + "split: {by: random, tests: 1}", "unknown setting 'tests'; did you mean 'test'?"),
+        (YAML + "split:\n  by: random\n  seed: x", ", line 9: seed must be an integer, got 'x'"),
+        (YAML + "split: 0.1", ", line 7: split must be keys and values, got 0.1"),
+        (YAML + "history: {column: h}", ", line 7: user is not given"),
+        (YAML.replace("missing: [NA]", "header: false"), ", line 2: .*`columns` must name"),
+        ("just text", "my.yaml: expected keys and values, got 'just text'"),
     ],
 )
 def test_wrong_yaml_is_refused(tmp_path, log, text, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as error:
         find_dataset(declare(tmp_path, text), str(log))
+    assert str(error.value).startswith(str(tmp_path / "my.yaml"))
+    assert "\n" not in str(error.value)
 
 
 def test_synthetic_log_is_the_same_for_everyone(synthetic_log, tmp_path):

@@ -10,16 +10,21 @@ import sys
 import time
 
 import numpy as np
+import pyarrow as pa
 import pytest
-import tensorflow as tf
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
+from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
 from ctr_keras.features import FeatureSet
 from pipeline import records as records_room
 from pipeline import sources
+from pipeline.batches import in_column_order
 from pipeline.datasets.synthetic import BREAKAGES, write_synthetic_log
+from pipeline.job import pipeline_options
 from pipeline.prepare import TooManyRejectedError, prepare
+from pipeline.splits import SPLITS
 from tests.pipeline.conftest import BROKEN, ROWS
+from tests.prepared import prepare_once, read_records
 
 
 def report_of(folder) -> dict:
@@ -27,8 +32,14 @@ def report_of(folder) -> dict:
 
 
 def records(folder, split: str) -> list[bytes]:
-    files = sorted(str(path) for path in pathlib.Path(folder, "examples").glob(f"{split}-*"))
-    return [record.numpy() for record in tf.data.TFRecordDataset(files, "GZIP")]
+    return read_records(sorted(pathlib.Path(folder, "examples").glob(f"{split}-*")))
+
+
+def batch_of(records: list[bytes]) -> pa.RecordBatch | None:
+    """A list column for each feature; protobuf serializes a record's map in an order of its own."""
+    if not records:
+        return None
+    return in_column_order(ExamplesToRecordBatchDecoder().DecodeBatch(records))
 
 
 def contents(folder) -> dict[str, object]:
@@ -36,12 +47,8 @@ def contents(folder) -> dict[str, object]:
     folder = pathlib.Path(folder)
     same = {}
     for path in folder.rglob("*"):
-        if path.suffix == ".gz":  # protobuf serializes a record's map in an order of its own
-            dataset = tf.data.TFRecordDataset(str(path), "GZIP")
-            examples = (tf.train.Example.FromString(record.numpy()) for record in dataset)
-            same[path.name] = [
-                example.SerializeToString(deterministic=True) for example in examples
-            ]
+        if path.suffix == ".gz":
+            same[path.name] = batch_of(read_records([path]))
         elif path.is_file() and path.suffix not in (".pb", ".pbtxt") and path.name != "report.json":
             same[str(path.relative_to(folder))] = path.read_bytes()
     return same
@@ -50,8 +57,8 @@ def contents(folder) -> dict[str, object]:
 def test_every_row_is_accounted_for(prepared_synthetic):
     rows = report_of(prepared_synthetic)["rows"]
     assert rows["read"] == ROWS
-    written = {split: len(records(prepared_synthetic, split)) for split in tf_splits()}
-    assert written == {split: rows[split] for split in tf_splits()}
+    written = {split: len(records(prepared_synthetic, split)) for split in SPLITS}
+    assert written == {split: rows[split] for split in SPLITS}
     rejected = [
         json.loads(line)
         for path in (prepared_synthetic / "rejected").iterdir()
@@ -59,10 +66,6 @@ def test_every_row_is_accounted_for(prepared_synthetic):
     ]
     assert len(rejected) == rows["rejected"] == ROWS * BROKEN
     assert sum(written.values()) + len(rejected) == ROWS
-
-
-def tf_splits() -> tuple[str, ...]:
-    return ("train", "validation", "test")
 
 
 def test_rejected_rows_come_with_place_and_true_reason(prepared_synthetic, synthetic_log):
@@ -82,17 +85,14 @@ def test_rejected_rows_come_with_place_and_true_reason(prepared_synthetic, synth
 
 def test_records_hold_the_packed_inputs_within_the_id_ranges(prepared_synthetic):
     features = FeatureSet.load(prepared_synthetic / "features.json")
-    ids = []
-    for record in records(prepared_synthetic, "train")[:500]:
-        feature = tf.train.Example.FromString(record).features.feature
-        assert set(feature) == {"categorical", "numeric", "label"}
-        ids.append(list(feature["categorical"].int64_list.value))
-        assert len(feature["numeric"].float_list.value) == 13
-        assert feature["label"].float_list.value[0] in (0.0, 1.0)
-    ids = np.array(ids)
+    columns = batch_of(records(prepared_synthetic, "train")).to_pydict()
+    assert set(columns) == {"categorical", "numeric", "label"}
+    assert {len(numbers) for numbers in columns["numeric"]} == {13}
+    assert {tuple(label) for label in columns["label"]} == {(0.0,), (1.0,)}
+    ids = np.array(columns["categorical"])
     for column, field in zip(ids.T, features.categorical, strict=True):
         allowed = features.id_ranges[field.name]
-        assert all(i == 0 or i in allowed for i in column), field.name
+        assert all(i == 0 or i in allowed for i in np.unique(column)), field.name
 
 
 def test_vocabulary_is_counted_on_the_training_split_only(tmp_path):
@@ -107,11 +107,8 @@ def test_vocabulary_is_counted_on_the_training_split_only(tmp_path):
     report = prepare(str(declaration), str(log), str(tmp_path / "out"))
     assert report["vocabulary_sizes"] == {"site": 1}
     assert report["label_mean"] == {"train": 1.0, "validation": 0.0, "test": 1.0}
-    ids = [
-        list(tf.train.Example.FromString(r).features.feature["categorical"].int64_list.value)
-        for r in (*records(tmp_path / "out", "train"), *records(tmp_path / "out", "test"))
-    ]
-    assert ids == [[2]] * 5 + [[1]] * 5
+    both = [*records(tmp_path / "out", "train"), *records(tmp_path / "out", "test")]
+    assert batch_of(both).column("categorical").to_pylist() == [[2]] * 5 + [[1]] * 5
 
 
 def test_all_pairs_are_crossed_on_request(tmp_path):
@@ -131,12 +128,9 @@ def test_all_pairs_are_crossed_on_request(tmp_path):
     # Of the training pairs (u, x) three times and (u, y) twice are kept, (v, x) is too rare.
     assert report["vocabulary_sizes"] == {"user": 2, "item": 2, "user_x_item": 2}
     start = FeatureSet.load(out / "features.json").id_ranges["user_x_item"].start
-    crossed = [
-        tf.train.Example.FromString(record).features.feature["crossed"].int64_list.value[0]
-        for record in records(out, "test")
-    ]
+    crossed = batch_of(records(out, "test")).column("crossed").to_pylist()
     # (u, x) is first; (v, x) and (v, z) share the OOV id; a pair without its user is missing.
-    assert sorted(crossed) == [0, start, start, start + 1]
+    assert sorted(crossed) == [[0], [start], [start], [start + 1]]
 
 
 def test_two_percent_of_bad_rows_fail_the_run_and_leave_them_to_see(tmp_path):
@@ -166,7 +160,7 @@ def test_finished_work_is_not_done_again_nor_overwritten(prepared_synthetic, syn
 
 def test_unknown_folder_in_the_way_is_left_alone(tmp_path, synthetic_log):
     (tmp_path / "mine.txt").write_text("precious")
-    with pytest.raises(FileExistsError, match="no prepared data set"):
+    with pytest.raises(FileExistsError, match="is not a prepared data set"):
         prepare("synthetic", str(synthetic_log), str(tmp_path))
 
 
@@ -181,16 +175,21 @@ def test_order_of_rows_and_files_does_not_matter(tmp_path):
     assert contents(tmp_path / "out-a") == contents(tmp_path / "out-b")
 
 
-@pytest.mark.parametrize("mode", ["in_memory", "multi_threading"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--direct_running_mode=in_memory", "--direct_num_workers=1"),
+        # With a runner by name, Beam also checks the types of the graph.
+        ("--runner=FnApiRunner", "--direct_running_mode=multi_threading", "--direct_num_workers=3"),
+    ],
+)
 def test_number_of_workers_and_chunks_does_not_matter(
-    prepared_synthetic, synthetic_log, tmp_path, monkeypatch, mode
+    prepared_synthetic, synthetic_log, tmp_path, monkeypatch, options
 ):
     monkeypatch.setattr(sources, "CHUNK_BYTES", 2**19)
     monkeypatch.setattr(records_room, "_ROWS_HELD", 5000)
     # If this were in force, Beam would lose some rows between threads.
     monkeypatch.setattr(worker_handlers, "DATA_BUFFER_TIME_LIMIT_MS", 1)
-    workers = {"in_memory": 1, "multi_threading": 3}[mode]
-    options = [f"--direct_running_mode={mode}", f"--direct_num_workers={workers}"]
     prepare("synthetic", str(synthetic_log), str(tmp_path / "out"), beam_options=options)
 
     def same(folder) -> dict[str, object]:
@@ -199,6 +198,24 @@ def test_number_of_workers_and_chunks_does_not_matter(
         return files | {"rejected": sorted(b"".join(rejected).splitlines())}
 
     assert same(tmp_path / "out") == same(prepared_synthetic)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--runner=DirectRunner"],  # ends in the local one where Prism is not to be had
+        ["--runner", "FnApiRunner"],
+        ["--runner=fnapirunner"],
+        ["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"],
+        ["--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"],
+        ["--runner=InteractiveRunner"],
+    ],
+)
+def test_beam_is_kept_from_periodic_flushes_however_its_runner_is_named(monkeypatch, options):
+    monkeypatch.setattr(worker_handlers, "DATA_BUFFER_TIME_LIMIT_MS", 1000)
+    pipeline_options(options)
+    assert worker_handlers.DATA_BUFFER_TIME_LIMIT_MS == 0
 
 
 def test_killed_run_leaves_nothing_under_the_name_and_the_next_one_finishes(
@@ -234,17 +251,19 @@ REAL = {  # source: rows, columns of `categorical`
 
 @pytest.mark.slow
 @pytest.mark.parametrize("source", REAL)
-def test_real_data_is_complete(real_sources, tmp_path, source):
+def test_real_data_is_complete(real_sources, tmp_path_factory, source):
     dataset = source.removesuffix("-head")
-    report = prepare(dataset, str(real_sources[source]), str(tmp_path / "out"))
-    assert report["rows"]["read"] == REAL[source]
-    assert report["rows"]["rejected"] == report["rows"]["filtered"] == 0
-    assert sum(len(records(tmp_path / "out", split)) for split in tf_splits()) == REAL[source]
+    out = prepare_once(dataset, real_sources[source], tmp_path_factory, prepare)
+    rows = report_of(out)["rows"]
+    assert rows["read"] == REAL[source]
+    assert rows["rejected"] == rows["filtered"] == 0
+    assert sum(len(records(out, split)) for split in SPLITS) == REAL[source]
 
 
 @pytest.mark.slow
-def test_movielens_has_the_papers_numbers(real_sources, tmp_path):
-    report = prepare("movielens-1m", str(real_sources["movielens-1m"]), str(tmp_path / "out"))
+def test_movielens_has_the_papers_numbers(real_sources, tmp_path_factory):
+    source = real_sources["movielens-1m"]
+    report = report_of(prepare_once("movielens-1m", source, tmp_path_factory, prepare))
     rows = report["rows"]
     assert rows["read"] == 1_000_209
     assert report["filtered_because"] == {"rating is 3": 261_197}

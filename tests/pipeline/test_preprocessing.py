@@ -1,5 +1,6 @@
 """The transform graph: raw rows in, exactly these packed inputs out."""
 
+import datetime
 import json
 import pathlib
 import tempfile
@@ -21,10 +22,9 @@ from ctr_keras.features import (
     Numeric,
     Sequence,
 )
-from pipeline.prepare import _adapter_config
+from pipeline.batches import KEY, SPLIT, in_column_order, make_batch
+from pipeline.job import adapter_config
 from pipeline.preprocessing import make_preprocessing_fn
-from pipeline.records import KEY, SPLIT
-from pipeline.rows import as_lists
 from pipeline.vocabulary import read_sizes
 
 NAN = float("nan")
@@ -35,7 +35,7 @@ def transform(features: list, train: dict, rows: dict | None = None) -> tuple[di
     """Analyzes `train`, transforms `rows` (or `train`): packed inputs and vocabulary sizes."""
     feature_set = FeatureSet(*features, label=LABEL)
     with tempfile.TemporaryDirectory() as folder:
-        config = _adapter_config(feature_set)
+        config = adapter_config(feature_set)
         with (
             beam.Pipeline(runner=FnApiRunner()) as pipeline,
             tft_beam.Context(temp_dir=folder, passthrough_keys={LABEL.name, KEY, SPLIT}),
@@ -63,7 +63,7 @@ def _batch(features: FeatureSet, columns: dict) -> pa.RecordBatch:
     arrays = {name: pa.array(columns[name], kinds[k]) for name, k in features.raw_columns.items()}
     arrays |= {LABEL.name: pa.array([0.0] * count, pa.float32())}
     arrays |= {KEY: pa.array(range(count)), SPLIT: pa.array([0] * count)}
-    return pa.RecordBatch.from_pydict({k: as_lists(arrays[k]) for k in sorted(arrays)})
+    return in_column_order(make_batch(arrays))
 
 
 def test_vocabulary_by_falling_frequency_then_value_with_missing_and_oov_apart():
@@ -250,6 +250,17 @@ def test_time_parts():
     assert outputs["categorical"] == [
         [identifier(value, column) for column, value in enumerate(row)] for row in expected
     ]
+
+
+def test_weekdays_of_four_centuries():
+    dates = [datetime.date.fromordinal(day) for day in range(660_000, 810_000, 13)]
+    features = FeatureSet(Categorical("t", time_part="weekday", hash_buckets=1000), label=LABEL)
+    columns = {"t": tf.constant([date.isoformat() for date in dates])}
+    ids = make_preprocessing_fn(features)(columns)["categorical"][:, 0]
+    weekdays = [str(date.isoweekday()) for date in dates]
+    np.testing.assert_array_equal(
+        ids, 1 + tf.strings.to_hash_bucket_fast(weekdays, 2**31 - 1) % 1000
+    )
 
 
 def test_value_with_a_line_break_is_out_of_vocabulary():

@@ -10,10 +10,11 @@ import tensorflow as tf
 from apache_beam.io.filesystems import FileSystems
 
 from pipeline import records
-from pipeline.prepare import pipeline_options
-from pipeline.records import KEY, SPLIT, WriteShards
-from pipeline.rows import as_lists
+from pipeline.batches import KEY, SPLIT, make_batch
+from pipeline.job import pipeline_options
+from pipeline.records import WriteShards
 from pipeline.splits import SPLITS
+from tests.prepared import read_records
 
 ROWS = 1000
 SHARDS = {"train": 3, "validation": 2, "test": 2}
@@ -29,13 +30,7 @@ def batches(seed: int) -> list[pa.RecordBatch]:
     order = rng.permutation(ROWS)
     parts = np.split(order, np.sort(rng.choice(ROWS, 5, replace=False)))
     return [
-        pa.RecordBatch.from_pydict(
-            {
-                "id": as_lists(pa.array(part)),
-                KEY: as_lists(pa.array(keys[part])),
-                SPLIT: as_lists(pa.array(splits[part])),
-            }
-        )
+        make_batch({"id": pa.array(part), KEY: pa.array(keys[part]), SPLIT: pa.array(splits[part])})
         for part in parts
     ]
 
@@ -46,10 +41,7 @@ def written(folder: pathlib.Path, seed: int) -> dict[str, list[bytes]]:
     write = WriteShards(str(folder / "examples"), SHARDS, str(folder / "waiting"))
     with beam.Pipeline(options=pipeline_options([])) as pipeline:
         _ = pipeline | beam.Create(batches(seed)) | write
-    return {
-        path.name: [record.numpy() for record in tf.data.TFRecordDataset(str(path), "GZIP")]
-        for path in sorted((folder / "examples").iterdir())
-    }
+    return {path.name: read_records([path]) for path in sorted((folder / "examples").iterdir())}
 
 
 def row_id(record: bytes) -> int:
@@ -83,7 +75,7 @@ def test_order_and_batches_of_the_rows_do_not_matter(files, tmp_path):
     assert written(tmp_path, seed=1) == files
 
 
-def test_blocks_wait_on_disk_or_with_the_runner(files, tmp_path, monkeypatch):
+def test_packets_wait_on_disk_or_with_the_runner(files, tmp_path, monkeypatch):
     monkeypatch.setattr(records, "_ROWS_HELD", 100)
     assert written(tmp_path / "disk", seed=2) == files
     assert len(list((tmp_path / "disk" / "waiting").iterdir())) > len(files)

@@ -4,15 +4,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.splits import FileSplit, RandomSplit, TimeSplit, row_keys
-from pipeline.tables import Block
+from pipeline.batches import row_keys
+from pipeline.block import Block
+from pipeline.splits import FileSplit, RandomSplit, TimeSplit
 
 
 def block_of(**columns) -> Block:
     count = len(next(iter(columns.values()), []))
-    arrays = {name: pa.array(values) for name, values in columns.items()}
-    texts = np.full(count, b"", object)
-    return Block(np.arange(count), texts, arrays, np.full(count, None, object))
+    return Block(0, [b""] * count, {name: pa.array(values) for name, values in columns.items()})
 
 
 def test_keys_are_the_same_in_every_process():
@@ -23,20 +22,20 @@ def test_keys_are_the_same_in_every_process():
 
 
 def test_random_split_keeps_its_shares_and_rows():
-    texts = np.array([f"row {i}".encode() for i in range(20_000)], object)
-    keys = row_keys(texts)
+    rows = np.array([f"row {i}".encode() for i in range(20_000)], object)
+    keys = row_keys(rows)
     split = RandomSplit(0.2, 0.1).assign(keys, block_of())
     shares = np.bincount(split) / len(split)
     np.testing.assert_allclose(shares, [0.7, 0.2, 0.1], atol=0.01)
     order = np.random.default_rng(0).permutation(len(keys))
     np.testing.assert_array_equal(
-        RandomSplit(0.2, 0.1).assign(row_keys(texts[order]), block_of()), split[order]
+        RandomSplit(0.2, 0.1).assign(row_keys(rows[order]), block_of()), split[order]
     )
     other = RandomSplit(0.2, 0.1, seed=1).assign(keys, block_of())
     assert 0.4 < (other == split).mean() < 0.7  # independent: .7^2 + .2^2 + .1^2 = .54
 
 
-def test_time_split_by_number_and_text():
+def test_time_split_by_number_and_string():
     numeric = TimeSplit("t", 10, 20)
     block = block_of(t=["9", "10", "19.5", "20", "soon"])
     assert numeric.assign(np.zeros(5), block).tolist()[:4] == [0, 1, 1, 2]

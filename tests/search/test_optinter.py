@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 from ctr_keras import models
-from ctr_keras.search import OptInter
+from ctr_keras.search import OptInterSearch
 from tests.search.planted import planted_tables
 
 SETTINGS = {"batch_size": 500, "learning_rate": 5e-3, "gate_learning_rate": 0.03, "verbose": False}
@@ -20,18 +20,19 @@ def data(seed=0, categories=20, rows=60_000):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [pytest.param(0, marks=pytest.mark.backend), 1])
 def test_a_memorizable_pair_is_memorized_and_noise_left_alone(seed):
     rows = data(seed)
-    search = OptInter(epochs=8, seed=seed, model_args=MODEL, **SETTINGS)
+    search = OptInterSearch(epochs=8, seed=seed, model_args=MODEL, **SETTINGS)
     methods = {i.fields: i.function for i in search.search(rows.features, rows.train).interactions}
     assert methods.pop(("f0", "f1")) == "memorize"
     assert list(methods.values()).count("naive") >= 4
 
 
+@pytest.mark.backend
 def test_what_is_found_can_be_retrained():
     rows = data(categories=4, rows=1000)
-    search = OptInter(epochs=1, model_args=MODEL, **SETTINGS)
+    search = OptInterSearch(epochs=1, model_args=MODEL, **SETTINGS)
     plan = search.search(rows.features, rows.train)
     assert len(plan.interactions) == 6
     assert all(1 / 3 <= interaction.gate <= 1 for interaction in plan.interactions)
@@ -51,12 +52,13 @@ def searched_model(monkeypatch, rows, **settings):
         return built[-1]
 
     monkeypatch.setattr("ctr_keras.search.optinter.build_model", build)
-    OptInter(model_args=MODEL, **SETTINGS | settings).search(
+    OptInterSearch(model_args=MODEL, **SETTINGS | settings).search(
         rows.features, rows.train, rows.test if settings.get("bilevel") else None
     )
     return built[0]
 
 
+@pytest.mark.backend
 def test_the_temperature_falls_over_one_epoch_of_training_steps(monkeypatch):
     rows = data(categories=4, rows=1000)
     model = searched_model(monkeypatch, rows, epochs=1, batch_size=100)
@@ -67,6 +69,7 @@ def test_the_temperature_falls_over_one_epoch_of_training_steps(monkeypatch):
     assert float(model.get_layer("combination").temperature) == pytest.approx(0.9)
 
 
+@pytest.mark.backend
 def test_one_step_moves_weights_and_logits_and_a_bilevel_one_in_turns(monkeypatch):
     rows = data(categories=4, rows=100)
     for bilevel, steps in ((False, [1, 1]), (True, [1, 1])):
@@ -79,6 +82,7 @@ def test_one_step_moves_weights_and_logits_and_a_bilevel_one_in_turns(monkeypatc
         )
 
 
+@pytest.mark.backend
 def test_tables_start_wide_unless_told_otherwise(monkeypatch):
     rows = data(categories=4, rows=100)
     still = {"learning_rate": 0.0, "epochs": 1}
@@ -89,6 +93,7 @@ def test_tables_start_wide_unless_told_otherwise(monkeypatch):
     assert ops.convert_to_numpy(narrow).std() < 0.4
 
 
+@pytest.mark.backend
 def test_tables_are_drawn_by_the_seed_and_each_of_its_own(monkeypatch):
     rows = data(categories=4, rows=100)
 
@@ -107,4 +112,4 @@ def test_tables_are_drawn_by_the_seed_and_each_of_its_own(monkeypatch):
 def test_without_crossed_features_it_says_what_to_declare():
     rows = planted_tables({}, 0, 3, 4, train_rows=100, test_rows=10)
     with pytest.raises(ValueError, match="declare Crossed features"):
-        OptInter(**SETTINGS).search(rows.features, rows.train)
+        OptInterSearch(**SETTINGS).search(rows.features, rows.train)

@@ -49,7 +49,7 @@ def prepare_clicks(folder: pathlib.Path, rows: int = 2000) -> pathlib.Path:
             row = [f"u{user}", age, f"i{item}", draw.integers(1, 99), genres, shown, history]
             writer.writerow([*row, int(clicked)])
     (folder / "clicks.yaml").write_text(yaml.safe_dump(DATASET))
-    return prepare_in_process(str(folder / "clicks.yaml"), folder, folder)
+    return prepare_in_process(str(folder / "clicks.yaml"), folder, folder / "prepared")
 
 
 def trained_model(prepared: pathlib.Path) -> keras.Model:

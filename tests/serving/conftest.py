@@ -1,12 +1,19 @@
-"""One server with the toy models, shared by all tests that do not change it."""
+"""What tests that do not change it share: a server of toy models, prepared data, an export."""
+
+import pathlib
+from typing import NamedTuple
 
 import grpc
+import keras
 import pytest
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
+from ctr_keras.features import FeatureSet
+from ctr_keras.models import AutoInt
+from serving.export import ExportOptions, export_model
 from serving.server.server import Server
 from tests.serving import toy_models
-from tests.serving.click_log import prepare_clicks
+from tests.serving.click_log import prepare_clicks, scrambled
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +44,20 @@ def model_service(channel):
 def clicks(tmp_path_factory):
     """Prepared data with every kind of feature."""
     return prepare_clicks(tmp_path_factory.mktemp("clicks"))
+
+
+class Exported(NamedTuple):
+    """A model and the version that it was exported to."""
+
+    model: keras.Model
+    version: pathlib.Path
+
+
+@pytest.fixture(scope="session")
+def autoint(clicks, tmp_path_factory):
+    """An AutoInt on the clicks, exported as `ctr/1` of a folder of models."""
+    features = FeatureSet.load(clicks / "features.json")
+    model = scrambled(AutoInt(features, dim=4, layers=2, head_dim=4, heads=2))
+    out = tmp_path_factory.mktemp("models") / "ctr"
+    version = export_model(model, features, str(clicks), str(out), ExportOptions(force=True))
+    return Exported(model, pathlib.Path(version))

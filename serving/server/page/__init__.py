@@ -18,9 +18,9 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving.server.errors import StatusError
-from serving.server.lifecycle import ModelManager
-from serving.server.warmup import WARMUP_FILE
+from serving.codes import StatusError
+from serving.server.manager import ModelManager
+from serving.versions import WARMUP_FILE
 
 _TOKENS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity", "True": "true", "False": "false"}
 
@@ -32,20 +32,20 @@ def page(manager: ModelManager) -> tuple[str, dict[str, str]]:
         manager: ModelManager. Holds the models.
 
     Returns:
-        The HTML text, and the headers to send with it beside its type.
+        The HTML, and the headers to send with it in addition to its type.
 
     Example:
 
-    >>> text, headers = page(manager)                           # doctest: +SKIP
-    >>> headers["Referrer-Policy"]                              # doctest: +SKIP
+    >>> text, headers = page(manager)
+    >>> headers["Referrer-Policy"]
     'no-referrer'
     """
     models = {name: _sample_of(manager, name) for name in manager.names()}
     text = _file("page.html")
     for slot, content in (
-        ("{{ page.css }}", _file("page.css")),
-        ("{{ page.js }}", _file("page.js")),
-        ("{{ models }}", html.escape(json.dumps(models))),  # last, as names may be any text
+        ("{{ style }}", _style()),
+        ("{{ script }}", _script()),
+        ("{{ models }}", html.escape(json.dumps(models))),  # last, as names may be any string
     ):
         text = text.replace(slot, content)
     return text, _headers()
@@ -55,14 +55,14 @@ def page(manager: ModelManager) -> tuple[str, dict[str, str]]:
 def _headers() -> dict[str, str]:
     policy = {
         "default-src": "'none'",
-        "script-src": _hash(_file("page.js")),
-        "style-src": _hash(_file("page.css")),
+        "script-src": _hash(_script()),
+        "style-src": _hash(_style()),
         "img-src": "data:",  # the empty icon
         "connect-src": "'self'",
         "base-uri": "'none'",
         "form-action": "'none'",
         "frame-ancestors": "'none'",
-        "require-trusted-types-for": "'script'",  # so that no text can become HTML
+        "require-trusted-types-for": "'script'",  # so that no string can become HTML
     }
     return {
         "Content-Security-Policy": "; ".join(f"{key} {value}" for key, value in policy.items()),
@@ -76,6 +76,14 @@ def _hash(inline: str) -> str:
     """What allows an inline script or style, and no other."""
     digest = hashlib.sha256(inline.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def _script() -> str:
+    return "\n".join(_file(f"{name}.js") for name in ("calls", "drawing", "form"))
+
+
+def _style() -> str:
+    return _file("page.css")
 
 
 @functools.cache
@@ -94,7 +102,7 @@ def _sample_of(manager: ModelManager, name: str) -> dict[str, str]:
 
 @functools.lru_cache(maxsize=256)
 def _sample(version: pathlib.Path) -> dict[str, str]:
-    """Input name to its text in the first row of a version's first warm-up request."""
+    """What to type for each input: the first row of a version's first warm-up request."""
     file = version / WARMUP_FILE
     if not file.exists():
         return {}
@@ -105,15 +113,15 @@ def _sample(version: pathlib.Path) -> dict[str, str]:
         return {}
     columns = {k: tf.make_ndarray(v) for k, v in log.predict_log.request.inputs.items()}
     return {
-        name: _text(column[0])
+        name: _typed(column[0])
         for name, column in columns.items()
         if column.ndim == 1 and column.size
     }
 
 
-def _text(value: Any) -> str:
+def _typed(value: Any) -> str:
     """What to type for a value."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    text = str(np.asarray(value)[()])
-    return _TOKENS.get(text, text)
+    string = str(np.asarray(value)[()])
+    return _TOKENS.get(string, string)

@@ -1,7 +1,8 @@
-"""The REST API: URLs, bodies and answers over HTTP, around the JSON rules in `rest_json`."""
+"""The REST API: URLs, bodies and answers over HTTP, around the JSON rules next to it."""
 
 import asyncio
 import concurrent.futures
+import functools
 import json
 import re
 import threading
@@ -11,20 +12,25 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from aiohttp import web
-from google.protobuf import json_format
+from google.protobuf import json_format, message
 from tensorflow_serving.apis import classification_pb2, regression_pb2
 
-from serving.server.config import MAX_INT64, read_metrics_path
+from serving.codes import StatusError, invalid_argument
+from serving.server.config import read_metrics_path
 from serving.server.core import Core
-from serving.server.errors import HTTP_STATUS, StatusError, as_status_error, invalid_argument
-from serving.server.inference import classify, example_count, regress
+from serving.server.errors import HTTP_STATUS, as_status_error
+from serving.server.inference import ExamplesRequest, classify, example_count, regress
 from serving.server.model_info import SIGNATURE_DEF, model_status, signature_defs
 from serving.server.options import Options
 from serving.server.page import page
 from serving.server.rest.examples import read_examples, write_classifications, write_regressions
 from serving.server.rest.json_text import dump_scalar
-from serving.server.rest.rest_json import read_document, read_inputs, write_outputs
+from serving.server.rest.requests import read_document, read_inputs
+from serving.server.rest.responses import write_outputs
+from serving.server.savedmodel import Servable
 from serving.server.signature import DEFAULT_SIGNATURE
+from serving.types import Json
+from serving.versions import MAX_VERSION
 
 _API_PATH = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
 _VERSION_OR_LABEL = r"(?:/versions/([0-9]+)|/labels/([^/:]+))?"
@@ -56,10 +62,12 @@ class RestServer:
 
     Example:
 
-    >>> rest = RestServer(core, Options(models="models", rest_api_port=0))   # doctest: +SKIP
-    >>> rest.start()                                                         # doctest: +SKIP
-    >>> rest.port                                                            # doctest: +SKIP
-    43519
+    >>> options = Options(models="models", rest_api_port=0)
+    >>> rest = RestServer(Core(options), options)
+    >>> rest.start()
+    >>> rest.port > 0
+    True
+    >>> rest.stop()
     """
 
     def __init__(self, core: Core, options: Options):
@@ -99,17 +107,17 @@ class RestServer:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     async def _listen(self) -> None:
+        request = functools.partial(
+            web.BaseRequest, loop=self._loop, client_max_size=self._options.max_request_bytes
+        )
         # Bodies are decompressed here, as TensorFlow Serving has rules of its own for them.
         server = web.Server(
-            self._answer, request_factory=self._request, auto_decompress=False, access_log=None
+            self._answer, request_factory=request, auto_decompress=False, access_log=None
         )
         self._runner = web.ServerRunner(server, shutdown_timeout=self._options.grace_seconds)
         await self._runner.setup()
         await web.TCPSite(self._runner, self._options.host, self.port).start()
         self.port = self._runner.addresses[0][1]
-
-    def _request(self, *args: Any) -> web.BaseRequest:
-        return web.BaseRequest(*args, self._loop, client_max_size=self._options.max_request_bytes)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.method == "GET" and request.raw_path == "/":
@@ -143,21 +151,21 @@ class RestServer:
             seconds = self._options.rest_api_timeout_in_ms / 1000
             return _json_response(200, await asyncio.wait_for(running, seconds))
         except asyncio.TimeoutError:
-            return _json_response(504, _error_text("Timed out waiting for the model's answer"))
+            return _json_response(504, _error_json("Timed out waiting for the model's answer"))
         except _BadUrl:
             return web.Response(status=400)
         except web.HTTPRequestEntityTooLarge:
             limit = self._options.max_request_bytes
             message = f"Request body is longer than the server's limit of {limit} bytes"
-            return _json_response(413, _error_text(message))
+            return _json_response(413, _error_json(message))
         except Exception as error:  # whatever went wrong, the client gets an answer
             status = as_status_error(error)
-            return _json_response(HTTP_STATUS[status.code], _error_text(status.message))
+            return _json_response(HTTP_STATUS[status.code], _error_json(status.message))
 
     async def _body(self, request: web.BaseRequest) -> tuple[bytes, bool]:
         """The body as sent, and whether it is compressed."""
         if request.headers.get("Expect", "").lower() == "100-continue":
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")  # type: ignore[attr-defined]
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         return await request.read(), "gzip" in request.headers.get("Content-Encoding", "")
 
     def _run(self, method: str, path: str, body: bytes, compressed: bool) -> str:
@@ -182,7 +190,7 @@ class _Api:
         }
 
     def answer(self, method: str, path: str, body: bytes) -> str:
-        """Answers a request with JSON text, or raises a StatusError or _BadUrl."""
+        """Answers a request with JSON, or raises a StatusError or _BadUrl."""
         try:
             target, verb, answer = self._route(method, path)
         except StatusError:
@@ -229,7 +237,11 @@ class _Api:
         return write_regressions(self._of_examples(target, body, request, regress))
 
     def _of_examples(
-        self, target: Target, body: bytes, request: Any, infer: Callable[[Any, Any], Any]
+        self,
+        target: Target,
+        body: bytes,
+        request: ExamplesRequest,
+        infer: Callable[[Servable, ExamplesRequest], Any],
     ) -> Any:
         """Runs `infer`, which is `classify` or `regress`, on the examples in a body."""
         document = read_document(body)
@@ -256,21 +268,21 @@ def _decoded(name: str | None, version: str | None, label: str | None) -> Target
     if name is None:
         raise invalid_argument("Missing model name in request.")
     # Python refuses to read numbers of thousands of digits, and zeros in front do not count.
-    if version is not None and int(version.lstrip("0")[:20] or 0) > MAX_INT64:
+    if version is not None and int(version.lstrip("0")[:20] or 0) > MAX_VERSION:
         raise _BadUrl
-    number = version and int(version.lstrip("0") or 0)
+    number = None if version is None else int(version.lstrip("0") or 0)
     return _unescaped(name), number, label and _unescaped(label)
 
 
-def _printable(text: str) -> str:
-    """A text that protocol buffers take, whatever bytes it was made of."""
-    return text.encode("utf-8", "replace").decode()
+def _printable(string: str) -> str:
+    """A string that protocol buffers take, whatever bytes it was made of."""
+    return string.encode("utf-8", "replace").decode()
 
 
-def _unescaped(text: str) -> str:
-    if _BAD_ESCAPE.search(text):
+def _unescaped(string: str) -> str:
+    if _BAD_ESCAPE.search(string):
         raise _BadUrl
-    return urllib.parse.unquote(text, errors="surrogateescape")
+    return urllib.parse.unquote(string, errors="surrogateescape")
 
 
 def _gunzip(body: bytes, max_bytes: int) -> bytes:
@@ -288,16 +300,16 @@ def _gunzip(body: bytes, max_bytes: int) -> bytes:
     return text if stream.eof else b""
 
 
-def _plain(message: Any) -> Any:
+def _plain(proto: message.Message) -> Json:
     return json_format.MessageToDict(
-        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+        proto, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
 
 
-def _error_text(message: str) -> str:
+def _error_json(message: str) -> str:
     return f'{{"error": {dump_scalar(message)}}}'
 
 
-def _json_response(status: int, text: str) -> web.Response:
-    body = text.encode("utf-8", "surrogateescape")
+def _json_response(status: int, document: str) -> web.Response:
+    body = document.encode("utf-8", "surrogateescape")
     return web.Response(status=status, body=body, content_type="application/json")

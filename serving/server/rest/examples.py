@@ -1,19 +1,26 @@
 """Classify and regress in JSON: examples of named features in, labels or values out."""
 
-from typing import Any
-
+import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import classification_pb2, input_pb2, regression_pb2
 
-from serving.server.errors import invalid_argument
+from serving.codes import invalid_argument
 from serving.server.rest.json_text import dump_scalar
-from serving.server.rest.rest_json import decoded, float_texts, is_base64, json_type
+from serving.server.rest.scalars import (
+    decode_base64,
+    is_base64,
+    json_type,
+    make_array,
+    write_floats,
+)
+from serving.types import Json
 
 _MIN_INT64, _MAX_INT64, _MAX_UINT64 = -(2**63), 2**63 - 1, 2**64 - 1
 _LISTS = {"int64": "int64_list", "float": "float_list", "bytes": "bytes_list"}
 
 
-def read_examples(document: dict[str, Any]) -> input_pb2.Input:
+def read_examples(document: dict[str, Json]) -> input_pb2.Input:
     """Reads the examples of a classify or regress request.
 
     Args:
@@ -23,7 +30,7 @@ def read_examples(document: dict[str, Any]) -> input_pb2.Input:
         Input.
 
     Raises:
-        StatusError: INVALID_ARGUMENT with TensorFlow Serving's text.
+        StatusError: INVALID_ARGUMENT with TensorFlow Serving's message.
 
     Example:
 
@@ -58,11 +65,11 @@ def write_classifications(result: classification_pb2.ClassificationResult) -> st
         result: ClassificationResult.
 
     Returns:
-        str. JSON text.
+        str. JSON.
     """
     rows = []
     for row in result.classifications:
-        scores = float_texts([item.score for item in row.classes])
+        scores = write_floats(np.array([item.score for item in row.classes], np.float32))
         labels = [dump_scalar(item.label) for item in row.classes]
         pairs = (f"[{label}, {score}]" for label, score in zip(labels, scores, strict=True))
         rows.append(f"[{', '.join(pairs)}]")
@@ -76,12 +83,13 @@ def write_regressions(result: regression_pb2.RegressionResult) -> str:
         result: RegressionResult.
 
     Returns:
-        str. JSON text.
+        str. JSON.
     """
-    return f'{{"results": [{", ".join(float_texts([row.value for row in result.regressions]))}]}}'
+    values = write_floats(np.array([row.value for row in result.regressions], np.float32))
+    return f'{{"results": [{", ".join(values)}]}}'
 
 
-def _example(value: Any) -> tf.train.Example:
+def _example(value: Json) -> tf.train.Example:
     if not isinstance(value, dict):
         raise invalid_argument(f"Example must be JSON object but got JSON {json_type(value)}")
     example = tf.train.Example()
@@ -93,7 +101,7 @@ def _example(value: Any) -> tf.train.Example:
     return example
 
 
-def _append(feature: tf.train.Feature, name: str, item: Any, kind: str | None) -> str:
+def _append(feature: tf.train.Feature, name: str, item: Json, kind: str | None) -> str:
     """Adds a value, whose token decides its kind; all of a feature's must be of one."""
     found, value = _typed(name, item)
     if kind not in (None, found):
@@ -102,29 +110,20 @@ def _append(feature: tf.train.Feature, name: str, item: Any, kind: str | None) -
     return found
 
 
-def _typed(name: str, item: Any) -> tuple[str, Any]:
+def _typed(name: str, item: Json) -> tuple[str, bytes | float | int]:
     if isinstance(item, str):
         return "bytes", item.encode("utf-8", "surrogateescape")
     if isinstance(item, dict) and is_base64(item):
-        return "bytes", decoded(item["b64"])
+        return "bytes", decode_base64(item["b64"])
     if isinstance(item, int) and _MIN_INT64 <= item <= _MAX_INT64:  # true and false, too
         return "int64", int(item)
     if isinstance(item, int) and 0 <= item <= _MAX_UINT64:
         raise invalid_argument(f"Feature: {name} has uint64_t element. Only int64_t is supported.")
     if isinstance(item, (int, float)):
-        return "float", _float(item)
+        return "float", make_array([item], [], types_pb2.DT_FLOAT).item()
     raise invalid_argument(
         f"Feature: {name} has element with unexpected JSON type: {json_type(item)}"
     )
-
-
-def _float(number: int | float) -> float:
-    """A number within float's range; beyond it is infinity, as in C++."""
-    try:
-        return tf.train.FloatList(value=[number]).value[0]
-    except OverflowError as error:
-        message = "JSON Parse error: Number too big to be stored in double."
-        raise invalid_argument(message) from error
 
 
 def _utf8(name: str) -> str:

@@ -13,7 +13,11 @@ import json
 import math
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import TypeAlias
+
+from serving.types import Json
+
+Container: TypeAlias = list[Json] | dict[str | None, Json]
 
 _HALF_PAIR = re.compile(
     r"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]"
@@ -28,10 +32,10 @@ _HEX4 = re.compile(r"[0-9a-fA-F]{4}")
 
 
 class JsonError(ValueError):
-    """A text that is not JSON; its text ends with the offset, in bytes, of the fault."""
+    """Not JSON; the message ends with the offset, in bytes, of the fault."""
 
 
-def loads(body: bytes) -> Any:
+def loads(body: bytes) -> Json:
     """Parses a document.
 
     Args:
@@ -51,13 +55,13 @@ def loads(body: bytes) -> Any:
     text = body.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
     if "\\u" not in text or not _HALF_PAIR.search(text):
         try:
-            return _DECODER.raw_decode(text, _BLANKS.match(text).end())[0]
+            return _DECODER.raw_decode(text, _end(_BLANKS, text, 0))[0]
         except (ValueError, RecursionError):
             pass  # the reader below knows whether, and how, to complain
     return _Reader(text).document()
 
 
-def dumps(value: Any, limit: int = 256) -> str:
+def dumps(value: Json, limit: int = 256) -> str:
     """Writes a value for an error message, cut to a length.
 
     Args:
@@ -87,8 +91,8 @@ def dumps(value: Any, limit: int = 256) -> str:
     return "".join(parts)[:limit]
 
 
-def dump_scalar(value: Any) -> str:
-    """Writes a value that is no list and no object.
+def dump_scalar(value: Json) -> str:
+    """Writes a value that is neither a list nor an object.
 
     Args:
         value: None, bool, int, float or str.
@@ -103,7 +107,7 @@ class _Raw(str):
     """Punctuation among values that are still to be written."""
 
 
-def _opened(value: list | dict) -> list:
+def _opened(value: Container) -> list[Json]:
     """The parts of one list or object, so that writing it needs no recursion."""
     if isinstance(value, list):
         return [_Raw("["), *_separated([item] for item in value), _Raw("]")]
@@ -111,14 +115,14 @@ def _opened(value: list | dict) -> list:
     return [_Raw("{"), *_separated(members), _Raw("}")]
 
 
-def _separated(groups: Iterable[list]) -> list:
-    parts = []
+def _separated(groups: Iterable[list[Json]]) -> list[Json]:
+    parts: list[Json] = []
     for group in groups:
         parts += [_Raw(", "), *group] if parts else group
     return parts
 
 
-def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _first_wins(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     members = dict(pairs)
     if len(members) != len(pairs):
         members = dict(reversed(pairs))
@@ -142,10 +146,11 @@ class _Reader:
         self.text = text
         self.at = 0
 
-    def document(self) -> Any:
+    def document(self) -> Json:
         if not self._next():
             raise self._error("The document is empty.")
-        stack = []  # (container, key under which the next value goes)
+        # The open containers, each with the key under which its next value goes.
+        stack: list[tuple[Container, str | None]] = []
         while True:
             value = self._value()
             if isinstance(value, (list, dict)) and not self._closes(value):
@@ -166,7 +171,7 @@ class _Reader:
             if not stack:
                 return value
 
-    def _value(self) -> Any:
+    def _value(self) -> Json:
         """A scalar, or a list or dict that has just been opened."""
         char = self._next()
         if char == "[" or char == "{":
@@ -178,14 +183,14 @@ class _Reader:
             return self._word(*_WORDS[char])
         return self._number()
 
-    def _closes(self, container: list | dict) -> bool:
+    def _closes(self, container: Container) -> bool:
         """Whether a container that has just been opened is empty."""
         if self._next() != _closing(container):
             return False
         self.at += 1
         return True
 
-    def _another(self, container: list | dict) -> bool:
+    def _another(self, container: Container) -> bool:
         """Steps over what follows an element: True for a comma, False for the end."""
         char = self._next()
         if char == "," or char == _closing(container):
@@ -235,9 +240,8 @@ class _Reader:
         self.at += 1
         parts = []
         while True:
-            match = _PLAIN.match(self.text, self.at)
-            parts.append(match[0])
-            self.at = match.end()
+            start, self.at = self.at, _end(_PLAIN, self.text, self.at)
+            parts.append(self.text[start : self.at])
             char = self._peek()
             if char == '"':
                 self.at += 1
@@ -278,7 +282,7 @@ class _Reader:
 
     def _next(self) -> str:
         """Steps over blanks: the character there, or "" at the end."""
-        self.at = _BLANKS.match(self.text, self.at).end()
+        self.at = _end(_BLANKS, self.text, self.at)
         return self._peek()
 
     def _peek(self) -> str:
@@ -289,5 +293,11 @@ class _Reader:
         return JsonError(f"{reason} at offset: {offset}")
 
 
-def _closing(container: list | dict) -> str:
+def _end(pattern: re.Pattern[str], text: str, start: int) -> int:
+    """Where the match that begins at `start` ends; there, if there is none."""
+    match = pattern.match(text, start)
+    return match.end() if match else start
+
+
+def _closing(container: Container) -> str:
     return "}" if isinstance(container, dict) else "]"

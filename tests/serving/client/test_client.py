@@ -158,8 +158,8 @@ def test_data_frame_of_outputs_that_are_not_one_a_row(client):
         ({"a": [1]}, "the model also needs column b$"),
         ({"x": [1]}, "the model also needs columns a, b$"),
         ({"a": [1], "b": [1], "c": [1]}, r"no input for column c \(`ignore` leaves it out\)"),
-        ({"a": [1], "b": [1, "2"]}, "row 2, column b: expected a number. Received: '2'"),
-        ({"a": [1], "b": "x"}, "^column b: expected a number. Received: 'x'"),
+        ({"a": [1], "b": [1, "2"]}, "row 2, column b: expected a number, got '2'"),
+        ({"a": [1], "b": "x"}, "^column b: expected a number, got 'x'"),
     ],
 )
 def test_columns_that_do_not_fit(client, inputs, message):
@@ -169,7 +169,7 @@ def test_columns_that_do_not_fit(client, inputs, message):
 
 
 def test_inputs_that_are_no_table(client):
-    with pytest.raises(TypeError, match=r"dict of columns.* Received: float"):
+    with pytest.raises(TypeError, match=r"dict of columns.*, got float"):
         client.predict("toy", 1.0)
 
 
@@ -257,9 +257,9 @@ def test_regress(client):
 
 
 def test_examples_that_do_not_fit(client):
-    with pytest.raises(ValueError, match="example 2, feature x: values must be all text"):
+    with pytest.raises(ValueError, match="example 2, feature x: values must be all strings"):
         client.regress("examples", [{"x": 1.0}, {"x": [1.0, "a"]}], signature_name="value")
-    with pytest.raises(ValueError, match="example 1, feature x: expected text, a float or"):
+    with pytest.raises(ValueError, match="example 1, feature x: expected a string, a float or"):
         client.classify("examples", [{"x": {}}])
     assert failure(client.classify, "examples", [{"x": 1}]).code == Code.INVALID_ARGUMENT
 

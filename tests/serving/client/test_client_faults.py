@@ -132,7 +132,7 @@ def test_no_retry_is_begun_that_would_end_too_late(kind):
 def test_grpc_tells_the_server_the_deadline():
     with serve_fake("grpc") as (fake, address), Client(f"grpc://{address}") as client:
         client.predict("m", {"x": [4.0]}, timeout=7)
-        assert 5 < fake.time_left <= 7
+        assert 5 < fake.time_left <= 7.01  # gRPC rounds up to hundredths of a second
 
 
 def test_no_server(kind):

@@ -16,16 +16,16 @@ def arrays(dtype, values):
 @pytest.mark.parametrize(
     ("dtype", "value", "message"),
     [
-        ("FLOAT", "1", "expected a number. Received: '1'"),
-        ("FLOAT", True, "expected a number. Received: True"),
-        ("STRING", True, "expected text. Received: True"),
-        ("STRING", {}, "expected text. Received: {}"),
+        ("FLOAT", "1", "expected a number, got '1'"),
+        ("FLOAT", True, "expected a number, got True"),
+        ("STRING", True, "expected a string, got True"),
+        ("STRING", {}, "expected a string, got {}"),
         ("INT64", None, "expected a whole number from -9223372036854775808 to "),
         ("INT64", 1.0, "expected a whole number"),
-        ("INT8", 128, "from -128 to 127. Received: 128"),
-        ("UINT8", -1, "from 0 to 255. Received: -1"),
+        ("INT8", 128, "from -128 to 127, got 128"),
+        ("UINT8", -1, "from 0 to 255, got -1"),
         ("INT32", True, "expected a whole number"),
-        ("BOOL", 1, "expected True or False. Received: 1"),
+        ("BOOL", 1, "expected True or False, got 1"),
         ("COMPLEX64", "1", "expected a number"),
     ],
 )
@@ -40,7 +40,7 @@ def test_values_that_do_not_fit_are_named(dtype, value, message):
 def test_arrays_are_checked_like_lists():
     with pytest.raises(ValueError, match="row 2, column c: expected a whole number from -128"):
         arrays("INT8", np.array([0, 300]))
-    with pytest.raises(ValueError, match=r"expected a number\. Received: True"):
+    with pytest.raises(ValueError, match=r"expected a number, got True"):
         arrays("FLOAT", np.array([True]))
     with pytest.raises(ValueError, match="expected a whole number"):
         arrays("INT64", np.array([1.5]))

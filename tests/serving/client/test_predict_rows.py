@@ -61,9 +61,9 @@ def test_strings(url, value, text):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"f": "1"}, "row 3, column f: expected a number. Received: '1'"),
-        ({"f": True}, "row 3, column f: expected a number. Received: True"),
-        ({"s": True}, "row 3, column s: expected text. Received: True"),
+        ({"f": "1"}, "row 3, column f: expected a number, got '1'"),
+        ({"f": True}, "row 3, column f: expected a number, got True"),
+        ({"s": True}, "row 3, column s: expected a string, got True"),
         ({"i": None}, "row 3, column i: expected a whole number"),
         ({"z": 1}, "row 3: the model has no input for column z"),
     ],

@@ -13,11 +13,10 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from ctr_keras.cli import main
+from serving.config_protos import METRICS_PATH, BatchingParameters, MonitoringConfig
 from serving.deploy import Deployment, write_deployment
 from serving.deploy.deployment import CONFIG_PATH
 from serving.deploy.model_server import flags
-from serving.server.config import METRICS_PATH
-from serving.server.config_protos import BatchingParameters, MonitoringConfig
 from tests.serving import toy_models
 from tests.serving.processes import running
 from tests.serving.toy_models import call
@@ -236,8 +235,8 @@ def test_without_labels_and_batching_their_flags_are_not_given(models):
         ({"image": "tensorflow/serving"}, "image must be an image with its version"),
         ({"image": "tensorflow/serving:latest"}, "image must be an image with its version"),
         ({"base_path": "models"}, "base_path must be an absolute path"),
-        ({"cpus": 0}, "cpus must be a positive number"),
-        ({"latency_ms": 0}, "latency_ms must be a positive number"),
+        ({"cpus": 0}, "cpus must be at least 1, got 0"),
+        ({"latency_ms": 0}, "latency_ms must be at least 1, got 0"),
         ({"replicas": (3, 2)}, "replicas must be positive and in ascending order"),
         ({"labels": {"none": {"stable": 1}}}, "no such model"),
         ({"labels": {"toy": {"stable": 9}}}, r"no version 9. Versions: \[7, 8\]"),
@@ -267,4 +266,4 @@ def test_command(models, tmp_path):
 
     result = CliRunner().invoke(main, [*command, "--label", "toy=7"])
     assert result.exit_code == 1
-    assert result.output == "Error: a label is MODEL:LABEL=VERSION. Received: toy=7\n"
+    assert result.output == "Error: expected MODEL:LABEL=VERSION, got toy=7\n"

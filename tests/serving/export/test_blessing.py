@@ -11,8 +11,8 @@ import pytest
 from ctr_keras import metrics
 from ctr_keras.data import read_samples
 from ctr_keras.features import FeatureSet
-from serving.export.blessing import NotBlessedError, bless, replay
-from serving.export.export import ExportOptions, export_model
+from serving.export import ExportOptions, export_model
+from serving.export.blessing import NotBlessedError, bless, score_in_fresh_process
 from tests.serving.click_log import scrambled, trained_model
 
 pytestmark = pytest.mark.slow  # every replay is a process of its own
@@ -61,9 +61,11 @@ def scores_of(model, samples):
     return model.predict(inputs, verbose=0)[:, 0]
 
 
-def test_a_worse_version_is_refused_with_both_aucs_and_kept_aside(export, good, bad, samples):
+def test_a_worse_version_is_refused_with_both_aucs_and_kept_aside(
+    export, version, good, bad, samples
+):
     run, out = export
-    run(good)
+    shutil.copytree(version, out / "1")
     aucs = [metrics.auc(samples.labels, scores_of(model, samples)) for model in (bad, good)]
     assert aucs[1] > aucs[0] + 0.1
     with pytest.raises(NotBlessedError) as refused:
@@ -99,10 +101,10 @@ def test_a_version_that_does_not_load_is_refused_with_the_reason(version, sample
     broken = str(shutil.copytree(version, tmp_path / "broken"))
     pathlib.Path(broken, "saved_model.pb").write_bytes(b"no model")
     with pytest.raises(NotBlessedError, match=r"(?s)broken does not score the sample rows:.*pars"):
-        replay(broken, samples.rows)
+        score_in_fresh_process(broken, samples.rows)
 
 
 def test_a_column_that_the_rows_lack_is_named(version, samples):
     rows = [{k: v for k, v in row.items() if k != "age"} for row in samples.rows]
     with pytest.raises(NotBlessedError, match="takes columns that the rows lack: age"):
-        replay(version, rows)
+        score_in_fresh_process(version, rows)

@@ -6,13 +6,13 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from ctr_keras.data import read_samples
-from ctr_keras.explain import attention_model
+from ctr_keras.explain import Explainer
 from ctr_keras.features import FeatureSet
 from ctr_keras.layers import GatedInteraction
 from ctr_keras.models import FM, MIAN, AutoInt
 from ctr_keras.plan import Interaction, InteractionPlan
-from serving.export.export import ExportOptions, export_model
-from serving.export.signatures import raw_tensors
+from serving.export import ExportOptions, export_model
+from serving.export.columns import raw_arrays
 from tests.serving.click_log import scrambled
 
 ROWS = 7
@@ -30,19 +30,28 @@ def samples(clicks, features):
 
 
 @pytest.fixture(scope="module")
-def explained(clicks, features, samples, tmp_path_factory):
-    """A function: a model's `explain` answer for the samples, and its version's folder."""
+def exported(clicks, features, tmp_path_factory):
+    """A function: a model to its version's folder."""
 
-    def explain(model):
+    def export(model):
         out = tmp_path_factory.mktemp("models") / "ctr"
-        version = export_model(model, features, str(clicks), str(out), ExportOptions(force=True))
-        loaded = tf.saved_model.load(version)
-        columns = raw_tensors(features, samples.rows[:ROWS])
+        return export_model(model, features, str(clicks), str(out), ExportOptions(force=True))
+
+    return export
+
+
+@pytest.fixture(scope="module")
+def explained(features, samples):
+    """A function: a version's `explain` answer for the samples."""
+
+    def explain(version):
+        loaded = tf.saved_model.load(str(version))
+        columns = raw_arrays(features, samples.rows[:ROWS])
         tensors = {name: tf.constant(values) for name, values in columns.items()}
         answer = {k: v.numpy() for k, v in loaded.signatures["explain"](**tensors).items()}
         score = loaded.signatures["serving_default"](**tensors)["score"].numpy()
         np.testing.assert_allclose(answer["score"], score, atol=1e-6)
-        return answer, version
+        return answer
 
     return explain
 
@@ -55,24 +64,21 @@ def names(outputs):
     return [name.decode() for name in outputs[0]]
 
 
-def test_attention_of_autoint(explained, features, samples):
-    model = scrambled(AutoInt(features, dim=4, layers=2, head_dim=4, heads=3))
-    answer, _ = explained(model)
+def test_attention_of_autoint(autoint, explained, features, samples):
+    model = autoint.model
+    answer = explained(autoint.version)
     fields = len(features.field_names)
-    assert answer["attention"].shape == (ROWS, 2, 3, fields, fields)
+    assert answer["attention"].shape == (ROWS, 2, 2, fields, fields)
     np.testing.assert_allclose(answer["attention"].sum(axis=-1), 1, atol=1e-5)
-    expected = attention_model(model).predict_on_batch(inputs_of(model, samples))
-    for layer in range(2):
-        np.testing.assert_allclose(
-            answer["attention"][:, layer], expected[f"interacting_{layer}"], atol=1e-6
-        )
+    expected = Explainer(model, features)(inputs_of(model, samples))
+    np.testing.assert_allclose(answer["attention"], expected["attention"], atol=1e-6)
     assert answer["fields"].shape == (ROWS, fields)
     assert names(answer["fields"]) == list(features.field_names)
 
 
-def test_gated_terms_add_up_to_the_logit(explained, features, samples):
+def test_gated_terms_add_up_to_the_logit(exported, explained, features, samples):
     model = scrambled(FM(features, dim=4, interactions=PLAN))
-    answer, _ = explained(model)
+    answer = explained(exported(model))
     assert answer["gated_terms"].shape == (ROWS, 2)
     assert names(answer["interactions"]) == ["inner(user*item)", "inner(user*age*price)"]
     linear = model.get_layer("linear")(inputs_of(model, samples)).numpy()[:, 0]
@@ -82,30 +88,29 @@ def test_gated_terms_add_up_to_the_logit(explained, features, samples):
     assert all(np.ptp(answer["gated_terms"][:, i]) > 0 for i in range(len(gated)))
 
 
-def test_weights_of_mians_modules(explained, features, samples):
+def test_weights_of_mians_modules(exported, explained, features, samples):
     model = scrambled(MIAN(features, dim=4, heads=2))
-    answer, _ = explained(model)
-    expected = attention_model(model).predict_on_batch(inputs_of(model, samples))
-    for module in ("behaviors", "user", "context", "global"):
-        np.testing.assert_allclose(answer[f"attention_{module}"], expected[module], atol=1e-6)
+    answer = explained(exported(model))
+    expected = Explainer(model, features)(inputs_of(model, samples))
+    for name in (f"attention_{module}" for module in ("behaviors", "user", "context", "global")):
+        np.testing.assert_allclose(answer[name], expected[name], atol=1e-6)
     assert names(answer["user_fields"]) == ["user", "age"]
     assert names(answer["context_fields"]) == ["device"]
     assert names(answer["parts"])[0] == "e_i"
 
 
-def test_metadata_hold_the_names_along_the_axes(explained, features):
-    _, version = explained(scrambled(AutoInt(features, dim=4, layers=1, head_dim=4)))
-    with open(f"{version}/saved_model.pb", "rb") as file:
-        saved_model = saved_model_pb2.SavedModel.FromString(file.read())
+def test_metadata_hold_the_names_along_the_axes(autoint, features):
+    proto = (autoint.version / "saved_model.pb").read_bytes()
+    saved_model = saved_model_pb2.SavedModel.FromString(proto)
     outputs = saved_model.meta_graphs[0].signature_def["explain"].outputs
     dims = outputs["attention"].tensor_shape.dim
     fields = ",".join(features.field_names)
     assert [dim.name for dim in dims] == ["", "", "", fields, fields]
 
 
-def test_the_model_and_its_size_stay_as_they_were(explained, features):
-    model = scrambled(AutoInt(features, dim=4, layers=1, head_dim=4))
-    _, version = explained(model)
+def test_the_model_and_its_size_stay_as_they_were(exported, features):
+    model = AutoInt(features, dim=4, layers=1, head_dim=4)
+    version = exported(model)
     stored = {
         tuple(shape)
         for name, shape in tf.train.list_variables(f"{version}/variables/variables")
@@ -115,11 +120,8 @@ def test_the_model_and_its_size_stay_as_they_were(explained, features):
     assert all(len(layer._inbound_nodes) == 1 for layer in model.layers)
 
 
-def test_models_with_neither_have_no_such_signature(clicks, features, tmp_path):
-    out = str(tmp_path / "ctr")
-    version = export_model(
-        FM(features, dim=4), features, str(clicks), out, ExportOptions(force=True)
-    )
+def test_models_with_neither_have_no_such_signature(exported, features):
+    version = exported(FM(features, dim=4))
     assert set(tf.saved_model.load(version).signatures) == {
         "serving_default",
         "rank",

@@ -17,16 +17,19 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from click.testing import CliRunner, Result
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from ctr_keras.data import read_examples
+from ctr_keras.cli import main
+from ctr_keras.data import open_examples
 from ctr_keras.features import FeatureSet
 from ctr_keras.models import build_model
 from serving.client import predict_rows
-from serving.export.export import WARMUP_PATH, ExportOptions, export_model
+from serving.export import ExportOptions, export_model
 from serving.server.server import Server
-from tests.prepared import prepare_in_process
+from serving.versions import WARMUP_FILE
+from tests.prepared import prepare_once, prepare_synthetic
 
 SOURCES = [
     "movielens-1m",
@@ -56,11 +59,11 @@ def exported(
 ) -> tuple[pathlib.Path, FeatureSet, keras.Model, pathlib.Path]:
     """Prepared data, features, a model and the folder of models it is exported to."""
     folder = tmp_path_factory.mktemp("skew")
-    source = request.param
-    if source != "synthetic":
-        name = source.removesuffix("-history")
-        source = request.getfixturevalue("real_sources")[name]
-    prepared = prepare_in_process(request.param, source, folder)
+    if request.param == "synthetic":
+        prepared = prepare_synthetic(8000, folder)
+    else:
+        source = request.getfixturevalue("real_sources")[request.param.removesuffix("-history")]
+        prepared = prepare_once(request.param.removesuffix("-head"), source, tmp_path_factory)
     features = FeatureSet.load(prepared / "features.json")
     model = small_model(features)
     out = str(folder / "models" / "ctr")
@@ -74,7 +77,7 @@ def test_no_skew_between_training_and_serving(exported):
     rows = [json.loads(line) for line in (prepared / "samples.jsonl").read_text().splitlines()]
     assert len(rows) >= 500
     packed = collections.defaultdict(list)
-    for inputs, _ in read_examples(str(prepared), "test", features, 4096):
+    for inputs, _ in open_examples(str(prepared), "test", features).read(4096):
         for name, values in inputs.items():
             packed[name].append(values.numpy())
     packed = {name: np.concatenate(values) for name, values in packed.items()}
@@ -110,7 +113,7 @@ def row_ids(packed: dict[str, np.ndarray]) -> list[bytes]:
 def run(tmp_path_factory) -> pathlib.Path:
     """A finished training run, made by the command line."""
     folder = tmp_path_factory.mktemp("run")
-    prepared = prepare_in_process("synthetic", 2000, folder)
+    prepared = prepare_synthetic(2000, folder)
     command = [sys.executable, "-m", "ctr_keras.cli", "train", "--data", str(prepared)]
     command += ["--model", "AutoInt", "--out", str(folder / "run"), "--set", "epochs=1"]
     command += ["--set", "layers=1", "--set", "head_dim=4"]
@@ -118,16 +121,19 @@ def run(tmp_path_factory) -> pathlib.Path:
     return folder / "run"
 
 
-def export(run: pathlib.Path, out: pathlib.Path) -> list[str]:
-    return [sys.executable, "-m", "ctr_keras.cli", "export", "--run", str(run), "--out", str(out)]
+def export_command(run: pathlib.Path, out: pathlib.Path) -> list[str]:
+    return ["export", "--run", str(run), "--out", str(out)]
+
+
+def export(run: pathlib.Path, out: pathlib.Path, *options: str) -> Result:
+    return CliRunner().invoke(main, [*export_command(run, out), *options])
 
 
 @pytest.fixture(scope="module")
 def version(run, tmp_path_factory) -> pathlib.Path:
     """An exported version."""
     out = tmp_path_factory.mktemp("models") / "ctr"
-    result = subprocess.run(export(run, out), check=True, capture_output=True, text=True)
-    return pathlib.Path(result.stdout.strip())
+    return pathlib.Path(export(run, out).stdout.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +195,7 @@ def test_signature_says_what_an_absent_input_stands_for(version, run):
 
 def test_warmup_requests_are_real_rows_of_several_batch_sizes(version, signatures, rows):
     sizes = []
-    for record in tf.data.TFRecordDataset(str(version / WARMUP_PATH)):
+    for record in tf.data.TFRecordDataset(str(version / WARMUP_FILE)):
         request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
         inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
         assert request.model_spec.name == "ctr"
@@ -203,7 +209,8 @@ def test_warmup_requests_are_real_rows_of_several_batch_sizes(version, signature
 
 def test_versions_count_up_and_a_killed_export_leaves_none(run, version, tmp_path):
     out = tmp_path / "ctr"
-    process = subprocess.Popen(export(run, out), stdout=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "ctr_keras.cli", *export_command(run, out)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     deadline = time.time() + 120
     while not (out / ".partial").exists():
         assert process.poll() is None, "finished before it could be killed"
@@ -213,17 +220,16 @@ def test_versions_count_up_and_a_killed_export_leaves_none(run, version, tmp_pat
     process.wait()
     assert os.listdir(out) == [".partial"]
     for expected in ("1", "2"):
-        subprocess.run([*export(run, out), "--force"], check=True, capture_output=True)
+        assert export(run, out, "--force").exit_code == 0
         assert sorted(os.listdir(out))[-1] == expected
         assert not (out / ".partial").exists()
-    for name in ("assets/vocabulary", str(WARMUP_PATH)):
+    for name in ("assets/vocabulary", str(WARMUP_FILE)):
         assert (out / "1" / name).read_bytes() == (version / name).read_bytes()
 
 
 def test_an_item_column_that_is_none_is_named(run, tmp_path):
-    command = [*export(run, tmp_path / "ctr"), "--item-columns", "C1, C99"]
-    result = subprocess.run(command, capture_output=True, text=True)
-    assert result.returncode == 1
+    result = export(run, tmp_path / "ctr", "--item-columns", "C1, C99")
+    assert result.exit_code == 1
     assert "there is no column C99 to vary by item" in result.stderr
     assert os.listdir(tmp_path) in ([], ["ctr"])
     assert not any((tmp_path / "ctr").glob("*"))
@@ -231,8 +237,7 @@ def test_an_item_column_that_is_none_is_named(run, tmp_path):
 
 def test_export_of_an_unfinished_run_says_so(tmp_path):
     (tmp_path / "run").mkdir()
-    command = export(tmp_path / "run", tmp_path / "out")
-    result = subprocess.run(command, capture_output=True, text=True)
-    assert result.returncode == 1
+    result = export(tmp_path / "run", tmp_path / "out")
+    assert result.exit_code == 1
     assert "holds no finished run: there is no config.yaml" in result.stderr
     assert "Traceback" not in result.stderr

@@ -11,9 +11,9 @@ import time
 import numpy as np
 import pytest
 
+from serving.codes import Code, StatusError
+from serving.config_protos import BatchingParameters
 from serving.server.batching import BatchingOptions, BatchQueue, BatchScheduler
-from serving.server.config_protos import BatchingParameters
-from serving.server.errors import Code, StatusError
 from serving.server.metrics import Metrics
 from serving.server.server import Server
 from tests.serving.toy_models import call, save_times, save_toy

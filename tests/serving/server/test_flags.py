@@ -25,7 +25,7 @@ from tensorflow_serving.apis import (
 from ctr_keras.cli import main
 from serving.server.options import Options
 from serving.server.server import Server
-from serving.server.signature import Signature
+from serving.server.signature import SignatureRunner
 from tests.serving.processes import free_port, running
 from tests.serving.toy_models import call, copy_version, save_broken, save_times
 
@@ -209,13 +209,13 @@ def test_1_cors(models, given):
 
 def held_run(monkeypatch):
     """Lets models run only when the returned event is set."""
-    run, released = Signature.run, threading.Event()
+    run, released = SignatureRunner.run, threading.Event()
 
     def held(self, inputs):
         released.wait(20)
         return run(self, inputs)
 
-    monkeypatch.setattr(Signature, "run", held)
+    monkeypatch.setattr(SignatureRunner, "run", held)
     return released
 
 

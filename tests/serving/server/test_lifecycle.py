@@ -18,9 +18,11 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_service_pb2_grpc
 
+from serving.server import manager
 from serving.server.inference import REPLAYED
+from serving.server.lifecycle import TRANSITIONS, State, VersionRecord, Versions
 from serving.server.server import Server, serve
-from serving.server.signature import Signature
+from serving.server.signature import SignatureRunner
 from tests.serving.toy_models import (
     call,
     copy_version,
@@ -44,6 +46,12 @@ def saved(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _collect_soon(monkeypatch):
+    """What was unloaded is collected after a second, for which these tests need not wait."""
+    monkeypatch.setattr(manager, "_SECONDS_TO_COLLECTION", 0.05)
+
+
 @pytest.fixture
 def models(saved, tmp_path):
     """A directory of models, in which m has version 1: it multiplies by 2."""
@@ -65,6 +73,72 @@ def request(x, name="x"):
     made.model_spec.name = "any"
     made.inputs[name].CopyFrom(tf.make_tensor_proto(x, tf.float32))
     return made
+
+
+def steps(versions):
+    """Takes every step that is left, with loads that succeed; says which."""
+    taken = []
+    while step := versions.next_step():
+        state, record = step
+        record.enter(state)
+        record.enter(State.AVAILABLE if state == State.LOADING else State.END)
+        taken.append((State.Name(state), record.version))
+    return taken
+
+
+def paths(*versions):
+    return {version: pathlib.Path(str(version)) for version in versions}
+
+
+def test_10_new_versions_are_loaded_newest_first_before_old_ones_are_unloaded():
+    versions = Versions()
+    versions.want(paths(1, 2))
+    assert steps(versions) == [("LOADING", 2), ("LOADING", 1)]
+    versions.want(paths(3, 4))
+    taken = [("UNLOADING", 1), ("LOADING", 4), ("UNLOADING", 2), ("LOADING", 3)]
+    assert steps(versions) == taken
+    assert versions.available().version == 4
+    assert versions.available(2) is None
+    versions.want({})
+    assert steps(versions) == [("UNLOADING", 3), ("UNLOADING", 4)]
+    assert [record.version for record in versions.newest_first()] == [4, 3, 2, 1]
+
+
+def test_10_a_failed_version_is_tried_again_only_after_it_was_not_wanted():
+    versions = Versions()
+    versions.want(paths(1))
+    _, record = versions.next_step()
+    assert versions.failed() is None
+    for state in (State.LOADING, State.END):
+        record.enter(state)
+    versions.want(paths(1))
+    assert versions.next_step() is None
+    assert versions.failed() is record
+    versions.want({})
+    assert versions.failed() is None
+    versions.want(paths(1))
+    assert steps(versions) == [("LOADING", 1)]
+
+
+def test_10_a_version_that_was_never_loaded_is_forgotten():
+    versions = Versions()
+    versions.want(paths(1))
+    versions.want(paths(2))
+    assert steps(versions) == [("LOADING", 2)]
+    assert [record.version for record in versions.newest_first()] == [2]
+
+
+@pytest.mark.parametrize("before", State.values()[1:])
+@pytest.mark.parametrize("after", State.values()[1:])
+def test_10_only_the_steps_of_the_table_can_be_taken(before, after):
+    record = VersionRecord(1, pathlib.Path("1"), before)
+    if after in TRANSITIONS[before]:
+        record.enter(after)
+        assert record.state == after
+    else:
+        with pytest.raises(ValueError, match=f"{State.Name(before)} to {State.Name(after)}"):
+            record.enter(after)
+        assert record.state == before
 
 
 def test_10_hot_swap_fails_no_request(models, saved):
@@ -125,14 +199,14 @@ def test_10_the_old_version_answers_while_the_new_one_loads(models, saved, monke
 
 
 def test_10_unloading_waits_for_requests_under_way(models, saved, monkeypatch):
-    run, started, released = Signature.run, threading.Event(), threading.Event()
+    run, started, released = SignatureRunner.run, threading.Event(), threading.Event()
 
     def held_run(self, inputs):
         started.set()
         released.wait(20)
         return run(self, inputs)
 
-    monkeypatch.setattr(Signature, "run", held_run)
+    monkeypatch.setattr(SignatureRunner, "run", held_run)
     answers = []
     with running(models) as server:
         thread = threading.Thread(target=lambda: answers.append(predicted(server)))
@@ -280,14 +354,14 @@ def test_11_an_empty_warm_up_file_is_fine(models):
 
 
 def test_stop_lets_requests_under_way_finish(models, saved, monkeypatch):
-    run, started = Signature.run, threading.Event()
+    run, started = SignatureRunner.run, threading.Event()
 
     def slow_run(self, inputs):
         started.set()
         time.sleep(0.5)
         return run(self, inputs)
 
-    monkeypatch.setattr(Signature, "run", slow_run)
+    monkeypatch.setattr(SignatureRunner, "run", slow_run)
     answers = []
     with running(models) as server:
         thread = threading.Thread(target=lambda: answers.append(predicted(server)))
@@ -318,8 +392,8 @@ def test_serve_prints_its_addresses_and_ends_on_signals(models):
     code = (
         "import sys; from serving.server.server import serve;"
         "serve(sys.argv[1], rest_api_port=0, port=0);"
-        "wrong = {'ctr_keras', 'pipeline', 'apache_beam', 'tensorflow_transform', 'tf_keras'};"
-        "print(sorted(wrong & sys.modules.keys()))"
+        "wrong = {'pipeline', 'apache_beam', 'tensorflow_transform', 'tf_keras'} & {*sys.modules};"
+        "print(sorted(wrong), sorted(m for m in sys.modules if m.startswith('ctr_keras.')))"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(models)],
@@ -335,7 +409,8 @@ def test_serve_prints_its_addresses_and_ends_on_signals(models):
         assert line.startswith(f"Serving {models}: REST http://127.0.0.1:")
         process.send_signal(signal.SIGTERM)
         rest, _ = process.communicate(timeout=20)
-        assert rest == "[]\n", "a server needs none of these"
+        needed = ["ctr_keras.settings", "ctr_keras.types", "ctr_keras.version"]
+        assert rest == f"[] {needed}\n", "a server needs nothing else of the library"
         assert process.returncode == 0
     finally:
         process.kill()

@@ -20,8 +20,8 @@ from tensorflow_serving.apis import (
 )
 from tensorflow_serving.config import model_server_config_pb2
 
+from serving.codes import Code, StatusError
 from serving.server.config import listed_models, read_batching, read_metrics_path, read_models
-from serving.server.errors import Code, StatusError
 from serving.server.server import Server
 from tests.serving.processes import free_port
 from tests.serving.toy_models import (

@@ -7,20 +7,15 @@ import json
 import re
 import shutil
 
-import keras
 import numpy as np
 import pytest
 
 from ctr_keras.explain import Explainer
-from ctr_keras.features import FeatureSet
-from ctr_keras.models import AutoInt
-from serving.export.export import ExportOptions, export_model
-from serving.server.page import _file
+from serving.server.page import _script
 from serving.server.server import Server
 from tests.conftest import unavailable
 from tests.models import variants
 from tests.serving import toy_models
-from tests.serving.click_log import scrambled
 from tests.serving.toy_models import call
 
 CHROMIUM = next(
@@ -31,16 +26,13 @@ EVIL = "<img src=x onerror=document.title='evil'>"  # has no slash, so it can na
 
 
 @pytest.fixture(scope="module")
-def site(clicks, tmp_path_factory):
+def site(autoint, tmp_path_factory):
     """A server with an exported AutoInt, a toy with all types, an evil name, a broken version."""
     models = tmp_path_factory.mktemp("page")
     toy_models.save_toy(str(models / "toy" / "7"))
     toy_models.save_times(str(models / EVIL / "3"), 3)
     toy_models.save_broken(str(models / "broken" / "1"))
-    features = FeatureSet.load(clicks / "features.json")
-    keras.utils.set_random_seed(0)
-    model = scrambled(AutoInt(features, dim=4, layers=2, head_dim=4, heads=2))
-    export_model(model, features, str(clicks), str(models / "ctr"), ExportOptions(force=True))
+    shutil.copytree(autoint.version, models / "ctr" / "1")
     with Server(models, rest_api_port=0, port=0, file_system_poll_wait_seconds=3600) as running:
         yield running
 
@@ -71,7 +63,7 @@ def test_names_and_samples_are_data_not_html(site):
 
 @pytest.mark.parametrize("variant", ["AutoInt", "MIAN", "AutoFM"])
 def test_page_knows_the_names_of_every_explaining_output(variant):
-    (block,) = re.findall(r"NAMES_OF = \{(.*?)\}", _file("page.js"), re.DOTALL)
+    (block,) = re.findall(r"NAMES_OF = \{(.*?)\}", _script(), re.DOTALL)
     known = dict(re.findall(r'(\w+): "(\w+)"', block))
     axes = Explainer(variants.build(variant), variants.FEATURES).axes
     assert axes

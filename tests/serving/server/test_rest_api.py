@@ -13,7 +13,7 @@ import urllib.parse
 import pytest
 
 from serving.server.server import Server
-from serving.server.signature import Signature
+from serving.server.signature import SignatureRunner
 from tests.serving.toy_models import call
 
 PREDICT = "/v1/models/toy:predict"
@@ -224,14 +224,14 @@ def test_5_values_of_defaults_are_not_told(server):
 
 def test_a_running_model_does_not_block_other_requests(server, monkeypatch):
     started, released = threading.Event(), threading.Event()
-    run = Signature.run
+    run = SignatureRunner.run
 
     def held_run(self, inputs):
         started.set()
         assert released.wait(10), "nothing else was answered meanwhile"
         return run(self, inputs)
 
-    monkeypatch.setattr(Signature, "run", held_run)
+    monkeypatch.setattr(SignatureRunner, "run", held_run)
     answers = []
     document = {"instances": [1]}
     thread = threading.Thread(target=lambda: answers.append(call(server, PREDICT, document)))

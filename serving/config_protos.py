@@ -8,6 +8,9 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2
 
+PLATFORM = "tensorflow"  # of a model: a SavedModel
+METRICS_PATH = "/monitoring/prometheus/metrics"  # unless MonitoringConfig has another
+
 _FIELD = descriptor_pb2.FieldDescriptorProto
 _WRAPPER = ".google.protobuf."
 _PACKAGE = "tensorflow.serving"

@@ -1,14 +1,14 @@
 """Skew: whether a running server gives the ids and scores of training time.
 
 `ctr-keras prepare` keeps some rows both raw and transformed, and `ctr-keras export` keeps the Keras
-model's scores of them beside the version. Here a server is asked for both.
+model's scores of them with the version. Here a server is asked for both.
 """
 
 import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,9 @@ from ctr_keras.features import FeatureSet
 from serving.client import Client
 from serving.export.blessing import TOLERANCE
 from serving.export.export import SCORES_PATH, samples_digest
-from serving.server.config import find_versions, folder_models
+from serving.server.server import Server
+from serving.types import Array, Arrays
+from serving.versions import find_models, find_versions
 
 SCORE = "score"
 
@@ -33,6 +35,11 @@ class Comparison(NamedTuple):
         rows: int. How many rows were compared.
         different: int. In how many of them it differs.
         example: str. The first of these, or "".
+
+    Example:
+
+    >>> print(Comparison("ml", 1, "http://127.0.0.1:8501", "gender", 1000, 0, ""))
+    ml 1 http://127.0.0.1:8501 gender: 1000 rows match
     """
 
     model: str
@@ -46,7 +53,7 @@ class Comparison(NamedTuple):
     def __str__(self) -> str:
         where = f"{self.model} {self.version} {self.url} {self.column}"
         if not self.different:
-            return f"{where}: {self.rows} rows alike"
+            return f"{where}: {self.rows} rows match"
         return f"{where}: {self.different} of {self.rows} rows differ; {self.example}"
 
 
@@ -74,9 +81,11 @@ def verify(
 
     Example:
 
-    >>> for comparison in verify("models", "data/ml"):                    # doctest: +SKIP
+    Prepared data is needed:
+
+    >>> for comparison in verify("models", "data/ml"):  # doctest: +SKIP
     ...     print(comparison)
-    ml 1 http://127.0.0.1:8501 gender: 1000 rows alike
+    ml 1 http://127.0.0.1:8501 gender: 1000 rows match
     """
     features = FeatureSet.load(os.path.join(data, "features.json"))
     samples = read_samples(data, features)
@@ -95,9 +104,7 @@ def verify(
                     yield _compare((name, version, url), column, served[column], values)
 
 
-def by_column(
-    features: FeatureSet, packed: Mapping[str, np.ndarray[Any, Any]]
-) -> dict[str, np.ndarray[Any, Any]]:
+def by_column(features: FeatureSet, packed: Mapping[str, Array]) -> Arrays:
     """Packed inputs as one array a feature, `(rows,)`, or `(rows, max_length)` of lists.
 
     Args:
@@ -121,7 +128,7 @@ def by_column(
 
 
 def _models(folder: str) -> list[str]:
-    names = [config.name for config in folder_models(folder)]
+    names = list(find_models(folder))
     if not names:
         raise FileNotFoundError(f"{folder} holds no model")
     return names
@@ -134,7 +141,7 @@ def _latest(folder: str) -> str:
     return str(versions[max(versions)])
 
 
-def _expected_scores(version: str, data: str) -> np.ndarray[Any, Any]:
+def _expected_scores(version: str, data: str) -> Array:
     path = os.path.join(version, SCORES_PATH)
     if not os.path.exists(path):
         raise FileNotFoundError(f"{path} is not there: `ctr-keras export` writes it")
@@ -151,24 +158,20 @@ def _servers(models: str, urls: Sequence[str]) -> Iterator[Sequence[str]]:
     if urls:
         yield urls
         return
-    from serving.server.server import Server
-
     with Server(models, rest_api_port=0, port=0) as server:
         yield f"http://{server.rest_address}", f"grpc://{server.grpc_address}"
 
 
-def _ask(
-    url: str, model: str, version: int, samples: Samples, features: FeatureSet
-) -> dict[str, np.ndarray[Any, Any]]:
+def _ask(url: str, model: str, version: int, samples: Samples, features: FeatureSet) -> Arrays:
     with Client(url) as client:
-        scores = client.predict(model, samples.rows, version=version)
+        scores: Arrays = client.predict(model, samples.rows, version=version)
         packed = client.predict(
             model, samples.rows, version=version, signature_name="transform_features"
         )
     return by_column(features, packed) | scores
 
 
-def _compare(where: tuple[str, int, str], column: str, served: Any, trained: Any) -> Comparison:
+def _compare(where: tuple[str, int, str], column: str, served: Array, trained: Array) -> Comparison:
     if column == SCORE:
         is_alike = np.abs(served - trained) <= TOLERANCE
     else:

@@ -5,8 +5,10 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from pipeline.block import Block
+from pipeline.parsing.delimited import Delimited
+from pipeline.parsing.parquet import Parquet
 from pipeline.sources import whole_file
-from pipeline.tables import Block, Delimited, Parquet, numbers
 
 
 def blocks(table, path) -> list[Block]:
@@ -20,15 +22,15 @@ def test_csv_rows_and_the_reasons_of_bad_ones(tmp_path):
     path.write_bytes(b"\n".join(rows) + b"\n")
     (block,) = blocks(Delimited(("a", "b")), path)
     assert block.line.tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
-    assert block.text.tolist() == rows[1:]
+    assert block.raw.tolist() == rows[1:]
     assert block.reason.tolist() == [
         None,
-        "1 columns instead of 2",
-        "1 columns instead of 2",
+        "expected 2 columns, got 1",
+        "expected 2 columns, got 1",
         "invalid UTF-8",
         "empty line",
         None,
-        "3 columns instead of 2",
+        "expected 2 columns, got 3",
         None,
     ]
     assert block.columns["a"].to_pylist() == ["1", None, None, None, None, "a,b", None, "8"]
@@ -55,7 +57,7 @@ def test_delimiter_of_two_characters(tmp_path):
     path.write_bytes(b"1::2\n3\n")
     (block,) = blocks(Delimited(("a", "b"), "::", quoted=False, header=False), path)
     assert block.columns["b"].to_pylist() == ["2", None]
-    assert block.reason.tolist() == [None, "1 columns instead of 2"]
+    assert block.reason.tolist() == [None, "expected 2 columns, got 1"]
 
 
 def test_wrong_header_names_file_and_column(tmp_path):
@@ -83,7 +85,7 @@ def test_parquet_numbers_become_text_and_lists_are_joined(tmp_path):
     assert columns["id"] == ["7", "", "9"]
     assert [float(v or "nan") for v in columns["price"]][::2] == [1.5, 2.0]
     assert columns["tags"] == ["a|b", "", ""]
-    assert read[0].text[0] == b"1\t7\t1.5\ta|b"
+    assert read[0].raw[0] == b"1\t7\t1.5\ta|b"
 
 
 def test_parquet_without_a_column_names_it(tmp_path):
@@ -94,11 +96,9 @@ def test_parquet_without_a_column_names_it(tmp_path):
 
 
 def test_numbers():
-    texts = ["1", "-2.5", "", "3e2", "many", "nan", "inf", "1e99", " 4"]
-    block = Block(
-        np.arange(len(texts)), np.array(texts, object), {}, np.full(len(texts), None, object)
-    )
-    values = numbers(block, "n", pa.array(texts), pa.float32()).to_pylist()
+    strings = ["1", "-2.5", "", "3e2", "many", "nan", "inf", "1e99", " 4"]
+    block = Block(0, [string.encode() for string in strings])
+    values = block.numbers("n", pa.array(strings), pa.float32()).to_pylist()
     assert values[:2] == [1.0, -2.5]
     assert np.isnan(values[2])
     assert values[3] == 300.0

@@ -1,4 +1,7 @@
-"""What holds of every test, doctests included: its place in the order, its seed, its memory."""
+"""What holds of every test, doctests included: its place in the order, its seed, its memory.
+
+A plugin rather than a `conftest.py`, as it also holds of the doctests outside this folder.
+"""
 
 import collections
 import pathlib
@@ -6,9 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-import tests  # noqa: F401  # settings of JAX come before JAX
-
-ROOT = pathlib.Path(__file__).parent
+ROOT = pathlib.Path(__file__).parent.parent
 # Rooms whose tests share no fixture that is expensive to make: each may run on any worker.
 # Elsewhere the tests of a file stay together.
 SPREAD = [ROOT / "tests" / room for room in ("layers", "models", "optimizers")]
@@ -47,3 +48,32 @@ def _forget_compiled_programs() -> Iterator[None]:
         import jax
 
         jax.clear_caches()
+
+
+@pytest.fixture(scope="session")
+def server_of_examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """What the examples of `serving` ask."""
+    from tests.serving.example_models import running_server
+
+    with running_server(tmp_path_factory.mktemp("examples") / "models") as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _names_of_examples(
+    request: pytest.FixtureRequest,
+    doctest_namespace: dict[str, object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[None]:
+    """The names that examples of `serving` use, and the folder that holds `models`."""
+    is_example = isinstance(request.node, pytest.DoctestItem)
+    if not (is_example and request.node.path.is_relative_to(ROOT / "serving")):
+        yield
+        return
+    from tests.serving.example_models import names_of_examples
+
+    server = request.getfixturevalue("server_of_examples")
+    monkeypatch.chdir(pathlib.Path(server._options.models).parent)
+    with names_of_examples(server) as found:
+        doctest_namespace.update(found)
+        yield

@@ -1,0 +1,82 @@
+"""The only file that touches what Keras does not promise to keep.
+
+When a release of Keras moves one of these names, tests/test_keras_internals.py says which.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from ctr_keras.types import Tensor, Variable
+
+
+def position(optimizer: keras.optimizers.Optimizer, variable: Variable) -> int:
+    """The position of a variable among those that an optimizer was built with.
+
+    The variable may be the backend's own, which TensorFlow hands to `update_step`.
+    """
+    return int(optimizer._get_variable_index(variable))
+
+
+def built_with(optimizer: keras.optimizers.Optimizer) -> list[Variable]:
+    """The variables that an optimizer was built with."""
+    return list(optimizer._trainable_variables)
+
+
+def decays(optimizer: keras.optimizers.Optimizer, variable: Variable) -> bool:
+    """Whether an optimizer's weight decay acts on a variable."""
+    return optimizer.weight_decay is not None and optimizer._use_weight_decay(variable)
+
+
+class DecaysInUpdateStep(keras.optimizers.Optimizer):
+    """An optimizer whose `update_step` is what applies weight decay."""
+
+    def _apply_weight_decay(self, variables: Sequence[Variable]) -> None:
+        pass
+
+
+class HandsGradientsOn(keras.optimizers.Optimizer):
+    """An optimizer that hands all gradients of a step on, instead of an `update_step` for each."""
+
+    def _backend_apply_gradients(
+        self, grads: Sequence[Tensor], trainable_variables: Sequence[Variable]
+    ) -> None:
+        self.hand_on(grads, trainable_variables)
+
+    def hand_on(self, gradients: Sequence[Tensor], variables: Sequence[Variable]) -> None:
+        """Applies gradients to variables; those without a gradient are not among them."""
+        raise NotImplementedError
+
+
+# Of Keras' trainer on JAX. A batch is inputs, labels and sample weights.
+
+
+def loss_and_updates(
+    model: keras.Model,
+    trainable: Sequence[Tensor],
+    others: Sequence[Tensor],
+    metrics: Sequence[Tensor],
+    batch: tuple[Any, ...],
+    optimizer_variables: Sequence[Tensor],
+) -> Any:
+    """The loss of a training batch as a function of a model's state.
+
+    Returns:
+        The loss to differentiate, and (loss, predictions, other variables, metrics' variables).
+    """
+    return model.compute_loss_and_updates(
+        trainable, others, metrics, *batch, training=True, optimizer_variables=optimizer_variables
+    )
+
+
+def logs_and_metrics(
+    model: keras.Model,
+    metrics: Sequence[Tensor],
+    loss: Tensor,
+    batch: tuple[Any, ...],
+    predictions: Tensor,
+) -> Any:
+    """What a training step logs, and the metrics' variables after a batch."""
+    x, y, weight = batch
+    return model._update_metrics_variables(metrics, loss, x, y, predictions, weight)

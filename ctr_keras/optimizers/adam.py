@@ -1,0 +1,89 @@
+"""Adam that updates rows; its exact mode is in `exact.py`."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from ctr_keras.optimizers.exact import CatchesUp
+from ctr_keras.types import Config, LearningRate, Tensor
+
+
+@keras.saving.register_keras_serializable(package="ctr_keras")
+class SparseAdam(CatchesUp):
+    """Adam that updates the rows of a table that a batch has read; all else as Keras' Adam does.
+
+    Dense Adam moves every row in every step: a row that no batch reads any more still follows its
+    momentum, which takes a walk over all rows. Here such a row rests, and so do its moments, until
+    a batch reads it again ("lazy" Adam). Bias correction counts all steps. Weight decay acts on the
+    rows that are read.
+
+    With `exact=True` the result is that of dense Adam. Each row remembers when it was updated last,
+    and before it is read again the steps that it has missed are made up for at once, in closed
+    form. This equals dense Adam up to rounding as long as `epsilon` is small against the square
+    root of a row's velocity and the learning rate is constant (else the missed steps are made with
+    the current one). Rows that are not read again lag behind until `fit` ends or `catch_up_all` is
+    called. It needs a model of this library (`CTRModel`), must be the model's own optimizer and not
+    one of a `RoutedOptimizer`, takes no weight decay, and stores one more number for each row.
+
+    Args:
+        learning_rate: float or schedule. Defaults to `0.001`.
+        beta_1: float. Decay of the momentum. Defaults to `0.9`.
+        beta_2: float. Decay of the velocity. Defaults to `0.999`.
+        epsilon: float. Added to the root of the velocity. Defaults to `1e-7`.
+        weight_decay: float or None. Share of a weight, times the learning rate, that a step takes
+            off. Defaults to `None`.
+        exact: bool. Whether to make up for missed steps. Defaults to `False`.
+        name: str. Defaults to `"sparse_adam"`.
+        **options: other options of `keras.optimizers.Adam`. Refused are clipping, averaging,
+            accumulating gradients, `loss_scale_factor` and `amsgrad`.
+
+    Raises:
+        ValueError: for an option that is refused.
+
+    Example:
+
+    >>> from ctr_keras.features import Categorical, FeatureSet, Label
+    >>> from ctr_keras.models import FM
+    >>> features = FeatureSet(Categorical("a"), label=Label("y"), vocabulary_sizes={"a": 1000})
+    >>> model = FM(features)
+    >>> model.compile(SparseAdam(0.001), "binary_crossentropy")
+
+    References:
+        [Adam](https://arxiv.org/abs/1412.6980), Algorithm 1, on the rows of a table.
+    """
+
+    def __init__(
+        self,
+        learning_rate: LearningRate = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        weight_decay: float | None = None,
+        exact: bool = False,
+        name: str = "sparse_adam",
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            learning_rate=learning_rate,
+            beta_1=beta_1,
+            beta_2=beta_2,
+            epsilon=epsilon,
+            weight_decay=weight_decay,
+            name=name,
+            **options,
+        )
+        if exact and self.weight_decay:
+            raise ValueError("SparseAdam(exact=True) takes no weight_decay")
+        self.exact = exact
+
+    def _step(self, gradient: Tensor, rate: Tensor, weight: Tensor, *slots: Tensor) -> Any:
+        momentum, velocity = slots
+        step = ops.cast(self.iterations + 1, weight.dtype)
+        alpha = rate * ops.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
+        momentum = momentum + (gradient - momentum) * (1 - self.beta_1)
+        velocity = velocity + (ops.square(gradient) - velocity) * (1 - self.beta_2)
+        return weight - alpha * momentum / (ops.sqrt(velocity) + self.epsilon), momentum, velocity
+
+    def get_config(self) -> Config:
+        return {**super().get_config(), "exact": self.exact}

@@ -1,0 +1,125 @@
+"""Dense Adam for rows that are not read: the steps that a row has missed, made up for at once.
+
+A row's gradient is zero in every step that does not read it, and dense Adam moves it all the same.
+After step `s` it has weight `w`, momentum `m` and velocity `v`. Step `s + j`, for `j = 1..k`, is
+
+    m_j = beta_1 m_(j-1)                                       so that m_j = beta_1^j m
+    v_j = beta_2 v_(j-1)                                       so that v_j = beta_2^j v
+    w_j = w_(j-1) - rate c(s+j) m_j / (sqrt(v_j) + epsilon)
+
+with the bias correction `c(t) = sqrt(1 - beta_2^t) / (1 - beta_1^t)`. Where epsilon is small
+against `sqrt(v_j)`, each quotient is the one before times `r = beta_1 / sqrt(beta_2)`: it is
+`r^j m / (sqrt(v) + epsilon)`. All k movements then have one direction, and their sum is
+
+    w_k = w - rate A m / (sqrt(v) + epsilon)    with A = r c(s+1) + r^2 c(s+2) + ... + r^k c(s+k)
+
+`A` depends on both `s` and `k`. To need a table of one number only, take the same sum without an
+end, `H(s) = r c(s+1) + r^2 c(s+2) + ...`, which is finite for `r < 1` (0.9005 by default) as `c`
+tends to 1. Its terms after the k-th are `r^k (r c(s+k+1) + r^2 c(s+k+2) + ...) = r^k H(s+k)`, so
+
+    A = H(s) - r^k H(s+k)
+
+`H` is tabulated from its end: factoring `r` out of its sum gives `H(s) = r (c(s+1) + H(s+1))`, and
+where `c` has become 1 it is the geometric series `r + r^2 + ... = r / (1 - r)`.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+from keras import ops
+
+from ctr_keras import tables
+from ctr_keras.keras_internals import built_with, position
+from ctr_keras.optimizers.rows import RowWise
+from ctr_keras.types import Array, Tensor, Variable
+
+_TABULATED_STEPS = 20_000  # where c is 1 in float32, with usual decays
+
+
+class CatchesUp(RowWise, keras.optimizers.Adam):
+    """Adam by rows that, if `exact`, makes up for the steps that a row has missed.
+
+    It does so before the row is read, and after the last step of `fit`.
+    """
+
+    exact: bool
+
+    def build(self, variables: Sequence[Variable]) -> None:
+        if self.built:
+            return
+        super().build(variables)
+        # By position of a table, the step after which each row was as dense Adam has it.
+        self._updated = {
+            index: self.add_variable(
+                (variables[index].shape[0],), dtype="int32", name=f"updated_{index}"
+            )
+            for index in (self._slots if self.exact else ())
+        }
+
+    def catch_up(self, table: Variable, rows: Tensor) -> None:
+        """Makes up for the steps that rows have missed.
+
+        Args:
+            table: variable of the model.
+            rows: int tensor, each row once.
+        """
+        updated = self._updated.get(position(self, table))
+        if updated is None:
+            return
+        weight, momentum, velocity = self._read(table, rows)
+        since = tables.read(updated, rows)
+        missed = ops.cast(self.iterations, "int32") - since
+        steps = ops.cast(missed, weight.dtype)[:, None]
+        rate = ops.cast(self.learning_rate, weight.dtype)
+        movement = momentum / (ops.sqrt(velocity) + self.epsilon)
+        values = (
+            weight - rate * self._missed_alpha(since, missed) * movement,
+            momentum * self.beta_1**steps,
+            velocity * self.beta_2**steps,
+        )
+        self._write(table, rows, values)
+        tables.write(updated, rows, since + missed)
+
+    def catch_up_all(self) -> None:
+        """Makes up for the missed steps of all rows of all tables."""
+        if not self.built:
+            return
+        variables = built_with(self)
+        for index in self._updated:
+            table = variables[index]
+            self.catch_up(table, ops.arange(table.shape[0], dtype="int32"))
+
+    def finalize_variable_values(self, variables: Sequence[Variable]) -> None:
+        super().finalize_variable_values(variables)
+        self.catch_up_all()
+
+    def _update_rows(
+        self, table: Variable, rows: Tensor, gradient: Tensor, rate: Tensor, kept: Tensor
+    ) -> None:
+        if self.exact:
+            self.catch_up(table, rows)
+        super()._update_rows(table, rows, gradient, rate, kept)
+        if self.exact:
+            updated = self._updated[position(self, table)]
+            tables.write(updated, rows, tables.read(updated, rows) + 1)
+
+    def _missed_alpha(self, since: Tensor, missed: Tensor) -> Tensor:
+        """`A = H(s) - r^k H(s+k)` by row, for `s` = since and `k` = missed, `(rows, 1)`."""
+        sums = ops.convert_to_tensor(_endless_sums(self.beta_1, self.beta_2))
+        begin, end = (ops.minimum(s, _TABULATED_STEPS) for s in (since, since + missed))
+        decayed = (self.beta_1 / self.beta_2**0.5) ** ops.cast(missed, sums.dtype)
+        return (ops.take(sums, begin) - decayed * ops.take(sums, end))[:, None]
+
+
+@functools.cache
+def _endless_sums(beta_1: float, beta_2: float) -> Array:
+    """`H(s)` for `s` up to `_TABULATED_STEPS`."""
+    decay = beta_1 / beta_2**0.5
+    sums = np.empty(_TABULATED_STEPS + 1)
+    sums[-1] = decay / (1 - decay)
+    for s in range(_TABULATED_STEPS - 1, -1, -1):
+        correction = np.sqrt(1 - beta_2 ** (s + 1)) / (1 - beta_1 ** (s + 1))
+        sums[s] = decay * (correction + sums[s + 1])
+    return sums.astype("float32")

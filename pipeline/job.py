@@ -1,0 +1,166 @@
+"""The Beam job: raw logs in, TFRecords and the transform graph out."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import apache_beam as beam
+import pyarrow as pa
+import tensorflow_transform.beam as tft_beam
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx_bsl.public.tfxio import TensorAdapterConfig
+
+from ctr_keras.features import FeatureSet
+from pipeline.batches import KEY, SPLIT, in_column_order, only_split
+from pipeline.datasets.base import Dataset
+from pipeline.preprocessing import make_preprocessing_fn
+from pipeline.records import WriteShards, write_examples
+from pipeline.report import write_rejected
+from pipeline.rows import COUNTS, LINES, REJECTED, ReadRows
+from pipeline.samples import Sample, write_sample_rows
+from pipeline.sources import whole_file
+from pipeline.splits import SPLITS
+from pipeline.storage import delete, read_json, write_json
+
+# Beam's own default would first try to fetch another runner from the network. A second thread uses
+# the time in which the first waits for files or computes outside Python. To check the types of this
+# one graph again in every run would only take time.
+_LOCAL_OPTIONS = (
+    "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
+    "--direct_running_mode=multi_threading",
+    "--direct_num_workers=2",
+    "--no_pipeline_type_check",
+)
+_SHARD_BYTES = 64 * 2**20  # of source
+_MIN_SHARDS = 8
+
+
+def pipeline_options(given: Sequence[str]) -> PipelineOptions:
+    """The options given, and those of a local run if they name no runner."""
+    # Beam 2.77's local runner flushes what goes from step to step every second, from a thread of
+    # its own, and loses what is written meanwhile. With 0 only the writer flushes. No other runner
+    # reads this, and which ones end in the local one only Beam knows (`DirectRunner` does, where
+    # Prism is not to be had), so it is set whatever the runner.
+    worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
+    options = PipelineOptions(list(given))
+    if options.view_as(StandardOptions).runner is not None:
+        return options
+    return PipelineOptions([*_LOCAL_OPTIONS, *given])  # the last of two counts
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What to prepare.
+
+    Args:
+        dataset: Dataset.
+        source: str. The source as the user named it.
+        files: list of (path, bytes, split); the split is None if rows are split one by one.
+        folder: str. Where to write.
+    """
+
+    dataset: Dataset
+    source: str
+    files: list[tuple[str, int, str | None]]
+    folder: str
+
+    def run(self, beam_options: Sequence[str]) -> dict[str, int]:
+        """Runs the job; the numbers of rows, for `report.summarize`."""
+        with beam.Pipeline(options=pipeline_options(beam_options)) as pipeline:
+            self._build(pipeline)
+        counts: dict[str, int] = read_json(self._path("tmp", "counts.json"))
+        delete(self._path("tmp/"))
+        return counts
+
+    def _path(self, *parts: str) -> str:
+        path: str = FileSystems.join(self.folder, *parts)
+        return path
+
+    def _build(self, pipeline: beam.Pipeline) -> None:
+        """The whole graph."""
+        files = [
+            (whole_file(path, i, split), size) for i, (path, size, split) in enumerate(self.files)
+        ]
+        parsed, selected = pipeline | "Rows" >> ReadRows(self.dataset, self.source, files)
+        if self.dataset.history:
+            analyzed = selected
+        else:  # reading rows again is cheaper than keeping them from one pass to the next
+            _, analyzed = pipeline | "AnalyzedRows" >> ReadRows(self.dataset, self.source, files)
+        transformed = self._transform(analyzed.rows, selected.rows)
+        written = transformed | "WriteExamples" >> WriteShards(
+            self._path("examples"), self._shards(), self._path("tmp", "packets")
+        )
+        self._write_samples(selected.rows, transformed)
+        _ = parsed[REJECTED] | "WriteRejected" >> beam.Map(
+            write_rejected, beam.pvalue.AsDict(parsed[LINES]), self._path("rejected")
+        )
+        written |= beam.MapTuple(lambda split, count: (f"written: {split}", count))
+        _ = (
+            (parsed[COUNTS], selected[COUNTS], written)
+            | "AllCounts" >> beam.Flatten()
+            | "Sum" >> beam.CombinePerKey(sum)
+            | "ToDict" >> beam.combiners.ToDict()
+            | "WriteCounts" >> beam.Map(write_json, self._path("tmp", "counts.json"))
+        )
+
+    def _transform(
+        self, analyzed: beam.PCollection, selected: beam.PCollection
+    ) -> beam.PCollection:
+        """Analyzes the training split and transforms every row; both inputs hold all rows."""
+        features = self.dataset.features
+        config = adapter_config(features)
+        with tft_beam.Context(
+            temp_dir=self._path("tmp", "transform"),
+            passthrough_keys={features.label.name, KEY, SPLIT},
+        ):
+            train = analyzed | "TrainRows" >> beam.FlatMap(only_split, "train")
+            transform = (train, config) | "Analyze" >> tft_beam.AnalyzeDataset(
+                make_preprocessing_fn(features)
+            )
+            transformed, _ = (
+                (selected, config),
+                transform,
+            ) | "Transform" >> tft_beam.TransformDataset(output_record_batches=True)
+            _ = transform | "WriteTransform" >> tft_beam.WriteTransformFn(self.folder)
+        return transformed | "Batches" >> beam.Keys() | "Ordered" >> beam.Map(in_column_order)
+
+    def _shards(self) -> dict[str, int]:
+        """The number of shards of each split."""
+        source_bytes = sum(size for _, size, _ in self.files)
+        train = max(_MIN_SHARDS, math.ceil(source_bytes / _SHARD_BYTES))
+        return {split: train if split == "train" else train // _MIN_SHARDS for split in SPLITS}
+
+    def _write_samples(self, selected: beam.PCollection, transformed: beam.PCollection) -> None:
+        """Some rows of the test split, raw and transformed."""
+        _ = (
+            selected
+            | "SampleRows" >> Sample()
+            | "WriteSampleRows"
+            >> beam.Map(
+                write_sample_rows,
+                list(self.dataset.features.raw_columns),
+                self._path("samples.jsonl"),
+            )
+        )
+        _ = (
+            transformed
+            | "SampleExamples" >> Sample()
+            | "WriteSampleExamples" >> beam.Map(write_examples, self._path("samples.tfrecord.gz"))
+        )
+
+
+def adapter_config(features: FeatureSet) -> TensorAdapterConfig:
+    """How TensorFlow Transform turns a record batch's columns into tensors."""
+    kinds = {"string": pa.string(), "float": pa.float32()}
+    columns = {name: kinds[kind] for name, kind in features.raw_columns.items()}
+    representations = {}
+    for name in columns:
+        representations[name] = schema_pb2.TensorRepresentation()
+        representations[name].dense_tensor.column_name = name
+        representations[name].dense_tensor.shape.SetInParent()
+    columns |= {features.label.name: pa.float32(), KEY: pa.int64(), SPLIT: pa.int64()}
+    schema = pa.schema([(name, pa.list_(kind)) for name, kind in sorted(columns.items())])
+    return TensorAdapterConfig(schema, representations)

@@ -1,0 +1,105 @@
+"""What a run reports of its rows: how many went where, and the rejected ones themselves."""
+
+import json
+import sys
+from importlib import metadata
+from typing import Any
+
+from apache_beam.io.filesystems import FileSystems
+
+from ctr_keras.features import FeatureSet
+from pipeline.sources import Chunk
+from pipeline.splits import SPLITS
+from pipeline.storage import Output
+
+_PACKAGES = ("ctr-keras", "tensorflow", "tensorflow-transform", "apache-beam", "pyarrow", "numpy")
+
+
+class TooManyRejectedError(RuntimeError):
+    """More rows were rejected than allowed. The message says where they are."""
+
+
+def write_rejected(
+    element: tuple[Chunk, list[tuple[int, str, bytes]]],
+    lines: dict[tuple[int, int], int],
+    folder: str,
+) -> None:
+    """Writes the rejected rows of a block as JSON lines: file, line (from 1), reason, row.
+
+    Args:
+        element: the chunk, and (line in the chunk, reason, row) of each row.
+        lines: number of lines of each (file, chunk).
+        folder: where the file goes.
+    """
+    chunk, rows = element
+    before = sum(lines[chunk.file, index] for index in range(chunk.index))
+    name = f"{chunk.file:05d}-{chunk.index:05d}-{rows[0][0]:09d}.jsonl"
+    with FileSystems.create(FileSystems.join(folder, name)) as file:
+        for line, reason, raw in rows:
+            entry = {
+                "file": chunk.path,
+                "line": before + line + 1,
+                "reason": reason,
+                "row": raw.decode("utf-8", "backslashreplace"),
+            }
+            file.write(json.dumps(entry).encode() + b"\n")
+
+
+def summarize(counts: dict[str, int], features: FeatureSet) -> dict[str, Any]:
+    """The report of what the job has counted.
+
+    Args:
+        counts: number of rows by `read`, `written: <split>`, `clicks: <split>`, `filtered: <rule>`
+            and `rejected: <reason>`.
+        features: with its vocabulary sizes.
+    """
+
+    def with_prefix(prefix: str) -> dict[str, int]:
+        names = sorted(name for name in counts if name.startswith(prefix))
+        return {name.removeprefix(prefix): counts[name] for name in names}
+
+    written, clicks = with_prefix("written: "), with_prefix("clicks: ")
+    filtered, rejected = with_prefix("filtered: "), with_prefix("rejected: ")
+    return {
+        "rows": {
+            "read": counts.get("read", 0),
+            **{split: written[split] for split in SPLITS},
+            "filtered": sum(filtered.values()),
+            "rejected": sum(rejected.values()),
+        },
+        "filtered_because": filtered,
+        "rejected_because": rejected,
+        "label_mean": {
+            split: clicks.get(split, 0) / written[split] if written[split] else None
+            for split in SPLITS
+        },
+        "vocabulary_sizes": features.vocabulary_sizes,
+        "id_count": features.id_count,
+        "versions": {"python": sys.version.split()[0]}
+        | {package: metadata.version(package) for package in _PACKAGES},
+    }
+
+
+def check_rows(report: dict[str, Any], max_rejected: float, output: Output) -> None:
+    """Checks that nothing is lost, that not too much is bad, and that there is a row to train on.
+
+    Raises:
+        RuntimeError: if rows are lost.
+        TooManyRejectedError: if more than a share of `max_rejected` is rejected.
+        ValueError: if the training split is empty.
+    """
+    counted = dict(report["rows"])
+    read, rejected = counted.pop("read"), counted["rejected"]
+    if sum(counted.values()) != read:
+        raise RuntimeError(
+            f"rows were lost, which is a bug: {report['rows']}; see {output.partial}"
+        )
+    if rejected > max_rejected * read:
+        reasons = ", ".join(f"{n} x {why}" for why, n in report["rejected_because"].items())
+        raise TooManyRejectedError(
+            f"{rejected} of {read} rows were rejected ({rejected / read:.2%}), more than the "
+            f"{max_rejected:.2%} allowed: {reasons}. They are in "
+            f"{FileSystems.join(output.failed, 'rejected')}; mend them or raise --max-rejected"
+        )
+    if not counted["train"]:
+        raise ValueError(f"no row falls into the training split: {report['rows']}")

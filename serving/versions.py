@@ -1,0 +1,60 @@
+"""Models and their versions on disk: `<models>/<name>/<version>/`, and what a version holds."""
+
+import logging
+import os
+import pathlib
+import re
+
+log = logging.getLogger(__name__)
+
+MAX_VERSION = 2**63 - 1
+# In a version's folder: the requests that a server replays before the version answers others.
+WARMUP_FILE = pathlib.PurePath("assets.extra", "tf_serving_warmup_requests")
+_NUMBER = re.compile("[0-9]{1,40}")
+
+
+def find_models(models_dir: str | os.PathLike[str]) -> dict[str, pathlib.Path]:
+    """The models of a folder: every folder in it whose name does not start with a dot.
+
+    Args:
+        models_dir: path.
+
+    Returns:
+        dict. Model name to folder, names sorted.
+
+    Raises:
+        OSError: if the folder cannot be read.
+
+    Example:
+
+    >>> list(find_models("models"))
+    ['ctr', 'genre', 'times_two']
+    """
+    folders = sorted(entry for entry in pathlib.Path(models_dir).iterdir() if entry.is_dir())
+    return {folder.name: folder for folder in folders if not folder.name.startswith(".")}
+
+
+def find_versions(base_path: str | os.PathLike[str]) -> dict[int, pathlib.Path]:
+    """The versions of a model: the folders whose whole name is a number of 64 bits.
+
+    Args:
+        base_path: path of the model's folder.
+
+    Returns:
+        dict. Version number to folder; of two names of one number the one that sorts last.
+
+    Raises:
+        OSError: if the folder cannot be read.
+
+    Example:
+
+    >>> list(find_versions("models/ctr"))
+    [1]
+    """
+    found: dict[int, pathlib.Path] = {}
+    for child in sorted(pathlib.Path(base_path).iterdir()):
+        if _NUMBER.fullmatch(child.name) and int(child.name) <= MAX_VERSION and child.is_dir():
+            if int(child.name) in found:
+                log.warning("Two directories of one version: %s is taken", child)
+            found[int(child.name)] = child
+    return found
