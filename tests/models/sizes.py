@@ -39,7 +39,9 @@ def parameter_count(builder, *arguments, **options):
     """Number of trainable parameters, counted on weights that are never allocated."""
     with keras.StatelessScope(initialize_variables=False):
         model = builder(*arguments, **options)
-        return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+        count = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+    keras.utils.clear_session()  # or Keras allocates them all when it leaves the next such scope
+    return count
 
 
 def tower(width, *hidden, normalized=False):
