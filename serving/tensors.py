@@ -54,13 +54,7 @@ _CPP_NAMES = {"float32": "float", "float64": "double", "float16": "half"}
 
 
 def type_name(dtype: int) -> str:
-    """The name that TensorFlow's C++ messages give a type.
-
-    Args:
-        dtype: int. A `DataType` enum value.
-
-    Returns:
-        str.
+    """The name that TensorFlow's C++ messages give a `DataType` enum value.
 
     Example:
 
@@ -74,13 +68,7 @@ def type_name(dtype: int) -> str:
 
 
 def to_array(proto: tensor_pb2.TensorProto) -> Array:
-    """Reads a `TensorProto`.
-
-    Args:
-        proto: TensorProto. With typed values or with `tensor_content`.
-
-    Returns:
-        numpy.ndarray; of dtype object, holding bytes, for DT_STRING.
+    """Reads a `TensorProto`; an array of DT_STRING is of dtype object, holding bytes.
 
     Raises:
         StatusError: INVALID_ARGUMENT for a proto that is not a tensor, RESOURCE_EXHAUSTED for one
@@ -138,16 +126,10 @@ def _from_anything(proto: tensor_pb2.TensorProto, size: int) -> Array:
 
 
 def to_proto(array: Array | bytes, dtype: int, as_content: bool = False) -> tensor_pb2.TensorProto:
-    """Writes an array as a `TensorProto` with typed value fields, as TensorFlow Serving does.
+    """Writes an array, or the bytes of a string scalar, as a `TensorProto`.
 
-    Args:
-        array: numpy.ndarray or bytes (a string scalar).
-        dtype: int. The `DataType` enum value to write.
-        as_content: bool. Whether to write the raw bytes instead; strings have none. Defaults to
-            `False`.
-
-    Returns:
-        TensorProto.
+    With typed value fields, as TensorFlow Serving does; `as_content` writes the raw bytes instead,
+    which strings have none of.
 
     Raises:
         StatusError: UNIMPLEMENTED for a type that has no value field (resources, quantized types).
@@ -174,12 +156,5 @@ def to_proto(array: Array | bytes, dtype: int, as_content: bool = False) -> tens
 
 
 def bytes_array(values: Sequence[bytes]) -> Array:
-    """A flat array of dtype object, whatever the lengths of the values.
-
-    Args:
-        values: sequence of bytes.
-
-    Returns:
-        numpy.ndarray of shape [len(values)].
-    """
+    """A flat array of dtype object, whatever the lengths of the values."""
     return np.fromiter(values, object, len(values))

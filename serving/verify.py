@@ -107,10 +107,6 @@ def verify(
 def by_column(features: FeatureSet, packed: Mapping[str, Array]) -> Arrays:
     """Packed inputs as one array a feature, `(rows,)`, or `(rows, max_length)` of lists.
 
-    Args:
-        features: FeatureSet.
-        packed: dict of the packed inputs.
-
     Example:
 
     >>> from ctr_keras.features import Label, Numeric

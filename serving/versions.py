@@ -14,16 +14,7 @@ _NUMBER = re.compile("[0-9]{1,40}")
 
 
 def find_models(models_dir: str | os.PathLike[str]) -> dict[str, pathlib.Path]:
-    """The models of a folder: every folder in it whose name does not start with a dot.
-
-    Args:
-        models_dir: path.
-
-    Returns:
-        dict. Model name to folder, names sorted.
-
-    Raises:
-        OSError: if the folder cannot be read.
+    """The models of a folder by name: every folder in it whose name does not start with a dot.
 
     Example:
 
@@ -35,16 +26,9 @@ def find_models(models_dir: str | os.PathLike[str]) -> dict[str, pathlib.Path]:
 
 
 def find_versions(base_path: str | os.PathLike[str]) -> dict[int, pathlib.Path]:
-    """The versions of a model: the folders whose whole name is a number of 64 bits.
+    """The versions of a model by number: the folders whose whole name is a number of 64 bits.
 
-    Args:
-        base_path: path of the model's folder.
-
-    Returns:
-        dict. Version number to folder; of two names of one number the one that sorts last.
-
-    Raises:
-        OSError: if the folder cannot be read.
+    Of two names of one number the one that sorts last counts.
 
     Example:
 

@@ -26,13 +26,7 @@ class Calls:
     """The calls that both clients share, as coroutines.
 
     They suspend only where the transport and `sleep` do, so over blocking ones they need no event
-    loop: that is how `Client` runs them.
-
-    Args:
-        transport: Transport. Carries each question to the server.
-        sleep: callable. Waits a number of seconds, or returns what has to be awaited for it.
-        timeout: float. Seconds that a call may take, unless it says otherwise.
-        retry: Retry. When a question is asked again.
+    loop: that is how `Client` runs them. `sleep` returns what has to be awaited, or nothing.
     """
 
     def __init__(

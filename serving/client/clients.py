@@ -29,15 +29,7 @@ Result = TypeVar("Result")
 def connect(url: str, *, blocking: bool) -> Transport:
     """The transport for a URL; connections are opened when they are first needed.
 
-    Args:
-        url: str. "http://HOST:PORT" or "https://..." for REST, "grpc://HOST:PORT" for gRPC.
-        blocking: bool. Whether its coroutines block the thread instead of suspending.
-
-    Returns:
-        Transport.
-
-    Raises:
-        ValueError: if the URL is none of these.
+    The coroutines of a blocking one block the thread instead of suspending.
     """
     parts = urllib.parse.urlsplit(url)
     if parts.hostname and parts.scheme in ("http", "https"):

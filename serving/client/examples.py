@@ -30,9 +30,6 @@ def to_features(examples: Table) -> list[Features]:
             bytes, floats, or integers (True and False are 1 and 0). Or a pandas.DataFrame, whose
             missing values are left out.
 
-    Returns:
-        list of dict. Feature name to list: of bytes, of float or of int.
-
     Raises:
         ValueError: if the values of a feature are of several kinds or of none of these.
 

@@ -45,12 +45,7 @@ _LIST_FIELDS = {bytes: "bytes_list", float: "float_list", int: "int64_list"}
 
 
 class GrpcTransport:
-    """Asks over a gRPC channel.
-
-    Args:
-        address: str. Host and port.
-        blocking: bool. Whether calls block; if not, there must be a running event loop.
-    """
+    """Asks over a gRPC channel; one that does not block needs a running event loop."""
 
     def __init__(self, address: str, blocking: bool):
         library = grpc if blocking else grpc.aio

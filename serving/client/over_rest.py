@@ -42,9 +42,7 @@ Read = TypeVar("Read")
 class RestTransport:
     """Asks over HTTP, on connections that are kept open; environment proxies are not used.
 
-    Args:
-        url: str. The server, such as "http://localhost:8501"; a path is put before the API's.
-        blocking: bool. Whether calls block instead of suspending.
+    A path in the URL is put before the API's.
     """
 
     def __init__(self, url: str, blocking: bool):

@@ -77,14 +77,7 @@ class Retry:
 
 
 class Deadline:
-    """The moment when a call has to be over.
-
-    Args:
-        seconds: float. From now.
-
-    Raises:
-        ValueError: if `seconds` is not positive.
-    """
+    """The moment when a call has to be over, a positive number of seconds from now."""
 
     def __init__(self, seconds: float):
         if not seconds > 0:
@@ -93,17 +86,7 @@ class Deadline:
         self._end = time.monotonic() + seconds
 
     def remaining(self, needed: float = 0.0) -> float:
-        """How long is left.
-
-        Args:
-            needed: float. Seconds that are to be left at least. Defaults to 0.
-
-        Returns:
-            float, in seconds.
-
-        Raises:
-            ServingError: DEADLINE_EXCEEDED if no more than `needed` is left.
-        """
+        """How many seconds are left; DEADLINE_EXCEEDED is raised if no more than `needed`."""
         seconds = self._end - time.monotonic()
         if seconds <= needed:
             raise self.exceeded()

@@ -10,18 +10,10 @@ from serving.types import Array, Arrays, Row, Table, Value
 
 
 def as_columns(table: Table) -> dict[str, Any]:
-    """Columns of a table.
+    """Values by column of a dict of columns, a pandas.DataFrame, or a sequence of dict: rows.
 
-    Args:
-        table: dict of columns, pandas.DataFrame, or sequence of dict: rows, in which a column
-            that only others have is None.
-
-    Returns:
-        dict. Column name to values.
-
-    Raises:
-        TypeError: if it is none of these.
-        ValueError: if a data frame has two columns of one name.
+    A column that only other rows have is None. It is a TypeError if it is none of these, and a
+    ValueError if a data frame has two columns of one name.
 
     Example:
 
@@ -52,17 +44,8 @@ def columns_of_rows(
 ) -> dict[str, list[Value]]:
     """Columns for all inputs of a signature; None where a row has no value.
 
-    Args:
-        rows: sequence of dict. Column name to value.
-        inputs: iterable of str. The inputs.
-        ignore: collection of str. Further columns that rows may have. Defaults to `()`.
-        first_row: int. Number of the first row, for errors. Defaults to `1`.
-
-    Returns:
-        dict. Input name to a list of values.
-
-    Raises:
-        ValueError: if a row has a column that is not an input.
+    Rows may have the columns in `ignore`, too. Another is a ValueError, in which rows are counted
+    from `first_row`.
 
     Example:
 
@@ -78,18 +61,7 @@ def columns_of_rows(
 
 
 def to_frame(outputs: Arrays, index: Any) -> Any:
-    """Outputs as a data frame; an output of several values a row becomes a column of lists.
-
-    Args:
-        outputs: dict. Output name to array.
-        index: pandas.Index. One entry for each row of every output.
-
-    Returns:
-        pandas.DataFrame.
-
-    Raises:
-        ValueError: if an output does not have one value a row.
-    """
+    """Outputs as a data frame; an output of several values a row becomes a column of lists."""
     import pandas
 
     check_rows(outputs, len(index))
@@ -104,16 +76,6 @@ def to_rows(outputs: Arrays, count: int) -> list[Value]:
     """Outputs as one plain Python value a row, or one dict a row if there are several outputs.
 
     A float32 becomes the shortest number that reads back as it, as in the server's JSON.
-
-    Args:
-        outputs: dict. Output name to array of `count` rows.
-        count: int. The number of rows.
-
-    Returns:
-        list.
-
-    Raises:
-        ValueError: if an output does not have one value a row.
 
     Example:
 

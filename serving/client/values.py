@@ -38,15 +38,6 @@ _DTYPES = {
 def numpy_dtype(name: str) -> DType:
     """The NumPy type of a TensorFlow type; object for strings.
 
-    Args:
-        name: str. Such as "DT_FLOAT".
-
-    Returns:
-        numpy.dtype.
-
-    Raises:
-        ValueError: if the client has no values of this type.
-
     Example:
 
     >>> numpy_dtype("DT_FLOAT")
@@ -58,15 +49,7 @@ def numpy_dtype(name: str) -> DType:
 
 
 def object_array(values: Sequence[Any], shape: tuple[int, ...]) -> Array:
-    """An array of dtype object, whose elements may be sequences themselves.
-
-    Args:
-        values: sequence. The elements, in row-major order.
-        shape: tuple of int. The array's shape.
-
-    Returns:
-        numpy.ndarray.
-    """
+    """An array of dtype object, whose elements (row-major) may be sequences themselves."""
     array = np.empty(len(values), object)
     array[:] = values
     return array.reshape(shape)
@@ -86,11 +69,8 @@ def to_arrays(
     Args:
         columns: dict. Input name to values: a (nested) list, an array, or a single value.
         inputs: dict. Input name to `TensorInfo`.
-        ignore: collection of str. Columns to leave out. Defaults to `()`.
-        first_row: int. Number of the first row, for errors. Defaults to `1`.
-
-    Returns:
-        dict. Input name to array, for every input.
+        ignore: collection of str. Columns to leave out.
+        first_row: int. Number of the first row, for errors.
 
     Raises:
         ValueError: if a column is missing or unknown, or a value does not fit; says which.
@@ -212,14 +192,7 @@ def _unfit(expected: str, value: Value) -> ValueError:
 
 
 def decode(name: str, array: Array) -> Array:
-    """Strings of an output as users get them.
-
-    Args:
-        name: str. The output's name; one that ends in `_bytes` keeps its bytes.
-        array: numpy.ndarray. Of any type.
-
-    Returns:
-        numpy.ndarray.
+    """Strings of an output as users get them; one whose name ends in `_bytes` keeps its bytes.
 
     Example:
 

@@ -86,13 +86,6 @@ def _check_scores(scores: Array, expected: Array) -> None:
 def score_in_fresh_process(version: str, rows: Sequence[Row]) -> Array:
     """Scores raw rows with a SavedModel, loaded in a fresh process.
 
-    Args:
-        version: str. The SavedModel's folder.
-        rows: list of dict. Raw column to string, number or None.
-
-    Returns:
-        Array `(rows,)`.
-
     Raises:
         NotBlessedError: if it cannot be loaded or cannot score the rows, with the reason.
     """

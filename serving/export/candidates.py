@@ -47,10 +47,6 @@ class Candidates:
 
     The user's columns are filled in the user's first row only. What the transform makes of that
     row is then copied to the others. Several users follow one another, all with as many items.
-
-    Args:
-        features: FeatureSet.
-        item_columns: set of str.
     """
 
     def __init__(self, features: FeatureSet, item_columns: Set[str]):

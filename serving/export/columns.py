@@ -21,14 +21,7 @@ MISSING: dict[str, str | float] = {"string": "", "float": float("nan")}
 
 
 def raw_arrays(features: FeatureSet, rows: Sequence[Row]) -> Arrays:
-    """Rows as the columns that the signatures take.
-
-    Args:
-        features: FeatureSet.
-        rows: list of dict. Raw column to string, number or None.
-
-    Returns:
-        Raw column to array `(rows,)`, of bytes (dtype object) or float32.
+    """Rows as the columns that the signatures take: arrays of bytes (dtype object) or float32.
 
     Example:
 

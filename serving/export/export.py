@@ -193,14 +193,7 @@ def _write_scores(scores: Array, prepared: str, path: str) -> None:
 
 
 def samples_digest(prepared: str) -> str:
-    """What tells the sample rows of prepared data from others.
-
-    Args:
-        prepared: str. The folder that `ctr-keras prepare` wrote.
-
-    Returns:
-        The SHA-256 of `samples.jsonl`, in hexadecimal digits.
-    """
+    """The SHA-256 of the sample rows of prepared data, which tells them from others."""
     with open(os.path.join(prepared, "samples.jsonl"), "rb") as file:
         return hashlib.sha256(file.read()).hexdigest()
 

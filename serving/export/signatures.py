@@ -34,12 +34,8 @@ def make_endpoints(
 ) -> dict[str, Any]:
     """The functions to save, by the names of their signatures.
 
-    Args:
-        model: keras.Model on the packed inputs of `features`.
-        features: FeatureSet.
-        transform: the loaded transform graph of the prepared data.
-        item_columns: set of str. Raw columns that differ from candidate to candidate.
-        explainer: Explainer of the model.
+    `transform` is the loaded transform graph of the prepared data, and `item_columns` are the raw
+    columns that differ from candidate to candidate.
     """
     columns = features.raw_columns
     parsing = {

@@ -86,9 +86,6 @@ class _Task:
 class BatchScheduler:
     """The threads that run batches, shared by all signatures of all models.
 
-    Args:
-        threads: int.
-
     Example:
 
     >>> scheduler = BatchScheduler(2)
@@ -146,13 +143,7 @@ class BatchScheduler:
 
 
 class BatchQueue:
-    """Runs one signature in batches.
-
-    Args:
-        run: callable. Inputs to outputs, joined along the first dimension.
-        options: BatchingOptions.
-        scheduler: BatchScheduler.
-        metrics: Metrics or None. Where to count. Defaults to `None`: nowhere.
+    """Runs one signature in batches, joined along the first dimension.
 
     Attributes:
         tasks: deque. What waits, oldest first; guarded by the scheduler.
@@ -173,13 +164,7 @@ class BatchQueue:
         self.tasks: collections.deque[_Task] = collections.deque()
 
     def run(self, inputs: Arrays) -> Arrays:
-        """Runs a request together with others.
-
-        Args:
-            inputs: dict. Input name to array; all of one length.
-
-        Returns:
-            dict. Output name to array, of the same length.
+        """Runs a request together with others; its inputs and outputs are all of one length.
 
         Raises:
             StatusError: INVALID_ARGUMENT for inputs that cannot be joined, UNAVAILABLE if too much

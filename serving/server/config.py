@@ -27,13 +27,6 @@ _URI = re.compile(r"[a-zA-Z][a-zA-Z0-9.+-]*://")
 def latest(versions: Iterable[int], count: int = 1) -> set[int]:
     """The default version policy: serve the `count` largest numbers.
 
-    Args:
-        versions: iterable of int. The versions on disk.
-        count: int. How many to serve at once.
-
-    Returns:
-        set of int.
-
     Example:
 
     >>> latest([1, 3, 2])
@@ -60,29 +53,12 @@ class ModelConfig:
 
 
 def read_models(path: str | os.PathLike[str]) -> list[ModelConfig]:
-    """Reads a `models.config`.
-
-    Args:
-        path: path. A ModelServerConfig as text.
-
-    Returns:
-        list of `ModelConfig`.
-
-    Raises:
-        OSError: if the file cannot be read.
-        StatusError: INVALID_ARGUMENT if it does not parse or lists what cannot be served.
-    """
+    """The models that a `models.config` lists, as `listed_models`; an OSError if unreadable."""
     return listed_models(_read_text(path, model_server_config_pb2.ModelServerConfig()))
 
 
 def listed_models(config: model_server_config_pb2.ModelServerConfig) -> list[ModelConfig]:
     """The models that a ModelServerConfig lists.
-
-    Args:
-        config: ModelServerConfig.
-
-    Returns:
-        list of `ModelConfig`.
 
     Raises:
         StatusError: INVALID_ARGUMENT for a model that is listed twice, has no absolute path, or is
@@ -110,32 +86,14 @@ def listed_models(config: model_server_config_pb2.ModelServerConfig) -> list[Mod
 
 
 def read_batching(path: str | os.PathLike[str]) -> BatchingParameters:
-    """Reads a batching parameters file.
-
-    Args:
-        path: path. BatchingParameters as text.
-
-    Returns:
-        BatchingParameters.
-
-    Raises:
-        OSError: if the file cannot be read.
-        StatusError: INVALID_ARGUMENT if it does not parse or its sizes contradict each other.
-    """
+    """Reads a batching parameters file, whose sizes must not contradict each other."""
     parameters: BatchingParameters = _read_text(path, BatchingParameters())
     check_batching(parameters)
     return parameters
 
 
 def check_batching(parameters: BatchingParameters) -> None:
-    """Checks that batch sizes fit together.
-
-    Args:
-        parameters: BatchingParameters.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT if not, saying what does not fit.
-    """
+    """Raises a StatusError, INVALID_ARGUMENT, unless batch sizes fit together."""
     for field, value in parameters.ListFields():
         if field.name in ("max_batch_size", "num_batch_threads", "max_enqueued_batches"):
             if value.value < 1:
@@ -157,35 +115,13 @@ def check_batching(parameters: BatchingParameters) -> None:
 
 
 def read_metrics_path(path: str | os.PathLike[str]) -> str | None:
-    """Reads a monitoring file.
-
-    Args:
-        path: path. MonitoringConfig as text.
-
-    Returns:
-        str or None. The path of the metrics page, or None if it is not enabled.
-
-    Raises:
-        OSError: if the file cannot be read.
-        StatusError: INVALID_ARGUMENT if it does not parse.
-    """
+    """The path of the metrics page by a monitoring file, or None if it is not enabled."""
     prometheus = _read_text(path, MonitoringConfig()).prometheus_config
     return (prometheus.path or METRICS_PATH) if prometheus.enable else None
 
 
 def read_ssl(path: str | os.PathLike[str]) -> SSLConfig:
-    """Reads an SSL file, whose fields hold keys and certificates themselves, as PEM text.
-
-    Args:
-        path: path. SSLConfig as text.
-
-    Returns:
-        SSLConfig.
-
-    Raises:
-        OSError: if the file cannot be read.
-        StatusError: INVALID_ARGUMENT if it does not parse.
-    """
+    """Reads an SSL file, whose fields hold keys and certificates themselves, as PEM text."""
     return _read_text(path, SSLConfig())
 
 
@@ -231,13 +167,6 @@ def _model(listed: model_server_config_pb2.ModelConfig) -> ModelConfig:
 
 def absolute_path(name: str, base_path: str) -> pathlib.Path:
     """Checks a model's base path.
-
-    Args:
-        name: str. The model, for the error.
-        base_path: str.
-
-    Returns:
-        path.
 
     Raises:
         StatusError: INVALID_ARGUMENT if it is not absolute, UNIMPLEMENTED if it is on another

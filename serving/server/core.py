@@ -27,9 +27,6 @@ log = logging.getLogger(__name__)
 class Core:
     """Finds, loads and updates the models that the options ask for.
 
-    Args:
-        options: Options.
-
     Attributes:
         manager: ModelManager. Lends the models.
         metrics: Metrics.
@@ -104,9 +101,6 @@ class Core:
 
     def reload(self, asked: model_server_config_pb2.ModelServerConfig) -> None:
         """Serves other models, or the same in another way, from now on.
-
-        Args:
-            asked: ModelServerConfig. Its list of models replaces what there was.
 
         Raises:
             StatusError: INVALID_ARGUMENT or FAILED_PRECONDITION if it cannot be, and then nothing

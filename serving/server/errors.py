@@ -33,11 +33,7 @@ HTTP_STATUS = {
 def as_status_error(error: Exception) -> StatusError:
     """Turns any exception into a `StatusError`, keeping the code that TensorFlow gave it.
 
-    Args:
-        error: Exception. Anything raised while a model is loaded or run.
-
-    Returns:
-        A `StatusError`. Errors that carry no canonical code are INTERNAL.
+    Errors that carry no canonical code are INTERNAL.
     """
     if isinstance(error, StatusError):
         return error

@@ -44,10 +44,6 @@ _HEALTH_SERVICES = ("ModelService", "PredictionService")
 class GrpcServer:
     """Serves the gRPC API on a port of its own, and on a UNIX socket if asked to.
 
-    Args:
-        core: Core. The models.
-        options: Options.
-
     Attributes:
         port: int. The port that is bound, once started.
 
@@ -80,25 +76,14 @@ class GrpcServer:
             _add_health(self._server)
 
     def start(self) -> None:
-        """Binds the port and answers from then on.
-
-        Raises:
-            RuntimeError: if the port or the socket cannot be bound.
-        """
+        """Binds the port and answers from then on; a RuntimeError if it cannot be bound."""
         self.port = self._bind(f"{self._host}:{self.port}")
         if self._socket_path:
             self._server.add_insecure_port(f"unix:{self._socket_path}")
         self._server.start()
 
     def stop(self, grace_seconds: float) -> threading.Event:
-        """Lets the calls under way finish, but takes no new ones.
-
-        Args:
-            grace_seconds: float. How long they may take.
-
-        Returns:
-            An event that is set when all have ended.
-        """
+        """Takes no new calls; the event is set when those under way have ended."""
         ended: threading.Event = self._server.stop(grace_seconds)
         return ended
 

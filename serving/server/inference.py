@@ -33,15 +33,9 @@ _INPUTS, _CLASSES, _SCORES, _OUTPUTS = "inputs", "classes", "scores", "outputs"
 def predict(
     servable: Servable, request: predict_pb2.PredictRequest, as_content: bool = False
 ) -> predict_pb2.PredictResponse:
-    """Answers a Predict call.
+    """Answers a Predict call with the resolved signature name and version.
 
-    Args:
-        servable: Servable. The model version that answers.
-        request: PredictRequest. Its model name is repeated, not looked up.
-        as_content: bool. Whether to send outputs as `tensor_content`. Defaults to `False`.
-
-    Returns:
-        PredictResponse, with the resolved signature name and version.
+    The request's model name is repeated, not looked up.
 
     Raises:
         StatusError: FAILED_PRECONDITION for an unknown signature, INVALID_ARGUMENT for wrong
@@ -76,13 +70,6 @@ def classify(
 ) -> classification_pb2.ClassificationResponse:
     """Answers a Classify call: labels and scores for each `tf.train.Example`.
 
-    Args:
-        servable: Servable. The model version that answers.
-        request: ClassificationRequest.
-
-    Returns:
-        ClassificationResponse.
-
     Raises:
         StatusError: INVALID_ARGUMENT for an unknown or unfit signature or an empty input, or what
             the model itself says.
@@ -96,18 +83,7 @@ def classify(
 def regress(
     servable: Servable, request: regression_pb2.RegressionRequest
 ) -> regression_pb2.RegressionResponse:
-    """Answers a Regress call: one value for each `tf.train.Example`.
-
-    Args:
-        servable: Servable. The model version that answers.
-        request: RegressionRequest.
-
-    Returns:
-        RegressionResponse.
-
-    Raises:
-        StatusError: as `classify`.
-    """
+    """Answers a Regress call: one value for each `tf.train.Example`; fails as `classify`."""
     response = regression_pb2.RegressionResponse()
     response.result.CopyFrom(_regressed(servable, request))
     _fill_spec(response.model_spec, servable, request)
@@ -117,14 +93,7 @@ def regress(
 def multi_inference(
     servable: Servable, request: inference_pb2.MultiInferenceRequest
 ) -> inference_pb2.MultiInferenceResponse:
-    """Answers a MultiInference call: several signatures over one input.
-
-    Args:
-        servable: Servable. The model version that answers; see `first_task`.
-        request: MultiInferenceRequest.
-
-    Returns:
-        MultiInferenceResponse, one result a task.
+    """Answers a MultiInference call: several signatures over one input, one result a task.
 
     Raises:
         StatusError: UNIMPLEMENTED for a method other than classify and regress, else as `classify`.

@@ -96,13 +96,11 @@ class Versions:
                 del self._records[version]
 
     def next_step(self) -> tuple[int, VersionRecord] | None:
-        """The availability-preserving order: never give up the last good version too early.
+        """The state to enter next and the version that enters it; None: nothing to do.
 
-        An unwanted version goes once a wanted one is ready, when none is wanted, or when another
-        unwanted one is left to answer. Until then the wanted ones are loaded, newest first.
-
-        Returns:
-            (state, record): UNLOADING or LOADING, and what is to enter it. None: nothing to do.
+        Availability is preserved: an unwanted version goes once a wanted one is ready, when none is
+        wanted, or when another unwanted one is left to answer. Until then the wanted ones are
+        loaded, newest first.
         """
         by_state = collections.defaultdict(list)
         for record in reversed(self.newest_first()):

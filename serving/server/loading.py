@@ -25,7 +25,6 @@ class Batching:
         scheduler: BatchScheduler. Its threads.
         options: BatchingOptions.
         per_model: bool. Whether only versions with a `batching_params.pbtxt` are batched, by it.
-            Defaults to `False`.
     """
 
     scheduler: BatchScheduler
@@ -52,12 +51,11 @@ class Loader:
 
     Attributes:
         metrics: Metrics. Where loads and warm-ups are counted.
-        tags: frozenset of str. Which graph of a SavedModel to load. Defaults to `{"serve"}`.
-        batching: Batching or None. Defaults to `None`: each request runs alone.
-        warm_up_iterations: int. How often warm-up requests are replayed; 0: not at all. Defaults
-            to 1.
+        tags: frozenset of str. Which graph of a SavedModel to load.
+        batching: Batching or None. None: each request runs alone.
+        warm_up_iterations: int. How often warm-up requests are replayed; 0: not at all.
         checks_method_names: bool. Whether classify and regress insist on a signature's
-            method_name. Defaults to `False`.
+            method_name.
 
     Example:
 
@@ -73,19 +71,7 @@ class Loader:
     checks_method_names: bool = False
 
     def __call__(self, name: str, version: int, path: str | os.PathLike[str]) -> Servable:
-        """Loads one version.
-
-        Args:
-            name: str. The model's name.
-            version: int. The version's number.
-            path: path of the version's directory.
-
-        Returns:
-            A `Servable`.
-
-        Raises:
-            StatusError: if the SavedModel cannot be loaded or any of its warm-up requests fails.
-        """
+        """Loads a version; a StatusError if it cannot be, or a warm-up request fails."""
         started = time.monotonic()
         path = pathlib.Path(path)
         try:

@@ -38,11 +38,11 @@ class ModelManager:
 
     Args:
         load: callable. `load(name, version, path)` returns a servable that is ready for requests.
-        max_load_retries: int. How often a failed load is tried again. Defaults to 0.
-        load_retry_seconds: float. How long to wait before that. Defaults to 60.
-        load_threads: int. How many versions are loaded at a time. Defaults to 1.
+        max_load_retries: int. How often a failed load is tried again.
+        load_retry_seconds: float. How long to wait before that.
+        load_threads: int. How many versions are loaded at a time.
         labels_may_wait: bool. Whether a label may be given to a version that is not available
-            yet, if the label is new. Defaults to `False`.
+            yet, if the label is new.
 
     Example:
 
@@ -84,13 +84,7 @@ class ModelManager:
     ) -> Iterator[Servable]:
         """Lends a servable; it is not unloaded before the `with` block ends.
 
-        Args:
-            name: str. The model.
-            version: int or None. None: the largest available version.
-            label: str or None. A version label, instead of a version.
-
-        Yields:
-            The servable.
+        Without a version or a label it is the one of the largest available version.
 
         Raises:
             StatusError: NOT_FOUND if it is not available, INVALID_ARGUMENT for an unknown label.
@@ -117,14 +111,7 @@ class ModelManager:
             return sorted(name for name, model in self._models.items() if model.listed)
 
     def status(self, name: str, version: int | None = None) -> list[VersionRecord]:
-        """What became of a model's versions.
-
-        Args:
-            name: str. The model.
-            version: int or None. None: all that were seen since the server started.
-
-        Returns:
-            list of `VersionRecord` copies, newest version first.
+        """Copies of the records of one or all versions seen since the start, newest first.
 
         Raises:
             StatusError: NOT_FOUND for an unknown model or version.
@@ -155,15 +142,9 @@ class ModelManager:
     # Configuration
 
     def configure(self, configs: Iterable[ModelConfig]) -> set[str]:
-        """Says which models to serve from now on; `poll` then finds their versions.
+        """Says which models to serve from now on, and returns the names of the new ones.
 
-        Models that are no longer listed are unloaded.
-
-        Args:
-            configs: iterable of `ModelConfig`.
-
-        Returns:
-            set of str. The names that are new.
+        `poll` then finds their versions. Models that are no longer listed are unloaded.
 
         Raises:
             StatusError: FAILED_PRECONDITION for a label of a version that is not available. Then
@@ -226,10 +207,8 @@ class ModelManager:
     def wait_until_settled(self, names: Iterable[str], forever: bool = False) -> None:
         """Waits until every model has an available version, or failed to load all it should.
 
-        Args:
-            names: iterable of str. Models that are not served are ignored.
-            forever: bool. Whether to wait for the first version of a model that has none.
-                Defaults to `False`.
+        Models that are not served are ignored. `forever` also waits for the first version of a
+        model that has none.
 
         Raises:
             StatusError: UNKNOWN if a model failed, with what went wrong.

@@ -53,10 +53,6 @@ class _Metric:
 class Counter(_Metric):
     """A number that only grows, one for each combination of labels.
 
-    Args:
-        name: str.
-        labels: iterable of str. The labels' names.
-
     Example:
 
     >>> requests = Counter(":requests", ["model"])
@@ -87,10 +83,6 @@ class Counter(_Metric):
 
 class Histogram(_Metric):
     """How often values fell below each of a row of limits.
-
-    Args:
-        name: str.
-        labels: iterable of str. The labels' names.
 
     Example:
 
@@ -171,13 +163,8 @@ class Metrics:
     def request(self, name: str, api: str, entrypoint: str) -> Iterator[None]:
         """Counts a request for a model, and how long it took if it succeeds.
 
-        Args:
-            name: str. The model that was asked for, "" for none.
-            api: str. What was asked; "" is not timed.
-            entrypoint: str. "REST" or "GRPC".
-
-        Raises:
-            StatusError: what went wrong inside.
+        What fails inside is raised as a StatusError. `name` is "" where no model was asked for; an
+        `api` of "" is not timed; `entrypoint` is "REST" or "GRPC".
         """
         started = time.perf_counter()
         try:
@@ -203,13 +190,9 @@ class Metrics:
         self.examples.add(name, by=count)
 
     def totals(self, names: Iterable[str]) -> dict[str, int]:
-        """The sums of some metrics, to tell later what they grew by.
+        """The sums of those metrics that there are, to tell later what they grew by.
 
-        Args:
-            names: iterable of str. With colons, or with slashes as TensorFlow itself names them.
-
-        Returns:
-            dict. Name as given to its sum, for those that there are.
+        Names have colons, or slashes as TensorFlow itself writes them.
         """
         known = {metric.name: metric for metric in vars(self).values()}
         asked = {name: known.get(":" + name.strip("/:").replace("/", ":")) for name in names}

@@ -12,19 +12,7 @@ SIGNATURE_DEF = "signature_def"  # the only kind of metadata that the protocol k
 def model_status(
     manager: ModelManager, name: str, version: int | None
 ) -> get_model_status_pb2.GetModelStatusResponse:
-    """Answers a status call.
-
-    Args:
-        manager: ModelManager. Holds the models.
-        name: str. The model.
-        version: int or None. None: every version seen since the server started.
-
-    Returns:
-        GetModelStatusResponse, newest version first.
-
-    Raises:
-        StatusError: NOT_FOUND for an unknown model or version.
-    """
+    """The status of one or all versions, newest first; NOT_FOUND if there is none."""
     response = get_model_status_pb2.GetModelStatusResponse()
     for record in manager.status(name, version):
         status = response.model_version_status.add(version=record.version, state=record.state)
@@ -34,14 +22,7 @@ def model_status(
 
 
 def signature_defs(servable: Servable) -> get_model_metadata_pb2.SignatureDefMap:
-    """The signatures of a model version, as they are told to clients.
-
-    Args:
-        servable: Servable.
-
-    Returns:
-        SignatureDefMap of every signature in the SavedModel, without the values of defaults.
-    """
+    """Every signature in the SavedModel, without the values of defaults."""
     definitions = get_model_metadata_pb2.SignatureDefMap()
     for name, definition in servable.signature_defs.items():
         definitions.signature_def[name].CopyFrom(definition)

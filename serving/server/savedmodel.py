@@ -23,11 +23,10 @@ class Servable:
         name: str. The model's name.
         version: int. The version's number.
         path: path of the SavedModel's directory.
-        tags: frozenset of str. Which of its graphs to load. Defaults to `{"serve"}`.
-        through: callable or None. What requests to its signatures go through; see
-            `SignatureRunner`. Defaults to `None`.
+        tags: frozenset of str. Which of its graphs to load.
+        through: callable or None. What requests go through; see `SignatureRunner`.
         checks_method_names: bool. Whether classify and regress insist on a signature's
-            method_name. Defaults to `False`.
+            method_name.
 
     Attributes:
         signature_defs: dict. Signature name to SignatureDef, for all that the SavedModel lists.
@@ -65,14 +64,7 @@ class Servable:
         }
 
     def signature(self, name: str) -> SignatureRunner | None:
-        """Looks a signature up.
-
-        Args:
-            name: str. "" means the default one.
-
-        Returns:
-            A `SignatureRunner`, or None.
-        """
+        """Looks a signature up; "" means the default one."""
         return self._signatures.get(name or DEFAULT_SIGNATURE)
 
 

@@ -29,8 +29,8 @@ class SignatureRunner:
         definition: SignatureDef. As the SavedModel holds it.
         function: callable. The loaded signature: tensors by input name to tensors by output name.
         through: callable or None. Takes a function from inputs to outputs, which runs one request,
-            and returns the one that `run` calls, such as a queue that joins requests. Defaults to
-            `None`: each request runs alone.
+            and returns the one that `run` calls, such as a queue that joins requests. None: each
+            request runs alone.
 
     Attributes:
         inputs: dict. Input name to `DataType` enum value, names sorted.
@@ -61,13 +61,7 @@ class SignatureRunner:
         self._run = through(self._run_alone) if through else self._run_alone
 
     def run(self, inputs: Arrays) -> Arrays:
-        """Runs the signature.
-
-        Args:
-            inputs: dict. Input name to NumPy array, for every input.
-
-        Returns:
-            dict. Output name to NumPy array (bytes for a string scalar), for every output.
+        """Runs the signature on an array for every input; a string scalar that comes out is bytes.
 
         Raises:
             StatusError: with the model's own code and message when it refuses the inputs.
@@ -88,9 +82,6 @@ class SignatureRunner:
 
     def check(self, dtypes: DTypes) -> None:
         """Checks what a client sent by name and type, before any of it is unpacked.
-
-        Args:
-            dtypes: dict. Input name to `DataType` enum value.
 
         Raises:
             StatusError: INVALID_ARGUMENT in TensorFlow Serving's words.

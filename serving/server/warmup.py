@@ -19,16 +19,7 @@ MAX_RECORDS = 1000
 
 
 def replay(servable: Servable, path: str | os.PathLike[str], metrics: Metrics) -> None:
-    """Runs the warm-up requests of a version, if it has any.
-
-    Args:
-        servable: Servable. What has been loaded.
-        path: path of the version's directory.
-        metrics: Metrics. Where to count.
-
-    Raises:
-        StatusError: if the file cannot be read or any of its requests fails.
-    """
+    """Runs the warm-up requests of the version at `path`, if it has any; all must succeed."""
     file = pathlib.Path(path) / WARMUP_FILE
     if not file.exists():
         return

@@ -26,13 +26,7 @@ _TOKENS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity", "True": "true",
 
 
 def page(manager: ModelManager) -> tuple[str, dict[str, str]]:
-    """The page, for a browser that lets it load nothing and talk to this server only.
-
-    Args:
-        manager: ModelManager. Holds the models.
-
-    Returns:
-        The HTML, and the headers to send with it in addition to its type.
+    """The HTML, and the headers that let it load nothing and talk to this server only.
 
     Example:
 

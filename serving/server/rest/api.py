@@ -53,10 +53,6 @@ Target = tuple[str, int | None, str | None]  # name, version, label
 class RestServer:
     """Serves the REST API on a port of its own; models run in worker threads.
 
-    Args:
-        core: Core. The models.
-        options: Options.
-
     Attributes:
         port: int. The port that is bound, once started.
 
@@ -85,11 +81,7 @@ class RestServer:
         self._runner: web.ServerRunner | None = None
 
     def start(self) -> None:
-        """Binds the port and answers from then on.
-
-        Raises:
-            OSError: if the port cannot be bound.
-        """
+        """Binds the port and answers from then on; an OSError if it cannot be bound."""
         self._thread.start()
         self._call(self._listen())
 

@@ -23,12 +23,6 @@ _LISTS = {"int64": "int64_list", "float": "float_list", "bytes": "bytes_list"}
 def read_examples(document: dict[str, Json]) -> input_pb2.Input:
     """Reads the examples of a classify or regress request.
 
-    Args:
-        document: dict. From `read_document`.
-
-    Returns:
-        Input.
-
     Raises:
         StatusError: INVALID_ARGUMENT with TensorFlow Serving's message.
 
@@ -59,14 +53,7 @@ def read_examples(document: dict[str, Json]) -> input_pb2.Input:
 
 
 def write_classifications(result: classification_pb2.ClassificationResult) -> str:
-    """Writes labels and scores.
-
-    Args:
-        result: ClassificationResult.
-
-    Returns:
-        str. JSON.
-    """
+    """Labels and scores as JSON."""
     rows = []
     for row in result.classifications:
         scores = write_floats(np.array([item.score for item in row.classes], np.float32))
@@ -77,14 +64,7 @@ def write_classifications(result: classification_pb2.ClassificationResult) -> st
 
 
 def write_regressions(result: regression_pb2.RegressionResult) -> str:
-    """Writes values.
-
-    Args:
-        result: RegressionResult.
-
-    Returns:
-        str. JSON.
-    """
+    """Values as JSON."""
     values = write_floats(np.array([row.value for row in result.regressions], np.float32))
     return f'{{"results": [{", ".join(values)}]}}'
 

@@ -36,16 +36,7 @@ class JsonError(ValueError):
 
 
 def loads(body: bytes) -> Json:
-    """Parses a document.
-
-    Args:
-        body: bytes.
-
-    Returns:
-        None, bool, int, float, str, list or dict.
-
-    Raises:
-        JsonError: in RapidJSON's words.
+    """Parses a document; a JsonError has RapidJSON's words.
 
     Example:
 
@@ -62,14 +53,7 @@ def loads(body: bytes) -> Json:
 
 
 def dumps(value: Json, limit: int = 256) -> str:
-    """Writes a value for an error message, cut to a length.
-
-    Args:
-        value: anything that `loads` returns.
-        limit: int. Characters to keep at most.
-
-    Returns:
-        str.
+    """Writes a value that `loads` returned for an error message, cut to `limit` characters.
 
     Example:
 
@@ -94,11 +78,7 @@ def dumps(value: Json, limit: int = 256) -> str:
 def dump_scalar(value: Json) -> str:
     """Writes a value that is neither a list nor an object.
 
-    Args:
-        value: None, bool, int, float or str.
-
-    Returns:
-        str. Not ASCII only: TensorFlow Serving sends UTF-8 as it is.
+    Not as ASCII only: TensorFlow Serving sends UTF-8 as it is.
     """
     return json.dumps(value, ensure_ascii=False)
 

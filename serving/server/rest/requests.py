@@ -24,17 +24,7 @@ from serving.types import Array, Arrays, DTypes, Json
 
 
 def read_document(body: bytes) -> dict[str, Json]:
-    """Parses a request body.
-
-    Args:
-        body: bytes.
-
-    Returns:
-        dict.
-
-    Raises:
-        StatusError: INVALID_ARGUMENT if it is not JSON, not an object, or its signature_name is not
-            a string.
+    """Parses a request body: an object, whose signature_name, if any, is a string.
 
     Example:
 
@@ -57,14 +47,7 @@ def read_document(body: bytes) -> dict[str, Json]:
 
 
 def read_inputs(document: dict[str, Json], dtypes: DTypes) -> tuple[Arrays, bool]:
-    """Reads the tensors of a predict request.
-
-    Args:
-        document: dict. From `read_document`.
-        dtypes: dict. The signature's input names to `DataType` enum values.
-
-    Returns:
-        (arrays, in_rows): dict of input name to NumPy array; whether the format is rows.
+    """Reads the tensors of a predict request, and tells whether they were in row format.
 
     Raises:
         StatusError: INVALID_ARGUMENT with TensorFlow Serving's message, UNIMPLEMENTED for a type

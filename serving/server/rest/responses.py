@@ -9,15 +9,7 @@ from serving.types import Arrays, DTypes
 
 
 def write_outputs(arrays: Arrays, dtypes: DTypes, in_rows: bool) -> str:
-    """Writes a predict response.
-
-    Args:
-        arrays: dict. Output name to NumPy array.
-        dtypes: dict. Output name to `DataType` enum value.
-        in_rows: bool. Row format ("predictions") or columns ("outputs").
-
-    Returns:
-        str. JSON.
+    """Writes a predict response in row format ("predictions") or columns ("outputs").
 
     Raises:
         StatusError: INVALID_ARGUMENT if an output cannot be written in that format.
