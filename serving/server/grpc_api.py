@@ -1,6 +1,7 @@
 """The gRPC API on the official stubs: PredictionService and ModelService."""
 
 import concurrent.futures
+import functools
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -60,7 +61,7 @@ class GrpcServer:
 
     def __init__(self, core: Core, options: Options):
         self.port = options.grpc_port or 0
-        self._host = f"[{options.host}]" if ":" in options.host else options.host
+        self._host = options.host_in_url
         self._socket_path = options.grpc_socket_path
         self._credentials = _credentials(options.ssl_config_file)
         workers = options.workers(options.grpc_max_threads)
@@ -93,65 +94,61 @@ class GrpcServer:
         return int(self._server.add_insecure_port(address))
 
 
+def _call(answer: Callable[[Any, Any], Any]) -> Callable[[Any, Any, grpc.ServicerContext], Any]:
+    """A call of a service, from a method that takes a request and returns or raises its answer."""
+
+    @functools.wraps(answer)
+    def call(service: Any, request: Any, context: grpc.ServicerContext) -> Any:
+        try:
+            remaining = context.time_remaining()
+            if remaining is not None and remaining <= 0:  # it has waited for a thread too long
+                raise StatusError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
+            return answer(service, request)
+        except Exception as error:  # whatever went wrong, the client gets a status
+            status = as_status_error(error)
+        details = status.message.encode("utf-8", "replace").decode()
+        if len(details) > _MAX_ERROR_LENGTH:
+            details = details[:_MAX_ERROR_LENGTH] + "...TRUNCATED"
+        return context.abort(_CODES[status.code], details)
+
+    return call
+
+
 class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def __init__(self, core: Core, as_content: bool):
         self._manager = core.manager
         self._metrics = core.metrics
-        self._as_content = as_content
+        self._predict = functools.partial(predict, as_content=as_content)
 
-    def Predict(  # noqa: N802
-        self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
-    ) -> predict_pb2.PredictResponse:
-        return self._infer(context, "Predict", self._predict, request)
+    @_call
+    def Predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:  # noqa: N802
+        return self._infer("Predict", self._predict, request)
 
+    @_call
     def Classify(  # noqa: N802
-        self, request: classification_pb2.ClassificationRequest, context: grpc.ServicerContext
+        self, request: classification_pb2.ClassificationRequest
     ) -> classification_pb2.ClassificationResponse:
-        return self._infer(context, "Classify", classify, request)
+        return self._infer("Classify", classify, request)
 
+    @_call
     def Regress(  # noqa: N802
-        self, request: regression_pb2.RegressionRequest, context: grpc.ServicerContext
+        self, request: regression_pb2.RegressionRequest
     ) -> regression_pb2.RegressionResponse:
-        return self._infer(context, "Regress", regress, request)
+        return self._infer("Regress", regress, request)
 
+    def _infer(self, api: str, infer: Callable[[Servable, Any], Any], request: Any) -> Any:
+        with self._metrics.request(request.model_spec.name, api, "GRPC"):
+            with (
+                self._manager.lease(*_asked(request)) as servable,
+                self._metrics.run(servable.name, api),
+            ):
+                response = infer(servable, request)
+            if api != "Predict":
+                self._metrics.count_examples(request.model_spec.name, example_count(request))
+            return response
+
+    @_call
     def MultiInference(  # noqa: N802
-        self, request: inference_pb2.MultiInferenceRequest, context: grpc.ServicerContext
-    ) -> inference_pb2.MultiInferenceResponse:
-        return _answered(context, self._multi_inference, request)
-
-    def GetModelMetadata(  # noqa: N802
-        self,
-        request: get_model_metadata_pb2.GetModelMetadataRequest,
-        context: grpc.ServicerContext,
-    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        return _answered(context, self._metadata, request)
-
-    def _infer(
-        self,
-        context: grpc.ServicerContext,
-        api: str,
-        infer: Callable[[Servable, Any], Any],
-        request: Any,
-    ) -> Any:
-        def answer(request: Any) -> Any:
-            with self._metrics.request(request.model_spec.name, api, "GRPC"):
-                with (
-                    self._manager.lease(*_asked(request)) as servable,
-                    self._metrics.run(servable.name, api),
-                ):
-                    response = infer(servable, request)
-                if api != "Predict":
-                    self._metrics.count_examples(request.model_spec.name, example_count(request))
-                return response
-
-        return _answered(context, answer, request)
-
-    def _predict(
-        self, servable: Servable, request: predict_pb2.PredictRequest
-    ) -> predict_pb2.PredictResponse:
-        return predict(servable, request, self._as_content)
-
-    def _multi_inference(
         self, request: inference_pb2.MultiInferenceRequest
     ) -> inference_pb2.MultiInferenceResponse:
         with self._manager.lease(*_asked(first_task(request))) as servable:
@@ -159,7 +156,8 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self._metrics.count_examples(servable.name, example_count(request))
         return response
 
-    def _metadata(
+    @_call
+    def GetModelMetadata(  # noqa: N802
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
         _require_spec(request)
@@ -182,24 +180,16 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
     def __init__(self, core: Core):
         self._core = core
 
+    @_call
     def GetModelStatus(  # noqa: N802
-        self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.ServicerContext
-    ) -> get_model_status_pb2.GetModelStatusResponse:
-        return _answered(context, self._status, request)
-
-    def HandleReloadConfigRequest(  # noqa: N802
-        self, request: model_management_pb2.ReloadConfigRequest, context: grpc.ServicerContext
-    ) -> model_management_pb2.ReloadConfigResponse:
-        return _answered(context, self._reload, request)
-
-    def _status(
         self, request: get_model_status_pb2.GetModelStatusRequest
     ) -> get_model_status_pb2.GetModelStatusResponse:
         _require_spec(request)
         spec = request.model_spec
         return model_status(self._core.manager, spec.name, _version(spec))
 
-    def _reload(
+    @_call
+    def HandleReloadConfigRequest(  # noqa: N802
         self, request: model_management_pb2.ReloadConfigRequest
     ) -> model_management_pb2.ReloadConfigResponse:
         before = self._core.metrics.totals(request.metric_names)
@@ -209,20 +199,6 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
         for name, total in self._core.metrics.totals(request.metric_names).items():
             response.metric.add(name=name, int64_value_increase=total - before[name])
         return response
-
-
-def _answered(context: grpc.ServicerContext, answer: Callable[[Any], Any], request: Any) -> Any:
-    try:
-        remaining = context.time_remaining()
-        if remaining is not None and remaining <= 0:  # it has waited for a thread too long
-            raise StatusError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
-        return answer(request)
-    except Exception as error:  # whatever went wrong, the client gets a status
-        status = as_status_error(error)
-    details = status.message.encode("utf-8", "replace").decode()
-    if len(details) > _MAX_ERROR_LENGTH:
-        details = details[:_MAX_ERROR_LENGTH] + "...TRUNCATED"
-    return context.abort(_CODES[status.code], details)
 
 
 def _require_spec(request: Any) -> None:

@@ -131,6 +131,11 @@ class Options:
         return given if given or self.models else None
 
     @property
+    def host_in_url(self) -> str:
+        """The host as it stands before a port: an IPv6 address in brackets."""
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+    @property
     def grpc_port(self) -> int | None:
         """The port to bind for gRPC; 0 is any, None means none."""
         return self.port if self.port or self.models else None

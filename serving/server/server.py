@@ -46,8 +46,6 @@ class Server:
     def __init__(self, models_dir: str | os.PathLike[str] | None = None, **options: Any):
         models = None if models_dir is None else os.fspath(models_dir)
         self._options = Options(models=models, **options)
-        host = self._options.host
-        self._host = f"[{host}]" if ":" in host else host
         self._core = Core(self._options)
         grpc_port, rest_port = self._options.grpc_port, self._options.rest_port
         if rest_port and rest_port == grpc_port:
@@ -67,12 +65,12 @@ class Server:
     @property
     def rest_address(self) -> str:
         """Host and port of the REST API."""
-        return f"{self._host}:{self.rest_api_port}"
+        return f"{self._options.host_in_url}:{self.rest_api_port}"
 
     @property
     def grpc_address(self) -> str:
         """Host and port of the gRPC API."""
-        return f"{self._host}:{self.port}"
+        return f"{self._options.host_in_url}:{self.port}"
 
     def start(self) -> None:
         """Loads the models, then opens the ports.
