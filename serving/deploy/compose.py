@@ -34,7 +34,7 @@ def compose_project(deployment: Deployment, out: str) -> dict[str, Any]:
             _mount(".", CONFIG_PATH),
         ],
         "healthcheck": {
-            "test": ["CMD", "bash", "-c", _escaped(_health_script(deployment))],
+            "test": ["CMD", "bash", "-c", _health_script(deployment)],
             "interval": "10s",
             "timeout": "5s",
             "start_period": "120s",
@@ -56,19 +56,15 @@ def _health_script(deployment: Deployment) -> str:
     The image has neither curl nor wget, so bash talks HTTP by itself.
     """
     paths = " ".join(shlex.quote(ready_path(model)) for model in deployment.models)
-    return (
+    script = (
         f"for path in {paths}; do "
         f"exec 3<>/dev/tcp/127.0.0.1/{REST_PORT} || exit 1; "
         r"printf 'GET %s HTTP/1.0\r\n\r\n' $path >&3; "
         "read -r _ status _ <&3; [ $status = 200 ] || exit 1; "
         "done"
     )
+    return script.replace("$", "$$")  # Compose replaces variables in its file; $$ is a plain $
 
 
 def _mount(source: str, target: str) -> dict[str, Any]:
     return {"type": "bind", "source": source, "target": target, "read_only": True}
-
-
-def _escaped(script: str) -> str:
-    """Compose replaces variables in its file; $$ is a plain $."""
-    return script.replace("$", "$$")

@@ -37,45 +37,34 @@ def manifests(deployment: Deployment) -> list[Manifest]:
     ]
 
 
+def _manifest(deployment: Deployment, api: str, kind: str, name: str = "", **body: Any) -> Manifest:
+    return {"apiVersion": api, "kind": kind, "metadata": _metadata(deployment, name), **body}
+
+
 def _config_map(deployment: Deployment) -> Manifest:
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": _metadata(deployment, "config"),
-        "data": config_files(deployment),
-    }
+    return _manifest(deployment, "v1", "ConfigMap", "config", data=config_files(deployment))
 
 
 def _volume_claim(deployment: Deployment) -> Manifest:
     """Models come from a volume that many pods read and one publisher writes."""
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": _metadata(deployment, "models"),
-        "spec": {
-            "accessModes": ["ReadWriteMany"],
-            "resources": {"requests": {"storage": _gibibytes(10 * deployment.model_bytes)}},
-        },
+    spec = {
+        "accessModes": ["ReadWriteMany"],
+        "resources": {"requests": {"storage": _gibibytes(10 * deployment.model_bytes)}},
     }
+    return _manifest(deployment, "v1", "PersistentVolumeClaim", "models", spec=spec)
 
 
 def _deployment(deployment: Deployment) -> Manifest:
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": _metadata(deployment),
-        "spec": {  # no replicas: their number is the autoscaler's
-            "selector": {"matchLabels": _labels(deployment)},
-            "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
-            "template": {
-                "metadata": {
-                    "labels": _labels(deployment),
-                    "annotations": _annotations(deployment),
-                },
-                "spec": _pod(deployment),
-            },
+    labels = _labels(deployment)
+    spec = {  # no replicas: their number is the autoscaler's
+        "selector": {"matchLabels": labels},
+        "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+        "template": {
+            "metadata": {"labels": labels, "annotations": _annotations(deployment)},
+            "spec": _pod(deployment),
         },
     }
+    return _manifest(deployment, "apps/v1", "Deployment", spec=spec)
 
 
 def _annotations(deployment: Deployment) -> dict[str, str]:
@@ -164,53 +153,38 @@ def _probe(path: str, every: int, failures: int) -> dict[str, Any]:
 
 
 def _service(deployment: Deployment) -> Manifest:
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": _metadata(deployment),
-        "spec": {
-            "selector": _labels(deployment),
-            "ports": [
-                {"name": "grpc", "port": GRPC_PORT, "targetPort": "grpc"},
-                {"name": "rest", "port": REST_PORT, "targetPort": "rest"},
-            ],
-        },
+    spec = {
+        "selector": _labels(deployment),
+        "ports": [
+            {"name": "grpc", "port": GRPC_PORT, "targetPort": "grpc"},
+            {"name": "rest", "port": REST_PORT, "targetPort": "rest"},
+        ],
     }
+    return _manifest(deployment, "v1", "Service", spec=spec)
 
 
 def _autoscaler(deployment: Deployment) -> Manifest:
+    scaled = {"apiVersion": "apps/v1", "kind": "Deployment", "name": deployment.name}
     least, most = deployment.replicas
     latency = {
         "metric": {"name": LATENCY_METRIC},
         "target": {"type": "AverageValue", "averageValue": str(deployment.latency_ms)},
     }
     cpu = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 75}}
-    return {
-        "apiVersion": "autoscaling/v2",
-        "kind": "HorizontalPodAutoscaler",
-        "metadata": _metadata(deployment),
-        "spec": {
-            "scaleTargetRef": {
-                "apiVersion": "apps/v1",
-                "kind": "Deployment",
-                "name": deployment.name,
-            },
-            "minReplicas": least,
-            "maxReplicas": most,
-            # The larger number wins; CPU goes on where the latency cannot be had.
-            "metrics": [{"type": "Pods", "pods": latency}, {"type": "Resource", "resource": cpu}],
-            "behavior": {"scaleDown": {"stabilizationWindowSeconds": 300}},
-        },
+    spec = {
+        "scaleTargetRef": scaled,
+        "minReplicas": least,
+        "maxReplicas": most,
+        # The larger number wins; CPU goes on where the latency cannot be had.
+        "metrics": [{"type": "Pods", "pods": latency}, {"type": "Resource", "resource": cpu}],
+        "behavior": {"scaleDown": {"stabilizationWindowSeconds": 300}},
     }
+    return _manifest(deployment, "autoscaling/v2", "HorizontalPodAutoscaler", spec=spec)
 
 
 def _disruption_budget(deployment: Deployment) -> Manifest:
-    return {
-        "apiVersion": "policy/v1",
-        "kind": "PodDisruptionBudget",
-        "metadata": _metadata(deployment),
-        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": _labels(deployment)}},
-    }
+    spec = {"maxUnavailable": 1, "selector": {"matchLabels": _labels(deployment)}}
+    return _manifest(deployment, "policy/v1", "PodDisruptionBudget", spec=spec)
 
 
 def _metadata(deployment: Deployment, suffix: str = "") -> dict[str, Any]:
