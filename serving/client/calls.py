@@ -1,11 +1,12 @@
 """Every call of the client, once: what to send, what to make of the answer, when to ask again."""
 
-from collections.abc import Callable, Collection, Coroutine, Sequence
+import itertools
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
-from serving.client.examples import OfExamples, to_features
+from serving.client.examples import OfExamples
 from serving.client.model import Metadata, ModelSpec, Signature, VersionStatus
 from serving.client.retries import Deadline, Retry, ServingError
 from serving.client.tables import as_columns, columns_of_rows, to_frame, to_rows
@@ -145,24 +146,29 @@ class Calls:
             return to_frame({"score": scores}, items.index)["score"]
         return scores
 
-    async def predict_batch(
+    def batches(
         self,
         spec: ModelSpec,
         signature_name: str,
-        rows: Sequence[Row],
-        *,
-        first_row: int,
+        rows: Iterable[Row],
+        batch_size: int,
         timeout: float | None,
         ignore: Collection[str],
-    ) -> list[Value]:
-        """Runs a signature on rows, of which some may lack columns: see `Client.predict_rows`."""
+    ) -> Iterator[Coroutine[Any, Any, list[Value]]]:
+        """Yields a call for each batch of rows: see `Client.predict_rows`."""
 
-        def to_inputs(signature: Signature) -> Arrays:
-            columns = columns_of_rows(rows, signature.inputs, ignore, first_row)
-            return to_arrays(columns, signature.inputs, first_row=first_row)
+        async def predict(batch: list[Row], first_row: int) -> list[Value]:
+            def to_inputs(signature: Signature) -> Arrays:
+                columns = columns_of_rows(batch, signature.inputs, ignore, first_row)
+                return to_arrays(columns, signature.inputs, first_row=first_row)
 
-        outputs = await self._run(spec, signature_name, to_inputs, self._deadline(timeout))
-        return to_rows(outputs, len(rows))
+            outputs = await self._run(spec, signature_name, to_inputs, self._deadline(timeout))
+            return to_rows(outputs, len(batch))
+
+        remaining, first_row = iter(rows), 1
+        while batch := list(itertools.islice(remaining, batch_size)):
+            yield predict(batch, first_row)
+            first_row += len(batch)
 
     async def classify(
         self,
@@ -199,16 +205,9 @@ class Calls:
         >>> client.classify("genre", [{"title": "Alien"}])
         [[('horror', 0.75), ('comedy', 0.25)]]
         """
-        return await self._ask(
-            self._transport.classify,
-            OfExamples(
-                ModelSpec(model, version, label),
-                signature_name,
-                to_features(examples),
-                to_features([context])[0] if context else {},
-            ),
-            deadline=self._deadline(timeout),
-        )
+        spec = ModelSpec(model, version, label)
+        asked = OfExamples.of(spec, signature_name, examples, context)
+        return await self._ask(self._transport.classify, asked, deadline=self._deadline(timeout))
 
     async def regress(
         self,
@@ -244,16 +243,9 @@ class Calls:
         >>> client.regress("genre", [{"rooms": 3}, {"rooms": 4}], signature_name="price")
         array([300., 400.], dtype=float32)
         """
-        values = await self._ask(
-            self._transport.regress,
-            OfExamples(
-                ModelSpec(model, version, label),
-                signature_name,
-                to_features(examples),
-                to_features([context])[0] if context else {},
-            ),
-            deadline=self._deadline(timeout),
-        )
+        spec = ModelSpec(model, version, label)
+        asked = OfExamples.of(spec, signature_name, examples, context)
+        values = await self._ask(self._transport.regress, asked, deadline=self._deadline(timeout))
         return np.array(values, np.float32)
 
     async def metadata(

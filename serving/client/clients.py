@@ -3,17 +3,9 @@
 import asyncio
 import collections
 import functools
-import itertools
 import time
 import urllib.parse
-from collections.abc import (
-    AsyncIterator,
-    Callable,
-    Collection,
-    Coroutine,
-    Iterable,
-    Iterator,
-)
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Iterator
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from serving.client.calls import DEFAULT_SIGNATURE, Calls
@@ -135,15 +127,10 @@ class Client:
         >>> list(client.predict_rows("ctr", [{"site": "a"}, {"price": 2}]))
         [0.25, 0.5]
         """
-        score = functools.partial(
-            self._calls.predict_batch,
-            ModelSpec(model, version, label),
-            signature_name,
-            timeout=timeout,
-            ignore=ignore,
-        )
-        for first_row, batch in _batches(rows, batch_size):
-            yield from _finish(score(batch, first_row=first_row))
+        spec = ModelSpec(model, version, label)
+        calls = self._calls.batches(spec, signature_name, rows, batch_size, timeout, ignore)
+        for call in calls:
+            yield from _finish(call)
 
     def __enter__(self) -> "Client":
         return self
@@ -218,17 +205,12 @@ class AsyncClient(Calls):
         >>> asyncio.run(score([{"site": "a"}, {"price": 2}]))
         [0.25, 0.5]
         """
-        score = functools.partial(
-            self.predict_batch,
-            ModelSpec(model, version, label),
-            signature_name,
-            timeout=timeout,
-            ignore=ignore,
-        )
+        spec = ModelSpec(model, version, label)
+        calls = self.batches(spec, signature_name, rows, batch_size, timeout, ignore)
         under_way: collections.deque[asyncio.Task[list[Value]]] = collections.deque()
         try:
-            for first_row, batch in _batches(rows, batch_size):
-                under_way.append(asyncio.create_task(score(batch, first_row=first_row)))
+            for call in calls:
+                under_way.append(asyncio.create_task(call))
                 if len(under_way) == concurrency:
                     for prediction in await under_way.popleft():
                         yield prediction
@@ -271,11 +253,3 @@ def predict_rows(url: str, model: str, rows: Iterable[Row], **options: Any) -> I
     """
     with Client(url) as client:
         yield from client.predict_rows(model, rows, **options)
-
-
-def _batches(rows: Iterable[Row], size: int) -> Iterator[tuple[int, list[Row]]]:
-    """Batches of rows, each with the number of its first row."""
-    remaining, first_row = iter(rows), 1
-    while batch := list(itertools.islice(remaining, size)):
-        yield first_row, batch
-        first_row += len(batch)

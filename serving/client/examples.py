@@ -7,9 +7,10 @@ import numpy as np
 
 from serving.client.model import ModelSpec
 from serving.client.values import is_pandas
-from serving.types import Table, Value
+from serving.types import Row, Table, Value
 
 Features = dict[str, list[Any]]  # all floats, all ints or all bytes
+Classes = list[list[tuple[str, float]]]  # pairs of a label and its score, for each example
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,14 @@ class OfExamples:
     signature_name: str
     examples: list[Features]
     context: Features
+
+    @classmethod
+    def of(
+        cls, spec: ModelSpec, signature_name: str, examples: Table, context: Row | None
+    ) -> "OfExamples":
+        """Takes what users pass."""
+        features = to_features(examples)
+        return cls(spec, signature_name, features, to_features([context])[0] if context else {})
 
 
 def to_features(examples: Table) -> list[Features]:

@@ -21,7 +21,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.client.examples import Features, OfExamples
+from serving.client.examples import Classes, Features, OfExamples
 from serving.client.model import Metadata, ModelSpec, Signature, TensorInfo, VersionStatus
 from serving.client.retries import Deadline, ServingError
 from serving.client.transport import settled
@@ -63,9 +63,7 @@ class GrpcTransport:
         response = await _ask(self._predictions.Predict, request, deadline)
         return {name: decode(name, to_array(proto)) for name, proto in response.outputs.items()}
 
-    async def classify(
-        self, asked: OfExamples, deadline: Deadline
-    ) -> list[list[tuple[str, float]]]:
+    async def classify(self, asked: OfExamples, deadline: Deadline) -> Classes:
         request = classification_pb2.ClassificationRequest(
             model_spec=_spec_proto(asked.spec, asked.signature_name), input=_input_proto(asked)
         )

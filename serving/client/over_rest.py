@@ -10,7 +10,7 @@ from typing import TypeVar
 import httpx
 import numpy as np
 
-from serving.client.examples import Features, OfExamples
+from serving.client.examples import Classes, Features, OfExamples
 from serving.client.model import Metadata, ModelSpec, Signature, TensorInfo, VersionStatus
 from serving.client.retries import Deadline, ServingError
 from serving.client.values import numpy_dtype, object_array
@@ -68,10 +68,8 @@ class RestTransport:
 
         return await self._ask("POST", f"{_path(spec)}:predict", read, deadline, document)
 
-    async def classify(
-        self, asked: OfExamples, deadline: Deadline
-    ) -> list[list[tuple[str, float]]]:
-        def read(answer: Json) -> list[list[tuple[str, float]]]:
+    async def classify(self, asked: OfExamples, deadline: Deadline) -> Classes:
+        def read(answer: Json) -> Classes:
             return [[(label, float(score)) for label, score in row] for row in answer["results"]]
 
         document = _examples_document(asked)

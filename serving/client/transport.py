@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Awaitable
 from typing import Protocol, TypeVar
 
-from serving.client.examples import OfExamples
+from serving.client.examples import Classes, OfExamples
 from serving.client.model import Metadata, ModelSpec, Signature, VersionStatus
 from serving.client.retries import Deadline
 from serving.types import Arrays
@@ -24,10 +24,8 @@ class Transport(Protocol):
     ) -> Arrays:
         """Outputs by name, for arrays of the types that the signature takes."""
 
-    async def classify(
-        self, asked: OfExamples, deadline: Deadline
-    ) -> list[list[tuple[str, float]]]:
-        """(label, score) pairs for each example."""
+    async def classify(self, asked: OfExamples, deadline: Deadline) -> Classes:
+        """What the examples are, and how surely."""
 
     async def regress(self, asked: OfExamples, deadline: Deadline) -> list[float]:
         """A value for each example."""

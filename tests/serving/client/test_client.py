@@ -316,7 +316,7 @@ def test_both_clients_have_the_same_calls():
 
     blocking, awaited = calls(Client), calls(AsyncClient)
     awaited["predict_rows"].remove("concurrency")
-    del awaited["predict_batch"]
+    del awaited["batches"]
     assert blocking == awaited
 
 
