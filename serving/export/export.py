@@ -8,6 +8,7 @@ the version in place (`serving.export.blessing`).
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -210,18 +211,13 @@ def _warmup_requests(
     users = features.raw_columns.keys() - item_columns
     for signature, sizes in _WARMUP_SIZES.items():
         for size in sizes if signature in signatures else ():
-            columns = raw_arrays(features, _first(rows, size))
+            columns = raw_arrays(features, [*itertools.islice(itertools.cycle(rows), size)])
             if signature == "rank":  # in the form that servers which batch take as well
                 columns = {
                     name: values[:1] if name in users else values[np.newaxis]
                     for name, values in columns.items()
                 }
             yield _request(signature, columns)
-
-
-def _first(rows: Sequence[Row], count: int) -> list[Row]:
-    """`count` rows, repeated if there are fewer."""
-    return [rows[i % len(rows)] for i in range(count)]
 
 
 def _request(signature: str, columns: Arrays) -> predict_pb2.PredictRequest:

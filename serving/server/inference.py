@@ -204,7 +204,7 @@ def _classified(
     for labels, values in zip(classes.tolist(), scores.tolist(), strict=True):
         row = result.classifications.add()
         for label, value in zip(labels, values, strict=True):
-            row.classes.add(label=_text(label), score=value)
+            row.classes.add(label=label.decode("utf-8", "replace"), score=value)
     return result
 
 
@@ -287,10 +287,6 @@ def _check_dtype(name: str, signature: SignatureRunner, dtype: int) -> None:
     if signature.outputs[name] != dtype:
         wanted, got = map(types_pb2.DataType.Name, (dtype, signature.outputs[name]))
         raise invalid_argument(f"Expected {name} Tensor of {wanted}. Got: {got}")
-
-
-def _text(label: bytes) -> str:
-    return label.decode("utf-8", "replace")
 
 
 # The kind of a warm-up record to what replays its request.
