@@ -128,8 +128,8 @@ def _from_anything(proto: tensor_pb2.TensorProto, size: int) -> Array:
 def to_proto(array: Array | bytes, dtype: int, as_content: bool = False) -> tensor_pb2.TensorProto:
     """Writes an array, or the bytes of a string scalar, as a `TensorProto`.
 
-    With typed value fields, as TensorFlow Serving does; `as_content` writes the raw bytes instead,
-    which strings have none of.
+    It has typed value fields, as in TensorFlow Serving, or with `as_content` the raw bytes, which
+    strings do not have.
 
     Raises:
         StatusError: UNIMPLEMENTED for a type that has no value field (resources, quantized types).

@@ -25,7 +25,7 @@ class Transport(Protocol):
         """Outputs by name, for arrays of the types that the signature takes."""
 
     async def classify(self, asked: OfExamples, deadline: Deadline) -> Classes:
-        """What the examples are, and how surely."""
+        """Labels and their scores for each example."""
 
     async def regress(self, asked: OfExamples, deadline: Deadline) -> list[float]:
         """A value for each example."""

@@ -126,6 +126,7 @@ def read_ssl(path: str | os.PathLike[str]) -> SSLConfig:
 
 
 def _read_text(path: str | os.PathLike[str], empty: _Message) -> _Message:
+    """Parses a file that holds a message as text; INVALID_ARGUMENT if it does not."""
     with open(path, encoding="utf-8", errors="surrogateescape") as file:
         text = file.read()
     try:
