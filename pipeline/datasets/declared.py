@@ -112,7 +112,7 @@ def load_dataset(path: str, source: str) -> Dataset:
     ]
     with yaml.located("features"):
         features = FeatureSet(*declared, label=Label(file.label))
-    split = yaml.at("split").build_one_of("by", _SPLITS) if file.split else RandomSplit()
+    split = yaml.at("split").build_one_of("by", _SPLITS, "split") if file.split else RandomSplit()
     history = yaml.at("history").build(History) if file.history else None
     options = yaml.at("source").build_one_of("format", _FORMATS)
 
