@@ -1,19 +1,188 @@
-"""The record batches that rows travel in, from the parsed block to the shard.
+"""Record batches of rows: from chunks of source files, with their histories and without bad rows.
 
 A batch has a list column with one value a row, as TensorFlow Transform wants it, for every raw
 column and the label, and `KEY` and `SPLIT` next to them.
 """
 
+import collections
 import hashlib
+import itertools
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
+import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
 from ctr_keras.types import Array
-from pipeline.splits import SPLITS
+from pipeline.block import Block
+from pipeline.datasets.base import Dataset, History
+from pipeline.sources import BLOCK_LINES, Chunk
+from pipeline.splits import SPLITS, FileSplit
 
 KEY, SPLIT = "row.key", "row.split"  # no feature's name has a dot
+REJECTED, COUNTS, LINES = "rejected", "counts", "lines"  # side outputs of ParseChunk
+_PARTITIONS = 64  # of the users
+_USER, _ITEM, _TIME, _ORDER = (f"history.{name}" for name in ("user", "item", "time", "order"))
+
+
+class ReadRows(beam.PTransform):
+    """All rows of the source, parsed and selected.
+
+    Yields the outputs of `ParseChunk` and those of `SelectRows`; both have the rows as `rows`.
+
+    Args:
+        dataset: Dataset.
+        source: str. The source as the user named it.
+        files: list of (Chunk, int). Whole files and their sizes in bytes.
+    """
+
+    def __init__(self, dataset: Dataset, source: str, files: list[tuple[Chunk, int]]):
+        super().__init__()
+        self._dataset, self._source, self._files = dataset, source, files
+
+    def expand(self, pipeline: beam.Pipeline) -> tuple[Any, Any]:
+        parsed = (
+            pipeline
+            | "Files" >> beam.Create(self._files)
+            | "Chunks" >> beam.FlatMapTuple(self._dataset.table.chunks)
+            | "Spread" >> beam.Reshuffle()
+            | "Parse"
+            >> beam.ParDo(ParseChunk(self._dataset, self._source)).with_outputs(
+                REJECTED, COUNTS, LINES, main="rows"
+            )
+        )
+        batches = parsed.rows
+        if self._dataset.history:
+            batches |= "AddHistory" >> AddHistory(self._dataset.history)
+        selected = batches | "Select" >> beam.ParDo(SelectRows(self._dataset)).with_outputs(
+            COUNTS, main="rows"
+        )
+        return parsed, selected
+
+
+class ParseChunk(beam.DoFn):
+    """The good rows of a chunk as record batches (see `pipeline.batches`).
+
+    A label of NaN marks a row that the data set filters. Side outputs: `REJECTED` lists of (chunk,
+    [(line, reason, row)]), `COUNTS` (name, number) pairs and `LINES` ((file, chunk), number of
+    lines).
+    """
+
+    def __init__(self, dataset: Dataset, source: str):
+        self._dataset, self._source = dataset, source
+
+    def process(self, chunk: Chunk) -> Iterator[Any]:
+        lines = 0
+        for block in self._dataset.table.read(chunk):
+            lines = int(block.line[-1]) + 1
+            batch = self._parse(chunk, block)
+            yield beam.pvalue.TaggedOutput(COUNTS, ("read", len(block)))
+            rejected = list(block.rejected())
+            for reason, count in collections.Counter(why for _, why, _ in rejected).items():
+                yield beam.pvalue.TaggedOutput(COUNTS, (f"rejected: {reason}", count))
+            if rejected:
+                yield beam.pvalue.TaggedOutput(REJECTED, (chunk, rejected))
+            if batch.num_rows:
+                yield batch
+        yield beam.pvalue.TaggedOutput(LINES, ((chunk.file, chunk.index), lines))
+
+    def _parse(self, chunk: Chunk, block: Block) -> pa.RecordBatch:
+        columns, label = self._dataset.parse(block, self._source)
+        columns[self._dataset.features.label.name] = pa.array(label)
+        if self._dataset.history:
+            columns |= history_columns(self._dataset.history, chunk, block)
+        keys = row_keys(block.raw)
+        if isinstance(self._dataset.split, FileSplit):
+            split = np.full(len(block), SPLITS.index(chunk.split))
+        else:
+            split = self._dataset.split.assign(keys, block)
+        columns |= {KEY: pa.array(keys), SPLIT: pa.array(split, pa.int64())}
+        return take(make_batch(columns), block.is_good)
+
+
+class SelectRows(beam.DoFn):
+    """Drops the rows that the data set filters; counts them, and the clicks of each split."""
+
+    def __init__(self, dataset: Dataset):
+        self._dataset = dataset
+
+    def process(self, batch: pa.RecordBatch) -> Iterator[Any]:
+        label = column_values(batch, self._dataset.features.label.name)
+        split = column_values(batch, SPLIT)
+        kept = ~np.isnan(label)
+        if not kept.all():
+            name = f"filtered: {self._dataset.filter_rule}"
+            yield beam.pvalue.TaggedOutput(COUNTS, (name, int((~kept).sum())))
+            batch = take(batch, kept)
+        for index, name in enumerate(SPLITS):
+            clicks = int(label[kept & (split == index)].sum())
+            yield beam.pvalue.TaggedOutput(COUNTS, (f"clicks: {name}", clicks))
+        if batch.num_rows:
+            # One column order for all batches: their schema is fixed once for the whole job.
+            yield in_column_order(batch)
+
+
+# Histories.
+
+
+def history_columns(history: History, chunk: Chunk, block: Block) -> dict[str, pa.Array]:
+    """What `AddHistory` needs to know of a block's rows. Rejects rows whose time is no number."""
+    first = (chunk.file << 48) + (chunk.index << 32)
+    return {
+        _USER: block.columns[history.user],
+        _ITEM: block.columns[history.item],
+        _TIME: block.numbers(history.time, block.columns[history.time], pa.float64()),
+        _ORDER: pa.array(first + block.line),
+    }
+
+
+class AddHistory(beam.PTransform):
+    """Puts the column that `History` declares into the place of `history_columns`."""
+
+    def __init__(self, history: History):
+        super().__init__()
+        self._history = history
+
+    def expand(self, batches: beam.PCollection) -> beam.PCollection:
+        return (
+            batches
+            | "ByUser" >> beam.FlatMap(_by_user)
+            | "GroupUsers" >> beam.GroupByKey()
+            | "History" >> beam.FlatMap(_add_history, self._history)
+        )
+
+
+def _by_user(batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
+    users = column_values(batch, _USER)
+    partition = np.array([zlib.crc32(user.encode()) % _PARTITIONS for user in users])
+    for i in np.unique(partition).tolist():
+        yield i, batch.take(pa.array(np.flatnonzero(partition == i)))
+
+
+def _add_history(
+    group: tuple[int, Iterable[pa.RecordBatch]], history: History
+) -> Iterator[pa.RecordBatch]:
+    batch = concatenate(group[1])
+    users, items, times, order = (
+        column_values(batch, name) for name in (_USER, _ITEM, _TIME, _ORDER)
+    )
+    rows = np.lexsort((order, times, users))
+    histories = [""] * len(rows)
+    for _, of_user in itertools.groupby(rows, key=lambda row: users[row]):
+        recent: collections.deque[str] = collections.deque(maxlen=history.max_length)
+        for row in of_user:
+            histories[row] = history.separator.join(recent)
+            recent.append(items[row])
+    batch = batch.drop_columns([_USER, _ITEM, _TIME, _ORDER])
+    batch = batch.append_column(history.column, as_lists(pa.array(histories)))
+    for start in range(0, batch.num_rows, BLOCK_LINES):
+        # Not a slice, with which Beam would write all of the batch each time.
+        yield batch.take(pa.array(range(start, min(start + BLOCK_LINES, batch.num_rows))))
+
+
+# What all steps share.
 
 
 def row_keys(raw: Iterable[bytes]) -> Array:

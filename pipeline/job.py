@@ -14,12 +14,20 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public.tfxio import TensorAdapterConfig
 
 from ctr_keras.features import FeatureSet
-from pipeline.batches import KEY, SPLIT, in_column_order, only_split
+from pipeline.batches import (
+    COUNTS,
+    KEY,
+    LINES,
+    REJECTED,
+    SPLIT,
+    ReadRows,
+    in_column_order,
+    only_split,
+)
 from pipeline.datasets.base import Dataset
 from pipeline.preprocessing import make_preprocessing_fn
 from pipeline.records import WriteShards, write_examples
 from pipeline.report import write_rejected
-from pipeline.rows import COUNTS, LINES, REJECTED, ReadRows
 from pipeline.samples import Sample, write_sample_rows
 from pipeline.sources import whole_file
 from pipeline.splits import SPLITS
