@@ -14,6 +14,7 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+from apache_beam.pvalue import TaggedOutput
 
 from ctr_keras.types import Array
 from pipeline.block import Block
@@ -27,43 +28,28 @@ _PARTITIONS = 64  # of the users
 _USER, _ITEM, _TIME, _ORDER = (f"history.{name}" for name in ("user", "item", "time", "order"))
 
 
-class ReadRows(beam.PTransform):
-    """All rows of the source, parsed and selected.
+@beam.ptransform_fn
+def read_rows(
+    pipeline: beam.Pipeline, dataset: Dataset, source: str, files: list[tuple[Chunk, int]]
+) -> tuple[Any, Any]:
+    """The rows of whole files, of which the sizes in bytes are given, parsed and selected.
 
     Yields the outputs of `ParseChunk` and those of `SelectRows`; both have the rows as `rows`.
-
-    Args:
-        dataset: Dataset.
-        source: str. The source as the user named it.
-        files: list of (Chunk, int). Whole files and their sizes in bytes.
     """
-
-    def __init__(self, dataset: Dataset, source: str, files: list[tuple[Chunk, int]]):
-        super().__init__()
-        self._dataset, self._source, self._files = dataset, source, files
-
-    def expand(self, pipeline: beam.Pipeline) -> tuple[Any, Any]:
-        parsed = (
-            pipeline
-            | "Files" >> beam.Create(self._files)
-            | "Chunks" >> beam.FlatMapTuple(self._dataset.table.chunks)
-            | "Spread" >> beam.Reshuffle()
-            | "Parse"
-            >> beam.ParDo(ParseChunk(self._dataset, self._source)).with_outputs(
-                REJECTED, COUNTS, LINES, main="rows"
-            )
-        )
-        batches = parsed.rows
-        if self._dataset.history:
-            batches |= "AddHistory" >> AddHistory(self._dataset.history)
-        selected = batches | "Select" >> beam.ParDo(SelectRows(self._dataset)).with_outputs(
-            COUNTS, main="rows"
-        )
-        return parsed, selected
+    parse, select = beam.ParDo(ParseChunk(dataset, source)), beam.ParDo(SelectRows(dataset))
+    parsed = (
+        pipeline
+        | "Files" >> beam.Create(files)
+        | "Chunks" >> beam.FlatMapTuple(dataset.table.chunks)
+        | "Spread" >> beam.Reshuffle()
+        | "Parse" >> parse.with_outputs(REJECTED, COUNTS, LINES, main="rows")
+    )
+    batches = add_history(parsed.rows, dataset.history) if dataset.history else parsed.rows
+    return parsed, batches | "Select" >> select.with_outputs(COUNTS, main="rows")
 
 
 class ParseChunk(beam.DoFn):
-    """The good rows of a chunk as record batches (see `pipeline.batches`).
+    """The good rows of a chunk as record batches.
 
     A label of NaN marks a row that the data set filters. Side outputs: `REJECTED` lists of (chunk,
     [(line, reason, row)]), `COUNTS` (name, number) pairs and `LINES` ((file, chunk), number of
@@ -78,15 +64,15 @@ class ParseChunk(beam.DoFn):
         for block in self._dataset.table.read(chunk):
             lines = int(block.line[-1]) + 1
             batch = self._parse(chunk, block)
-            yield beam.pvalue.TaggedOutput(COUNTS, ("read", len(block)))
-            rejected = list(block.rejected())
+            yield TaggedOutput(COUNTS, ("read", len(block)))
+            rejected = block.rejected()
             for reason, count in collections.Counter(why for _, why, _ in rejected).items():
-                yield beam.pvalue.TaggedOutput(COUNTS, (f"rejected: {reason}", count))
+                yield TaggedOutput(COUNTS, (f"rejected: {reason}", count))
             if rejected:
-                yield beam.pvalue.TaggedOutput(REJECTED, (chunk, rejected))
+                yield TaggedOutput(REJECTED, (chunk, rejected))
             if batch.num_rows:
                 yield batch
-        yield beam.pvalue.TaggedOutput(LINES, ((chunk.file, chunk.index), lines))
+        yield TaggedOutput(LINES, ((chunk.file, chunk.index), lines))
 
     def _parse(self, chunk: Chunk, block: Block) -> pa.RecordBatch:
         columns, label = self._dataset.parse(block, self._source)
@@ -114,11 +100,11 @@ class SelectRows(beam.DoFn):
         kept = ~np.isnan(label)
         if not kept.all():
             name = f"filtered: {self._dataset.filter_rule}"
-            yield beam.pvalue.TaggedOutput(COUNTS, (name, int((~kept).sum())))
+            yield TaggedOutput(COUNTS, (name, int((~kept).sum())))
             batch = take(batch, kept)
         for index, name in enumerate(SPLITS):
             clicks = int(label[kept & (split == index)].sum())
-            yield beam.pvalue.TaggedOutput(COUNTS, (f"clicks: {name}", clicks))
+            yield TaggedOutput(COUNTS, (f"clicks: {name}", clicks))
         if batch.num_rows:
             # One column order for all batches: their schema is fixed once for the whole job.
             yield in_column_order(batch)
@@ -128,7 +114,7 @@ class SelectRows(beam.DoFn):
 
 
 def history_columns(history: History, chunk: Chunk, block: Block) -> dict[str, pa.Array]:
-    """What `AddHistory` needs to know of a block's rows. Rejects rows whose time is no number."""
+    """What `add_history` needs to know of a block's rows. Rejects rows whose time is no number."""
     first = (chunk.file << 48) + (chunk.index << 32)
     return {
         _USER: block.columns[history.user],
@@ -138,20 +124,10 @@ def history_columns(history: History, chunk: Chunk, block: Block) -> dict[str, p
     }
 
 
-class AddHistory(beam.PTransform):
-    """Puts the column that `History` declares into the place of `history_columns`."""
-
-    def __init__(self, history: History):
-        super().__init__()
-        self._history = history
-
-    def expand(self, batches: beam.PCollection) -> beam.PCollection:
-        return (
-            batches
-            | "ByUser" >> beam.FlatMap(_by_user)
-            | "GroupUsers" >> beam.GroupByKey()
-            | "History" >> beam.FlatMap(_add_history, self._history)
-        )
+def add_history(batches: beam.PCollection, history: History) -> beam.PCollection:
+    """Puts the column that `history` declares into the place of `history_columns`."""
+    by_user = batches | "ByUser" >> beam.FlatMap(_by_user) | "GroupUsers" >> beam.GroupByKey()
+    return by_user | "History" >> beam.FlatMap(_add_history, history)
 
 
 def _by_user(batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
@@ -203,8 +179,7 @@ def as_lists(column: pa.Array) -> pa.ListArray:
 
 def column_values(batch: pa.RecordBatch, name: str) -> Array:
     """(rows,) the values of a column."""
-    values: Array = batch.column(name).flatten().to_numpy(zero_copy_only=False)
-    return values
+    return np.asarray(batch.column(name).flatten())
 
 
 def take(batch: pa.RecordBatch, is_taken: Array) -> pa.RecordBatch:

@@ -20,16 +20,15 @@ from pipeline.batches import (
     LINES,
     REJECTED,
     SPLIT,
-    ReadRows,
     in_column_order,
     only_split,
+    read_rows,
 )
 from pipeline.datasets.base import Dataset
 from pipeline.preprocessing import make_preprocessing_fn
-from pipeline.records import WriteShards, write_examples
-from pipeline.report import write_rejected
-from pipeline.samples import Sample, write_sample_rows
-from pipeline.sources import whole_file
+from pipeline.records import write_examples, write_shards
+from pipeline.report import sample, write_rejected, write_sample_rows
+from pipeline.sources import Chunk
 from pipeline.splits import SPLITS
 from pipeline.storage import delete, read_json, write_json
 
@@ -61,19 +60,12 @@ def pipeline_options(given: Sequence[str]) -> PipelineOptions:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What to prepare.
-
-    Args:
-        dataset: Dataset.
-        source: str. The source as the user named it.
-        files: list of (path, bytes, split); the split is None if rows are split one by one.
-        folder: str. Where to write.
-    """
+    """What to prepare."""
 
     dataset: Dataset
-    source: str
-    files: list[tuple[str, int, str | None]]
-    folder: str
+    source: str  # as the user named it
+    files: list[tuple[str, int, str | None]]  # path, bytes, split (None if rows are split)
+    folder: str  # where to write
 
     def run(self, beam_options: Sequence[str]) -> dict[str, int]:
         """Runs the job; the numbers of rows, for `report.summarize`."""
@@ -84,24 +76,31 @@ class Job:
         return counts
 
     def _path(self, *parts: str) -> str:
-        path: str = FileSystems.join(self.folder, *parts)
-        return path
+        return str(FileSystems.join(self.folder, *parts))
 
     def _build(self, pipeline: beam.Pipeline) -> None:
         """The whole graph."""
-        files = [
-            (whole_file(path, i, split), size) for i, (path, size, split) in enumerate(self.files)
-        ]
-        parsed, selected = pipeline | "Rows" >> ReadRows(self.dataset, self.source, files)
+        files = [(Chunk(path, i, split), size) for i, (path, size, split) in enumerate(self.files)]
+        parsed, selected = pipeline | "Rows" >> read_rows(self.dataset, self.source, files)
         if self.dataset.history:
             analyzed = selected
         else:  # reading rows again is cheaper than keeping them from one pass to the next
-            _, analyzed = pipeline | "AnalyzedRows" >> ReadRows(self.dataset, self.source, files)
+            _, analyzed = pipeline | "AnalyzedRows" >> read_rows(self.dataset, self.source, files)
         transformed = self._transform(analyzed.rows, selected.rows)
-        written = transformed | "WriteExamples" >> WriteShards(
+        written = transformed | write_shards(
             self._path("examples"), self._shards(), self._path("tmp", "packets")
         )
-        self._write_samples(selected.rows, transformed)
+        columns = list(self.dataset.features.raw_columns)
+        _ = (
+            selected.rows
+            | "SampleRows" >> sample()
+            | beam.Map(write_sample_rows, columns, self._path("samples.jsonl"))
+        )
+        _ = (
+            transformed
+            | "SampleExamples" >> sample()
+            | beam.Map(write_examples, self._path("samples.tfrecord.gz"))
+        )
         _ = parsed[REJECTED] | "WriteRejected" >> beam.Map(
             write_rejected, beam.pvalue.AsDict(parsed[LINES]), self._path("rejected")
         )
@@ -140,24 +139,6 @@ class Job:
         source_bytes = sum(size for _, size, _ in self.files)
         train = max(_MIN_SHARDS, math.ceil(source_bytes / _SHARD_BYTES))
         return {split: train if split == "train" else train // _MIN_SHARDS for split in SPLITS}
-
-    def _write_samples(self, selected: beam.PCollection, transformed: beam.PCollection) -> None:
-        """Some rows of the test split, raw and transformed."""
-        _ = (
-            selected
-            | "SampleRows" >> Sample()
-            | "WriteSampleRows"
-            >> beam.Map(
-                write_sample_rows,
-                list(self.dataset.features.raw_columns),
-                self._path("samples.jsonl"),
-            )
-        )
-        _ = (
-            transformed
-            | "SampleExamples" >> Sample()
-            | "WriteSampleExamples" >> beam.Map(write_examples, self._path("samples.tfrecord.gz"))
-        )
 
 
 def adapter_config(features: FeatureSet) -> TensorAdapterConfig:

@@ -9,7 +9,7 @@ import pytest
 from pipeline.block import Block
 from pipeline.datasets import DATASETS, find_dataset
 from pipeline.parsing.parquet import Parquet
-from pipeline.sources import whole_file
+from pipeline.sources import Chunk
 from pipeline.splits import FileSplit, TimeSplit
 
 MOVIELENS = {
@@ -21,7 +21,7 @@ MOVIELENS = {
 
 def parse(dataset, source: pathlib.Path) -> tuple[Block, dict, np.ndarray]:
     ((path, size, split),) = dataset.files(str(source))
-    (chunk,) = dataset.table.chunks(whole_file(path, 0, split), size)
+    (chunk,) = dataset.table.chunks(Chunk(path, 0, split), size)
     (block,) = dataset.table.read(chunk)
     columns, label = dataset.parse(block, str(source))
     return block, {name: column.to_pylist() for name, column in columns.items()}, label
