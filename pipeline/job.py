@@ -14,16 +14,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public.tfxio import TensorAdapterConfig
 
 from ctr_keras.features import FeatureSet
-from pipeline.batches import (
-    COUNTS,
-    KEY,
-    LINES,
-    REJECTED,
-    SPLIT,
-    in_column_order,
-    only_split,
-    read_rows,
-)
+from pipeline.batches import KEY, SPLIT, in_column_order, only_split, read_rows
 from pipeline.datasets.base import Dataset
 from pipeline.preprocessing import make_preprocessing_fn
 from pipeline.records import write_examples, write_shards
@@ -101,21 +92,19 @@ class Job:
             | "SampleExamples" >> sample()
             | beam.Map(write_examples, self._path("samples.tfrecord.gz"))
         )
-        _ = parsed[REJECTED] | "WriteRejected" >> beam.Map(
-            write_rejected, beam.pvalue.AsDict(parsed[LINES]), self._path("rejected")
+        _ = parsed.rejected | "WriteRejected" >> beam.Map(
+            write_rejected, beam.pvalue.AsDict(parsed.lines), self._path("rejected")
         )
         written |= beam.MapTuple(lambda split, count: (f"written: {split}", count))
         _ = (
-            (parsed[COUNTS], selected[COUNTS], written)
+            (parsed.counts, selected.counts, written)
             | "AllCounts" >> beam.Flatten()
             | "Sum" >> beam.CombinePerKey(sum)
             | "ToDict" >> beam.combiners.ToDict()
             | "WriteCounts" >> beam.Map(write_json, self._path("tmp", "counts.json"))
         )
 
-    def _transform(
-        self, analyzed: beam.PCollection, selected: beam.PCollection
-    ) -> beam.PCollection:
+    def _transform(self, analyzed: beam.PCollection, rows: beam.PCollection) -> beam.PCollection:
         """Analyzes the training split and transforms every row; both inputs hold all rows."""
         features = self.dataset.features
         config = adapter_config(features)
@@ -124,13 +113,10 @@ class Job:
             passthrough_keys={features.label.name, KEY, SPLIT},
         ):
             train = analyzed | "TrainRows" >> beam.FlatMap(only_split, "train")
-            transform = (train, config) | "Analyze" >> tft_beam.AnalyzeDataset(
-                make_preprocessing_fn(features)
-            )
-            transformed, _ = (
-                (selected, config),
-                transform,
-            ) | "Transform" >> tft_beam.TransformDataset(output_record_batches=True)
+            analyze = tft_beam.AnalyzeDataset(make_preprocessing_fn(features))
+            transform = (train, config) | "Analyze" >> analyze
+            apply = tft_beam.TransformDataset(output_record_batches=True)
+            transformed, _ = ((rows, config), transform) | "Transform" >> apply
             _ = transform | "WriteTransform" >> tft_beam.WriteTransformFn(self.folder)
         return transformed | "Batches" >> beam.Keys() | "Ordered" >> beam.Map(in_column_order)
 
@@ -145,11 +131,10 @@ def adapter_config(features: FeatureSet) -> TensorAdapterConfig:
     """How TensorFlow Transform turns a record batch's columns into tensors."""
     kinds = {"string": pa.string(), "float": pa.float32()}
     columns = {name: kinds[kind] for name, kind in features.raw_columns.items()}
-    representations = {}
-    for name in columns:
-        representations[name] = schema_pb2.TensorRepresentation()
-        representations[name].dense_tensor.column_name = name
-        representations[name].dense_tensor.shape.SetInParent()
+    representations = {
+        name: schema_pb2.TensorRepresentation(dense_tensor={"column_name": name, "shape": {}})
+        for name in columns
+    }
     columns |= {features.label.name: pa.float32(), KEY: pa.int64(), SPLIT: pa.int64()}
     schema = pa.schema([(name, pa.list_(kind)) for name, kind in sorted(columns.items())])
     return TensorAdapterConfig(schema, representations)

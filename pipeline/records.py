@@ -21,7 +21,6 @@ from apache_beam.transforms.window import GlobalWindows, WindowedValue
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from pipeline.batches import KEY, SPLIT, column_values
-from pipeline.sources import BLOCK_LINES
 from pipeline.splits import SPLITS
 
 _EXAMPLE = "row.example"
@@ -112,12 +111,7 @@ def _write_shard(
     order = [(KEY, "ascending"), (_EXAMPLE, "ascending")]
     rows = pa.concat_tables(packets).sort_by(order) if packets else pa.table({_EXAMPLE: []})
     name = f"{split}-{index:05d}-of-{shards[split]:05d}.tfrecord.gz"
-    examples = (
-        example
-        for batch in rows.to_batches(max_chunksize=BLOCK_LINES)
-        for example in batch.column(_EXAMPLE).to_pylist()
-    )
-    _write(FileSystems.join(folder, name), examples)
+    _write(FileSystems.join(folder, name), (example.as_py() for example in rows[_EXAMPLE]))
     return split, rows.num_rows
 
 

@@ -39,12 +39,8 @@ def write_rejected(
     name = f"{chunk.file:05d}-{chunk.index:05d}-{rows[0][0]:09d}.jsonl"
     with FileSystems.create(FileSystems.join(folder, name)) as file:
         for line, reason, raw in rows:
-            entry = {
-                "file": chunk.path,
-                "line": before + line + 1,
-                "reason": reason,
-                "row": raw.decode("utf-8", "backslashreplace"),
-            }
+            row = raw.decode("utf-8", "backslashreplace")
+            entry = {"file": chunk.path, "line": before + line + 1, "reason": reason, "row": row}
             file.write(json.dumps(entry).encode() + b"\n")
 
 
@@ -110,24 +106,22 @@ class SmallestKeys(beam.CombineFn):
     def create_accumulator(self) -> list[pa.RecordBatch]:
         return []
 
-    def add_input(
-        self, accumulator: list[pa.RecordBatch], batch: pa.RecordBatch
-    ) -> list[pa.RecordBatch]:
-        accumulator.append(batch)
-        return accumulator if len(accumulator) < _BATCHES_HELD else self.compact(accumulator)
+    def add_input(self, held: list[pa.RecordBatch], batch: pa.RecordBatch) -> list[pa.RecordBatch]:
+        held.append(batch)
+        return held if len(held) < _BATCHES_HELD else self.compact(held)
 
     def merge_accumulators(self, accumulators: list[list[pa.RecordBatch]]) -> list[pa.RecordBatch]:
-        return self.compact([batch for batches in accumulators for batch in batches])
+        return self.compact([batch for held in accumulators for batch in held])
 
-    def compact(self, accumulator: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
-        if not accumulator:
+    def compact(self, held: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+        if not held:
             return []
-        batch = concatenate(accumulator)
+        batch = concatenate(held)
         rows = np.argsort(column_values(batch, KEY), kind="stable")[:_SAMPLES]
         return [batch.take(pa.array(rows))]
 
-    def extract_output(self, accumulator: list[pa.RecordBatch]) -> pa.RecordBatch | None:
-        return next(iter(self.compact(accumulator)), None)
+    def extract_output(self, held: list[pa.RecordBatch]) -> pa.RecordBatch | None:
+        return next(iter(self.compact(held)), None)
 
 
 def write_sample_rows(batch: pa.RecordBatch | None, columns: list[str], path: str) -> None:

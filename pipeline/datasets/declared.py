@@ -31,35 +31,28 @@ class _File:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Csv:
+class _Parquet:
     """The keys below `source`."""
 
     files: str = ""
     missing: TupleOf[str] = ()
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Csv(_Parquet):
     columns: TupleOf[str] = ()
     header: bool = True
     delimiter: str = ","
     quoted: bool = True
-
-    def __post_init__(self) -> None:
-        check_settings(self)
-        if not self.columns and not self.header:
-            raise SettingError("without a header, `columns` must name the columns", "header")
 
 
 @dataclasses.dataclass(frozen=True)
 class _Tsv(_Csv):
     delimiter: str = "\t"
     quoted: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class _Parquet:
-    files: str = ""
-    missing: TupleOf[str] = ()
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
 
 _FORMATS = {"csv": _Csv, "tsv": _Tsv, "parquet": _Parquet}
@@ -99,13 +92,15 @@ def _needed_columns(features: FeatureSet, split: Split, history: History | None)
 
 
 def _table(
-    options: _Csv | _Parquet, source: str, features: FeatureSet, split: Split, needed: set[str]
+    options: _Parquet, source: str, features: FeatureSet, split: Split, needed: set[str]
 ) -> Delimited | Parquet:
-    if isinstance(options, _Parquet):
+    if not isinstance(options, _Csv):
         lists = (f for f in features.features if isinstance(f, MultiValued | Sequence))
         separators = tuple((f.raw_column, f.separator) for f in lists)
         return Parquet(tuple(sorted(needed)), separators)
     columns = options.columns
+    if not columns and not options.header:
+        raise SettingError("without a header, `columns` must name the columns", "header")
     if not columns:
         pattern = options.files or (split.train if isinstance(split, FileSplit) else "")
         with open_source(find_files(source, pattern)[0][0]) as file:
