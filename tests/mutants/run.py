@@ -99,6 +99,7 @@ class FastestFirst:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.measured[report.nodeid] = self.measured.get(report.nodeid, 0) + report.duration
 
+    @pytest.hookimpl(trylast=True)  # `tests.plugin` sorts for several processes
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         items.sort(key=lambda item: self.seconds.get(item.nodeid, 0))
 
@@ -143,7 +144,7 @@ def copy_of_the_repository() -> Iterator[None]:
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, copy)
         os.chdir(folder)
-        os.environ |= {"PYTHONPATH": folder, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        os.environ["PYTHONPATH"] = folder
         sys.path[:] = [folder, *(path for path in sys.path if path != str(here))]
         try:
             yield

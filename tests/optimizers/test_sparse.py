@@ -216,6 +216,8 @@ def test_rows_that_every_batch_reads_follow_the_dense_rule_and_others_stay(rule,
     np.testing.assert_allclose(table[[0, 2]], expected[[0, 2]], 1e-5, 1e-6)
     np.testing.assert_array_equal(table[[1, 3]], start[[1, 3]])
     assert (table[[0, 2]] != start[[0, 2]]).all()
+    _, no_table = walked(ours(0.1, weight_decay=decay, **options), steps, is_table=False)
+    np.testing.assert_allclose(no_table, expected, 1e-5, 1e-6)
 
 
 @STEP_BY_STEP
