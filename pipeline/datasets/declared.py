@@ -31,8 +31,8 @@ class _File:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Parquet:
-    """The keys below `source`."""
+class _Options:
+    """The keys below `source`; Parquet has no others."""
 
     files: str = ""
     missing: TupleOf[str] = ()
@@ -42,7 +42,7 @@ class _Parquet:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Csv(_Parquet):
+class _Csv(_Options):
     columns: TupleOf[str] = ()
     header: bool = True
     delimiter: str = ","
@@ -55,7 +55,7 @@ class _Tsv(_Csv):
     quoted: bool = False
 
 
-_FORMATS = {"csv": _Csv, "tsv": _Tsv, "parquet": _Parquet}
+_FORMATS = {"csv": _Csv, "tsv": _Tsv, "parquet": _Options}
 
 
 def load_dataset(path: str, source: str) -> Dataset:
@@ -92,7 +92,7 @@ def _needed_columns(features: FeatureSet, split: Split, history: History | None)
 
 
 def _table(
-    options: _Parquet, source: str, features: FeatureSet, split: Split, needed: set[str]
+    options: _Options, source: str, features: FeatureSet, split: Split, needed: set[str]
 ) -> Delimited | Parquet:
     if not isinstance(options, _Csv):
         lists = (f for f in features.features if isinstance(f, MultiValued | Sequence))
