@@ -34,6 +34,6 @@ def find_preset(name: str, data: str) -> Settings:
     0.0005
     """
     presets = {**PRESETS, **SEARCH_PRESETS}.get(name, {})
-    if data not in presets:
+    if not isinstance(data, str) or data not in presets:
         raise ValueError(f"{name} has no preset {data!r}{did_you_mean(data, presets)}")
     return presets[data]

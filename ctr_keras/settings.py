@@ -135,6 +135,13 @@ def did_you_mean(name: object, available: Iterable[object]) -> str:
     return f"; available: {', '.join(names.values()) or 'none'}"
 
 
+def find(what: str, name: object, available: Mapping[str, T]) -> T:
+    """What stands under a name; a ValueError for an unknown one, naming `what` it is of."""
+    if not isinstance(name, str) or name not in available:
+        raise ValueError(f"unknown {what} {name!r}{did_you_mean(name, available)}")
+    return available[name]
+
+
 @dataclasses.dataclass(frozen=True)
 class Source:
     """Settings by name, and where each of them was written.
@@ -234,14 +241,14 @@ class Source:
         with self.located():
             return kind(**self.values)
 
-    def build_one_of(self, key: str, kinds: Mapping[str, Callable[..., T]]) -> T:
-        """An instance of the dataclass that the setting `key` names, from the other settings."""
+    def build_one_of(self, key: str, kinds: Mapping[str, Callable[..., T]], what: str = "") -> T:
+        """An instance of the dataclass that the setting `key` names, from the other settings.
+        Messages call the setting `what`, or by its key."""
         self.require(key)
-        name = self.values[key]
-        if not isinstance(name, str) or name not in kinds:
-            raise ValueError(f"{self.place(key)}unknown {key} {name!r}{did_you_mean(name, kinds)}")
+        with self.located(key):
+            kind = find(what or key, self.values[key], kinds)
         others = {other: value for other, value in self.values.items() if other != key}
-        return dataclasses.replace(self, values=others).build(kinds[name])
+        return dataclasses.replace(self, values=others).build(kind)
 
     def with_preset(self, find: Callable[[str], Settings]) -> Source:
         """These settings over those of the preset that the setting `preset` names, if any."""

@@ -1,19 +1,164 @@
-"""The record batches that rows travel in, from the parsed block to the shard.
+"""Record batches of rows: from chunks of source files, with their histories and without bad rows.
 
 A batch has a list column with one value a row, as TensorFlow Transform wants it, for every raw
 column and the label, and `KEY` and `SPLIT` next to them.
 """
 
+import collections
 import hashlib
+import itertools
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
+import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+from apache_beam.pvalue import TaggedOutput
 
 from ctr_keras.types import Array
-from pipeline.splits import SPLITS
+from pipeline.block import Block
+from pipeline.datasets.base import Dataset, History
+from pipeline.sources import BLOCK_LINES, Chunk
+from pipeline.splits import SPLITS, FileSplit
 
 KEY, SPLIT = "row.key", "row.split"  # no feature's name has a dot
+REJECTED, COUNTS, LINES = "rejected", "counts", "lines"  # side outputs of ParseChunk
+_PARTITIONS = 64  # of the users
+_USER, _ITEM, _TIME, _ORDER = (f"history.{name}" for name in ("user", "item", "time", "order"))
+
+
+@beam.ptransform_fn
+def read_rows(
+    pipeline: beam.Pipeline, dataset: Dataset, source: str, files: list[tuple[Chunk, int]]
+) -> tuple[Any, Any]:
+    """The rows of whole files, of which the sizes in bytes are given, parsed and selected.
+
+    Yields the outputs of `ParseChunk` and those of `SelectRows`; both have the rows as `rows`.
+    """
+    parse, select = beam.ParDo(ParseChunk(dataset, source)), beam.ParDo(SelectRows(dataset))
+    parsed = (
+        pipeline
+        | "Files" >> beam.Create(files)
+        | "Chunks" >> beam.FlatMapTuple(dataset.table.chunks)
+        | "Spread" >> beam.Reshuffle()
+        | "Parse" >> parse.with_outputs(REJECTED, COUNTS, LINES, main="rows")
+    )
+    batches = add_history(parsed.rows, dataset.history) if dataset.history else parsed.rows
+    return parsed, batches | "Select" >> select.with_outputs(COUNTS, main="rows")
+
+
+class ParseChunk(beam.DoFn):
+    """The good rows of a chunk as record batches.
+
+    A label of NaN marks a row that the data set filters. Side outputs: `REJECTED` lists of (chunk,
+    [(line, reason, row)]), `COUNTS` (name, number) pairs and `LINES` ((file, chunk), number of
+    lines).
+    """
+
+    def __init__(self, dataset: Dataset, source: str):
+        self._dataset, self._source = dataset, source
+
+    def process(self, chunk: Chunk) -> Iterator[Any]:
+        lines = 0
+        for block in self._dataset.table.read(chunk):
+            lines = int(block.line[-1]) + 1
+            batch = self._parse(chunk, block)
+            yield TaggedOutput(COUNTS, ("read", len(block)))
+            rejected = block.rejected()
+            for reason, count in collections.Counter(why for _, why, _ in rejected).items():
+                yield TaggedOutput(COUNTS, (f"rejected: {reason}", count))
+            if rejected:
+                yield TaggedOutput(REJECTED, (chunk, rejected))
+            if batch.num_rows:
+                yield batch
+        yield TaggedOutput(LINES, ((chunk.file, chunk.index), lines))
+
+    def _parse(self, chunk: Chunk, block: Block) -> pa.RecordBatch:
+        columns, label = self._dataset.parse(block, self._source)
+        columns[self._dataset.features.label.name] = pa.array(label)
+        if self._dataset.history:
+            columns |= history_columns(self._dataset.history, chunk, block)
+        keys = row_keys(block.raw)
+        if isinstance(self._dataset.split, FileSplit):
+            split = np.full(len(block), SPLITS.index(chunk.split))
+        else:
+            split = self._dataset.split.assign(keys, block)
+        columns |= {KEY: pa.array(keys), SPLIT: pa.array(split, pa.int64())}
+        return take(make_batch(columns), block.is_good)
+
+
+class SelectRows(beam.DoFn):
+    """Drops the rows that the data set filters; counts them, and the clicks of each split."""
+
+    def __init__(self, dataset: Dataset):
+        self._dataset = dataset
+
+    def process(self, batch: pa.RecordBatch) -> Iterator[Any]:
+        label = column_values(batch, self._dataset.features.label.name)
+        split = column_values(batch, SPLIT)
+        kept = ~np.isnan(label)
+        if not kept.all():
+            name = f"filtered: {self._dataset.filter_rule}"
+            yield TaggedOutput(COUNTS, (name, int((~kept).sum())))
+            batch = take(batch, kept)
+        for index, name in enumerate(SPLITS):
+            clicks = int(label[kept & (split == index)].sum())
+            yield TaggedOutput(COUNTS, (f"clicks: {name}", clicks))
+        if batch.num_rows:
+            # One column order for all batches: their schema is fixed once for the whole job.
+            yield in_column_order(batch)
+
+
+# Histories.
+
+
+def history_columns(history: History, chunk: Chunk, block: Block) -> dict[str, pa.Array]:
+    """What `add_history` needs to know of a block's rows. Rejects rows whose time is no number."""
+    first = (chunk.file << 48) + (chunk.index << 32)
+    return {
+        _USER: block.columns[history.user],
+        _ITEM: block.columns[history.item],
+        _TIME: block.numbers(history.time, block.columns[history.time], pa.float64()),
+        _ORDER: pa.array(first + block.line),
+    }
+
+
+def add_history(batches: beam.PCollection, history: History) -> beam.PCollection:
+    """Puts the column that `history` declares into the place of `history_columns`."""
+    by_user = batches | "ByUser" >> beam.FlatMap(_by_user) | "GroupUsers" >> beam.GroupByKey()
+    return by_user | "History" >> beam.FlatMap(_add_history, history)
+
+
+def _by_user(batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
+    users = column_values(batch, _USER)
+    partition = np.array([zlib.crc32(user.encode()) % _PARTITIONS for user in users])
+    for i in np.unique(partition).tolist():
+        yield i, batch.take(pa.array(np.flatnonzero(partition == i)))
+
+
+def _add_history(
+    group: tuple[int, Iterable[pa.RecordBatch]], history: History
+) -> Iterator[pa.RecordBatch]:
+    batch = concatenate(group[1])
+    users, items, times, order = (
+        column_values(batch, name) for name in (_USER, _ITEM, _TIME, _ORDER)
+    )
+    rows = np.lexsort((order, times, users))
+    histories = [""] * len(rows)
+    for _, of_user in itertools.groupby(rows, key=lambda row: users[row]):
+        recent: collections.deque[str] = collections.deque(maxlen=history.max_length)
+        for row in of_user:
+            histories[row] = history.separator.join(recent)
+            recent.append(items[row])
+    batch = batch.drop_columns([_USER, _ITEM, _TIME, _ORDER])
+    batch = batch.append_column(history.column, as_lists(pa.array(histories)))
+    for start in range(0, batch.num_rows, BLOCK_LINES):
+        # Not a slice, with which Beam would write all of the batch each time.
+        yield batch.take(pa.array(range(start, min(start + BLOCK_LINES, batch.num_rows))))
+
+
+# What all steps share.
 
 
 def row_keys(raw: Iterable[bytes]) -> Array:
@@ -34,8 +179,7 @@ def as_lists(column: pa.Array) -> pa.ListArray:
 
 def column_values(batch: pa.RecordBatch, name: str) -> Array:
     """(rows,) the values of a column."""
-    values: Array = batch.column(name).flatten().to_numpy(zero_copy_only=False)
-    return values
+    return np.asarray(batch.column(name).flatten())
 
 
 def take(batch: pa.RecordBatch, is_taken: Array) -> pa.RecordBatch:

@@ -1,6 +1,6 @@
 """A block: some rows of a file as columns of strings. It is made, and rejected from, only here."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -12,23 +12,15 @@ _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
 class Block:
-    """Some consecutive rows of a chunk.
-
-    Attributes:
-        line: (rows,) number of each row in its chunk, from 0.
-        raw: (rows,) the rows as they stand in the file, bytes.
-        columns: column name to (rows,) Arrow strings. Rejected rows may have null.
-        reason: (rows,) why a row is bad, or None.
-    """
+    """Some consecutive rows of a chunk: the lines of the file and their columns by name."""
 
     def __init__(
         self, first: int, raw: Sequence[bytes], columns: dict[str, pa.Array] | None = None
     ):
-        self.line = np.arange(first, first + len(raw))
-        self.raw = np.empty(len(raw), object)
-        self.raw[:] = raw
-        self.columns = columns or {}
-        self.reason = np.full(len(raw), None, object)
+        self.line = np.arange(first, first + len(raw))  # numbers in the chunk, from 0
+        self.raw = np.array(raw, object)  # bytes as they stand in the file
+        self.columns = columns or {}  # strings; null in some rejected rows
+        self.reason = np.full(len(raw), None, object)  # why a row is bad
 
     def __len__(self) -> int:
         return len(self.line)
@@ -36,17 +28,17 @@ class Block:
     @property
     def is_good(self) -> Array:
         """(rows,) whether a row is not rejected."""
-        is_good: Array = self.reason == None  # noqa: E711 (element-wise)
-        return is_good
+        return np.asarray(self.reason == None)  # noqa: E711 (element-wise)
 
     def reject(self, is_bad: Array | list[bool], reason: str) -> None:
         """Gives a reason to the rows of a boolean mask that have none yet."""
         self.reason[is_bad & self.is_good] = reason
 
-    def rejected(self) -> Iterator[tuple[int, str, bytes]]:
+    def rejected(self) -> list[tuple[int, str, bytes]]:
         """Line, reason and raw row of each bad row."""
-        for row in np.flatnonzero(~self.is_good):
-            yield int(self.line[row]), self.reason[row], self.raw[row]
+        bad = ~self.is_good
+        columns = (self.line[bad].tolist(), self.reason[bad], self.raw[bad])
+        return list(zip(*columns, strict=True))
 
     def numbers(self, name: str, strings: pa.Array, kind: pa.DataType) -> pa.Array:
         """Finite numbers, NaN where the string is empty. Rejects rows with another string."""
@@ -57,7 +49,7 @@ class Block:
             is_number = pc.match_substring_regex(strings, _NUMBER)
             self.reject(~mask(pc.fill_null(is_number, True)), f"{name} is not a number")
             values = pc.if_else(is_number, strings, None).cast(kind)
-        values = values.to_numpy(zero_copy_only=False)
+        values = np.asarray(values)
         is_finite = np.isfinite(values) | mask(pc.is_null(strings))
         self.reject(~is_finite, f"{name} is not a finite number")
         return pa.array(values, kind, from_pandas=False)
@@ -65,5 +57,4 @@ class Block:
 
 def mask(array: pa.Array) -> Array:
     """A boolean Arrow array for NumPy, with null as False."""
-    values: Array = pc.fill_null(array, False).to_numpy(zero_copy_only=False)
-    return values
+    return np.asarray(pc.fill_null(array, False))

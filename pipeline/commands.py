@@ -1,6 +1,8 @@
-"""The commands of the pipeline for `ctr-keras`; what is heavy is imported when one is called."""
+"""The commands of the pipeline for `ctr-keras`. The options of one are the arguments of a function,
+which is imported when the command is called."""
 
 import json
+from typing import Any
 
 import click
 
@@ -9,16 +11,18 @@ from pipeline.datasets import DATASETS
 
 @click.command()
 @click.option("--rows", required=True, type=click.IntRange(1), help="Rows in all.")
-@click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder for the log.")
+@click.option(
+    "--out", "path", required=True, type=click.Path(file_okay=False), help="Folder for the log."
+)
 @click.option("--seed", default=0, show_default=True, help="Another seed, another log.")
 @click.option(
     "--broken", default=0.0, show_default=True, type=click.FloatRange(0, 1), help="Share to spoil."
 )
-def synthesize(rows: int, out: str, seed: int, broken: float) -> None:
+def synthesize(**arguments: Any) -> None:
     """Write a synthetic click log whose truth is known."""
     from pipeline.datasets.synthetic import write_synthetic_log
 
-    write_synthetic_log(out, rows, seed, broken)
+    write_synthetic_log(**arguments)
 
 
 @click.command(
@@ -41,27 +45,13 @@ def synthesize(rows: int, out: str, seed: int, broken: float) -> None:
     help="Share of rows that may be bad.",
 )
 @click.argument("beam_options", nargs=-1, type=click.UNPROCESSED)
-def prepare(
-    dataset: str,
-    source: str,
-    out: str,
-    cross_min_count: int | None,
-    max_rejected: float,
-    beam_options: tuple[str, ...],
-) -> None:
+def prepare(**arguments: Any) -> None:
     """Transform raw logs into TFRecords.
 
     Further options go to Apache Beam: --runner DataflowRunner --project P --region R ...
     """
     from pipeline.prepare import prepare as run
 
-    report = run(
-        dataset,
-        source,
-        out,
-        cross_min_count=cross_min_count,
-        max_rejected=max_rejected,
-        beam_options=beam_options,
-    )
+    report = run(**arguments)
     shown = {key: report[key] for key in ("rows", "rejected_because", "id_count")}
     click.echo(json.dumps(shown, indent=2))

@@ -14,14 +14,12 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public.tfxio import TensorAdapterConfig
 
 from ctr_keras.features import FeatureSet
-from pipeline.batches import KEY, SPLIT, in_column_order, only_split
+from pipeline.batches import KEY, SPLIT, in_column_order, only_split, read_rows
 from pipeline.datasets.base import Dataset
 from pipeline.preprocessing import make_preprocessing_fn
-from pipeline.records import WriteShards, write_examples
-from pipeline.report import write_rejected
-from pipeline.rows import COUNTS, LINES, REJECTED, ReadRows
-from pipeline.samples import Sample, write_sample_rows
-from pipeline.sources import whole_file
+from pipeline.records import write_examples, write_shards
+from pipeline.report import sample, write_rejected, write_sample_rows
+from pipeline.sources import Chunk
 from pipeline.splits import SPLITS
 from pipeline.storage import delete, read_json, write_json
 
@@ -53,19 +51,12 @@ def pipeline_options(given: Sequence[str]) -> PipelineOptions:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What to prepare.
-
-    Args:
-        dataset: Dataset.
-        source: str. The source as the user named it.
-        files: list of (path, bytes, split); the split is None if rows are split one by one.
-        folder: str. Where to write.
-    """
+    """What to prepare."""
 
     dataset: Dataset
-    source: str
-    files: list[tuple[str, int, str | None]]
-    folder: str
+    source: str  # as the user named it
+    files: list[tuple[str, int, str | None]]  # path, bytes, split (None if rows are split)
+    folder: str  # where to write
 
     def run(self, beam_options: Sequence[str]) -> dict[str, int]:
         """Runs the job; the numbers of rows, for `report.summarize`."""
@@ -76,39 +67,44 @@ class Job:
         return counts
 
     def _path(self, *parts: str) -> str:
-        path: str = FileSystems.join(self.folder, *parts)
-        return path
+        return str(FileSystems.join(self.folder, *parts))
 
     def _build(self, pipeline: beam.Pipeline) -> None:
         """The whole graph."""
-        files = [
-            (whole_file(path, i, split), size) for i, (path, size, split) in enumerate(self.files)
-        ]
-        parsed, selected = pipeline | "Rows" >> ReadRows(self.dataset, self.source, files)
+        files = [(Chunk(path, i, split), size) for i, (path, size, split) in enumerate(self.files)]
+        parsed, selected = pipeline | "Rows" >> read_rows(self.dataset, self.source, files)
         if self.dataset.history:
             analyzed = selected
         else:  # reading rows again is cheaper than keeping them from one pass to the next
-            _, analyzed = pipeline | "AnalyzedRows" >> ReadRows(self.dataset, self.source, files)
+            _, analyzed = pipeline | "AnalyzedRows" >> read_rows(self.dataset, self.source, files)
         transformed = self._transform(analyzed.rows, selected.rows)
-        written = transformed | "WriteExamples" >> WriteShards(
+        written = transformed | write_shards(
             self._path("examples"), self._shards(), self._path("tmp", "packets")
         )
-        self._write_samples(selected.rows, transformed)
-        _ = parsed[REJECTED] | "WriteRejected" >> beam.Map(
-            write_rejected, beam.pvalue.AsDict(parsed[LINES]), self._path("rejected")
+        columns = list(self.dataset.features.raw_columns)
+        _ = (
+            selected.rows
+            | "SampleRows" >> sample()
+            | beam.Map(write_sample_rows, columns, self._path("samples.jsonl"))
+        )
+        _ = (
+            transformed
+            | "SampleExamples" >> sample()
+            | beam.Map(write_examples, self._path("samples.tfrecord.gz"))
+        )
+        _ = parsed.rejected | "WriteRejected" >> beam.Map(
+            write_rejected, beam.pvalue.AsDict(parsed.lines), self._path("rejected")
         )
         written |= beam.MapTuple(lambda split, count: (f"written: {split}", count))
         _ = (
-            (parsed[COUNTS], selected[COUNTS], written)
+            (parsed.counts, selected.counts, written)
             | "AllCounts" >> beam.Flatten()
             | "Sum" >> beam.CombinePerKey(sum)
             | "ToDict" >> beam.combiners.ToDict()
             | "WriteCounts" >> beam.Map(write_json, self._path("tmp", "counts.json"))
         )
 
-    def _transform(
-        self, analyzed: beam.PCollection, selected: beam.PCollection
-    ) -> beam.PCollection:
+    def _transform(self, analyzed: beam.PCollection, rows: beam.PCollection) -> beam.PCollection:
         """Analyzes the training split and transforms every row; both inputs hold all rows."""
         features = self.dataset.features
         config = adapter_config(features)
@@ -117,13 +113,10 @@ class Job:
             passthrough_keys={features.label.name, KEY, SPLIT},
         ):
             train = analyzed | "TrainRows" >> beam.FlatMap(only_split, "train")
-            transform = (train, config) | "Analyze" >> tft_beam.AnalyzeDataset(
-                make_preprocessing_fn(features)
-            )
-            transformed, _ = (
-                (selected, config),
-                transform,
-            ) | "Transform" >> tft_beam.TransformDataset(output_record_batches=True)
+            analyze = tft_beam.AnalyzeDataset(make_preprocessing_fn(features))
+            transform = (train, config) | "Analyze" >> analyze
+            apply = tft_beam.TransformDataset(output_record_batches=True)
+            transformed, _ = ((rows, config), transform) | "Transform" >> apply
             _ = transform | "WriteTransform" >> tft_beam.WriteTransformFn(self.folder)
         return transformed | "Batches" >> beam.Keys() | "Ordered" >> beam.Map(in_column_order)
 
@@ -133,34 +126,15 @@ class Job:
         train = max(_MIN_SHARDS, math.ceil(source_bytes / _SHARD_BYTES))
         return {split: train if split == "train" else train // _MIN_SHARDS for split in SPLITS}
 
-    def _write_samples(self, selected: beam.PCollection, transformed: beam.PCollection) -> None:
-        """Some rows of the test split, raw and transformed."""
-        _ = (
-            selected
-            | "SampleRows" >> Sample()
-            | "WriteSampleRows"
-            >> beam.Map(
-                write_sample_rows,
-                list(self.dataset.features.raw_columns),
-                self._path("samples.jsonl"),
-            )
-        )
-        _ = (
-            transformed
-            | "SampleExamples" >> Sample()
-            | "WriteSampleExamples" >> beam.Map(write_examples, self._path("samples.tfrecord.gz"))
-        )
-
 
 def adapter_config(features: FeatureSet) -> TensorAdapterConfig:
     """How TensorFlow Transform turns a record batch's columns into tensors."""
     kinds = {"string": pa.string(), "float": pa.float32()}
     columns = {name: kinds[kind] for name, kind in features.raw_columns.items()}
-    representations = {}
-    for name in columns:
-        representations[name] = schema_pb2.TensorRepresentation()
-        representations[name].dense_tensor.column_name = name
-        representations[name].dense_tensor.shape.SetInParent()
+    representations = {
+        name: schema_pb2.TensorRepresentation(dense_tensor={"column_name": name, "shape": {}})
+        for name in columns
+    }
     columns |= {features.label.name: pa.float32(), KEY: pa.int64(), SPLIT: pa.int64()}
     schema = pa.schema([(name, pa.list_(kind)) for name, kind in sorted(columns.items())])
     return TensorAdapterConfig(schema, representations)

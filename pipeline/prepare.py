@@ -12,7 +12,7 @@ from pipeline.datasets import find_dataset
 from pipeline.datasets.base import Dataset
 from pipeline.job import Job
 from pipeline.report import TooManyRejectedError, check_rows, summarize
-from pipeline.storage import Output, delete, read_json, write_json
+from pipeline.storage import Output, delete, exists, read_json, write_json
 from pipeline.vocabulary import read_sizes
 
 __all__ = ["TooManyRejectedError", "prepare"]
@@ -72,9 +72,11 @@ def prepare(
     if cross_min_count is not None:
         features = dataset.features.with_crossed_pairs(cross_min_count)
         dataset = dataclasses.replace(dataset, features=features)
-    description = _describe(dataset, source)
+    # What decides the result.
+    declaration = {"features": dataset.features.to_dict(), "split": repr(dataset.split)}
+    description = {"dataset": dataset.name, "source": source, "declaration": declaration}
     output = Output(out)
-    if output.exists():
+    if exists(output.path):
         return _finished_report(output, description)
     files = dataset.files(source)
     output.begin("examples", "rejected")
@@ -95,12 +97,6 @@ def prepare(
         raise
     output.publish()
     return report
-
-
-def _describe(dataset: Dataset, source: str) -> dict[str, Any]:
-    """What decides the result, for the report."""
-    declaration = {"features": dataset.features.to_dict(), "split": repr(dataset.split)}
-    return {"dataset": dataset.name, "source": source, "declaration": declaration}
 
 
 def _finished_report(output: Output, description: dict[str, Any]) -> dict[str, Any]:

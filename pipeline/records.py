@@ -21,7 +21,6 @@ from apache_beam.transforms.window import GlobalWindows, WindowedValue
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from pipeline.batches import KEY, SPLIT, column_values
-from pipeline.sources import BLOCK_LINES
 from pipeline.splits import SPLITS
 
 _EXAMPLE = "row.example"
@@ -31,34 +30,27 @@ _COMPRESSION = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=
 Shard = tuple[str, int]  # of which split, and which of its shards
 
 
-class WriteShards(beam.PTransform):
+@beam.ptransform_fn
+def write_shards(
+    batches: beam.PCollection, folder: str, shards: dict[str, int], waiting: str
+) -> beam.PCollection:
     """Record batches with `KEY` and `SPLIT` columns in, files `<split>-?????-of-?????` out.
 
-    Yields (split, rows written) for each file.
-
-    Args:
-        folder: str. Where the files go.
-        shards: dict. Number of shards of each split.
-        waiting: str. A folder for packets until all are there. Used if it is local, where runners
-            keep what lies between two steps in memory; elsewhere the runner keeps the packets.
+    Yields (split, rows written) for each file. Packets wait in the folder `waiting` until all are
+    there if it is local, where runners keep what lies between two steps in memory; elsewhere the
+    runner keeps them.
     """
-
-    def __init__(self, folder: str, shards: dict[str, int], waiting: str):
-        super().__init__()
-        self._folder, self._shards, self._waiting = folder, shards, waiting
-
-    def expand(self, batches: beam.PCollection) -> beam.PCollection:
-        all_shards = [(split, i) for split, count in self._shards.items() for i in range(count)]
-        nothing = batches.pipeline | "AllShards" >> beam.Create([(s, None) for s in all_shards])
-        packets = batches | "ToPackets" >> beam.ParDo(_ToPackets(self._shards))
-        if FileSystems.get_scheme(self._waiting) is None:
-            packets |= "KeepOnDisk" >> beam.Map(_keep_on_disk, self._waiting)
-        return (
-            (nothing, packets)
-            | beam.Flatten()
-            | "GroupShards" >> beam.GroupByKey()
-            | "WriteShard" >> beam.Map(_write_shard, self._folder, self._shards)
-        )
+    all_shards = [(split, i) for split, count in shards.items() for i in range(count)]
+    nothing = batches.pipeline | "AllShards" >> beam.Create([(s, None) for s in all_shards])
+    packets = batches | "ToPackets" >> beam.ParDo(_ToPackets(shards))
+    if FileSystems.get_scheme(waiting) is None:
+        packets |= "KeepOnDisk" >> beam.Map(_keep_on_disk, waiting)
+    return (
+        (nothing, packets)
+        | beam.Flatten()
+        | "GroupShards" >> beam.GroupByKey()
+        | "WriteShard" >> beam.Map(_write_shard, folder, shards)
+    )
 
 
 class _ToPackets(beam.DoFn):
@@ -71,7 +63,9 @@ class _ToPackets(beam.DoFn):
         self._encoded: list[pa.RecordBatch] = []
 
     def process(self, batch: pa.RecordBatch) -> Iterator[tuple[Shard, pa.Table]]:
-        self._encoded.append(_encode(batch))
+        columns = {name: column_values(batch, name) for name in (SPLIT, KEY)}
+        columns[_EXAMPLE] = pa.array(_examples(batch), pa.binary())
+        self._encoded.append(pa.RecordBatch.from_pydict(columns))
         if sum(encoded.num_rows for encoded in self._encoded) >= _ROWS_HELD:
             yield from self._packets()
 
@@ -94,20 +88,8 @@ class _ToPackets(beam.DoFn):
             yield (SPLITS[splits[first]], int(shards[first])), packet
 
 
-def _encode(batch: pa.RecordBatch) -> pa.RecordBatch:
-    return pa.RecordBatch.from_pydict(
-        {
-            SPLIT: column_values(batch, SPLIT),
-            KEY: column_values(batch, KEY),
-            _EXAMPLE: pa.array(_examples(batch), pa.binary()),
-        }
-    )
-
-
 def _examples(batch: pa.RecordBatch) -> list[bytes]:
-    encoder = RecordBatchToExamplesEncoder()
-    examples: list[bytes] = encoder.encode(batch.drop_columns([KEY, SPLIT]))
-    return examples
+    return list(RecordBatchToExamplesEncoder().encode(batch.drop_columns([KEY, SPLIT])))
 
 
 def _keep_on_disk(packet: tuple[Shard, pa.Table], folder: str) -> tuple[Shard, str]:
@@ -129,12 +111,7 @@ def _write_shard(
     order = [(KEY, "ascending"), (_EXAMPLE, "ascending")]
     rows = pa.concat_tables(packets).sort_by(order) if packets else pa.table({_EXAMPLE: []})
     name = f"{split}-{index:05d}-of-{shards[split]:05d}.tfrecord.gz"
-    examples = (
-        example
-        for batch in rows.to_batches(max_chunksize=BLOCK_LINES)
-        for example in batch.column(_EXAMPLE).to_pylist()
-    )
-    _write(FileSystems.join(folder, name), examples)
+    _write(FileSystems.join(folder, name), (example.as_py() for example in rows[_EXAMPLE]))
     return split, rows.num_rows
 
 

@@ -1,18 +1,24 @@
-"""What a run reports of its rows: how many went where, and the rejected ones themselves."""
+"""What a run shows of its rows: how many went where, the rejected ones, and samples."""
 
 import json
 import sys
 from importlib import metadata
 from typing import Any
 
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 
 from ctr_keras.features import FeatureSet
+from pipeline.batches import KEY, column_values, concatenate, only_split
 from pipeline.sources import Chunk
 from pipeline.splits import SPLITS
 from pipeline.storage import Output
 
 _PACKAGES = ("ctr-keras", "tensorflow", "tensorflow-transform", "apache-beam", "pyarrow", "numpy")
+_SAMPLES = 1000
+_BATCHES_HELD = 32  # of which a sample is taken at once
 
 
 class TooManyRejectedError(RuntimeError):
@@ -26,33 +32,21 @@ def write_rejected(
 ) -> None:
     """Writes the rejected rows of a block as JSON lines: file, line (from 1), reason, row.
 
-    Args:
-        element: the chunk, and (line in the chunk, reason, row) of each row.
-        lines: number of lines of each (file, chunk).
-        folder: where the file goes.
+    They come with their lines in the chunk, from 0; `lines` counts those of each (file, chunk).
     """
     chunk, rows = element
     before = sum(lines[chunk.file, index] for index in range(chunk.index))
     name = f"{chunk.file:05d}-{chunk.index:05d}-{rows[0][0]:09d}.jsonl"
     with FileSystems.create(FileSystems.join(folder, name)) as file:
         for line, reason, raw in rows:
-            entry = {
-                "file": chunk.path,
-                "line": before + line + 1,
-                "reason": reason,
-                "row": raw.decode("utf-8", "backslashreplace"),
-            }
+            row = raw.decode("utf-8", "backslashreplace")
+            entry = {"file": chunk.path, "line": before + line + 1, "reason": reason, "row": row}
             file.write(json.dumps(entry).encode() + b"\n")
 
 
 def summarize(counts: dict[str, int], features: FeatureSet) -> dict[str, Any]:
-    """The report of what the job has counted.
-
-    Args:
-        counts: number of rows by `read`, `written: <split>`, `clicks: <split>`, `filtered: <rule>`
-            and `rejected: <reason>`.
-        features: with its vocabulary sizes.
-    """
+    """The report of the rows that the job has counted as `read`, `written: <split>`,
+    `clicks: <split>`, `filtered: <rule>` and `rejected: <reason>`."""
 
     def with_prefix(prefix: str) -> dict[str, int]:
         names = sorted(name for name in counts if name.startswith(prefix))
@@ -81,13 +75,7 @@ def summarize(counts: dict[str, int], features: FeatureSet) -> dict[str, Any]:
 
 
 def check_rows(report: dict[str, Any], max_rejected: float, output: Output) -> None:
-    """Checks that nothing is lost, that not too much is bad, and that there is a row to train on.
-
-    Raises:
-        RuntimeError: if rows are lost.
-        TooManyRejectedError: if more than a share of `max_rejected` is rejected.
-        ValueError: if the training split is empty.
-    """
+    """Checks that nothing is lost, not too much is bad, and there is a row to train on."""
     counted = dict(report["rows"])
     read, rejected = counted.pop("read"), counted["rejected"]
     if sum(counted.values()) != read:
@@ -103,3 +91,44 @@ def check_rows(report: dict[str, Any], max_rejected: float, output: Output) -> N
         )
     if not counted["train"]:
         raise ValueError(f"no row falls into the training split: {report['rows']}")
+
+
+@beam.ptransform_fn
+def sample(batches: beam.PCollection) -> beam.PCollection:
+    """Batches of all rows in, one of some of the test split out, or None if that is empty."""
+    test = batches | beam.FlatMap(only_split, "test")
+    return test | beam.CombineGlobally(SmallestKeys())
+
+
+class SmallestKeys(beam.CombineFn):
+    """The rows with the smallest keys: a sample that comes out the same in every run."""
+
+    def create_accumulator(self) -> list[pa.RecordBatch]:
+        return []
+
+    def add_input(self, held: list[pa.RecordBatch], batch: pa.RecordBatch) -> list[pa.RecordBatch]:
+        held.append(batch)
+        return held if len(held) < _BATCHES_HELD else self.compact(held)
+
+    def merge_accumulators(self, accumulators: list[list[pa.RecordBatch]]) -> list[pa.RecordBatch]:
+        return self.compact([batch for held in accumulators for batch in held])
+
+    def compact(self, held: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+        if not held:
+            return []
+        batch = concatenate(held)
+        rows = np.argsort(column_values(batch, KEY), kind="stable")[:_SAMPLES]
+        return [batch.take(pa.array(rows))]
+
+    def extract_output(self, held: list[pa.RecordBatch]) -> pa.RecordBatch | None:
+        return next(iter(self.compact(held)), None)
+
+
+def write_sample_rows(batch: pa.RecordBatch | None, columns: list[str], path: str) -> None:
+    """Writes raw rows as requests carry them: JSON lines of `columns`; None as an empty file."""
+    with FileSystems.create(path) as file:
+        if batch is not None:
+            values = [column_values(batch, name).tolist() for name in columns]
+            for row in zip(*values, strict=True):
+                cells = (None if cell != cell else cell for cell in row)  # NaN is no JSON
+                file.write(json.dumps(dict(zip(columns, cells, strict=True))).encode() + b"\n")

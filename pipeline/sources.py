@@ -22,34 +22,19 @@ _READ_BYTES = 2**20  # no more than MAX_LINE_BYTES
 
 @dataclasses.dataclass(frozen=True)
 class Chunk:
-    """A part of a source file.
-
-    Attributes:
-        path: the file.
-        file: its number among the source's files.
-        split: split that the file belongs to, or None if its rows are split one by one.
-        index: position of the chunk in its file.
-        start, stop: range of bytes, or of row groups in a Parquet file; a stop of None is the end.
-    """
+    """A part of a source file, by default all of it."""
 
     path: str
-    file: int
-    split: str | None
-    index: int
-    start: int
-    stop: int | None
+    file: int  # its number among the source's files
+    split: str | None  # that the file belongs to; None if its rows are split one by one
+    index: int = 0  # of the chunk in its file
+    start: int = 0  # in bytes, or row groups in a Parquet file
+    stop: int | None = None  # None is the end
 
 
 def find_files(source: str, pattern: str = "") -> list[tuple[str, int]]:
-    """Paths and sizes in bytes of files, sorted.
-
-    Args:
-        source: a file, a folder, or a pattern.
-        pattern: what to match below `source`. Empty: the source itself, or all files in it.
-
-    Raises:
-        FileNotFoundError: if nothing matches, naming what was looked for.
-    """
+    """Paths and sizes in bytes of the files that match a pattern below `source`, sorted; without
+    one, of the source itself (a file or a pattern), or all files in it."""
     tried = [FileSystems.join(source, pattern)] if pattern else [source, f"{source}/*"]
     for full in tried:
         matches = FileSystems.match([full])[0].metadata_list
@@ -60,24 +45,14 @@ def find_files(source: str, pattern: str = "") -> list[tuple[str, int]]:
 
 
 def member_path(source: str, name: str) -> str:
-    """The path of a file in a folder or zip archive, at any depth in the archive.
-
-    Raises:
-        FileNotFoundError: if the archive has no such member.
-    """
+    """The path of a file in a folder or zip archive, at any depth in the archive."""
     if not source.endswith(".zip"):
-        path: str = FileSystems.join(source, name)
-        return path
+        return str(FileSystems.join(source, name))
     with FileSystems.open(source, compression_type=CompressionTypes.UNCOMPRESSED) as file:
         for member in zipfile.ZipFile(file).namelist():
             if member.rpartition("/")[2] == name:
                 return f"{source}!{member}"
     raise FileNotFoundError(f"{source} has no member {name}")
-
-
-def whole_file(path: str, file: int, split: str | None) -> Chunk:
-    """A file as one chunk."""
-    return Chunk(path, file, split, 0, 0, None)
 
 
 def line_chunks(whole: Chunk, size: int) -> list[Chunk]:
@@ -96,12 +71,10 @@ def line_chunks(whole: Chunk, size: int) -> list[Chunk]:
 
 def open_source(path: str) -> IO[bytes]:
     """Opens a source file for reading bytes, decompressing by its name."""
-    archive, bang, member = path.partition("!")
-    if not bang:
-        file: IO[bytes] = FileSystems.open(path)
-        return file
-    raw = FileSystems.open(archive, compression_type=CompressionTypes.UNCOMPRESSED)
-    return zipfile.ZipFile(raw).open(member)
+    archive, _, member = path.partition("!")
+    compression = CompressionTypes.UNCOMPRESSED if member else CompressionTypes.AUTO
+    file: IO[bytes] = FileSystems.open(archive, compression_type=compression)
+    return zipfile.ZipFile(file).open(member) if member else file
 
 
 def read_lines(chunk: Chunk) -> Iterator[list[bytes]]:

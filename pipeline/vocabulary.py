@@ -10,7 +10,6 @@ line: it is always out of vocabulary.
 
 import collections
 import json
-import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -35,17 +34,8 @@ Counts = list[tuple[bytes, int]]  # of keys
 def count_and_look_up(
     vocabularies: Sequence[Vocabulary], counted_keys: tf.Tensor, keys: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Counts keys over the training split and looks keys up in the result.
-
-    Args:
-        vocabularies: all vocabularies, in the order of their ids.
-        counted_keys: 1-D string tensor, `<vocabulary>=<value>` of each value to count.
-        keys: string tensor of any shape to look up.
-
-    Returns:
-        Line numbers in the vocabulary file, int64: that of each key, in the shape of `keys` and -1
-        where it has none, and that of each vocabulary's name.
-    """
+    """Counts keys (`<vocabulary>=<value>`, 1-D) over the training split and looks keys of any shape
+    up in the result: the line of each, -1 where it has none, and that of each vocabulary's name."""
     # Counted here first, in the graph: a key leaves it once a batch, not once a row.
     distinct, _, counts = tf.unique_with_counts(counted_keys, tf.int64)
     (path,) = tft.experimental.ptransform_analyzer(
@@ -68,8 +58,7 @@ def read_sizes(transform_fn_dir: str) -> dict[str, int]:
     if not FileSystems.exists(path):
         return {}
     with FileSystems.open(path) as file:
-        sizes: dict[str, int] = json.loads(file.readline())
-        return sizes
+        return dict(json.loads(file.readline()))
 
 
 class _CountKeys(PTransformAnalyzer):
@@ -80,18 +69,11 @@ class _CountKeys(PTransformAnalyzer):
         self._vocabularies = vocabularies
 
     def expand(self, batches: beam.PCollection) -> beam.PCollection:
-        path = os.path.join(self.base_temp_dir, FILE_NAME)
-        kept = (
-            batches
-            | "CountPerBundle" >> beam.ParDo(_CountPerBundle())
-            | "GroupPartitions" >> beam.GroupByKey()
-            | "KeepFrequent" >> beam.Map(_keep_frequent, self._vocabularies)
-        )
-        return (
-            batches.pipeline
-            | "Once" >> beam.Create([path])
-            | "Write" >> beam.Map(_write, self._vocabularies, beam.pvalue.AsIter(kept))
-        )
+        path = FileSystems.join(self.base_temp_dir, FILE_NAME)
+        counts = batches | beam.ParDo(_CountPerBundle()) | beam.GroupByKey()
+        kept = counts | "KeepFrequent" >> beam.Map(_keep_frequent, self._vocabularies)
+        write = beam.Map(_write, self._vocabularies, beam.pvalue.AsIter(kept))
+        return batches.pipeline | "Once" >> beam.Create([path]) | "Write" >> write
 
 
 class _CountPerBundle(beam.DoFn):
@@ -136,9 +118,7 @@ def _keep_frequent(
 
 
 def _write(
-    path: str,
-    vocabularies: Sequence[Vocabulary],
-    kept: Iterable[list[tuple[int, int, bytes]]],
+    path: str, vocabularies: Sequence[Vocabulary], kept: Iterable[list[tuple[int, int, bytes]]]
 ) -> np.ndarray:  # as Beam checks it, without parameters
     keys: list[list[bytes]] = [[] for _ in vocabularies]
     for index, _, key in sorted(entry for part in kept for entry in part):

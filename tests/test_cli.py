@@ -79,6 +79,14 @@ def test_models_shows_arguments_and_presets_of_one():
             ["train", "--out", "r", "--data", ".", "--model", "FM", "--set", "preset=ml"],
             "FM has no preset 'ml'; available: criteo, avazu",
         ),
+        (
+            ["train", "--out", "r", "--data", ".", "--set", "model=[3]"],
+            "--set model=[3]: unknown model [3]; available: ",
+        ),
+        (
+            ["train", "--out", "r", "--data", ".", "--model", "FM", "--set", "preset=[3]"],
+            "--set preset=[3]: FM has no preset [3]; available: criteo, avazu",
+        ),
         (["evaluate", "--run", "."], "holds no finished run"),
         (["export", "--run", ".", "--out", "m"], "holds no finished run"),
     ],

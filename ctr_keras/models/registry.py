@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import keras
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.settings import did_you_mean
+from ctr_keras.settings import did_you_mean, find
 
 Builder = Callable[..., keras.Model]
 _Builder = TypeVar("_Builder", bound=Builder)
@@ -86,7 +86,5 @@ def model_arguments(name: str) -> dict[str, Any]:
     >>> model_arguments("AutoInt")["heads"]
     2
     """
-    if name not in MODELS:
-        raise ValueError(f"unknown model {name!r}{did_you_mean(name, MODELS)}")
-    parameters = inspect.signature(MODELS[name].build).parameters
+    parameters = inspect.signature(find("model", name, MODELS).build).parameters
     return {key: value.default for key, value in parameters.items() if key != "features"}

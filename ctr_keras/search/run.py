@@ -14,7 +14,7 @@ from ctr_keras.search.aim import AIMSearch
 from ctr_keras.search.autofis import AutoFISSearch
 from ctr_keras.search.optinter import OptInterSearch
 from ctr_keras.search.selections import RandomSelection, StatisticsSelection
-from ctr_keras.settings import Source, did_you_mean, plain
+from ctr_keras.settings import Source, find, plain
 
 SEARCHES: dict[str, Any] = {
     "autofis": AutoFISSearch,
@@ -48,9 +48,7 @@ def read_search(
     >>> search.order, search.model_args
     (3, {'dim': 8})
     """
-    if method not in SEARCHES:
-        raise ValueError(f"unknown method {method!r}{did_you_mean(method, SEARCHES)}")
-    kind = SEARCHES[method]
+    kind = find("method", method, SEARCHES)
     source = Source.read(path, overrides, given)
     source = source.with_preset(lambda name: find_preset(method, name))
     models = {

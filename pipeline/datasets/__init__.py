@@ -16,11 +16,7 @@ __all__ = ["DATASETS", "find_dataset"]
 
 
 def _built_in(module: str, function: str) -> Callable[[], Dataset]:
-    def make() -> Dataset:
-        dataset: Dataset = getattr(importlib.import_module(f"{__name__}.{module}"), function)()
-        return dataset
-
-    return make
+    return lambda: getattr(importlib.import_module(f"{__name__}.{module}"), function)()
 
 
 DATASETS: dict[str, Callable[[], Dataset]] = {

@@ -1,6 +1,7 @@
 """What a data set is: files, a table format, features, a label and a split."""
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -60,6 +61,7 @@ class Dataset:
     split: Split = RandomSplit()  # noqa: RUF009 (frozen)
     history: History | None = None
     missing: tuple[str, ...] = ()
+    filter_rule: ClassVar[str] = "no rule"  # what is true of the rows that `label` filters
 
     def files(self, source: str) -> list[tuple[str, int, str | None]]:
         """Path, size and split of the source's files; the split is None if rows are split.
@@ -69,10 +71,9 @@ class Dataset:
         """
         if not isinstance(self.split, FileSplit):
             return [(path, size, None) for path, size in find_files(source, self.pattern)]
-        patterns = dataclasses.asdict(self.split)
         return [
             (path, size, split)
-            for split, pattern in patterns.items()
+            for split, pattern in dataclasses.asdict(self.split).items()
             if pattern
             for path, size in find_files(source, pattern)
         ]
@@ -93,11 +94,6 @@ class Dataset:
         block.reject(~mask(is_valid), f"label {name} is not 0 or 1")
         return mask(is_click).astype(np.float32)
 
-    @property
-    def filter_rule(self) -> str:
-        """What is true of the rows that `label` filters, for the report."""
-        return "no rule"
-
     def parse(self, block: Block, source: str) -> tuple[dict[str, pa.Array], Array]:
         """Raw columns, typed as declared, and labels. Rejects rows with a bad value."""
         columns = self.derive(block, source)
@@ -106,12 +102,9 @@ class Dataset:
         for name, kind in self.features.raw_columns.items():
             if self.history is not None and name == self.history.column:
                 continue
-            strings = self._without_missing(columns[name])
+            strings = columns[name]
+            if self.missing:
+                strings = pc.if_else(pc.is_in(strings, pa.array(self.missing)), "", strings)
+            strings = pc.fill_null(strings, "")
             raw[name] = block.numbers(name, strings, pa.float32()) if kind == "float" else strings
         return raw, label
-
-    def _without_missing(self, strings: pa.Array) -> pa.Array:
-        if self.missing:
-            is_missing = pc.is_in(strings, pa.array(self.missing))
-            strings = pc.if_else(is_missing, "", strings)
-        return pc.fill_null(strings, "")

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ctr_keras.features import FEATURE_KINDS, FeatureSet, Label, MultiValued, Sequence
@@ -13,11 +13,7 @@ from pipeline.parsing.parquet import Parquet
 from pipeline.sources import MAX_LINE_BYTES, find_files, open_source
 from pipeline.splits import FileSplit, RandomSplit, Split, TimeSplit
 
-_SPLITS: dict[str, Callable[..., Split]] = {
-    "random": RandomSplit,
-    "time": TimeSplit,
-    "files": FileSplit,
-}
+_SPLITS = {"random": RandomSplit, "time": TimeSplit, "files": FileSplit}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,28 +31,22 @@ class _File:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Csv:
-    """The keys below `source`."""
+class _Options:
+    """The keys below `source`; Parquet has no others."""
 
     files: str = ""
     missing: TupleOf[str] = ()
-    columns: TupleOf[str] = ()
-    header: bool = True
-    delimiter: str = ","
-    quoted: bool = True
 
     def __post_init__(self) -> None:
         check_settings(self)
 
-    def table(
-        self, features: FeatureSet, needed: set[str], first_file: Callable[[], str]
-    ) -> Delimited:
-        """The table; a header names the columns, if there is one."""
-        del features, needed
-        if not self.columns and not self.header:
-            raise SettingError("without a header, `columns` must name the columns", "header")
-        columns = self.columns or _read_header(first_file(), self.delimiter)
-        return Delimited(columns, self.delimiter, self.quoted, self.header)
+
+@dataclasses.dataclass(frozen=True)
+class _Csv(_Options):
+    columns: TupleOf[str] = ()
+    header: bool = True
+    delimiter: str = ","
+    quoted: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,61 +55,25 @@ class _Tsv(_Csv):
     quoted: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
-class _Parquet:
-    files: str = ""
-    missing: TupleOf[str] = ()
-
-    def __post_init__(self) -> None:
-        check_settings(self)
-
-    def table(
-        self, features: FeatureSet, needed: set[str], first_file: Callable[[], str]
-    ) -> Parquet:
-        """The table of the columns that are needed."""
-        del first_file
-        lists = (f for f in features.features if isinstance(f, MultiValued | Sequence))
-        separators = tuple((f.raw_column, f.separator) for f in lists)
-        return Parquet(tuple(sorted(needed)), separators)
-
-
-_FORMATS: dict[str, Callable[..., _Csv | _Parquet]] = {
-    "csv": _Csv,
-    "tsv": _Tsv,
-    "parquet": _Parquet,
-}
+_FORMATS = {"csv": _Csv, "tsv": _Tsv, "parquet": _Options}
 
 
 def load_dataset(path: str, source: str) -> Dataset:
-    """Reads a data set's declaration.
-
-    Args:
-        path: str. The YAML file.
-        source: str. Where the data are: a header, if there is one, names the columns.
-
-    Returns:
-        The `pipeline.datasets.base.Dataset`.
-
-    Raises:
-        ValueError: for an unknown, wrong or contradictory key, with the file, the line and what it
-            has.
-    """
+    """The data set that the YAML file at `path` declares. A header in the source, if there is one,
+    names the columns. A wrong declaration is a ValueError with the file and the line."""
     yaml = Source.read(path)
     file = yaml.build(_File)
-    declared = [
-        yaml.at("features", i).build_one_of("kind", FEATURE_KINDS)
-        for i in range(len(file.features))
-    ]
+    places = (yaml.at("features", i) for i in range(len(file.features)))
+    declared = [place.build_one_of("kind", FEATURE_KINDS) for place in places]
     with yaml.located("features"):
         features = FeatureSet(*declared, label=Label(file.label))
-    split = yaml.at("split").build_one_of("by", _SPLITS) if file.split else RandomSplit()
+    split = yaml.at("split").build_one_of("by", _SPLITS, "split") if file.split else RandomSplit()
     history = yaml.at("history").build(History) if file.history else None
     options = yaml.at("source").build_one_of("format", _FORMATS)
 
     needed = _needed_columns(features, split, history)
-    pattern = options.files or (split.train if isinstance(split, FileSplit) else "")
     with yaml.located("source"):
-        table = options.table(features, needed, lambda: find_files(source, pattern)[0][0])
+        table = _table(options, source, features, split, needed)
     for column in sorted(needed.difference(table.columns)):
         hint = did_you_mean(column, table.columns)
         raise ValueError(f"{yaml.place('source')}the source has no column {column!r}{hint}")
@@ -137,7 +91,19 @@ def _needed_columns(features: FeatureSet, split: Split, history: History | None)
     return needed
 
 
-def _read_header(path: str, delimiter: str) -> tuple[str, ...]:
-    with open_source(path) as file:
-        line = file.read(MAX_LINE_BYTES).split(b"\n")[0]
-    return header_names(line.removesuffix(b"\r"), delimiter)
+def _table(
+    options: _Options, source: str, features: FeatureSet, split: Split, needed: set[str]
+) -> Delimited | Parquet:
+    if not isinstance(options, _Csv):
+        lists = (f for f in features.features if isinstance(f, MultiValued | Sequence))
+        separators = tuple((f.raw_column, f.separator) for f in lists)
+        return Parquet(tuple(sorted(needed)), separators)
+    columns = options.columns
+    if not columns and not options.header:
+        raise SettingError("without a header, `columns` must name the columns", "header")
+    if not columns:
+        pattern = options.files or (split.train if isinstance(split, FileSplit) else "")
+        with open_source(find_files(source, pattern)[0][0]) as file:
+            header = file.read(MAX_LINE_BYTES).split(b"\n")[0].removesuffix(b"\r")
+        columns = header_names(header, options.delimiter)
+    return Delimited(columns, options.delimiter, options.quoted, options.header)

@@ -21,40 +21,19 @@ _RATINGS = Delimited(("user_id", "movie_id", "rating", "timestamp"), "::", False
 _HISTORY = History("history", user="user_id", item="movie_id", time="timestamp")
 
 
-def _fields() -> tuple[Categorical | Numeric | MultiValued, ...]:
-    return (
-        Categorical("gender", group="user"),
-        Categorical("age", group="user"),
-        Categorical("occupation", group="user"),
-        Categorical("zip", group="user"),
-        Numeric("year", scale="boundaries", boundaries=_YEAR_BOUNDARIES, group="item"),
-        Numeric("timestamp", scale="min_max", group="context"),
-        MultiValued("genres", separator="|", max_length=6, group="item"),
-    )
-
-
-def movielens_features() -> FeatureSet:
-    """AutoInt's 7 fields (Section 5.1.1): neither user id nor movie id is one."""
-    return FeatureSet(*_fields(), label=Label("liked"))
-
-
-def movielens_history_features() -> FeatureSet:
-    """AutoInt's fields, the ids of user and movie, and the movies the user rated before.
-
-    The history holds all earlier ratings whatever their stars, so that it tells no row's label.
-    """
-    return FeatureSet(
-        Categorical("user_id", group="user"),
-        Categorical("movie_id", group="item"),
-        *_fields(),
-        Sequence("history", vocabulary_of="movie_id", max_length=_HISTORY.max_length),
-        label=Label("liked"),
-    )
+_FIELDS: tuple[Categorical | Numeric | MultiValued, ...] = (
+    *(Categorical(name, group="user") for name in ("gender", "age", "occupation", "zip")),
+    Numeric("year", scale="boundaries", boundaries=_YEAR_BOUNDARIES, group="item"),
+    Numeric("timestamp", scale="min_max", group="context"),
+    MultiValued("genres", separator="|", max_length=6, group="item"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class MovieLens(Dataset):
     """Ratings joined with their users and movies. The source is the published zip or its folder."""
+
+    filter_rule = "rating is 3"
 
     def files(self, source: str) -> list[tuple[str, int, str | None]]:
         """The ratings file."""
@@ -79,42 +58,39 @@ class MovieLens(Dataset):
         liked = mask(pc.is_in(rating, pa.array(["4", "5"]))).astype(np.float32)
         return np.where(mask(pc.equal(rating, "3")), np.float32("nan"), liked)
 
-    @property
-    def filter_rule(self) -> str:
-        """What is true of filtered rows."""
-        return "rating is 3"
-
 
 def movielens_1m() -> Dataset:
-    """AutoInt's 7 fields."""
-    return MovieLens("movielens-1m", movielens_features(), _RATINGS)
+    """AutoInt's 7 fields (Section 5.1.1): neither user id nor movie id is one."""
+    return MovieLens("movielens-1m", FeatureSet(*_FIELDS, label=Label("liked")), _RATINGS)
 
 
 def movielens_1m_history() -> Dataset:
-    """With user id, movie id and the user's history, for sequence models."""
-    return MovieLens(
-        "movielens-1m-history", movielens_history_features(), _RATINGS, history=_HISTORY
+    """AutoInt's fields, the ids of user and movie, and the movies the user rated before.
+
+    The history holds all earlier ratings whatever their stars, so that it tells no row's label.
+    """
+    features = FeatureSet(
+        Categorical("user_id", group="user"),
+        Categorical("movie_id", group="item"),
+        *_FIELDS,
+        Sequence("history", vocabulary_of="movie_id", max_length=_HISTORY.max_length),
+        label=Label("liked"),
     )
+    return MovieLens("movielens-1m-history", features, _RATINGS, history=_HISTORY)
 
 
 @functools.lru_cache(maxsize=1)
 def _side_tables(source: str) -> tuple[dict[str, pa.Array], dict[str, pa.Array]]:
     """Columns of users.dat and movies.dat; small, so each worker reads them for itself."""
-    users = _read_dat(source, "users.dat")
-    movies = _read_dat(source, "movies.dat")
-    names = ("user_id", "gender", "age", "occupation", "zip")
-    years = [re.search(r"\((\d{4})\)\s*$", title) for title in movies[1]]
-    return (
-        {name: pa.array(values) for name, values in zip(names, users, strict=True)},
-        {
-            "movie_id": pa.array(movies[0]),
-            "year": pa.array([year[1] if year else "" for year in years]),
-            "genres": pa.array(movies[2]),
-        },
-    )
+    users = _read_dat(source, "users.dat", ("user_id", "gender", "age", "occupation", "zip"))
+    movies = _read_dat(source, "movies.dat", ("movie_id", "year", "genres"))
+    years = [re.search(r"\((\d{4})\)\s*$", title) for title in movies["year"].to_pylist()]
+    movies["year"] = pa.array([year[1] if year else "" for year in years])
+    return users, movies
 
 
-def _read_dat(source: str, name: str) -> list[tuple[str, ...]]:
-    with open_source(member_path(source, name)) as file:
+def _read_dat(source: str, file_name: str, names: tuple[str, ...]) -> dict[str, pa.Array]:
+    with open_source(member_path(source, file_name)) as file:
         rows = [line.split("::") for line in file.read().decode("latin-1").splitlines()]
-    return list(zip(*rows, strict=True))
+    columns = zip(names, zip(*rows, strict=True), strict=True)
+    return {name: pa.array(values) for name, values in columns}

@@ -11,9 +11,8 @@ field has an effect by itself beyond what its pairs average to, so a model needs
 reach on these rows: no model can do better but by chance.
 """
 
-import json
+import io
 import os
-from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +21,7 @@ import pyarrow.csv
 from ctr_keras.types import Array
 from pipeline.datasets.base import Dataset
 from pipeline.datasets.criteo import CATEGORICAL, NUMERIC, TABLE, criteo_features
+from pipeline.storage import write_json
 
 PLANTED_PAIRS = (("C1", "C2"), ("C3", "C4"), ("C5", "C6"), ("C1", "C5"))
 PAIR_SCALE = 0.9
@@ -71,23 +71,14 @@ def write_synthetic_log(path: str, rows: int, seed: int = 0, broken: float = 0.0
         rng = np.random.default_rng([seed, shard])
         columns, label, probability = _draw(rng, min(SHARD_ROWS, rows - start), effects)
         lines = _lines(label, columns)
-        for i in _broken_rows(rng, len(lines), broken):
+        for i in rng.choice(len(lines), round(len(lines) * broken), replace=False):
             lines[i] = BREAKAGES[i % len(BREAKAGES)][1](lines[i])
         with open(os.path.join(path, f"part-{shard:05d}.tsv"), "wb") as file:
             file.write(b"".join(lines))
         truth.add(label, probability)
-    description = {
-        "rows": rows,
-        "seed": seed,
-        "planted_pairs": PLANTED_PAIRS,
-        "pair_scale": PAIR_SCALE,
-        "slope": SLOPE,
-        "bias": BIAS,
-        **truth.describe(),
-    }
-    with open(os.path.join(path, "truth.json"), "w", encoding="utf-8") as file:
-        json.dump(description, file, indent=2)
-        file.write("\n")
+    description = {"rows": rows, "seed": seed, "planted_pairs": PLANTED_PAIRS}
+    description |= {"pair_scale": PAIR_SCALE, "slope": SLOPE, "bias": BIAS, **truth.describe()}
+    write_json(description, os.path.join(path, "truth.json"))
 
 
 def _effects() -> dict[tuple[str, str], Array]:
@@ -125,17 +116,12 @@ def _lines(label: Array, columns: dict[str, Array]) -> list[bytes]:
         else:
             strings = [f"{name.lower()}v{i}" for i in range(1, values.max() + 1)]
             arrays[name] = pa.array([None, *strings]).take(pa.array(values))
-    sink = pa.BufferOutputStream()
+    sink = io.BytesIO()
     options = pyarrow.csv.WriteOptions(
         include_header=False, delimiter="\t", quoting_style="none", quoting_header="none"
     )
     pyarrow.csv.write_csv(pa.table(arrays), sink, options)
-    log: bytes = sink.getvalue().to_pybytes()
-    return log.splitlines(keepends=True)
-
-
-def _broken_rows(rng: np.random.Generator, rows: int, share: float) -> Iterator[int]:
-    return iter(rng.choice(rows, round(rows * share), replace=False))
+    return sink.getvalue().splitlines(keepends=True)
 
 
 def _cell(line: bytes, index: int, value: bytes) -> bytes:

@@ -17,19 +17,12 @@ _OPEN_QUOTE = -1  # instead of a number of columns
 
 @dataclasses.dataclass(frozen=True)
 class Delimited:
-    """Text with one row a line.
+    """Text with one row a line."""
 
-    Args:
-        columns: names of all columns in order.
-        delimiter: what stands between two values; more than one character only if not quoted.
-        quoted: whether values may stand in double quotes (CSV).
-        header: whether each file begins with a line of column names, which has to be `columns`.
-    """
-
-    columns: tuple[str, ...]
-    delimiter: str = ","
-    quoted: bool = True
-    header: bool = True
+    columns: tuple[str, ...]  # the names of all, in order
+    delimiter: str = ","  # more than one character only if not quoted
+    quoted: bool = True  # whether values may stand in double quotes (CSV)
+    header: bool = True  # whether each file begins with a line of column names: `columns`
 
     def chunks(self, whole: Chunk, size: int) -> list[Chunk]:
         """The chunks of one file."""

@@ -13,15 +13,10 @@ from pipeline.sources import BLOCK_LINES, Chunk, open_source
 
 @dataclasses.dataclass(frozen=True)
 class Parquet:
-    """Parquet files. Numbers become strings; a list column's values are joined by a separator.
+    """Parquet files. Numbers become strings; a list column's values are joined by a separator."""
 
-    Args:
-        columns: names of the columns to read.
-        separators: what joins the values of each list column, by name.
-    """
-
-    columns: tuple[str, ...]
-    separators: tuple[tuple[str, str], ...] = ()
+    columns: tuple[str, ...]  # to read
+    separators: tuple[tuple[str, str], ...] = ()  # of list columns, by name
 
     def chunks(self, whole: Chunk, size: int) -> list[Chunk]:
         """One chunk for each row group."""

@@ -9,7 +9,7 @@ import pytest
 from pipeline.block import Block
 from pipeline.datasets import DATASETS, find_dataset
 from pipeline.parsing.parquet import Parquet
-from pipeline.sources import whole_file
+from pipeline.sources import Chunk
 from pipeline.splits import FileSplit, TimeSplit
 
 MOVIELENS = {
@@ -21,7 +21,7 @@ MOVIELENS = {
 
 def parse(dataset, source: pathlib.Path) -> tuple[Block, dict, np.ndarray]:
     ((path, size, split),) = dataset.files(str(source))
-    (chunk,) = dataset.table.chunks(whole_file(path, 0, split), size)
+    (chunk,) = dataset.table.chunks(Chunk(path, 0, split), size)
     (block,) = dataset.table.read(chunk)
     columns, label = dataset.parse(block, str(source))
     return block, {name: column.to_pylist() for name, column in columns.items()}, label
@@ -131,7 +131,8 @@ def test_yaml_parquet_reads_only_what_is_declared(tmp_path, log):
         (YAML.replace("site", "sites"), ", line 2: the source has no column 'sites'; did you mea"),
         (YAML.replace("site", "page"), "no column 'page'; available: time, site, price, click"),
         (YAML.replace("name: price", "name: site"), ", line 4: 'site' is declared twice"),
-        (YAML + "split: {by: magic}", ", line 7: unknown by 'magic'; available: random, time, f"),
+        (YAML.replace("csv", "[csv]"), r", line 2: unknown format \['csv'\]; did you mean 'csv'"),
+        (YAML + "split: {by: magic}", ", line 7: unknown split 'magic'; available: random, tim"),
         (YAML + "split: {by: random, tests: 1}", "unknown setting 'tests'; did you mean 'test'?"),
         (YAML + "split:\n  by: random\n  seed: x", ", line 9: seed must be an integer, got 'x'"),
         (YAML + "split: 0.1", ", line 7: split must be keys and values, got 0.1"),

@@ -8,11 +8,11 @@ import pytest
 from pipeline.block import Block
 from pipeline.parsing.delimited import Delimited
 from pipeline.parsing.parquet import Parquet
-from pipeline.sources import whole_file
+from pipeline.sources import Chunk
 
 
 def blocks(table, path) -> list[Block]:
-    chunks = table.chunks(whole_file(str(path), 0, None), path.stat().st_size)
+    chunks = table.chunks(Chunk(str(path), 0, None), path.stat().st_size)
     return [block for chunk in chunks for block in table.read(chunk)]
 
 

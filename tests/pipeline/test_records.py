@@ -12,7 +12,7 @@ from apache_beam.io.filesystems import FileSystems
 from pipeline import records
 from pipeline.batches import KEY, SPLIT, make_batch
 from pipeline.job import pipeline_options
-from pipeline.records import WriteShards
+from pipeline.records import write_shards
 from pipeline.splits import SPLITS
 from tests.prepared import read_records
 
@@ -38,7 +38,7 @@ def batches(seed: int) -> list[pa.RecordBatch]:
 def written(folder: pathlib.Path, seed: int) -> dict[str, list[bytes]]:
     """The records of each file."""
     (folder / "examples").mkdir(parents=True)
-    write = WriteShards(str(folder / "examples"), SHARDS, str(folder / "waiting"))
+    write = write_shards(str(folder / "examples"), SHARDS, str(folder / "waiting"))
     with beam.Pipeline(options=pipeline_options([])) as pipeline:
         _ = pipeline | beam.Create(batches(seed)) | write
     return {path.name: read_records([path]) for path in sorted((folder / "examples").iterdir())}

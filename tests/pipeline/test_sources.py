@@ -6,13 +6,13 @@ import zipfile
 import pytest
 
 from pipeline import sources
-from pipeline.sources import find_files, line_chunks, member_path, read_lines, whole_file
+from pipeline.sources import Chunk, find_files, line_chunks, member_path, read_lines
 
 LINES = [b"first", b"", b"third with more text", b"4", b"\xff\xfe", b"last without end"]
 
 
 def lines_of(path: str, size: int) -> list[bytes]:
-    chunks = line_chunks(whole_file(path, 0, None), size)
+    chunks = line_chunks(Chunk(path, 0, None), size)
     return [line for chunk in chunks for block in read_lines(chunk) for line in block]
 
 
@@ -27,7 +27,7 @@ def test_chunks_of_any_size_give_every_line_once(tmp_path, monkeypatch, chunk_by
 
 def test_chunks_of_a_file_are_about_equal(monkeypatch):
     monkeypatch.setattr(sources, "CHUNK_BYTES", 100)
-    chunks = line_chunks(whole_file("log.txt", 0, None), 205)
+    chunks = line_chunks(Chunk("log.txt", 0, None), 205)
     assert [(chunk.start, chunk.stop) for chunk in chunks] == [(0, 68), (68, 136), (136, None)]
 
 

@@ -5,9 +5,8 @@ import pickle
 import numpy as np
 import pyarrow as pa
 
-from pipeline.batches import make_batch
+from pipeline.batches import _ITEM, _ORDER, _TIME, _USER, _add_history, make_batch
 from pipeline.datasets.base import History
-from pipeline.history import _ITEM, _ORDER, _TIME, _USER, _add_history
 from pipeline.sources import BLOCK_LINES
 
 
