@@ -56,4 +56,4 @@ test-oldest: $(OLDEST)/installed
 	KERAS_BACKEND=jax $(OLDEST)/bin/python $(PYTEST) -m backend $(ON_JAX)
 
 clean:
-	rm -rf $(VENV) $(OLDEST) $(DEMO) .mypy_cache .pytest_cache .ruff_cache *.egg-info build dist
+	rm -rf $(VENV) $(OLDEST) $(DEMO) .coverage .mypy_cache .pytest_cache .ruff_cache *.egg-info build dist

@@ -79,7 +79,7 @@ def test_no_skew_between_training_and_serving(exported):
     packed = collections.defaultdict(list)
     for inputs, _ in open_examples(str(prepared), "test", features).read(4096):
         for name, values in inputs.items():
-            packed[name].append(values.numpy())
+            packed[name].append(np.asarray(values))
     packed = {name: np.concatenate(values) for name, values in packed.items()}
     used = {name: packed[name] for name in (tensor.name for tensor in model.inputs)}
     trained = dict(zip(row_ids(packed), model.predict(used, verbose=0)[:, 0], strict=True))
