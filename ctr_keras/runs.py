@@ -21,24 +21,14 @@ _PACKAGES = ("ctr-keras", "keras", "numpy", "tensorflow")
 
 
 def write_whole(path: str, write: Callable[[TextIO], object]) -> None:
-    """Writes a file of text as a whole or not at all.
-
-    Args:
-        path: str.
-        write: function that is given the open file.
-    """
+    """Writes a file of text as a whole or not at all."""
     with open(f"{path}.partial", "w", encoding="utf-8", newline="") as file:
         write(file)
     os.replace(f"{path}.partial", path)
 
 
 def write_table(path: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes rows as CSV, below the keys of the first one.
-
-    Args:
-        path: str.
-        rows: list of dicts, at least one.
-    """
+    """Writes rows, at least one, as CSV, below the keys of the first one."""
 
     def write(file: TextIO) -> None:
         writer = csv.DictWriter(file, rows[0])
@@ -49,12 +39,7 @@ def write_table(path: str, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def write_settings(path: str, settings: Settings) -> None:
-    """Writes a run's settings as YAML, with the versions of what it runs on.
-
-    Args:
-        path: str.
-        settings: dict.
-    """
+    """Writes a run's settings as YAML, with the versions of what it runs on."""
     backend = keras.backend.backend()
     versions = {"backend": backend}
     for package in sorted({*_PACKAGES, backend}):
@@ -81,14 +66,7 @@ def check_same_settings(out: str, earlier: Settings, settings: Settings) -> None
 
 
 def jit_setting(setting: bool | str) -> bool | str:
-    """ "auto" as a step is fastest: TensorFlow's own kernels beat XLA's on a CPU.
-
-    Args:
-        setting: bool or `"auto"`.
-
-    Returns:
-        What `Model.compile` takes as `jit_compile`.
-    """
+    """ "auto" as a step is fastest: TensorFlow's own kernels beat XLA's on a CPU."""
     is_tensorflow_on_cpu = keras.backend.backend() == "tensorflow" and not (
         keras.distribution.list_devices("gpu") or keras.distribution.list_devices("tpu")
     )
@@ -100,9 +78,6 @@ class Checkpoints:
 
     It holds all that the rest of the run depends on. Its renaming is the one moment that counts:
     before it, a killed run goes on from the last checkpoint, after it from this one.
-
-    Args:
-        folder: str.
     """
 
     def __init__(self, folder: str) -> None:
@@ -129,11 +104,7 @@ class Checkpoints:
     def save(self, number: int, model: keras.Model, complete: Callable[[str], State]) -> None:
         """Replaces the last checkpoint, of which files that are not written anew are carried over.
 
-        Args:
-            number: int, larger than the last one's.
-            model: keras.Model, compiled.
-            complete: function that is given the unfinished folder, to add files of its own, and
-                returns the state.
+        `complete` is given the unfinished folder, to add files of its own, and returns the state.
         """
         new, last = os.path.join(self.folder, "new"), self.last
         shutil.rmtree(new, ignore_errors=True)
@@ -165,14 +136,7 @@ class Objective(Protocol):
     """What the rounds of one kind of run are for."""
 
     def measure(self, model: keras.Model, number: int, train_loss: float, seconds: float) -> Row:
-        """The history's row of a round that has just ended.
-
-        Args:
-            model: keras.Model.
-            number: int. Of the round, from 1.
-            train_loss: float. Its mean over the round.
-            seconds: float. What the round's steps took.
-        """
+        """The history's row of a round that has just ended; numbers start from 1."""
 
     def loss(self, row: Row) -> float | None:
         """By which rounds are compared; None for a round that has not been scored."""
@@ -180,13 +144,8 @@ class Objective(Protocol):
     def keep(self, model: keras.Model, folder: str | None) -> State:
         """Keeps what counts of the round that has just ended, the best one so far.
 
-        Args:
-            model: keras.Model.
-            folder: str or None. Where to write files, of the checkpoint that is being made; None
-                without checkpoints.
-
-        Returns:
-            What else to keep.
+        Files go to the folder of the checkpoint that is being made, None without checkpoints; what
+        is returned is kept, too.
         """
 
     def show(self, history: Sequence[Row]) -> None:
@@ -197,13 +156,8 @@ class Rounds(keras.callbacks.Callback):
     """The rounds of a run: some steps each, then a row of the history and a checkpoint.
 
     The best round is the one of least loss, or the last one as long as none has been scored. A run
-    that was killed goes on after its last checkpoint.
-
-    Args:
-        objective: Objective.
-        checkpoints: Checkpoints or None. Where to keep them; None for none.
-        total: int. Rounds, at most.
-        patience: int. The run is over after so many consecutive rounds without a better one.
+    that was killed goes on after its last checkpoint. It is over after `total` rounds, or after
+    `patience` consecutive ones without a better one.
     """
 
     def __init__(
@@ -239,12 +193,8 @@ class Rounds(keras.callbacks.Callback):
     ) -> None:
         """Trains until the rounds are over, from the last checkpoint if there is one.
 
-        Args:
-            build: function that makes the compiled model.
-            batches: function of the model and the number of rounds done that gives the endless
-                batches of those that are left.
-            steps: int. Batches of a round.
-            verbose: as in `Model.fit`. Defaults to `"auto"`.
+        `build` makes the compiled model; `batches` gives, for it and the number of rounds done, the
+        endless batches of those that are left, `steps` a round.
         """
         model = self._restored() or build()
         done = len(self.history)

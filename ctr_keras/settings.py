@@ -64,9 +64,6 @@ def check_settings(settings: Any) -> None:
 
     An integer is taken for a float; nothing else is converted but lists to tuples.
 
-    Args:
-        settings: dataclass instance.
-
     Raises:
         SettingError: for the first field that is wrong, naming it, what it takes and what it has.
 
@@ -116,10 +113,6 @@ def _expected(error: Any) -> str:
 
 def did_you_mean(name: object, available: Iterable[object]) -> str:
     """The end of a message about an unknown name: the closest that is available, or else all.
-
-    Args:
-        name: str. What is unknown.
-        available: list of str.
 
     Example:
 
@@ -328,9 +321,5 @@ def _line(node: yaml.Node | None, keys: Iterable[str | int]) -> int | None:
 
 
 def plain(settings: Any) -> dict[str, Any]:
-    """A dataclass as the dict that YAML gives back.
-
-    Args:
-        settings: dataclass instance.
-    """
+    """A dataclass as the dict that YAML gives back."""
     return dict(yaml.safe_load(yaml.safe_dump(dataclasses.asdict(settings))))

@@ -14,22 +14,13 @@ _ROWS_AT_ONCE = 4096
 
 
 def cut(rows: Rows, numbers: Array) -> Rows:
-    """The rows of these numbers.
-
-    Args:
-        rows: packed inputs by name, and labels.
-        numbers: int array.
-    """
+    """The rows of these numbers."""
     inputs, labels = rows
     return {name: values[numbers] for name, values in inputs.items()}, labels[numbers]
 
 
 class ArrayExamples:
-    """Batches of arrays; see `Examples`.
-
-    Args:
-        rows: packed inputs by name, each `(rows, width)`, and labels `(rows, 1)`.
-        cut: function of `rows` and row numbers that returns a batch. Defaults to that of NumPy.
+    """Batches of arrays, which `cut` makes of row numbers; see `Examples`.
 
     Example:
 
@@ -68,18 +59,10 @@ def decode(
     inputs: Sequence[str] | None = None,
     allocate: Callable[..., Any] = lambda name, shape, dtype: np.empty(shape, dtype),
 ) -> dict[str, Any]:
-    """Decodes the TFRecords of a split into arrays.
-
-    Args:
-        prepared: str. The folder that `ctr-keras prepare` wrote.
-        split: str. `"train"`, `"validation"` or `"test"`.
-        features: FeatureSet.
-        inputs: list of str or None. Packed inputs to decode. Defaults to `None`: all.
-        allocate: function of name, shape and dtype that makes an array to fill. Defaults to one
-            in memory.
+    """Decodes the TFRecords of a split into arrays `(rows, width)`, which `allocate` makes.
 
     Returns:
-        Arrays `(rows, width)` by packed input, int32 or float32, and the labels by their name.
+        Packed inputs, int32 or float32, by name, and the labels by theirs.
 
     Raises:
         FileNotFoundError: if there are no files of that split.

@@ -29,19 +29,8 @@ def open_cache(folder: str, prepared: str, split: str, features: FeatureSet) -> 
     They take 4 bytes a value on the disk, and of the memory what the system has to spare. Two
     processes that need the same copy make it once: the second waits for the first.
 
-    Args:
-        folder: str. Of the cache, local; one may hold copies of several data sets. What is in it
-            can be deleted at any time that no run uses it.
-        prepared: str. The folder that `ctr-keras prepare` wrote.
-        split: str. `"train"`, `"validation"` or `"test"`.
-        features: FeatureSet.
-
-    Returns:
-        Arrays `(rows, width)` by packed input, and the labels by their name.
-
-    Raises:
-        FileNotFoundError: if there are no files of that split, naming folder and split.
-        ValueError: if they have another number of rows than the report says.
+    The local `folder` may hold copies of several data sets; what is in it can be deleted at any
+    time that no run uses it. Returns and raises as `decode`.
     """
     copy = os.path.join(folder, f"{split}-{_digest(prepared, split, features)}")
     if not os.path.exists(copy):

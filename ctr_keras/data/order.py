@@ -18,15 +18,6 @@ def shuffled_batches(
 ) -> Iterator[Array]:
     """Which rows the batches of endless epochs have; the seed alone decides.
 
-    Args:
-        count: int. Rows there are, at least one.
-        batch_size: int. Rows in a batch; the last one of an epoch may have fewer.
-        seed: int, not negative.
-        skip_batches: int. Batches to leave out. Defaults to `0`.
-
-    Returns:
-        An iterator of int arrays `(batch,)`.
-
     Example:
 
     >>> import itertools

@@ -36,16 +36,9 @@ def read_examples(
 ) -> Dataset:
     """One pass over a split, in an order that is always the same.
 
-    Args:
-        prepared: str. The folder that `ctr-keras prepare` wrote.
-        split: str. `"train"`, `"validation"` or `"test"`.
-        features: FeatureSet.
-        batch_size: int. Rows in a batch; the last one may have fewer.
-        inputs: list of str or None. Packed inputs to read. Defaults to `None`: all.
-
     Returns:
         A `tf.data.Dataset` of (packed inputs, labels): int32 and float32 tensors by name, and
-        `(batch, 1)` float32.
+        `(batch, 1)` float32; the last batch may be smaller.
 
     Raises:
         FileNotFoundError: if there are no files of that split, naming folder and split.
@@ -134,20 +127,7 @@ def stream_examples(
 ) -> Dataset:
     """Endless epochs over a split, each shuffled anew, the same for the same seed.
 
-    Args:
-        prepared: str. The folder that `ctr-keras prepare` wrote.
-        features: FeatureSet.
-        batch_size: int. Rows in a batch; the last one of an epoch may have fewer.
-        seed: int. Order of the rows.
-        split: str. Defaults to `"train"`.
-        skip_batches: int. Batches to leave out, to go on where a run stopped. Defaults to `0`.
-        inputs: list of str or None. Packed inputs to read. Defaults to `None`: all.
-
-    Returns:
-        A `tf.data.Dataset` as `read_examples` gives.
-
-    Raises:
-        FileNotFoundError: if there are no files of that split, naming the folder.
+    Returns and raises as `read_examples`; the last batch of each epoch may be smaller.
     """
     files = example_files(prepared, split)
     epoch_batches = -(-row_count(prepared, split) // batch_size)
@@ -173,10 +153,6 @@ def stream_examples(
 
 def row_count(prepared: str, split: str) -> int:
     """Rows of a split, from the report of `ctr-keras prepare`.
-
-    Args:
-        prepared: str. The folder that `ctr-keras prepare` wrote.
-        split: str. `"train"`, `"validation"` or `"test"`.
 
     Raises:
         FileNotFoundError: if the folder holds no prepared data.

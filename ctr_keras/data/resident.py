@@ -14,11 +14,7 @@ from ctr_keras.types import Rows
 
 
 def resident(rows: Rows) -> ArrayExamples:
-    """Rows that have been read into memory, once.
-
-    Args:
-        rows: packed inputs by name, each `(rows, width)`, and labels `(rows, 1)`; memory-mapped
-            ones are read.
+    """Rows that have been read into memory, once, memory-mapped ones included.
 
     Example:
 

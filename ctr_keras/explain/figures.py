@@ -30,14 +30,7 @@ _VALUES_UP_TO = 10  # fields; in larger maps numbers do not fit into cells
 
 
 def gate_map(gates: Array, fields: Sequence[str], limit: float, title: str) -> Figure:
-    """A map of fields by fields.
-
-    Args:
-        gates: symmetric array, NaN for a closed pair.
-        fields: list of str.
-        limit: float. The scale goes from `-limit` to `limit`.
-        title: str.
-    """
+    """A map of symmetric gates, NaN for a closed pair, on a scale from `-limit` to `limit`."""
     figure, (axes,) = _maps(len(fields), _longest(fields), 1, title)
     mesh = _map(axes, _off_diagonal(gates), fields, fields, _DIVERGING, Normalize(-limit, limit))
     _color_bar(figure, mesh, axes, "gate")
@@ -49,14 +42,9 @@ def gate_map(gates: Array, fields: Sequence[str], limit: float, title: str) -> F
 def method_maps(
     methods: Array, information: Array, fields: Sequence[str], names: Sequence[str], title: str
 ) -> Figure:
-    """A map of chosen methods next to one of mutual information.
+    """A map of chosen methods next to one of mutual information, both symmetric.
 
-    Args:
-        methods: symmetric array of positions in `names`, NaN for a pair without method.
-        information: symmetric array of nats.
-        fields: list of str.
-        names: list of str. The methods.
-        title: str.
+    Methods are positions in `names`, NaN for a pair without one.
     """
     figure, (left, right) = _maps(len(fields), _longest(fields), 2, title, share=False)
     colors = ListedColormap([METHOD_COLORS[name] for name in names])
@@ -75,13 +63,7 @@ def method_maps(
 
 
 def attention_maps(weights: Array, fields: Sequence[str], title: str) -> Figure:
-    """A map for each head, all on one scale from 0 to the largest weight.
-
-    Args:
-        weights: array `(heads, fields, fields)`.
-        fields: list of str.
-        title: str.
-    """
+    """A map for each head, all on one scale from 0 to the largest weight."""
     figure, panels = _maps(len(fields), _longest(fields), len(weights), title)
     norm = Normalize(0, weights.max())
     for head, (axes, matrix) in enumerate(zip(panels, weights, strict=True)):
@@ -96,15 +78,7 @@ def attention_maps(weights: Array, fields: Sequence[str], title: str) -> Figure:
 def global_weights(
     cases: Array, mean: Array, deviation: Array, parts: Sequence[str], title: str
 ) -> Figure:
-    """Weights of a few cases as a map, next to the mean of all rows with its standard deviation.
-
-    Args:
-        cases: array `(cases, parts)`.
-        mean: array `(parts,)`.
-        deviation: array `(parts,)`.
-        parts: list of str.
-        title: str.
-    """
+    """Weights of a few cases (cases, parts), next to the mean of all rows with its deviation."""
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     figure.suptitle(title, fontsize=_TITLE)
     left, right = figure.subplots(1, 2, width_ratios=[1.5, 1])
@@ -126,13 +100,7 @@ def global_weights(
 
 
 def gate_bars(names: Sequence[str], gates: Sequence[float], title: str) -> Figure:
-    """Bars to both sides of 0, in the order given.
-
-    Args:
-        names: list of str. The combinations.
-        gates: list of float.
-        title: str.
-    """
+    """Bars to both sides of 0, in the order given."""
     width = 5 + _LETTER * _longest(names)
     figure = Figure(figsize=(width, 1.2 + _BAR * len(names)), layout="constrained")
     axes = figure.subplots()
@@ -150,15 +118,7 @@ def gate_bars(names: Sequence[str], gates: Sequence[float], title: str) -> Figur
 def gate_scatter(
     statistics: Array, gates: Array, is_open: Array, labels: Mapping[int, str], title: str
 ) -> Figure:
-    """Gates over statistics_AUC, some points named at the right.
-
-    Args:
-        statistics: array `(pairs,)`.
-        gates: array `(pairs,)`, 0 where closed.
-        is_open: array `(pairs,)` of bool.
-        labels: dict of names by position.
-        title: str.
-    """
+    """Gates of pairs, 0 where closed, over statistics_AUC; some points named at the right."""
     width = 6.5 + _LETTER * _longest(list(labels.values()))
     figure = Figure(figsize=(width, 4.5), layout="constrained")
     axes = figure.subplots()
@@ -190,12 +150,7 @@ def gate_scatter(
 
 
 def method_bars(values: Mapping[str, Sequence[float]], title: str) -> Figure:
-    """The mean of each method's pairs, and the pairs as points.
-
-    Args:
-        values: dict of mutual informations by method.
-        title: str.
-    """
+    """The mean of each method's mutual informations, and these as points."""
     figure = Figure(figsize=(7, 1.4 + 0.5 * len(values)), layout="constrained")
     axes = figure.subplots()
     axes.set_title(title, fontsize=_TITLE, loc="left")
@@ -214,13 +169,7 @@ def method_bars(values: Mapping[str, Sequence[float]], title: str) -> Figure:
 
 
 def width_bars(widths: Mapping[str, Sequence[int]], fields: Sequence[str], dim: int) -> Figure:
-    """Bars of each field's embedding width, one panel a table.
-
-    Args:
-        widths: dict of widths in the order of the fields, by table.
-        fields: list of str.
-        dim: int. The width before the search.
-    """
+    """Bars of each field's embedding width, which was `dim` before the search, a panel a table."""
     size = (1 + _LETTER * _longest(fields) + 2 * len(widths), 1.2 + _BAR * len(fields))
     figure = Figure(figsize=size, layout="constrained")
     figure.suptitle(f"Embedding widths, of {dim}", fontsize=_TITLE)

@@ -15,18 +15,9 @@ _DOTS_PER_INCH = 120
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A figure, what it shows, and its numbers.
+    """A figure, what it shows, and a table of its numbers."""
 
-    Attributes:
-        name: its file is `<name>.png`.
-        title: heading of its part of the page.
-        caption: what it shows and how it was computed.
-        figure: matplotlib Figure.
-        header: names of the table's columns.
-        rows: rows of the table: strings and numbers.
-    """
-
-    name: str
+    name: str  # of its file, without `.png`
     title: str
     caption: str
     figure: Figure
@@ -43,13 +34,7 @@ class Picture:
 def render_page(
     title: str, facts: Sequence[Sequence[str]], pictures: Sequence[tuple[Picture, bytes]]
 ) -> str:
-    """An HTML page that needs no other file and no network.
-
-    Args:
-        title: str.
-        facts: list of (name, value) about the run.
-        pictures: list of `Picture` with its PNG file.
-    """
+    """An HTML page of pictures with their PNG files that needs no other file and no network."""
     template = importlib.resources.files(__package__).joinpath("page.html")
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined

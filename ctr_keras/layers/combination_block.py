@@ -8,15 +8,16 @@ import keras
 import numpy as np
 from keras import ops
 
+from ctr_keras.layers.base import ConfiguredLayer, check_choice
 from ctr_keras.plan import METHODS
-from ctr_keras.types import Config, Initializer, Inputs, Shape, Tensor
+from ctr_keras.types import Initializer, Inputs, Shape, Tensor
 
 Pairs = tuple[tuple[int, int], ...]
 _FACTOR_FUNCTIONS = ("hadamard", "addition", "generalized")
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
-class CombinationBlock(keras.layers.Layer):
+class CombinationBlock(ConfiguredLayer):
     """A vector for each pair of fields, by one of three methods.
 
     - memorize: the pair's own embedding `e_(i,j)`, looked up by the pair of values
@@ -91,11 +92,7 @@ class CombinationBlock(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if factor_function not in _FACTOR_FUNCTIONS:
-            raise ValueError(
-                f"factor_function must be one of {', '.join(_FACTOR_FUNCTIONS)}. "
-                f"Received: {factor_function!r}"
-            )
+        check_choice("factor_function", factor_function, _FACTOR_FUNCTIONS)
         if final_temperature <= 0:
             raise ValueError(f"final_temperature must be over 0. Received: {final_temperature}")
         self.pairs = None if pairs is None else tuple((int(i), int(j)) for i, j in pairs)
@@ -262,18 +259,3 @@ class CombinationBlock(keras.layers.Layer):
             return (batch, len(memorized), dim)
         naive = self._with_method("naive") if self.keep_width else ()
         return (batch, len(memorized) + len(factorized) + len(naive), dim)
-
-    def get_config(self) -> Config:
-        return {
-            **super().get_config(),
-            "pairs": self.pairs,
-            "methods": self.methods,
-            "factor_function": self.factor_function,
-            "keep_width": self.keep_width,
-            "gumbel_noise": self.gumbel_noise,
-            "temperature_rate": self.temperature_rate,
-            "final_temperature": self.final_temperature,
-            "logits_initializer": keras.initializers.serialize(self.logits_initializer),
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "seed": self.seed,
-        }

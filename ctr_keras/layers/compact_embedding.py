@@ -8,12 +8,13 @@ import numpy as np
 from keras import ops
 
 from ctr_keras.features import FeatureSet
+from ctr_keras.layers.base import ConfiguredLayer
 from ctr_keras.layers.field_embedding import FieldEmbedding
 from ctr_keras.types import Config, Initializer, Inputs, Regularizer, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
-class CompactEmbedding(keras.layers.Layer):
+class CompactEmbedding(ConfiguredLayer):
     """Embeds each field at its own width and scatters the values to `dim` positions.
 
     Field `f` keeps the positions `kept[f]` of its embedding, in rising order; the others are zero
@@ -147,13 +148,3 @@ class CompactEmbedding(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: dict[str, Shape]) -> Shape:
         return (next(iter(input_shape.values()))[0], len(self.features.fields), self.dim)
-
-    def get_config(self) -> Config:
-        return {
-            **super().get_config(),
-            "features": self.features.to_dict(),
-            "dim": self.dim,
-            "kept": self.kept,
-            "embeddings_initializer": keras.initializers.serialize(self.embeddings_initializer),
-            "embeddings_regularizer": keras.regularizers.serialize(self.embeddings_regularizer),
-        }

@@ -5,11 +5,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from ctr_keras.types import Config, Initializer, Shape, Tensor
+from ctr_keras.layers.base import ConfiguredLayer
+from ctr_keras.types import Initializer, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
-class EmbeddingGate(keras.layers.Layer):
+class EmbeddingGate(ConfiguredLayer):
     """Scales every dimension of every field's embedding by a gate, after a normalization.
 
     `output_fd = beta_fd norm(e_fd)`, with a batch normalization of each dimension of each field
@@ -101,12 +102,3 @@ class EmbeddingGate(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
-
-    def get_config(self) -> Config:
-        return {
-            **super().get_config(),
-            "normalized": self.normalized,
-            "momentum": self.momentum,
-            "epsilon": self.epsilon,
-            "gate_initializer": keras.initializers.serialize(self.gate_initializer),
-        }

@@ -5,11 +5,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from ctr_keras.types import Config, Shape, Tensor
+from ctr_keras.layers.base import PoolingLayer
+from ctr_keras.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
-class FactorizationMachine(keras.layers.Layer):
+class FactorizationMachine(PoolingLayer):
     """Sum over all combinations of fields of the sum of their elementwise product.
 
     For order 2 this is `sum_{i<j} <e_i, e_j>`, for order 3 `sum_{i<j<k} sum_d e_id e_jd e_kd`. The
@@ -69,10 +70,3 @@ class FactorizationMachine(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], 1)
-
-    def compute_mask(self, inputs: Tensor, mask: Tensor | None = None) -> None:
-        """The output has no fields, and so no mask."""
-        del inputs, mask
-
-    def get_config(self) -> Config:
-        return {**super().get_config(), "order": self.order}

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from ctr_keras.features import PACKED_INPUTS, Feature, FeatureSet
+from ctr_keras.layers.base import ConfiguredLayer, check_choice
 from ctr_keras.tables import look_up
 from ctr_keras.types import Config, Initializer, Inputs, Regularizer, Shape, Tensor
 
@@ -17,7 +18,7 @@ _ROWS_AT_ONCE = 2**18  # of a table, when it is drawn
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
-class FieldEmbedding(keras.layers.Layer):
+class FieldEmbedding(ConfiguredLayer):
     """Embeds the packed inputs of a feature set: one vector a field.
 
     All ids share one table, and all single-valued fields are looked up in one gather. For a row of
@@ -95,10 +96,7 @@ class FieldEmbedding(keras.layers.Layer):
         super().__init__(**kwargs)
         if dim < 1:
             raise ValueError(f"dim must be at least 1. Received: {dim}")
-        if combiner not in _COMBINERS:
-            raise ValueError(
-                f"combiner must be one of {', '.join(_COMBINERS)}. Received: {combiner!r}"
-            )
+        check_choice("combiner", combiner, _COMBINERS)
         if not isinstance(features, FeatureSet):
             features = FeatureSet.from_dict(features)
         self.features = features
@@ -238,19 +236,6 @@ class FieldEmbedding(keras.layers.Layer):
             return fields
         lengths = [self.features.packed_shapes[name][0] for name in self.sequences]
         return (fields, *((batch, length, self.dim) for length in lengths))
-
-    def get_config(self) -> Config:
-        return {
-            **super().get_config(),
-            "features": self.features.to_dict(),
-            "dim": self.dim,
-            "fields": self.fields,
-            "sequences": self.sequences,
-            "combiner": self.combiner,
-            "embeddings_initializer": keras.initializers.serialize(self.embeddings_initializer),
-            "embeddings_regularizer": keras.regularizers.serialize(self.embeddings_regularizer),
-            "check_ids": self.check_ids,
-        }
 
 
 def _check_names(kind: str, names: Sequence[str], known: Sequence[str]) -> None:

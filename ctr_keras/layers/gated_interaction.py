@@ -8,12 +8,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from ctr_keras.layers.base import PoolingLayer, check_choice
 from ctr_keras.plan import FUNCTIONS, ORDERS
-from ctr_keras.types import Config, Initializer, Shape, Tensor
+from ctr_keras.types import Initializer, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
-class GatedInteraction(keras.layers.Layer):
+class GatedInteraction(PoolingLayer):
     """Sum over chosen combinations of fields of a gate times a normalized interaction.
 
     `output = sum_q alpha_q norm(f(e_q1, ..., e_qp))` for index tuples `q`, with an interaction
@@ -102,10 +103,7 @@ class GatedInteraction(keras.layers.Layer):
         super().__init__(**kwargs)
         if order not in ORDERS:
             raise ValueError(f"order must be one of {ORDERS}. Received: {order}")
-        if function not in FUNCTIONS:
-            raise ValueError(
-                f"function must be one of {', '.join(FUNCTIONS)}. Received: {function!r}"
-            )
+        check_choice("function", function, FUNCTIONS)
         self.combinations = None if combinations is None else _checked(combinations, order)
         self.order = order
         self.function = function
@@ -262,25 +260,6 @@ class GatedInteraction(keras.layers.Layer):
         shapes += [terms] if return_terms else []
         specs = tuple(keras.KerasTensor(shape, self.compute_dtype) for shape in shapes)
         return specs if len(specs) > 1 else specs[0]
-
-    def compute_mask(self, inputs: Tensor, mask: Tensor | None = None) -> None:
-        """The output has no fields, and so no mask."""
-        del inputs, mask
-
-    def get_config(self) -> Config:
-        return {
-            **super().get_config(),
-            "combinations": self.combinations,
-            "order": self.order,
-            "function": self.function,
-            "gated": self.gated,
-            "normalized": self.normalized,
-            "summed": self.summed,
-            "momentum": self.momentum,
-            "epsilon": self.epsilon,
-            "gate_initializer": keras.initializers.serialize(self.gate_initializer),
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-        }
 
 
 def _checked(combinations: Sequence[Sequence[int]], order: int) -> tuple[tuple[int, ...], ...]:

@@ -6,14 +6,15 @@ from typing import Any
 import keras
 from keras import ops
 
+from ctr_keras.layers.base import ConfiguredLayer, check_choice, dense_inside
 from ctr_keras.layers.tanh_attention import TanhAttention
-from ctr_keras.types import Config, Initializer, Regularizer, Shape, Tensor
+from ctr_keras.types import Initializer, Regularizer, Shape, Tensor
 
 _ALIGNMENTS = ("linear", "zero_pad")
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
-class GlobalInteraction(keras.layers.Layer):
+class GlobalInteraction(ConfiguredLayer):
     """Global interactive module (GIM): a weighted sum of parts of a common width.
 
     For parts `r_l`: `R = sum_l g_l r_l` with `g = softmax_l(tanh(<r_l, W_l> + b_l))`. The sum needs
@@ -69,8 +70,7 @@ class GlobalInteraction(keras.layers.Layer):
         super().__init__(**kwargs)
         if width < 1:
             raise ValueError(f"width must be at least 1. Received: {width}")
-        if align not in _ALIGNMENTS:
-            raise ValueError(f"align must be one of {', '.join(_ALIGNMENTS)}. Received: {align!r}")
+        check_choice("align", align, _ALIGNMENTS)
         self.width = width
         self.align = align
         self.temperature = temperature
@@ -87,7 +87,9 @@ class GlobalInteraction(keras.layers.Layer):
         self.maps: dict[str, keras.layers.Layer] = {}
         for index, shape in enumerate(input_shape):
             if self.align == "linear" and shape[-1] != self.width:
-                self.maps[str(index)] = self._map(index, shape)
+                self.maps[str(index)] = dense_inside(
+                    self, self.width, f"map_{index}", shape, use_bias=False
+                )
         self.attention = TanhAttention(
             temperature=self.temperature,
             kernel_initializer=self.kernel_initializer.clone(),
@@ -104,18 +106,6 @@ class GlobalInteraction(keras.layers.Layer):
                 f"zeros cannot make a part of {widest} as narrow as width={self.width}. "
                 f"Received: {input_shape}"
             )
-
-    def _map(self, index: int, input_shape: Shape) -> keras.layers.Layer:
-        layer = keras.layers.Dense(
-            self.width,
-            use_bias=False,
-            kernel_initializer=self.kernel_initializer.clone(),
-            kernel_regularizer=self.kernel_regularizer,
-            dtype=self.dtype_policy,
-            name=f"map_{index}",
-        )
-        layer.build(input_shape)
-        return layer
 
     def call(self, inputs: Sequence[Tensor], return_attention_scores: bool = False) -> Tensor:
         aligned = ops.stack([self._aligned(i, part) for i, part in enumerate(inputs)], axis=1)
@@ -137,13 +127,3 @@ class GlobalInteraction(keras.layers.Layer):
         output = keras.KerasTensor((inputs[0].shape[0], self.width), self.compute_dtype)
         weights = keras.KerasTensor((inputs[0].shape[0], len(inputs)), self.compute_dtype)
         return (output, weights) if return_attention_scores else output
-
-    def get_config(self) -> Config:
-        return {
-            **super().get_config(),
-            "width": self.width,
-            "align": self.align,
-            "temperature": self.temperature,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
-        }

@@ -5,29 +5,20 @@ from typing import Any
 import keras
 from keras import ops
 
+from ctr_keras.layers.base import ConfiguredLayer, check_choice, dense_inside
 from ctr_keras.types import Activation, Config, Initializer, Regularizer, Shape, Tensor
 
 # What the paper's equations say, and what the authors' code does.
 VARIANTS: dict[str, Config] = {
-    "paper": {
-        "qkv_activation": "linear",
-        "use_bias": False,
-        "scale": False,
-        "layer_norm": False,
-    },
-    "official": {
-        "qkv_activation": "relu",
-        "use_bias": True,
-        "scale": True,
-        "layer_norm": True,
-    },
+    "paper": {"qkv_activation": "linear", "use_bias": False, "scale": False, "layer_norm": False},
+    "official": {"qkv_activation": "relu", "use_bias": True, "scale": True, "layer_norm": True},
 }
 _RESIDUALS = ("projection", "identity", "none")
 _LAYER_NORM_EPSILON = 1e-8
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
-class InteractingLayer(keras.layers.Layer):
+class InteractingLayer(ConfiguredLayer):
     """Lets every field attend to all fields, itself included.
 
     For each head `h`, with fields `x_m`:
@@ -104,12 +95,8 @@ class InteractingLayer(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if variant not in VARIANTS:
-            raise ValueError(f"variant must be one of {', '.join(VARIANTS)}. Received: {variant!r}")
-        if residual not in _RESIDUALS:
-            raise ValueError(
-                f"residual must be one of {', '.join(_RESIDUALS)}. Received: {residual!r}"
-            )
+        check_choice("variant", variant, VARIANTS)
+        check_choice("residual", residual, _RESIDUALS)
         if head_dim < 1 or heads < 1:
             raise ValueError(
                 f"head_dim and heads must be at least 1. Received: {head_dim}, {heads}"
@@ -158,17 +145,8 @@ class InteractingLayer(keras.layers.Layer):
             self.normalization.build((*input_shape[:-1], self._width))
 
     def _projection(self, name: str, input_shape: Shape) -> keras.layers.Layer:
-        layer = keras.layers.Dense(
-            self._width,
-            activation=self.qkv_activation,
-            use_bias=self.use_bias,
-            kernel_initializer=self.kernel_initializer.clone(),
-            kernel_regularizer=self.kernel_regularizer,
-            dtype=self.dtype_policy,
-            name=name,
-        )
-        layer.build(input_shape)
-        return layer
+        options = {"activation": self.qkv_activation, "use_bias": self.use_bias}
+        return dense_inside(self, self._width, name, input_shape, **options)
 
     def call(
         self,
@@ -238,19 +216,3 @@ class InteractingLayer(keras.layers.Layer):
         if return_attention_scores:
             return tuple(keras.KerasTensor(shape, self.compute_dtype) for shape in shapes)
         return keras.KerasTensor(shapes, self.compute_dtype)
-
-    def get_config(self) -> Config:
-        return {
-            **super().get_config(),
-            "head_dim": self.head_dim,
-            "heads": self.heads,
-            "variant": self.variant,
-            "qkv_activation": keras.activations.serialize(self.qkv_activation),
-            "use_bias": self.use_bias,
-            "scale": self.scale,
-            "layer_norm": self.layer_norm,
-            "residual": self.residual,
-            "attention_dropout": self.attention_dropout,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
-        }

@@ -5,15 +5,16 @@ from typing import Any
 import keras
 from keras import ops
 
+from ctr_keras.layers.base import PoolingLayer, check_choice
 from ctr_keras.layers.tanh_attention import TanhAttention
 from ctr_keras.layers.transformer_block import TransformerBlock
-from ctr_keras.types import Config, Initializer, Regularizer, Shape, Tensor
+from ctr_keras.types import Initializer, Regularizer, Shape, Tensor
 
 _TRANSFORMERS = ("pre", "post", "none")
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
-class ItemFieldInteraction(keras.layers.Layer):
+class ItemFieldInteraction(PoolingLayer):
     """Item-user or item-context interactive module (IUIM, ICIM).
 
     For an item `e_i` and fields `e_j`, every pair `V_j = [e_i; e_j]` gets a weight, and the output
@@ -110,27 +111,11 @@ class ItemFieldInteraction(keras.layers.Layer):
         return_attention_scores: bool = False,
     ) -> Tensor:
         del fields_mask
-        shape = self.compute_output_shape(item.shape, fields.shape)
-        output = keras.KerasTensor(shape, self.compute_dtype)
-        weights = keras.KerasTensor(fields.shape[:2], self.compute_dtype)
-        return (output, weights) if return_attention_scores else output
-
-    def compute_mask(self, *args: Any, **kwargs: Any) -> None:
-        """The output has no fields, and so no mask."""
-        del args, kwargs
-
-    def get_config(self) -> Config:
-        return {
-            **super().get_config(),
-            "shared_scores": self.shared_scores,
-            "temperature": self.temperature,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
-        }
+        return _output_spec(self, item, fields, return_attention_scores)
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
-class ItemBehaviorInteraction(keras.layers.Layer):
+class ItemBehaviorInteraction(PoolingLayer):
     """Item-behaviors interactive module (IBIM).
 
     A Transformer block turns behaviours `e_t` into `h_t`; then as `ItemFieldInteraction`, with one
@@ -141,12 +126,7 @@ class ItemBehaviorInteraction(keras.layers.Layer):
     Args:
         transformer: str. `"pre"` or `"post"` for the place of its normalization, or `"none"`:
             `h_t = e_t`. Defaults to `"pre"`.
-        heads: int. Attention heads of the block. Defaults to `8`.
-        hidden: int or None. Width of its feed-forward network. Defaults to `None`: four times
-            `dim`.
-        dropout: float. In the block. Defaults to `0.0`.
-        positions: bool. Whether the block knows the order of behaviours. Defaults to `False`.
-        final_normalization: bool. Whether the block ends with one. Defaults to `False`.
+        heads, hidden, dropout, positions, final_normalization: as in `TransformerBlock`.
         weights_per_step: bool. Whether each place of the history has its own `W` and `b`, as
             Equation 8 prints them; place 0 is then the oldest behaviour. Defaults to `False`.
         temperature: float. Of the softmax over behaviours. Defaults to `1.0`.
@@ -199,10 +179,7 @@ class ItemBehaviorInteraction(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if transformer not in _TRANSFORMERS:
-            raise ValueError(
-                f"transformer must be one of {', '.join(_TRANSFORMERS)}. Received: {transformer!r}"
-            )
+        check_choice("transformer", transformer, _TRANSFORMERS)
         self.transformer = transformer
         self.heads = heads
         self.hidden = hidden
@@ -268,29 +245,7 @@ class ItemBehaviorInteraction(keras.layers.Layer):
         return_attention_scores: bool = False,
     ) -> Tensor:
         del behaviors_mask, training
-        shape = self.compute_output_shape(item.shape, behaviors.shape)
-        output = keras.KerasTensor(shape, self.compute_dtype)
-        weights = keras.KerasTensor(behaviors.shape[:2], self.compute_dtype)
-        return (output, weights) if return_attention_scores else output
-
-    def compute_mask(self, *args: Any, **kwargs: Any) -> None:
-        """The output has no times, and so no mask."""
-        del args, kwargs
-
-    def get_config(self) -> Config:
-        return {
-            **super().get_config(),
-            "transformer": self.transformer,
-            "heads": self.heads,
-            "hidden": self.hidden,
-            "dropout": self.dropout,
-            "positions": self.positions,
-            "final_normalization": self.final_normalization,
-            "weights_per_step": self.weights_per_step,
-            "temperature": self.temperature,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
-        }
+        return _output_spec(self, item, behaviors, return_attention_scores)
 
 
 def _check_shapes(item_shape: Shape, others_shape: Shape) -> None:
@@ -300,3 +255,12 @@ def _check_shapes(item_shape: Shape, others_shape: Shape) -> None:
             "inputs must be an item (batch, dim) and others (batch, count, dim). "
             f"Received: {item_shape} and {others_shape}"
         )
+
+
+def _output_spec(
+    layer: keras.layers.Layer, item: Tensor, others: Tensor, return_attention_scores: bool
+) -> Tensor:
+    shape = layer.compute_output_shape(item.shape, others.shape)
+    output = keras.KerasTensor(shape, layer.compute_dtype)
+    weights = keras.KerasTensor(others.shape[:2], layer.compute_dtype)
+    return (output, weights) if return_attention_scores else output

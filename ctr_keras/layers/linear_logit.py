@@ -6,12 +6,13 @@ import keras
 from keras import ops
 
 from ctr_keras.features import FeatureSet
+from ctr_keras.layers.base import ConfiguredLayer
 from ctr_keras.layers.field_embedding import FieldEmbedding
 from ctr_keras.types import Config, Initializer, Inputs, Regularizer, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
-class LinearLogit(keras.layers.Layer):
+class LinearLogit(ConfiguredLayer):
     """`<w, x> + b`: the weights of a row's values, summed, and a bias.
 
     A `FieldEmbedding` of width 1, so missing values weigh nothing and numbers scale their weight.
@@ -81,12 +82,3 @@ class LinearLogit(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: dict[str, Shape]) -> Shape:
         return (next(iter(input_shape.values()))[0], 1)
-
-    def get_config(self) -> Config:
-        return {
-            **super().get_config(),
-            "features": self.features.to_dict(),
-            "use_bias": self.use_bias,
-            "initializer": keras.initializers.serialize(self.initializer),
-            "regularizer": keras.regularizers.serialize(self.regularizer),
-        }

@@ -5,7 +5,8 @@ from typing import Any
 
 import keras
 
-from ctr_keras.types import Activation, Config, Initializer, Regularizer, Shape, Tensor
+from ctr_keras.layers.base import ConfiguredLayer, check_choice
+from ctr_keras.types import Activation, Initializer, Regularizer, Shape, Tensor
 
 _NORMALIZATIONS: dict[str | None, Any] = {
     None: None,
@@ -16,7 +17,7 @@ _ORDERS = ("before", "after", "unscaled")
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
-class MLP(keras.layers.Layer):
+class MLP(ConfiguredLayer):
     """Hidden layers: dense, normalization, activation, dropout.
 
     The papers place the normalization differently, for a layer `W a + b`:
@@ -80,8 +81,7 @@ class MLP(keras.layers.Layer):
                 f"normalization must be one of {tuple(_NORMALIZATIONS)}. "
                 f"Received: {normalization!r}"
             )
-        if order not in _ORDERS:
-            raise ValueError(f"order must be one of {', '.join(_ORDERS)}. Received: {order!r}")
+        check_choice("order", order, _ORDERS)
         self.units = tuple(units)
         self.activation = keras.activations.get(activation)
         self.dropout = dropout
@@ -139,16 +139,3 @@ class MLP(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units[-1])
-
-    def get_config(self) -> Config:
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "activation": keras.activations.serialize(self.activation),
-            "dropout": self.dropout,
-            "normalization": self.normalization,
-            "order": self.order,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
-        }

@@ -5,15 +5,16 @@ from typing import Any
 import keras
 from keras import ops
 
+from ctr_keras.layers.base import PoolingLayer, check_choice
 from ctr_keras.layers.global_interaction import GlobalInteraction
 from ctr_keras.layers.item_interaction import ItemBehaviorInteraction, ItemFieldInteraction
-from ctr_keras.types import Config, Shape, Tensor
+from ctr_keras.types import Shape, Tensor
 
 _POOLINGS = ("mean", "sum")
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
-class MultiInteractive(keras.layers.Layer):
+class MultiInteractive(PoolingLayer):
     """The candidate item interacts with behaviours, user and context, then all with all.
 
     The parts `e_i, e_c, e_b, e_u, R_ibim, R_iuim, R_icim` (item, context fields side by side,
@@ -77,10 +78,7 @@ class MultiInteractive(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if pooling not in _POOLINGS:
-            raise ValueError(
-                f"pooling must be one of {', '.join(_POOLINGS)}. Received: {pooling!r}"
-            )
+        check_choice("pooling", pooling, _POOLINGS)
         self.behaviors = _module(behaviors, ItemBehaviorInteraction, "behaviors")
         self.user = _module(user, ItemFieldInteraction, "user")
         self.context = _module(context, ItemFieldInteraction, "context")
@@ -209,18 +207,6 @@ class MultiInteractive(keras.layers.Layer):
         if self.global_module:
             weights["global"] = spec((item.shape[0], len(self._part_shapes(*shapes))))
         return (output, weights) if return_attention_scores else output
-
-    def compute_mask(self, *args: Any, **kwargs: Any) -> None:
-        """The output has no fields, and so no mask."""
-        del args, kwargs
-
-    def get_config(self) -> Config:
-        modules = ("behaviors", "user", "context", "global_module")
-        return {
-            **super().get_config(),
-            **{name: keras.saving.serialize_keras_object(getattr(self, name)) for name in modules},
-            "pooling": self.pooling,
-        }
 
 
 def _module(given: Any, kind: type[Any], name: str) -> Any:

@@ -5,11 +5,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from ctr_keras.types import Config, Initializer, Regularizer, Shape, Tensor
+from ctr_keras.layers.base import PoolingLayer
+from ctr_keras.types import Initializer, Regularizer, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
-class TanhAttention(keras.layers.Layer):
+class TanhAttention(PoolingLayer):
     """Weights for the vectors of a row: `a = softmax_n(tanh(<x_n, w_n> + b_n) / temperature)`.
 
     A score lies in (-1, 1), so at temperature 1 no weight is over `e^2 / (e^2 + N - 1)`.
@@ -102,16 +103,3 @@ class TanhAttention(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape[:-1]
-
-    def compute_mask(self, inputs: Tensor, mask: Tensor | None = None) -> None:
-        """Weights need no mask: those of masked vectors are 0."""
-        del inputs, mask
-
-    def get_config(self) -> Config:
-        return {
-            **super().get_config(),
-            "shared": self.shared,
-            "temperature": self.temperature,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
-        }

@@ -5,14 +5,15 @@ from typing import Any
 import keras
 from keras import ops
 
-from ctr_keras.types import Activation, Config, Initializer, Regularizer, Shape, Tensor
+from ctr_keras.layers.base import ConfiguredLayer, check_choice, dense_inside
+from ctr_keras.types import Initializer, Regularizer, Shape, Tensor
 
 _NORMALIZATIONS = ("pre", "post")
 _EPSILON = 1e-6
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
-class TransformerBlock(keras.layers.Layer):
+class TransformerBlock(ConfiguredLayer):
     """Multi-head self-attention and a feed-forward network, each with a residual.
 
     - `normalization="pre"`: `m = x + MHA(norm(x))`, `output = m + FFN(norm(m))`
@@ -74,11 +75,7 @@ class TransformerBlock(keras.layers.Layer):
         super().__init__(**kwargs)
         if heads < 1:
             raise ValueError(f"heads must be at least 1. Received: {heads}")
-        if normalization not in _NORMALIZATIONS:
-            raise ValueError(
-                f"normalization must be one of {', '.join(_NORMALIZATIONS)}. "
-                f"Received: {normalization!r}"
-            )
+        check_choice("normalization", normalization, _NORMALIZATIONS)
         self.heads = heads
         self.hidden = hidden
         self.normalization = normalization
@@ -114,9 +111,9 @@ class TransformerBlock(keras.layers.Layer):
             name="attention",
         )
         self.attention.build(input_shape, input_shape)
-        self.expansion = self._dense(self.hidden or 4 * dim, "relu", "expansion", input_shape)
-        hidden_shape = self.expansion.compute_output_shape(input_shape)
-        self.contraction = self._dense(dim, None, "contraction", hidden_shape)
+        hidden = self.hidden or 4 * dim
+        self.expansion = dense_inside(self, hidden, "expansion", input_shape, activation="relu")
+        self.contraction = dense_inside(self, dim, "contraction", (*input_shape[:-1], hidden))
         names = ["attention_normalization", "feed_forward_normalization"]
         names += ["final_normalization"] * self.final_normalization
         self.normalizations = [self._norm(name, input_shape) for name in names]
@@ -124,20 +121,6 @@ class TransformerBlock(keras.layers.Layer):
             self.dropout, dtype=self.dtype_policy, name="dropout"
         )
         self.branch_dropout.build(input_shape)
-
-    def _dense(
-        self, units: int, activation: Activation, name: str, input_shape: Shape
-    ) -> keras.layers.Layer:
-        layer = keras.layers.Dense(
-            units,
-            activation=activation,
-            kernel_initializer=self.kernel_initializer.clone(),
-            kernel_regularizer=self.kernel_regularizer,
-            dtype=self.dtype_policy,
-            name=name,
-        )
-        layer.build(input_shape)
-        return layer
 
     def _norm(self, name: str, input_shape: Shape) -> keras.layers.Layer:
         layer = keras.layers.LayerNormalization(
@@ -175,16 +158,3 @@ class TransformerBlock(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
-
-    def get_config(self) -> Config:
-        return {
-            **super().get_config(),
-            "heads": self.heads,
-            "hidden": self.hidden,
-            "normalization": self.normalization,
-            "dropout": self.dropout,
-            "final_normalization": self.final_normalization,
-            "positions": self.positions,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
-        }

@@ -126,12 +126,11 @@ def DeepFM(  # noqa: N802
 
     Args:
         features, dim, interactions, orders, gated, normalized, share_embedding: as in `FM`.
+        kernel_initializer, embeddings_initializer: as in `FM`.
         hidden: list of int. Widths of the tower's layers. Defaults to `(400, 400, 400)`.
         hidden_dropout: float. Share of the tower's units to drop. Defaults to `0.0`.
         normalization: str or None. Of the tower (see `MLP`). Defaults to `"batch"`.
         norm_order: str. Where it stands (see `MLP`). Defaults to `"unscaled"`.
-        kernel_initializer: initializer, as in `FM`. Defaults to `None`.
-        embeddings_initializer: initializer of the tables. Defaults to `"glorot_uniform"`.
 
     Returns:
         A model as `FM`; its layer `deep_logit` ends the tower, whose bias is the model's.

@@ -9,6 +9,7 @@ import keras
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.layers import CombinationBlock
+from ctr_keras.layers.base import check_choice
 from ctr_keras.models.base import CTRModel
 from ctr_keras.models.interactions import read_methods
 from ctr_keras.models.parts import (
@@ -294,11 +295,7 @@ def _in_order(features: FeatureSet, names: Iterable[str]) -> Pair:
 
 
 def _check_factor_source(factor_source: str, dim: int, cross_dim: int) -> None:
-    if factor_source not in _FACTOR_SOURCES:
-        raise ValueError(
-            f"factor_source must be one of {', '.join(_FACTOR_SOURCES)}. "
-            f"Received: {factor_source!r}"
-        )
+    check_choice("factor_source", factor_source, _FACTOR_SOURCES)
     if factor_source == "original" and cross_dim != dim:
         raise ValueError(
             f"factor_source='original' needs cross_dim == dim. Received: {cross_dim} and {dim}"

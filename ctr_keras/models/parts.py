@@ -13,12 +13,6 @@ from ctr_keras.types import Hidden, Initializer, Inputs, Tensor
 def field_inputs(features: FeatureSet) -> dict[str, Tensor]:
     """The packed inputs that hold fields: all but sequences.
 
-    Args:
-        features: FeatureSet.
-
-    Returns:
-        Name to `keras.Input`.
-
     Example:
 
     >>> from ctr_keras.features import Categorical, Label, Sequence
@@ -76,19 +70,7 @@ def dense_logit(inputs: Tensor, name: str = "logit", units: int = 1, **weights: 
 
 
 def summed(logits: Sequence[Tensor]) -> Tensor:
-    """The sum of a model's logits, in float32 whatever the policy, from a layer `logit`.
-
-    Args:
-        logits: list of tensors `(batch, 1)`.
-
-    Returns:
-        Tensor `(batch, 1)`.
-
-    Example:
-
-    >>> summed([keras.Input((1,)), keras.Input((1,))]).shape
-    (None, 1)
-    """
+    """The sum of a model's logits `(batch, 1)` in float32, from a layer `logit`."""
     if len(logits) == 1:
         return keras.layers.Activation("linear", dtype="float32", name="logit")(logits[0])
     return keras.layers.Add(dtype="float32", name="logit")(list(logits))
@@ -102,17 +84,5 @@ def joined(parts: Sequence[Tensor], name: str | None = None) -> Tensor:
 
 
 def probability(logit: Tensor) -> Tensor:
-    """The click probability of a logit, in float32 whatever the policy, from a layer `score`.
-
-    Args:
-        logit: tensor `(batch, 1)`.
-
-    Returns:
-        Tensor `(batch, 1)` in (0, 1).
-
-    Example:
-
-    >>> probability(keras.Input((1,))).shape
-    (None, 1)
-    """
+    """The click probability of a logit `(batch, 1)` in float32, from a layer `score`."""
     return keras.layers.Activation("sigmoid", dtype="float32", name="score")(logit)

@@ -49,10 +49,11 @@ def IPNN(  # noqa: N802 (a builder reads as the model it builds)
     AutoFIS carries a plan over to it without gates and normalization; a search has both.
 
     Args:
-        features, dim, interactions, orders, share_embedding, kernel_initializer: as in `FM`.
+        features, dim, interactions, orders, share_embedding: as in `FM`.
+        kernel_initializer, embeddings_initializer: as in `FM`.
         gated: bool. Whether the interactions have gates. Defaults to `False`.
         normalized: bool. Whether they are normalized. Defaults to `False`.
-        hidden, hidden_dropout, normalization, norm_order, embeddings_initializer: as in `DeepFM`.
+        hidden, hidden_dropout, normalization, norm_order: as in `DeepFM`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32.
@@ -121,23 +122,14 @@ def AIM(  # noqa: N802
     product a number.
 
     Args:
-        features: FeatureSet.
-        dim: int. Width of an embedding. Defaults to `16`.
+        features, dim, orders, kernel_initializer, embeddings_initializer: as in `FM`.
         interactions: InteractionPlan, path to one, or None for every combination with every
             function. Defaults to `None`.
-        orders: list of int or None. Orders of interactions. Defaults to `None`: those of the plan,
-            or second order without one.
         share_embedding: bool. Whether all functions and orders use one table ("SE" in the paper).
             Defaults to `False`.
         part_scalers: bool. Whether every part of the logit has a factor of its own, as in the
             authors' code. Defaults to `False`.
-        hidden: list of int. Widths of the tower's layers. Defaults to `(400, 400, 400)`.
-        hidden_dropout: float. Share of the tower's units to drop. Defaults to `0.0`.
-        normalization: str or None. Of the tower (see `MLP`). Defaults to `"batch"`.
-        norm_order: str. Where it stands (see `MLP`). Defaults to `"unscaled"`.
-        kernel_initializer: initializer of vector and scalar kernels and outer products.
-            Defaults to `None`: as `GatedInteraction`.
-        embeddings_initializer: initializer of the tables. Defaults to `"glorot_uniform"`.
+        hidden, hidden_dropout, normalization, norm_order: as in `DeepFM`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layers

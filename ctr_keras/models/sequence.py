@@ -67,10 +67,7 @@ def MIAN(  # noqa: N802 (a builder reads as the model it builds)
         heads: int. Of the Transformer; it must divide the width of a behaviour. Defaults to `8`.
         feed_forward: int or None. Width of its feed-forward network. Defaults to `None`: four times
             a behaviour's.
-        positions: bool. Whether the Transformer knows the order of behaviours. Defaults to `False`.
-        final_normalization: bool. Whether it ends with one. Defaults to `False`.
-        weights_per_step: bool. Whether each place of the history has its own score weights.
-            Defaults to `False`.
+        positions, final_normalization, weights_per_step: as in `ItemBehaviorInteraction`.
         shared_scores: bool. Whether all user fields, and all context fields, share score weights.
             Defaults to `False`.
         temperature: float. Of all four attentions. Defaults to `1.0`.

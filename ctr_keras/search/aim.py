@@ -13,16 +13,9 @@ from ctr_keras.models import build_model
 from ctr_keras.models.interactions import table_name
 from ctr_keras.optimizers import GRDA
 from ctr_keras.plan import FUNCTIONS, Function, Interaction, InteractionPlan
-from ctr_keras.search.gates import (
-    InteractionGates,
-    Threshold,
-    candidate_fields,
-    candidate_pool,
-    search_gates,
-)
-from ctr_keras.search.rows import both_splits
+from ctr_keras.search.gates import Threshold, candidate_fields, candidate_pool, search_gates
 from ctr_keras.search.stage import Search, Stage
-from ctr_keras.types import Array, Rows, Settings
+from ctr_keras.types import Array, Settings
 
 KeptDims = dict[str, dict[str, tuple[int, ...]]]
 
@@ -40,10 +33,8 @@ class AIMSearch(Search):
     so they are not searched together.
 
     Args:
-        order: int. The highest order of interactions, 2 to 4. Defaults to `2`.
+        order, top: as in `AutoFISSearch`.
         functions: list of str. Defaults to `("inner", "vector", "scalar", "outer")`.
-        top: int. How many interactions of an order the next one extends. Defaults to `0`: half as
-            many as there are fields.
         shared_pool: bool. Whether an interaction that one function has kept is extended for all of
             them, as the paper can be read. Defaults to `False`: for each by itself, as in the
             authors' code.
@@ -90,27 +81,12 @@ class AIMSearch(Search):
     dims_learning_rate: NonNegativeFloat = 1.0
     gate_learning_rate_decay: NonNegativeFloat = 1.0
 
-    def search(
-        self,
-        features: FeatureSet,
-        train: str | Rows,
-        validation: str | Rows | None = None,
-        folder: str | None = None,
-    ) -> InteractionPlan:
-        """Runs the search.
-
-        Args:
-            features, train, validation, folder: as in `AutoFISSearch.search`.
-
-        Returns:
-            The interactions that are kept, with their functions and gates, and with `dims` the
-            dimensions that fields keep.
-        """
+    def _plan(self, first: Stage) -> InteractionPlan:
+        """The interactions that are kept, with their functions and gates, and the dimensions."""
         threshold = Threshold(
             self.c, self.mu, self.gate_learning_rate, self.gate_learning_rate_decay
         )
-        rows = both_splits(features, train, validation)
-        names = candidate_fields(features)
+        names = candidate_fields(first.features)
         plan = InteractionPlan.complete(names, functions=self.functions)
         for number, order in enumerate(range(2, self.order + 1), start=1):
             if order > 2:
@@ -121,29 +97,21 @@ class AIMSearch(Search):
             kinds = plan.restricted([order]).kinds
             if not kinds:
                 break  # nothing left to extend
-            stage = Stage(self, features, *rows, folder, number)
-            optimizer = threshold.optimizer(stage)
-            gates = InteractionGates(features, "FM", plan, kinds, optimizer, self.model_args)
-            plan = search_gates(stage, gates, threshold)
+            plan = search_gates(
+                dataclasses.replace(first, number=number), "FM", plan, kinds, threshold
+            )
         if self.dims and plan.interactions:
-            stage = Stage(self, features, *rows, folder, self.order)
+            stage = dataclasses.replace(first, number=self.order)
             optimizer = Threshold(
                 self.dims_c, self.dims_mu, self.dims_learning_rate, self.gate_learning_rate_decay
             ).optimizer(stage)
-            plan = stage.run(_DimensionGates(features, plan, optimizer, self.model_args))
+            plan = stage.run(_DimensionGates(stage.features, plan, optimizer, self.model_args))
         return plan
 
 
 @dataclasses.dataclass(frozen=True)
 class _DimensionGates:
-    """The gates of dimensions, in a model whose interactions have none.
-
-    Attributes:
-        features: FeatureSet.
-        plan: InteractionPlan. The model's interactions.
-        optimizer: of the gates.
-        model_args: further arguments of the model's builder.
-    """
+    """The gates of dimensions, in a model whose interactions, those of the plan, have none."""
 
     features: FeatureSet
     plan: InteractionPlan

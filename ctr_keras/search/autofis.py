@@ -8,16 +8,8 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.plan import Interaction, InteractionPlan
-from ctr_keras.search.gates import (
-    InteractionGates,
-    Threshold,
-    candidate_fields,
-    candidate_pool,
-    search_gates,
-)
-from ctr_keras.search.rows import both_splits
+from ctr_keras.search.gates import Threshold, candidate_fields, candidate_pool, search_gates
 from ctr_keras.search.stage import Search, Stage
-from ctr_keras.types import Rows
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,42 +63,20 @@ class AutoFISSearch(Search):
     gate_learning_rate: NonNegativeFloat = 1.0
     gate_learning_rate_decay: NonNegativeFloat = 1.0
 
-    def search(
-        self,
-        features: FeatureSet,
-        train: str | Rows,
-        validation: str | Rows | None = None,
-        folder: str | None = None,
-    ) -> InteractionPlan:
-        """Runs the search.
-
-        Args:
-            features: FeatureSet with known vocabulary sizes.
-            train: str or tuple. Prepared data, or packed inputs by name and their labels.
-            validation: str or tuple. Rows for a bi-level search; of prepared data its validation
-                split. Defaults to `None`: none.
-            folder: str or None. Where to keep checkpoints, to go on from after a kill.
-                Defaults to `None`: nowhere.
-
-        Returns:
-            The interactions that are kept, with their gates.
-        """
+    def _plan(self, first: Stage) -> InteractionPlan:
+        """The interactions that are kept, with their gates."""
         threshold = Threshold(
             self.c, self.mu, self.gate_learning_rate, self.gate_learning_rate_decay
         )
-        rows = both_splits(features, train, validation)
-        plan = InteractionPlan.complete(candidate_fields(features))
+        plan = InteractionPlan.complete(candidate_fields(first.features))
         for number, order in enumerate(range(2, self.order + 1), start=1):
             if order > 2:
-                plan = InteractionPlan([*plan.interactions, *self._higher(features, plan, order)])
+                higher = self._higher(first.features, plan, order)
+                plan = InteractionPlan([*plan.interactions, *higher])
             if not plan.interactions:
                 break  # nothing left to extend
-            stage = Stage(self, features, *rows, folder, number)
-            optimizer = threshold.optimizer(stage)
-            gates = InteractionGates(
-                features, self.base, plan, plan.kinds, optimizer, self.model_args
-            )
-            plan = search_gates(stage, gates, threshold)
+            stage = dataclasses.replace(first, number=number)
+            plan = search_gates(stage, self.base, plan, plan.kinds, threshold)
         return plan
 
     def _higher(

@@ -20,19 +20,12 @@ _START = 0.6  # of AutoFIS' gates
 
 @dataclasses.dataclass(frozen=True)
 class Threshold:
-    """How GRDA's threshold grows.
+    """How GRDA's threshold grows."""
 
-    Attributes:
-        c: factor, or None for one with which the threshold ends at 1.
-        mu: exponent.
-        learning_rate: of the gates.
-        decay: what the learning rate is multiplied with after each round.
-    """
-
-    c: float | None
+    c: float | None  # None for one with which the threshold ends at 1
     mu: float
     learning_rate: float
-    decay: float
+    decay: float  # of the learning rate after each round
 
     def optimizer(self, stage: Stage) -> GRDA:
         """GRDA for a stage."""
@@ -49,16 +42,7 @@ class Threshold:
 
 @dataclasses.dataclass(frozen=True)
 class InteractionGates:
-    """The gates of some kinds of interactions; those of others are trained as weights.
-
-    Attributes:
-        features: FeatureSet.
-        base: name of the model whose interactions have gates.
-        candidates: InteractionPlan. The model's interactions.
-        kinds: (order, function) of those whose gates are searched.
-        optimizer: of these gates.
-        model_args: further arguments of the model's builder.
-    """
+    """The gates of some kinds of interactions; those of others are trained as weights."""
 
     features: FeatureSet
     base: str
@@ -97,17 +81,19 @@ class InteractionGates:
         return (interaction.order, interaction.function) in self.kinds
 
 
-def search_gates(stage: Stage, gates: InteractionGates, threshold: Threshold) -> InteractionPlan:
-    """Runs a stage and, where it closes all gates, says which threshold would not have.
+def search_gates(
+    stage: Stage,
+    base: str,
+    candidates: InteractionPlan,
+    kinds: Sequence[Kind],
+    threshold: Threshold,
+) -> InteractionPlan:
+    """The candidates without those of these kinds whose gates end at zero in a stage.
 
-    Args:
-        stage: Stage.
-        gates: InteractionGates.
-        threshold: Threshold. Of the gates' optimizer.
-
-    Returns:
-        The candidates without those whose gates have ended at zero.
+    Where it closes all gates, it says which threshold would not have.
     """
+    optimizer, model_args = threshold.optimizer(stage), stage.settings.model_args
+    gates = InteractionGates(stage.features, base, candidates, kinds, optimizer, model_args)
     plan = stage.run(gates)
     if not gates.count(plan) and stage.settings.verbose:
         print(
@@ -119,13 +105,7 @@ def search_gates(stage: Stage, gates: InteractionGates, threshold: Threshold) ->
 
 
 def open_gates(model: keras.Model, features: FeatureSet, kind: Kind) -> list[Interaction]:
-    """The interactions of one kind whose gate is not zero, by the layer of a model.
-
-    Args:
-        model: keras.Model with a layer of the kind's name.
-        features: FeatureSet.
-        kind: (order, function).
-    """
+    """The interactions of one kind whose gate is not zero, by the layer of a model."""
     layer = model.get_layer(table_name(kind))
     gates = keras.ops.convert_to_numpy(layer.gates)
     names = features.field_names

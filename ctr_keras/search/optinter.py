@@ -9,10 +9,9 @@ from pydantic import NonNegativeFloat
 from ctr_keras.features import FeatureSet
 from ctr_keras.models import build_model
 from ctr_keras.plan import METHODS, Interaction, InteractionPlan
-from ctr_keras.search.rows import both_splits
 from ctr_keras.search.stage import Search, Stage
 from ctr_keras.settings import Count
-from ctr_keras.types import Rows, Settings
+from ctr_keras.types import Settings
 
 _FINAL_TEMPERATURE = 0.01
 # Of the authors' search: a pair that is only noise disturbs, so that to leave it alone pays.
@@ -68,45 +67,23 @@ class OptInterSearch(Search):
     epochs: Count = 10
     rounds: Count = 1
 
-    def search(
-        self,
-        features: FeatureSet,
-        train: str | Rows,
-        validation: str | Rows | None = None,
-        folder: str | None = None,
-    ) -> InteractionPlan:
-        """Runs the search.
-
-        Args:
-            features, train, validation, folder: as in `AutoFISSearch.search`; validation rows also
-                decide when to stop.
-
-        Returns:
-            A method for every pair, with its probability before temperature as gate.
-        """
-        rows, held_out = both_splits(features, train, validation)
-        stage = Stage(self, features, rows, held_out, folder)
+    def _plan(self, first: Stage) -> InteractionPlan:
+        """A method for every pair, with its probability before temperature as gate."""
         rate = self.temperature_rate
         if rate is None:
-            rate = 0.0 if self.bilevel else (1 - _FINAL_TEMPERATURE) / stage.epoch_steps
+            rate = 0.0 if self.bilevel else (1 - _FINAL_TEMPERATURE) / first.epoch_steps
         mixture = {"temperature_rate": rate, "gumbel_noise": self.gumbel_noise}
         gates = _MethodLogits(
-            features,
+            first.features,
             keras.optimizers.Adam(self.gate_learning_rate, epsilon=self.epsilon),
             {**mixture, "embeddings_initializer": _WIDE, **self.model_args},
         )
-        return stage.run(gates, stop_early=held_out is not None)
+        return first.run(gates, stop_early=first.validation is not None)
 
 
 @dataclasses.dataclass(frozen=True)
 class _MethodLogits:
-    """The logits of every pair's mixture of methods.
-
-    Attributes:
-        features: FeatureSet.
-        optimizer: of the logits.
-        model_args: arguments of the model's builder.
-    """
+    """The logits of every pair's mixture of methods."""
 
     features: FeatureSet
     optimizer: keras.optimizers.Optimizer

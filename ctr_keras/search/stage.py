@@ -16,7 +16,7 @@ from ctr_keras.features import FeatureSet
 from ctr_keras.optimizers import AlternatingOptimizer, RoutedOptimizer, SparseAdam
 from ctr_keras.plan import InteractionPlan
 from ctr_keras.runs import Checkpoints, Rounds, Row, State, jit_setting, write_table
-from ctr_keras.search.rows import SearchRows
+from ctr_keras.search.rows import SearchRows, both_splits
 from ctr_keras.settings import Count, JitCompile, check_settings
 from ctr_keras.types import Rows
 
@@ -62,6 +62,29 @@ class Search:
     def __post_init__(self) -> None:
         check_settings(self)
 
+    def search(
+        self,
+        features: FeatureSet,
+        train: str | Rows,
+        validation: str | Rows | None = None,
+        folder: str | None = None,
+    ) -> InteractionPlan:
+        """Runs the search.
+
+        Args:
+            features: FeatureSet with known vocabulary sizes.
+            train: str or tuple. Prepared data, or packed inputs by name and their labels.
+            validation: str or tuple. Rows for a bi-level search or an early stop; of prepared data
+                its validation split. Defaults to `None`: none.
+            folder: str or None. Where to keep checkpoints, to go on from after a kill.
+                Defaults to `None`: nowhere.
+        """
+        return self._plan(Stage(self, features, *both_splits(features, train, validation), folder))
+
+    def _plan(self, first: "Stage") -> InteractionPlan:
+        """What the search finds, from its first stage on."""
+        raise NotImplementedError
+
 
 class Gates(Protocol):
     """What a stage searches: the gates of a model, and what they say."""
@@ -86,22 +109,13 @@ class Gates(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """A stage of a search on given rows.
-
-    Attributes:
-        settings: of the search.
-        features: FeatureSet.
-        train: rows.
-        validation: rows, for a bi-level search or an early stop.
-        folder: where to keep checkpoints, or None for none.
-        number: which of the search's stages it is.
-    """
+    """A stage of a search on given rows."""
 
     settings: Search
     features: FeatureSet
     train: SearchRows
-    validation: SearchRows | None
-    folder: str | None
+    validation: SearchRows | None  # for a bi-level search or an early stop
+    folder: str | None  # of checkpoints
     number: int = 1
 
     @property
