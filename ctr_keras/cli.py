@@ -105,8 +105,9 @@ def train(
 @click.option(
     "--method",
     required=True,
-    type=click.Choice(["autofis", "aim", "optinter", "random", "statistics"]),
-    help="The last two select as many as a plan (--set like=PLAN), to compare with.",
+    metavar="NAME",
+    help="autofis, aim or optinter; random or statistics select as many as a plan "
+    "(--set like=PLAN), to compare with.",
 )
 @click.option("--order", type=click.IntRange(2, 4), help="Highest order of interactions.")
 @click.option("--base", help="AutoFIS' model: FM, DeepFM or IPNN.")

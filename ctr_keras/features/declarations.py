@@ -5,8 +5,6 @@ for `Categorical`, `MultiValued` and `Sequence`, a float for `Numeric`. A missin
 NaN.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from collections.abc import Callable, Mapping

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import keras
 import numpy as np
@@ -68,6 +68,7 @@ class AIMSearch(Search):
         [AIM](https://arxiv.org/abs/2111.03318), Section 4, Algorithm 1.
     """
 
+    base: ClassVar = "FM"
     order: Literal[2, 3, 4] = 2
     functions: Annotated[Sequence[Function], Field(min_length=1)] = FUNCTIONS
     top: NonNegativeInt = 0
@@ -98,7 +99,7 @@ class AIMSearch(Search):
             if not kinds:
                 break  # nothing left to extend
             plan = search_gates(
-                dataclasses.replace(first, number=number), "FM", plan, kinds, threshold
+                dataclasses.replace(first, number=number), self.base, plan, kinds, threshold
             )
         if self.dims and plan.interactions:
             stage = dataclasses.replace(first, number=self.order)

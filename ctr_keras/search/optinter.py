@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections import Counter
+from typing import ClassVar
 
 import keras
 from pydantic import NonNegativeFloat
@@ -60,6 +61,7 @@ class OptInterSearch(Search):
         [OptInter](https://arxiv.org/abs/2108.01265), Section II-D, Algorithm 1; Table IV.
     """
 
+    base: ClassVar = "OptInter"
     gate_learning_rate: NonNegativeFloat = 3e-5
     temperature_rate: float | None = None
     gumbel_noise: bool = False

@@ -51,13 +51,9 @@ def read_search(
     kind = find("method", method, SEARCHES)
     source = Source.read(path, overrides, given)
     source = source.with_preset(lambda name: find_preset(method, name))
-    models = {
-        "aim": "FM",
-        "autofis": source.values.get("base", AutoFISSearch.base),
-        "optinter": "OptInter",
-    }
+    base = source.values.get("base", getattr(kind, "base", None))
     with source.located("base"):
-        arguments = model_arguments(models[method]) if method in models else {}
+        arguments = model_arguments(base) if base else {}
     return source.with_model_args(kind, arguments).build(kind)
 
 
