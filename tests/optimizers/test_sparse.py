@@ -221,6 +221,21 @@ def test_rows_that_every_batch_reads_follow_the_dense_rule_and_others_stay(rule,
 
 
 @STEP_BY_STEP
+def test_a_dense_gradient_updates_every_row_of_a_table():
+    draw = np.random.default_rng(0)
+    start, gradient = draw.normal(size=(2, 4, 3)).astype("float32")
+    results = []
+    for optimizer in (SparseAdam(0.1), OPTIMIZERS.Adam(0.1)):
+        table = keras.Variable(start, name="table")
+        table.is_table = True
+        optimizer.build([table])
+        optimizer.apply([tf.convert_to_tensor(gradient)], [table])
+        results.append(ops.convert_to_numpy(table))
+    np.testing.assert_allclose(*results, 1e-5, 1e-6)
+    assert (results[0] != start).all()
+
+
+@STEP_BY_STEP
 @pytest.mark.parametrize("started", [0, 7, 19_994, 19_999, 40_000])
 @pytest.mark.parametrize("decays", [(0.9, 0.999), (0.5, 0.9)])
 def test_exact_adam_makes_up_for_all_that_rows_miss(started, decays):
