@@ -34,9 +34,7 @@ from serving.versions import MAX_VERSION
 
 _API_PATH = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
 _VERSION_OR_LABEL = r"(?:/versions/([0-9]+)|/labels/([^/:]+))?"
-_INFERENCE_PATH = re.compile(
-    rf"/v1/models/([^/:]+){_VERSION_OR_LABEL}:(classify|regress|predict)", re.IGNORECASE
-)
+_INFERENCE_PATH = re.compile(rf"/v1/models/([^/:]+){_VERSION_OR_LABEL}:([^/:]+)", re.IGNORECASE)
 _MODEL_PATH = re.compile(rf"/v1/models(?:/([^/:]+))?{_VERSION_OR_LABEL}(/metadata)?", re.IGNORECASE)
 _BAD_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2})")
 _PLAIN = {"Content-Type": "text/plain"}
