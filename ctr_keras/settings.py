@@ -77,22 +77,29 @@ def check_settings(settings: Any) -> None:
     Traceback (most recent call last):
     ctr_keras.settings.SettingError: epochs must be at least 1, got 0
     """
-    for name, field_type in _field_types(settings.__class__).items():
-        try:
-            value = field_type.validate_python(getattr(settings, name), strict=True)
-        except pydantic.ValidationError as error:
-            raise _as_setting_error(name, error) from None
+    for name, kind in _field_types(settings.__class__).items():
+        value = checked(name, getattr(settings, name), kind)
         object.__setattr__(settings, name, value)  # the dataclass may be frozen
 
 
 @functools.cache
-def _field_types(kind: Any) -> dict[str, pydantic.TypeAdapter[Any]]:
+def _field_types(kind: Any) -> dict[str, Any]:
     hints = get_type_hints(kind, include_extras=True)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+
+
+def checked(name: str, value: Any, kind: Any) -> Any:
+    """A value that is of a type, or the SettingError that says what it must be."""
+    try:
+        return _adapter(kind).validate_python(value, strict=True)
+    except pydantic.ValidationError as error:
+        raise _as_setting_error(name, error) from None
+
+
+@functools.cache
+def _adapter(kind: Any) -> pydantic.TypeAdapter[Any]:
     config = pydantic.ConfigDict(arbitrary_types_allowed=True)
-    return {
-        field.name: pydantic.TypeAdapter(hints[field.name], config=config)
-        for field in dataclasses.fields(kind)
-    }
+    return pydantic.TypeAdapter(kind, config=config)
 
 
 def _as_setting_error(name: str, error: pydantic.ValidationError) -> SettingError:
@@ -196,6 +203,9 @@ class Source:
         """Where the setting to which `keys` lead was written, or what it belongs to:
         `"run.yaml, line 3: "`."""
         keys = (*self.base, *keys)
+        inner = keys[1:] if keys[:1] == ("model_args",) else ()
+        if inner and (inner[0] in self.elsewhere or _line(self.node, inner)):
+            keys = inner  # an argument of a model that stands among the settings
         if keys and keys[0] in self.elsewhere:
             return self.elsewhere[str(keys[0])]
         line = _line(self.node, keys)

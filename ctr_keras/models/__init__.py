@@ -4,7 +4,13 @@ from ctr_keras.models.attention import AutoInt, AutoIntPlus
 from ctr_keras.models.factorization import FM, DeepFM
 from ctr_keras.models.memorized import FNN, OptInter, OptInterF, OptInterM
 from ctr_keras.models.product import AIM, IPNN
-from ctr_keras.models.registry import MODELS, ModelEntry, build_model, model_arguments
+from ctr_keras.models.registry import (
+    MODELS,
+    ModelEntry,
+    build_model,
+    check_arguments,
+    model_arguments,
+)
 from ctr_keras.models.sequence import MIAN
 
 __all__ = [
@@ -22,5 +28,6 @@ __all__ = [
     "OptInterF",
     "OptInterM",
     "build_model",
+    "check_arguments",
     "model_arguments",
 ]

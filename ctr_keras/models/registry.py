@@ -2,13 +2,14 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import keras
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.settings import did_you_mean, find
+from ctr_keras.settings import SettingError, checked, did_you_mean, find
+from ctr_keras.types import Settings
 
 Builder = Callable[..., keras.Model]
 _Builder = TypeVar("_Builder", bound=Builder)
@@ -65,11 +66,38 @@ def build_model(name: str, features: FeatureSet, **arguments: Any) -> keras.Mode
     >>> build_model("AutoInt", features, layers=1).name
     'AutoInt'
     """
-    known = model_arguments(name)
+    builder = find("model", name, MODELS).build
     for argument in arguments:
-        if argument not in known:
-            raise ValueError(f"{name} has no argument {argument!r}{did_you_mean(argument, known)}")
-    return MODELS[name].build(features, **arguments)
+        _check_known(name, argument)
+    return builder(features, **arguments)
+
+
+def check_arguments(name: str, arguments: Settings) -> None:
+    """Checks that arguments are those of a model's builder, of the types that it says.
+
+    Args:
+        name: str. A name in `MODELS`.
+        arguments: dict.
+
+    Raises:
+        SettingError: for the first that is unknown or wrong.
+
+    Example:
+
+    >>> check_arguments("AutoInt", {"heads": "two"})
+    Traceback (most recent call last):
+    ctr_keras.settings.SettingError: heads must be an integer, got 'two'
+    """
+    for argument, value in arguments.items():
+        _check_known(name, argument)
+        checked(argument, value, _parameters(name)[argument].annotation)
+
+
+def _check_known(name: str, argument: str) -> None:
+    known = model_arguments(name)
+    if argument not in known:
+        message = f"{name} has no argument {argument!r}{did_you_mean(argument, known)}"
+        raise SettingError(message, argument)
 
 
 def model_arguments(name: str) -> dict[str, Any]:
@@ -86,5 +114,8 @@ def model_arguments(name: str) -> dict[str, Any]:
     >>> model_arguments("AutoInt")["heads"]
     2
     """
-    parameters = inspect.signature(find("model", name, MODELS).build).parameters
-    return {key: value.default for key, value in parameters.items() if key != "features"}
+    return {key: value.default for key, value in _parameters(name).items() if key != "features"}
+
+
+def _parameters(name: str) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(find("model", name, MODELS).build).parameters

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import NonNegativeFloat, NonNegativeInt
 
-from ctr_keras.models import model_arguments
+from ctr_keras.models import check_arguments, model_arguments
 from ctr_keras.presets import find_preset
 from ctr_keras.settings import (
     Count,
@@ -14,7 +14,6 @@ from ctr_keras.settings import (
     SettingError,
     Source,
     check_settings,
-    did_you_mean,
     plain,
 )
 
@@ -80,11 +79,10 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        known = model_arguments(self.model)
-        for name in self.model_args:
-            if name not in known:
-                message = f"{self.model} has no argument {name!r}{did_you_mean(name, known)}"
-                raise SettingError(message, "model_args", name)
+        try:
+            check_arguments(self.model, self.model_args)
+        except SettingError as error:
+            raise SettingError(str(error), "model_args", *error.keys) from None
 
     @classmethod
     def read(

@@ -132,3 +132,19 @@ def test_what_is_given_is_not_blamed_on_the_file(tmp_path):
 def test_a_file_of_something_else_is_refused(tmp_path):
     with pytest.raises(ValueError, match="expected keys and values"):
         TrainConfig.read(write(tmp_path, "- epochs\n"), **GIVEN)
+
+
+@pytest.mark.parametrize(
+    ("line", "overrides", "message"),
+    [
+        ("dim: wide", [], "run.yaml, line 2: dim must be an integer, got 'wide'"),
+        ("model_args: {heads: 0.5}", [], "run.yaml, line 2: heads must be an integer, got 0.5"),
+        ("epochs: 1", ["dim=wide"], "--set dim=wide: dim must be an integer, got 'wide'"),
+    ],
+)
+def test_wrong_types_of_a_models_arguments_are_named(line, overrides, message, tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text(f"model: AutoInt\n{line}\n")
+    with pytest.raises(ValueError) as error:  # noqa: PT011  # the whole message is compared
+        TrainConfig.read(str(path), overrides, data="d", out="o")
+    assert str(error.value).removeprefix(f"{tmp_path}/") == message
