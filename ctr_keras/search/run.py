@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.models import model_arguments
+from ctr_keras.models import check_arguments, model_arguments
 from ctr_keras.plan import InteractionPlan
 from ctr_keras.presets import find_preset
 from ctr_keras.runs import check_same_settings, write_settings
@@ -54,7 +54,10 @@ def read_search(
     base = source.values.get("base", getattr(kind, "base", None))
     with source.located("base"):
         arguments = model_arguments(base) if base else {}
-    return source.with_model_args(kind, arguments).build(kind)
+    source = source.with_model_args(kind, arguments)
+    with source.located("model_args"):
+        check_arguments(base, source.values.get("model_args", {}))
+    return source.build(kind)
 
 
 def run_search(method: str, search: Any, data: str, out: str) -> InteractionPlan:

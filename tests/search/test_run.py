@@ -153,6 +153,7 @@ def test_settings_come_from_yaml_too(tmp_path):
         ("aim", ["functions=[inner, max]"], r"functions\[1\] must be 'inner', .*, got 'max'"),
         ("aim", ["functions=[]"], r"functions must be a non-empty list, got \[\]"),
         ("random", [], "like is not given"),
+        ("aim", ["dim=wide"], "--set dim=wide: dim must be an integer, got 'wide'"),
     ],
 )
 def test_mistakes_are_named(method, overrides, message):
