@@ -15,6 +15,7 @@ from ctr_keras.layers.mlp import MLP
 from ctr_keras.layers.multi_interactive import MultiInteractive
 from ctr_keras.layers.tanh_attention import TanhAttention
 from ctr_keras.layers.transformer_block import TransformerBlock
+from ctr_keras.tables.trainer import RowTrainer
 
 __all__ = [
     "MLP",
@@ -30,6 +31,7 @@ __all__ = [
     "ItemFieldInteraction",
     "LinearLogit",
     "MultiInteractive",
+    "RowTrainer",
     "TanhAttention",
     "TransformerBlock",
     "feature_inputs",
