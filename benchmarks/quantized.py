@@ -37,9 +37,7 @@ def _by_default(model: keras.Model) -> None:
 def _with_activations(model: keras.Model) -> None:
     """As Keras does it: what goes into dense layers is rounded to int8, too."""
     rounded = keras.quantizers.AbsMaxQuantizer(axis=-1)
-    model.quantize(
-        config=keras.quantizers.Int8QuantizationConfig(activation_quantizer=rounded)
-    )
+    model.quantize(config=keras.quantizers.Int8QuantizationConfig(activation_quantizer=rounded))
 
 
 WAYS: dict[str, Callable[[keras.Model], None]] = {

@@ -220,7 +220,8 @@ class FieldEmbedding(ConfiguredLayer):
         self.table.assign(values)
         self.table_scale.assign(scales)
         if self.quantization_mode is None:
-            self.dtype_policy = f"int8_from_{self.dtype_policy.name}"
+            policy: Any = f"int8_from_{self.dtype_policy.name}"
+            self.dtype_policy = policy
 
     def _layout(self) -> tuple[dict[str, int], int]:
         """By vocabulary, `id - row`, the same for all its ids; and the number of rows.

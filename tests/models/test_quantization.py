@@ -184,13 +184,17 @@ def test_in_other_modes_tables_stay_and_the_rest_loads_again(mode, tmp_path):
 def test_modes_that_calibrate_are_refused_before_anything_changes():
     model = build("AutoIntPlus")
     config = keras.quantizers.GPTQConfig(dataset=["a"], tokenizer=str.split)
-    with pytest.raises(ValueError, match="of 'embedding' can be quantized to int8 only, not by gptq"):
+    with pytest.raises(
+        ValueError, match="of 'embedding' can be quantized to int8 only, not by gptq"
+    ):
         model.quantize("gptq", config)
     assert {mode for _, mode in modes(model)} == {""}
 
 
 @pytest.mark.backend
-@pytest.mark.skipif("filters" not in inspect.signature(keras.Model.quantize).parameters, reason="new")
+@pytest.mark.skipif(
+    "filters" not in inspect.signature(keras.Model.quantize).parameters, reason="new"
+)
 def test_filters_choose_what_is_quantized(tmp_path):
     model = build("AutoInt")
     inputs = inputs_of(model, packed_inputs(FEATURES))
@@ -240,7 +244,7 @@ def test_half_precision():
         inputs = inputs_of(model, packed_inputs(FEATURES))
         before = scores(model, inputs)
         if name == "mixed_float16":
-            with pytest.raises(ValueError, match="int8.*doesn't work well with"):
+            with pytest.raises(ValueError, match=r"int8.*doesn't work well with"):
                 model.quantize("int8")
             continue
         model.quantize("int8")
