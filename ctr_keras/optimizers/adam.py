@@ -121,7 +121,8 @@ class DenseAdam(keras.optimizers.Adam):
     on TensorFlow.
 
     Args:
-        *arguments, **options: those of `keras.optimizers.Adam`.
+        *arguments, **options: those of `keras.optimizers.Adam`. The name is `"dense_adam"` unless
+            another is given.
 
     Example:
 
@@ -131,6 +132,9 @@ class DenseAdam(keras.optimizers.Adam):
     References:
         [Adam](https://arxiv.org/abs/1412.6980), Algorithm 1.
     """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **{"name": "dense_adam", **options})
 
     def apply(
         self, grads: Sequence[Any], trainable_variables: Sequence[Variable] | None = None
