@@ -7,6 +7,7 @@ its update may walk all of it. What backends do differently for that is in this 
 - `train_step(model, step, ...)` is a training step that differentiates by the rows that were read.
 - `is_sparse(gradient)`, `sum_rows`, `read`, `write` are what optimizers update rows with.
 - `updates_rows(optimizer, variable)` tells whether an optimizer does so.
+- `is_symbolic(tensor)` tells whether a tensor stands for values that are not there yet.
 """
 
 import keras
@@ -22,6 +23,7 @@ elif keras.backend.backend() == "jax":
 else:
     from ctr_keras.tables import on_others as _backend  # type: ignore[no-redef]
 
+is_symbolic = _backend.is_symbolic
 is_sparse = _backend.is_sparse
 sum_rows = _backend.sum_rows
 distinct = _backend.distinct
@@ -38,7 +40,8 @@ def look_up(table: Variable, rows: Tensor) -> Tensor:
         rows: int tensor of any shape.
 
     Returns:
-        Tensor of the shape of `rows` and `dim`.
+        Tensor of the shape of `rows` and `dim`. For a row that the table does not have, TensorFlow
+        raises on a CPU and gives zeros elsewhere; JAX gives NaN.
 
     Example:
 
@@ -46,6 +49,8 @@ def look_up(table: Variable, rows: Tensor) -> Tensor:
     >>> keras.ops.convert_to_numpy(look_up(table, keras.ops.convert_to_tensor([1, 1]))).tolist()
     [[2.0], [2.0]]
     """
+    if keras.backend.backend() == "jax":  # which counts negative rows from the end
+        rows = keras.ops.where(rows < 0, table.shape[0], rows)
     reader = current_reader() or _backend.take
     return reader(table, rows)
 
@@ -53,6 +58,7 @@ def look_up(table: Variable, rows: Tensor) -> Tensor:
 __all__ = [
     "distinct",
     "is_sparse",
+    "is_symbolic",
     "look_up",
     "read",
     "sum_rows",
