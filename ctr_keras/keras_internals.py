@@ -35,6 +35,11 @@ def decays(optimizer: keras.optimizers.Optimizer, variable: Variable) -> bool:
     return optimizer.weight_decay is not None and optimizer._use_weight_decay(variable)
 
 
+def flat_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """A model's layers and all that are inside of them."""
+    return list(model._flatten_layers(include_self=False))
+
+
 class DecaysInUpdateStep(keras.optimizers.Optimizer):
     """An optimizer whose `update_step` is what applies weight decay."""
 
