@@ -72,7 +72,8 @@ def _preprocess(features: FeatureSet, columns: Tensors) -> Tensors:
 
 def _strings(features: FeatureSet, columns: Tensors, buckets: Tensors) -> Tensors:
     strings = {}
-    for feature in features.features:
+    of_columns = (f for f in features.features if not isinstance(f, Crossed))
+    for feature in (*of_columns, *features.crossed):
         if feature.name in buckets:
             bucket = buckets[feature.name]
             strings[feature.name] = tf.where(bucket < 0, "", tf.strings.as_string(bucket))

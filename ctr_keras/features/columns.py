@@ -75,13 +75,8 @@ class Columns:
 
     def strings(self, name: str, separator: str | None = None) -> Coded:
         """A column of categories, spelled; with a separator, lists are joined by it."""
-        column = self._columns[name]
-        if separator is not None and column.dtype == object:
-            lists = (_is_list(value) for value in column)
-            if any(lists):
-                column = _joined(name, column, separator)
-        coded = _coded(column)
-        return Coded(coded.map(name, _spelled), coded.codes)
+        coded = _coded(self._columns[name])
+        return Coded(coded.map(name, lambda value: _spelled(value, separator)), coded.codes)
 
     def numbers(self, name: str) -> Array:
         """(rows,) float32 numbers, NaN where missing."""
@@ -140,10 +135,13 @@ def _coded(column: Array) -> Coded:
         return Coded(cells, np.arange(len(cells)))
 
 
-def _spelled(value: Any) -> str:
-    """A value as the string that it is in a vocabulary, `""` for a missing one."""
+def _spelled(value: Any, separator: str | None = None) -> str:
+    """A value as the string that it is in a vocabulary, `""` for a missing one. A list with a
+    missing value is missing, as in Parquet."""
     if isinstance(value, str):
         return str(value)
+    if separator is not None and isinstance(value, list | tuple | np.ndarray):
+        return "" if any(map(_is_missing, value)) else separator.join(map(_spelled, value))
     if _is_missing(value):
         return ""
     if isinstance(value, bytes):
@@ -176,23 +174,3 @@ def _is_missing(value: Any) -> bool:
     if isinstance(value, float | np.floating):
         return bool(np.isnan(value))
     return value is None or type(value).__name__ in ("NAType", "NaTType")
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list | tuple | np.ndarray)
-
-
-def _joined(name: str, column: Array, separator: str) -> Array:
-    """Each list as one string; one with a missing value is missing, as in Parquet."""
-
-    def join(value: Any) -> Any:
-        if not _is_list(value):
-            return value
-        cells = list(value)
-        is_missing = any(map(_is_missing, cells))
-        return None if is_missing else separator.join(map(_spelled, cells))
-
-    joined = Coded(column.tolist(), np.arange(len(column))).map(name, join)
-    array = np.empty(len(joined), object)
-    array[:] = joined
-    return array

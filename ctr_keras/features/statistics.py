@@ -1,6 +1,6 @@
 """What the training split decides: the values of each vocabulary, and statistics of numbers.
 
-In a prepared folder the values are in the transform graph's vocabulary file, whose format is that of
+In a prepared folder the values are in the transform graph's vocabulary file, in the format of
 `pipeline.vocabulary` (a header with the sizes, then the name and the values of each vocabulary),
 and the statistics are in `numbers.json`.
 """
@@ -79,7 +79,7 @@ def load_statistics(folder: str | os.PathLike[str], features: FeatureSet) -> Sta
             "has prepared these data; prepare them again"
         )
     with open(path, encoding="utf-8") as file:
-        return Statistics(values, json.load(file))
+        return Statistics(values, {name: tuple(of) for name, of in json.load(file).items()})
 
 
 def _read_values(
