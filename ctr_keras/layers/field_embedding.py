@@ -166,6 +166,13 @@ class FieldEmbedding(ConfiguredLayer):
             rows += len(ranges[name])
         return offsets, rows
 
+    @property
+    def vocabulary_rows(self) -> dict[str, range]:
+        """The rows of the table, if there is one, that hold each vocabulary's ids."""
+        offsets = getattr(self, "_offsets", {})
+        ranges = self.features.id_ranges if offsets else {}
+        return {n: range(ranges[n].start - o, ranges[n].stop - o) for n, o in offsets.items()}
+
     def call(self, inputs: Inputs) -> Tensor:
         categorical, crossed = (self._of(getattr(self.features, kind)) for kind in _SINGLES)
         parts = []
