@@ -82,21 +82,27 @@ def load_statistics(folder: str | os.PathLike[str], features: FeatureSet) -> Sta
         return Statistics(values, {name: tuple(of) for name, of in json.load(file).items()})
 
 
+def vocabulary_file(folder: str | os.PathLike[str]) -> str | None:
+    """The file in a prepared or saved folder that has the values of the vocabularies, if any."""
+    paths = (os.path.join(folder, name) for name in _VOCABULARY_FILES)
+    return next((path for path in paths if os.path.exists(path)), None)
+
+
 def _read_values(
     folder: str | os.PathLike[str], vocabularies: Iterable[Vocabulary], sizes: Mapping[str, int]
 ) -> dict[str, list[str]]:
-    paths = [os.path.join(folder, name) for name in _VOCABULARY_FILES]
-    found = [path for path in paths if os.path.exists(path)]
-    if not found:
-        raise FileNotFoundError(f"{folder} holds no vocabularies: there is no {paths[0]}")
-    with open(found[0], "rb") as file:
+    path = vocabulary_file(folder)
+    if path is None:
+        missing = os.path.join(folder, _VOCABULARY_FILES[0])
+        raise FileNotFoundError(f"{folder} holds no vocabularies: there is no {missing}")
+    with open(path, "rb") as file:
         lines = file.read().decode().split("\n")
     values, line = {}, 1  # after the header
     for vocabulary in vocabularies:
         stop = line + 1 + sizes.get(vocabulary.name, 0)
         prefix = f"{vocabulary.name}="
         if lines[line] != vocabulary.name or json.loads(lines[0]) != sizes:
-            raise ValueError(f"{found[0]} is not the vocabulary file of these features")
+            raise ValueError(f"{path} is not the vocabulary file of these features")
         if vocabulary.is_counted:
             values[vocabulary.name] = [key.removeprefix(prefix) for key in lines[line + 1 : stop]]
         line = stop
