@@ -238,6 +238,13 @@ class FieldEmbedding(PackedLayer):
             rows += len(ranges[name])
         return offsets, rows
 
+    @property
+    def vocabulary_rows(self) -> dict[str, range]:
+        """The rows of the table, if there is one, that hold each vocabulary's ids."""
+        offsets = getattr(self, "_offsets", {})
+        ranges = self.features.id_ranges if offsets else {}
+        return {n: range(ranges[n].start - o, ranges[n].stop - o) for n, o in offsets.items()}
+
     def call(self, inputs: Inputs, training: bool | None = None) -> Tensor:
         if training and self.trainable and self.quantization_mode is not None:
             raise ValueError(
