@@ -35,6 +35,37 @@ def decays(optimizer: keras.optimizers.Optimizer, variable: Variable) -> bool:
     return optimizer.weight_decay is not None and optimizer._use_weight_decay(variable)
 
 
+def flat_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """A model's layers and all that are inside of them."""
+    return list(model._flatten_layers(include_self=False))
+
+
+def named_layers(layer: keras.layers.Layer, prefix: str = "") -> dict[str, keras.layers.Layer]:
+    """The layers inside a layer by their path in it, such as `attention/query`."""
+    found: dict[str, keras.layers.Layer] = {}
+    for inside in layer._layers:
+        path = f"{prefix}{inside.name}"
+        found |= {path: inside, **named_layers(inside, f"{path}/")}
+    return found
+
+
+def mark_quantized(layer: keras.layers.Layer) -> None:
+    """Lets Keras refuse to quantize a layer once more."""
+    layer._is_quantized = True
+
+
+class FinishesBuild(keras.layers.Layer):
+    """A layer that is called after its `build`, while it can still be changed."""
+
+    def _post_build(self) -> None:
+        super()._post_build()
+        self.finish_build()
+
+    def finish_build(self) -> None:
+        """Called once all weights are made."""
+        raise NotImplementedError
+
+
 class DecaysInUpdateStep(keras.optimizers.Optimizer):
     """An optimizer whose `update_step` is what applies weight decay."""
 

@@ -40,6 +40,7 @@ USED = {
     "_var_key": (OPTIMIZER, ["variable"]),
     "_trainable_variables": (OPTIMIZER(0.1), None),
     "_trainable_variables_indices": (OPTIMIZER(0.1), None),
+    "_flatten_layers": (keras.Model, ["include_self", "recursive"]),
 }
 USED_ON_JAX = {
     "compute_loss_and_updates": (

@@ -10,6 +10,7 @@ its update may walk all of it. What backends do differently for that is in this 
 - `whole(gradient, variable)` is any gradient as a tensor; `replica_count()` says whether there are
   several, one a replica.
 - `updates_rows(optimizer, variable)` tells whether an optimizer does so.
+- `is_symbolic(tensor)` tells whether a tensor stands for values that are not there yet.
 """
 
 import keras
@@ -25,6 +26,7 @@ elif keras.backend.backend() == "jax":
 else:
     from ctr_keras.tables import on_others as _backend  # type: ignore[no-redef]
 
+is_symbolic = _backend.is_symbolic
 is_sparse = _backend.is_sparse
 sum_rows = _backend.sum_rows
 distinct = _backend.distinct
@@ -44,7 +46,8 @@ def look_up(table: Variable, rows: Tensor) -> Tensor:
         rows: int tensor of any shape.
 
     Returns:
-        Tensor of the shape of `rows` and `dim`.
+        Tensor of the shape of `rows` and `dim`. For a row that the table does not have, TensorFlow
+        raises on a CPU and gives zeros elsewhere; JAX gives NaN.
 
     Example:
 
@@ -52,6 +55,8 @@ def look_up(table: Variable, rows: Tensor) -> Tensor:
     >>> keras.ops.convert_to_numpy(look_up(table, keras.ops.convert_to_tensor([1, 1]))).tolist()
     [[2.0], [2.0]]
     """
+    if keras.backend.backend() == "jax":  # which counts negative rows from the end
+        rows = keras.ops.where(rows < 0, table.shape[0], rows)
     reader = current_reader() or _backend.take
     return reader(table, rows)
 
@@ -60,6 +65,7 @@ __all__ = [
     "distinct",
     "in_blocks",
     "is_sparse",
+    "is_symbolic",
     "look_up",
     "read",
     "replica_count",

@@ -46,6 +46,11 @@ def take(table: Variable, rows: Tensor) -> Tensor:
     return keras.ops.take(table, rows, axis=0)
 
 
+def is_symbolic(tensor: jax.Array) -> bool:
+    """Whether a tensor has no values, or not all of them here."""
+    return isinstance(tensor, jax.core.Tracer) or not tensor.is_fully_addressable
+
+
 def is_sparse(gradient: Any) -> bool:
     return isinstance(gradient, RowGradient)
 

@@ -12,6 +12,10 @@ def take(table: Variable, rows: Tensor) -> Tensor:
     return keras.ops.take(table, rows, axis=0)
 
 
+def is_symbolic(tensor: Tensor) -> bool:
+    return bool(tensor.device.type == "meta")  # of torch
+
+
 def is_sparse(gradient: Tensor) -> bool:
     del gradient
     return False

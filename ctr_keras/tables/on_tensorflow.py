@@ -16,6 +16,10 @@ def take(table: Variable, rows: Tensor) -> Tensor:
     return tf.gather(_resource(table), rows)
 
 
+def is_symbolic(tensor: Tensor) -> bool:
+    return bool(tf.is_symbolic_tensor(tensor))
+
+
 def is_sparse(gradient: Any) -> bool:
     return isinstance(gradient, tf.IndexedSlices)
 
