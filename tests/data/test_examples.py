@@ -133,7 +133,8 @@ from tests.data.shards import FEATURES
 devices = keras.distribution.list_devices("cpu")
 assert len(devices) == 2, devices
 keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
-examples = open_examples(sys.argv[1], "train", FEATURES, inputs=["categorical", "numeric", "genres"])
+inputs = ["categorical", "numeric", "genres"]
+examples = open_examples(sys.argv[1], "train", FEATURES, inputs=inputs)
 model = FM(FEATURES, dim=2)
 model.compile(SparseAdam(), "binary_crossentropy")
 batches = examples.stream(96, seed=0, drop_remainder=True)

@@ -13,7 +13,7 @@ from tests.packed import inputs_of, packed_inputs
 
 pytestmark = pytest.mark.backend
 
-ONE_EACH = {model: arguments for model, arguments in VARIANTS.values()}  # the last variant
+ONE_EACH = dict(VARIANTS.values())  # the last variant of each
 
 
 def compiled(model):
