@@ -6,6 +6,9 @@ its update may walk all of it. What backends do differently for that is in this 
 - `look_up(table, rows)` is how layers read a table.
 - `train_step(model, step, ...)` is a training step that differentiates by the rows that were read.
 - `is_sparse(gradient)`, `sum_rows`, `read`, `write` are what optimizers update rows with.
+- `in_blocks(step, variables, block)` is a walk over all rows of tables, a block after the other.
+- `whole(gradient, variable)` is any gradient as a tensor; `replica_count()` says whether there are
+  several, one a replica.
 - `updates_rows(optimizer, variable)` tells whether an optimizer does so.
 - `is_symbolic(tensor)` tells whether a tensor stands for values that are not there yet.
 """
@@ -29,6 +32,9 @@ sum_rows = _backend.sum_rows
 distinct = _backend.distinct
 read = _backend.read
 write = _backend.write
+in_blocks = _backend.in_blocks
+whole = _backend.whole
+replica_count = _backend.replica_count
 train_step = _backend.train_step
 
 
@@ -57,12 +63,15 @@ def look_up(table: Variable, rows: Tensor) -> Tensor:
 
 __all__ = [
     "distinct",
+    "in_blocks",
     "is_sparse",
     "is_symbolic",
     "look_up",
     "read",
+    "replica_count",
     "sum_rows",
     "train_step",
     "updates_rows",
+    "whole",
     "write",
 ]

@@ -21,6 +21,15 @@ def is_sparse(gradient: Tensor) -> bool:
     return False
 
 
+def whole(gradient: Tensor, variable: Variable) -> Tensor:
+    del variable
+    return gradient
+
+
+def replica_count() -> int:
+    return 1
+
+
 def train_step(model: keras.Model, step: Callable[..., Any], *arguments: Any) -> Any:
     del model
     return step(*arguments)
@@ -30,4 +39,4 @@ def _never(*arguments: Any) -> NoReturn:
     raise NotImplementedError(f"{keras.backend.backend()} has no gradients by rows")
 
 
-sum_rows = distinct = read = write = _never
+sum_rows = distinct = read = write = in_blocks = _never
