@@ -18,6 +18,7 @@ from ctr_keras.features.declarations import (
 )
 from ctr_keras.features.feature_set import FeatureSet
 from ctr_keras.features.layout import Vocabulary
+from ctr_keras.features.statistics import Statistics
 
 __all__ = [
     "FEATURE_KINDS",
@@ -30,6 +31,7 @@ __all__ = [
     "MultiValued",
     "Numeric",
     "Sequence",
+    "Statistics",
     "Vocabulary",
     "feature_from_dict",
 ]
