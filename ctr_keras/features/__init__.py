@@ -2,6 +2,7 @@
 
 A `FeatureSet` is read by every other part of the library: the pipeline derives its transform from
 it, the models their inputs and embedding tables, the export its signature, the plots their names.
+It packs data frames itself: `fit`, `pack` and `labels` need neither Beam nor TensorFlow.
 """
 
 from ctr_keras.features.declarations import (

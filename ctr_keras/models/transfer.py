@@ -105,7 +105,9 @@ def _check_features(model: keras.Model, features: FeatureSet) -> None:
                 f"layer {layer.name!r} was built with other features than `old_features`"
             )
         if any(keras.backend.standardize_dtype(w.dtype) == "int8" for w in layer.weights):
-            raise ValueError(f"layer {layer.name!r} is quantized: transfer the model before")
+            raise ValueError(
+                f"layer {layer.name!r} is quantized: transfer the float model, then quantize"
+            )
 
 
 def _columns(features: FeatureSet) -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:

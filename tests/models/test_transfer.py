@@ -246,5 +246,5 @@ def test_what_does_not_fit_is_refused_in_one_line():
             transfer(*arguments)
         assert "\n" not in str(error.value)
     model.quantize("int8")
-    with pytest.raises(ValueError, match="is quantized: transfer the model before"):
+    with pytest.raises(ValueError, match="is quantized: transfer the float model, then"):
         transfer(model, OLD, NEW)
