@@ -28,6 +28,7 @@ USED = {
     "_apply_weight_decay": (OPTIMIZER, ["variables"]),
     "_backend_apply_gradients": (OPTIMIZER, ["grads", "trainable_variables"]),
     "_trainable_variables": (OPTIMIZER(0.1), None),
+    "_flatten_layers": (keras.Model, ["include_self", "recursive"]),
 }
 USED_ON_JAX = {
     "compute_loss_and_updates": (

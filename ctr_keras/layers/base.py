@@ -5,21 +5,67 @@ from collections.abc import Iterable
 from typing import Any
 
 import keras
+import numpy as np
 
 from ctr_keras.features import FeatureSet
+from ctr_keras.keras_internals import FinishesBuild, named_layers
 from ctr_keras.types import Config, Shape
 
 
-class ConfiguredLayer(keras.layers.Layer):
+class ConfiguredLayer(FinishesBuild):
     """A layer whose config is its constructor's arguments, each kept in the attribute of its name.
 
     A class below one of ours adds its own arguments to the config, as below any layer of Keras.
+    An argument may be a number of NumPy's: the attribute is Python's, which JSON takes.
+
+    The config also says which layers inside are quantized, by `quantize` of a model or of these
+    layers, and how: they are quantized again as soon as they are built, before weights are loaded.
     """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._to_quantize: Config = {}  # by path inside, mode and config
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        is_argument = not name.startswith("_")  # other lists are Keras' own
+        super().__setattr__(name, plain_numbers(value) if is_argument else value)
 
     def get_config(self) -> Config:
         ours = next(kind for kind in type(self).__mro__ if kind.__module__.startswith(__package__))
         names = [*inspect.signature(vars(ours)["__init__"]).parameters][1:-1]  # no self, no kwargs
-        return {**super().get_config(), **{n: _serialized(n, getattr(self, n)) for n in names}}
+        quantized = _quantized_inside(self) if self.built else dict(self._to_quantize)
+        return {
+            **super().get_config(),
+            **{name: _serialized(name, getattr(self, name)) for name in names},
+            **({"quantized": quantized} if quantized else {}),
+        }
+
+    @classmethod
+    def from_config(cls, config: Config) -> "ConfiguredLayer":
+        config = dict(config)
+        quantized = config.pop("quantized", {})
+        layer = super().from_config(config)
+        layer._to_quantize = quantized
+        return layer
+
+    def finish_build(self) -> None:
+        inside = named_layers(self) if self._to_quantize else {}
+        for path, (mode, config) in self._to_quantize.items():
+            if inside[path].quantization_mode is None:  # a layer that was given may be already
+                config = keras.saving.deserialize_keras_object(config)
+                inside[path].quantize(mode, config=config)
+
+
+def _quantized_inside(layer: keras.layers.Layer) -> Config:
+    """Mode and config of each quantized layer inside a layer, by its path there."""
+    return {
+        path: [
+            inside.quantization_mode,
+            keras.saving.serialize_keras_object(getattr(inside, "quantization_config", None)),
+        ]
+        for path, inside in named_layers(layer).items()
+        if inside.quantization_mode is not None
+    }
 
 
 def _serialized(name: str, value: Any) -> Any:
@@ -28,6 +74,17 @@ def _serialized(name: str, value: Any) -> Any:
     if name.endswith("activation"):
         return keras.activations.serialize(value)  # of one of Keras' own, its name
     return keras.saving.serialize_keras_object(value) if callable(value) else value
+
+
+def plain_numbers(value: Any) -> Any:
+    """A value with Python's numbers for NumPy's, in tuples, lists and dicts as well."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) in (tuple, list):
+        return type(value)(map(plain_numbers, value))
+    if type(value) is dict:
+        return {key: plain_numbers(inside) for key, inside in value.items()}
+    return value
 
 
 class PoolingLayer(ConfiguredLayer):

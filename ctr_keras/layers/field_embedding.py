@@ -1,16 +1,28 @@
 """Every field of a feature set as one embedding vector."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from ctr_keras.features import PACKED_INPUTS, Feature, FeatureSet
-from ctr_keras.layers.base import ConfiguredLayer, check_choice
+from ctr_keras.features import Feature, FeatureSet
+from ctr_keras.keras_internals import mark_quantized
+from ctr_keras.layers.base import check_choice
+from ctr_keras.layers.inputs import PackedLayer
 from ctr_keras.tables import look_up
-from ctr_keras.types import Config, Initializer, Inputs, Regularizer, Shape, Tensor
+from ctr_keras.tables.checking import given
+from ctr_keras.types import (
+    Array,
+    Config,
+    Initializer,
+    Inputs,
+    Regularizer,
+    Shape,
+    Tensor,
+    Variable,
+)
 
 _SINGLES = ("categorical", "crossed")  # packed inputs with one id a field
 _COMBINERS = ("mean", "sum")
@@ -18,7 +30,7 @@ _ROWS_AT_ONCE = 2**18  # of a table, when it is drawn
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
-class FieldEmbedding(ConfiguredLayer):
+class FieldEmbedding(PackedLayer):
     """Embeds the packed inputs of a feature set: one vector a field.
 
     All ids share one table, and all single-valued fields are looked up in one gather. For a row of
@@ -34,8 +46,13 @@ class FieldEmbedding(ConfiguredLayer):
     The table has `features.id_count` rows, so a row's index is its global id. With `fields` it has
     the rows of these fields' vocabularies only, in the order of their ids, after row 0.
 
-    Ids must lie in `[0, features.id_count)`. The backend decides what another id gives (an error on
-    the CPU, garbage on accelerators and with JAX); `check_ids` turns it into a NaN vector anywhere.
+    Ids are global: a field's are 0 and `features.id_ranges` of its vocabulary. An eager call checks
+    that, and so do models of this library wherever they are given ids (see `RowTrainer`). Compiled
+    code of your own cannot: there an id outside the table is an error on TensorFlow's CPU, zeros on
+    its GPU, and NaN on JAX, negative ones as well; one of another field gives that field's vector.
+    `check_ids` turns all of them into a NaN vector, in eager calls, too.
+
+    A number that is not finite is missing, as in `ctr-keras prepare`, and gives a zero vector.
 
     Args:
         features: FeatureSet with known vocabulary sizes, or its `to_dict()`.
@@ -47,12 +64,12 @@ class FieldEmbedding(ConfiguredLayer):
         embeddings_initializer: initializer of table and numeric vectors. Defaults to `None`:
             normal with standard deviation 0.01, as AutoInt's code has it.
         embeddings_regularizer: regularizer of the table. Defaults to `None`.
-        check_ids: bool. Whether an id outside the table gives NaN, for debugging.
-            Defaults to `False`.
+        check_ids: bool. Whether an id that is not of its field gives NaN. Defaults to `False`.
         **kwargs: name, dtype and what else `keras.layers.Layer` takes.
 
     Call arguments:
         inputs: dict of the packed inputs (see `feature_inputs`).
+        training: bool. Whether the table is to be trained, which one of int8 refuses.
 
     Input shape:
         Name to `(batch, width)`, as in `features.packed_shapes`.
@@ -120,26 +137,16 @@ class FieldEmbedding(ConfiguredLayer):
             raise ValueError("there is no field to embed, only sequences")
 
     def build(self, input_shape: dict[str, Shape]) -> None:
-        for name in self._input_names:
-            width = self.features.packed_shapes[name][0]
-            if name not in input_shape:
-                raise ValueError(f"input {name!r} is missing. Received: {', '.join(input_shape)}")
-            if len(input_shape[name]) != 2 or input_shape[name][1] != width:
-                raise ValueError(
-                    f"input {name!r} must be (batch, {width}). Received: {input_shape[name]}"
-                )
+        for check in self.input_checks:
+            check.check_shape(given(input_shape, check.name))
         numeric = self._of(self.features.numeric)
         numeric_initializer = self.embeddings_initializer
         if len(self._fields) > len(numeric) or self.sequences:
             self._offsets, rows = self._layout()
-            self.table = self.add_weight(
-                name="table",
-                shape=(rows, self.dim),
-                initializer=_in_pieces(self.embeddings_initializer),
-                regularizer=self.embeddings_regularizer,
-                autocast=False,  # rows are cast when looked up, not the whole table
-            )
-            self.table.is_table = True  # to optimizers that update rows
+            if self.quantization_mode is None:
+                self._add_table(rows)
+            else:
+                self._add_quantized_table(rows)
             numeric_initializer = _for_rows_of(
                 (rows, self.dim), self.embeddings_initializer, (len(numeric), self.dim)
             )
@@ -149,6 +156,71 @@ class FieldEmbedding(ConfiguredLayer):
                 shape=(len(numeric), self.dim),
                 initializer=numeric_initializer,
             )
+
+    def _add_table(self, rows: int) -> None:
+        self.table = self.add_weight(
+            name="table",
+            shape=(rows, self.dim),
+            initializer=_in_pieces(self.embeddings_initializer),
+            regularizer=self.embeddings_regularizer,
+            autocast=False,  # rows are cast when looked up, not the whole table
+        )
+        self.table.is_table = True  # to optimizers that update rows
+
+    def _add_quantized_table(self, rows: int) -> None:
+        """A table `q` of int8 and a scale a row: `V[id] = q[id] * scale[id]`."""
+        self._check_mode(self.quantization_mode or "int8")
+        options = {"trainable": False, "autocast": False}
+        self.table = self.add_weight(
+            name="table", shape=(rows, self.dim), initializer="zeros", dtype="int8", **options
+        )
+        self.table_scale = self.add_weight(
+            name="table_scale", shape=(rows, 1), initializer="ones", **options
+        )
+        mark_quantized(self)
+
+    def _check_mode(self, mode: str) -> None:
+        message = f"the table of {self.name!r} can be quantized to int8 only, not by {mode}"
+        if mode in ("gptq", "awq"):  # Keras would go on and leave the model half quantized
+            raise ValueError(f"{message}: use `quantize('int8')`")
+        if mode != "int8":
+            raise NotImplementedError(f"{message}, and stays {self.variable_dtype}")
+
+    def quantize(
+        self, mode: str | None = None, type_check: bool = True, config: Any = None
+    ) -> None:
+        """Quantizes the table to int8 with one scale a row, so that rare rows stay precise.
+
+        Numeric vectors stay as they are, and so does a table of width 1, as its scales would take
+        more memory than it. Keras' `quantize` of a model calls this, and turns a
+        `NotImplementedError` into a warning. An int8 table cannot be trained.
+
+        Args:
+            mode: str. `"int8"`. Defaults to `None`.
+            type_check: bool. Whether a class below this one is refused. Defaults to `True`.
+            config: keras.quantizers.QuantizationConfig. Not used. Defaults to `None`.
+
+        Raises:
+            NotImplementedError: if the layer stays as it is.
+            ValueError: for a mode that needs calibration.
+        """
+        del config
+        self._check_mode(mode or "int8")
+        if type_check and type(self) is not FieldEmbedding:
+            raise NotImplementedError(
+                f"embedding {self.name!r} stays {self.variable_dtype}: {type(self).__name__} is a "
+                "class of its own; where it reads no `table` itself, pass `type_check=False`"
+            )
+        if self.dim == 1 or not hasattr(self, "table"):
+            why = "a scale a row takes more than a row of width 1" if self.dim == 1 else "no table"
+            raise NotImplementedError(f"embedding {self.name!r} stays {self.variable_dtype}: {why}")
+        values, scales = _quantized(self.table)
+        del self.table
+        self._add_quantized_table(len(values))
+        self.table.assign(values)
+        self.table_scale.assign(scales)
+        if self.quantization_mode is None:
+            self.dtype_policy = f"int8_from_{self.dtype_policy.name}"
 
     def _layout(self) -> tuple[dict[str, int], int]:
         """By vocabulary, `id - row`, the same for all its ids; and the number of rows.
@@ -166,7 +238,19 @@ class FieldEmbedding(ConfiguredLayer):
             rows += len(ranges[name])
         return offsets, rows
 
-    def call(self, inputs: Inputs) -> Tensor:
+    @property
+    def vocabulary_rows(self) -> dict[str, range]:
+        """The rows of the table, if there is one, that hold each vocabulary's ids."""
+        offsets = getattr(self, "_offsets", {})
+        ranges = self.features.id_ranges if offsets else {}
+        return {n: range(ranges[n].start - o, ranges[n].stop - o) for n, o in offsets.items()}
+
+    def call(self, inputs: Inputs, training: bool | None = None) -> Tensor:
+        if training and self.trainable and self.quantization_mode is not None:
+            raise ValueError(
+                f"the int8 table of {self.name!r} cannot be trained: train in float and quantize "
+                "then, or set `trainable = False` of this layer to train the others"
+            )
         categorical, crossed = (self._of(getattr(self.features, kind)) for kind in _SINGLES)
         parts = []
         if categorical or crossed:
@@ -176,7 +260,8 @@ class FieldEmbedding(ConfiguredLayer):
             # A slice of everything would still be copied, and its gradient, too.
             parts.append(embedded[:, : len(categorical)] if crossed else embedded)
         if self._of(self.features.numeric):
-            values = ops.cast(self._columns(inputs, "numeric"), self.compute_dtype)
+            values = self._columns(inputs, "numeric")
+            values = ops.cast(ops.where(ops.isfinite(values), values, 0), self.compute_dtype)
             vectors = ops.cast(self.numeric_vectors, self.compute_dtype)
             parts.append(values[:, :, None] * vectors)
         parts += [self._combine(inputs[f.name], f) for f in self._of(self.features.multi_valued)]
@@ -187,6 +272,9 @@ class FieldEmbedding(ConfiguredLayer):
             return fields
         histories = [self._embed(inputs[n], [self.features[n]]) for n in self.sequences]
         return (fields, *histories)
+
+    def quantized_call(self, *arguments: Any, **named: Any) -> Tensor:
+        return self.call(*arguments, **named)  # which looks rows up either way
 
     def _columns(self, inputs: Inputs, kind: str) -> Tensor:
         """The columns of a packed input that belong to embedded fields."""
@@ -205,12 +293,18 @@ class FieldEmbedding(ConfiguredLayer):
             rows = ops.where(ops.equal(ids, 0), 0, ids - np.array(offsets, "int32"))
         if not self.check_ids:
             return self._look_up(rows)
-        is_known = ops.logical_and(rows >= 0, rows < self.table.shape[0])
+        ranges = [self._ids_of(feature) for feature in features]
+        low, high = np.array([(r.start, r.stop - 1) for r in ranges], "int32").T
+        is_known = ops.equal(ids, 0) | ((ids >= low) & (ids <= high))
         vectors = self._look_up(ops.where(is_known, rows, 0))
         return ops.where(is_known[..., None], vectors, float("nan"))
 
     def _look_up(self, rows: Tensor) -> Tensor:
-        vectors = ops.cast(look_up(self.table, rows), self.compute_dtype)
+        vectors = look_up(self.table, rows)
+        if self.quantization_mode is not None:
+            scales = look_up(self.table_scale, rows)
+            vectors = ops.cast(vectors, scales.dtype) * scales
+        vectors = ops.cast(vectors, self.compute_dtype)
         return ops.where(ops.not_equal(rows, 0)[..., None], vectors, 0.0)
 
     def _combine(self, ids: Tensor, feature: Feature) -> Tensor:
@@ -219,15 +313,6 @@ class FieldEmbedding(ConfiguredLayer):
             return total
         count = ops.sum(ops.cast(ops.not_equal(ids, 0), self.compute_dtype), axis=1, keepdims=True)
         return total / ops.maximum(count, 1)[:, :, None]
-
-    def _of(self, features: Iterable[Feature]) -> list[Feature]:
-        """Those of the features that this layer embeds as fields."""
-        return [feature for feature in features if feature in self._fields]
-
-    @property
-    def _input_names(self) -> list[str]:
-        names = [kind for kind in PACKED_INPUTS if self._of(getattr(self.features, kind))]
-        return names + [f.name for f in self._of(self.features.multi_valued)] + [*self.sequences]
 
     def compute_output_shape(self, input_shape: dict[str, Shape]) -> Shape | tuple[Shape, ...]:
         batch = next(iter(input_shape.values()))[0]
@@ -273,6 +358,22 @@ def _in_pieces(initializer: Initializer) -> Initializer:
         return ops.convert_to_tensor(drawn)
 
     return draw
+
+
+def _quantized(table: Variable) -> tuple[Array, Array]:
+    """The rows of a table in -127..127, int8, and the scale of each, (rows, 1).
+
+    Some rows at a time, as the steps in between take several times the memory of their rows.
+    """
+    values = np.empty(table.shape, "int8")
+    scales = np.empty((len(values), 1), "float32")
+    for start in range(0, len(values), _ROWS_AT_ONCE):
+        piece = slice(start, start + _ROWS_AT_ONCE)
+        rows = ops.convert_to_numpy(ops.cast(table[piece], "float32"))
+        highest = np.abs(rows).max(axis=1, keepdims=True)
+        scales[piece] = np.maximum(highest / 127, np.finfo("float32").tiny)
+        values[piece] = np.round(rows / scales[piece])
+    return values, scales
 
 
 def _for_rows_of(table: Shape, initializer: Initializer, shape: Shape) -> Initializer:

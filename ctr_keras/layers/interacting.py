@@ -157,10 +157,11 @@ class InteractingLayer(ConfiguredLayer):
     ) -> Tensor:
         # Head by head: splitting kernels is cheap, and splitting what they give is not.
         outputs, scores = [], []
-        for head in range(self.heads):
-            scores.append(self._attention(inputs, mask, head))
+        projections = (self._project(layer, inputs) for layer in (self.query, self.key, self.value))
+        for query, key, value in zip(*projections, strict=True):
+            scores.append(self._attention(query, key, mask))
             weights = self.dropout(scores[-1], training=training)
-            outputs.append(ops.matmul(weights, self._project(self.value, inputs, head)))
+            outputs.append(ops.matmul(weights, value))
         output = ops.concatenate(outputs, axis=-1) if self.heads > 1 else outputs[0]
         if self.residual == "projection":
             output = output + self.residual_projection(inputs)
@@ -173,9 +174,8 @@ class InteractingLayer(ConfiguredLayer):
             output = output * ops.cast(mask, output.dtype)[:, :, None]
         return (output, ops.stack(scores, axis=1)) if return_attention_scores else output
 
-    def _attention(self, inputs: Tensor, mask: Tensor | None, head: int) -> Tensor:
+    def _attention(self, query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
         """The attention weights of one head, (batch, fields, fields)."""
-        query, key = (self._project(layer, inputs, head) for layer in (self.query, self.key))
         logits = ops.matmul(query, ops.transpose(key, (0, 2, 1)))
         if self.scale:
             logits = logits / self.head_dim**0.5
@@ -185,9 +185,14 @@ class InteractingLayer(ConfiguredLayer):
             logits = ops.where(ops.cast(mask, "bool")[:, None, :], logits, -1e9)
         return ops.cast(ops.softmax(logits, axis=-1), self.compute_dtype)
 
-    def _project(self, layer: keras.layers.Dense, inputs: Tensor, head: int) -> Tensor:
-        """The part of a projection that belongs to one head, (batch, fields, head_dim)."""
-        columns = slice(head * self.head_dim, (head + 1) * self.head_dim)
+    def _project(self, layer: keras.layers.Dense, inputs: Tensor) -> list[Tensor]:
+        """A projection by head, each (batch, fields, head_dim)."""
+        if layer.quantization_mode is not None:  # only the layer knows what its kernel stands for
+            return ops.split(layer(inputs), self.heads, axis=-1)
+        ends = range(self.head_dim, self._width + 1, self.head_dim)
+        return [self._project_head(layer, inputs, slice(end - self.head_dim, end)) for end in ends]
+
+    def _project_head(self, layer: keras.layers.Dense, inputs: Tensor, columns: slice) -> Tensor:
         projected = ops.matmul(inputs, layer.kernel[:, columns])
         if self.use_bias:
             projected = projected + layer.bias[columns]

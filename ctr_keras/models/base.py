@@ -1,5 +1,8 @@
 """The class of all models of this library."""
 
+import os
+from typing import Any
+
 import keras
 
 from ctr_keras.layers import RowTrainer
@@ -24,3 +27,16 @@ class CTRModel(RowTrainer, keras.Model):
     >>> CTRModel(x, keras.layers.Dense(1)(x)).output_shape
     (None, 1)
     """
+
+    def save(self, filepath: str | os.PathLike[str], *arguments: Any, **options: Any) -> None:
+        operations = [op for op in self.operations if not isinstance(op, keras.layers.Layer)]
+        if operations and str(filepath).endswith((".h5", ".hdf5")):
+            raise ValueError(
+                f"{self.name} has operations outside of layers ({operations[0].name}), which Keras "
+                "does not load from .h5: save it as .keras"
+            )
+        super().save(filepath, *arguments, **options)
+
+
+# An .h5 file names a model by its class alone, where a .keras file has the registered name.
+keras.saving.get_custom_objects()["CTRModel"] = CTRModel
