@@ -103,3 +103,7 @@ def tuples(strength: int) -> list[dict[str, str]]:
 def cheapest_first(axis: str, backend: str) -> list[str]:
     """The values of an axis. JAX compiles every operation that it runs eagerly."""
     return AXES[axis][::-1] if (axis, backend) == ("mode", "jax") else AXES[axis]
+
+
+if __name__ == "__main__":
+    print(*BACKENDS)

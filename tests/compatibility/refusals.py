@@ -36,11 +36,11 @@ class Refusal:
     def fits(self, error: Exception) -> bool:
         """Whether an error is the one that it announces."""
         is_one_line = self.raised_by != "ctr-keras" or "\n" not in str(error)
-        return (
-            isinstance(error, self.error)
-            and re.match(self.message, str(error)) is not None
-            and is_one_line
-        )
+        return isinstance(error, self.error) and self.begins(str(error)) and is_one_line
+
+    def begins(self, message: str) -> bool:
+        """Whether a message begins as it announces."""
+        return re.match(self.message, message) is not None
 
 
 EXPECTED: list[Refusal] = [
