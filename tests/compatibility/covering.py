@@ -19,7 +19,9 @@ def covering(strength: int, expected: Sequence[Refusal] = EXPECTED) -> list[Comb
     A tuple that a refusal rules out occurs in no combination; instead, whatever values the refusal
     names occur together in one.
     """
-    left = dict.fromkeys(part for part in map(_part, tuples(strength)) if not _ruled_out(part, expected))
+    left = dict.fromkeys(
+        part for part in map(_part, tuples(strength)) if not _ruled_out(part, expected)
+    )
     made = []
     while left:
         row = _filled(next(iter(left)), left, strength, expected)
@@ -49,7 +51,9 @@ def _ruled_out(part: _Part, expected: Sequence[Refusal]) -> bool:
     return any(refusal.rules_out(dict(part)) for refusal in expected)
 
 
-def _filled(part: _Part, left: dict[_Part, None], strength: int, expected: Sequence[Refusal]) -> _Part:
+def _filled(
+    part: _Part, left: dict[_Part, None], strength: int, expected: Sequence[Refusal]
+) -> _Part:
     """A part with a value for each other axis: that which brings most of what is left."""
     for name in AXES:
         if name in dict(part):

@@ -26,17 +26,18 @@ VERSIONS = (
 )
 TITLE = """# Compatibility
 
-Every model, optimizer, precision, saved form, callback and mode of this library with each other: each
-combination **works** or is **refused** with the message of that number, and nothing is in between.
-`make matrix` runs them and writes this page.
+Every model, optimizer, precision, saved form, callback and mode of this library with each other:
+each combination **works** or is **refused** with the message of that number, and nothing is in
+between. `make matrix` runs them and writes this page.
 
-A combination trains a small model for four steps; losses are finite and weights move. The callback has done
-its work: the learning rate is the scheduled one, files load and score the same, the best weights are back and
-have the loss that validation said, a backup goes on with the same weights, TensorBoard has the losses. The
-saved form is loaded again (SavedModel by TensorFlow, ONNX by ONNX Runtime, LiteRT by its interpreter) and gives
-the same scores; a Checkpoint gives the same next step, too. int8 is a model that is trained in float32 and then
-quantized; its scores stay within .01. `compiled` is what `compile` does by default, `XLA` is
-`jit_compile=True`, `schedule` is a learning-rate schedule in the optimizer.
+A combination trains a small model for four steps; losses are finite and weights move. The callback
+has done its work: the learning rate is the scheduled one, files load and score the same, the best
+weights are back and have the loss that validation said, a backup goes on with the same weights,
+TensorBoard has the losses. The saved form is loaded again (SavedModel by TensorFlow, ONNX by ONNX
+Runtime, LiteRT by its interpreter) and gives the same scores; a Checkpoint gives the same next
+step, too. int8 is a model that is trained in float32 and then quantized; its scores stay within
+.01. `compiled` is what `compile` does by default, `XLA` is `jit_compile=True`, `schedule` is a
+learning-rate schedule in the optimizer.
 """
 
 
@@ -53,8 +54,8 @@ def _page(results: Mapping[Combination, str | None]) -> Iterator[str]:
     backends = " and ".join(AXES["backend"])
     yield TITLE
     yield (
-        f"Every three values of three axes occur together, on {backends}: {len(results)} combinations, "
-        f"{sum(message == '' for message in results.values())} of which work and "
+        f"Every three values of three axes occur together, on {backends}: {len(results)} "
+        f"combinations, {sum(message == '' for message in results.values())} of which work and "
         f"{sum(bool(message) for message in results.values())} are refused. "
         f"Python {platform.python_version()}, {', '.join(_versions())}.\n"
     )
@@ -82,7 +83,9 @@ def _named(refusal: Refusal, axis: str) -> str:
 
 def _message(refusal: Refusal, results: Mapping[Combination, str | None]) -> str:
     """What was raised by a combination that falls under a refusal, in full."""
-    raised = (message for one, message in results.items() if refusal in refusals_of(one) and message)
+    raised = (
+        message for one, message in results.items() if refusal in refusals_of(one) and message
+    )
     return next((message for message in raised if refusal.begins(message)), "FAILS")
 
 
@@ -90,9 +93,7 @@ def _pairs(results: Mapping[Combination, str | None]) -> Iterator[str]:
     """A table for each two axes, or a line where every cell says the same."""
     for first, second in itertools.combinations([axis for axis in AXES if axis != "backend"], 2):
         cells = {
-            (a, b): _cell({first: a, second: b}, results)
-            for a in AXES[first]
-            for b in AXES[second]
+            (a, b): _cell({first: a, second: b}, results) for a in AXES[first] for b in AXES[second]
         }
         if set(cells.values()) == {"works"}:
             yield f"Each {first} works with each {second}: {len(cells)} pairs.\n"

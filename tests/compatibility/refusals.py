@@ -43,7 +43,14 @@ class Refusal:
         return re.match(self.message, message) is not None
 
 
+_BY_ROWS = ("SparseSGD", "SparseAdam", "SparseAdam exact", "SparseAdagrad", "SparseFtrl")
+
 EXPECTED: list[Refusal] = [
+    Refusal(
+        {"optimizer": [*_BY_ROWS, "RoutedOptimizer"], "precision": ["mixed_float16"]},
+        "a sparse optimizer cannot undo the loss scale of mixed_float16",
+        "the scale that Keras changes from step to step is undone in gradients of whole tables",
+    ),
     Refusal(
         {"backend": ["jax"], "save": ["LiteRT"]},
         "LiteRT export requires TensorFlow or PyTorch backend",

@@ -63,7 +63,9 @@ def test_sample_weights_of_zero_leave_rows_out():
     scaled = {name: value[:6] for name, value in INPUTS.items()}
     # The loss is a mean over all rows of the batch: half as much weight is half the gradient.
     half = np.full((6, 1), 0.5, "float32")
-    assert_same(halves, fitted(scaled, CLICKS[:6], sample_weight=half, batch_size=6, epochs=1), 1e-4)
+    assert_same(
+        halves, fitted(scaled, CLICKS[:6], sample_weight=half, batch_size=6, epochs=1), 1e-4
+    )
 
 
 def test_class_weights_are_sample_weights():

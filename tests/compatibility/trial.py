@@ -65,7 +65,10 @@ class Trial:
         """A new model, compiled with a new optimizer."""
         model = build(self.combination.model)
         optimizer = OPTIMIZERS[self.combination.optimizer](rate)
-        if self.combination.precision == "mixed_float16" and "Scale" not in type(optimizer).__name__:
+        if (
+            self.combination.precision == "mixed_float16"
+            and "Scale" not in type(optimizer).__name__
+        ):
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer, SCALE)
         model.compile(optimizer, "binary_crossentropy", **MODES[self.combination.mode])
         self.inputs = inputs_of(model, self.inputs)
@@ -165,7 +168,9 @@ def _tensorboard(trial):
     model, history = trial.fitted(keras.callbacks.TensorBoard(trial.folder / "logs"))
     events = event_accumulator.EventAccumulator(str(trial.folder / "logs" / "train"))
     events.Reload()
-    written = [tensor_util.make_ndarray(event.tensor_proto) for event in events.Tensors("epoch_loss")]
+    written = [
+        tensor_util.make_ndarray(event.tensor_proto) for event in events.Tensors("epoch_loss")
+    ]
     np.testing.assert_allclose(written, history["loss"], 1e-6)
     return model
 
