@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+from keras import ops
 
 from ctr_keras.types import Tensor, Variable
 
@@ -19,6 +20,11 @@ def position(optimizer: keras.optimizers.Optimizer, variable: Variable) -> int:
     return int(optimizer._get_variable_index(variable))
 
 
+def is_known(optimizer: keras.optimizers.Optimizer, variable: Variable) -> bool:
+    """Whether an optimizer was built with a variable; Keras raises for one that is not known."""
+    return optimizer._var_key(variable) in optimizer._trainable_variables_indices
+
+
 def built_with(optimizer: keras.optimizers.Optimizer) -> list[Variable]:
     """The variables that an optimizer was built with."""
     return list(optimizer._trainable_variables)
@@ -27,6 +33,11 @@ def built_with(optimizer: keras.optimizers.Optimizer) -> list[Variable]:
 def decays(optimizer: keras.optimizers.Optimizer, variable: Variable) -> bool:
     """Whether an optimizer's weight decay acts on a variable."""
     return optimizer.weight_decay is not None and optimizer._use_weight_decay(variable)
+
+
+def flat_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """A model's layers and all that are inside of them."""
+    return list(model._flatten_layers(include_self=False))
 
 
 def named_layers(layer: keras.layers.Layer, prefix: str = "") -> dict[str, keras.layers.Layer]:
@@ -60,6 +71,27 @@ class DecaysInUpdateStep(keras.optimizers.Optimizer):
 
     def _apply_weight_decay(self, variables: Sequence[Variable]) -> None:
         pass
+
+
+def averages(optimizer: keras.optimizers.Optimizer) -> list[Variable]:
+    """The averages of the variables that an optimizer was built with, if it has `use_ema`."""
+    return list(optimizer._model_variables_moving_average)
+
+
+class AveragesByRows(keras.optimizers.Optimizer):
+    """An optimizer that averages some variables itself, if it has `use_ema`."""
+
+    def updates_rows(self, variable: Variable) -> bool:
+        """Whether a variable is one of those."""
+        raise NotImplementedError
+
+    def _update_model_variables_moving_average(
+        self, trainable_variables: Sequence[Variable]
+    ) -> None:
+        for variable, average in zip(trainable_variables, averages(self), strict=True):
+            if not self.updates_rows(variable):
+                share = self.ema_momentum * ops.cast(self.iterations > 0, variable.dtype)
+                average.assign(share * average + (1 - share) * variable)
 
 
 class HandsGradientsOn(keras.optimizers.Optimizer):

@@ -8,9 +8,11 @@ from typing import Any
 
 from apache_beam.io.filesystems import FileSystems
 
+from ctr_keras.features.statistics import NUMBERS_FILE
 from pipeline.datasets import find_dataset
 from pipeline.datasets.base import Dataset
 from pipeline.job import Job
+from pipeline.numbers import read_numbers
 from pipeline.report import TooManyRejectedError, check_rows, summarize
 from pipeline.storage import Output, delete, exists, read_json, write_json
 from pipeline.vocabulary import read_sizes
@@ -36,9 +38,9 @@ def prepare(
         dataset: str or Dataset. The name of a built-in data set (`pipeline.datasets.DATASETS`), the
             path of a YAML file, or a declaration.
         source: str. File, folder or pattern of the raw logs, on any Beam file system.
-        out: str. Folder to write: `features.json`, `transform_fn/`, `transformed_metadata/`,
-            `examples/`, `rejected/`, `samples.jsonl` and the same rows transformed,
-            `samples.tfrecord.gz`, and `report.json`.
+        out: str. Folder to write: `features.json`, `numbers.json`, `transform_fn/`,
+            `transformed_metadata/`, `examples/`, `rejected/`, `samples.jsonl` and the same rows
+            transformed, `samples.tfrecord.gz`, and `report.json`.
         cross_min_count: int or None. Cross every pair of categorical columns, with pairs seen in
             fewer training rows out of vocabulary (OptInter's memorized pairs). Defaults to `None`:
             only the crossed features that are declared.
@@ -83,11 +85,13 @@ def prepare(
 
     counts = Job(dataset, source, files, output.partial).run(beam_options)
 
-    sizes = read_sizes(FileSystems.join(output.partial, "transform_fn"))
-    features = dataset.features.with_vocabulary_sizes(sizes)
+    transform_fn = FileSystems.join(output.partial, "transform_fn")
+    features = dataset.features.with_vocabulary_sizes(read_sizes(transform_fn))
+    numbers = read_numbers(transform_fn, features)
     seconds = round(time.time() - started, 1)
     report = description | summarize(counts, features) | {"wall_seconds": seconds}
     write_json(features.to_dict(), FileSystems.join(output.partial, "features.json"))
+    write_json(numbers, FileSystems.join(output.partial, NUMBERS_FILE))
     write_json(report, FileSystems.join(output.partial, "report.json"))
     try:
         check_rows(report, max_rejected, output)

@@ -21,6 +21,7 @@ from ctr_keras.features import (
     Sequence,
     Vocabulary,
 )
+from pipeline.numbers import learned
 from pipeline.vocabulary import count_and_look_up
 
 Tensors = dict[str, tf.Tensor]
@@ -71,7 +72,8 @@ def _preprocess(features: FeatureSet, columns: Tensors) -> Tensors:
 
 def _strings(features: FeatureSet, columns: Tensors, buckets: Tensors) -> Tensors:
     strings = {}
-    for feature in features.features:
+    of_columns = (f for f in features.features if not isinstance(f, Crossed))
+    for feature in (*of_columns, *features.crossed):
         if feature.name in buckets:
             bucket = buckets[feature.name]
             strings[feature.name] = tf.where(bucket < 0, "", tf.strings.as_string(bucket))
@@ -201,7 +203,7 @@ def _bucket(feature: Numeric, column: tf.Tensor) -> tf.Tensor:
             epsilon=_QUANTILE_EPSILON,
             name=f"quantiles_{feature.name}",
         )
-        boundaries = tf.reshape(boundaries, [-1])
+        boundaries = learned(f"quantiles_{feature.name}", tf.reshape(boundaries, [-1]))
     else:
         boundaries = tf.constant(feature.boundaries, tf.float32)
     bucket = tf.searchsorted(boundaries, column, side="right", out_type=tf.int64)
@@ -234,6 +236,7 @@ def _min_max(values: tf.Tensor) -> tf.Tensor:
     infinity = tf.constant(float("inf"), values.dtype)
     low = tft.min(tf.where(is_present, values, infinity), reduce_instance_dims=False, name="low")
     high = tft.max(tf.where(is_present, values, -infinity), reduce_instance_dims=False, name="high")
+    low, high = learned("low", low), learned("high", high)
     return tf.clip_by_value(tf.math.divide_no_nan(values - low, high - low), 0.0, 1.0)
 
 
@@ -245,7 +248,7 @@ def _z_score(values: tf.Tensor) -> tf.Tensor:
         reduce_instance_dims=False,
         name="moments",
     )
-    count, total, total_squares = tf.split(sums, 3)
+    count, total, total_squares = tf.split(learned("moments", sums), 3)
     mean = tf.math.divide_no_nan(total, count)
     variance = tf.maximum(tf.math.divide_no_nan(total_squares, count) - mean**2, 0.0)
     return tf.cast(tf.math.divide_no_nan(exact - mean, tf.sqrt(variance)), tf.float32)

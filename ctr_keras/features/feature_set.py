@@ -13,7 +13,9 @@ import json
 import os
 from collections.abc import Mapping
 
+from ctr_keras.features import packing
 from ctr_keras.features.checks import check_set, check_sizes
+from ctr_keras.features.columns import Frame
 from ctr_keras.features.declarations import (
     Categorical,
     Crossed,
@@ -25,8 +27,9 @@ from ctr_keras.features.declarations import (
     feature_from_dict,
 )
 from ctr_keras.features.layout import Vocabulary, id_ranges
+from ctr_keras.features.statistics import Statistics, load_statistics
 from ctr_keras.settings import did_you_mean
-from ctr_keras.types import Config
+from ctr_keras.types import Array, Config
 
 FORMAT_VERSION = 1
 
@@ -80,6 +83,7 @@ class FeatureSet:
         check_set(self)
         self.vocabulary_sizes = dict(vocabulary_sizes) if vocabulary_sizes is not None else None
         check_sizes(self)
+        self._statistics: Statistics | None = None
 
     # The declared features, by what a model does with them.
 
@@ -224,6 +228,124 @@ class FeatureSet:
             if {first, second} not in declared
         ]
         return FeatureSet(*self.features, *new, label=self.label)
+
+    # From data frames to packed inputs, without Beam or TensorFlow.
+
+    def fit(self, frame: Frame) -> FeatureSet:
+        """The same declaration fitted to training rows, as `ctr-keras prepare` fits it.
+
+        Vocabularies are counted, numbers measured. Missing are `""`, None and NaN; other strings
+        that mean a missing value have to be replaced before. `ctr_keras/features/columns.py` says
+        how values become strings.
+
+        Args:
+            frame: the raw columns by name: a frame of pandas, polars or pyarrow, or a dict of
+                arrays or lists. Other columns are left alone.
+
+        Returns:
+            A FeatureSet with sizes, which can `pack`.
+
+        Raises:
+            ValueError: for a column that is missing, or a value that is not what its feature
+                takes, naming column and row (from 0).
+
+        Example:
+
+        >>> features = FeatureSet(Categorical("site"), Numeric("price"), label=Label("click"))
+        >>> features = features.fit({"site": ["a", "b", "a"], "price": [0.5, None, 2]})
+        >>> features.vocabulary_sizes
+        {'site': 2}
+        """
+        statistics = packing.fit(self, frame)
+        return self.with_vocabulary_sizes(statistics.sizes)._with(statistics)
+
+    def pack(self, frame: Frame) -> dict[str, Array]:
+        """The packed inputs of a frame's rows, with the ids and numbers that the pipeline gives.
+
+        Args:
+            frame: as in `fit`; the label's column may be absent.
+
+        Returns:
+            Name to array `(rows, width)`, as in `packed_shapes`: `numeric` float32, all others
+            int32.
+
+        Raises:
+            ValueError: as `fit`, and for a set that is not fitted.
+
+        Example:
+
+        >>> features = FeatureSet(Categorical("site"), Numeric("price"), label=Label("click"))
+        >>> features = features.fit({"site": ["a", "b", "a"], "price": [0.5, None, 2]})
+        >>> packed = features.pack({"site": ["b", "new", ""], "price": [1, 2, None]})
+        >>> packed["categorical"].tolist(), packed["numeric"].tolist()
+        ([[3], [1], [0]], [[1.0], [2.0], [0.0]])
+        """
+        return packing.pack(self, self.statistics, frame)
+
+    def labels(self, frame: Frame) -> Array:
+        """The labels of a frame's rows.
+
+        Args:
+            frame: as in `fit`.
+
+        Returns:
+            `(rows, 1)` float32 of 0 and 1.
+
+        Raises:
+            ValueError: for another value, naming column and row (from 0).
+
+        Example:
+
+        >>> features = FeatureSet(Categorical("site"), label=Label("click"))
+        >>> features.labels({"click": [True, False]}).tolist()
+        [[1.0], [0.0]]
+        """
+        return packing.labels(self, frame)
+
+    @property
+    def statistics(self) -> Statistics:
+        """The values of the vocabularies and what was learned of numbers.
+
+        Raises:
+            ValueError: if the set is not fitted.
+        """
+        if self._statistics is None:
+            raise ValueError(
+                "this feature set is not fitted: take what `fit(frame)` returns, or "
+                "`FeatureSet.load_fitted` of the folder that `ctr-keras prepare` wrote"
+            )
+        return self._statistics
+
+    def _with(self, statistics: Statistics) -> FeatureSet:
+        self._statistics = statistics
+        return self
+
+    def save_fitted(self, folder: str | os.PathLike[str]) -> None:
+        """Writes `features.json` and what `pack` needs in addition into a folder.
+
+        Example:
+
+        >>> import tempfile
+        >>> features = FeatureSet(Categorical("site"), label=Label("click")).fit({"site": ["a"]})
+        >>> folder = tempfile.mkdtemp()
+        >>> features.save_fitted(folder)
+        >>> FeatureSet.load_fitted(folder).pack({"site": ["a"]})["categorical"].tolist()
+        [[2]]
+        """
+        statistics = self.statistics
+        os.makedirs(folder, exist_ok=True)
+        statistics.save(folder, self.vocabularies)
+        self.save(os.path.join(folder, "features.json"))
+
+    @classmethod
+    def load_fitted(cls, folder: str | os.PathLike[str]) -> FeatureSet:
+        """The fitted set in a folder that `ctr-keras prepare` or `save_fitted` wrote.
+
+        Raises:
+            FileNotFoundError: if a file is missing, naming it.
+        """
+        features = cls.load(os.path.join(folder, "features.json"))
+        return features._with(load_statistics(folder, features))
 
     # On disk.
 

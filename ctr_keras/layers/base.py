@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import keras
+import numpy as np
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.keras_internals import FinishesBuild, named_layers
@@ -15,6 +16,7 @@ class ConfiguredLayer(FinishesBuild):
     """A layer whose config is its constructor's arguments, each kept in the attribute of its name.
 
     A class below one of ours adds its own arguments to the config, as below any layer of Keras.
+    An argument may be a number of NumPy's: the attribute is Python's, which JSON takes.
 
     The config also says which layers inside are quantized, by `quantize` of a model or of these
     layers, and how: they are quantized again as soon as they are built, before weights are loaded.
@@ -23,6 +25,10 @@ class ConfiguredLayer(FinishesBuild):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._to_quantize: Config = {}  # by path inside, mode and config
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        is_argument = not name.startswith("_")  # other lists are Keras' own
+        super().__setattr__(name, plain_numbers(value) if is_argument else value)
 
     def get_config(self) -> Config:
         ours = next(kind for kind in type(self).__mro__ if kind.__module__.startswith(__package__))
@@ -68,6 +74,17 @@ def _serialized(name: str, value: Any) -> Any:
     if name.endswith("activation"):
         return keras.activations.serialize(value)  # of one of Keras' own, its name
     return keras.saving.serialize_keras_object(value) if callable(value) else value
+
+
+def plain_numbers(value: Any) -> Any:
+    """A value with Python's numbers for NumPy's, in tuples, lists and dicts as well."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) in (tuple, list):
+        return type(value)(map(plain_numbers, value))
+    if type(value) is dict:
+        return {key: plain_numbers(inside) for key, inside in value.items()}
+    return value
 
 
 class PoolingLayer(ConfiguredLayer):

@@ -8,13 +8,13 @@ import numpy as np
 from keras import ops
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.layers.base import ConfiguredLayer
 from ctr_keras.layers.field_embedding import FieldEmbedding
+from ctr_keras.layers.inputs import PackedLayer
 from ctr_keras.types import Config, Initializer, Inputs, Regularizer, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
-class CompactEmbedding(ConfiguredLayer):
+class CompactEmbedding(PackedLayer):
     """Embeds each field at its own width and scatters the values to `dim` positions.
 
     Field `f` keeps the positions `kept[f]` of its embedding, in rising order; the others are zero
@@ -28,6 +28,7 @@ class CompactEmbedding(ConfiguredLayer):
             that share a vocabulary must keep the same.
         embeddings_initializer: initializer of the tables. Defaults to `None`: as `FieldEmbedding`.
         embeddings_regularizer: regularizer of the tables. Defaults to `None`.
+        check_ids: bool. As in `FieldEmbedding`. Defaults to `False`.
         **kwargs: name, dtype and what else `keras.layers.Layer` takes.
 
     Call arguments:
@@ -62,6 +63,7 @@ class CompactEmbedding(ConfiguredLayer):
         *,
         embeddings_initializer: Initializer = None,
         embeddings_regularizer: Regularizer = None,
+        check_ids: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -72,6 +74,7 @@ class CompactEmbedding(ConfiguredLayer):
         self.kept = {name: tuple(int(p) for p in positions) for name, positions in kept.items()}
         self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
         self.embeddings_regularizer = keras.regularizers.get(embeddings_regularizer)
+        self.check_ids = check_ids
         self._check_kept()
 
     def _check_kept(self) -> None:
@@ -132,6 +135,7 @@ class CompactEmbedding(ConfiguredLayer):
             fields=names,
             embeddings_initializer=self.embeddings_initializer,
             embeddings_regularizer=self.embeddings_regularizer,
+            check_ids=self.check_ids,
             dtype=self.dtype_policy,
             name=f"width_{width}",
         )

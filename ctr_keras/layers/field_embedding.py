@@ -1,16 +1,18 @@
 """Every field of a feature set as one embedding vector."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from ctr_keras.features import PACKED_INPUTS, Feature, FeatureSet
+from ctr_keras.features import Feature, FeatureSet
 from ctr_keras.keras_internals import mark_quantized
-from ctr_keras.layers.base import ConfiguredLayer, check_choice
+from ctr_keras.layers.base import check_choice
+from ctr_keras.layers.inputs import PackedLayer
 from ctr_keras.tables import look_up
+from ctr_keras.tables.checking import given
 from ctr_keras.types import (
     Array,
     Config,
@@ -28,7 +30,7 @@ _ROWS_AT_ONCE = 2**18  # of a table, when it is drawn
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
-class FieldEmbedding(ConfiguredLayer):
+class FieldEmbedding(PackedLayer):
     """Embeds the packed inputs of a feature set: one vector a field.
 
     All ids share one table, and all single-valued fields are looked up in one gather. For a row of
@@ -44,8 +46,13 @@ class FieldEmbedding(ConfiguredLayer):
     The table has `features.id_count` rows, so a row's index is its global id. With `fields` it has
     the rows of these fields' vocabularies only, in the order of their ids, after row 0.
 
-    Ids must lie in `[0, features.id_count)`. The backend decides what another id gives (an error on
-    the CPU, garbage on accelerators and with JAX); `check_ids` turns it into a NaN vector anywhere.
+    Ids are global: a field's are 0 and `features.id_ranges` of its vocabulary. An eager call checks
+    that, and so do models of this library wherever they are given ids (see `RowTrainer`). Compiled
+    code of your own cannot: there an id outside the table is an error on TensorFlow's CPU, zeros on
+    its GPU, and NaN on JAX, negative ones as well; one of another field gives that field's vector.
+    `check_ids` turns all of them into a NaN vector, in eager calls, too.
+
+    A number that is not finite is missing, as in `ctr-keras prepare`, and gives a zero vector.
 
     Args:
         features: FeatureSet with known vocabulary sizes, or its `to_dict()`.
@@ -57,8 +64,7 @@ class FieldEmbedding(ConfiguredLayer):
         embeddings_initializer: initializer of table and numeric vectors. Defaults to `None`:
             normal with standard deviation 0.01, as AutoInt's code has it.
         embeddings_regularizer: regularizer of the table. Defaults to `None`.
-        check_ids: bool. Whether an id outside the table gives NaN, for debugging.
-            Defaults to `False`.
+        check_ids: bool. Whether an id that is not of its field gives NaN. Defaults to `False`.
         **kwargs: name, dtype and what else `keras.layers.Layer` takes.
 
     Call arguments:
@@ -131,14 +137,8 @@ class FieldEmbedding(ConfiguredLayer):
             raise ValueError("there is no field to embed, only sequences")
 
     def build(self, input_shape: dict[str, Shape]) -> None:
-        for name in self._input_names:
-            width = self.features.packed_shapes[name][0]
-            if name not in input_shape:
-                raise ValueError(f"input {name!r} is missing. Received: {', '.join(input_shape)}")
-            if len(input_shape[name]) != 2 or input_shape[name][1] != width:
-                raise ValueError(
-                    f"input {name!r} must be (batch, {width}). Received: {input_shape[name]}"
-                )
+        for check in self.input_checks:
+            check.check_shape(given(input_shape, check.name))
         numeric = self._of(self.features.numeric)
         numeric_initializer = self.embeddings_initializer
         if len(self._fields) > len(numeric) or self.sequences:
@@ -239,6 +239,13 @@ class FieldEmbedding(ConfiguredLayer):
             rows += len(ranges[name])
         return offsets, rows
 
+    @property
+    def vocabulary_rows(self) -> dict[str, range]:
+        """The rows of the table, if there is one, that hold each vocabulary's ids."""
+        offsets = getattr(self, "_offsets", {})
+        ranges = self.features.id_ranges if offsets else {}
+        return {n: range(ranges[n].start - o, ranges[n].stop - o) for n, o in offsets.items()}
+
     def call(self, inputs: Inputs, training: bool | None = None) -> Tensor:
         if training and self.trainable and self.quantization_mode is not None:
             raise ValueError(
@@ -254,7 +261,8 @@ class FieldEmbedding(ConfiguredLayer):
             # A slice of everything would still be copied, and its gradient, too.
             parts.append(embedded[:, : len(categorical)] if crossed else embedded)
         if self._of(self.features.numeric):
-            values = ops.cast(self._columns(inputs, "numeric"), self.compute_dtype)
+            values = self._columns(inputs, "numeric")
+            values = ops.cast(ops.where(ops.isfinite(values), values, 0), self.compute_dtype)
             vectors = ops.cast(self.numeric_vectors, self.compute_dtype)
             parts.append(values[:, :, None] * vectors)
         parts += [self._combine(inputs[f.name], f) for f in self._of(self.features.multi_valued)]
@@ -286,7 +294,9 @@ class FieldEmbedding(ConfiguredLayer):
             rows = ops.where(ops.equal(ids, 0), 0, ids - np.array(offsets, "int32"))
         if not self.check_ids:
             return self._look_up(rows)
-        is_known = ops.logical_and(rows >= 0, rows < self.table.shape[0])
+        ranges = [self._ids_of(feature) for feature in features]
+        low, high = np.array([(r.start, r.stop - 1) for r in ranges], "int32").T
+        is_known = ops.equal(ids, 0) | ((ids >= low) & (ids <= high))
         vectors = self._look_up(ops.where(is_known, rows, 0))
         return ops.where(is_known[..., None], vectors, float("nan"))
 
@@ -304,15 +314,6 @@ class FieldEmbedding(ConfiguredLayer):
             return total
         count = ops.sum(ops.cast(ops.not_equal(ids, 0), self.compute_dtype), axis=1, keepdims=True)
         return total / ops.maximum(count, 1)[:, :, None]
-
-    def _of(self, features: Iterable[Feature]) -> list[Feature]:
-        """Those of the features that this layer embeds as fields."""
-        return [feature for feature in features if feature in self._fields]
-
-    @property
-    def _input_names(self) -> list[str]:
-        names = [kind for kind in PACKED_INPUTS if self._of(getattr(self.features, kind))]
-        return names + [f.name for f in self._of(self.features.multi_valued)] + [*self.sequences]
 
     def compute_output_shape(self, input_shape: dict[str, Shape]) -> Shape | tuple[Shape, ...]:
         batch = next(iter(input_shape.values()))[0]

@@ -1,9 +1,15 @@
-"""Keras inputs for the packed tensors of a feature set."""
+"""The packed tensors of a feature set: inputs for Keras, and layers that read them."""
+
+import functools
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import keras
 
-from ctr_keras.features import FeatureSet
-from ctr_keras.types import Tensor
+from ctr_keras.features import PACKED_INPUTS, Feature, FeatureSet
+from ctr_keras.layers.base import ConfiguredLayer
+from ctr_keras.tables.checking import InputCheck, check_inputs
+from ctr_keras.types import Inputs, Tensor
 
 
 def feature_inputs(features: FeatureSet) -> dict[str, Tensor]:
@@ -27,3 +33,49 @@ def feature_inputs(features: FeatureSet) -> dict[str, Tensor]:
         name: keras.Input(shape, dtype="float32" if name == "numeric" else "int32", name=name)
         for name, shape in features.packed_shapes.items()
     }
+
+
+class PackedLayer(ConfiguredLayer):
+    """A layer on packed inputs, all or those of some features, which checks what it is given.
+
+    In an eager call ids are checked, before Keras casts them, unless `check_ids` is to mark the
+    wrong ones; elsewhere shapes and types are.
+    """
+
+    features: FeatureSet
+    check_ids: bool
+    fields: Sequence[str] | None = None
+    sequences: Sequence[str] = ()
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)  # numbers are cast when they are vectors
+
+    def __call__(self, inputs: Inputs, *arguments: Any, **options: Any) -> Tensor:
+        check_inputs(self.input_checks, inputs, values=not self.check_ids)
+        return super().__call__(inputs, *arguments, **options)
+
+    @functools.cached_property
+    def input_checks(self) -> tuple[InputCheck, ...]:
+        """What each input that this layer reads must be."""
+        return tuple(self._input_check(name) for name in self._input_names)
+
+    @property
+    def _input_names(self) -> list[str]:
+        names = [kind for kind in PACKED_INPUTS if self._of(getattr(self.features, kind))]
+        return names + [f.name for f in self._of(self.features.multi_valued)] + [*self.sequences]
+
+    def _of(self, features: Iterable[Feature]) -> list[Feature]:
+        """Those of the features that this layer reads as fields."""
+        return [f for f in features if self.fields is None or f.name in self.fields]
+
+    def _input_check(self, name: str) -> InputCheck:
+        width = self.features.packed_shapes[name][0]
+        if name == "numeric":
+            return InputCheck(name, width, None)
+        features = self.features.packed_features[name]
+        read = [*self._of(features), *(self.features[sequence] for sequence in self.sequences)]
+        fields = tuple((f.name, self._ids_of(f)) if f in read else None for f in features)
+        return InputCheck(name, width, fields if len(fields) == width else fields * width)
+
+    def _ids_of(self, feature: Feature) -> range:
+        return self.features.id_ranges[self.features.vocabulary_name(feature)]

@@ -6,13 +6,13 @@ import keras
 from keras import ops
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.layers.base import ConfiguredLayer
 from ctr_keras.layers.field_embedding import FieldEmbedding
+from ctr_keras.layers.inputs import PackedLayer
 from ctr_keras.types import Config, Initializer, Inputs, Regularizer, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
-class LinearLogit(ConfiguredLayer):
+class LinearLogit(PackedLayer):
     """`<w, x> + b`: the weights of a row's values, summed, and a bias.
 
     A `FieldEmbedding` of width 1, so missing values weigh nothing and numbers scale their weight.
@@ -22,6 +22,7 @@ class LinearLogit(ConfiguredLayer):
         use_bias: bool. Whether there is a bias. Defaults to `True`.
         initializer: initializer of the weights. Defaults to `"glorot_uniform"`.
         regularizer: regularizer of the weights. Defaults to `None`.
+        check_ids: bool. As in `FieldEmbedding`. Defaults to `False`.
         **kwargs: name, dtype and what else `keras.layers.Layer` takes.
 
     Call arguments:
@@ -53,6 +54,7 @@ class LinearLogit(ConfiguredLayer):
         *,
         initializer: Initializer = "glorot_uniform",
         regularizer: Regularizer = None,
+        check_ids: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -62,6 +64,7 @@ class LinearLogit(ConfiguredLayer):
         self.use_bias = use_bias
         self.initializer = keras.initializers.get(initializer)
         self.regularizer = keras.regularizers.get(regularizer)
+        self.check_ids = check_ids
 
     def build(self, input_shape: dict[str, Shape]) -> None:
         self.weighting = FieldEmbedding(
@@ -69,6 +72,7 @@ class LinearLogit(ConfiguredLayer):
             dim=1,
             embeddings_initializer=self.initializer,
             embeddings_regularizer=self.regularizer,
+            check_ids=self.check_ids,
             dtype=self.dtype_policy,
             name="weighting",
         )

@@ -12,6 +12,7 @@ from ctr_keras.models.registry import (
     model_arguments,
 )
 from ctr_keras.models.sequence import MIAN
+from ctr_keras.models.transfer import transfer
 
 __all__ = [
     "AIM",
@@ -30,4 +31,5 @@ __all__ = [
     "build_model",
     "check_arguments",
     "model_arguments",
+    "transfer",
 ]

@@ -45,6 +45,7 @@ def AutoInt(  # noqa: N802 (a builder reads as the model it builds)
             `InteractingLayer`), its initializers included. Defaults to `"paper"`.
         attention_dropout: float. Share of attention weights to drop. Defaults to `0.0`.
         embedding_dropout: float. Share of embedding elements to drop. Defaults to `0.0`.
+        check_ids: bool. As in `FM`. Defaults to `False`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layers
@@ -89,6 +90,7 @@ def AutoIntPlus(  # noqa: N802
             `AutoInt`.
         hidden: list of int. Widths of the tower's layers. Defaults to `(400, 400)`.
         hidden_dropout: float. Share of the tower's units to drop. Defaults to `0.0`.
+        check_ids: bool. As in `FM`. Defaults to `False`.
 
     Returns:
         A model as `AutoInt`; its layers `attention_logit` and `deep_logit` add up to `logit`.

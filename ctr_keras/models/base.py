@@ -1,5 +1,6 @@
 """The class of all models of this library."""
 
+import os
 from typing import Any
 
 import keras
@@ -26,6 +27,15 @@ class CTRModel(RowTrainer, keras.Model):
     >>> CTRModel(x, keras.layers.Dense(1)(x)).output_shape
     (None, 1)
     """
+
+    def save(self, filepath: str | os.PathLike[str], *arguments: Any, **options: Any) -> None:
+        operations = [op for op in self.operations if not isinstance(op, keras.layers.Layer)]
+        if operations and str(filepath).endswith((".h5", ".hdf5")):
+            raise ValueError(
+                f"{self.name} has operations outside of layers ({operations[0].name}), which Keras "
+                "does not load from .h5: save it as .keras"
+            )
+        super().save(filepath, *arguments, **options)
 
     def quantize(self, mode: str | None = None, config: Any = None, **options: Any) -> None:
         """Quantizes tables and dense layers for inference, as `keras.Model.quantize`.
@@ -54,3 +64,7 @@ def _is_default(config: Any) -> bool:
     """Whether a config is what Keras makes of `quantize("int8")` before it calls a model's own."""
     kind = getattr(keras.quantizers, "Int8QuantizationConfig", ())  # Keras 3.12 has none
     return isinstance(config, kind) and config.get_config() == type(config)().get_config()
+
+
+# An .h5 file names a model by its class alone, where a .keras file has the registered name.
+keras.saving.get_custom_objects()["CTRModel"] = CTRModel

@@ -56,6 +56,8 @@ def FM(  # noqa: N802 (a builder reads as the model it builds)
         kernel_initializer: initializer of vector and scalar kernels and outer products.
             Defaults to `None`: as `GatedInteraction`.
         embeddings_initializer: initializer of the tables. Defaults to `"glorot_uniform"`.
+        check_ids: bool. Whether an id that is not of its field gives NaN (see `FieldEmbedding`).
+            Defaults to `False`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layers
@@ -131,6 +133,7 @@ def DeepFM(  # noqa: N802
         hidden_dropout: float. Share of the tower's units to drop. Defaults to `0.0`.
         normalization: str or None. Of the tower (see `MLP`). Defaults to `"batch"`.
         norm_order: str. Where it stands (see `MLP`). Defaults to `"unscaled"`.
+        check_ids: bool. As in `FM`. Defaults to `False`.
 
     Returns:
         A model as `FM`; its layer `deep_logit` ends the tower, whose bias is the model's.

@@ -57,6 +57,7 @@ def FNN(  # noqa: N802 (a builder reads as the model it builds)
         normalization: str or None. Of the tower (see `MLP`). Defaults to `"layer"`.
         norm_order: str. Where it stands (see `MLP`). Defaults to `"before"`.
         embeddings_initializer: initializer of the table. Defaults to `"glorot_uniform"`.
+        check_ids: bool. As in `FM`. Defaults to `False`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32.
@@ -124,6 +125,7 @@ def OptInter(  # noqa: N802
         gumbel_noise: bool. Whether the search draws noise. Defaults to `False`.
         temperature_rate: float. Fall of the search's temperature a step. Defaults to `5e-05`.
         hidden, hidden_dropout, normalization, norm_order, embeddings_initializer: as in `FNN`.
+        check_ids: bool. As in `FM`. Defaults to `False`.
 
     Returns:
         A model as `FNN`; its layer `combination` holds the pairs.
@@ -210,6 +212,7 @@ def OptInterM(features: FeatureSet, **arguments: Any) -> keras.Model:  # noqa: N
         features: FeatureSet with `Crossed` features.
         dim, cross_dim, cross_l2: as in `OptInter`.
         hidden, hidden_dropout, normalization, norm_order, embeddings_initializer: as in `FNN`.
+        check_ids: bool. As in `FM`. Defaults to `False`.
 
     Returns:
         A model as `OptInter`.
@@ -247,6 +250,7 @@ def OptInterF(features: FeatureSet, **arguments: Any) -> keras.Model:  # noqa: N
         features: FeatureSet; its `Crossed` features are not used.
         dim, cross_dim, factor_function, factor_source, cross_l2: as in `OptInter`.
         hidden, hidden_dropout, normalization, norm_order, embeddings_initializer: as in `FNN`.
+        check_ids: bool. As in `FM`. Defaults to `False`.
 
     Returns:
         A model as `OptInter`.

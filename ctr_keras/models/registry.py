@@ -1,13 +1,16 @@
 """The models by name: each builder registers itself, in its own file."""
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import keras
 
 from ctr_keras.features import FeatureSet
+from ctr_keras.keras_internals import flat_layers
+from ctr_keras.layers.base import plain_numbers
 from ctr_keras.settings import SettingError, checked, did_you_mean, find
 from ctr_keras.types import Settings
 
@@ -36,16 +39,39 @@ MODELS: dict[str, ModelEntry] = {}
 def register(summary: str, reference: str) -> Callable[[_Builder], _Builder]:
     """Decorates a builder: its model is in `MODELS` by the builder's name.
 
+    It takes numbers of NumPy, and one argument more, `check_ids`, which goes to all layers of the
+    model that have it.
+
     Args:
         summary: str. One line.
         reference: str. The paper, and its section that describes the model.
     """
 
     def decorate(builder: _Builder) -> _Builder:
-        MODELS[builder.__name__] = ModelEntry(builder, summary, reference)
-        return builder
+        @functools.wraps(builder)
+        def build(*positional: Any, check_ids: bool = False, **named: Any) -> keras.Model:
+            positional, named = plain_numbers((positional, named))
+            model = builder(*positional, **named)
+            for layer in flat_layers(model) if check_ids else ():
+                if hasattr(layer, "check_ids"):
+                    layer.check_ids = True
+            return model
+
+        build.__signature__ = _with_check_ids(inspect.signature(builder))  # type: ignore[attr-defined]
+        MODELS[builder.__name__] = ModelEntry(build, summary, reference)
+        return cast(_Builder, build)
 
     return decorate
+
+
+def _with_check_ids(signature: inspect.Signature) -> inspect.Signature:
+    parameters = {
+        **signature.parameters,
+        "check_ids": inspect.Parameter(
+            "check_ids", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool
+        ),
+    }
+    return signature.replace(parameters=[*parameters.values()])
 
 
 def build_model(name: str, features: FeatureSet, **arguments: Any) -> keras.Model:
@@ -88,7 +114,7 @@ def check_arguments(name: str, arguments: Settings) -> None:
     Traceback (most recent call last):
     ctr_keras.settings.SettingError: heads must be an integer, got 'two'
     """
-    for argument, value in arguments.items():
+    for argument, value in plain_numbers(arguments).items():
         _check_known(name, argument)
         checked(argument, value, _parameters(name)[argument].annotation)
 

@@ -1,6 +1,6 @@
-"""Optimizers: sparse ones for tables, GRDA for gates, and several side by side in one `fit`."""
+"""Optimizers: sparse and dense ones for tables, GRDA for gates, and several in one `fit`."""
 
-from ctr_keras.optimizers.adam import SparseAdam
+from ctr_keras.optimizers.adam import DenseAdam, SparseAdam
 from ctr_keras.optimizers.grda import GRDA
 from ctr_keras.optimizers.others import SparseAdagrad, SparseFtrl, SparseSGD
 from ctr_keras.optimizers.routed import AlternatingOptimizer, RoutedOptimizer
@@ -8,6 +8,7 @@ from ctr_keras.optimizers.routed import AlternatingOptimizer, RoutedOptimizer
 __all__ = [
     "GRDA",
     "AlternatingOptimizer",
+    "DenseAdam",
     "RoutedOptimizer",
     "SparseAdagrad",
     "SparseAdam",

@@ -1,12 +1,15 @@
-"""Adam that updates rows; its exact mode is in `exact.py`."""
+"""Adam that updates rows, whose exact mode is in `exact.py`, and Adam that updates whole tables."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
+from ctr_keras import tables
+from ctr_keras.keras_internals import built_with
 from ctr_keras.optimizers.exact import CatchesUp
-from ctr_keras.types import Config, LearningRate, Tensor
+from ctr_keras.types import Config, LearningRate, Tensor, Variable
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
@@ -35,11 +38,19 @@ class SparseAdam(CatchesUp):
             off. Defaults to `None`.
         exact: bool. Whether to make up for missed steps. Defaults to `False`.
         name: str. Defaults to `"sparse_adam"`.
-        **options: other options of `keras.optimizers.Adam`. Refused are clipping, averaging,
-            accumulating gradients, `loss_scale_factor` and `amsgrad`.
+        **options: other options of `keras.optimizers.Adam`:
+
+            - `clipvalue`, `clipnorm`, `global_clipnorm`, `loss_scale_factor`: as in Keras. A
+              table's gradient is the sum of what all places of a batch say of each row, so it is
+              clipped as the whole gradient would be. Refused where a `tf.distribute` strategy has
+              several replicas.
+            - `use_ema`, `ema_momentum`: as in Keras, rows that rest included. Their averages lag
+              behind until `fit` ends or `catch_up_all` is called. Refused with `exact`.
+            - `ema_overwrite_frequency`, `gradient_accumulation_steps` and `amsgrad` are refused.
 
     Raises:
-        ValueError: for an option that is refused.
+        ValueError: for an option that is refused; with `exact`, for a `beta_1` that is not below
+            the square root of `beta_2`, for which the closed form does not hold.
 
     Example:
 
@@ -74,7 +85,14 @@ class SparseAdam(CatchesUp):
             **options,
         )
         if exact and self.weight_decay:
-            raise ValueError("SparseAdam(exact=True) takes no weight_decay")
+            raise ValueError("SparseAdam(exact=True) takes no weight_decay: use DenseAdam for it")
+        if exact and self.use_ema:
+            raise ValueError("SparseAdam(exact=True) takes no use_ema: use DenseAdam for it")
+        if exact and beta_1 >= beta_2**0.5:
+            raise ValueError(
+                "SparseAdam(exact=True) needs a beta_1 below the square root of beta_2. "
+                f"Received: beta_1={beta_1}, beta_2={beta_2}"
+            )
         self.exact = exact
 
     def _step(self, gradient: Tensor, rate: Tensor, weight: Tensor, *slots: Tensor) -> Any:
@@ -87,3 +105,40 @@ class SparseAdam(CatchesUp):
 
     def get_config(self) -> Config:
         return {**super().get_config(), "exact": self.exact}
+
+
+@keras.saving.register_keras_serializable(package="ctr_keras")
+class DenseAdam(keras.optimizers.Adam):
+    """Adam that updates all rows of a table in every step, on all backends alike.
+
+    On TensorFlow the gradient of a table lists what each place of a batch says of its row, as often
+    as the row is read, and Keras' Adam squares each on its own: a row that is read twice adds
+    `g_1^2 + g_2^2` to the sum of the velocity. In Adam it is `(g_1 + g_2)^2`, which Keras has on
+    JAX, where gradients are whole. Here they are summed first on TensorFlow, too. This is where
+    `SparseAdam(exact=True)` ends.
+
+    Of Keras' other optimizers, too, all but SGD, Lion and Muon take the places of a row one by one
+    on TensorFlow.
+
+    Args:
+        *arguments, **options: those of `keras.optimizers.Adam`. The name is `"dense_adam"` unless
+            another is given.
+
+    Example:
+
+    >>> DenseAdam(0.001).learning_rate.dtype
+    'float32'
+
+    References:
+        [Adam](https://arxiv.org/abs/1412.6980), Algorithm 1.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **{"name": "dense_adam", **options})
+
+    def apply(
+        self, grads: Sequence[Any], trainable_variables: Sequence[Variable] | None = None
+    ) -> None:
+        variables = built_with(self) if trainable_variables is None else list(trainable_variables)
+        whole = [tables.whole(*pair) for pair in zip(grads, variables, strict=True)]
+        super().apply(whole, trainable_variables)

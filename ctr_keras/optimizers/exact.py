@@ -24,14 +24,12 @@ where `c` has become 1 it is the geometric series `r + r^2 + ... = r / (1 - r)`.
 """
 
 import functools
-from collections.abc import Sequence
 
 import keras
 import numpy as np
 from keras import ops
 
 from ctr_keras import tables
-from ctr_keras.keras_internals import built_with, position
 from ctr_keras.optimizers.rows import RowWise
 from ctr_keras.types import Array, Tensor, Variable
 
@@ -46,31 +44,15 @@ class CatchesUp(RowWise, keras.optimizers.Adam):
 
     exact: bool
 
-    def build(self, variables: Sequence[Variable]) -> None:
-        if self.built:
-            return
-        super().build(variables)
-        # By position of a table, the step after which each row was as dense Adam has it.
-        self._updated = {
-            index: self.add_variable(
-                (variables[index].shape[0],), dtype="int32", name=f"updated_{index}"
-            )
-            for index in (self._slots if self.exact else ())
-        }
+    @property
+    def lags(self) -> bool:
+        return self.exact or super().lags
 
-    def catch_up(self, table: Variable, rows: Tensor) -> None:
-        """Makes up for the steps that rows have missed.
-
-        Args:
-            table: variable of the model.
-            rows: int tensor, each row once.
-        """
-        updated = self._updated.get(position(self, table))
-        if updated is None:
+    def _make_up(self, table: Variable, rows: Tensor, since: Tensor, missed: Tensor) -> None:
+        if not self.exact:
+            super()._make_up(table, rows, since, missed)
             return
         weight, momentum, velocity = self._read(table, rows)
-        since = tables.read(updated, rows)
-        missed = ops.cast(self.iterations, "int32") - since
         steps = ops.cast(missed, weight.dtype)[:, None]
         rate = ops.cast(self.learning_rate, weight.dtype)
         movement = momentum / (ops.sqrt(velocity) + self.epsilon)
@@ -80,30 +62,15 @@ class CatchesUp(RowWise, keras.optimizers.Adam):
             velocity * self.beta_2**steps,
         )
         self._write(table, rows, values)
-        tables.write(updated, rows, since + missed)
-
-    def catch_up_all(self) -> None:
-        """Makes up for the missed steps of all rows of all tables."""
-        if not self.built:
-            return
-        variables = built_with(self)
-        for index in self._updated:
-            table = variables[index]
-            self.catch_up(table, ops.arange(table.shape[0], dtype="int32"))
-
-    def finalize_variable_values(self, variables: Sequence[Variable]) -> None:
-        super().finalize_variable_values(variables)
-        self.catch_up_all()
 
     def _update_rows(
         self, table: Variable, rows: Tensor, gradient: Tensor, rate: Tensor, kept: Tensor
     ) -> None:
-        if self.exact:
-            self.catch_up(table, rows)
         super()._update_rows(table, rows, gradient, rate, kept)
         if self.exact:
-            updated = self._updated[position(self, table)]
-            tables.write(updated, rows, tables.read(updated, rows) + 1)
+            step = ops.cast(self.iterations + 1, "int32")
+            updated = self._updated[self._key(table)]
+            tables.write(updated, rows, ops.broadcast_to(step, ops.shape(rows)))
 
     def _missed_alpha(self, since: Tensor, missed: Tensor) -> Tensor:
         """`A = H(s) - r^k H(s+k)` by row, for `s` = since and `k` = missed, `(rows, 1)`."""

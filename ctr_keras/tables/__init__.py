@@ -6,7 +6,11 @@ its update may walk all of it. What backends do differently for that is in this 
 - `look_up(table, rows)` is how layers read a table.
 - `train_step(model, step, ...)` is a training step that differentiates by the rows that were read.
 - `is_sparse(gradient)`, `sum_rows`, `read`, `write` are what optimizers update rows with.
+- `in_blocks(step, variables, block)` is a walk over all rows of tables, a block after the other.
+- `whole(gradient, variable)` is any gradient as a tensor; `replica_count()` says whether there are
+  several, one a replica.
 - `updates_rows(optimizer, variable)` tells whether an optimizer does so.
+- `is_symbolic(tensor)` tells whether a tensor stands for values that are not there yet.
 """
 
 import keras
@@ -22,11 +26,15 @@ elif keras.backend.backend() == "jax":
 else:
     from ctr_keras.tables import on_others as _backend  # type: ignore[no-redef]
 
+is_symbolic = _backend.is_symbolic
 is_sparse = _backend.is_sparse
 sum_rows = _backend.sum_rows
 distinct = _backend.distinct
 read = _backend.read
 write = _backend.write
+in_blocks = _backend.in_blocks
+whole = _backend.whole
+replica_count = _backend.replica_count
 train_step = _backend.train_step
 
 
@@ -38,7 +46,8 @@ def look_up(table: Variable, rows: Tensor) -> Tensor:
         rows: int tensor of any shape.
 
     Returns:
-        Tensor of the shape of `rows` and `dim`.
+        Tensor of the shape of `rows` and `dim`. For a row that the table does not have, TensorFlow
+        raises on a CPU and gives zeros elsewhere; JAX gives NaN.
 
     Example:
 
@@ -46,17 +55,23 @@ def look_up(table: Variable, rows: Tensor) -> Tensor:
     >>> keras.ops.convert_to_numpy(look_up(table, keras.ops.convert_to_tensor([1, 1]))).tolist()
     [[2.0], [2.0]]
     """
+    if keras.backend.backend() == "jax":  # which counts negative rows from the end
+        rows = keras.ops.where(rows < 0, table.shape[0], rows)
     reader = current_reader() or _backend.take
     return reader(table, rows)
 
 
 __all__ = [
     "distinct",
+    "in_blocks",
     "is_sparse",
+    "is_symbolic",
     "look_up",
     "read",
+    "replica_count",
     "sum_rows",
     "train_step",
     "updates_rows",
+    "whole",
     "write",
 ]

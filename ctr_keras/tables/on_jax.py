@@ -46,6 +46,11 @@ def take(table: Variable, rows: Tensor) -> Tensor:
     return keras.ops.take(table, rows, axis=0)
 
 
+def is_symbolic(tensor: jax.Array) -> bool:
+    """Whether a tensor has no values, or not all of them here."""
+    return isinstance(tensor, jax.core.Tracer) or not tensor.is_fully_addressable
+
+
 def is_sparse(gradient: Any) -> bool:
     return isinstance(gradient, RowGradient)
 
@@ -89,6 +94,40 @@ def read(variable: Variable, rows: jax.Array) -> Tensor:
 def write(variable: Variable, rows: jax.Array, values: jax.Array) -> None:
     written = variable.value.at[rows].set(values, mode="drop", unique_indices=True)
     variable.assign(written)
+
+
+def in_blocks(step: Callable[[jax.Array], None], written: Sequence[Variable], block: int) -> None:
+    """Calls a step with all rows of the variables that it writes, `block` of them at a time.
+
+    The loop is compiled and is given the variables, so that they are changed in place. Rows after
+    the last are not in the tables, as in `sum_rows`.
+    """
+    count = -(-written[0].shape[0] // block)
+
+    def one_block(number: int, values: list[jax.Array]) -> list[jax.Array]:
+        with keras.StatelessScope(zip(written, values, strict=True)) as scope:
+            step(number * block + jnp.arange(block))
+        return [scope.get_current_value(variable) for variable in written]
+
+    def walk(values: list[jax.Array]) -> Any:
+        return jax.lax.fori_loop(0, count, one_block, values)
+
+    given = [variable.value for variable in written]
+    for place, value in enumerate(given):  # Keras lets averages and weights share an array
+        if any(value is other for other in given[:place]):
+            given[place] = jnp.copy(value)
+    values = jax.jit(walk, donate_argnums=0)(given)
+    for variable, value in zip(written, values, strict=True):
+        variable.assign(value)
+
+
+def whole(gradient: Tensor, variable: Variable) -> Tensor:
+    del variable
+    return gradient
+
+
+def replica_count() -> int:
+    return 1
 
 
 def train_step(model: keras.Model, step: Callable[..., Any], state: Any, data: Any) -> Any:

@@ -12,9 +12,22 @@ def take(table: Variable, rows: Tensor) -> Tensor:
     return keras.ops.take(table, rows, axis=0)
 
 
+def is_symbolic(tensor: Tensor) -> bool:
+    return bool(tensor.device.type == "meta")  # of torch
+
+
 def is_sparse(gradient: Tensor) -> bool:
     del gradient
     return False
+
+
+def whole(gradient: Tensor, variable: Variable) -> Tensor:
+    del variable
+    return gradient
+
+
+def replica_count() -> int:
+    return 1
 
 
 def train_step(model: keras.Model, step: Callable[..., Any], *arguments: Any) -> Any:
@@ -26,4 +39,4 @@ def _never(*arguments: Any) -> NoReturn:
     raise NotImplementedError(f"{keras.backend.backend()} has no gradients by rows")
 
 
-sum_rows = distinct = read = write = _never
+sum_rows = distinct = read = write = in_blocks = _never

@@ -4,13 +4,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from ctr_keras.tables import train_step, updates_rows
+from ctr_keras.tables.checking import CheckedInputs
 
 
-class RowTrainer:
+class RowTrainer(CheckedInputs):
     """Makes a Keras model's `fit` train only the rows of tables that a batch reads.
 
     It stands before the model's class: functional models, `Sequential` and subclasses with a
     `call` of their own take it alike. It takes one of `ctr_keras.optimizers`' sparse optimizers.
+
+    Ids are checked before they reach the backend, in `fit`, `evaluate`, `predict`, their likes for
+    a batch, and eager calls: one that is not of its field is a ValueError that names field, row and
+    the ids there are. Generators' batches that lie on a device are checked in the first one only.
 
     Example:
 

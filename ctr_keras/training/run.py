@@ -1,5 +1,6 @@
 """A training run: fit in rounds, evaluate, checkpoint, stop early, resume."""
 
+import filecmp
 import json
 import os
 import shutil
@@ -11,8 +12,9 @@ import keras
 from ctr_keras import metrics
 from ctr_keras.data import Examples, open_examples
 from ctr_keras.features import FeatureSet
-from ctr_keras.models import build_model
-from ctr_keras.optimizers import SparseAdam
+from ctr_keras.features.statistics import vocabulary_file
+from ctr_keras.models import build_model, transfer
+from ctr_keras.optimizers import DenseAdam, SparseAdam
 from ctr_keras.runs import (
     Checkpoints,
     Rounds,
@@ -103,14 +105,28 @@ def _open_run(config: TrainConfig, features: FeatureSet) -> None:
 def _compiled(config: TrainConfig, features: FeatureSet) -> keras.Model:
     model = build_model(config.model, features, **config.model_args)
     if config.start_from:
-        check_same_features(features, config.start_from)
-        model.set_weights(load_run(config.start_from)[0].get_weights())
+        model = _started(model, features, config)
     model.compile(
         _optimizer(config),
         loss="binary_crossentropy",
         jit_compile=jit_setting(config.jit_compile),
     )
     return model
+
+
+def _started(model: keras.Model, features: FeatureSet, config: TrainConfig) -> keras.Model:
+    """The model with the weights of the run to start from: by value where vocabularies differ."""
+    earlier, earlier_features, earlier_config = load_run(config.start_from)
+    folders = (earlier_config.data, config.data)
+    old_file, new_file = (vocabulary_file(folder) for folder in folders)
+    # Vocabularies of one size may still hold other values.
+    is_same = not (old_file and new_file) or filecmp.cmp(old_file, new_file, shallow=False)
+    if earlier_features == features and is_same:
+        model.set_weights(earlier.get_weights())
+        return model
+    check_same_features(earlier_features, earlier_config.data)
+    old, new = (FeatureSet.load_fitted(folder) for folder in folders)
+    return transfer(earlier, old, new, lambda _: model)
 
 
 def _open_split(
@@ -128,7 +144,7 @@ def _open_split(
 
 def _optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
     if config.table_updates == "dense":
-        return keras.optimizers.Adam(config.learning_rate, epsilon=config.epsilon)
+        return DenseAdam(config.learning_rate, epsilon=config.epsilon)
     exact = config.table_updates == "exact"
     return SparseAdam(config.learning_rate, epsilon=config.epsilon, exact=exact)
 

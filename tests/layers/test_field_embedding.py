@@ -15,6 +15,7 @@ from ctr_keras.features import (
 )
 from ctr_keras.layers import FieldEmbedding, feature_inputs
 from ctr_keras.testing import run_layer_test
+from tests.packed import packed_inputs
 
 pytestmark = pytest.mark.backend
 
@@ -38,18 +39,11 @@ def to_numpy(tensor):
 
 
 def packed(rows=6, seed=0):
-    draw = np.random.default_rng(seed)
-    high = FEATURES.id_count
-    inputs = {
-        name: draw.normal(size=(rows, *shape)).astype("float32")
-        if name == "numeric"
-        else draw.integers(1, high, (rows, *shape)).astype("int32")
-        for name, shape in FEATURES.packed_shapes.items()
-    }
+    inputs = packed_inputs(FEATURES, rows, seed)
     inputs["categorical"][0, 1] = inputs["crossed"][1] = 0  # missing
-    inputs["genres"][0] = [5, 7, 0]
+    inputs["genres"][0] = [3, 5, 0]
     inputs["genres"][1] = 0
-    inputs["genres"][2] = [5, 0, 0]
+    inputs["genres"][2] = [3, 0, 0]
     return inputs
 
 
@@ -101,13 +95,13 @@ def test_fields_come_in_the_order_of_the_feature_set():
     layer.table.assign(np.arange(FEATURES.id_count)[:, None] * np.ones(DIM))
     layer.numeric_vectors.assign(np.ones((2, DIM)))
     inputs = {
-        "categorical": np.array([[2, 8, 3]]),
+        "categorical": np.array([[7, 14, 16]]),
         "numeric": np.array([[0.25, 0.5]], "float32"),
-        "crossed": np.array([[9]]),
-        "genres": np.array([[4, 6, 0]]),
-        "history": np.array([[1, 1]]),
+        "crossed": np.array([[21]]),
+        "genres": np.array([[3, 5, 0]]),
+        "history": np.array([[15, 15]]),
     }
-    assert to_numpy(layer(inputs))[0, :, 0].tolist() == [2, 8, 3, 0.25, 0.5, 5, 9]
+    assert to_numpy(layer(inputs))[0, :, 0].tolist() == [7, 14, 16, 0.25, 0.5, 4, 21]
 
 
 @pytest.mark.parametrize("row_zero", [1e6, np.inf, np.nan])
@@ -140,9 +134,9 @@ def test_row_zero_never_learns():
 def test_multi_valued_is_the_mean_of_actual_values():
     layer = embedding()
     inputs = packed(rows=3)
-    inputs["genres"] = np.array([[7, 7, 7], [7, 0, 0], [0, 7, 0]])
+    inputs["genres"] = np.array([[4, 4, 4], [4, 0, 0], [0, 4, 0]])
     output = to_numpy(layer(inputs))[:, 5]
-    np.testing.assert_allclose(output, np.tile(to_numpy(layer.table)[7], (3, 1)), 1e-6)
+    np.testing.assert_allclose(output, np.tile(to_numpy(layer.table)[4], (3, 1)), 1e-6)
 
 
 def test_numeric_is_linear_in_the_value():
@@ -158,11 +152,11 @@ def test_numeric_is_linear_in_the_value():
 def test_sequences_share_the_table():
     layer = embedding(sequences=["history"])
     inputs = packed(rows=3)
-    inputs["history"] = np.array([[3, 0], [4, 4], [0, 0]], "int32")
+    inputs["history"] = np.array([[16, 0], [17, 17], [0, 0]], "int32")
     fields, history = layer(inputs)
     np.testing.assert_array_equal(fields, embedding_of(layer, inputs))
     assert tuple(history.shape) == (3, 2, DIM)
-    np.testing.assert_array_equal(to_numpy(history)[1, 1], to_numpy(layer.table)[4])
+    np.testing.assert_array_equal(to_numpy(history)[1, 1], to_numpy(layer.table)[17])
     assert not to_numpy(history)[0, 1].any()
     symbolic = layer(feature_inputs(FEATURES))
     assert [tensor.shape for tensor in symbolic] == [(None, 7, DIM), (None, 2, DIM)]
@@ -188,33 +182,17 @@ def test_some_fields_have_a_table_of_their_rows_only(names):
     numeric = [i for i, name in enumerate(["price", "age"]) if name in names]
     if numeric:
         part.numeric_vectors.assign(to_numpy(whole.numeric_vectors)[numeric])
-    inputs = within_vocabularies()
+    inputs = packed()
     expected = to_numpy(whole(inputs))[:, [i for i, n in enumerate(ORDER) if n in names]]
     np.testing.assert_array_equal(part(inputs), expected)
     only_needed = {name: inputs[name] for name in part._input_names}
     np.testing.assert_array_equal(part(only_needed), expected)
 
 
-def within_vocabularies():
-    """Every column's ids are of its own vocabulary, or 0."""
-    draw = np.random.default_rng(3)
-    ranges = FEATURES.id_ranges
-
-    def ids(name, shape):
-        return draw.choice([0, *ranges[name]], shape).astype("int32")
-
-    return packed() | {
-        "categorical": np.stack([ids(name, 6) for name in ORDER[:3]], axis=1),
-        "genres": ids("genres", (6, 3)),
-        "crossed": ids("user_x_bucket", (6, 1)),
-        "history": ids("item", (6, 2)),
-    }
-
-
 def test_a_sequence_shares_the_rows_of_its_item():
     layer = embedding(fields=["item"], sequences=["history"])
     assert layer.table.shape == (1 + 2 + 3, DIM)
-    inputs = within_vocabularies()
+    inputs = packed()
     inputs["history"][:, 0] = inputs["categorical"][:, 2]
     fields, history = (to_numpy(output) for output in layer(inputs))
     np.testing.assert_array_equal(history[:, 0], fields[:, 0])

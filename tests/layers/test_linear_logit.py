@@ -7,6 +7,7 @@ import pytest
 from ctr_keras.features import Categorical, Crossed, FeatureSet, Label, MultiValued, Numeric
 from ctr_keras.layers import LinearLogit
 from ctr_keras.testing import run_layer_test
+from tests.packed import packed_inputs
 
 pytestmark = pytest.mark.backend
 
@@ -28,14 +29,9 @@ def to_numpy(tensor):
 
 
 def packed(rows=6):
-    draw = np.random.default_rng(0)
-    inputs = {
-        name: draw.integers(1, FEATURES.id_count, (rows, *shape)).astype("int32")
-        for name, shape in FEATURES.packed_shapes.items()
-    }
-    inputs["numeric"] = draw.normal(size=(rows, 2)).astype("float32")
+    inputs = packed_inputs(FEATURES, rows)
     inputs["categorical"][0, 1] = inputs["crossed"][1, 0] = 0  # missing
-    inputs["genres"][0] = [5, 7, 0]
+    inputs["genres"][0] = [10, 12, 0]
     inputs["genres"][1] = 0
     return inputs
 

@@ -206,9 +206,9 @@ def test_crosses_count_pairs_and_miss_where_a_part_is_missing():
     assert sizes == {"a": 1, "a_x_n": 1}
 
 
-def test_pair_of_ab_and_c_is_not_the_pair_of_a_and_bc():
+def test_pair_of_ab_and_c_is_not_the_pair_of_a_and_bc_and_may_be_declared_first():
     outputs, _ = transform(
-        [Categorical("a"), Categorical("b"), Crossed("a", "b")],
+        [Crossed("a", "b"), Categorical("a"), Categorical("b")],
         {"a": ["ab", "a", "ab"], "b": ["c", "bc", "c"]},
     )
     first, second, third = outputs["crossed"]

@@ -300,3 +300,38 @@ def test_a_run_can_start_from_anothers_weights(finished, settings, tmp_path):
     still = settings | {"learning_rate": 0.0, "epochs": 1, "evaluations_per_epoch": 1}
     further = train(TrainConfig(**still, start_from=config.out, out=str(tmp_path / "further")))
     assert further["validation"] == pytest.approx(report["validation"], rel=1e-4)
+
+
+LOG = {"a": list("xxy"), "b": list("xxy"), "row": [0, 0, 0], "genres": ["p|q|r", "s", ""]}
+LOG["history"] = [""] * 3
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("genres", ["s", "s|t"])
+def test_a_run_starts_from_anothers_weights_by_value(genres, finished, settings, tmp_path):
+    """The rows are as before, but their ids of `a` mean each other's values: the model, which knows
+    values, is as wrong as it was right. With one genre more the sizes differ, too."""
+    config, report = finished
+    before = FEATURES.fit(LOG)
+    after = FEATURES.fit(LOG | {"a": list("yyx"), "genres": ["p|q|r", genres, ""]})
+    assert before == FEATURES
+    assert (after == FEATURES) == (genres == "s")
+    before.save_fitted(config.data)
+    data = write_prepared(tmp_path / "after", ROWS, after)
+    after.save_fitted(data)
+    still = settings | {"learning_rate": 0.0, "epochs": 1, "evaluations_per_epoch": 1, "data": data}
+    further = train(TrainConfig(**still, start_from=config.out, out=str(tmp_path / "further")))
+    assert further["validation"]["auc"] == pytest.approx(1 - report["validation"]["auc"], abs=0.05)
+
+
+def test_other_vocabularies_need_those_of_the_new_data(finished, settings, tmp_path):
+    after = FEATURES.fit(LOG | {"genres": ["p|q|r", "s|t", ""]})
+    changes = {
+        "data": write_prepared(tmp_path / "after", ROWS, after),
+        "out": str(tmp_path / "run"),
+    }
+    FEATURES.fit(LOG).save_fitted(finished[0].data)
+    with pytest.raises(
+        FileNotFoundError, match=r"after holds no vocabularies: there is no .*/vocab"
+    ):
+        train(TrainConfig(**settings | changes, start_from=finished[0].out))

@@ -1,0 +1,176 @@
+"""Columns of a frame as the pipeline reads them from a file: strings, or float32 numbers.
+
+A frame is anything with columns by name: of pandas, polars or pyarrow, or a dict of arrays or
+lists. None of these is imported.
+
+How a value is spelled as a string, which is what vocabularies hold:
+
+- A string is taken as it is. `""`, None, NaN and what pandas has for missing mean missing.
+- An integer and a whole float are spelled alike, `3`; True and False are `1` and `0`. This is what
+  the pipeline makes of Parquet. In a CSV file `3`, `3.0` and `03` are three values: a reader that
+  turns them into numbers loses that, so read such columns as strings.
+- Other floats, and those of ten digits and more, which may have lost some, are refused.
+- A list, for `MultiValued` and `Sequence`, is joined by the feature's separator.
+
+Numbers are rounded to float32. Strings that are numbers are taken for them, infinities refused.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ctr_keras.settings import did_you_mean
+from ctr_keras.types import Array
+
+Frame: TypeAlias = Any  # columns by name
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_LONG_FLOAT = 1e10
+
+
+@dataclasses.dataclass(frozen=True)
+class Coded:
+    """A column as its distinct values and where they are: row `i` has `values[codes[i]]`."""
+
+    values: Sequence[Any]
+    codes: Array
+
+    def map(self, name: str, function: Callable[[Any], Any]) -> list[Any]:
+        """The function of each value; a value it refuses is named with its row and column."""
+        mapped = []
+        for code, value in enumerate(self.values):
+            try:
+                mapped.append(function(value))
+            except ValueError as error:
+                row = int(np.argmax(self.codes == code))
+                raise ValueError(f"column {name!r}, row {row}: {value!r} {error}") from None
+        return mapped
+
+
+class Columns:
+    """The columns of a frame that features read, all of one length.
+
+    Args:
+        frame: the frame.
+        names: list of str. The columns.
+
+    Raises:
+        ValueError: for a column that is not there, is not one-dimensional, or has another length.
+    """
+
+    def __init__(self, frame: Frame, names: Iterable[str]):
+        available = _names(frame)
+        self._columns = {}
+        for name in names:
+            if name not in available:
+                raise ValueError(f"there is no column {name!r}{did_you_mean(name, available)}")
+            self._columns[name] = _as_array(name, frame[name])
+        lengths = {name: len(column) for name, column in self._columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"columns must have the same length. Received: {lengths}")
+        self.rows = next(iter(lengths.values()))
+
+    def strings(self, name: str, separator: str | None = None) -> Coded:
+        """A column of categories, spelled; with a separator, lists are joined by it."""
+        coded = _coded(self._columns[name])
+        return Coded(coded.map(name, lambda value: _spelled(value, separator)), coded.codes)
+
+    def numbers(self, name: str) -> Array:
+        """(rows,) float32 numbers, NaN where missing."""
+        column = self._columns[name]
+        if column.dtype.kind not in "biuf":
+            coded = _coded(column)
+            values = np.array(coded.map(name, _number), np.float64)
+            column = values[coded.codes] if len(values) else np.zeros(0)
+        with np.errstate(over="ignore"):
+            numbers = column.astype(np.float32)
+        if np.isinf(numbers).any():
+            row = int(np.argmax(np.isinf(numbers)))
+            raise ValueError(f"column {name!r}, row {row}: {column[row]} is not a finite number")
+        return numbers
+
+
+def _names(frame: Frame) -> list[str]:
+    for attribute in ("column_names", "columns"):  # of pyarrow; of pandas and polars
+        if hasattr(frame, attribute):
+            return list(getattr(frame, attribute))
+    if hasattr(frame, "keys"):
+        return list(frame.keys())
+    raise TypeError(
+        "expected columns by name (a frame of pandas, polars or pyarrow, or a dict of arrays), got "
+        f"{type(frame).__name__}"
+    )
+
+
+def _as_array(name: str, column: Any) -> Array:
+    nulls = getattr(column, "null_count", 0)  # of pyarrow; of polars a method
+    if nulls() if callable(nulls) else nulls:
+        # As an array it would have NaN for null, and integers would be floats.
+        column = column.to_pylist() if hasattr(column, "to_pylist") else column.to_list()
+    if isinstance(column, list | tuple):
+        array = np.empty(len(column), object)
+        array[:] = column
+        return array
+    array = np.asarray(column)
+    if array.ndim != 1:
+        raise ValueError(f"column {name!r} must be one-dimensional. Received: {array.shape}")
+    if array.dtype.kind not in "biufOSU":
+        raise ValueError(f"column {name!r} is of {array.dtype}: give it as strings or numbers")
+    return array
+
+
+def _coded(column: Array) -> Coded:
+    """Equal values become one; of objects without an order by hashing them."""
+    if column.dtype.kind in "biuf":
+        values, codes = np.unique(column, return_inverse=True)
+        return Coded(values.tolist(), codes)
+    cells = column.tolist()
+    try:
+        places = {value: place for place, value in enumerate(dict.fromkeys(cells))}
+        return Coded(list(places), np.fromiter(map(places.__getitem__, cells), np.intp, len(cells)))
+    except TypeError:  # there is a value that cannot be hashed, such as a list
+        return Coded(cells, np.arange(len(cells)))
+
+
+def _spelled(value: Any, separator: str | None = None) -> str:
+    """A value as the string that it is in a vocabulary, `""` for a missing one. A list with a
+    missing value is missing, as in Parquet."""
+    if isinstance(value, str):
+        return str(value)
+    if separator is not None and isinstance(value, list | tuple | np.ndarray):
+        return "" if any(map(_is_missing, value)) else separator.join(map(_spelled, value))
+    if _is_missing(value):
+        return ""
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, int | np.integer | np.bool_):  # True is one
+        return str(int(value))
+    if not isinstance(value, float | np.floating):
+        raise ValueError(f"is a {type(value).__name__}, not a string or an integer")
+    if abs(float(value)) >= _LONG_FLOAT:
+        raise ValueError("is a long number as a float: read the column as integers or strings")
+    if not float(value).is_integer():
+        raise ValueError("is not a category: a float must be whole")
+    return str(int(value))
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bytes):
+        value = value.decode()
+    if _is_missing(value) or value == "":
+        return float("nan")
+    if isinstance(value, int | float | np.number | np.bool_):
+        return float(value)
+    if not isinstance(value, str) or not _NUMBER.fullmatch(value):
+        raise ValueError("is not a number")
+    return float(value)
+
+
+def _is_missing(value: Any) -> bool:
+    """None, NaN, and the `NA` and `NaT` of pandas."""
+    if isinstance(value, float | np.floating):
+        return bool(np.isnan(value))
+    return value is None or type(value).__name__ in ("NAType", "NaTType")

@@ -1,0 +1,243 @@
+"""From the columns of a frame to the packed inputs, as the transform graph of the pipeline has it.
+
+`pipeline.preprocessing` says the same with TensorFlow; tests hold both equal. Here a column is its
+distinct values, so that what is done to strings is done once a value, not once a row.
+"""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ctr_keras.features.columns import Coded, Columns, Frame
+from ctr_keras.features.declarations import (
+    Categorical,
+    Crossed,
+    Feature,
+    MultiValued,
+    Numeric,
+    Sequence,
+)
+from ctr_keras.features.hashing import hash_buckets
+from ctr_keras.features.statistics import (
+    Numbers,
+    Statistics,
+    extremes,
+    learns_numbers,
+    mean_and_deviation,
+    quantiles,
+)
+from ctr_keras.types import Array
+
+if TYPE_CHECKING:
+    from ctr_keras.features.feature_set import FeatureSet
+
+_PAIR_SEPARATOR = "\x1f"
+_TIME = re.compile(
+    r"\d\d{month}{day}{hour}|\d{{4}}-{month}-{day}([ T]{hour}(:[0-5]\d(:[0-5]\d)?)?)?".format(
+        month=r"(0[1-9]|1[0-2])", day=r"(0[1-9]|[12]\d|3[01])", hour=r"([01]\d|2[0-3])"
+    ),
+    re.ASCII,
+)
+
+
+def fit(features: FeatureSet, frame: Frame) -> Statistics:
+    """The statistics of a frame of training rows."""
+    columns = Columns(frame, features.raw_columns)
+    if not columns.rows:
+        raise ValueError("there is no row to fit on")
+    learned = (f for f in features.features if isinstance(f, Numeric) and learns_numbers(f))
+    numbers = {f.name: _statistics(f, columns.numbers(f.raw_column)) for f in learned}
+    values = {}
+    for name, coded in _feature_values(features, columns, numbers).items():
+        vocabulary = features[name].vocabulary
+        if vocabulary is not None and vocabulary.is_counted:
+            values[name] = _frequent(coded, vocabulary.min_count)
+    return Statistics(
+        {v.name: values[v.name] for v in features.vocabularies if v.is_counted}, numbers
+    )
+
+
+def pack(features: FeatureSet, statistics: Statistics, frame: Frame) -> dict[str, Array]:
+    """The packed inputs of a frame's rows."""
+    columns = Columns(frame, features.raw_columns)
+    values = _feature_values(features, columns, statistics.numbers)
+    packed = {}
+    for name, members in features.packed_features.items():
+        if name == "numeric":
+            scaled = (_scaled(f, columns, statistics.numbers) for f in features.numeric)
+            packed[name] = np.stack(list(scaled), axis=1)
+        else:
+            ids = (_ids(features, f, values[f.name], statistics) for f in members)
+            packed[name] = np.concatenate(list(ids), axis=1)
+    return packed
+
+
+def labels(features: FeatureSet, frame: Frame) -> Array:
+    """The labels of a frame's rows, (rows, 1) float32."""
+    name = features.label.name
+    clicks = Columns(frame, [name]).strings(name)
+
+    def click(value: str) -> float:
+        if value not in ("0", "1"):
+            raise ValueError("is not a label: it must be 0 or 1")
+        return float(value)
+
+    return np.array(clicks.map(name, click), np.float32)[clicks.codes][:, None]
+
+
+# Categories: the values of each feature, a string or, of `MultiValued` and `Sequence`, a list of
+# those that are kept; "" is missing.
+
+
+def _feature_values(features: FeatureSet, columns: Columns, numbers: Numbers) -> dict[str, Coded]:
+    values = {}
+    for feature in features.features:
+        if isinstance(feature, Numeric):
+            if feature.bucket_count:
+                values[feature.name] = _buckets(feature, columns, numbers)
+        elif not isinstance(feature, Crossed):
+            separator = getattr(feature, "separator", None)
+            strings = columns.strings(feature.raw_column, separator)
+            kept = [_read(feature, value) for value in strings.values]
+            values[feature.name] = Coded(kept, strings.codes)
+    for feature in features.crossed:
+        values[feature.name] = _pairs(values[feature.first], values[feature.second])
+    return values
+
+
+def _read(feature: Categorical | MultiValued | Sequence, value: str) -> str | list[str]:
+    if isinstance(feature, Categorical):
+        return value if feature.time_part is None else _time_part(value, feature.time_part)
+    kept = [part for part in value.split(feature.separator) if part]
+    length = feature.max_length
+    return kept[-length:] if isinstance(feature, Sequence) else kept[:length]
+
+
+def _time_part(value: str, part: str) -> str:
+    if not _TIME.fullmatch(value):
+        return ""
+    digits = re.sub(r"\D", "", value)
+    if len(value) == len("YYMMDDHH"):
+        digits = f"20{digits}"
+    if part == "hour":
+        return str(int(digits[8:10])) if len(digits) >= len("YYYYMMDDHH") else ""
+    year, month, day = int(digits[:4]), int(digits[4:6]), int(digits[6:8])
+    return str(day if part == "day" else _weekday(year, month, day))
+
+
+def _weekday(year: int, month: int, day: int) -> int:
+    """1 for Monday to 7 for Sunday, by counting days in years that begin in March."""
+    year -= month <= 2
+    days_before_month = (153 * ((month + 9) % 12) + 2) // 5
+    days = 365 * year + year // 4 - year // 100 + year // 400 + days_before_month + day
+    return (days + 1) % 7 + 1
+
+
+def _pairs(first: Coded, second: Coded) -> Coded:
+    width = max(len(second.values), 1)
+    pairs, codes = np.unique(first.codes * width + second.codes, return_inverse=True)
+    both = [(first.values[i // width], second.values[i % width]) for i in pairs.tolist()]
+    return Coded([f"{a}{_PAIR_SEPARATOR}{b}" if a and b else "" for a, b in both], codes)
+
+
+# Vocabularies and ids.
+
+
+def _frequent(coded: Coded, min_count: int) -> list[str]:
+    """The values of a vocabulary by falling frequency, ties by value. One with a line break is
+    never in a vocabulary, as it could not stand in the file."""
+    counts: collections.Counter[str] = collections.Counter()
+    rows = np.bincount(coded.codes, minlength=len(coded.values)).tolist()
+    for value, count in zip(coded.values, rows, strict=True):
+        for part in _parts(value):
+            counts[part] += count
+    kept = [
+        (-count, value)
+        for value, count in counts.items()
+        if count >= min_count and "\n" not in value and "\r" not in value
+    ]
+    return [value for _, value in sorted(kept)]
+
+
+def _parts(value: str | list[str]) -> list[str]:
+    """The strings of a value, without missing ones."""
+    return value if isinstance(value, list) else [value] if value else []
+
+
+def _ids(features: FeatureSet, feature: Feature, coded: Coded, statistics: Statistics) -> Array:
+    """Global ids of a feature's values, (rows, width) int32; 0 where missing."""
+    parts = [_parts(value) for value in coded.values]
+    counts = np.array([len(of_value) for of_value in parts], np.int64)
+    rows = np.repeat(np.arange(len(parts)), counts)
+    columns = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    ids = np.zeros((len(parts), getattr(feature, "max_length", 1)), np.int32)
+    strings = list(itertools.chain.from_iterable(parts))
+    ids[rows, columns] = look_up(features, features.vocabulary_name(feature), strings, statistics)
+    return ids[coded.codes]
+
+
+def look_up(
+    features: FeatureSet, vocabulary_name: str, strings: list[str], statistics: Statistics
+) -> Array:
+    """Global ids of strings that are not missing, (strings,) int64."""
+    (vocabulary,) = (v for v in features.vocabularies if v.name == vocabulary_name)
+    start = features.id_ranges[vocabulary_name].start
+    if vocabulary.number_buckets:
+        return start + np.array(strings, np.int64)
+    if not vocabulary.is_counted:
+        return start + hash_buckets(strings, vocabulary.fixed_ids)
+    places = statistics.places(vocabulary_name)
+    found: Iterator[int] = map(places.get, strings, itertools.repeat(-1))
+    place = np.fromiter(found, np.int64, len(strings))
+    unknown = np.flatnonzero(place < 0)
+    ids = start + vocabulary.fixed_ids + place
+    ids[unknown] = start + hash_buckets([strings[i] for i in unknown], vocabulary.fixed_ids)
+    return ids
+
+
+# Numbers: NaN is missing.
+
+
+def _statistics(feature: Numeric, column: Array) -> tuple[float, ...]:
+    present = column[np.isfinite(column)]
+    if feature.buckets is not None:
+        return quantiles(present, feature.buckets)
+    if feature.scale == "min_max":
+        return extremes(present)
+    exact = present.astype(np.float64)
+    return mean_and_deviation(len(exact), float(exact.sum()), float((exact**2).sum()))
+
+
+def _buckets(feature: Numeric, columns: Columns, numbers: Numbers) -> Coded:
+    column = columns.numbers(feature.raw_column)
+    boundaries = numbers[feature.name] if feature.boundaries is None else feature.boundaries
+    bucket = np.searchsorted(np.array(boundaries, np.float32), column, side="right")
+    names = ["", *(str(i) for i in range(len(boundaries) + 1))]
+    return Coded(names, np.where(np.isfinite(column), bucket + 1, 0))
+
+
+def _scaled(feature: Numeric, columns: Columns, numbers: Numbers) -> Array:
+    """(rows,) float32, 0 where missing."""
+    column = columns.numbers(feature.raw_column)
+    values = np.where(np.isfinite(column), column, np.float32(0))
+    if feature.scale.startswith("log_squared"):
+        squared = (np.log(np.maximum(values, 2).astype(np.float64)) ** 2).astype(np.float32)
+        squared = np.floor(squared) if feature.scale == "log_squared" else squared
+        values = np.where(values > 2, squared, values)
+    elif feature.scale == "min_max":
+        low, high = np.array(numbers[feature.name], np.float32)
+        values = np.clip(_divided(values - low, high - low), np.float32(0), np.float32(1))
+    elif feature.scale == "z_score":
+        mean, deviation = numbers[feature.name]
+        values = _divided(values.astype(np.float64) - mean, deviation).astype(np.float32)
+    return np.where(np.isfinite(column), values, np.float32(0))
+
+
+def _divided(values: Array, divisor: float) -> Array:
+    return values / divisor if divisor else np.zeros_like(values)

@@ -1,0 +1,285 @@
+"""A model's weights carried over to another feature set, by value."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import keras
+import numpy as np
+from keras import ops
+
+from ctr_keras.features import FeatureSet, Vocabulary
+from ctr_keras.features.packing import look_up
+from ctr_keras.layers import MLP, CompactEmbedding, FieldEmbedding, InteractingLayer, LinearLogit
+from ctr_keras.models.base import CTRModel
+from ctr_keras.types import Array, Variable
+
+_NEW = -1  # a row of a table that has no source
+
+
+def transfer(
+    old_model: keras.Model,
+    old_features: FeatureSet,
+    new_features: FeatureSet,
+    build: Callable[[FeatureSet], keras.Model] | None = None,
+) -> keras.Model:
+    """The same model for another feature set, with the weights of the old one by value.
+
+    A row of an embedding table is that of the same value, whatever its id. A value that is new to a
+    vocabulary starts from the out-of-vocabulary row that it had until now, and one that has left it
+    is out of vocabulary from now on, so that every score stays what it was for all values that are
+    known to both, or to the new set alone. Out-of-vocabulary ids, hash buckets and buckets of
+    numbers are carried over by place; where the number of buckets has changed, all are new.
+    Vocabularies of new features, and what else is new, keep their initial weights.
+
+    While the packed columns stay the same, all other weights are copied. Where columns come, go or
+    change places, `build` has to make the new model, and the weights of layers whose input depends
+    on the fields are carried over by field: `InteractingLayer`, `Dense` and `MLP` on all fields
+    side by side. A model with other such layers is refused.
+
+    Args:
+        old_model: functional model whose layers are those of this library, or do not depend on the
+            features. Its optimizer is left behind: compile the new model.
+        old_features: FeatureSet that it was built with, fitted or loaded by `load_fitted`.
+        new_features: FeatureSet, fitted or loaded.
+        build: function from a FeatureSet to a model with layers of the same names, or None.
+            Defaults to `None`: the old model's layers with the features replaced.
+
+    Returns:
+        A new model, not compiled.
+
+    Raises:
+        ValueError: for weights that cannot be carried over, naming the layer.
+
+    Example:
+
+    >>> from ctr_keras.features import Categorical, Label
+    >>> from ctr_keras.models import FM
+    >>> declared = FeatureSet(Categorical("site"), label=Label("click"))
+    >>> old, new = declared.fit({"site": ["b"]}), declared.fit({"site": ["a", "a", "b"]})
+    >>> old_model = FM(old, dim=2)
+    >>> new_model = transfer(old_model, old, new)
+    >>> before = old_model(old.pack({"site": ["b", "c"]}))
+    >>> bool(np.allclose(before, new_model(new.pack({"site": ["b", "c"]}))))
+    True
+    """
+    _check_features(old_model, old_features)
+    is_same = _columns(old_features) == _columns(new_features)
+    if build is None and not is_same:
+        raise ValueError(
+            "the packed columns of the two feature sets differ: pass `build`, a function from the "
+            "new FeatureSet to the model"
+        )
+    new_model = build(new_features) if build else _rebuilt(old_model, new_features)
+    sources = _sources(old_features, new_features)
+    for old, new in _pairs(old_model, new_model):
+        if _embeddings(new):
+            for pair in zip(_embeddings(old), _embeddings(new), strict=True):
+                _carry_over_table(*pair, sources)
+            _copy_all(new, _without_tables(old), _without_tables(new))
+        elif is_same or _is_without_fields(new_model, new):
+            _copy_all(new, old.weights, new.weights)
+        else:
+            fields = _fields_side_by_side(new_model, new_features, new)
+            _carry_over_by_field(
+                old, _fields_side_by_side(old_model, old_features, old), new, fields
+            )
+    return new_model
+
+
+def _pairs(
+    old_model: keras.Model, new_model: keras.Model
+) -> Iterator[tuple[keras.layers.Layer, keras.layers.Layer]]:
+    """The layers with weights of both models, by name."""
+    old_layers = {layer.name: layer for layer in old_model.layers}
+    for layer in new_model.layers:
+        old = old_layers.get(layer.name)
+        if layer.weights and type(old) is not type(layer):
+            raise ValueError(f"the old model has no {type(layer).__name__} {layer.name!r}")
+        if layer.weights:
+            yield old, layer
+
+
+def _check_features(model: keras.Model, features: FeatureSet) -> None:
+    for layer in model.layers:
+        if isinstance(getattr(layer, "features", None), FeatureSet) and layer.features != features:
+            raise ValueError(
+                f"layer {layer.name!r} was built with other features than `old_features`"
+            )
+        if any(keras.backend.standardize_dtype(w.dtype) == "int8" for w in layer.weights):
+            raise ValueError(
+                f"layer {layer.name!r} is quantized: transfer the float model, then quantize"
+            )
+
+
+def _columns(features: FeatureSet) -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
+    """What decides the shapes and the order of everything but tables."""
+    shapes = features.packed_shapes
+    return {
+        name: (tuple(f.name for f in members), shapes[name])
+        for name, members in features.packed_features.items()
+    }
+
+
+def _rebuilt(model: keras.Model, features: FeatureSet) -> keras.Model:
+    """A model of the same layers, with new weights, on other features of the same columns."""
+
+    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
+        config = layer.get_config()
+        if isinstance(getattr(layer, "features", None), FeatureSet):
+            config["features"] = features.to_dict()
+        return type(layer).from_config(config)
+
+    # Without the optimizer, which would be copied, too.
+    bare = keras.Model(model.input, model.output, name=model.name)
+    cloned = keras.models.clone_model(bare, clone_function=clone)
+    kind = CTRModel if isinstance(model, CTRModel) else keras.Model
+    return kind(cloned.input, cloned.output, name=model.name)
+
+
+# Tables.
+
+
+def _sources(old: FeatureSet, new: FeatureSet) -> Array:
+    """The old id of every new id, or `_NEW`."""
+    sources = np.full(new.id_count, _NEW)
+    sources[0] = 0
+    of_old = {vocabulary.name: vocabulary for vocabulary in old.vocabularies}
+    for vocabulary in new.vocabularies:
+        ids = new.id_ranges[vocabulary.name]
+        if vocabulary.name in of_old:
+            sources[ids.start : ids.stop] = _vocabulary_sources(
+                old, new, of_old[vocabulary.name], vocabulary
+            )
+    return sources
+
+
+def _vocabulary_sources(
+    old: FeatureSet, new: FeatureSet, old_vocabulary: Vocabulary, vocabulary: Vocabulary
+) -> Array:
+    start, fixed = old.id_ranges[vocabulary.name].start, np.arange(vocabulary.fixed_ids)
+    if not (vocabulary.is_counted and old_vocabulary.is_counted):
+        same = (
+            (v.hash_buckets, v.number_buckets, v.fixed_ids) for v in (old_vocabulary, vocabulary)
+        )
+        is_same = len(set(same)) == 1
+        return start + fixed if is_same else np.full(len(new.id_ranges[vocabulary.name]), _NEW)
+    values = list(new.statistics.values[vocabulary.name])
+    known = look_up(old, vocabulary.name, values, old.statistics)
+    return np.concatenate([start + fixed % old_vocabulary.fixed_ids, known])
+
+
+def _embeddings(layer: keras.layers.Layer) -> list[FieldEmbedding]:
+    """The embeddings that a layer is or has."""
+    if isinstance(layer, FieldEmbedding):
+        return [layer]
+    if isinstance(layer, LinearLogit):
+        return [layer.weighting]
+    return list(layer.tables) if isinstance(layer, CompactEmbedding) else []
+
+
+def _without_tables(layer: keras.layers.Layer) -> list[Variable]:
+    inside = {id(w) for embedding in _embeddings(layer) for w in embedding.weights}
+    return [weight for weight in layer.weights if id(weight) not in inside]
+
+
+def _carry_over_table(old: FieldEmbedding, new: FieldEmbedding, sources: Array) -> None:
+    if old.dim != new.dim:
+        raise ValueError(f"layer {new.name!r} is {new.dim} wide, and the old one {old.dim}")
+    old_rows, new_rows = old.vocabulary_rows, new.vocabulary_rows
+    if old_rows and new_rows:
+        old_table, table = ops.convert_to_numpy(old.table), _copied(new.table)
+        table[0] = old_table[0]
+        for name in new_rows.keys() & old_rows.keys():
+            ids, rows = new.features.id_ranges[name], np.array(new_rows[name])
+            source = sources[ids.start : ids.stop]
+            is_known = source != _NEW
+            first = old_rows[name].start - old.features.id_ranges[name].start
+            table[rows[is_known]] = old_table[source[is_known] + first]
+        new.table.assign(table)
+    names, old_names = _numbers(new), _numbers(old)
+    if names and old_names:
+        new.numeric_vectors.assign(
+            _by_name(old.numeric_vectors, old_names, new.numeric_vectors, names)
+        )
+
+
+def _numbers(embedding: FieldEmbedding) -> list[str]:
+    names = [feature.name for feature in embedding.features.numeric]
+    return [name for name in names if embedding.fields is None or name in embedding.fields]
+
+
+def _by_name(old: Variable, old_names: Sequence[str], new: Variable, names: Sequence[str]) -> Array:
+    """The new rows, but the old one for each name that was there."""
+    old_rows, rows = ops.convert_to_numpy(old), _copied(new)
+    for row, name in enumerate(names):
+        if name in old_names:
+            rows[row] = old_rows[old_names.index(name)]
+    return rows
+
+
+def _copied(weight: Variable) -> Array:
+    """An array of its own: on JAX, a training step gives the memory of a model's arrays away."""
+    return np.array(ops.convert_to_numpy(weight))
+
+
+# Other weights.
+
+
+def _copy_all(layer: keras.layers.Layer, old: list[Variable], new: list[Variable]) -> None:
+    shapes = [[tuple(weight.shape) for weight in weights] for weights in (old, new)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            f"layer {layer.name!r} has weights of {shapes[1]}, and the old one of {shapes[0]}"
+        )
+    for source, target in zip(old, new, strict=True):
+        target.assign(_copied(source))
+
+
+def _carry_over_by_field(
+    old: keras.layers.Layer,
+    old_fields: Sequence[str],
+    new: keras.layers.Layer,
+    fields: Sequence[str],
+) -> None:
+    """A kernel on all fields side by side has a block of rows for each field."""
+    if not (old_fields and fields):
+        raise ValueError(
+            f"the columns have changed, and layer {new.name!r} ({type(new).__name__}) depends on "
+            "them in a way that does not say which weights belong to which field"
+        )
+    dense, old_dense = (
+        layer.blocks[0] if isinstance(layer, MLP) else layer for layer in (new, old)
+    )
+    blocks = ops.reshape(dense.kernel, (len(fields), -1, dense.kernel.shape[-1]))
+    old_blocks = ops.reshape(old_dense.kernel, (len(old_fields), -1, old_dense.kernel.shape[-1]))
+    if blocks.shape[1:] != old_blocks.shape[1:]:
+        raise ValueError(
+            f"layer {new.name!r} has kernels of {blocks.shape[1:]} a field, and the old one of "
+            f"{old_blocks.shape[1:]}"
+        )
+    by_field = _by_name(old_blocks, old_fields, blocks, fields)
+    dense.kernel.assign(by_field.reshape(dense.kernel.shape))
+    old_others = [weight for weight in old.weights if weight is not old_dense.kernel]
+    _copy_all(new, old_others, [weight for weight in new.weights if weight is not dense.kernel])
+
+
+def _fields_side_by_side(
+    model: keras.Model, features: FeatureSet, layer: keras.layers.Layer
+) -> Sequence[str]:
+    """The fields whose vectors, side by side, are a layer's input; none if it has another."""
+    if not isinstance(layer, MLP | keras.layers.Dense):
+        return ()
+    before = _layer_before(model, layer)
+    count = len(features.fields)
+    is_flat = isinstance(before, keras.layers.Flatten) and before.input.shape[1:-1] == (count,)
+    return features.field_names if is_flat else ()
+
+
+def _is_without_fields(model: keras.Model, layer: keras.layers.Layer) -> bool:
+    """Whether a layer's weights do not depend on which fields there are."""
+    is_dense = isinstance(layer, MLP | keras.layers.Dense)
+    after_tower = isinstance(_layer_before(model, layer), MLP | keras.layers.Dense)
+    return isinstance(layer, InteractingLayer) or (is_dense and after_tower)
+
+
+def _layer_before(model: keras.Model, layer: keras.layers.Layer) -> keras.layers.Layer | None:
+    return next((other for other in model.layers if other.output is layer.input), None)

@@ -1,0 +1,295 @@
+"""Frames to packed inputs: what is taken, what is refused and how it is named.
+
+That ids and numbers are those of the pipeline is the matter of `tests/pipeline/test_packing.py`.
+"""
+
+import datetime
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from ctr_keras.features import (
+    Categorical,
+    Crossed,
+    FeatureSet,
+    Label,
+    MultiValued,
+    Numeric,
+    Sequence,
+)
+
+NAN = float("nan")
+
+
+def features(*declared) -> FeatureSet:
+    return FeatureSet(*declared, label=Label("click"))
+
+
+def ids(feature, values, then=None) -> list[int]:
+    """The ids of values of one feature, fitted to them or to others."""
+    fitted = features(feature).fit({feature.raw_column: values})
+    return fitted.pack({feature.raw_column: values if then is None else then})["categorical"][
+        :, 0
+    ].tolist()
+
+
+EVERYTHING = features(
+    Crossed("user", "city"),
+    Categorical("user", min_count=2),
+    Categorical("city", hash_buckets=10),
+    Numeric("age", scale="quantiles", buckets=2),
+    Numeric("price", scale="min_max"),
+    Numeric("height", scale="z_score"),
+    MultiValued("tags", max_length=2),
+    Sequence("history", vocabulary_of="user", max_length=3),
+    Categorical("hour", column="time", time_part="hour"),
+)
+FRAME = {
+    "user": ["u", "u", "v", ""],
+    "city": ["a", None, "a", "b"],
+    "age": [20, 30, NAN, 40],
+    "price": [1.0, 3.0, 2.0, NAN],
+    "height": [1.0, 3.0, NAN, 2.0],
+    "tags": ["x|y|z", "", "y", "y||x"],
+    "history": ["", "u", "v u u u", "w"],
+    "time": ["2024-02-29 13:05", "2024-02-29", "24022907", "x"],
+    "click": [1, 0, 0, 1],
+    "unused": [1, 2, 3, 4],
+}
+
+
+def test_all_kinds_of_features():
+    fitted = EVERYTHING.fit(FRAME)
+    assert fitted.vocabulary_sizes == {"user": 1, "tags": 2, "hour": 2, "user_x_city": 2}
+    packed = fitted.pack(FRAME)
+    assert {name: array.shape for name, array in packed.items()} == {
+        name: (4, *shape) for name, shape in fitted.packed_shapes.items()
+    }
+    ranges = fitted.id_ranges
+    np.testing.assert_array_equal(packed["categorical"][:, 0], [2, 2, 1, 0])
+    assert packed["categorical"][0, 1] == packed["categorical"][2, 1] in ranges["city"]
+    assert packed["categorical"][1, 1] == 0
+    age, tags, hour, pair = (ranges[n].start for n in ("age", "tags", "hour", "user_x_city"))
+    np.testing.assert_array_equal(packed["categorical"][:, 2], [age, age + 1, 0, age + 1])
+    np.testing.assert_array_equal(packed["categorical"][:, 3], [hour + 1, 0, hour + 2, 0])
+    np.testing.assert_allclose(packed["numeric"][:, 0], [0, 1, 0.5, 0])
+    np.testing.assert_allclose(packed["numeric"][:, 1], np.sqrt(1.5) * np.array([-1, 1, 0, 0]))
+    x, y = tags + 2, tags + 1  # y is in three rows, x in two; z is beyond the length
+    np.testing.assert_array_equal(packed["tags"], [[x, y], [0, 0], [y, 0], [y, x]])
+    np.testing.assert_array_equal(packed["history"], [[0, 0, 0], [2, 0, 0], [2, 2, 2], [1, 0, 0]])
+    np.testing.assert_array_equal(packed["crossed"][:, 0], [pair + 1, 0, pair + 2, 0])
+    assert packed["numeric"].dtype == np.float32
+    assert {packed[name].dtype for name in packed if name != "numeric"} == {np.dtype(np.int32)}
+
+
+def test_frames_of_all_libraries_are_taken_alike():
+    fitted = EVERYTHING.fit(FRAME)
+    frames = [
+        {name: np.array(column) for name, column in FRAME.items() if None not in column}
+        | {"city": np.array(FRAME["city"], object)},
+        pd.DataFrame(FRAME),
+        pd.DataFrame(FRAME).convert_dtypes().astype({"user": "category"}),
+        pa.table(FRAME),
+    ]
+    for frame in frames:
+        again = EVERYTHING.fit(frame)
+        assert again == fitted
+        assert again.statistics == fitted.statistics
+        for name, array in fitted.pack(FRAME).items():
+            np.testing.assert_array_equal(again.pack(frame)[name], array)
+
+
+class Column:
+    """What polars has of a column with nulls: integers would come out as floats."""
+
+    def __init__(self, values):
+        self._values = values
+
+    def null_count(self):
+        return self._values.count(None)
+
+    def to_list(self):
+        return self._values
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self._values, np.float64)
+
+
+@pytest.mark.parametrize("column", [Column([2**60 + 1, None]), pa.array([2**60 + 1, None])])
+def test_integers_with_nulls_stay_exact(column):
+    fitted = features(Categorical("a")).fit({"a": column})
+    assert fitted.statistics.values == {"a": [str(2**60 + 1)]}
+
+
+@pytest.mark.parametrize(
+    ("values", "spelled"),
+    [
+        ([3, -4], ["-4", "3"]),
+        ([3.0, NAN, -4.0], ["-4", "3"]),
+        (np.array([3, 4], np.uint8), ["3", "4"]),
+        ([True, False], ["0", "1"]),
+        ([2**70, "a", b"b", 1, np.int64(2), np.float32(5), np.True_], None),
+        (["3", "3.0", "03"], ["03", "3", "3.0"]),
+        (pd.Series(["x", pd.NA, None, ""]), ["x"]),
+    ],
+)
+def test_spelling(values, spelled):
+    fitted = features(Categorical("a")).fit({"a": values})
+    expected = spelled or ["1", "1180591620717411303424", "2", "5", "a", "b"]
+    assert sorted(fitted.statistics.values["a"]) == expected
+
+
+def test_numbers_may_be_strings():
+    fitted = features(Numeric("n")).fit({"n": ["1.5", "", "-2e1", None, b".5", True]})
+    values = fitted.pack({"n": ["1.5", "", "-2e1", None, b".5", True]})["numeric"]
+    np.testing.assert_array_equal(values[:, 0], [1.5, 0, -20, 0, 0.5, 1])
+
+
+def test_a_value_with_a_line_break_is_out_of_vocabulary():
+    assert ids(Categorical("a"), ["two\nlines", "two\nlines", "plain"]) == [1, 1, 2]
+
+
+def test_lists_may_be_lists():
+    fitted = features(MultiValued("tags", separator=",", max_length=2)).fit({"tags": ["a,b", "a"]})
+    cells = [["b", "a", "b"], ("a",), np.array([]), None, ["a", None], "b,b"]
+    packed = fitted.pack({"tags": cells})["tags"]
+    np.testing.assert_array_equal(packed, [[3, 2], [2, 0], [0, 0], [0, 0], [0, 0], [3, 3]])
+
+
+def test_rows_online_are_packed_one_by_one_as_together():
+    fitted = EVERYTHING.fit(FRAME)
+    together = fitted.pack(FRAME)
+    for row in range(4):
+        alone = fitted.pack({name: column[row : row + 1] for name, column in FRAME.items()})
+        for name, array in together.items():
+            np.testing.assert_array_equal(alone[name], array[row : row + 1])
+    empty = fitted.pack({name: [] for name in FRAME})
+    assert {name: array.shape for name, array in empty.items()} == {
+        name: (0, *shape) for name, shape in fitted.packed_shapes.items()
+    }
+
+
+def test_numbers_without_spread_or_values_are_zero():
+    fitted = features(
+        Numeric("c", scale="min_max"), Numeric("z", scale="z_score"), Numeric("m", scale="z_score")
+    ).fit({"c": [7, 7], "z": [7, 7], "m": [NAN, None]})
+    packed = fitted.pack({"c": [7, 9], "z": [7, 9], "m": [NAN, 1]})["numeric"]
+    np.testing.assert_array_equal(packed, np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("values", [[1, 0], [True, False], ["1", "0"], [1.0, 0.0]])
+def test_labels(values):
+    labels = features(Numeric("n")).labels({"click": values})
+    assert labels.dtype == np.float32
+    assert labels.tolist() == [[1.0], [0.0]]
+
+
+def test_a_fitted_set_is_saved_and_loaded(tmp_path):
+    fitted = EVERYTHING.fit(FRAME)
+    fitted.save_fitted(tmp_path / "fitted")
+    loaded = FeatureSet.load_fitted(tmp_path / "fitted")
+    assert loaded == fitted
+    assert loaded.statistics == fitted.statistics
+    assert FeatureSet.load(tmp_path / "fitted" / "features.json") == fitted
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"user": None}, "there is no column 'user'; did you mean 'users'?"),
+        ({"user": ["u"]}, "columns must have the same length. Received: {'user': 1, 'city': 4"),
+        ({"user": np.zeros((4, 2))}, r"column 'user' must be one-dimensional. Received: \(4, 2\)"),
+        ({"user": [1.0, 2.5, 3.0, 1.0]}, "column 'user', row 1: 2.5 is not a category: a float"),
+        (
+            {"user": [1.0, 2.0, 1e16, 1.0]},
+            "column 'user', row 2: 1e.16 is a long number as a float",
+        ),
+        ({"user": ["u", {}, "u", "u"]}, "column 'user', row 1: {} is a dict, not a string or an"),
+        (
+            {"user": ["u", ["v"], "u", "u"]},
+            r"column 'user', row 1: \['v'\] is a list, not a string",
+        ),
+        ({"tags": [["u"], [0.5], [], []]}, r"column 'tags', row 1: \[0.5\] is not a category"),
+        (
+            {"time": pd.to_datetime(["2024"] * 4)},
+            r"'time' is of datetime64\[.*: give it as strings",
+        ),
+        ({"user": [datetime.date(2024, 1, 1)] * 4}, "row 0: .* is a date, not a string"),
+        ({"price": [1, "many", 2, 3]}, "column 'price', row 1: 'many' is not a number"),
+        ({"price": [1, "nan", 2, 3]}, "column 'price', row 1: 'nan' is not a number"),
+        ({"price": [1, [2], 2, 3]}, r"column 'price', row 1: \[2\] is not a number"),
+        ({"price": [1, 2, 3, -np.inf]}, "column 'price', row 3: -inf is not a finite number"),
+        ({"price": [1, 2, 1e39, 3]}, r"column 'price', row 2: 1e.39 is not a finite number"),
+    ],
+)
+def test_bad_columns_are_named(change, message):
+    frame = {**FRAME, **change}
+    if frame["user"] is None:
+        frame["users"] = frame.pop("user")
+    for function in (EVERYTHING.fit, EVERYTHING.fit(FRAME).pack):
+        with pytest.raises(ValueError, match=message) as error:
+            function(frame)
+        assert "\n" not in str(error.value)
+
+
+def test_bad_labels_are_named():
+    with pytest.raises(ValueError, match="column 'click', row 1: '2' is not a label: it must be 0"):
+        EVERYTHING.labels({"click": [1, 2]})
+    with pytest.raises(ValueError, match="there is no column 'click'; did you mean 'clicked'"):
+        EVERYTHING.labels({"clicked": [1, 0]})
+
+
+def test_a_set_that_is_not_fitted_does_not_pack():
+    for features_ in (
+        EVERYTHING,
+        EVERYTHING.with_vocabulary_sizes(EVERYTHING.fit(FRAME).vocabulary_sizes),
+    ):
+        with pytest.raises(ValueError, match=r"not fitted: take what `fit\(frame\)` returns, or"):
+            features_.pack(FRAME)
+
+
+def test_nothing_and_no_frame_are_refused():
+    with pytest.raises(ValueError, match="there is no row to fit on"):
+        EVERYTHING.fit({name: [] for name in FRAME})
+    with pytest.raises(TypeError, match=r"expected columns by name .*, got list"):
+        EVERYTHING.fit([FRAME])
+
+
+def test_folders_without_what_packing_needs_are_refused(tmp_path):
+    fitted = EVERYTHING.fit(FRAME)
+    fitted.save_fitted(tmp_path)
+    (tmp_path / "numbers.json").unlink()
+    with pytest.raises(
+        FileNotFoundError, match=r"numbers.json with .* age, price, height: .* again"
+    ):
+        FeatureSet.load_fitted(tmp_path)
+    without = features(Categorical("user")).fit(FRAME)
+    without.save_fitted(tmp_path / "earlier")
+    (tmp_path / "earlier" / "numbers.json").unlink()
+    assert FeatureSet.load_fitted(tmp_path / "earlier").statistics == without.statistics
+    fitted.save_fitted(tmp_path)
+    fitted.fit({**FRAME, "user": list("uuvv")}).save(tmp_path / "features.json")
+    with pytest.raises(ValueError, match="is not the vocabulary file of these features"):
+        FeatureSet.load_fitted(tmp_path)
+    (tmp_path / "vocabulary").unlink()
+    with pytest.raises(FileNotFoundError, match="holds no vocabularies"):
+        FeatureSet.load_fitted(tmp_path)
+
+
+def test_packing_imports_nothing_heavy():
+    code = (
+        "from ctr_keras.features import *; f = FeatureSet(Categorical('a'), label=Label('y'));"
+        "f.fit({'a': ['x']}).pack({'a': ['y']}); import sys; print(*sys.modules)"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    heavy = {"keras", "tensorflow", "apache_beam", "pandas", "pyarrow"}
+    assert not heavy & set(loaded.stdout.split())

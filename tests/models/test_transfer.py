@@ -1,0 +1,250 @@
+"""`transfer`: a grown, changed or shrunk vocabulary leaves the scores of values as they were."""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+
+from ctr_keras.features import Categorical, FeatureSet, Label, Numeric
+from ctr_keras.layers import FieldEmbedding, feature_inputs
+from ctr_keras.models import build_model, transfer
+from ctr_keras.models.base import CTRModel
+from ctr_keras.optimizers import SparseAdam
+from tests.models.variants import FEATURES, VARIANTS
+from tests.packed import JIT, inputs_of
+
+ROWS = 60
+BY_FIELD = ("FM", "DeepFM", "FNN", "AutoInt", "AutoIntPlus")  # may change columns
+
+
+def log(users: str, items: str, seed: int = 0, rows: int = ROWS) -> dict[str, list]:
+    """Raw rows of `FEATURES`, with single letters as values; the first are the most frequent."""
+    draw = np.random.default_rng(seed)
+
+    def column(letters: str) -> list[str]:
+        weights = np.arange(len(letters), 0, -1.0)
+        return draw.choice(list(letters), rows, p=weights / weights.sum()).tolist()
+
+    return {
+        "user": column(users),
+        "age": column("yo"),
+        "item": column(items),
+        "hour": column("mn"),
+        "price": draw.normal(size=rows).tolist(),
+        "genres": ["|".join(pair) for pair in zip(column("rst"), column("rst"), strict=True)],
+        "history": [" ".join(column(items)[: n % 6]) for n in range(rows)],
+    }
+
+
+OLD_LOG, NEW_LOG = log("abcd", "pqr"), log("xcbaz", "wrqps", seed=1)
+OLD, NEW = FEATURES.fit(OLD_LOG), FEATURES.fit(NEW_LOG)  # user d has left; x and z, w and s are new
+
+
+def old_model(variant: str, features: FeatureSet = OLD) -> keras.Model:
+    """A variant whose weights, those of normalizations included, are all of a size that matters."""
+    name, arguments = VARIANTS[variant]
+    model = build_model(name, features, **arguments)
+    draw = np.random.default_rng(2)
+    for weight in model.weights:
+        if "float" in keras.backend.standardize_dtype(weight.dtype):
+            weight.assign(draw.normal(scale=0.4, size=weight.shape))
+        if "moving_variance" in weight.path:
+            weight.assign(draw.uniform(0.5, 1.5, weight.shape))
+    return model
+
+
+def scores(model: keras.Model, features: FeatureSet, rows: dict[str, list]) -> np.ndarray:
+    inputs = inputs_of(model, features.pack(rows))
+    return keras.ops.convert_to_numpy(model(inputs))[:, 0]
+
+
+def assert_scores_equal(model, features, other, other_features, rows, other_rows=None):
+    expected = scores(model, features, rows)
+    assert np.ptp(expected) > 1e-4
+    actual = scores(other, other_features, other_rows or rows)
+    np.testing.assert_allclose(actual, expected, rtol=2e-5, atol=1e-6)
+
+
+def test_the_vocabularies_of_this_test_change_as_they_should():
+    old, new = (features.statistics.values for features in (OLD, NEW))
+    assert set(old["user"]) == set("abcd")
+    assert set(new["user"]) == set("xcbaz")
+    assert set(old["item"]) < set(new["item"])
+    assert [v for v in new["item"] if v in "pqr"] != old["item"]
+    assert not set(new["item_x_user"]) >= set(old["item_x_user"])
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [pytest.param(v, marks=pytest.mark.backend if v == "DeepFM" else ()) for v in VARIANTS],
+)
+def test_scores_stay_for_old_and_new_values(variant):
+    model = old_model(variant)
+    new_model = transfer(model, OLD, NEW)
+    assert type(new_model) is type(model)
+    assert new_model.name == model.name
+    # All users but d, whom the new vocabulary does not have, and some that neither has.
+    rows = log("abcxz?", "pqrsw?", seed=3)
+    if "crossed" in [tensor.name for tensor in model.inputs]:
+        rows = known_pairs(rows)
+    assert_scores_equal(model, OLD, new_model, NEW, rows)
+
+
+def known_pairs(rows: dict[str, list]) -> dict[str, list]:
+    """Rows none of whose pairs has left a vocabulary."""
+    old, new = (features.statistics.values["item_x_user"] for features in (OLD, NEW))
+    left = set(old) - set(new)
+    pairs = zip(rows["item"], rows["user"], strict=True)
+    kept = [i for i, pair in enumerate(pairs) if "\x1f".join(pair) not in left]
+    assert len(kept) > ROWS / 2
+    return {name: [column[i] for i in kept] for name, column in rows.items()}
+
+
+@pytest.mark.parametrize("variant", ["DeepFM", "MIAN"])
+def test_a_value_that_has_left_is_out_of_vocabulary(variant):
+    model = old_model(variant)
+    new_model = transfer(model, OLD, NEW)
+    rows = log("dd", "pqr", seed=3)
+    unknown = {**rows, "user": ["never seen"] * ROWS}
+    assert_scores_equal(model, OLD, new_model, NEW, unknown, rows)
+
+
+@pytest.mark.backend
+def test_the_new_model_trains_saves_and_is_independent_of_the_old(tmp_path):
+    model = old_model("DeepFM")
+    model.compile(SparseAdam(0.1), "binary_crossentropy", jit_compile=JIT)
+    before = [weight.copy() for weight in model.get_weights()]
+    new_model = transfer(model, OLD, NEW)
+    assert not new_model.compiled
+    assert isinstance(new_model, CTRModel)
+    new_model.compile(SparseAdam(0.1), "binary_crossentropy", jit_compile=JIT)
+    inputs = inputs_of(new_model, NEW.pack(NEW_LOG))
+    new_model.fit(inputs, np.arange(ROWS)[:, None] % 2, verbose=0)
+    for weight, other in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, other)
+    new_model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert_scores_equal(new_model, NEW, loaded, NEW, NEW_LOG)
+
+
+def test_a_functional_model_of_ones_own_is_rebuilt():
+    inputs = feature_inputs(OLD)
+    fields, history = FieldEmbedding(OLD, 3, sequences=["history"])(inputs)
+    flat = [keras.layers.Flatten()(tensor) for tensor in (fields, history)]
+    score = keras.layers.Dense(1, "sigmoid")(keras.layers.Concatenate()(flat))
+    model = keras.Model(inputs, score)
+    for weight in model.weights:
+        weight.assign(np.random.default_rng(0).normal(size=weight.shape))
+    rows = known_pairs(log("abcx", "pqrw", seed=3))
+    assert_scores_equal(model, OLD, transfer(model, OLD, NEW), NEW, rows)
+
+
+def test_out_of_vocabulary_rows_and_buckets_are_carried_over_by_place():
+    def declared(**sizes) -> FeatureSet:
+        return FeatureSet(
+            Categorical("oov", oov_buckets=sizes["oov"]),
+            Categorical("hash", hash_buckets=sizes["hash"]),
+            Numeric("n", scale="quantiles", buckets=sizes["n"]),
+            label=Label("click"),
+        ).fit({"oov": ["a"], "hash": ["a"], "n": [1]})
+
+    old = declared(oov=2, hash=3, n=2)
+    model = build_model("FNN", old, dim=1, hidden=[2])
+    table = np.arange(1.0 + old.id_count)[: old.id_count, None]  # row i holds i
+    model.get_layer("embedding").table.assign(table)
+
+    def rows(**sizes) -> list[float]:
+        new = declared(**sizes)
+        new_model = transfer(model, old, new)
+        return keras.ops.convert_to_numpy(new_model.get_layer("embedding").table)[:, 0].tolist()
+
+    assert rows(oov=2, hash=3, n=2) == table[:, 0].tolist()
+    assert rows(oov=3, hash=3, n=2) == [0, 1, 2, 1, 3, 4, 5, 6, 7, 8]
+    fresh = rows(oov=1, hash=4, n=3)
+    assert fresh[:3] == [0, 1, 3]
+    assert max(np.abs(fresh[3:])) < 2
+
+
+# Columns that come, go and change places.
+
+
+def reordered(features: FeatureSet, *, without: str = "", extra: tuple = ()) -> FeatureSet:
+    declared = [f for f in reversed(features.features) if f.name != without and f.kind != "crossed"]
+    return FeatureSet(*extra, *declared, label=features.label)
+
+
+def builder(variant: str):
+    name, arguments = VARIANTS[variant]
+    return functools.partial(build_model, name, **arguments)
+
+
+PLAIN_OLD = reordered(OLD).fit(OLD_LOG)
+
+
+@pytest.mark.parametrize("variant", BY_FIELD)
+def test_scores_stay_where_columns_change_places(variant):
+    model = old_model(variant, PLAIN_OLD)
+    new = reordered(PLAIN_OLD).fit(NEW_LOG)
+    assert new.field_names != PLAIN_OLD.field_names
+    new_model = transfer(model, PLAIN_OLD, new, builder(variant))
+    assert_scores_equal(model, PLAIN_OLD, new_model, new, log("abcxz?", "pqrsw?", seed=3))
+
+
+@pytest.mark.parametrize("variant", ["FM", "DeepFM", "FNN"])
+def test_a_column_that_is_gone_or_new_is_as_one_that_is_missing(variant):
+    model = old_model(variant, PLAIN_OLD)
+    extra = (Categorical("new"), Numeric("more"))
+    new = reordered(PLAIN_OLD, without="age", extra=extra)
+    columns = {"new": ["v"] * ROWS, "more": [1.0] * ROWS}
+    new = new.fit({**NEW_LOG, **columns})
+    new_model = transfer(model, PLAIN_OLD, new, builder(variant))
+    rows = {**log("abcxz", "pqrsw", seed=3), "age": [""] * ROWS, "new": [""] * ROWS}
+    rows["more"] = [None] * ROWS
+    assert_scores_equal(model, PLAIN_OLD, new_model, new, rows)
+
+
+@pytest.mark.parametrize(
+    ("variant", "layer"),
+    [
+        ("AutoFM", r"'inner_2' \(GatedInteraction\)"),
+        ("IPNN", r"'deep' \(MLP\)"),
+        ("AIM", r"'inner_2' \(GatedInteraction\)"),
+        ("OptInterF", r"'deep' \(MLP\)"),
+        ("MIAN", r"'multi_interactive' \(MultiInteractive\)"),
+    ],
+)
+def test_what_depends_on_columns_in_other_ways_is_refused_by_name(variant, layer):
+    new = reordered(PLAIN_OLD).fit(NEW_LOG)
+    model = old_model(variant, PLAIN_OLD)
+    with pytest.raises(ValueError, match=f"the columns have changed, and layer {layer} depends"):
+        transfer(model, PLAIN_OLD, new, builder(variant))
+
+
+# What is refused.
+
+
+def test_what_does_not_fit_is_refused_in_one_line():
+    model = old_model("FNN")
+    reversed_new = reordered(OLD).fit(NEW_LOG)
+    fnn = functools.partial(build_model, "FNN", hidden=[6, 5])
+    for arguments, message in [
+        ((model, NEW, OLD), "layer 'embedding' was built with other features than `old_features`"),
+        ((model, OLD, reversed_new), "the packed columns of the two feature sets differ: pass"),
+        (
+            (model, OLD, NEW, functools.partial(fnn, dim=3)),
+            "'embedding' is 3 wide, and the old one",
+        ),
+        ((model, OLD, NEW, builder("DeepFM")), "the old model has no LinearLogit 'linear'"),
+        ((model, OLD, FEATURES), "this feature set is not fitted: take what"),
+        (
+            (model, OLD, NEW, functools.partial(build_model, "FNN", dim=4, hidden=[6, 6])),
+            "layer 'deep' has weights of .* and the old one of",
+        ),
+    ]:
+        with pytest.raises(ValueError, match=message) as error:
+            transfer(*arguments)
+        assert "\n" not in str(error.value)
+    model.quantize("int8")
+    with pytest.raises(ValueError, match="is quantized: transfer the float model, then"):
+        transfer(model, OLD, NEW)
