@@ -141,6 +141,6 @@ def test_a_quantized_model_that_was_loaded_exports_with_its_attention(
     model = keras.saving.load_model(tmp_path / "model.keras")
     answer = explained(exported(model))
     inputs = inputs_of(model, samples)
-    np.testing.assert_allclose(answer["score"], model.predict(inputs, verbose=0), atol=1e-6)
+    np.testing.assert_allclose(answer["score"], model.predict(inputs, verbose=0)[:, 0], atol=1e-6)
     expected = Explainer(model, features)(inputs)
     np.testing.assert_allclose(answer["attention"], expected["attention"], atol=1e-6)
