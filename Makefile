@@ -6,11 +6,12 @@ BIN := $(VENV)/bin
 DEMO := demo
 ROWS ?= 100000
 ON_JAX := tests/layers tests/models tests/optimizers tests/search tests/explain tests/data tests/training \
-  tests/test_keras_internals.py tests/test_runs.py
+  tests/compatibility tests/test_keras_internals.py tests/test_runs.py
+MATRIX ?= .matrix
 
 PYTEST := -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: demo test test-oldest test-random fuzz coverage mutants lint clean
+.PHONY: demo test test-oldest test-random fuzz matrix coverage mutants lint clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -36,6 +37,14 @@ test-random: $(VENV)/installed
 # Ten times the suite's requests that nobody meant, other ones each time.
 fuzz: $(VENV)/installed
 	CTR_KERAS_FUZZ=20000 $(BIN)/python -m pytest tests/serving/server/test_fuzz.py
+
+# Every triple of the compatibility matrix, and its page; given again, it goes on where it was.
+matrix: $(VENV)/installed
+	mkdir -p $(MATRIX)
+	for backend in $$($(BIN)/python -m tests.compatibility.axes); do \
+	  KERAS_BACKEND=$$backend CTR_KERAS_MATRIX=$(MATRIX) $(BIN)/python $(PYTEST) tests/compatibility/test_matrix.py; \
+	done
+	$(BIN)/python -m tests.compatibility.page $(MATRIX)
 
 # Of both backends together.
 coverage: $(VENV)/installed

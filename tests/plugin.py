@@ -12,7 +12,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 # Rooms whose tests share no fixture that is expensive to make: each may run on any worker.
 # Elsewhere the tests of a file stay together.
-SPREAD = [ROOT / "tests" / room for room in ("layers", "models", "optimizers")]
+SPREAD = [ROOT / "tests" / room for room in ("layers", "models", "optimizers", "compatibility")]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
