@@ -221,7 +221,8 @@ class FieldEmbedding(PackedLayer):
         self.table.assign(values)
         self.table_scale.assign(scales)
         if self.quantization_mode is None:
-            self.dtype_policy = f"int8_from_{self.dtype_policy.name}"
+            layer: Any = self  # Keras has no type for it
+            layer.dtype_policy = f"int8_from_{layer.dtype_policy.name}"
 
     def _layout(self) -> tuple[dict[str, int], int]:
         """By vocabulary, `id - row`, the same for all its ids; and the number of rows.

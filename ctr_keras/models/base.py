@@ -6,7 +6,6 @@ from typing import Any
 import keras
 
 from ctr_keras.layers import RowTrainer
-from ctr_keras.types import Config
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
@@ -56,14 +55,15 @@ class CTRModel(RowTrainer, keras.Model):
         Raises:
             ValueError: for modes that need calibration, `"gptq"` and `"awq"`.
         """
-        if config is not None and config.get_config() == _keras_default():
+        if _is_default(config):
             config = keras.quantizers.Int8QuantizationConfig(activation_quantizer=None)
         super().quantize(mode, config, **options)
 
 
-def _keras_default() -> Config:
-    """What Keras makes of `quantize("int8")` before it calls a model's method."""
-    return keras.quantizers.Int8QuantizationConfig().get_config()
+def _is_default(config: Any) -> bool:
+    """Whether a config is what Keras makes of `quantize("int8")` before it calls a model's own."""
+    kind = getattr(keras.quantizers, "Int8QuantizationConfig", ())  # Keras 3.12 has none
+    return isinstance(config, kind) and config.get_config() == type(config)().get_config()
 
 
 # An .h5 file names a model by its class alone, where a .keras file has the registered name.
