@@ -37,6 +37,17 @@ class CTRModel(RowTrainer, keras.Model):
             )
         super().save(filepath, *arguments, **options)
 
+    def export(
+        self, filepath: str | os.PathLike[str], format: str = "tf_saved_model", **options: Any
+    ) -> None:
+        mixed = [layer for layer in self.layers if layer.compute_dtype != "float32"]
+        if mixed and format in ("onnx", "litert"):
+            raise ValueError(
+                f"{self.name} computes in {mixed[0].compute_dtype}, of which Keras writes no "
+                f"{format} file that loads: build it under float32 and load its weights"
+            )
+        super().export(filepath, format, **options)
+
 
 # An .h5 file names a model by its class alone, where a .keras file has the registered name.
 keras.saving.get_custom_objects()["CTRModel"] = CTRModel
