@@ -34,12 +34,9 @@ OPTIMIZERS = {
 STEPS = list(batches(4))
 
 
-
 def fitted(name, steps=STEPS[:2]):
     model = FM(FEATURES, dim=2)
-    model.compile(
-        OPTIMIZERS[name](), "binary_crossentropy", jit_compile=JIT, run_eagerly=not JIT
-    )
+    model.compile(OPTIMIZERS[name](), "binary_crossentropy", jit_compile=JIT, run_eagerly=not JIT)
     go_on(model, steps)
     return model
 
@@ -50,7 +47,9 @@ def go_on(model, steps=STEPS[2:]):
 
 
 def assert_same_bits(model, other):
-    for (path, value), expected in zip(weights(model).items(), weights(other).values(), strict=True):
+    for (path, value), expected in zip(
+        weights(model).items(), weights(other).values(), strict=True
+    ):
         np.testing.assert_array_equal(value, expected, err_msg=path)
 
 
