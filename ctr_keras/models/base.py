@@ -37,6 +37,17 @@ class CTRModel(RowTrainer, keras.Model):
             )
         super().save(filepath, *arguments, **options)
 
+    def export(
+        self, filepath: str | os.PathLike[str], format: str = "tf_saved_model", **options: Any
+    ) -> None:
+        mixed = [layer for layer in self.layers if layer.compute_dtype != "float32"]
+        if mixed and format in ("onnx", "litert"):
+            raise ValueError(
+                f"{self.name} computes in {mixed[0].compute_dtype}, of which Keras writes no "
+                f"{format} file that loads: build it under float32 and load its weights"
+            )
+        super().export(filepath, format, **options)
+
     def quantize(self, mode: str | None = None, config: Any = None, **options: Any) -> None:
         """Quantizes tables and dense layers for inference, as `keras.Model.quantize`.
 
