@@ -7,11 +7,12 @@ BIN := $(VENV)/bin
 DEMO := demo
 ROWS ?= 100000
 ON_JAX := tests/layers tests/models tests/optimizers tests/tables tests/search tests/explain tests/data tests/training \
-  tests/test_keras_internals.py tests/test_runs.py
+  tests/compatibility tests/test_keras_internals.py tests/test_runs.py
+MATRIX ?= .matrix
 
 PYTEST := -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: demo test test-oldest test-torch test-random fuzz coverage mutants lint clean
+.PHONY: demo test test-oldest test-torch test-random fuzz matrix coverage mutants lint clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +39,14 @@ test-random: $(VENV)/installed
 fuzz: $(VENV)/installed
 	CTR_KERAS_FUZZ=20000 $(BIN)/python -m pytest tests/serving/server/test_fuzz.py
 
+# Every triple of the compatibility matrix, and its page; given again, it goes on where it was.
+matrix: $(VENV)/installed
+	mkdir -p $(MATRIX)
+	for backend in $$($(BIN)/python -m tests.compatibility.axes); do \
+	  KERAS_BACKEND=$$backend CTR_KERAS_MATRIX=$(MATRIX) $(BIN)/python $(PYTEST) tests/compatibility/test_matrix.py; \
+	done
+	$(BIN)/python -m tests.compatibility.page $(MATRIX)
+
 # Of both backends together.
 coverage: $(VENV)/installed
 	$(BIN)/python $(PYTEST) --cov --cov-report= --cov-fail-under=0
@@ -59,7 +68,7 @@ test-oldest: $(OLDEST)/installed
 # Keras on PyTorch, where tables are trained whole.
 $(TORCH)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(TORCH)
-	$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[plots]' torch==2.13.0 pytest pytest-xdist
+	$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[plots]' torch==2.13.0 pandas pytest pytest-xdist
 	touch $@
 
 test-torch: $(TORCH)/installed

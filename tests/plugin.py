@@ -12,7 +12,9 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 # Rooms whose tests share no fixture that is expensive to make: each may run on any worker.
 # Elsewhere the tests of a file stay together.
-SPREAD = [ROOT / "tests" / room for room in ("layers", "models", "optimizers", "tables")]
+SPREAD = [
+    ROOT / "tests" / room for room in ("layers", "models", "optimizers", "tables", "compatibility")
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -21,13 +21,25 @@ PACKAGES = ("ctr_keras", "pipeline", "serving")
 OPTIMIZER = keras.optimizers.Optimizer
 STATE = ["trainable_variables", "non_trainable_variables", "metrics_variables"]
 BATCH = ["x", "y", "sample_weight"]
+
+
+def averaging():
+    optimizer = OPTIMIZER(0.1, use_ema=True)
+    optimizer.build([])
+    return optimizer
+
+
 # Each name: where it is and the parameters of a method.
 USED = {
     "_get_variable_index": (OPTIMIZER, ["variable"]),
     "_use_weight_decay": (OPTIMIZER, ["variable"]),
     "_apply_weight_decay": (OPTIMIZER, ["variables"]),
     "_backend_apply_gradients": (OPTIMIZER, ["grads", "trainable_variables"]),
+    "_update_model_variables_moving_average": (OPTIMIZER, ["trainable_variables"]),
+    "_model_variables_moving_average": (averaging(), None),
+    "_var_key": (OPTIMIZER, ["variable"]),
     "_trainable_variables": (OPTIMIZER(0.1), None),
+    "_trainable_variables_indices": (OPTIMIZER(0.1), None),
     "_flatten_layers": (keras.Model, ["include_self", "recursive"]),
 }
 USED_ON_JAX = {
@@ -208,6 +220,7 @@ def test_no_class_of_ours_defines_a_private_name_of_its_base_anew():
     found = {kind.__qualname__: defined_anew(kind) for kind in classes}
     found = {name: names for name, names in found.items() if names}
     assert found == {
+        "AveragesByRows": {"_update_model_variables_moving_average"},
         "DecaysInUpdateStep": {"_apply_weight_decay"},
         "HandsGradientsOn": {"_backend_apply_gradients"},
     }

@@ -1,4 +1,4 @@
-"""Optimizers: sparse ones for tables, dense Adam, GRDA for gates, and several side by side in one `fit`."""
+"""Optimizers: sparse and dense ones for tables, GRDA for gates, and several in one `fit`."""
 
 from ctr_keras.optimizers.adam import DenseAdam, SparseAdam
 from ctr_keras.optimizers.grda import GRDA

@@ -112,16 +112,18 @@ class SparseAdam(CatchesUp):
 class DenseAdam(keras.optimizers.Adam):
     """Adam that updates all rows of a table in every step, on all backends alike.
 
-    On TensorFlow the gradient of a table is sparse: it lists what each place of a batch says of its
-    row, as often as the row is read. Keras' Adam squares each of these on its own, so that the
-    velocity is `(1 - beta_2) (g_1^2 + g_2^2 + ...)` for a row that is read several times. In Adam it
-    is `(1 - beta_2) (g_1 + g_2 + ...)^2`, which is what Keras has on JAX, where gradients are whole.
-    Here they are summed to a whole one first. This is also where `SparseAdam(exact=True)` ends.
+    On TensorFlow the gradient of a table lists what each place of a batch says of its row, as often
+    as the row is read, and Keras' Adam squares each on its own: a row that is read twice adds
+    `g_1^2 + g_2^2` to the sum of the velocity. In Adam it is `(g_1 + g_2)^2`, which Keras has on
+    JAX, where gradients are whole. Here they are summed first on TensorFlow, too. This is where
+    `SparseAdam(exact=True)` ends.
 
-    Keras' AdamW, Adagrad, Adafactor do the same on TensorFlow.
+    Of Keras' other optimizers, too, all but SGD, Lion and Muon take the places of a row one by one
+    on TensorFlow.
 
     Args:
-        *arguments, **options: those of `keras.optimizers.Adam`.
+        *arguments, **options: those of `keras.optimizers.Adam`. The name is `"dense_adam"` unless
+            another is given.
 
     Example:
 
@@ -131,6 +133,9 @@ class DenseAdam(keras.optimizers.Adam):
     References:
         [Adam](https://arxiv.org/abs/1412.6980), Algorithm 1.
     """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **{"name": "dense_adam", **options})
 
     def apply(
         self, grads: Sequence[Any], trainable_variables: Sequence[Variable] | None = None

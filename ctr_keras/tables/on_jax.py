@@ -119,7 +119,11 @@ def in_blocks(step: Callable[[jax.Array], None], written: Sequence[Variable], bl
     def walk(values: list[jax.Array]) -> Any:
         return jax.lax.fori_loop(0, count, one_block, values)
 
-    values = jax.jit(walk, donate_argnums=0)([variable.value for variable in written])
+    given = [variable.value for variable in written]
+    for place, value in enumerate(given):  # Keras lets averages and weights share an array
+        if any(value is other for other in given[:place]):
+            given[place] = jnp.copy(value)
+    values = jax.jit(walk, donate_argnums=0)(given)
     for variable, value in zip(written, values, strict=True):
         variable.assign(value)
 

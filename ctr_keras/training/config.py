@@ -37,7 +37,7 @@ class TrainConfig:
         epsilon: float. Of Adam. Defaults to `1e-08`.
         table_updates: str. What becomes of rows of tables that a batch does not read: `"lazy"`,
             they rest; `"exact"`, what dense Adam would do (both by `SparseAdam`); `"dense"`,
-            Keras' Adam, which walks all rows in every step. Defaults to `"lazy"`.
+            the same by walking all rows in every step (`DenseAdam`). Defaults to `"lazy"`.
         start_from: str. A finished run of the same model whose weights to start from, to train it
             further with a lower learning rate, say, or on newer data: if their vocabularies are
             others than those of the run's data, which must still be there, weights are carried over

@@ -14,7 +14,7 @@ from ctr_keras.data import Examples, open_examples
 from ctr_keras.features import FeatureSet
 from ctr_keras.features.statistics import vocabulary_file
 from ctr_keras.models import build_model, transfer
-from ctr_keras.optimizers import SparseAdam
+from ctr_keras.optimizers import DenseAdam, SparseAdam
 from ctr_keras.runs import (
     Checkpoints,
     Rounds,
@@ -144,7 +144,7 @@ def _open_split(
 
 def _optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
     if config.table_updates == "dense":
-        return keras.optimizers.Adam(config.learning_rate, epsilon=config.epsilon)
+        return DenseAdam(config.learning_rate, epsilon=config.epsilon)
     exact = config.table_updates == "exact"
     return SparseAdam(config.learning_rate, epsilon=config.epsilon, exact=exact)
 

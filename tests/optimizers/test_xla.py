@@ -56,7 +56,9 @@ def trained(model):
 @pytest.mark.parametrize("name", ALL)
 def test_xla_trains_as_without_it(name):
     expected = trained(compiled(ALL[name](), run_eagerly=True))
-    for ours, theirs in zip(trained(compiled(ALL[name](), jit_compile=True)), expected, strict=True):
+    for ours, theirs in zip(
+        trained(compiled(ALL[name](), jit_compile=True)), expected, strict=True
+    ):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 

@@ -40,12 +40,12 @@ def batches(count, rows=8, seed=0, ids=None):
         yield packed, generator.integers(0, 2, size=(rows, 1)).astype("float32")
 
 
-def trained(optimizer, steps=12, build=FM, **arguments):
+def trained(optimizer, steps=12, build=FM, callbacks=(), **arguments):
     """The model after steps of `fit` from weights that are always the same."""
     keras.utils.set_random_seed(4)
     model = build(FEATURES, dim=4, embeddings_initializer="random_normal", **arguments)
     model.compile(optimizer, "binary_crossentropy", jit_compile=JIT)
-    model.fit(batches(steps), steps_per_epoch=steps, verbose=0)
+    model.fit(batches(steps), steps_per_epoch=steps, callbacks=list(callbacks), verbose=0)
     return model
 
 

@@ -1,0 +1,248 @@
+"""The options of Keras' optimizers in those that update rows, step by step on both backends."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from ctr_keras.keras_internals import averages
+from ctr_keras.optimizers import DenseAdam, SparseAdagrad, SparseAdam, SparseFtrl, SparseSGD, rows
+from tests.optimizers.training import summed, trained, weights
+
+pytestmark = pytest.mark.backend
+
+KERAS = keras.optimizers
+ROWS, DIM, PLACES = 10, 3, 5
+STARTS = np.random.default_rng(0).normal(size=(2, ROWS, DIM)).astype("float32")
+# For each step the rows that it reads, some of them twice, and the gradients of table and dense.
+STEPS = [
+    (read, *np.random.default_rng(step).normal(size=(2, ROWS, DIM)).astype("float32"))
+    for step, read in enumerate(
+        [[0, 1, 1, 3, 9], [0, 0, 2, 3, 4], [5, 5, 5, 1, 2], [0, 4, 4, 4, 9]]
+    )
+]
+
+
+def variables():
+    table, dense = (keras.Variable(start, name="weight") for start in STARTS)
+    table.is_table = True
+    return [table, dense]
+
+
+def sparse(read, values):
+    """A gradient that says for each place of a batch what it says of its row."""
+    if keras.backend.backend() == "jax":
+        from ctr_keras.tables.on_jax import RowGradient
+
+        return RowGradient(np.array(read, "int32"), ops.convert_to_tensor(values))
+    import tensorflow as tf
+
+    return tf.IndexedSlices(tf.constant(values), tf.constant(read), (ROWS, DIM))
+
+
+def walked(optimizer, steps=STEPS, as_sparse=True, after=lambda number: None):
+    """The values of table and dense variable after steps, before what is lagging is made up for."""
+    given = variables()
+    optimizer.build(given)
+    for number, (read, places, dense) in enumerate(steps, start=1):
+        whole = np.zeros((ROWS, DIM), "float32")
+        np.add.at(whole, read, places[:PLACES])
+        first = sparse(read, places[:PLACES]) if as_sparse else ops.convert_to_tensor(whole)
+        optimizer.apply([first, ops.convert_to_tensor(dense)], given)
+        after(number)
+    return given
+
+
+def values(given):
+    return [ops.convert_to_numpy(variable) for variable in given]
+
+
+def finished(optimizer, **arguments):
+    given = walked(optimizer, **arguments)
+    optimizer.finalize_variable_values(given)
+    return values(given)
+
+
+def assert_close(ours, theirs, rtol=1e-5, atol=1e-6):
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol, atol)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"clipvalue": 0.3}, {"clipnorm": 0.5}, {"global_clipnorm": 0.5}, {"loss_scale_factor": 8.0}],
+    ids=lambda option: next(iter(option)),
+)
+@pytest.mark.parametrize(
+    ("ours", "theirs", "arguments"),
+    [
+        (SparseSGD, KERAS.SGD, {}),
+        (SparseAdagrad, KERAS.Adagrad, {}),
+        (
+            lambda *some, **more: SparseAdam(*some, exact=True, **more),
+            KERAS.Adam,
+            {"epsilon": 1e-9},
+        ),
+    ],
+    ids=["sgd", "adagrad", "exact adam"],
+)
+def test_clipping_and_loss_scales_act_on_the_whole_gradient(ours, theirs, arguments, option):
+    expected = finished(theirs(0.1, **arguments, **option), as_sparse=False)
+    assert_close(finished(ours(0.1, **arguments, **option)), expected, 1e-4, 1e-5)
+    without = finished(theirs(0.1, **arguments), as_sparse=False)
+    if theirs is not KERAS.Adam or "loss_scale_factor" not in option:  # a scale is nothing to Adam
+        for some, other in zip(expected, without, strict=True):
+            assert np.abs(some - other).max() > 1e-3
+
+
+@pytest.mark.parametrize("make", [SparseAdam, SparseFtrl])
+def test_a_lazy_optimizer_clips_rows_by_the_norm_of_all(make):
+    """Against the same optimizer whose gradients were clipped by hand."""
+    clipped = [
+        (read, places * _share(read, places), dense * min(1, 0.5 / np.linalg.norm(dense)))
+        for read, places, dense in STEPS
+    ]
+    assert_close(finished(make(0.1, clipnorm=0.5)), finished(make(0.1), steps=clipped))
+
+
+def _share(read, places):
+    whole = np.zeros((ROWS, DIM))
+    np.add.at(whole, read, places[:PLACES])
+    return min(1, 0.5 / np.linalg.norm(whole))
+
+
+@pytest.mark.parametrize(
+    "make", [SparseAdam, SparseAdagrad, SparseSGD], ids=lambda make: make.__name__
+)
+def test_averages_are_those_of_the_weights_after_every_step(make):
+    history = []
+    plain = make(0.1, weight_decay=0.01)
+    walked(plain, after=lambda number: history.append(values(built(plain))))
+    expected = history[0]
+    for step in history[1:]:
+        pairs = zip(expected, step, strict=True)
+        expected = [0.7 * average + 0.3 * weight for average, weight in pairs]
+    optimizer = make(0.1, weight_decay=0.01, use_ema=True, ema_momentum=0.7)
+    given = walked(optimizer)
+    assert_close(values(given), history[-1])
+    optimizer.catch_up_all()
+    assert_close(values(averages(optimizer)), expected)
+    optimizer.finalize_variable_values(given)
+    assert_close(values(given), expected)
+
+
+def built(optimizer):
+    return optimizer._trainable_variables
+
+
+@pytest.mark.parametrize("option", [{"exact": True}, {"use_ema": True, "ema_momentum": 0.7}])
+def test_rows_may_be_caught_up_with_at_any_time_in_blocks_of_any_size(option, monkeypatch):
+    expected = finished(SparseAdam(0.1, epsilon=1e-9, **option))
+    monkeypatch.setattr(rows, "_BLOCK", 3)
+    optimizer = SparseAdam(0.1, epsilon=1e-9, **option)
+    assert_close(finished(optimizer, after=lambda number: optimizer.catch_up_all()), expected)
+
+
+class CatchUp(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.optimizer.catch_up_all()
+
+
+def test_keras_swaps_weights_and_averages():
+    plain = trained(SparseAdam(0.01, use_ema=True))
+    swapped = trained(
+        SparseAdam(0.01, use_ema=True),
+        callbacks=[CatchUp(), keras.callbacks.SwapEMAWeights(swap_on_epoch=True)],
+    )
+    for path, value in weights(plain).items():
+        np.testing.assert_allclose(weights(swapped)[path], value, 1e-5, 1e-7)
+
+
+@pytest.mark.parametrize("make", [SparseAdam, SparseAdagrad, SparseSGD, SparseFtrl])
+@pytest.mark.parametrize(
+    ("option", "remedy"),
+    [
+        ({"gradient_accumulation_steps": 2}, "use a batch_size that many times as large"),
+        ({"use_ema": True, "ema_overwrite_frequency": 3}, "at the end of `fit` alone"),
+    ],
+)
+def test_what_is_refused_says_what_to_do(make, option, remedy):
+    with pytest.raises(
+        ValueError, match=f"{make.__name__} takes no {list(option)[-1]}: .*{remedy}"
+    ):
+        make(**option)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SparseAdam(amsgrad=True), "takes no amsgrad: use Keras' Adam"),
+        (lambda: SparseAdam(exact=True, weight_decay=0.1), "no weight_decay: use DenseAdam"),
+        (lambda: SparseAdam(exact=True, use_ema=True), "no use_ema: use DenseAdam"),
+        (
+            lambda: SparseAdam(exact=True, beta_1=0.95, beta_2=0.9),
+            r"below the square root of beta_2\. Received: beta_1=0.95, beta_2=0.9",
+        ),
+        (
+            lambda: SparseAdam(exact=True, beta_1=0.5, beta_2=0.25),
+            r"below the square root of beta_2\. Received: beta_1=0.5, beta_2=0.25",
+        ),
+        (
+            lambda: SparseFtrl(l2_shrinkage_regularization_strength=0.1),
+            "no l2_shrinkage_regularization_strength: use l2_regularization_strength",
+        ),
+    ],
+)
+def test_what_single_optimizers_refuse(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_dense_adam_is_adam_on_whole_gradients():
+    options = {"learning_rate": 0.1, "epsilon": 1e-9}
+    expected = finished(KERAS.Adam(**options), as_sparse=False)
+    assert_close(finished(SparseAdam(exact=True, **options)), expected, 1e-4, 1e-5)
+    if keras.backend.backend() == "tensorflow":  # Keras on JAX gives it no other gradients
+        assert_close(finished(DenseAdam(**options)), expected)
+        assert np.abs(finished(KERAS.Adam(**options))[0] - expected[0]).max() > 0.01
+
+
+def test_dense_adam_trains_as_exact_adam():
+    dense, exact = (
+        weights(trained(make)) for make in (DenseAdam(0.01), SparseAdam(0.01, exact=True))
+    )
+    for path, value in dense.items():
+        np.testing.assert_allclose(exact[path], value, 2e-4, 2e-6, err_msg=path)
+    keras_own = weights(trained(summed(KERAS.Adam(0.01))))
+    for path, value in dense.items():
+        np.testing.assert_allclose(keras_own[path], value, 1e-5, 1e-7, err_msg=path)
+
+
+_MEMORY = """
+import resource, keras
+from ctr_keras.optimizers import SparseAdam
+table = keras.Variable(keras.ops.zeros((2_000_000, 8)), name="table")
+table.is_table = True
+optimizer = SparseAdam(**{option})
+optimizer.build([table])
+optimizer.iterations.assign(5)
+size = sum(keras.ops.size(v) * 4 for v in [table, *optimizer.variables])
+with open("/proc/self/clear_refs", "w") as file:
+    file.write("5")  # the peak starts anew
+def peak():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
+before = peak()
+optimizer.catch_up_all()
+print((peak() - before) / int(size))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux for the peak")
+def test_catching_up_with_a_table_takes_no_memory_of_its_size():
+    command = [sys.executable, "-c", _MEMORY.replace("{option}", "{'exact': True}")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 0.2
