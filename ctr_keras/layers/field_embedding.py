@@ -292,7 +292,7 @@ class FieldEmbedding(PackedLayer):
         rows = ids
         if any(offsets):
             # One offset a column, or one for all columns of a list; id 0 stays row 0.
-            rows = ops.where(ops.equal(ids, 0), 0, ids - np.array(offsets, "int32"))
+            rows = ops.where(ops.equal(ids, 0), 0, ops.subtract(ids, np.array(offsets, "int32")))
         if not self.check_ids:
             return self._look_up(rows)
         ranges = [self._ids_of(feature) for feature in features]
