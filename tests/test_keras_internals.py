@@ -48,11 +48,11 @@ USED = {
     "_model_variables_moving_average": (averaging(), None),
     "_var_key": (OPTIMIZER, ["variable"]),
     "_trainable_variables": (OPTIMIZER(0.1), None),
+    "_trainable_variables_indices": (OPTIMIZER(0.1), None),
+    "_flatten_layers": (keras.Model, ["include_self", "recursive"]),
     "_layers": (keras.layers.Layer(), None),
     "_post_build": (keras.layers.Layer, []),
     "_is_quantized": (quantized_dense(), None),
-    "_trainable_variables_indices": (OPTIMIZER(0.1), None),
-    "_flatten_layers": (keras.Model, ["include_self", "recursive"]),
 }
 USED_ON_JAX = {
     "compute_loss_and_updates": (

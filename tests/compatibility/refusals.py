@@ -52,6 +52,31 @@ EXPECTED: list[Refusal] = [
         "the scale that Keras changes from step to step is undone in gradients of whole tables",
     ),
     Refusal(
+        {"backend": ["tensorflow"], "optimizer": ["Adafactor"]},
+        "Adafactor cannot train tables on TensorFlow",
+        "Keras multiplies gradients of rows place by place, and loses those that are read twice",
+    ),
+    Refusal(
+        {
+            "backend": ["tensorflow"],
+            "precision": ["mixed_bfloat16", "mixed_float16"],
+            "save": ["ONNX", "LiteRT"],
+        },
+        ".* computes in (bfloat16|float16), .* build it under float32",
+        "ONNX Runtime and LiteRT cannot load what Keras writes of a model of mixed precision",
+    ),
+    Refusal(
+        {
+            "optimizer": ["MultiOptimizer"],
+            "precision": ["mixed_float16"],
+            "callback": ["LearningRateScheduler", "ReduceLROnPlateau"],
+        },
+        "Learning rate cannot be accessed on a MultiOptimizer",
+        "Keras' loss scale hides the optimizers of a MultiOptimizer",
+        raised_by="Keras",
+        error=AttributeError,
+    ),
+    Refusal(
         {"backend": ["jax"], "save": ["LiteRT"]},
         "LiteRT export requires TensorFlow or PyTorch backend",
         "Keras converts to LiteRT from a program of TensorFlow or PyTorch",
