@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ctr_keras.data.order import shuffled_batches
+from ctr_keras.data.order import batches_in, shuffled_batches
 from ctr_keras.data.records import read_examples, row_count
 from ctr_keras.features import FeatureSet
 from ctr_keras.types import Array, Rows
@@ -39,16 +39,15 @@ class ArrayExamples:
         """Number of rows."""
         return len(self._rows[1])
 
-    def read(self, batch_size: int) -> Iterator[Rows]:
+    def read(self, batch_size: int, *, drop_remainder: bool = False) -> Iterator[Rows]:
         """One pass, in order."""
-        for start in range(0, self.count, batch_size):
+        for number in range(batches_in(self.count, batch_size, drop_remainder)):
+            start = number * batch_size
             yield self._cut(self._rows, np.arange(start, min(start + batch_size, self.count)))
 
-    def stream(self, batch_size: int, *, seed: int, skip_batches: int = 0) -> Iterator[Rows]:
+    def stream(self, batch_size: int, **order: Any) -> Iterator[Rows]:
         """Endless epochs in the order of `shuffled_batches`; what is skipped is not read."""
-        for numbers in shuffled_batches(
-            self.count, batch_size, seed=seed, skip_batches=skip_batches
-        ):
+        for numbers in shuffled_batches(self.count, batch_size, **order):
             yield self._cut(self._rows, numbers)
 
 

@@ -22,14 +22,22 @@ class Examples(Protocol):
     def count(self) -> int:
         """Number of rows."""
 
-    def read(self, batch_size: int) -> Iterable[Rows]:
+    def read(self, batch_size: int, *, drop_remainder: bool = False) -> Iterable[Rows]:
         """One pass, in an order that is always the same.
 
         Args:
             batch_size: int. Rows in a batch; the last one may have fewer.
+            drop_remainder: bool. Whether to leave such a last batch out, as
+                `keras.distribution.DataParallel` needs batches that its devices can divide.
+                Defaults to `False`.
+
+        Raises:
+            ValueError: if that leaves no batch.
         """
 
-    def stream(self, batch_size: int, *, seed: int, skip_batches: int = 0) -> Iterable[Rows]:
+    def stream(
+        self, batch_size: int, *, seed: int, skip_batches: int = 0, drop_remainder: bool = False
+    ) -> Iterable[Rows]:
         """Endless epochs, each shuffled anew, the same for the same seed.
 
         Args:
@@ -37,6 +45,11 @@ class Examples(Protocol):
             seed: int. Order of the rows.
             skip_batches: int. Batches to leave out, to go on where a run stopped: the rest is
                 what would have come. Defaults to `0`.
+            drop_remainder: bool. Whether to leave such last batches out, of other rows in each
+                epoch. Defaults to `False`.
+
+        Raises:
+            ValueError: if that leaves no batch.
         """
 
 
@@ -108,12 +121,21 @@ class _Records:
     def count(self) -> int:
         return row_count(self.prepared, self.split)
 
-    def read(self, batch_size: int) -> Iterable[Rows]:
-        dataset = read_examples(self.prepared, self.split, self.features, batch_size, self.inputs)
+    def read(self, batch_size: int, *, drop_remainder: bool = False) -> Iterable[Rows]:
+        dataset = read_examples(
+            self.prepared,
+            self.split,
+            self.features,
+            batch_size,
+            self.inputs,
+            drop_remainder=drop_remainder,
+        )
         batches: Iterable[Rows] = dataset.as_numpy_iterator()
         return batches
 
-    def stream(self, batch_size: int, *, seed: int, skip_batches: int = 0) -> Iterable[Rows]:
+    def stream(
+        self, batch_size: int, *, seed: int, skip_batches: int = 0, drop_remainder: bool = False
+    ) -> Iterable[Rows]:
         batches: Iterable[Rows] = stream_examples(
             self.prepared,
             self.features,
@@ -122,5 +144,6 @@ class _Records:
             split=self.split,
             skip_batches=skip_batches,
             inputs=self.inputs,
+            drop_remainder=drop_remainder,
         )
         return batches

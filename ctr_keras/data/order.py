@@ -13,8 +13,26 @@ from ctr_keras.types import Array
 _BLOCK_PIECES = 64
 
 
+def batches_in(count: int, batch_size: int, drop_remainder: bool) -> int:
+    """How many batches a pass has; a ValueError for none.
+
+    Example:
+
+    >>> batches_in(5, 2, drop_remainder=False), batches_in(5, 2, drop_remainder=True)
+    (3, 2)
+    """
+    if drop_remainder and count < batch_size:
+        raise ValueError(f"{count} rows are less than a batch of {batch_size}: none is left")
+    return count // batch_size if drop_remainder else -(-count // batch_size)
+
+
 def shuffled_batches(
-    count: int, batch_size: int, *, seed: int, skip_batches: int = 0
+    count: int,
+    batch_size: int,
+    *,
+    seed: int,
+    skip_batches: int = 0,
+    drop_remainder: bool = False,
 ) -> Iterator[Array]:
     """Which rows the batches of endless epochs have; the seed alone decides.
 
@@ -25,7 +43,7 @@ def shuffled_batches(
     >>> [len(rows) for rows in epoch], sorted(np.concatenate(epoch).tolist())
     ([2, 2, 1], [0, 1, 2, 3, 4])
     """
-    epoch, skipped = divmod(skip_batches, -(-count // batch_size))
+    epoch, skipped = divmod(skip_batches, batches_in(count, batch_size, drop_remainder))
     while True:
         starts = np.random.default_rng([seed, epoch]).permutation(count // batch_size) * batch_size
         if count % batch_size:  # in the last block, so that the last batch alone is short
@@ -36,6 +54,8 @@ def shuffled_batches(
             rows = (pieces[:, None] + np.arange(batch_size)).ravel()
             rows = rows[rows < count]
             np.random.default_rng([seed, epoch, block]).shuffle(rows)
+            if drop_remainder:
+                rows = rows[: len(rows) - len(rows) % batch_size]
             for start in range(skipped * batch_size, len(rows), batch_size):
                 yield rows[start : start + batch_size]
             skipped = 0

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import tensorflow as tf
 
+from ctr_keras.data.order import batches_in
 from ctr_keras.features import FeatureSet
 from ctr_keras.types import Array, Rows, Tensor
 
@@ -33,18 +34,23 @@ def read_examples(
     features: FeatureSet,
     batch_size: int,
     inputs: Sequence[str] | None = None,
+    *,
+    drop_remainder: bool = False,
 ) -> Dataset:
     """One pass over a split, in an order that is always the same.
 
     Returns:
         A `tf.data.Dataset` of (packed inputs, labels): int32 and float32 tensors by name, and
-        `(batch, 1)` float32; the last batch may be smaller.
+        `(batch, 1)` float32; the last batch may be smaller, or is left out (`drop_remainder`).
 
     Raises:
         FileNotFoundError: if there are no files of that split, naming folder and split.
+        ValueError: if no batch is left.
     """
+    if drop_remainder:
+        batches_in(row_count(prepared, split), batch_size, drop_remainder)
     rows = _parsed(example_files(prepared, split), _ROWS_AT_ONCE, features, inputs)
-    return rows.rebatch(batch_size).prefetch(_PREFETCHED)
+    return rows.rebatch(batch_size, drop_remainder).prefetch(_PREFETCHED)
 
 
 def read_rows(
@@ -124,13 +130,14 @@ def stream_examples(
     split: str = "train",
     skip_batches: int = 0,
     inputs: Sequence[str] | None = None,
+    drop_remainder: bool = False,
 ) -> Dataset:
     """Endless epochs over a split, each shuffled anew, the same for the same seed.
 
     Returns and raises as `read_examples`; the last batch of each epoch may be smaller.
     """
     files = example_files(prepared, split)
-    epoch_batches = -(-row_count(prepared, split) // batch_size)
+    epoch_batches = batches_in(row_count(prepared, split), batch_size, drop_remainder)
     block_rows = -(-_SHUFFLED_ROWS // batch_size) * batch_size
 
     def epoch(number: Tensor) -> Dataset:
@@ -144,7 +151,7 @@ def stream_examples(
             rows = tf.random.experimental.stateless_shuffle(rows, seeds)
             return tf.nest.map_structure(lambda values: tf.gather(values, rows), block)
 
-        return blocks.enumerate().map(shuffle).rebatch(batch_size)
+        return blocks.enumerate().map(shuffle).rebatch(batch_size, drop_remainder)
 
     first_epoch, skipped = divmod(skip_batches, epoch_batches)
     batches = tf.data.Dataset.counter(first_epoch).flat_map(epoch).skip(skipped)

@@ -2,6 +2,7 @@
 
 A `FeatureSet` is read by every other part of the library: the pipeline derives its transform from
 it, the models their inputs and embedding tables, the export its signature, the plots their names.
+It packs data frames itself: `fit`, `pack` and `labels` need neither Beam nor TensorFlow.
 """
 
 from ctr_keras.features.declarations import (
@@ -18,6 +19,7 @@ from ctr_keras.features.declarations import (
 )
 from ctr_keras.features.feature_set import FeatureSet
 from ctr_keras.features.layout import Vocabulary
+from ctr_keras.features.statistics import Statistics
 
 __all__ = [
     "FEATURE_KINDS",
@@ -30,6 +32,7 @@ __all__ = [
     "MultiValued",
     "Numeric",
     "Sequence",
+    "Statistics",
     "Vocabulary",
     "feature_from_dict",
 ]

@@ -50,7 +50,8 @@ class FieldEmbedding(PackedLayer):
     that, and so do models of this library wherever they are given ids (see `RowTrainer`). Compiled
     code of your own cannot: there an id outside the table is an error on TensorFlow's CPU, zeros on
     its GPU, and NaN on JAX, negative ones as well; one of another field gives that field's vector.
-    `check_ids` turns all of them into a NaN vector, in eager calls, too.
+    `check_ids` turns all of them into a NaN vector, in eager calls, too (a ReLU behind it may drop
+    the NaN in a TensorFlow graph on a CPU).
 
     A number that is not finite is missing, as in `ctr-keras prepare`, and gives a zero vector.
 
@@ -220,7 +221,8 @@ class FieldEmbedding(PackedLayer):
         self.table.assign(values)
         self.table_scale.assign(scales)
         if self.quantization_mode is None:
-            self.dtype_policy = f"int8_from_{self.dtype_policy.name}"
+            layer: Any = self  # Keras has no type for it
+            layer.dtype_policy = f"int8_from_{layer.dtype_policy.name}"
 
     def _layout(self) -> tuple[dict[str, int], int]:
         """By vocabulary, `id - row`, the same for all its ids; and the number of rows.
@@ -290,7 +292,7 @@ class FieldEmbedding(PackedLayer):
         rows = ids
         if any(offsets):
             # One offset a column, or one for all columns of a list; id 0 stays row 0.
-            rows = ops.where(ops.equal(ids, 0), 0, ids - np.array(offsets, "int32"))
+            rows = ops.where(ops.equal(ids, 0), 0, ops.subtract(ids, np.array(offsets, "int32")))
         if not self.check_ids:
             return self._look_up(rows)
         ranges = [self._ids_of(feature) for feature in features]

@@ -13,13 +13,16 @@ class CTRModel(RowTrainer, keras.Model):
     """A functional Keras model whose `fit` trains the rows of tables that a batch reads.
 
     With one of `ctr_keras.optimizers`' sparse optimizers, a step touches no other rows, however
-    large the vocabulary. On TensorFlow any `keras.Model` does so with `SparseAdam`; on JAX, and for
-    its exact mode, it takes this class, which all builders of `ctr_keras.models` return, or the
-    mixin `RowTrainer`. Such an optimizer takes any policy but `mixed_float16`, which scales the
-    loss.
+    large the vocabulary. All builders of `ctr_keras.models` return this class; other models take
+    the mixin `ctr_keras.layers.RowTrainer`. On TensorFlow any `keras.Model` does so as well, but
+    for the exact mode of `SparseAdam`. Such an optimizer takes any policy but `mixed_float16`,
+    which scales the loss.
 
     Args:
         inputs, outputs, name: as in `keras.Model`.
+
+    Raises:
+        TypeError: for a subclass with a `call` of its own, which is not functional.
 
     Example:
 
@@ -27,6 +30,14 @@ class CTRModel(RowTrainer, keras.Model):
     >>> CTRModel(x, keras.layers.Dense(1)(x)).output_shape
     (None, 1)
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "call" in vars(cls):  # Keras makes CTRModel functional for good, with the first model
+            raise TypeError(
+                f"{cls.__name__} has a call of its own, but a CTRModel is functional: write "
+                f"`class {cls.__name__}(RowTrainer, keras.Model)`, with ctr_keras.layers.RowTrainer"
+            )
 
     def save(self, filepath: str | os.PathLike[str], *arguments: Any, **options: Any) -> None:
         operations = [op for op in self.operations if not isinstance(op, keras.layers.Layer)]
@@ -36,6 +47,45 @@ class CTRModel(RowTrainer, keras.Model):
                 "does not load from .h5: save it as .keras"
             )
         super().save(filepath, *arguments, **options)
+
+    def export(
+        self, filepath: str | os.PathLike[str], format: str = "tf_saved_model", **options: Any
+    ) -> None:
+        mixed = [layer for layer in self.layers if layer.compute_dtype != "float32"]
+        if mixed and format in ("onnx", "litert"):
+            raise ValueError(
+                f"{self.name} computes in {mixed[0].compute_dtype}, of which Keras writes no "
+                f"{format} file that loads: build it under float32 and load its weights"
+            )
+        super().export(filepath, format, **options)
+
+    def quantize(self, mode: str | None = None, config: Any = None, **options: Any) -> None:
+        """Quantizes tables and dense layers for inference, as `keras.Model.quantize`.
+
+        By default int8 is for weights only. Keras rounds what goes into dense layers to int8, too,
+        which about doubles the error of a score, and makes TensorFlow multiply integers, on a CPU
+        ten times slower than floats. To have it all the same, name it:
+        `Int8QuantizationConfig(activation_quantizer=AbsMaxQuantizer(axis=-1))`. Keras 3.12 has no
+        such choice and always rounds both.
+
+        Args:
+            mode: str. `"int8"`; with `"int4"` and `"float8"` tables stay as they are. Defaults to
+                `None`: that of the config.
+            config: keras.quantizers.QuantizationConfig. Defaults to `None`.
+            **options: what else `keras.Model.quantize` takes, such as `filters`.
+
+        Raises:
+            ValueError: for modes that need calibration, `"gptq"` and `"awq"`.
+        """
+        if _is_default(config):
+            config = keras.quantizers.Int8QuantizationConfig(activation_quantizer=None)
+        super().quantize(mode, config, **options)
+
+
+def _is_default(config: Any) -> bool:
+    """Whether a config is what Keras makes of `quantize("int8")` before it calls a model's own."""
+    kind = getattr(keras.quantizers, "Int8QuantizationConfig", ())  # Keras 3.12 has none
+    return isinstance(config, kind) and config.get_config() == type(config)().get_config()
 
 
 # An .h5 file names a model by its class alone, where a .keras file has the registered name.

@@ -1,6 +1,6 @@
 """A model's weights carried over to another feature set, by value."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
@@ -62,39 +62,40 @@ def transfer(
     True
     """
     _check_features(old_model, old_features)
-    same_columns = _columns(old_features) == _columns(new_features)
-    if build is None and not same_columns:
+    is_same = _columns(old_features) == _columns(new_features)
+    if build is None and not is_same:
         raise ValueError(
             "the packed columns of the two feature sets differ: pass `build`, a function from the "
             "new FeatureSet to the model"
         )
     new_model = build(new_features) if build else _rebuilt(old_model, new_features)
-    old_layers = {layer.name: layer for layer in old_model.layers}
     sources = _sources(old_features, new_features)
-    for layer in new_model.layers:
-        if not layer.weights:
-            continue
-        if layer.name not in old_layers or type(old_layers[layer.name]) is not type(layer):
-            raise ValueError(f"the old model has no {type(layer).__name__} {layer.name!r}")
-        old_layer = old_layers[layer.name]
-        tables = list(zip(_embeddings(old_layer), _embeddings(layer), strict=True))
-        if tables:
-            for pair in tables:
+    for old, new in _pairs(old_model, new_model):
+        if _embeddings(new):
+            for pair in zip(_embeddings(old), _embeddings(new), strict=True):
                 _carry_over_table(*pair, sources)
-            _copy_all(layer, _without_tables(old_layer), _without_tables(layer))
-            continue
-        old_fields = _fields_side_by_side(old_model, old_features, old_layer)
-        fields = _fields_side_by_side(new_model, new_features, layer)
-        if fields and old_fields and not same_columns:
-            _carry_over_by_field(old_layer, old_fields, layer, fields)
-        elif same_columns or _is_without_fields(new_model, layer):
-            _copy_all(layer, old_layer.weights, layer.weights)
+            _copy_all(new, _without_tables(old), _without_tables(new))
+        elif is_same or _is_without_fields(new_model, new):
+            _copy_all(new, old.weights, new.weights)
         else:
-            raise ValueError(
-                f"the columns have changed, and layer {layer.name!r} ({type(layer).__name__}) "
-                "depends on them in a way that does not say which weights belong to which field"
+            fields = _fields_side_by_side(new_model, new_features, new)
+            _carry_over_by_field(
+                old, _fields_side_by_side(old_model, old_features, old), new, fields
             )
     return new_model
+
+
+def _pairs(
+    old_model: keras.Model, new_model: keras.Model
+) -> Iterator[tuple[keras.layers.Layer, keras.layers.Layer]]:
+    """The layers with weights of both models, by name."""
+    old_layers = {layer.name: layer for layer in old_model.layers}
+    for layer in new_model.layers:
+        old = old_layers.get(layer.name)
+        if layer.weights and type(old) is not type(layer):
+            raise ValueError(f"the old model has no {type(layer).__name__} {layer.name!r}")
+        if layer.weights:
+            yield old, layer
 
 
 def _check_features(model: keras.Model, features: FeatureSet) -> None:
@@ -104,7 +105,9 @@ def _check_features(model: keras.Model, features: FeatureSet) -> None:
                 f"layer {layer.name!r} was built with other features than `old_features`"
             )
         if any(keras.backend.standardize_dtype(w.dtype) == "int8" for w in layer.weights):
-            raise ValueError(f"layer {layer.name!r} is quantized: transfer the model before")
+            raise ValueError(
+                f"layer {layer.name!r} is quantized: transfer the float model, then quantize"
+            )
 
 
 def _columns(features: FeatureSet) -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
@@ -183,7 +186,7 @@ def _carry_over_table(old: FieldEmbedding, new: FieldEmbedding, sources: Array) 
         raise ValueError(f"layer {new.name!r} is {new.dim} wide, and the old one {old.dim}")
     old_rows, new_rows = old.vocabulary_rows, new.vocabulary_rows
     if old_rows and new_rows:
-        old_table, table = ops.convert_to_numpy(old.table), np.array(new.table)
+        old_table, table = ops.convert_to_numpy(old.table), _copied(new.table)
         table[0] = old_table[0]
         for name in new_rows.keys() & old_rows.keys():
             ids, rows = new.features.id_ranges[name], np.array(new_rows[name])
@@ -206,11 +209,16 @@ def _numbers(embedding: FieldEmbedding) -> list[str]:
 
 def _by_name(old: Variable, old_names: Sequence[str], new: Variable, names: Sequence[str]) -> Array:
     """The new rows, but the old one for each name that was there."""
-    old_rows, rows = ops.convert_to_numpy(old), np.array(new)
+    old_rows, rows = ops.convert_to_numpy(old), _copied(new)
     for row, name in enumerate(names):
         if name in old_names:
             rows[row] = old_rows[old_names.index(name)]
     return rows
+
+
+def _copied(weight: Variable) -> Array:
+    """An array of its own: on JAX, a training step gives the memory of a model's arrays away."""
+    return np.array(ops.convert_to_numpy(weight))
 
 
 # Other weights.
@@ -223,7 +231,7 @@ def _copy_all(layer: keras.layers.Layer, old: list[Variable], new: list[Variable
             f"layer {layer.name!r} has weights of {shapes[1]}, and the old one of {shapes[0]}"
         )
     for source, target in zip(old, new, strict=True):
-        target.assign(source)
+        target.assign(_copied(source))
 
 
 def _carry_over_by_field(
@@ -233,6 +241,11 @@ def _carry_over_by_field(
     fields: Sequence[str],
 ) -> None:
     """A kernel on all fields side by side has a block of rows for each field."""
+    if not (old_fields and fields):
+        raise ValueError(
+            f"the columns have changed, and layer {new.name!r} ({type(new).__name__}) depends on "
+            "them in a way that does not say which weights belong to which field"
+        )
     dense, old_dense = (
         layer.blocks[0] if isinstance(layer, MLP) else layer for layer in (new, old)
     )

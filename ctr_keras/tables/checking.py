@@ -238,7 +238,8 @@ class Checked:
                 values = check.as_columns(values)
                 check.check_form(values.shape, values.dtype.name)
                 if check.fields:
-                    self._refuse_in_graph(check, tf.cast(values, tf.int64))
+                    ids = values if values.dtype == tf.int32 else tf.cast(values, tf.int64)
+                    self._refuse_in_graph(check, ids)
             return batch if len(batch) > 1 else batch[0]
 
         return dataset.map(checked)

@@ -1,12 +1,16 @@
 """Ways of reading a split: what training may rely on whichever it is."""
 
 import itertools
+import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
 import pytest
 
 from ctr_keras.data import open_examples
+from tests.conftest import ROOT
 from tests.data.shards import FEATURES, write_prepared
 
 ROWS = 1000
@@ -93,6 +97,62 @@ def test_the_seed_decides_the_order(examples):
 def test_going_on_after_a_stop_sees_what_would_have_come(examples, skip):
     rest = stream(examples, skip=skip, batches=2 * EPOCH - skip)
     assert flat(rest) == flat(stream(examples)[skip:])
+
+
+def test_the_remainder_can_be_left_out_of_every_epoch(examples):
+    """So that devices can divide each batch; the rows left out differ from epoch to epoch."""
+    whole = stream(examples)
+    kept = [batch for batch in whole if len(batch) == BATCH]
+    batches = rows_of(
+        itertools.islice(examples.stream(BATCH, seed=3, drop_remainder=True), 2 * (EPOCH - 1))
+    )
+    assert [len(rows) for rows in batches] == [BATCH] * 62
+    assert flat(batches) == flat(kept)
+    rest = examples.stream(BATCH, seed=3, drop_remainder=True, skip_batches=EPOCH + 2)
+    assert flat(rows_of(itertools.islice(rest, 20))) == flat(kept[EPOCH + 2 :][:20])
+    assert sorted(whole[EPOCH - 1]) != sorted(whole[2 * EPOCH - 1])
+    in_order = [len(labels) for _, labels in examples.read(BATCH, drop_remainder=True)]
+    assert in_order == [BATCH] * 31
+
+
+@pytest.mark.parametrize("way", ["read", "stream"])
+def test_a_split_that_is_less_than_a_batch_is_not_left_out_in_silence(examples, way):
+    arguments = {"seed": 0} if way == "stream" else {}
+    with pytest.raises(ValueError, match="1000 rows are less than a batch of 1001"):
+        next(iter(getattr(examples, way)(ROWS + 1, drop_remainder=True, **arguments)))
+
+
+ON_TWO_DEVICES = """
+import sys, keras, numpy as np
+from ctr_keras.data import open_examples
+from ctr_keras.models import FM
+from ctr_keras.optimizers import SparseAdam
+from tests.conftest import ROOT
+from tests.data.shards import FEATURES
+
+devices = keras.distribution.list_devices("cpu")
+assert len(devices) == 2, devices
+keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
+inputs = ["categorical", "numeric", "genres"]
+examples = open_examples(sys.argv[1], "train", FEATURES, inputs=inputs)
+model = FM(FEATURES, dim=2)
+model.compile(SparseAdam(), "binary_crossentropy")
+batches = examples.stream(96, seed=0, drop_remainder=True)
+history = model.fit(batches, steps_per_epoch=10, epochs=2, verbose=0).history
+assert np.isfinite(history["loss"]).all(), history
+"""
+
+
+def test_data_parallel_training_takes_whole_batches(prepared):
+    flags = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    result = subprocess.run(
+        [sys.executable, "-c", ON_TWO_DEVICES, prepared],
+        env={**os.environ, **flags},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("way", WAYS)

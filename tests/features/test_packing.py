@@ -270,6 +270,10 @@ def test_folders_without_what_packing_needs_are_refused(tmp_path):
         FileNotFoundError, match=r"numbers.json with .* age, price, height: .* again"
     ):
         FeatureSet.load_fitted(tmp_path)
+    without = features(Categorical("user")).fit(FRAME)
+    without.save_fitted(tmp_path / "earlier")
+    (tmp_path / "earlier" / "numbers.json").unlink()
+    assert FeatureSet.load_fitted(tmp_path / "earlier").statistics == without.statistics
     fitted.save_fitted(tmp_path)
     fitted.fit({**FRAME, "user": list("uuvv")}).save(tmp_path / "features.json")
     with pytest.raises(ValueError, match="is not the vocabulary file of these features"):

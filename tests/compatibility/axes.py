@@ -1,0 +1,109 @@
+"""The axes of the compatibility matrix; the values of each stand cheapest first."""
+
+import dataclasses
+import importlib.util
+import itertools
+from collections.abc import Callable
+
+import keras
+
+from ctr_keras import optimizers as ours
+from ctr_keras.models import MODELS
+
+KERAS = keras.optimizers
+
+
+@dataclasses.dataclass(frozen=True)
+class Combination:
+    """One value of each axis. It runs in a process of its backend."""
+
+    backend: str
+    model: str
+    optimizer: str
+    precision: str
+    save: str
+    callback: str
+    mode: str
+
+    def __str__(self) -> str:
+        return "-".join(dataclasses.astuple(self)[1:])
+
+
+def _multi(rate):
+    return KERAS.MultiOptimizer(KERAS.OptimizerMap(KERAS.Adam(rate), {".*bias": KERAS.SGD(rate)}))
+
+
+# By name, what makes one with a learning rate or schedule.
+OPTIMIZERS: dict[str, Callable] = {
+    name: getattr(KERAS, name)
+    for name in (
+        *("SGD", "Adam", "AdamW", "Adagrad", "Ftrl", "RMSprop", "Adadelta", "Adamax", "Nadam"),
+        *("Lion", "Lamb", "Adafactor", "Muon", "ScheduleFreeAdamW"),
+    )
+    if hasattr(KERAS, name)
+}
+OPTIMIZERS["LossScaleOptimizer"] = lambda rate: KERAS.LossScaleOptimizer(KERAS.Adam(rate))
+if hasattr(KERAS, "MultiOptimizer"):
+    OPTIMIZERS["MultiOptimizer"] = _multi
+OPTIMIZERS |= {
+    "SparseSGD": ours.SparseSGD,
+    "SparseAdam": ours.SparseAdam,
+    "SparseAdam exact": lambda rate: ours.SparseAdam(rate, exact=True),
+    "SparseAdagrad": ours.SparseAdagrad,
+    "SparseFtrl": ours.SparseFtrl,
+    "GRDA": ours.GRDA,
+    "RoutedOptimizer": lambda rate: ours.RoutedOptimizer(
+        ours.SparseAdam(rate), {"bias$": KERAS.SGD(rate)}
+    ),
+    "AlternatingOptimizer": lambda rate: ours.AlternatingOptimizer(
+        KERAS.Adam(rate), {"bias$": KERAS.SGD(rate)}
+    ),
+}
+if hasattr(ours, "DenseAdam"):
+    OPTIMIZERS["DenseAdam"] = ours.DenseAdam
+
+# By name, what `compile` is given.
+MODES = {
+    "eager": {"run_eagerly": True},
+    "compiled": {},
+    "XLA": {"jit_compile": True},
+}
+PRECISIONS = ["float32", "int8", "mixed_bfloat16", "mixed_float16"]
+SAVES = ["weights", ".keras", "SavedModel", "Checkpoint", "ONNX", "LiteRT"]
+CALLBACKS = [
+    "LearningRateScheduler",
+    "ReduceLROnPlateau",
+    "schedule",  # in the optimizer
+    "ModelCheckpoint",
+    "TensorBoard",
+    "EarlyStopping",
+    "BackupAndRestore",
+]
+BACKENDS = ["tensorflow", "jax", *(["torch"] if importlib.util.find_spec("torch") else [])]
+AXES = {
+    "backend": BACKENDS,
+    "model": list(MODELS),
+    "optimizer": list(OPTIMIZERS),
+    "precision": PRECISIONS,
+    "save": SAVES,
+    "callback": CALLBACKS,
+    "mode": list(MODES),
+}
+
+
+def tuples(strength: int) -> list[dict[str, str]]:
+    """Every value of every `strength` axes together, as what a combination may hold."""
+    return [
+        dict(zip(names, values, strict=True))
+        for names in itertools.combinations(AXES, strength)
+        for values in itertools.product(*(AXES[name] for name in names))
+    ]
+
+
+def cheapest_first(axis: str, backend: str) -> list[str]:
+    """The values of an axis. JAX compiles every operation that it runs eagerly."""
+    return AXES[axis][::-1] if (axis, backend) == ("mode", "jax") else AXES[axis]
+
+
+if __name__ == "__main__":
+    print(*BACKENDS)

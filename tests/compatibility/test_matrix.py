@@ -1,0 +1,63 @@
+"""Models, optimizers, precisions, saved forms, callbacks and modes together: works, or refused.
+
+Every pair of values occurs on one of the backends. With `CTR_KERAS_MATRIX`, the folder of results
+that `make matrix` keeps, every triple does.
+"""
+
+import importlib.util
+import os
+import pathlib
+
+import keras
+import pytest
+
+from tests.compatibility.axes import AXES, tuples
+from tests.compatibility.covering import covering, refused_parts
+from tests.compatibility.refusals import EXPECTED, refusals_of
+from tests.compatibility.results import keep, kept
+from tests.compatibility.trial import run
+
+pytestmark = pytest.mark.backend
+
+FOLDER = os.environ.get("CTR_KERAS_MATRIX")
+COMBINATIONS = covering(3 if FOLDER else 2)
+HERE = [one for one in COMBINATIONS if one.backend == keras.backend.backend()]
+NEEDS = {"ONNX": ["tf2onnx", "onnxruntime"], "LiteRT": ["ai_edge_litert"]}
+
+
+@pytest.mark.parametrize("combination", HERE, ids=str)
+def test_works_or_is_refused_as_announced(combination, tmp_path):
+    missing = [n for n in NEEDS.get(combination.save, []) if importlib.util.find_spec(n) is None]
+    if missing:
+        pytest.skip(f"{combination.save} needs {missing[0]}")
+    folder = pathlib.Path(FOLDER) if FOLDER else tmp_path
+    if kept(combination, folder) is not None:
+        return
+    announced = refusals_of(combination)
+    message = ""
+    if announced:
+        with pytest.raises(tuple(refusal.error for refusal in announced)) as raised:
+            run(combination, tmp_path)
+        message = str(raised.value)
+        assert any(refusal.fits(raised.value) for refusal in announced), message
+    else:
+        run(combination, tmp_path)
+    keep(combination, message, folder)
+
+
+def test_every_pair_of_values_occurs():
+    """In a combination that works, or in one that is refused for these two values."""
+    works = [set(vars(one).items()) for one in COMBINATIONS if not refusals_of(one)]
+    for pair in tuples(2):
+        if not any(refusal.rules_out(pair) for refusal in EXPECTED):
+            assert any(one.issuperset(pair.items()) for one in works), pair
+    everything = [set(vars(one).items()) for one in COMBINATIONS]
+    for refusal in EXPECTED:
+        for part in refused_parts(refusal):
+            assert any(one.issuperset(part) for one in everything), part
+
+
+def test_few_combinations_do():
+    """Not many more than the two longest axes need: every optimizer with every model."""
+    if FOLDER is None:
+        assert len(COMBINATIONS) < 1.2 * len(AXES["model"]) * len(AXES["optimizer"])

@@ -1,0 +1,68 @@
+"""Arguments that all builders take: `check_ids`, and numbers of NumPy."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from ctr_keras.layers import MLP, InteractingLayer
+from ctr_keras.models import MODELS, build_model, check_arguments, model_arguments
+from tests.models.variants import FEATURES, VARIANTS
+from tests.packed import inputs_of, packed_inputs
+
+pytestmark = pytest.mark.backend
+
+ONE_EACH = dict(VARIANTS.values())  # the last variant of each
+
+
+def compiled(model):
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(model)
+    import tensorflow as tf
+
+    # In a graph TensorFlow's ReLU on a CPU drops NaN; only MIAN has no other way around its tower.
+    return tf.function(model, jit_compile=model.name == "MIAN")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_check_ids_marks_the_rows_of_wrong_ids_in_compiled_code(name):
+    assert model_arguments(name)["check_ids"] is False
+    model = build_model(name, FEATURES, **ONE_EACH[name], check_ids=True)
+    again = keras.Model.from_config(json.loads(json.dumps(model.get_config())))
+    inputs = inputs_of(model, packed_inputs(FEATURES))
+    wrong = {key: values.copy() for key, values in inputs.items()}
+    lists = [key for key in inputs if key != "numeric"]
+    for row, key in enumerate(lists):
+        wrong[key][row, 0] = -1 if row % 2 else FEATURES.id_ranges["genres"].stop + 4
+    score = np.array(compiled(again)(wrong))
+    assert np.isnan(score[: len(lists)]).all()
+    assert np.isfinite(score[len(lists) :]).all()
+    assert np.isfinite(np.array(compiled(again)(inputs))).all()
+
+
+def as_numpy(value):
+    if isinstance(value, bool | str) or value is None or not np.isscalar(value):
+        return [as_numpy(one) for one in value] if isinstance(value, list | tuple) else value
+    return np.float32(value) if isinstance(value, float) else np.int64(value)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_builders_take_numbers_of_numpy(name):
+    arguments = {key: as_numpy(value) for key, value in model_arguments(name).items()}
+    arguments |= {key: as_numpy(value) for key, value in ONE_EACH[name].items()}
+    check_arguments(name, arguments)
+    model = build_model(name, FEATURES, **arguments)
+    json.dumps(model.get_config())
+    expected = build_model(name, FEATURES, **ONE_EACH[name])
+    assert [w.shape for w in model.weights] == [w.shape for w in expected.weights]
+
+
+def test_layers_take_numbers_of_numpy():
+    layer = MLP([*np.array([3, 2])], dropout=np.float32(0.5))
+    assert type(layer.dropout) is float
+    assert json.loads(json.dumps(layer.get_config()))["units"] == [3, 2]
+    fields = np.ones((2, 3, 4), "float32")
+    assert InteractingLayer(np.int64(4), heads=np.int32(2))(fields).shape == (2, 3, 8)
