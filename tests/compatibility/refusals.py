@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from tests.compatibility.axes import AXES, Combination
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Refusal:
     """A pattern of values of some axes, whose combinations raise.
 
@@ -45,7 +45,7 @@ class Refusal:
 
 _BY_ROWS = ("SparseSGD", "SparseAdam", "SparseAdam exact", "SparseAdagrad", "SparseFtrl")
 
-EXPECTED: list[Refusal] = [
+EXPECTED: tuple[Refusal, ...] = (
     Refusal(
         {"optimizer": [*_BY_ROWS, "RoutedOptimizer"], "precision": ["mixed_float16"]},
         "a sparse optimizer cannot undo the loss scale of mixed_float16",
@@ -95,7 +95,7 @@ EXPECTED: list[Refusal] = [
         "a tf.train.Checkpoint holds TensorFlow's variables; save `.keras` instead",
         raised_by="TensorFlow",
     ),
-]
+)
 
 
 def refusals_of(combination: Combination) -> list[Refusal]:
