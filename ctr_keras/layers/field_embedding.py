@@ -248,11 +248,8 @@ class FieldEmbedding(PackedLayer):
         return {n: range(ranges[n].start - o, ranges[n].stop - o) for n, o in offsets.items()}
 
     def call(self, inputs: Inputs, training: bool | None = None) -> Tensor:
-        if training and self.trainable and self.quantization_mode is not None:
-            raise ValueError(
-                f"the int8 table of {self.name!r} cannot be trained: train in float and quantize "
-                "then, or set `trainable = False` of this layer to train the others"
-            )
+        if training:
+            self.check_trainable()
         categorical, crossed = (self._of(getattr(self.features, kind)) for kind in _SINGLES)
         parts = []
         if categorical or crossed:
@@ -274,6 +271,18 @@ class FieldEmbedding(PackedLayer):
             return fields
         histories = [self._embed(inputs[n], [self.features[n]]) for n in self.sequences]
         return (fields, *histories)
+
+    def check_trainable(self) -> None:
+        """Checks that the layer is frozen or has no int8 table, which takes no gradient.
+
+        Raises:
+            ValueError: if it is to be trained and cannot.
+        """
+        if self.trainable and self.quantization_mode is not None:
+            raise ValueError(
+                f"the int8 table of {self.name!r} cannot be trained: train in float and quantize "
+                "then, or set `trainable = False` of this layer to train the others"
+            )
 
     def quantized_call(self, *arguments: Any, **named: Any) -> Tensor:
         return self.call(*arguments, **named)  # which looks rows up either way
