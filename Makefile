@@ -2,16 +2,17 @@
 PYTHON ?= python3
 VENV := .venv
 OLDEST := .venv-oldest
+TORCH := .venv-torch
 BIN := $(VENV)/bin
 DEMO := demo
 ROWS ?= 100000
-ON_JAX := tests/layers tests/models tests/optimizers tests/search tests/explain tests/data tests/training \
+ON_JAX := tests/layers tests/models tests/optimizers tests/tables tests/search tests/explain tests/data tests/training \
   tests/compatibility tests/test_keras_internals.py tests/test_runs.py
 MATRIX ?= .matrix
 
 PYTEST := -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: demo test test-oldest test-random fuzz matrix coverage mutants lint clean
+.PHONY: demo test test-oldest test-torch test-random fuzz matrix coverage mutants lint clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -61,8 +62,17 @@ $(OLDEST)/installed: pyproject.toml constraints-oldest.txt
 	touch $@
 
 test-oldest: $(OLDEST)/installed
-	$(OLDEST)/bin/python $(PYTEST) tests/layers tests/models tests/optimizers tests/search tests/test_keras_internals.py
+	$(OLDEST)/bin/python $(PYTEST) tests/layers tests/models tests/optimizers tests/tables tests/search tests/test_keras_internals.py
 	KERAS_BACKEND=jax $(OLDEST)/bin/python $(PYTEST) -m backend $(ON_JAX)
 
+# Keras on PyTorch, where tables are trained whole.
+$(TORCH)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(TORCH)
+	$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[plots]' torch==2.13.0 pandas pytest pytest-xdist
+	touch $@
+
+test-torch: $(TORCH)/installed
+	KERAS_BACKEND=torch $(TORCH)/bin/python $(PYTEST) -m "backend and not slow" tests/layers tests/models tests/optimizers tests/tables
+
 clean:
-	rm -rf $(VENV) $(OLDEST) $(DEMO) .coverage .mypy_cache .pytest_cache .ruff_cache *.egg-info build dist
+	rm -rf $(VENV) $(OLDEST) $(TORCH) $(DEMO) .coverage .mypy_cache .pytest_cache .ruff_cache *.egg-info build dist

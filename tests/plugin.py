@@ -12,7 +12,9 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 # Rooms whose tests share no fixture that is expensive to make: each may run on any worker.
 # Elsewhere the tests of a file stay together.
-SPREAD = [ROOT / "tests" / room for room in ("layers", "models", "optimizers", "compatibility")]
+SPREAD = [
+    ROOT / "tests" / room for room in ("layers", "models", "optimizers", "tables", "compatibility")
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -48,6 +50,20 @@ def _forget_compiled_programs() -> Iterator[None]:
         import jax
 
         jax.clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def _tensors_are_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests compare a model's outputs to arrays; PyTorch has them detached first."""
+    import keras
+
+    if keras.backend.backend() == "torch":
+        import torch
+
+        array = torch.Tensor.__array__
+        monkeypatch.setattr(
+            torch.Tensor, "__array__", lambda tensor, dtype=None: array(tensor.detach(), dtype)
+        )
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ from typing import Any
 import keras
 
 from ctr_keras.layers import RowTrainer
-from ctr_keras.types import Config
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
@@ -14,13 +13,16 @@ class CTRModel(RowTrainer, keras.Model):
     """A functional Keras model whose `fit` trains the rows of tables that a batch reads.
 
     With one of `ctr_keras.optimizers`' sparse optimizers, a step touches no other rows, however
-    large the vocabulary. On TensorFlow any `keras.Model` does so with `SparseAdam`; on JAX, and for
-    its exact mode, it takes this class, which all builders of `ctr_keras.models` return, or the
-    mixin `RowTrainer`. Such an optimizer takes any policy but `mixed_float16`, which scales the
-    loss.
+    large the vocabulary. All builders of `ctr_keras.models` return this class; other models take
+    the mixin `ctr_keras.layers.RowTrainer`. On TensorFlow any `keras.Model` does so as well, but
+    for the exact mode of `SparseAdam`. Such an optimizer takes any policy but `mixed_float16`,
+    which scales the loss.
 
     Args:
         inputs, outputs, name: as in `keras.Model`.
+
+    Raises:
+        TypeError: for a subclass with a `call` of its own, which is not functional.
 
     Example:
 
@@ -28,6 +30,14 @@ class CTRModel(RowTrainer, keras.Model):
     >>> CTRModel(x, keras.layers.Dense(1)(x)).output_shape
     (None, 1)
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "call" in vars(cls):  # Keras makes CTRModel functional for good, with the first model
+            raise TypeError(
+                f"{cls.__name__} has a call of its own, but a CTRModel is functional: write "
+                f"`class {cls.__name__}(RowTrainer, keras.Model)`, with ctr_keras.layers.RowTrainer"
+            )
 
     def save(self, filepath: str | os.PathLike[str], *arguments: Any, **options: Any) -> None:
         operations = [op for op in self.operations if not isinstance(op, keras.layers.Layer)]
@@ -67,14 +77,15 @@ class CTRModel(RowTrainer, keras.Model):
         Raises:
             ValueError: for modes that need calibration, `"gptq"` and `"awq"`.
         """
-        if config is not None and config.get_config() == _keras_default():
+        if _is_default(config):
             config = keras.quantizers.Int8QuantizationConfig(activation_quantizer=None)
         super().quantize(mode, config, **options)
 
 
-def _keras_default() -> Config:
-    """What Keras makes of `quantize("int8")` before it calls a model's method."""
-    return keras.quantizers.Int8QuantizationConfig().get_config()
+def _is_default(config: Any) -> bool:
+    """Whether a config is what Keras makes of `quantize("int8")` before it calls a model's own."""
+    kind = getattr(keras.quantizers, "Int8QuantizationConfig", ())  # Keras 3.12 has none
+    return isinstance(config, kind) and config.get_config() == type(config)().get_config()
 
 
 # An .h5 file names a model by its class alone, where a .keras file has the registered name.

@@ -25,9 +25,10 @@ class SparseAdam(CatchesUp):
     and before it is read again the steps that it has missed are made up for at once, in closed
     form. This equals dense Adam up to rounding as long as `epsilon` is small against the square
     root of a row's velocity and the learning rate is constant (else the missed steps are made with
-    the current one). Rows that are not read again lag behind until `fit` ends or `catch_up_all` is
-    called. It needs a model of this library (`CTRModel`), must be the model's own optimizer and not
-    one of a `RoutedOptimizer`, takes no weight decay, and stores one more number for each row.
+    the current one). All rows catch up before validation, callbacks' `on_epoch_end`, saving and
+    whatever else looks at the weights (see `ctr_keras.layers.RowTrainer`). So the model must be one
+    of `ctr_keras.models` or have the mixin `RowTrainer`; on TensorFlow any other raises. It takes
+    no weight decay, and stores one more number for each row.
 
     Args:
         learning_rate: float or schedule. Defaults to `0.001`.

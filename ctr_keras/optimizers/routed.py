@@ -6,8 +6,8 @@ from collections.abc import Mapping, MutableMapping, Sequence
 import keras
 from keras import ops
 
-from ctr_keras.keras_internals import HandsGradientsOn, position
-from ctr_keras.tables import updates_rows
+from ctr_keras.keras_internals import HandsGradientsOn, built_with, position
+from ctr_keras.tables import catches_up, lags, updates_rows
 from ctr_keras.types import Array, Config, LearningRate, Tensor, Variable
 
 
@@ -25,8 +25,8 @@ class RoutedOptimizer(HandsGradientsOn):
         name: str. Defaults to `"routed"`.
 
     Raises:
-        ValueError: for an optimizer that is given twice; when it is built, for a route that takes
-            no variable.
+        ValueError: for an optimizer that is given twice or scales the loss; when it is built, for a
+            route that takes no variable.
 
     Example:
 
@@ -54,6 +54,8 @@ class RoutedOptimizer(HandsGradientsOn):
         }
         if len({id(optimizer) for optimizer in self.optimizers}) <= len(self.routes):
             raise ValueError(f"each route needs an optimizer of its own. Received: {self.routes}")
+        for optimizer in self.optimizers:
+            _check_scale(optimizer)
 
     @property
     def optimizers(self) -> list[keras.optimizers.Optimizer]:
@@ -79,6 +81,38 @@ class RoutedOptimizer(HandsGradientsOn):
     def updates_rows(self, variable: Variable) -> bool:
         """Whether the optimizer of a variable updates it by rows."""
         return updates_rows(self.optimizers[self._route(variable)], variable)
+
+    @property
+    def exact(self) -> bool:
+        """Whether rows are to catch up before they are read, for any of the optimizers."""
+        return any(map(catches_up, self.optimizers))
+
+    @property
+    def lags(self) -> bool:
+        """Whether rows wait for `catch_up_all`, for any of the optimizers."""
+        return any(map(lags, self.optimizers))
+
+    def catch_up(self, table: Variable, rows: Tensor) -> None:
+        """Makes up for the steps that rows have missed, if their optimizer does so.
+
+        Args:
+            table: variable of the model.
+            rows: int tensor, each row once.
+        """
+        optimizer = self.optimizers[self._route(table)]
+        if catches_up(optimizer):
+            optimizer.catch_up(table, rows)
+
+    def catch_up_all(self) -> None:
+        """Makes up for the missed steps of all rows of all tables."""
+        for optimizer in filter(lags, self.optimizers):
+            optimizer.catch_up_all()
+
+    def finalize_variable_values(self, variables: Sequence[Variable]) -> None:
+        """Has each optimizer finish its variables, such as replace them by their averages."""
+        del variables
+        for optimizer in self.optimizers:
+            optimizer.finalize_variable_values(built_with(optimizer))
 
     def _route(self, variable: Variable) -> int:
         """The position of a variable's optimizer: 0 for the default."""
@@ -114,6 +148,10 @@ class RoutedOptimizer(HandsGradientsOn):
     ) -> None:
         optimizer.apply(gradients, variables)
 
+    def set_weights(self, weights: Sequence[Array]) -> None:
+        for variable, weight in zip(self.variables, weights, strict=True):
+            variable.assign(weight)
+
     # Keras saves the optimizers as parts of this one, so only its own variables are left.
 
     def save_own_variables(self, store: MutableMapping[str, Array]) -> None:
@@ -133,6 +171,16 @@ class RoutedOptimizer(HandsGradientsOn):
             },
             "name": self.name,
         }
+
+
+def _check_scale(optimizer: keras.optimizers.Optimizer) -> None:
+    """Refuses an optimizer that divides gradients by a scale of the loss, which it alone knows."""
+    scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    if scales or optimizer.loss_scale_factor:
+        raise ValueError(
+            f"the loss is one for all routes, so {optimizer.name} cannot scale it: give no "
+            "loss_scale_factor or LossScaleOptimizer"
+        )
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")

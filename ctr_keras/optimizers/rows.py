@@ -19,6 +19,7 @@ from ctr_keras.keras_internals import (
     is_known,
     position,
 )
+from ctr_keras.optimizers.gradients import check_gradients
 from ctr_keras.types import Initializer, Tensor, Variable
 
 # What would walk whole tables or change the method, and what to do instead.
@@ -74,7 +75,7 @@ class RowWise(AveragesByRows, DecaysInUpdateStep):
         A frozen one is not, and a penalty on all of a table needs all of its gradient.
         """
         is_table = getattr(variable, "is_table", False) and variable.trainable
-        return bool(is_table) and variable.regularizer is None
+        return tables.HAS_ROW_GRADIENTS and bool(is_table) and variable.regularizer is None
 
     def build(self, variables: Sequence[Variable]) -> None:
         if self.built:
@@ -134,6 +135,7 @@ class RowWise(AveragesByRows, DecaysInUpdateStep):
     ) -> None:
         variables = built_with(self) if trainable_variables is None else list(trainable_variables)
         self.build(variables)
+        check_gradients(self, grads, variables)
         token = _rows_of_step.set({})
         try:
             super().apply(

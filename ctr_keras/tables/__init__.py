@@ -9,14 +9,15 @@ its update may walk all of it. What backends do differently for that is in this 
 - `in_blocks(step, variables, block)` is a walk over all rows of tables, a block after the other.
 - `whole(gradient, variable)` is any gradient as a tensor; `replica_count()` says whether there are
   several, one a replica.
-- `updates_rows(optimizer, variable)` tells whether an optimizer does so.
+- `updates_rows(optimizer, variable)` tells whether an optimizer does so, `catches_up(optimizer)`
+  whether rows are to catch up before they are read, and `caught_up()` whether they have.
 - `is_symbolic(tensor)` tells whether a tensor stands for values that are not there yet.
 """
 
 import keras
 
 from ctr_keras.tables.reading import current_reader
-from ctr_keras.tables.updating import updates_rows
+from ctr_keras.tables.updating import catches_up, lags, updates_rows
 from ctr_keras.types import Tensor, Variable
 
 if keras.backend.backend() == "tensorflow":
@@ -26,6 +27,8 @@ elif keras.backend.backend() == "jax":
 else:
     from ctr_keras.tables import on_others as _backend  # type: ignore[no-redef]
 
+HAS_ROW_GRADIENTS = _backend.HAS_ROW_GRADIENTS  # else all tables are trained whole
+caught_up = _backend.caught_up
 is_symbolic = _backend.is_symbolic
 is_sparse = _backend.is_sparse
 sum_rows = _backend.sum_rows
@@ -62,10 +65,14 @@ def look_up(table: Variable, rows: Tensor) -> Tensor:
 
 
 __all__ = [
+    "HAS_ROW_GRADIENTS",
+    "catches_up",
+    "caught_up",
     "distinct",
     "in_blocks",
     "is_sparse",
     "is_symbolic",
+    "lags",
     "look_up",
     "read",
     "replica_count",

@@ -27,6 +27,8 @@ from ctr_keras.tables.reading import reading_with
 from ctr_keras.tables.updating import catches_up, updates_rows
 from ctr_keras.types import Tensor, Variable
 
+HAS_ROW_GRADIENTS = True
+
 
 class RowGradient(NamedTuple):
     """The gradient of a table: `values[i]` for row `indices[i]`, as often as it was read."""
@@ -53,6 +55,11 @@ def is_symbolic(tensor: jax.Array) -> bool:
 
 def is_sparse(gradient: Any) -> bool:
     return isinstance(gradient, RowGradient)
+
+
+def caught_up() -> bool:
+    """Whether the rows of this step have caught up: `train_step` alone makes gradients by rows."""
+    return True
 
 
 def sum_rows(gradient: RowGradient, table: Variable) -> tuple[jax.Array, jax.Array]:
@@ -138,7 +145,10 @@ def train_step(model: keras.Model, step: Callable[..., Any], state: Any, data: A
     trainable, others, optimizer_variables, metrics = state
     batch = keras.utils.unpack_x_y_sample_weight(data)
     tables = {id(v) for v, fixed in zip(model.trainable_variables, is_table, strict=True) if fixed}
-    lookups = _lookups(model, tables, trainable, others, batch[0])
+    lookups = _lookups(
+        tables,
+        lambda: loss_and_updates(model, trainable, others, metrics, batch, optimizer_variables),
+    )
     if catches_up(model.optimizer):
         trainable, optimizer_variables = _caught_up(model, trainable, optimizer_variables, lookups)
 
@@ -168,13 +178,7 @@ def train_step(model: keras.Model, step: Callable[..., Any], state: Any, data: A
     return logs, (trainable, others, optimizer_variables, metrics)
 
 
-def _lookups(
-    model: keras.Model,
-    tables: set[int],
-    trainable: Sequence[jax.Array],
-    others: Sequence[jax.Array],
-    x: Any,
-) -> list[Lookup]:
+def _lookups(tables: set[int], forward: Callable[[], Any]) -> list[Lookup]:
     """What a forward pass reads from the tables, in its order."""
     found = []
 
@@ -184,7 +188,7 @@ def _lookups(
         return take(table, rows)
 
     with reading_with(record):
-        model.stateless_call(trainable, others, x, training=True)
+        forward()
     return found
 
 
@@ -203,13 +207,15 @@ class _Offsets:
 
 def _row_gradient(
     variable: Variable, lookups: list[Lookup], gradients: Sequence[jax.Array]
-) -> RowGradient:
-    """The gradient of a table from the gradients of all lookups' offsets."""
+) -> RowGradient | None:
+    """The gradient of a table from the gradients of all lookups' offsets, None without a lookup."""
     read = [
         (rows.reshape(-1), gradient.reshape(-1, gradient.shape[-1]))
         for (table, rows), gradient in zip(lookups, gradients, strict=True)
         if table is variable
     ]
+    if not read:
+        return None
     rows, values = (jnp.concatenate(part) for part in zip(*read, strict=True))
     return RowGradient(rows, values)
 

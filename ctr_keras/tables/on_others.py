@@ -7,6 +7,8 @@ import keras
 
 from ctr_keras.types import Tensor, Variable
 
+HAS_ROW_GRADIENTS = False
+
 
 def take(table: Variable, rows: Tensor) -> Tensor:
     return keras.ops.take(table, rows, axis=0)
@@ -39,4 +41,4 @@ def _never(*arguments: Any) -> NoReturn:
     raise NotImplementedError(f"{keras.backend.backend()} has no gradients by rows")
 
 
-sum_rows = distinct = read = write = in_blocks = _never
+caught_up = sum_rows = distinct = read = write = in_blocks = _never

@@ -6,9 +6,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ctr_keras.tables.reading import reading_with
+from ctr_keras.tables.reading import current_reader, reading_with
 from ctr_keras.tables.updating import catches_up, updates_rows
 from ctr_keras.types import Tensor, Variable
+
+HAS_ROW_GRADIENTS = True
 
 
 def take(table: Variable, rows: Tensor) -> Tensor:
@@ -22,6 +24,11 @@ def is_symbolic(tensor: Tensor) -> bool:
 
 def is_sparse(gradient: Any) -> bool:
     return isinstance(gradient, tf.IndexedSlices)
+
+
+def caught_up() -> bool:
+    """Whether the rows of this step have caught up before they were read."""
+    return current_reader() is not None
 
 
 def sum_rows(gradient: tf.IndexedSlices, table: Variable) -> tuple[Tensor, Tensor]:
@@ -100,15 +107,18 @@ def train_step(model: keras.Model, step: Callable[[Any], Any], data: Any) -> Any
     _check_products(model)
     if not catches_up(optimizer):
         return step(data)
+    if not model.built:
+        with keras.StatelessScope():
+            model(keras.utils.unpack_x_y_sample_weight(data)[0])
     with tf.init_scope():  # as Keras does, but only after the first forward pass
         optimizer.build(model.trainable_variables)
 
-    def caught_up(table: Variable, rows: Tensor) -> Tensor:
+    def after_catching_up(table: Variable, rows: Tensor) -> Tensor:
         if updates_rows(optimizer, table):
             optimizer.catch_up(table, distinct(rows, table))
         return take(table, rows)
 
-    with reading_with(caught_up):
+    with reading_with(after_catching_up):
         return step(data)
 
 

@@ -1,17 +1,38 @@
 """The mixin that gives a Keras model the training step of this room."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from ctr_keras.tables import train_step, updates_rows
+import keras
+
+from ctr_keras.keras_internals import named_layers
+from ctr_keras.tables import lags, train_step, updates_rows
 from ctr_keras.tables.checking import CheckedInputs
+
+
+def _caught_up(name: str) -> Callable[..., Any]:
+    """Keras' method of a name, before which all rows catch up."""
+
+    @functools.wraps(getattr(keras.Model, name))
+    def method(self: Any, *arguments: Any, **options: Any) -> Any:
+        self.catch_up()
+        return getattr(super(RowTrainer, self), name)(*arguments, **options)
+
+    return method
 
 
 class RowTrainer(CheckedInputs):
     """Makes a Keras model's `fit` train only the rows of tables that a batch reads.
 
     It stands before the model's class: functional models, `Sequential` and subclasses with a
-    `call` of their own take it alike. It takes one of `ctr_keras.optimizers`' sparse optimizers.
+    `call` of their own take it alike. It takes one of `ctr_keras.optimizers`' sparse optimizers,
+    alone or in a `RoutedOptimizer`.
+
+    With `SparseAdam(exact=True)`, rows that no batch reads lag behind for a while. They catch up
+    before anyone looks: before validation, callbacks' `on_epoch_end`, and all methods that
+    evaluate, predict, save, export, or get and set weights. Who reads the variables themselves
+    between two batches calls `catch_up` first.
 
     Ids are checked before they reach the backend, in `fit`, `evaluate`, `predict`, their likes for
     a batch, and eager calls: one that is not of its field is a ValueError that names field, row and
@@ -19,15 +40,74 @@ class RowTrainer(CheckedInputs):
 
     Example:
 
-    >>> import keras
-    >>> class Sequential(RowTrainer, keras.Sequential):
+    A model with a `call` of its own:
+
+    >>> import numpy as np
+    >>> from ctr_keras.features import Categorical, FeatureSet, Label
+    >>> from ctr_keras.layers import FieldEmbedding
+    >>> from ctr_keras.optimizers import SparseAdam
+    >>> features = FeatureSet(Categorical("c"), label=Label("y"), vocabulary_sizes={"c": 9})
+    >>> class Classifier(RowTrainer, keras.Model):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.embedding = FieldEmbedding(features, dim=4)
+    ...         self.score = keras.layers.Dense(1, activation="sigmoid")
+    ...
+    ...     def call(self, inputs):
+    ...         return self.score(self.embedding(inputs)[:, 0])
+    >>> inputs, labels = {"categorical": np.array([[3], [5]])}, np.array([[0.0], [1.0]])
+    >>> model = Classifier()
+    >>> model.compile(SparseAdam(0.1, exact=True), "binary_crossentropy")
+    >>> history = model.fit(inputs, labels, epochs=9, verbose=0).history["loss"]
+    >>> history[-1] < history[0]
+    True
+
+    A functional one, and a `Sequential`:
+
+    >>> from ctr_keras.layers import feature_inputs
+    >>> class Functional(RowTrainer, keras.Model):
     ...     pass
-    >>> Sequential([keras.Input((2,)), keras.layers.Dense(1)]).output_shape
-    (None, 1)
+    >>> class Stack(RowTrainer, keras.Sequential):
+    ...     pass
+    >>> tensors = feature_inputs(features)
+    >>> vectors = keras.layers.Flatten()(FieldEmbedding(features, dim=4)(tensors))
+    >>> functional = Functional(tensors, keras.layers.Dense(1, activation="sigmoid")(vectors))
+    >>> stack = Stack(
+    ...     [
+    ...         FieldEmbedding(features, dim=4),
+    ...         keras.layers.Flatten(),
+    ...         keras.layers.Dense(1, activation="sigmoid"),
+    ...     ]
+    ... )
+    >>> for model in (functional, stack):
+    ...     model.compile(SparseAdam(0.1), "binary_crossentropy")
+    ...     model.fit(inputs, labels, verbose=0).epoch
+    [0]
+    [0]
     """
 
     optimizer: Any
     trainable_variables: Sequence[Any]
+
+    @functools.wraps(keras.Model.fit)
+    def fit(  # type: ignore[override]
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: str | int = "auto",
+        callbacks: Any = None,
+        *arguments: Any,
+        **options: Any,
+    ) -> Any:
+        for layer in named_layers(self).values():
+            if hasattr(layer, "check_trainable"):  # here, as Keras on JAX loses weights on the way
+                layer.check_trainable()
+        callbacks = _after_catching_up(self, callbacks)
+        return super().fit(  # type: ignore[misc]
+            x, y, batch_size, epochs, verbose, callbacks, *arguments, **options
+        )
 
     def train_step(self, *arguments: Any) -> Any:
         scaled = getattr(self.optimizer, "inner_optimizer", None)  # by Keras, for mixed_float16
@@ -37,3 +117,40 @@ class RowTrainer(CheckedInputs):
                 "use mixed_bfloat16, or one of Keras' optimizers (`table_updates=dense`)"
             )
         return train_step(self, super().train_step, *arguments)  # type: ignore[misc]
+
+    def catch_up(self) -> None:
+        """Makes up for the steps that rows have missed, so that all weights are exact."""
+        if not lags(getattr(self, "optimizer", None)):
+            return
+        if keras.backend.backend() == "jax":  # whose trainer keeps the variables' values meanwhile
+            self.jax_state_sync()  # type: ignore[attr-defined]
+        self.optimizer.catch_up_all()
+
+    evaluate = _caught_up("evaluate")
+    predict = _caught_up("predict")
+    test_on_batch = _caught_up("test_on_batch")
+    predict_on_batch = _caught_up("predict_on_batch")
+    save = _caught_up("save")
+    save_own_variables = _caught_up("save_own_variables")  # of all ways to save but `.h5`
+    export = _caught_up("export")
+    get_weights = _caught_up("get_weights")
+    set_weights = _caught_up("set_weights")
+    load_weights = _caught_up("load_weights")
+    get_state_tree = _caught_up("get_state_tree")
+
+
+class _CatchUp(keras.callbacks.Callback):
+    """Stands before all other callbacks, so that they find exact weights."""
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.model.catch_up()
+
+
+def _after_catching_up(model: Any, callbacks: Any) -> Any:
+    """The callbacks of `fit`, one or several or none, with ours before them."""
+    first = _CatchUp()
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        first.set_model(model)
+        callbacks.callbacks.insert(0, first)
+        return callbacks
+    return [first, *(keras.tree.flatten(callbacks) if callbacks else ())]

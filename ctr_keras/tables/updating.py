@@ -14,3 +14,8 @@ def updates_rows(optimizer: keras.optimizers.Optimizer, variable: Variable) -> b
 def catches_up(optimizer: keras.optimizers.Optimizer) -> bool:
     """Whether `optimizer.catch_up(table, rows)` is to be called before rows are read."""
     return getattr(optimizer, "exact", False)
+
+
+def lags(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Whether rows wait for `optimizer.catch_up_all()` with weights or their averages."""
+    return getattr(optimizer, "lags", False)

@@ -158,8 +158,6 @@ class _Validation:
         self._examples: Examples | None = None
 
     def measure(self, model: keras.Model, number: int, train_loss: float, seconds: float) -> Row:
-        if self._config.table_updates == "exact":
-            model.optimizer.catch_up_all()
         if self._examples is None:
             self._examples = _open_split("validation", self._config, self._features, model)
         validation = metrics.evaluate(*predict(model, self._examples))

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from ctr_keras.optimizers import GRDA, AlternatingOptimizer, RoutedOptimizer
+from ctr_keras.optimizers import GRDA, AlternatingOptimizer, RoutedOptimizer, SparseAdam
+from tests.optimizers.training import assert_same, summed, trained
 from tests.packed import JIT
 
 pytestmark = pytest.mark.backend
@@ -129,3 +130,73 @@ def test_learning_rate_is_that_of_the_default():
     optimizer.learning_rate = 0.5
     assert float(optimizer.learning_rate) == 0.5
     assert float(optimizer.default.learning_rate) == 0.5
+
+
+OPTIONS = {
+    "ema": {"use_ema": True, "ema_momentum": 0.5},
+    "clipping": {"clipnorm": 0.1},
+    "global clipping": {"global_clipnorm": 0.1},
+    "accumulation": {"gradient_accumulation_steps": 2},
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_options_of_the_optimizers_hold_for_their_variables(option):
+    """Where one takes all variables, it is that optimizer."""
+
+    def sgd():
+        return keras.optimizers.SGD(0.1, **OPTIONS[option])
+
+    routed = RoutedOptimizer(keras.optimizers.SGD(0.0), {".": sgd()})
+    expected = values(fitted(sgd()))
+    for mine, its in zip(values(fitted(routed)), expected, strict=True):
+        np.testing.assert_allclose(mine, its, rtol=1e-5, atol=1e-7)
+    without = values(fitted(keras.optimizers.SGD(0.1)))
+    assert any(np.abs(mine - its).max() > 1e-3 for mine, its in zip(without, expected, strict=True))
+
+
+def test_averages_are_those_of_an_optimizers_own_turns():
+    def averaged():
+        return keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.5)
+
+    model = model_with(AlternatingOptimizer(averaged(), {"bias$": averaged()}))
+    bias, seen = model.trainable_weights[1], []
+    for _ in range(4):
+        model.train_on_batch(INPUTS, LABELS)
+        seen.append(ops.convert_to_numpy(bias))
+    first, second = seen[1], seen[3]  # after its turns; the average starts with the first
+    model.optimizer.finalize_variable_values(model.trainable_weights)
+    np.testing.assert_allclose(ops.convert_to_numpy(bias), (first + second) / 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", [RoutedOptimizer, AlternatingOptimizer])
+def test_exact_adam_is_dense_adam_on_its_route(optimizer):
+    adam = keras.optimizers.Adam
+    exact = optimizer(adam(0.01), {"table$": SparseAdam(0.01, exact=True)})
+    dense = optimizer(summed(adam(0.01)), {"table$": summed(adam(0.01))})
+    assert_same(trained(exact), trained(dense), rtol=2e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    "scaled",
+    [
+        lambda: keras.optimizers.SGD(0.1, loss_scale_factor=8.0),
+        lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1)),
+    ],
+    ids=["factor", "dynamic"],
+)
+@pytest.mark.parametrize("as_default", [False, True])
+def test_an_optimizer_that_scales_the_loss_is_refused(scaled, as_default):
+    default, route = (scaled(), "sgd") if as_default else ("sgd", scaled())
+    with pytest.raises(ValueError, match=r"cannot scale it: give no loss_scale_factor"):
+        RoutedOptimizer(default, {"bias$": route})
+
+
+def test_weights_of_all_optimizers_can_be_set():
+    """As Keras does for a model in a `.h5` file."""
+    model, other = fitted(adam_and_grda()), model_with(adam_and_grda())
+    other.optimizer.build(other.trainable_variables)
+    saved = [ops.convert_to_numpy(variable) for variable in model.optimizer.variables]
+    other.optimizer.set_weights(saved)
+    for variable, value in zip(other.optimizer.variables, saved, strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(variable), value)

@@ -15,7 +15,17 @@ from ctr_keras.optimizers import (
     SparseFtrl,
     SparseSGD,
 )
-from tests.optimizers.training import FEATURES, assert_same, batches, summed, trained, weights
+from ctr_keras.tables import look_up
+from ctr_keras.tables.reading import reading_with
+from tests.optimizers.training import (
+    BY_ROWS,
+    FEATURES,
+    assert_same,
+    batches,
+    summed,
+    trained,
+    weights,
+)
 from tests.packed import JIT
 
 pytestmark = pytest.mark.backend
@@ -40,6 +50,7 @@ def test_equals_the_dense_optimizer(sparse, dense):
     assert_same(trained(sparse()), trained(summed(dense())), rtol=2e-4, atol=2e-6)
 
 
+@BY_ROWS
 def test_lazy_adam_is_not_dense_adam():
     sparse, dense = (
         weights(trained(SparseAdam(0.01))),
@@ -106,7 +117,8 @@ def walked(optimizer, steps, is_table, started=0):
     optimizer.iterations.assign(started)
     for rows, values in steps:
         gradient = tf.IndexedSlices(values, rows, (4, 3))
-        optimizer.apply([gradient if is_table else tf.convert_to_tensor(gradient)], [variable])
+        with reading_with(look_up):  # as in the training step of `RowTrainer`
+            optimizer.apply([gradient if is_table else tf.convert_to_tensor(gradient)], [variable])
     optimizer.finalize_variable_values([variable])
     return start, ops.convert_to_numpy(variable)
 
@@ -185,6 +197,7 @@ def test_exact_adam_makes_up_for_all_that_rows_miss(started, decays):
     np.testing.assert_allclose(table, expected, 1e-4, 1e-5)
 
 
+@BY_ROWS
 def test_only_rows_that_were_read_change():
     model = FM(FEATURES, dim=4)
     before = weights(model)
@@ -204,6 +217,7 @@ def test_only_rows_that_were_read_change():
             assert set(np.flatnonzero(ops.convert_to_numpy(slot).any(axis=1))) <= set(read)
 
 
+@BY_ROWS
 def test_lazy_adam_follows_its_rule_when_a_row_comes_back():
     """One weight, read in steps 1 and 4 of 4; bias correction counts all steps."""
     features = FeatureSet(Categorical("a"), label=Label("y"), vocabulary_sizes={"a": 2})
@@ -316,6 +330,7 @@ def test_leaves_a_frozen_table_alone(exact):
     assert any((value != before[path]).any() for path, value in weights(model).items())
 
 
+@BY_ROWS
 def test_refuses_a_policy_that_scales_the_loss():
     keras.config.set_dtype_policy("mixed_float16")
     try:

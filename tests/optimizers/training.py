@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 from keras import ops
 
 from ctr_keras import tables
@@ -17,6 +18,11 @@ FEATURES = FeatureSet(
     MultiValued("m", max_length=3),
     label=Label("y"),
     vocabulary_sizes={"a": SIZE, "b": SIZE, "m": SIZE},
+)
+
+
+BY_ROWS = pytest.mark.skipif(
+    not tables.HAS_ROW_GRADIENTS, reason="tables are trained whole, as by Keras' optimizers"
 )
 
 
