@@ -60,7 +60,10 @@ def _tensors_are_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
     if keras.backend.backend() == "torch":
         import torch
 
-        monkeypatch.setattr(torch.Tensor, "__array__", lambda tensor, *_: tensor.detach().numpy())
+        array = torch.Tensor.__array__
+        monkeypatch.setattr(
+            torch.Tensor, "__array__", lambda tensor, dtype=None: array(tensor.detach(), dtype)
+        )
 
 
 @pytest.fixture(scope="session")
