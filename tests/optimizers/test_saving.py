@@ -76,7 +76,8 @@ def test_tensorflow_saves_a_trained_model_and_restores_its_optimizer(tmp_path, n
 
 
 @pytest.mark.skipif(
-    keras.backend.backend() == "torch", reason="Keras on PyTorch exports no model with a dict of inputs"
+    keras.backend.backend() == "torch",
+    reason="Keras on PyTorch exports no model with a dict of inputs",
 )
 @pytest.mark.parametrize("name", ["exact adam", "sgd", "routed", "alternating"])
 def test_a_trained_model_is_exported(tmp_path, name):
