@@ -18,6 +18,15 @@ from tests.conftest import ROOT
 
 FILE = pathlib.Path(keras_internals.__file__).relative_to(ROOT)
 PACKAGES = ("ctr_keras", "pipeline", "serving")
+
+
+def quantized_dense():
+    layer = keras.layers.Dense(1)
+    layer.build((None, 1))
+    layer.quantize("int8")
+    return layer
+
+
 OPTIMIZER = keras.optimizers.Optimizer
 STATE = ["trainable_variables", "non_trainable_variables", "metrics_variables"]
 BATCH = ["x", "y", "sample_weight"]
@@ -41,6 +50,9 @@ USED = {
     "_trainable_variables": (OPTIMIZER(0.1), None),
     "_trainable_variables_indices": (OPTIMIZER(0.1), None),
     "_flatten_layers": (keras.Model, ["include_self", "recursive"]),
+    "_layers": (keras.layers.Layer(), None),
+    "_post_build": (keras.layers.Layer, []),
+    "_is_quantized": (quantized_dense(), None),
 }
 USED_ON_JAX = {
     "compute_loss_and_updates": (
@@ -223,4 +235,5 @@ def test_no_class_of_ours_defines_a_private_name_of_its_base_anew():
         "AveragesByRows": {"_update_model_variables_moving_average"},
         "DecaysInUpdateStep": {"_apply_weight_decay"},
         "HandsGradientsOn": {"_backend_apply_gradients"},
+        "FinishesBuild": {"_post_build"},
     }

@@ -44,7 +44,7 @@ class ConfiguredLayer(FinishesBuild):
     def from_config(cls, config: Config) -> "ConfiguredLayer":
         config = dict(config)
         quantized = config.pop("quantized", {})
-        layer = super().from_config(config)
+        layer: ConfiguredLayer = super().from_config(config)
         layer._to_quantize = quantized
         return layer
 

@@ -109,11 +109,11 @@ class CompactEmbedding(PackedLayer):
         fields_of: dict[int, list[str]] = {}
         for name in self.features.field_names:
             fields_of.setdefault(len(self._positions(name)), []).append(name)
-        self.tables = [
+        self.tables = tuple(
             self._table(width, fields_of[width], input_shape)
             for width in sorted(fields_of)
             if width
-        ]
+        )
         # Where each element of the output stands among the tables' outputs side by side; what is
         # not kept is the zero that comes last.
         count = sum(width * len(names) for width, names in fields_of.items())

@@ -50,7 +50,8 @@ class FieldEmbedding(PackedLayer):
     that, and so do models of this library wherever they are given ids (see `RowTrainer`). Compiled
     code of your own cannot: there an id outside the table is an error on TensorFlow's CPU, zeros on
     its GPU, and NaN on JAX, negative ones as well; one of another field gives that field's vector.
-    `check_ids` turns all of them into a NaN vector, in eager calls, too.
+    `check_ids` turns all of them into a NaN vector, in eager calls, too (a ReLU behind it may drop
+    the NaN in a TensorFlow graph on a CPU).
 
     A number that is not finite is missing, as in `ctr-keras prepare`, and gives a zero vector.
 
@@ -220,7 +221,8 @@ class FieldEmbedding(PackedLayer):
         self.table.assign(values)
         self.table_scale.assign(scales)
         if self.quantization_mode is None:
-            self.dtype_policy = f"int8_from_{self.dtype_policy.name}"
+            layer: Any = self  # Keras has no type for it
+            layer.dtype_policy = f"int8_from_{layer.dtype_policy.name}"
 
     def _layout(self) -> tuple[dict[str, int], int]:
         """By vocabulary, `id - row`, the same for all its ids; and the number of rows.
@@ -246,11 +248,8 @@ class FieldEmbedding(PackedLayer):
         return {n: range(ranges[n].start - o, ranges[n].stop - o) for n, o in offsets.items()}
 
     def call(self, inputs: Inputs, training: bool | None = None) -> Tensor:
-        if training and self.trainable and self.quantization_mode is not None:
-            raise ValueError(
-                f"the int8 table of {self.name!r} cannot be trained: train in float and quantize "
-                "then, or set `trainable = False` of this layer to train the others"
-            )
+        if training:
+            self.check_trainable()
         categorical, crossed = (self._of(getattr(self.features, kind)) for kind in _SINGLES)
         parts = []
         if categorical or crossed:
@@ -272,6 +271,18 @@ class FieldEmbedding(PackedLayer):
             return fields
         histories = [self._embed(inputs[n], [self.features[n]]) for n in self.sequences]
         return (fields, *histories)
+
+    def check_trainable(self) -> None:
+        """Checks that the layer is frozen or has no int8 table, which takes no gradient.
+
+        Raises:
+            ValueError: if it is to be trained and cannot.
+        """
+        if self.trainable and self.quantization_mode is not None:
+            raise ValueError(
+                f"the int8 table of {self.name!r} cannot be trained: train in float and quantize "
+                "then, or set `trainable = False` of this layer to train the others"
+            )
 
     def quantized_call(self, *arguments: Any, **named: Any) -> Tensor:
         return self.call(*arguments, **named)  # which looks rows up either way

@@ -84,12 +84,15 @@ class GlobalInteraction(ConfiguredLayer):
         if not is_list or any(len(shape) != 2 or shape[-1] is None for shape in input_shape):
             raise ValueError(f"inputs must be a list of (batch, width). Received: {input_shape}")
         self._check_padding(input_shape)
-        self.maps: dict[str, keras.layers.Layer] = {}
-        for index, shape in enumerate(input_shape):
-            if self.align == "linear" and shape[-1] != self.width:
-                self.maps[str(index)] = dense_inside(
-                    self, self.width, f"map_{index}", shape, use_bias=False
-                )
+        self._mapped = tuple(
+            index
+            for index, shape in enumerate(input_shape)
+            if self.align == "linear" and shape[-1] != self.width
+        )
+        self.maps = tuple(
+            dense_inside(self, self.width, f"map_{index}", input_shape[index], use_bias=False)
+            for index in self._mapped
+        )
         self.attention = TanhAttention(
             temperature=self.temperature,
             kernel_initializer=self.kernel_initializer.clone(),
@@ -114,8 +117,8 @@ class GlobalInteraction(ConfiguredLayer):
         return (output, weights) if return_attention_scores else output
 
     def _aligned(self, index: int, part: Tensor) -> Tensor:
-        if str(index) in self.maps:
-            return self.maps[str(index)](part)
+        if index in self._mapped:
+            return self.maps[self._mapped.index(index)](part)
         return ops.pad(part, [(0, 0), (0, self.width - part.shape[-1])])
 
     def compute_output_shape(self, input_shape: Sequence[Shape]) -> Shape:

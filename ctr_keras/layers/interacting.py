@@ -188,7 +188,7 @@ class InteractingLayer(ConfiguredLayer):
     def _project(self, layer: keras.layers.Dense, inputs: Tensor) -> list[Tensor]:
         """A projection by head, each (batch, fields, head_dim)."""
         if layer.quantization_mode is not None:  # only the layer knows what its kernel stands for
-            return ops.split(layer(inputs), self.heads, axis=-1)
+            return list(ops.split(layer(inputs), self.heads, axis=-1))
         ends = range(self.head_dim, self._width + 1, self.head_dim)
         return [self._project_head(layer, inputs, slice(end - self.head_dim, end)) for end in ends]
 

@@ -94,12 +94,14 @@ class MLP(ConfiguredLayer):
     def build(self, input_shape: Shape) -> None:
         if len(input_shape) < 2 or input_shape[-1] is None:
             raise ValueError(f"input must be (batch, ..., dim). Received: {input_shape}")
-        self.blocks: list[keras.layers.Layer] = []
+        blocks: list[keras.layers.Layer] = []
         for index, units in enumerate(self.units):
             for layer in self._block(index, units):
                 layer.build(input_shape)
                 input_shape = layer.compute_output_shape(input_shape)
-                self.blocks.append(layer)
+                blocks.append(layer)
+        # A tuple, here and in other layers: tf.train.Checkpoint passes over Keras' lists and dicts.
+        self.blocks = tuple(blocks)
 
     def _block(self, index: int, units: int) -> list[keras.layers.Layer]:
         policy = self.dtype_policy

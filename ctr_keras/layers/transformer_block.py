@@ -116,7 +116,7 @@ class TransformerBlock(ConfiguredLayer):
         self.contraction = dense_inside(self, dim, "contraction", (*input_shape[:-1], hidden))
         names = ["attention_normalization", "feed_forward_normalization"]
         names += ["final_normalization"] * self.final_normalization
-        self.normalizations = [self._norm(name, input_shape) for name in names]
+        self.normalizations = tuple(self._norm(name, input_shape) for name in names)
         self.branch_dropout = keras.layers.Dropout(
             self.dropout, dtype=self.dtype_policy, name="dropout"
         )

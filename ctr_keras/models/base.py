@@ -6,7 +6,6 @@ from typing import Any
 import keras
 
 from ctr_keras.layers import RowTrainer
-from ctr_keras.types import Config
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
@@ -49,6 +48,17 @@ class CTRModel(RowTrainer, keras.Model):
             )
         super().save(filepath, *arguments, **options)
 
+    def export(
+        self, filepath: str | os.PathLike[str], format: str = "tf_saved_model", **options: Any
+    ) -> None:
+        mixed = [layer for layer in self.layers if layer.compute_dtype != "float32"]
+        if mixed and format in ("onnx", "litert"):
+            raise ValueError(
+                f"{self.name} computes in {mixed[0].compute_dtype}, of which Keras writes no "
+                f"{format} file that loads: build it under float32 and load its weights"
+            )
+        super().export(filepath, format, **options)
+
     def quantize(self, mode: str | None = None, config: Any = None, **options: Any) -> None:
         """Quantizes tables and dense layers for inference, as `keras.Model.quantize`.
 
@@ -67,14 +77,15 @@ class CTRModel(RowTrainer, keras.Model):
         Raises:
             ValueError: for modes that need calibration, `"gptq"` and `"awq"`.
         """
-        if config is not None and config.get_config() == _keras_default():
+        if _is_default(config):
             config = keras.quantizers.Int8QuantizationConfig(activation_quantizer=None)
         super().quantize(mode, config, **options)
 
 
-def _keras_default() -> Config:
-    """What Keras makes of `quantize("int8")` before it calls a model's method."""
-    return keras.quantizers.Int8QuantizationConfig().get_config()
+def _is_default(config: Any) -> bool:
+    """Whether a config is what Keras makes of `quantize("int8")` before it calls a model's own."""
+    kind = getattr(keras.quantizers, "Int8QuantizationConfig", ())  # Keras 3.12 has none
+    return isinstance(config, kind) and config.get_config() == type(config)().get_config()
 
 
 # An .h5 file names a model by its class alone, where a .keras file has the registered name.

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from ctr_keras.keras_internals import named_layers
 from ctr_keras.tables import lags, train_step, updates_rows
 from ctr_keras.tables.checking import CheckedInputs
 
@@ -100,6 +101,9 @@ class RowTrainer(CheckedInputs):
         *arguments: Any,
         **options: Any,
     ) -> Any:
+        for layer in named_layers(self).values():
+            if hasattr(layer, "check_trainable"):  # here, as Keras on JAX loses weights on the way
+                layer.check_trainable()
         callbacks = _after_catching_up(self, callbacks)
         return super().fit(  # type: ignore[misc]
             x, y, batch_size, epochs, verbose, callbacks, *arguments, **options

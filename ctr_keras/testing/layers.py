@@ -6,6 +6,7 @@ import inspect
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -31,7 +32,7 @@ def run_layer_test(
     compare_xla: bool = True,
     tolerance: float = 1e-5,
 ) -> None:
-    """Asserts ten things that a layer must hold, on TensorFlow or JAX.
+    """Asserts eleven things that a layer must hold, on TensorFlow or JAX.
 
     1. The config, through JSON, gives an equal layer and has every argument of the constructor.
     2. `build` alone makes all weights, those of children included.
@@ -44,6 +45,8 @@ def run_layer_test(
     8. An exported SavedModel gives equal outputs (where Keras runs on TensorFlow).
     9. A masked field has no say; permuted fields permute the output; gradients reach every weight.
     10. Batches of one row and of any number, and one field, work; wrong shapes are refused.
+    11. With int8 for what can be quantized the output is close, and a copy by config takes its
+        weights and gives the same.
 
     Args:
         layer_class: type. The layer.
@@ -100,6 +103,7 @@ def run_layer_test(
     _check_gradients(case, trained)
     _check_sizes(case)
     _check_bad_shapes(case, bad_shapes)
+    _check_quantized(case)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -364,6 +368,23 @@ def _check_bad_shapes(case: _Case, bad_shapes: Sequence[Any]) -> None:
         message = _refusal(case, shape)
         assert message is not None, f"10. the input shape {shape} is not refused"
         assert "Received" in message, f"10. the error on {shape} hides it: {message}"
+
+
+def _check_quantized(case: _Case) -> None:
+    model = case.model()
+    inputs = _as_list(case.inputs)
+    expected = _to_numpy(model(inputs))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of each layer that has nothing to quantize
+        model.quantize("int8")
+    if all(_dtype(weight) != "int8" for weight in model.weights):
+        return
+    output = _to_numpy(model(inputs))
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(output, expected, 0.05, 0.05 * scale, err_msg="11. int8")
+    again = type(model).from_config(model.get_config())
+    again.set_weights(model.get_weights())
+    case.assert_close(again(inputs), output, "11. a copy of the quantized layer")
 
 
 def _refusal(case: _Case, shape: Any) -> str | None:

@@ -4,8 +4,9 @@ Greedy and deterministic: each combination starts from a pair that has not occur
 by axis, the value that brings most new pairs; the first one, which is the cheapest, if several do.
 """
 
+import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from tests.compatibility.axes import AXES, Combination, cheapest_first, tuples
 from tests.compatibility.refusals import EXPECTED, Refusal
@@ -13,27 +14,24 @@ from tests.compatibility.refusals import EXPECTED, Refusal
 _Part = frozenset[tuple[str, str]]  # axes and their values
 
 
-def covering(strength: int, expected: Sequence[Refusal] = EXPECTED) -> list[Combination]:
+def covering(strength: int) -> list[Combination]:
     """Combinations that hold every tuple of values of `strength` axes.
 
-    A tuple that a refusal rules out occurs in no combination; instead, whatever values the refusal
-    names occur together in one.
+    A tuple that refusals rule out occurs in no combination that works; instead, whatever values a
+    refusal names occur together in one that is refused.
     """
-    left = dict.fromkeys(
-        part for part in map(_part, tuples(strength)) if not _ruled_out(part, expected)
-    )
+    left = dict.fromkeys(part for part in map(_part, tuples(strength)) if possible(part))
     made = []
     while left:
-        row = _filled(next(iter(left)), left, strength, expected)
+        row = _filled(next(iter(left)), left, strength)
         for covered in itertools.combinations(sorted(row), strength):
             left.pop(frozenset(covered), None)
         made.append(row)
-    made += [
-        _filled(part, {}, strength, [one for one in expected if one is not refusal])
-        for refusal in expected
-        for part in refused_parts(refusal)
-        if not any(part <= row for row in made)
-    ]
+    for refusal in EXPECTED:
+        others = tuple(one for one in EXPECTED if one is not refusal)
+        for part in refused_parts(refusal):
+            if not any(part <= row for row in made):
+                made.append(_filled(part, {}, strength, others))
     return sorted({Combination(**dict(row)) for row in made}, key=str)
 
 
@@ -43,27 +41,36 @@ def refused_parts(refusal: Refusal) -> Iterator[_Part]:
         yield _part(dict(zip(refusal.where, values, strict=True)))
 
 
+@functools.cache
+def possible(part: _Part, refusals: tuple[Refusal, ...] = EXPECTED) -> bool:
+    """Whether values of some axes occur in any combination that is not refused."""
+    given = dict(part)
+    if any(refusal.rules_out(given) for refusal in refusals):
+        return False
+    free = next((name for name in AXES if name not in given), None)
+    return free is None or any(possible(part | {(free, v)}, refusals) for v in AXES[free])
+
+
 def _part(values: dict[str, str]) -> _Part:
     return frozenset(values.items())
 
 
-def _ruled_out(part: _Part, expected: Sequence[Refusal]) -> bool:
-    return any(refusal.rules_out(dict(part)) for refusal in expected)
-
-
 def _filled(
-    part: _Part, left: dict[_Part, None], strength: int, expected: Sequence[Refusal]
+    part: _Part,
+    left: dict[_Part, None],
+    strength: int,
+    refusals: tuple[Refusal, ...] = EXPECTED,
 ) -> _Part:
     """A part with a value for each other axis: that which brings most of what is left."""
     for name in AXES:
         if name in dict(part):
             continue
         values = cheapest_first(name, dict(part).get("backend", ""))
-        possible = [(name, v) for v in values if not _ruled_out(part | {(name, v)}, expected)]
+        choices = [(name, v) for v in values if possible(part | {(name, v)}, refusals)]
 
         def new(chosen: tuple[str, str], part: _Part = part) -> int:
             others = itertools.combinations(part, strength - 1)
             return sum(frozenset((*some, chosen)) in left for some in others)
 
-        part |= {max(possible, key=new)}
+        part |= {max(choices, key=new)}
     return part

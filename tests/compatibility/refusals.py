@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from tests.compatibility.axes import AXES, Combination
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Refusal:
     """A pattern of values of some axes, whose combinations raise.
 
@@ -45,11 +45,36 @@ class Refusal:
 
 _BY_ROWS = ("SparseSGD", "SparseAdam", "SparseAdam exact", "SparseAdagrad", "SparseFtrl")
 
-EXPECTED: list[Refusal] = [
+EXPECTED: tuple[Refusal, ...] = (
     Refusal(
         {"optimizer": [*_BY_ROWS, "RoutedOptimizer"], "precision": ["mixed_float16"]},
         "a sparse optimizer cannot undo the loss scale of mixed_float16",
         "the scale that Keras changes from step to step is undone in gradients of whole tables",
+    ),
+    Refusal(
+        {"backend": ["tensorflow"], "optimizer": ["Adafactor"]},
+        "Adafactor cannot train tables on TensorFlow",
+        "Keras multiplies gradients of rows place by place, and loses those that are read twice",
+    ),
+    Refusal(
+        {
+            "backend": ["tensorflow"],
+            "precision": ["mixed_bfloat16", "mixed_float16"],
+            "save": ["ONNX", "LiteRT"],
+        },
+        ".* computes in (bfloat16|float16), .* build it under float32",
+        "ONNX Runtime and LiteRT cannot load what Keras writes of a model of mixed precision",
+    ),
+    Refusal(
+        {
+            "optimizer": ["MultiOptimizer"],
+            "precision": ["mixed_float16"],
+            "callback": ["LearningRateScheduler", "ReduceLROnPlateau"],
+        },
+        "Learning rate cannot be accessed on a MultiOptimizer",
+        "Keras' loss scale hides the optimizers of a MultiOptimizer",
+        raised_by="Keras",
+        error=AttributeError,
     ),
     Refusal(
         {"backend": ["jax"], "save": ["LiteRT"]},
@@ -70,7 +95,7 @@ EXPECTED: list[Refusal] = [
         "a tf.train.Checkpoint holds TensorFlow's variables; save `.keras` instead",
         raised_by="TensorFlow",
     ),
-]
+)
 
 
 def refusals_of(combination: Combination) -> list[Refusal]:

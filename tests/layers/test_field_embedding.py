@@ -331,3 +331,92 @@ def test_large_tables_are_drawn_in_pieces_like_small_ones(initializer, monkeypat
     np.testing.assert_allclose(pieces.min(), whole.min(), rtol=0.2)
     np.testing.assert_array_equal(pieces, table())  # of one seed
     assert initializer == "ones" or len(np.unique(pieces)) > 0.99 * pieces.size
+
+
+def layer_of(values, **options):
+    """A built layer of one feature whose table holds the values, and the rows' ids."""
+    features = FeatureSet(
+        Categorical("a"), label=Label("y"), vocabulary_sizes={"a": len(values) - 2}
+    )
+    layer = FieldEmbedding(features, values.shape[1], **options)
+    layer.build({"categorical": (None, 1)})
+    layer.set_weights([values])
+    return layer, {"categorical": np.arange(len(values))[:, None]}
+
+
+def test_quantized_rows_keep_their_own_precision(monkeypatch):
+    monkeypatch.setattr("ctr_keras.layers.field_embedding._ROWS_AT_ONCE", 3)
+    values = np.random.default_rng(0).normal(size=(8, 5)).astype("float32")
+    values *= np.array([1, 1e-6, 1e3, 0, 1, 1e-3, 1, 1e-30], "float32")[:, None]
+    layer, inputs = layer_of(values)
+    layer.quantize("int8")
+    vectors = to_numpy(layer(inputs))[1:, 0]
+    half_a_step = np.abs(values[1:]).max(axis=1, keepdims=True) / 127 / 2
+    assert (np.abs(vectors - values[1:]) <= 1.001 * half_a_step).all()
+    assert (vectors[2] == 0).all()
+    assert layer.table.shape == (8, 5)
+    assert {weight.name: str(weight.dtype) for weight in layer.weights} == {
+        "table": "int8",
+        "table_scale": "float32",
+    }
+    assert not layer.trainable_weights
+    assert layer.quantization_mode == "int8"
+
+
+def test_quantized_ids_are_zero_or_nan_as_those_of_float():
+    values = np.ones((4, 2), "float32")
+    layer, _ = layer_of(values, check_ids=True)
+    layer.quantize("int8")
+    vectors = to_numpy(layer({"categorical": np.array([[0], [3], [4], [-1]])}))[:, 0, 0]
+    np.testing.assert_array_equal(vectors, [0, 1, np.nan, np.nan])
+
+
+def test_what_diverged_stays_nan_when_it_is_quantized():
+    values = np.ones((4, 2), "float32")
+    values[2, 1] = np.nan
+    layer, inputs = layer_of(values)
+    with np.errstate(invalid="ignore"):
+        layer.quantize("int8")
+    assert np.isnan(to_numpy(layer(inputs))[:, 0, 0]).tolist() == [False, False, True, False]
+
+
+def test_a_quantized_layer_is_a_quantized_one_by_config():
+    layer, inputs = layer_of(np.random.default_rng(0).normal(size=(6, 3)).astype("float32"))
+    layer.quantize("int8")
+    again = FieldEmbedding.from_config(layer.get_config())
+    again.build({"categorical": (None, 1)})
+    again.set_weights(layer.get_weights())
+    np.testing.assert_array_equal(again(inputs), layer(inputs))
+    by_policy, _ = layer_of(np.ones((6, 3), "float32"))
+    by_policy.dtype_policy = "int8_from_float32"
+    np.testing.assert_allclose(by_policy(inputs)[1:], 1.0, 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("dim", "mode", "error", "message"),
+    [
+        (1, "int8", NotImplementedError, "stays float32: a scale a row takes more than a row of"),
+        (2, "int4", NotImplementedError, "can be quantized to int8 only, not by int4, and stays"),
+    ],
+)
+def test_what_stays_float_says_so(dim, mode, error, message):
+    layer, _ = layer_of(np.ones((3, dim), "float32"))
+    with pytest.raises(error, match=message):
+        layer.quantize(mode)
+    assert layer.quantization_mode is None
+
+
+def test_classes_below_and_numbers_alone_stay_float():
+    class Below(FieldEmbedding):
+        pass
+
+    features = FeatureSet(Categorical("a"), label=Label("y"), vocabulary_sizes={"a": 2})
+    below = Below(features, 2, name="below")
+    below.build({"categorical": (None, 1)})
+    with pytest.raises(NotImplementedError, match="'below' stays float32: Below is a class"):
+        below.quantize("int8")
+    below.quantize("int8", type_check=False)
+    numbers = FieldEmbedding(FeatureSet(Numeric("n"), label=Label("y")), 2)
+    numbers.build({"numeric": (None, 1)})
+    with pytest.raises(NotImplementedError, match="stays float32: no table"):
+        numbers.quantize("int8")

@@ -10,9 +10,11 @@ from keras import ops
 
 from ctr_keras.keras_internals import averages
 from ctr_keras.optimizers import DenseAdam, SparseAdagrad, SparseAdam, SparseFtrl, SparseSGD, rows
-from tests.optimizers.training import summed, trained, weights
+from ctr_keras.tables import look_up
+from ctr_keras.tables.reading import reading_with
+from tests.optimizers.training import BY_ROWS, summed, trained, weights
 
-pytestmark = pytest.mark.backend
+pytestmark = [pytest.mark.backend, BY_ROWS]
 
 KERAS = keras.optimizers
 ROWS, DIM, PLACES = 10, 3, 5
@@ -51,7 +53,8 @@ def walked(optimizer, steps=STEPS, as_sparse=True, after=lambda number: None):
         whole = np.zeros((ROWS, DIM), "float32")
         np.add.at(whole, read, places[:PLACES])
         first = sparse(read, places[:PLACES]) if as_sparse else ops.convert_to_tensor(whole)
-        optimizer.apply([first, ops.convert_to_tensor(dense)], given)
+        with reading_with(look_up):  # as in the training step of `RowTrainer`
+            optimizer.apply([first, ops.convert_to_tensor(dense)], given)
         after(number)
     return given
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from ctr_keras.features import Categorical, FeatureSet, Label
 from ctr_keras.models import FM
 from ctr_keras.optimizers import (
     AlternatingOptimizer,
@@ -14,7 +15,7 @@ from ctr_keras.optimizers import (
     SparseFtrl,
     SparseSGD,
 )
-from tests.optimizers.training import BY_ROWS, FEATURES, batches, weights
+from tests.optimizers.training import BY_ROWS, weights
 from tests.packed import JIT
 
 pytestmark = pytest.mark.backend
@@ -31,7 +32,12 @@ OPTIMIZERS = {
     "routed": lambda: RoutedOptimizer(ADAM(), {"table$": SparseAdam()}),
     "alternating": lambda: AlternatingOptimizer(SparseSGD(0.1), {"table$": SparseFtrl()}),
 }
-STEPS = list(batches(4))
+FEATURES = FeatureSet(Categorical("a"), label=Label("y"), vocabulary_sizes={"a": 20})
+DRAW = np.random.default_rng(0)
+STEPS = [
+    ({"categorical": DRAW.integers(0, 21, (8, 1), "int32")}, DRAW.integers(0, 2, (8, 1)))
+    for _ in range(4)
+]
 
 
 def fitted(name, steps=STEPS[:2]):

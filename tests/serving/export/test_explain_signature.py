@@ -1,5 +1,6 @@
 """`explain`: attention maps and gated terms beside the score, with names."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -128,3 +129,18 @@ def test_models_with_neither_have_no_such_signature(exported, features):
         "serialized_examples",
         "transform_features",
     }
+
+
+@pytest.mark.filterwarnings(r"ignore:Layer \w+ does not have a `quantize`")
+def test_a_quantized_model_that_was_loaded_exports_with_its_attention(
+    exported, explained, features, samples, tmp_path
+):
+    model = scrambled(AutoInt(features, dim=4, layers=2, head_dim=4, heads=2))
+    model.quantize("int8")
+    model.save(tmp_path / "model.keras")
+    model = keras.saving.load_model(tmp_path / "model.keras")
+    answer = explained(exported(model))
+    inputs = inputs_of(model, samples)
+    np.testing.assert_allclose(answer["score"], model.predict(inputs, verbose=0)[:, 0], atol=1e-6)
+    expected = Explainer(model, features)(inputs)
+    np.testing.assert_allclose(answer["attention"], expected["attention"], atol=1e-6)
