@@ -62,7 +62,9 @@ def _tensors_are_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
 
         array = torch.Tensor.__array__
         monkeypatch.setattr(
-            torch.Tensor, "__array__", lambda tensor, dtype=None: array(tensor.detach(), dtype)
+            torch.Tensor,
+            "__array__",
+            lambda tensor, dtype=None, copy=None: array(tensor.detach(), dtype),
         )
 
 
