@@ -85,7 +85,7 @@ EXPECTED: tuple[Refusal, ...] = (
         },
         "\nNot equal to tolerance",
         "a limit without a message: Keras keeps its optimizers in a dict, which "
-        "tf.train.Checkpoint passes over; the model is restored, and moments start anew; save `.keras` instead",
+        "tf.train.Checkpoint passes over: moments start anew; save `.keras` instead",
         raised_by="nobody",
         error=AssertionError,
     ),
