@@ -104,7 +104,6 @@ def in_blocks(step: Callable[[Tensor], None], written: Sequence[Variable], block
 def train_step(model: keras.Model, step: Callable[[Any], Any], data: Any) -> Any:
     """Keras' own step, in which an exact optimizer catches up with rows before they are read."""
     optimizer = model.optimizer
-    _check_products(model)
     if not catches_up(optimizer):
         return step(data)
     if not model.built:
@@ -120,20 +119,6 @@ def train_step(model: keras.Model, step: Callable[[Any], Any], data: Any) -> Any
 
     with reading_with(after_catching_up):
         return step(data)
-
-
-def _check_products(model: keras.Model) -> None:
-    """Refuses an optimizer that multiplies two sparse gradients.
-
-    Keras' product adds up the places of rows that are read twice, instead of their values.
-    """
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    has_table = any(getattr(variable, "is_table", False) for variable in model.trainable_variables)
-    if has_table and isinstance(optimizer, keras.optimizers.Adafactor):
-        raise ValueError(
-            "Adafactor cannot train tables on TensorFlow, where Keras mixes up rows that a batch "
-            "reads twice: use DenseAdam or a sparse optimizer, or JAX"
-        )
 
 
 def _resource(variable: Variable) -> tf.Variable:

@@ -110,6 +110,7 @@ class RowTrainer(CheckedInputs):
         )
 
     def train_step(self, *arguments: Any) -> Any:
+        _refuse_adafactor(self)
         scaled = getattr(self.optimizer, "inner_optimizer", None)  # by Keras, for mixed_float16
         if any(updates_rows(scaled, variable) for variable in self.trainable_variables):
             raise ValueError(
@@ -154,3 +155,18 @@ def _after_catching_up(model: Any, callbacks: Any) -> Any:
         callbacks.callbacks.insert(0, first)
         return callbacks
     return [first, *(keras.tree.flatten(callbacks) if callbacks else ())]
+
+
+def _refuse_adafactor(model: Any) -> None:
+    """Refuses what Keras' Adafactor makes of a table.
+
+    On TensorFlow it mixes up rows that a batch reads twice. Elsewhere its two factors, about
+    `epsilon_1` each for rows without a gradient, have a product of zero, and the update is NaN.
+    """
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    has_table = any(getattr(variable, "is_table", False) for variable in model.trainable_variables)
+    if has_table and isinstance(optimizer, keras.optimizers.Adafactor):
+        raise ValueError(
+            "Adafactor cannot train tables, as its update of rows without a gradient is NaN: use "
+            "DenseAdam or a sparse optimizer, or Adafactor in a RoutedOptimizer for all else"
+        )
