@@ -45,7 +45,7 @@ matrix: $(VENV)/installed
 	for backend in $$($(BIN)/python -m tests.compatibility.axes); do \
 	  KERAS_BACKEND=$$backend CTR_KERAS_MATRIX=$(MATRIX) $(BIN)/python $(PYTEST) tests/compatibility/test_matrix.py; \
 	done
-	$(BIN)/python -m tests.compatibility.page $(MATRIX)
+	CTR_KERAS_MATRIX=$(MATRIX) $(BIN)/python -m tests.compatibility.page $(MATRIX)
 
 # Of both backends together.
 coverage: $(VENV)/installed

@@ -13,12 +13,14 @@ import os
 import shutil
 import sys
 import warnings
-from collections.abc import Callable
 
 import click
 import keras
+import numpy as np
 
-from ctr_keras.training import TrainConfig, evaluate_run, train
+from ctr_keras import metrics
+from ctr_keras.training import TrainConfig, load_run, predict_split, train
+from ctr_keras.types import Array, Config
 
 _COMMON = ("dim=16", "epochs=2", "patience=2")
 # All have seed 0.
@@ -30,20 +32,8 @@ RUNS = {
 }
 
 
-def _by_default(model: keras.Model) -> None:
-    model.quantize("int8")
-
-
-def _with_activations(model: keras.Model) -> None:
-    """As Keras does it: what goes into dense layers is rounded to int8, too."""
-    rounded = keras.quantizers.AbsMaxQuantizer(axis=-1)
-    model.quantize(config=keras.quantizers.Int8QuantizationConfig(activation_quantizer=rounded))
-
-
-WAYS: dict[str, Callable[[keras.Model], None]] = {
-    "int8": _by_default,
-    "int8-activations": _with_activations,
-}
+# What is rounded: weights alone, or what goes into dense layers as well, which is Keras' default.
+WAYS: dict[str, Config] = {"int8": {"activation_quantizer": None}, "int8, activations": {}}
 
 
 @click.command()
@@ -59,28 +49,38 @@ def main(data: str, out: str) -> None:
         )
         with contextlib.redirect_stdout(sys.stderr):  # the progress bar; stdout is for the table
             train(config)
-        folders = [folder, *(_quantized(folder, name, way) for name, way in WAYS.items())]
+        folders = [folder, *(_quantized(folder, way) for way in WAYS)]
+        expected = None
         for name, each in zip(("float32", *WAYS), folders, strict=True):
-            test = evaluate_run(each)
-            size = os.path.getsize(os.path.join(each, "model.keras")) / 2**20
+            trained, features, _ = load_run(each)
+            labels, scores = predict_split(trained, features, config.data, "test")
+            expected = scores if expected is None else expected
             rows.append(
-                f"| {model} | {name} | {test['auc']:.5f} | {test['log_loss']:.5f} | {size:.2f} |"
+                _row(model, name, metrics.evaluate(labels, scores), scores - expected, each)
             )
             print(rows[-1], flush=True)
-    print("\n| model | weights | AUC | log loss | MiB on disk |\n|---|---|---|---|---|")
-    print("\n".join(rows))
+    print("\n| model | weights | AUC | log loss | scores differ | at most | MiB on disk |")
+    print("|---|---|---|---|---|---|---|\n" + "\n".join(rows))
 
 
-def _quantized(folder: str, name: str, quantize: Callable[[keras.Model], None]) -> str:
-    """A copy of a run, without its optimizer's state, whose model is quantized."""
-    target = f"{folder}-{name}"
+def _row(model: str, name: str, test: Config, difference: Array, folder: str) -> str:
+    size = os.path.getsize(os.path.join(folder, "model.keras")) / 2**20
+    away = np.abs(difference)
+    return (
+        f"| {model} | {name} | {test['auc']:.5f} | {test['log_loss']:.5f} "
+        f"| {away.mean():.5f} | {away.max():.5f} | {size:.2f} |"
+    )
+
+
+def _quantized(folder: str, way: str) -> str:
+    """A copy of a run whose model is quantized."""
+    target = f"{folder}-{way.replace(', ', '-')}"
     shutil.copytree(folder, target, dirs_exist_ok=True)
-    path = os.path.join(target, "model.keras")
     model = keras.saving.load_model(os.path.join(folder, "model.keras"), compile=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of each layer that has nothing to quantize
-        quantize(model)
-    model.save(path)
+        model.quantize(config=keras.quantizers.Int8QuantizationConfig(**WAYS[way]))
+    model.save(os.path.join(target, "model.keras"))
     return target
 
 

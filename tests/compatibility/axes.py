@@ -1,8 +1,14 @@
-"""The axes of the compatibility matrix; the values of each stand cheapest first."""
+"""The axes of the compatibility matrix; the values of each stand cheapest first.
+
+The suite leaves out what differs from another value in nothing that another axis can meet: most of
+Keras' optimizers that update each weight by its own gradient, as Adam does, and models that are
+another one with a fixed choice or one part more. `make matrix` has all of them.
+"""
 
 import dataclasses
 import importlib.util
 import itertools
+import os
 from collections.abc import Callable
 
 import keras
@@ -11,6 +17,9 @@ from ctr_keras import optimizers as ours
 from ctr_keras.models import MODELS
 
 KERAS = keras.optimizers
+IS_WHOLE = "CTR_KERAS_MATRIX" in os.environ  # the folder of results that `make matrix` keeps
+_LIKE_ADAM = {"AdamW", "Adagrad", "Ftrl", "RMSprop", "Adadelta", "Adamax", "Nadam", "Lion", "Lamb"}
+_LIKE_OTHERS = {"AutoIntPlus", "FNN", "OptInterM", "OptInterF"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,8 +91,8 @@ CALLBACKS = [
 BACKENDS = ["tensorflow", "jax", *(["torch"] if importlib.util.find_spec("torch") else [])]
 AXES = {
     "backend": BACKENDS,
-    "model": list(MODELS),
-    "optimizer": list(OPTIMIZERS),
+    "model": [name for name in MODELS if IS_WHOLE or name not in _LIKE_OTHERS],
+    "optimizer": [name for name in OPTIMIZERS if IS_WHOLE or name not in _LIKE_ADAM],
     "precision": PRECISIONS,
     "save": SAVES,
     "callback": CALLBACKS,

@@ -77,6 +77,19 @@ EXPECTED: tuple[Refusal, ...] = (
         error=AttributeError,
     ),
     Refusal(
+        {
+            "backend": ["tensorflow"],
+            "optimizer": ["MultiOptimizer"],
+            "precision": ["float32", "mixed_bfloat16", "mixed_float16"],
+            "save": ["Checkpoint"],
+        },
+        "\nNot equal to tolerance",
+        "a limit without a message: Keras keeps its optimizers in a dict, which "
+        "tf.train.Checkpoint passes over; the model is restored, and moments start anew; save `.keras` instead",
+        raised_by="nobody",
+        error=AssertionError,
+    ),
+    Refusal(
         {"backend": ["jax"], "save": ["LiteRT"]},
         "LiteRT export requires TensorFlow or PyTorch backend",
         "Keras converts to LiteRT from a program of TensorFlow or PyTorch",

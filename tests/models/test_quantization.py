@@ -193,7 +193,7 @@ def test_modes_that_calibrate_are_refused_before_anything_changes():
     with pytest.raises(
         ValueError, match="of 'embedding' can be quantized to int8 only, not by gptq"
     ):
-        model.quantize("gptq", config)
+        model.quantize("gptq", config=config)
     assert {mode for _, mode in modes(model)} == {""}
 
 
