@@ -306,7 +306,8 @@ class FieldEmbedding(PackedLayer):
             return self._look_up(rows)
         ranges = [self._ids_of(feature) for feature in features]
         low, high = np.array([(r.start, r.stop - 1) for r in ranges], "int32").T
-        is_known = ops.equal(ids, 0) | ((ids >= low) & (ids <= high))
+        is_of_field = ops.logical_and(ops.greater_equal(ids, low), ops.less_equal(ids, high))
+        is_known = ops.logical_or(ops.equal(ids, 0), is_of_field)
         vectors = self._look_up(ops.where(is_known, rows, 0))
         return ops.where(is_known[..., None], vectors, float("nan"))
 

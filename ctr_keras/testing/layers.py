@@ -230,6 +230,16 @@ def _gradients(case: _Case, layer: Any, inputs: Any, seed: Any) -> tuple[Any, An
         sources = [weight.value for weight in layer.trainable_weights], values
         parts = tape.gradient(total, sources, unconnected_gradients="zero")
         parts = _map(tf.convert_to_tensor, parts)  # a table's gradient comes as slices
+    elif keras.backend.backend() == "torch":
+        import torch  # type: ignore[import-not-found]
+
+        weights = [weight.value for weight in layer.trainable_weights]
+        values = [value.requires_grad_() for value in values]
+        total = keras.ops.sum(keras.ops.multiply(case.call(layer, packed(values)), seed))
+        found = torch.autograd.grad(
+            total, [*weights, *values], allow_unused=True, materialize_grads=True
+        )
+        parts = found[: len(weights)], found[len(weights) :]
     else:
         import jax
 
@@ -262,7 +272,7 @@ def _check_training_step(case: _Case, compare_xla: bool) -> Any:
     on_jax = keras.backend.backend() == "jax"
     trained, loss = _trained(case, jit_compile=on_jax)
     assert np.isfinite(loss), f"5. loss of a training step: {loss}"
-    if compare_xla:
+    if compare_xla and keras.backend.backend() != "torch":  # which has no XLA
         _, other = _trained(case, jit_compile=not on_jax)
         np.testing.assert_allclose(loss, other, rtol=1e-4, err_msg="5. XLA changes the loss")
     return trained
