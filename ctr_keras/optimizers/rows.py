@@ -223,6 +223,8 @@ class RowWise(AveragesByRows, DecaysInUpdateStep):
         if not self.built:
             return
         for key, updated in self._updated.items():
+            if ops.min(updated) == self.iterations:  # far cheaper to see than to do
+                continue
             table = built_with(self)[int(key)]
             written = [table, updated]
             if key in self._slots:

@@ -101,22 +101,16 @@ class RowTrainer(CheckedInputs):
         *arguments: Any,
         **options: Any,
     ) -> Any:
-        for layer in named_layers(self).values():
-            if hasattr(layer, "check_trainable"):  # here, as Keras on JAX loses weights on the way
-                layer.check_trainable()
         callbacks = _after_catching_up(self, callbacks)
         return super().fit(  # type: ignore[misc]
             x, y, batch_size, epochs, verbose, callbacks, *arguments, **options
         )
 
+    def make_train_function(self, force: bool = False) -> Any:
+        _check_training(self)  # now, as Keras on JAX loses the weights if a step raises
+        return super().make_train_function(force)  # type: ignore[misc]
+
     def train_step(self, *arguments: Any) -> Any:
-        _refuse_adafactor(self)
-        scaled = getattr(self.optimizer, "inner_optimizer", None)  # by Keras, for mixed_float16
-        if any(updates_rows(scaled, variable) for variable in self.trainable_variables):
-            raise ValueError(
-                "a sparse optimizer cannot undo the loss scale of mixed_float16: "
-                "use mixed_bfloat16, or one of Keras' optimizers (`table_updates=dense`)"
-            )
         return train_step(self, super().train_step, *arguments)  # type: ignore[misc]
 
     def catch_up(self) -> None:
@@ -157,15 +151,24 @@ def _after_catching_up(model: Any, callbacks: Any) -> Any:
     return [first, *(keras.tree.flatten(callbacks) if callbacks else ())]
 
 
-def _refuse_adafactor(model: Any) -> None:
-    """Refuses what Keras' Adafactor makes of a table.
+def _check_training(model: Any) -> None:
+    """Checks that the optimizer can train the model's tables.
 
-    On TensorFlow it mixes up rows that a batch reads twice. Elsewhere its two factors, about
-    `epsilon_1` each for rows without a gradient, have a product of zero, and the update is NaN.
+    Keras' Adafactor cannot: on TensorFlow it mixes up rows that a batch reads twice, elsewhere its
+    two factors, about `epsilon_1` each for rows without a gradient, have a product of zero, and the
+    update is NaN.
     """
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    for layer in named_layers(model).values():
+        if hasattr(layer, "check_trainable"):
+            layer.check_trainable()
+    scaled = getattr(model.optimizer, "inner_optimizer", None)  # by Keras, for mixed_float16
+    if any(updates_rows(scaled, variable) for variable in model.trainable_variables):
+        raise ValueError(
+            "a sparse optimizer cannot undo the loss scale of mixed_float16: "
+            "use mixed_bfloat16, or one of Keras' optimizers (`table_updates=dense`)"
+        )
     has_table = any(getattr(variable, "is_table", False) for variable in model.trainable_variables)
-    if has_table and isinstance(optimizer, keras.optimizers.Adafactor):
+    if has_table and isinstance(scaled or model.optimizer, keras.optimizers.Adafactor):
         raise ValueError(
             "Adafactor cannot train tables, as its update of rows without a gradient is NaN: use "
             "DenseAdam or a sparse optimizer, or Adafactor in a RoutedOptimizer for all else"

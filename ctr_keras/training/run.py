@@ -176,7 +176,7 @@ class _Validation:
     def keep(self, model: keras.Model, folder: str | None) -> State:
         # A model of the same layers without the optimizer: that is a checkpoint's matter.
         assert folder is not None
-        best = keras.Model(model.input, model.output, name=model.name)
+        best = type(model)(model.input, model.output, name=model.name)
         best.save(os.path.join(folder, _BEST))
         return {}
 
