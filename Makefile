@@ -39,7 +39,7 @@ test-random: $(VENV)/installed
 fuzz: $(VENV)/installed
 	CTR_KERAS_FUZZ=20000 $(BIN)/python -m pytest tests/serving/server/test_fuzz.py
 
-# Every triple of the compatibility matrix, and its page; given again, it goes on where it was.
+# The compatibility matrix, every pair on each backend, and its page; given again, it goes on where it was.
 matrix: $(VENV)/installed
 	mkdir -p $(MATRIX)
 	for backend in $$($(BIN)/python -m tests.compatibility.axes); do \

@@ -100,11 +100,15 @@ AXES = {
 }
 
 
-def tuples(strength: int) -> list[dict[str, str]]:
-    """Every value of every `strength` axes together, as what a combination may hold."""
+STRENGTH = 3 if IS_WHOLE else 2
+
+
+def tuples() -> list[dict[str, str]]:
+    """Every value of two axes together, on any backend or, of the whole matrix, on each."""
     return [
         dict(zip(names, values, strict=True))
-        for names in itertools.combinations(AXES, strength)
+        for names in itertools.combinations(AXES, STRENGTH)
+        if "backend" in names or not IS_WHOLE
         for values in itertools.product(*(AXES[name] for name in names))
     ]
 

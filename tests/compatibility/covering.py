@@ -1,4 +1,4 @@
-"""A few combinations in which every pair (or triple) of values of two (three) axes occurs.
+"""A few combinations in which every pair of values of two axes occurs, if so on each backend.
 
 Greedy and deterministic: each combination starts from a pair that has not occurred and takes, axis
 by axis, the value that brings most new pairs; the first one, which is the cheapest, if several do.
@@ -8,30 +8,30 @@ import functools
 import itertools
 from collections.abc import Iterator
 
-from tests.compatibility.axes import AXES, Combination, cheapest_first, tuples
+from tests.compatibility.axes import AXES, STRENGTH, Combination, cheapest_first, tuples
 from tests.compatibility.refusals import EXPECTED, Refusal
 
 _Part = frozenset[tuple[str, str]]  # axes and their values
 
 
-def covering(strength: int) -> list[Combination]:
-    """Combinations that hold every tuple of values of `strength` axes.
+def covering() -> list[Combination]:
+    """Combinations that hold every one of `tuples`.
 
     A tuple that refusals rule out occurs in no combination that works; instead, whatever values a
     refusal names occur together in one that is refused.
     """
-    left = dict.fromkeys(part for part in map(_part, tuples(strength)) if possible(part))
+    left = dict.fromkeys(part for part in map(_part, tuples()) if possible(part))
     made = []
     while left:
-        row = _filled(next(iter(left)), left, strength)
-        for covered in itertools.combinations(sorted(row), strength):
+        row = _filled(next(iter(left)), left)
+        for covered in itertools.combinations(sorted(row), STRENGTH):
             left.pop(frozenset(covered), None)
         made.append(row)
     for refusal in EXPECTED:
         others = tuple(one for one in EXPECTED if one is not refusal)
         for part in refused_parts(refusal):
             if not any(part <= row for row in made):
-                made.append(_filled(part, {}, strength, others))
+                made.append(_filled(part, {}, others))
     return sorted({Combination(**dict(row)) for row in made}, key=str)
 
 
@@ -58,7 +58,6 @@ def _part(values: dict[str, str]) -> _Part:
 def _filled(
     part: _Part,
     left: dict[_Part, None],
-    strength: int,
     refusals: tuple[Refusal, ...] = EXPECTED,
 ) -> _Part:
     """A part with a value for each other axis: that which brings most of what is left."""
@@ -69,7 +68,7 @@ def _filled(
         choices = [(name, v) for v in values if possible(part | {(name, v)}, refusals)]
 
         def new(chosen: tuple[str, str], part: _Part = part) -> int:
-            others = itertools.combinations(part, strength - 1)
+            others = itertools.combinations(part, STRENGTH - 1)
             return sum(frozenset((*some, chosen)) in left for some in others)
 
         part |= {max(choices, key=new)}

@@ -1,7 +1,7 @@
 """Models, optimizers, precisions, saved forms, callbacks and modes together: works, or refused.
 
 Every pair of values occurs on one of the backends. With `CTR_KERAS_MATRIX`, the folder of results
-that `make matrix` keeps, every triple does.
+that `make matrix` keeps, on each of them.
 """
 
 import importlib.util
@@ -20,7 +20,7 @@ from tests.compatibility.trial import run
 pytestmark = pytest.mark.backend
 
 FOLDER = os.environ.get("CTR_KERAS_MATRIX")
-COMBINATIONS = covering(3 if IS_WHOLE else 2)
+COMBINATIONS = covering()
 HERE = [one for one in COMBINATIONS if one.backend == keras.backend.backend()]
 NEEDS = {"ONNX": ["tf2onnx", "onnxruntime"], "LiteRT": ["ai_edge_litert"]}
 
@@ -48,7 +48,7 @@ def test_works_or_is_refused_as_announced(combination, tmp_path):
 def test_every_pair_of_values_occurs():
     """In a combination that works, and what a refusal names in one that is refused."""
     works = [set(vars(one).items()) for one in COMBINATIONS if not refusals_of(one)]
-    for pair in tuples(2):
+    for pair in tuples():
         if possible(frozenset(pair.items())):
             assert any(one.issuperset(pair.items()) for one in works), pair
     everything = [set(vars(one).items()) for one in COMBINATIONS]
@@ -59,5 +59,5 @@ def test_every_pair_of_values_occurs():
 
 def test_few_combinations_do():
     """Not many more than the two longest axes need: every optimizer with every model."""
-    if not IS_WHOLE:
-        assert len(COMBINATIONS) < 1.3 * len(AXES["model"]) * len(AXES["optimizer"])
+    backends = len(AXES["backend"]) if IS_WHOLE else 1
+    assert len(COMBINATIONS) < 1.3 * len(AXES["model"]) * len(AXES["optimizer"]) * backends
