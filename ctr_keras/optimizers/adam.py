@@ -92,8 +92,8 @@ class SparseAdam(CatchesUp):
             raise ValueError("SparseAdam(exact=True) takes no use_ema: use DenseAdam for it")
         if exact and callable(learning_rate):
             raise ValueError(
-                "SparseAdam(exact=True) takes no schedule, as it makes up for missed steps with one "
-                "rate: change it between epochs, by LearningRateScheduler, or use DenseAdam"
+                "SparseAdam(exact=True) takes no schedule, as it makes up for missed steps with "
+                "one rate: change it between epochs, by LearningRateScheduler, or use DenseAdam"
             )
         if exact and beta_1 >= beta_2**0.5:
             raise ValueError(
