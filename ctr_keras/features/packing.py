@@ -46,13 +46,15 @@ _TIME = re.compile(
 )
 
 
-def fit(features: FeatureSet, frame: Frame) -> Statistics:
-    """The statistics of a frame of training rows."""
+def fit(features: FeatureSet, frame: Frame, earlier: FeatureSet | None = None) -> Statistics:
+    """The statistics of a frame of training rows; numbers that an earlier set has stay as there."""
     columns = Columns(frame, features.raw_columns)
     if not columns.rows:
         raise ValueError("there is no row to fit on")
     learned = (f for f in features.features if isinstance(f, Numeric) and learns_numbers(f))
-    numbers = {f.name: _statistics(f, columns.numbers(f.raw_column)) for f in learned}
+    numbers = {
+        f.name: _kept(f, earlier) or _statistics(f, columns.numbers(f.raw_column)) for f in learned
+    }
     values = {}
     for name, coded in _feature_values(features, columns, numbers).items():
         vocabulary = features[name].vocabulary
@@ -202,6 +204,15 @@ def look_up(
 
 
 # Numbers: NaN is missing.
+
+
+def _kept(feature: Numeric, earlier: FeatureSet | None) -> tuple[float, ...]:
+    """The statistics of a number that an earlier set scales in the same way; else nothing."""
+    before = earlier[feature.name] if earlier is not None and feature.name in earlier else None
+    if earlier is None or not isinstance(before, Numeric):
+        return ()
+    is_same = (before.scale, before.buckets) == (feature.scale, feature.buckets)
+    return tuple(earlier.statistics.numbers[feature.name]) if is_same else ()
 
 
 def _statistics(feature: Numeric, column: Array) -> tuple[float, ...]:

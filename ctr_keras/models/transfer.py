@@ -6,8 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from ctr_keras.features import FeatureSet, Vocabulary
+from ctr_keras.features import FeatureSet, Numeric, Vocabulary
 from ctr_keras.features.packing import look_up
+from ctr_keras.features.statistics import learns_numbers
 from ctr_keras.layers import MLP, CompactEmbedding, FieldEmbedding, InteractingLayer, LinearLogit
 from ctr_keras.models.base import CTRModel
 from ctr_keras.types import Array, Variable
@@ -30,6 +31,11 @@ def transfer(
     numbers are carried over by place; where the number of buckets has changed, all are new.
     Vocabularies of new features, and what else is new, keep their initial weights.
 
+    A weight of a number fits the scale that it was trained on, so numbers have to keep theirs:
+    `numbers_of` in `FeatureSet.fit` keeps the statistics of an earlier set, and other ones are
+    refused. A model knows sizes, not values: an `old_features` of the right sizes but of other
+    values than the model was trained on goes unnoticed, and all weights go astray.
+
     While the packed columns stay the same, all other weights are copied. Where columns come, go or
     change places, `build` has to make the new model, and the weights of layers whose input depends
     on the fields are carried over by field: `InteractingLayer`, `Dense` and `MLP` on all fields
@@ -39,7 +45,7 @@ def transfer(
         old_model: functional model whose layers are those of this library, or do not depend on the
             features. Its optimizer is left behind: compile the new model.
         old_features: FeatureSet that it was built with, fitted or loaded by `load_fitted`.
-        new_features: FeatureSet, fitted or loaded.
+        new_features: FeatureSet, fitted with `numbers_of=old_features`, or loaded.
         build: function from a FeatureSet to a model with layers of the same names, or None.
             Defaults to `None`: the old model's layers with the features replaced.
 
@@ -47,21 +53,26 @@ def transfer(
         A new model, not compiled.
 
     Raises:
-        ValueError: for weights that cannot be carried over, naming the layer.
+        ValueError: for weights that cannot be carried over, naming the layer, and for a number
+            that the two sets scale differently, naming the feature.
 
     Example:
 
     >>> from ctr_keras.features import Categorical, Label
     >>> from ctr_keras.models import FM
-    >>> declared = FeatureSet(Categorical("site"), label=Label("click"))
-    >>> old, new = declared.fit({"site": ["b"]}), declared.fit({"site": ["a", "a", "b"]})
+    >>> declared = FeatureSet(
+    ...     Categorical("site"), Numeric("price", scale="z_score"), label=Label("click")
+    ... )
+    >>> old = declared.fit({"site": ["b", "b"], "price": [1, 3]})
+    >>> new = declared.fit({"site": ["a", "a", "b"], "price": [5, 7, 9]}, numbers_of=old)
     >>> old_model = FM(old, dim=2)
     >>> new_model = transfer(old_model, old, new)
-    >>> before = old_model(old.pack({"site": ["b", "c"]}))
-    >>> bool(np.allclose(before, new_model(new.pack({"site": ["b", "c"]}))))
+    >>> rows = {"site": ["b", "c"], "price": [2.5, 8]}
+    >>> bool(np.allclose(old_model(old.pack(rows)), new_model(new.pack(rows))))
     True
     """
     _check_features(old_model, old_features)
+    _check_numbers(old_features, new_features)
     is_same = _columns(old_features) == _columns(new_features)
     if build is None and not is_same:
         raise ValueError(
@@ -108,6 +119,31 @@ def _check_features(model: keras.Model, features: FeatureSet) -> None:
             raise ValueError(
                 f"layer {layer.name!r} is quantized: transfer the float model, then quantize"
             )
+
+
+def _check_numbers(old: FeatureSet, new: FeatureSet) -> None:
+    """Refuses numbers of one name that mean something else; other numbers of buckets are new."""
+    for feature in new.features:
+        before = old[feature.name] if feature.name in old else None
+        if not (isinstance(feature, Numeric) and isinstance(before, Numeric)):
+            continue
+        is_same = feature.bucket_count != before.bucket_count or (
+            feature.scale == before.scale
+            and np.array_equal(_learned(old, before), _learned(new, feature))
+        )
+        if not is_same:
+            raise ValueError(
+                f"number {feature.name!r} would mean something else: {before.scale} in the old "
+                f"feature set, {feature.scale} of other statistics or boundaries in the new one: "
+                "declare the same scale and use `fit(frame, numbers_of=old_features)`; where "
+                "`ctr-keras prepare` has measured the new data, train without start_from"
+            )
+
+
+def _learned(features: FeatureSet, number: Numeric) -> Array:
+    """The statistics or boundaries of a number, as exact as its values are."""
+    learned = features.statistics.numbers[number.name] if learns_numbers(number) else ()
+    return np.array(number.boundaries or learned, np.float32)
 
 
 def _columns(features: FeatureSet) -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:

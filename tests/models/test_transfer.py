@@ -166,6 +166,52 @@ def test_out_of_vocabulary_rows_and_buckets_are_carried_over_by_place():
     assert max(np.abs(fresh[3:])) < 2
 
 
+# Numbers keep their scale.
+
+
+def numbers(**scale) -> FeatureSet:
+    return FeatureSet(Categorical("u"), Numeric("p", **scale), label=Label("click"))
+
+
+SCALES = [
+    {"scale": "min_max"},
+    {"scale": "z_score"},
+    {"scale": "quantiles", "buckets": 3},
+]
+OLD_NUMBERS = {"u": list("abbc"), "p": [1.0, 2, 3, 4]}
+NEW_NUMBERS = {"u": list("abbddce"), "p": [10.0, 20, 30, 40, 5, 6, 7]}
+
+
+@pytest.mark.parametrize("scale", SCALES, ids=lambda scale: scale["scale"])
+def test_scores_stay_where_numbers_keep_their_statistics(scale):
+    old = numbers(**scale).fit(OLD_NUMBERS)
+    model = old_model("FM", old)
+    with pytest.raises(
+        ValueError, match=r"'p' would mean something else: .*fit\(frame, numbers_of="
+    ) as error:
+        transfer(model, old, numbers(**scale).fit(NEW_NUMBERS))
+    assert "\n" not in str(error.value)
+    new = numbers(**scale).fit(NEW_NUMBERS, numbers_of=old)
+    assert new.statistics.values != old.statistics.values
+    assert_scores_equal(model, old, transfer(model, old, new), new, NEW_NUMBERS)
+
+
+def test_declarations_that_change_what_a_number_means_are_refused():
+    for old, new in [
+        (numbers(), numbers(scale="log_squared")),
+        (
+            numbers(scale="boundaries", boundaries=[1, 2]),
+            numbers(scale="boundaries", boundaries=[1, 3]),
+        ),
+        (numbers(**SCALES[2]), numbers(scale="boundaries", boundaries=[2, 3])),
+        (numbers(**SCALES[0]), numbers(**SCALES[1])),
+    ]:
+        old = old.fit(OLD_NUMBERS)
+        new = new.fit(NEW_NUMBERS, numbers_of=old)
+        with pytest.raises(ValueError, match="'p' would mean something else"):
+            transfer(old_model("FM", old), old, new)
+
+
 # Columns that come, go and change places.
 
 
