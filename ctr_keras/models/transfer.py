@@ -1,5 +1,6 @@
 """A model's weights carried over to another feature set, by value."""
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 
 import keras
@@ -10,7 +11,6 @@ from ctr_keras.features import FeatureSet, Numeric, Vocabulary
 from ctr_keras.features.packing import look_up
 from ctr_keras.features.statistics import learns_numbers
 from ctr_keras.layers import MLP, CompactEmbedding, FieldEmbedding, InteractingLayer, LinearLogit
-from ctr_keras.models.base import CTRModel
 from ctr_keras.types import Array, Variable
 
 _NEW = -1  # a row of a table that has no source
@@ -50,11 +50,12 @@ def transfer(
             Defaults to `None`: the old model's layers with the features replaced.
 
     Returns:
-        A new model, not compiled.
+        A new model of the old one's class, or what `build` makes, not compiled.
 
     Raises:
         ValueError: for weights that cannot be carried over, naming the layer, and for a number
-            that the two sets scale differently, naming the feature.
+            that the two sets scale differently, naming the feature; without `build`, also for
+            a model whose class has a constructor of its own.
 
     Example:
 
@@ -164,10 +165,15 @@ def _rebuilt(model: keras.Model, features: FeatureSet) -> keras.Model:
             config["features"] = features.to_dict()
         return type(layer).from_config(config)
 
+    kind = type(model)
+    if not {"inputs", "outputs", "name"} <= inspect.signature(kind.__init__).parameters.keys():
+        raise ValueError(
+            f"a {kind.__name__} is not made of inputs and outputs: pass `build`, a function "
+            "from the new FeatureSet to the model, with layers of the same names"
+        )
     # Without the optimizer, which would be copied, too.
     bare = keras.Model(model.input, model.output, name=model.name)
     cloned = keras.models.clone_model(bare, clone_function=clone)
-    kind = CTRModel if isinstance(model, CTRModel) else keras.Model
     return kind(cloned.input, cloned.output, name=model.name)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ctr_keras.features import Categorical, FeatureSet, Label, Numeric
-from ctr_keras.layers import FieldEmbedding, feature_inputs
+from ctr_keras.layers import FieldEmbedding, RowTrainer, feature_inputs
 from ctr_keras.models import build_model, transfer
 from ctr_keras.models.base import CTRModel
 from ctr_keras.optimizers import SparseAdam
@@ -138,6 +138,32 @@ def test_a_functional_model_of_ones_own_is_rebuilt():
         weight.assign(np.random.default_rng(0).normal(size=weight.shape))
     rows = known_pairs(log("abcx", "pqrw", seed=3))
     assert_scores_equal(model, OLD, transfer(model, OLD, NEW), NEW, rows)
+
+
+class Plain(RowTrainer, keras.Model):
+    pass
+
+
+class Named(RowTrainer, keras.Model):
+    def __init__(self, features: FeatureSet):
+        inputs = feature_inputs(features)
+        flat = keras.layers.Flatten()(FieldEmbedding(features, 2, name="e")(inputs))
+        super().__init__(inputs, keras.layers.Dense(1, name="d")(flat))
+
+
+@pytest.mark.backend
+def test_the_new_model_is_of_the_old_ones_class():
+    old, new = (numbers().fit(of) for of in (OLD_NUMBERS, NEW_NUMBERS))
+    named = Named(old)
+    model = Plain(named.input, named.output)
+    assert type(transfer(model, old, new)) is Plain
+    with pytest.raises(ValueError, match="a Named is not made of inputs and outputs: pass"):
+        transfer(named, old, new)
+    built = transfer(named, old, new, Named)
+    assert_scores_equal(named, old, built, new, OLD_NUMBERS)
+    sequential = keras.Sequential([keras.layers.Dense(1)])
+    with pytest.raises(ValueError, match="a Sequential is not made of inputs"):
+        transfer(sequential, old, new)
 
 
 def test_out_of_vocabulary_rows_and_buckets_are_carried_over_by_place():
