@@ -7,9 +7,10 @@ distinct values, so that what is done to strings is done once a value, not once 
 from __future__ import annotations
 
 import collections
+import functools
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,8 +56,10 @@ def fit(features: FeatureSet, frame: Frame, earlier: FeatureSet | None = None) -
     numbers = {
         f.name: _kept(f, earlier) or _statistics(f, columns.numbers(f.raw_column)) for f in learned
     }
+    of_features = _feature_values(features, columns, numbers)
+    _check_times(features, columns, of_features)
     values = {}
-    for name, coded in _feature_values(features, columns, numbers).items():
+    for name, coded in of_features.items():
         vocabulary = features[name].vocabulary
         if vocabulary is not None and vocabulary.is_counted:
             values[name] = _frequent(coded, vocabulary.min_count)
@@ -83,14 +86,7 @@ def pack(features: FeatureSet, statistics: Statistics, frame: Frame) -> dict[str
 def labels(features: FeatureSet, frame: Frame) -> Array:
     """The labels of a frame's rows, (rows, 1) float32."""
     name = features.label.name
-    clicks = Columns(frame, [name]).strings(name)
-
-    def click(value: str) -> float:
-        if value not in ("0", "1"):
-            raise ValueError("is not a label: it must be 0 or 1")
-        return float(value)
-
-    return np.array(clicks.map(name, click), np.float32)[clicks.codes][:, None]
+    return Columns(frame, [name]).labels(name)
 
 
 # Categories: the values of each feature, a string or, of `MultiValued` and `Sequence`, a list of
@@ -131,6 +127,26 @@ def _time_part(value: str, part: str) -> str:
         return str(int(digits[8:10])) if len(digits) >= len("YYYYMMDDHH") else ""
     year, month, day = int(digits[:4]), int(digits[4:6]), int(digits[6:8])
     return str(day if part == "day" else _weekday(year, month, day))
+
+
+def _check_times(features: FeatureSet, columns: Columns, values: Mapping[str, Coded]) -> None:
+    """Refuses a column of times none of which is read: single ones are missing."""
+    for feature in features.features:
+        if not isinstance(feature, Categorical) or feature.time_part is None:
+            continue
+        if any(values[feature.name].values):
+            continue
+
+        refuse = functools.partial(_refuse_time, feature.time_part)
+        columns.strings(feature.raw_column).map(feature.raw_column, refuse)
+
+
+def _refuse_time(part: str, value: str) -> None:
+    if value:
+        raise ValueError(
+            f"has no {part}, and no other row has one: spell times as YYMMDDHH, YYYY-MM-DD or "
+            "YYYY-MM-DD HH:MM:SS (or to the minute or hour, or with T for the space)"
+        )
 
 
 def _weekday(year: int, month: int, day: int) -> int:
@@ -243,7 +259,8 @@ def _scaled(feature: Numeric, columns: Columns, numbers: Numbers) -> Array:
         values = np.where(values > 2, squared, values)
     elif feature.scale == "min_max":
         low, high = np.array(numbers[feature.name], np.float32)
-        values = np.clip(_divided(values - low, high - low), np.float32(0), np.float32(1))
+        spread = float(high - low) if low < high else 0.0  # of no number, low is infinite
+        values = np.clip(_divided(values - low, spread), np.float32(0), np.float32(1))
     elif feature.scale == "z_score":
         mean, deviation = numbers[feature.name]
         values = _divided(values.astype(np.float64) - mean, deviation).astype(np.float32)

@@ -76,8 +76,8 @@ def load_statistics(folder: str | os.PathLike[str], features: FeatureSet) -> Sta
     if path is None:
         missing = os.path.join(folder, NUMBERS_FILE)
         raise FileNotFoundError(
-            f"there is no {missing} with the statistics of {', '.join(learned)}: an earlier version "
-            "has prepared these data; prepare them again"
+            f"there is no {missing} with the statistics of {', '.join(learned)}: an earlier "
+            "version has prepared these data; prepare them again"
         )
     with open(path, encoding="utf-8") as file:
         return Statistics(values, {name: tuple(of) for name, of in json.load(file).items()})

@@ -124,8 +124,9 @@ def _check_features(model: keras.Model, features: FeatureSet) -> None:
 
 def _check_numbers(old: FeatureSet, new: FeatureSet) -> None:
     """Refuses numbers of one name that mean something else; other numbers of buckets are new."""
+    of_old = {feature.name: feature for feature in old.features}
     for feature in new.features:
-        before = old[feature.name] if feature.name in old else None
+        before = of_old.get(feature.name)
         if not (isinstance(feature, Numeric) and isinstance(before, Numeric)):
             continue
         is_same = feature.bucket_count != before.bucket_count or (

@@ -342,7 +342,7 @@ def test_numbers_of_other_statistics_are_refused_before_the_first_step(tmp_path)
     settings["start_from"] = first.out
     train(TrainConfig(data=data("kept", kept), out=str(tmp_path / "second"), **settings))
     moved = declared.fit(LOG | {"row": [0, 1, 3]})
-    with pytest.raises(ValueError, match="'row' would mean .* train without start_from") as error:
+    with pytest.raises(ValueError, match=r"'row' would mean .* train without start_from") as error:
         train(TrainConfig(data=data("moved", moved), out=str(tmp_path / "third"), **settings))
     assert "\n" not in str(error.value)
 
