@@ -24,14 +24,15 @@ class SparseAdam(CatchesUp):
     With `exact=True` the result is that of dense Adam. Each row remembers when it was updated last,
     and before it is read again the steps that it has missed are made up for at once, in closed
     form. This equals dense Adam up to rounding as long as `epsilon` is small against the square
-    root of a row's velocity and the learning rate is constant (else the missed steps are made with
-    the current one). All rows catch up before validation, callbacks' `on_epoch_end`, saving and
+    root of a row's velocity and the learning rate is constant between two times that all rows catch
+    up. All rows catch up before validation, callbacks' `on_epoch_end`, saving and
     whatever else looks at the weights (see `ctr_keras.layers.RowTrainer`). So the model must be one
     of `ctr_keras.models` or have the mixin `RowTrainer`; on TensorFlow any other raises. It takes
     no weight decay, and stores one more number for each row.
 
     Args:
-        learning_rate: float or schedule. Defaults to `0.001`.
+        learning_rate: float or schedule; with `exact` a float, which callbacks may change between
+            epochs. Defaults to `0.001`.
         beta_1: float. Decay of the momentum. Defaults to `0.9`.
         beta_2: float. Decay of the velocity. Defaults to `0.999`.
         epsilon: float. Added to the root of the velocity. Defaults to `1e-7`.
@@ -89,6 +90,11 @@ class SparseAdam(CatchesUp):
             raise ValueError("SparseAdam(exact=True) takes no weight_decay: use DenseAdam for it")
         if exact and self.use_ema:
             raise ValueError("SparseAdam(exact=True) takes no use_ema: use DenseAdam for it")
+        if exact and callable(learning_rate):
+            raise ValueError(
+                "SparseAdam(exact=True) takes no schedule, as it makes up for missed steps with "
+                "one rate: change it between epochs, by LearningRateScheduler, or use DenseAdam"
+            )
         if exact and beta_1 >= beta_2**0.5:
             raise ValueError(
                 "SparseAdam(exact=True) needs a beta_1 below the square root of beta_2. "

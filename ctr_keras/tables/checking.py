@@ -233,7 +233,10 @@ class Checked:
             inputs = self._by_name(batch[0])
             for check in self._checks:
                 values = inputs.get(check.name)
-                if not isinstance(values, tf.Tensor) or values.shape.rank is None:
+                if not isinstance(values, tf.Tensor):
+                    continue
+                if values.shape.rank is None:  # nothing is known of it in the graph
+                    tf.py_function(functools.partial(self._refuse, check), [values], [])
                     continue
                 values = check.as_columns(values)
                 check.check_form(values.shape, values.dtype.name)
@@ -247,14 +250,14 @@ class Checked:
     def _refuse_in_graph(self, check: InputCheck, ids: Any) -> None:
         import tensorflow as tf
 
-        def refuse(ids: Any) -> None:
-            self._check({check.name: ids.numpy()})
-
         def refused() -> bool:
-            tf.py_function(refuse, [ids], [])
+            tf.py_function(functools.partial(self._refuse, check), [ids], [])
             return True
 
         tf.cond(tf.reduce_any(check.wrong(ids)), refused, lambda: False)
+
+    def _refuse(self, check: InputCheck, values: Any) -> None:
+        self._check({check.name: values.numpy()})
 
 
 @contextlib.contextmanager

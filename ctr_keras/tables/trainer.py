@@ -88,6 +88,9 @@ class RowTrainer(CheckedInputs):
 
     optimizer: Any
     trainable_variables: Sequence[Any]
+    train_function: Any
+    test_function: Any
+    predict_function: Any
 
     @functools.wraps(keras.Model.fit)
     def fit(  # type: ignore[override]
@@ -106,9 +109,18 @@ class RowTrainer(CheckedInputs):
             x, y, batch_size, epochs, verbose, callbacks, *arguments, **options
         )
 
-    def make_train_function(self, force: bool = False) -> Any:
-        _check_training(self)  # now, as Keras on JAX loses the weights if a step raises
-        return super().make_train_function(force)  # type: ignore[misc]
+    def make_train_function(self, force: bool = False) -> None:
+        _check_training(self)
+        super().make_train_function(force)  # type: ignore[misc]
+        self.train_function = _keeping_state(self, self.train_function)
+
+    def make_test_function(self, force: bool = False) -> None:
+        super().make_test_function(force)  # type: ignore[misc]
+        self.test_function = _keeping_state(self, self.test_function)
+
+    def make_predict_function(self, force: bool = False) -> None:
+        super().make_predict_function(force)  # type: ignore[misc]
+        self.predict_function = _keeping_state(self, self.predict_function)
 
     def train_step(self, *arguments: Any) -> Any:
         return train_step(self, super().train_step, *arguments)  # type: ignore[misc]
@@ -149,6 +161,35 @@ def _after_catching_up(model: Any, callbacks: Any) -> Any:
         callbacks.callbacks.insert(0, first)
         return callbacks
     return [first, *(keras.tree.flatten(callbacks) if callbacks else ())]
+
+
+def _keeping_state(model: Any, function: Any) -> Any:
+    """A step of Keras' loops; where it raises on JAX, such as for a wrong id, the model goes on.
+
+    Keras on JAX takes the values out of a model's variables for as long as a loop runs, and leaves
+    the variables empty if the loop's batch cannot be had.
+    """
+    if keras.backend.backend() != "jax" or hasattr(function, "keeps_state"):
+        return function
+
+    def step(state: Any, data: Any) -> Any:
+        try:
+            return function(state, data)
+        except StopIteration:
+            raise
+        except Exception:
+            holders = [model.trainable_variables, model.non_trainable_variables]
+            if len(state) == 4:  # of training
+                holders.append(model.optimizer.variables)
+            if len(state) > 2:  # not of prediction
+                holders.append(model.metrics_variables)
+            for variables, values in zip(holders, state, strict=True):
+                for variable, value in zip(variables, values, strict=True):
+                    variable.assign(value)
+            raise
+
+    step.keeps_state = True  # type: ignore[attr-defined]
+    return step
 
 
 def _check_training(model: Any) -> None:

@@ -52,6 +52,11 @@ EXPECTED: tuple[Refusal, ...] = (
         "the scale that Keras changes from step to step is undone in gradients of whole tables",
     ),
     Refusal(
+        {"optimizer": ["SparseAdam exact"], "callback": ["schedule"]},
+        r"SparseAdam\(exact=True\) takes no schedule",
+        "steps that a row has missed are made up for in closed form, with one learning rate",
+    ),
+    Refusal(
         {"optimizer": ["Adafactor"]},
         "Adafactor cannot train tables",
         "in Keras, factors of rows without a gradient underflow to NaN; on TensorFlow, rows that "

@@ -186,6 +186,10 @@ def test_what_is_refused_says_what_to_do(make, option, remedy):
         (lambda: SparseAdam(exact=True, weight_decay=0.1), "no weight_decay: use DenseAdam"),
         (lambda: SparseAdam(exact=True, use_ema=True), "no use_ema: use DenseAdam"),
         (
+            lambda: SparseAdam(KERAS.schedules.CosineDecay(0.1, 9), exact=True),
+            "takes no schedule.* by LearningRateScheduler, or use DenseAdam",
+        ),
+        (
             lambda: SparseAdam(exact=True, beta_1=0.95, beta_2=0.9),
             r"below the square root of beta_2\. Received: beta_1=0.95, beta_2=0.9",
         ),

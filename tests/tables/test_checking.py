@@ -259,3 +259,34 @@ def test_on_jax_negative_ids_do_not_count_from_the_end():
         output = np.array(jax.jit(layer)(inputs_with(wrong, "int32")))
         assert np.isnan(output[6, 1]).all()
         assert np.isfinite(np.delete(output, 6, axis=0)).all()
+
+
+class WrongFirst(Batches):
+    def __init__(self, inputs):
+        super().__init__(inputs)
+        self.batches = self.batches[1:]
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])
+def test_a_trained_model_goes_on_after_a_wrong_id(model, method):
+    """Keras on JAX has taken the weights out of the model when a batch is asked for."""
+    inputs = inputs_with()
+    model.fit(inputs, some_labels(ROWS), verbose=0)
+    before, scores = model.get_weights(), model.predict(inputs, verbose=0)
+    with pytest.raises(ValueError, match="id 16 of 'item'"):
+        getattr(model, method)(WrongFirst(inputs_with(16)), verbose=0)
+    for weight, value in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, value)
+    np.testing.assert_array_equal(model.predict(inputs, verbose=0), scores)
+    model.fit(inputs, some_labels(ROWS), verbose=0)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="Keras on TensorFlow takes no such")
+def test_a_dataset_without_shapes_is_checked(model):
+    import tensorflow as tf
+
+    data = list(batches(inputs_with(16)))
+    types = tf.nest.map_structure(lambda values: values.dtype, data[0])
+    dataset = tf.data.Dataset.from_generator(lambda: iter(data), output_types=types)
+    with pytest.raises(ValueError, match="id 16 of 'item' in row 2"):
+        model.fit(dataset, verbose=0)
