@@ -237,7 +237,8 @@ def _min_max(values: tf.Tensor) -> tf.Tensor:
     low = tft.min(tf.where(is_present, values, infinity), reduce_instance_dims=False, name="low")
     high = tft.max(tf.where(is_present, values, -infinity), reduce_instance_dims=False, name="high")
     low, high = learned("low", low), learned("high", high)
-    return tf.clip_by_value(tf.math.divide_no_nan(values - low, high - low), 0.0, 1.0)
+    spread = tf.where(low < high, high - low, 0.0)  # of no number, low is infinite
+    return tf.clip_by_value(tf.math.divide_no_nan(values - low, spread), 0.0, 1.0)
 
 
 def _z_score(values: tf.Tensor) -> tf.Tensor:

@@ -9,13 +9,16 @@ How a value is spelled as a string, which is what vocabularies hold:
 - An integer and a whole float are spelled alike, `3`; True and False are `1` and `0`. This is what
   the pipeline makes of Parquet. In a CSV file `3`, `3.0` and `03` are three values: a reader that
   turns them into numbers loses that, so read such columns as strings.
-- Other floats, and those of ten digits and more, which may have lost some, are refused.
+- Other floats are refused, and long ones, which may have lost digits: from 1e10, in float32 from
+  2**24, in float16 from 2**11.
+- A time is refused: as a string it has the form that `Categorical(time_part=...)` reads.
 - A list, for `MultiValued` and `Sequence`, is joined by the feature's separator.
 
 Numbers are rounded to float32. Strings that are numbers are taken for them, infinities refused.
 """
 
 import dataclasses
+import datetime
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
@@ -28,7 +31,8 @@ from ctr_keras.types import Array
 Frame: TypeAlias = Any  # columns by name
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_LONG_FLOAT = 1e10
+_LONG_FLOATS = {2: 2.0**11, 4: 2.0**24, 8: 1e10}  # by size in bytes
+_SPELL_TIMES = 'give it as strings, of pandas by column.dt.strftime("%Y-%m-%d %H:%M:%S")'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +50,8 @@ class Coded:
                 mapped.append(function(value))
             except ValueError as error:
                 row = int(np.argmax(self.codes == code))
-                raise ValueError(f"column {name!r}, row {row}: {value!r} {error}") from None
+                shown = value.item() if isinstance(value, np.generic) else value
+                raise ValueError(f"column {name!r}, row {row}: {shown!r} {error}") from None
         return mapped
 
 
@@ -58,7 +63,8 @@ class Columns:
         names: list of str. The columns.
 
     Raises:
-        ValueError: for a column that is not there, is not one-dimensional, or has another length.
+        ValueError: for a column that is not there or there twice, is not one-dimensional, or has
+            another length.
     """
 
     def __init__(self, frame: Frame, names: Iterable[str]):
@@ -67,6 +73,10 @@ class Columns:
         for name in names:
             if name not in available:
                 raise ValueError(f"there is no column {name!r}{did_you_mean(name, available)}")
+            if available.count(name) > 1:
+                raise ValueError(
+                    f"column {name!r} occurs {available.count(name)} times: rename one"
+                )
             self._columns[name] = _as_array(name, frame[name])
         lengths = {name: len(column) for name, column in self._columns.items()}
         if len(set(lengths.values())) > 1:
@@ -77,6 +87,11 @@ class Columns:
         """A column of categories, spelled; with a separator, lists are joined by it."""
         coded = _coded(self._columns[name])
         return Coded(coded.map(name, lambda value: _spelled(value, separator)), coded.codes)
+
+    def labels(self, name: str) -> Array:
+        """(rows, 1) float32 labels, 0 or 1."""
+        coded = _coded(self._columns[name])
+        return np.array(coded.map(name, _label), np.float32)[coded.codes][:, None]
 
     def numbers(self, name: str) -> Array:
         """(rows,) float32 numbers, NaN where missing."""
@@ -107,7 +122,9 @@ def _names(frame: Frame) -> list[str]:
 
 def _as_array(name: str, column: Any) -> Array:
     nulls = getattr(column, "null_count", 0)  # of pyarrow; of polars a method
-    if nulls() if callable(nulls) else nulls:
+    kind = getattr(getattr(column, "dtype", None), "kind", "")
+    is_nullable = kind in ("i", "u") and getattr(column, "hasnans", False)  # of pandas
+    if is_nullable or (nulls() if callable(nulls) else nulls):
         # As an array it would have NaN for null, and integers would be floats.
         column = column.to_pylist() if hasattr(column, "to_pylist") else column.to_list()
     if isinstance(column, list | tuple):
@@ -117,6 +134,8 @@ def _as_array(name: str, column: Any) -> Array:
     array = np.asarray(column)
     if array.ndim != 1:
         raise ValueError(f"column {name!r} must be one-dimensional. Received: {array.shape}")
+    if array.dtype.kind == "M":
+        raise ValueError(f"column {name!r} is of {array.dtype}: {_SPELL_TIMES}")
     if array.dtype.kind not in "biufOSU":
         raise ValueError(f"column {name!r} is of {array.dtype}: give it as strings or numbers")
     return array
@@ -126,7 +145,8 @@ def _coded(column: Array) -> Coded:
     """Equal values become one; of objects without an order by hashing them."""
     if column.dtype.kind in "biuf":
         values, codes = np.unique(column, return_inverse=True)
-        return Coded(values.tolist(), codes)
+        # Floats keep their type, which says how many digits they hold.
+        return Coded(list(values) if column.dtype.kind == "f" else values.tolist(), codes)
     cells = column.tolist()
     try:
         places = {value: place for place, value in enumerate(dict.fromkeys(cells))}
@@ -148,10 +168,15 @@ def _spelled(value: Any, separator: str | None = None) -> str:
         return value.decode()
     if isinstance(value, int | np.integer | np.bool_):  # True is one
         return str(int(value))
+    if isinstance(value, datetime.datetime | np.datetime64):
+        raise ValueError(f"is a {type(value).__name__}: {_SPELL_TIMES}")
     if not isinstance(value, float | np.floating):
         raise ValueError(f"is a {type(value).__name__}, not a string or an integer")
-    if abs(float(value)) >= _LONG_FLOAT:
-        raise ValueError("is a long number as a float: read the column as integers or strings")
+    size = getattr(value, "itemsize", 8)  # in bytes; a float of Python has no such attribute
+    if abs(float(value)) >= _LONG_FLOATS.get(size, _LONG_FLOATS[8]):
+        raise ValueError(
+            f"is a long number as a float{8 * size}: read the column as integers or strings"
+        )
     if not float(value).is_integer():
         raise ValueError("is not a category: a float must be whole")
     return str(int(value))
@@ -167,6 +192,18 @@ def _number(value: Any) -> float:
     if not isinstance(value, str) or not _NUMBER.fullmatch(value):
         raise ValueError("is not a number")
     return float(value)
+
+
+def _label(value: Any) -> float:
+    try:
+        spelled = _spelled(value)
+    except ValueError:
+        spelled = "another"
+    if spelled == "":
+        raise ValueError("is missing: a label must be 0 or 1")
+    if spelled not in ("0", "1"):
+        raise ValueError("is not a label: it must be 0 or 1")
+    return float(spelled)
 
 
 def _is_missing(value: Any) -> bool:

@@ -82,7 +82,8 @@ class Categorical(_Categories):
         column: str or None. The raw column it reads. Defaults to `None`: the one of its name.
         time_part: str or None. Take the `"day"` of the month, the `"hour"` or the `"weekday"`
             (1 is Monday) out of a time written as `YYMMDDHH` or `YYYY-MM-DD[ HH[:MM[:SS]]]`;
-            anything else is missing. Defaults to `None`.
+            anything else is missing, but `fit` refuses a column of nothing else. Defaults to
+            `None`.
         min_count: int. Values seen in fewer training rows share the OOV ids. Defaults to `1`.
         oov_buckets: int. Ids for values outside the vocabulary, at least 1: a value is hashed
             to one of them. Defaults to `1`.

@@ -231,7 +231,7 @@ class FeatureSet:
 
     # From data frames to packed inputs, without Beam or TensorFlow.
 
-    def fit(self, frame: Frame) -> FeatureSet:
+    def fit(self, frame: Frame, *, numbers_of: FeatureSet | None = None) -> FeatureSet:
         """The same declaration fitted to training rows, as `ctr-keras prepare` fits it.
 
         Vocabularies are counted, numbers measured. Missing are `""`, None and NaN; other strings
@@ -241,13 +241,16 @@ class FeatureSet:
         Args:
             frame: the raw columns by name: a frame of pandas, polars or pyarrow, or a dict of
                 arrays or lists. Other columns are left alone.
+            numbers_of: FeatureSet or None. A fitted set whose ranges, means, deviations and
+                quantiles are kept instead of measured, for numbers that both declare with the same
+                scale: `ctr_keras.models.transfer` needs that. Defaults to `None`.
 
         Returns:
             A FeatureSet with sizes, which can `pack`.
 
         Raises:
             ValueError: for a column that is missing, or a value that is not what its feature
-                takes, naming column and row (from 0).
+                takes, naming column and row (from 0), and for a `numbers_of` that is not fitted.
 
         Example:
 
@@ -256,7 +259,7 @@ class FeatureSet:
         >>> features.vocabulary_sizes
         {'site': 2}
         """
-        statistics = packing.fit(self, frame)
+        statistics = packing.fit(self, frame, numbers_of)
         return self.with_vocabulary_sizes(statistics.sizes)._with(statistics)
 
     def pack(self, frame: Frame) -> dict[str, Array]:

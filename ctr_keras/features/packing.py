@@ -7,9 +7,10 @@ distinct values, so that what is done to strings is done once a value, not once 
 from __future__ import annotations
 
 import collections
+import functools
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,15 +47,19 @@ _TIME = re.compile(
 )
 
 
-def fit(features: FeatureSet, frame: Frame) -> Statistics:
-    """The statistics of a frame of training rows."""
+def fit(features: FeatureSet, frame: Frame, earlier: FeatureSet | None = None) -> Statistics:
+    """The statistics of a frame of training rows; numbers that an earlier set has stay as there."""
     columns = Columns(frame, features.raw_columns)
     if not columns.rows:
         raise ValueError("there is no row to fit on")
     learned = (f for f in features.features if isinstance(f, Numeric) and learns_numbers(f))
-    numbers = {f.name: _statistics(f, columns.numbers(f.raw_column)) for f in learned}
+    numbers = {
+        f.name: _kept(f, earlier) or _statistics(f, columns.numbers(f.raw_column)) for f in learned
+    }
+    of_features = _feature_values(features, columns, numbers)
+    _check_times(features, columns, of_features)
     values = {}
-    for name, coded in _feature_values(features, columns, numbers).items():
+    for name, coded in of_features.items():
         vocabulary = features[name].vocabulary
         if vocabulary is not None and vocabulary.is_counted:
             values[name] = _frequent(coded, vocabulary.min_count)
@@ -81,14 +86,7 @@ def pack(features: FeatureSet, statistics: Statistics, frame: Frame) -> dict[str
 def labels(features: FeatureSet, frame: Frame) -> Array:
     """The labels of a frame's rows, (rows, 1) float32."""
     name = features.label.name
-    clicks = Columns(frame, [name]).strings(name)
-
-    def click(value: str) -> float:
-        if value not in ("0", "1"):
-            raise ValueError("is not a label: it must be 0 or 1")
-        return float(value)
-
-    return np.array(clicks.map(name, click), np.float32)[clicks.codes][:, None]
+    return Columns(frame, [name]).labels(name)
 
 
 # Categories: the values of each feature, a string or, of `MultiValued` and `Sequence`, a list of
@@ -129,6 +127,26 @@ def _time_part(value: str, part: str) -> str:
         return str(int(digits[8:10])) if len(digits) >= len("YYYYMMDDHH") else ""
     year, month, day = int(digits[:4]), int(digits[4:6]), int(digits[6:8])
     return str(day if part == "day" else _weekday(year, month, day))
+
+
+def _check_times(features: FeatureSet, columns: Columns, values: Mapping[str, Coded]) -> None:
+    """Refuses a column of times none of which is read: single ones are missing."""
+    for feature in features.features:
+        if not isinstance(feature, Categorical) or feature.time_part is None:
+            continue
+        if any(values[feature.name].values):
+            continue
+
+        refuse = functools.partial(_refuse_time, feature.time_part)
+        columns.strings(feature.raw_column).map(feature.raw_column, refuse)
+
+
+def _refuse_time(part: str, value: str) -> None:
+    if value:
+        raise ValueError(
+            f"has no {part}, and no other row has one: spell times as YYMMDDHH, YYYY-MM-DD or "
+            "YYYY-MM-DD HH:MM:SS (or to the minute or hour, or with T for the space)"
+        )
 
 
 def _weekday(year: int, month: int, day: int) -> int:
@@ -204,6 +222,15 @@ def look_up(
 # Numbers: NaN is missing.
 
 
+def _kept(feature: Numeric, earlier: FeatureSet | None) -> tuple[float, ...]:
+    """The statistics of a number that an earlier set scales in the same way; else nothing."""
+    before = earlier[feature.name] if earlier is not None and feature.name in earlier else None
+    if earlier is None or not isinstance(before, Numeric):
+        return ()
+    is_same = (before.scale, before.buckets) == (feature.scale, feature.buckets)
+    return tuple(earlier.statistics.numbers[feature.name]) if is_same else ()
+
+
 def _statistics(feature: Numeric, column: Array) -> tuple[float, ...]:
     present = column[np.isfinite(column)]
     if feature.buckets is not None:
@@ -232,7 +259,8 @@ def _scaled(feature: Numeric, columns: Columns, numbers: Numbers) -> Array:
         values = np.where(values > 2, squared, values)
     elif feature.scale == "min_max":
         low, high = np.array(numbers[feature.name], np.float32)
-        values = np.clip(_divided(values - low, high - low), np.float32(0), np.float32(1))
+        spread = float(high - low) if low < high else 0.0  # of no number, low is infinite
+        values = np.clip(_divided(values - low, spread), np.float32(0), np.float32(1))
     elif feature.scale == "z_score":
         mean, deviation = numbers[feature.name]
         values = _divided(values.astype(np.float64) - mean, deviation).astype(np.float32)

@@ -70,13 +70,14 @@ def load_statistics(folder: str | os.PathLike[str], features: FeatureSet) -> Sta
     sizes = features.vocabulary_sizes or {}
     values = _read_values(folder, features.vocabularies, sizes) if sizes else {}
     learned = [f.name for f in features.features if learns_numbers(f)]
-    path = os.path.join(folder, NUMBERS_FILE)
+    path = numbers_file(folder)
     if not learned:
         return Statistics(values, {})
-    if not os.path.exists(path):
+    if path is None:
+        missing = os.path.join(folder, NUMBERS_FILE)
         raise FileNotFoundError(
-            f"there is no {path} with the statistics of {', '.join(learned)}: an earlier version "
-            "has prepared these data; prepare them again"
+            f"there is no {missing} with the statistics of {', '.join(learned)}: an earlier "
+            "version has prepared these data; prepare them again"
         )
     with open(path, encoding="utf-8") as file:
         return Statistics(values, {name: tuple(of) for name, of in json.load(file).items()})
@@ -86,6 +87,12 @@ def vocabulary_file(folder: str | os.PathLike[str]) -> str | None:
     """The file in a prepared or saved folder that has the values of the vocabularies, if any."""
     paths = (os.path.join(folder, name) for name in _VOCABULARY_FILES)
     return next((path for path in paths if os.path.exists(path)), None)
+
+
+def numbers_file(folder: str | os.PathLike[str]) -> str | None:
+    """The file in a prepared or saved folder that has the statistics of numbers, if any."""
+    path = os.path.join(folder, NUMBERS_FILE)
+    return path if os.path.exists(path) else None
 
 
 def _read_values(

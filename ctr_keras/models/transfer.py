@@ -1,15 +1,16 @@
 """A model's weights carried over to another feature set, by value."""
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
 from keras import ops
 
-from ctr_keras.features import FeatureSet, Vocabulary
+from ctr_keras.features import FeatureSet, Numeric, Vocabulary
 from ctr_keras.features.packing import look_up
+from ctr_keras.features.statistics import learns_numbers
 from ctr_keras.layers import MLP, CompactEmbedding, FieldEmbedding, InteractingLayer, LinearLogit
-from ctr_keras.models.base import CTRModel
 from ctr_keras.types import Array, Variable
 
 _NEW = -1  # a row of a table that has no source
@@ -30,6 +31,11 @@ def transfer(
     numbers are carried over by place; where the number of buckets has changed, all are new.
     Vocabularies of new features, and what else is new, keep their initial weights.
 
+    A weight of a number fits the scale that it was trained on, so numbers have to keep theirs:
+    `numbers_of` in `FeatureSet.fit` keeps the statistics of an earlier set, and other ones are
+    refused. A model knows sizes, not values: an `old_features` of the right sizes but of other
+    values than the model was trained on goes unnoticed, and all weights go astray.
+
     While the packed columns stay the same, all other weights are copied. Where columns come, go or
     change places, `build` has to make the new model, and the weights of layers whose input depends
     on the fields are carried over by field: `InteractingLayer`, `Dense` and `MLP` on all fields
@@ -39,29 +45,35 @@ def transfer(
         old_model: functional model whose layers are those of this library, or do not depend on the
             features. Its optimizer is left behind: compile the new model.
         old_features: FeatureSet that it was built with, fitted or loaded by `load_fitted`.
-        new_features: FeatureSet, fitted or loaded.
+        new_features: FeatureSet, fitted with `numbers_of=old_features`, or loaded.
         build: function from a FeatureSet to a model with layers of the same names, or None.
             Defaults to `None`: the old model's layers with the features replaced.
 
     Returns:
-        A new model, not compiled.
+        A new model of the old one's class, or what `build` makes, not compiled.
 
     Raises:
-        ValueError: for weights that cannot be carried over, naming the layer.
+        ValueError: for weights that cannot be carried over, naming the layer, and for a number
+            that the two sets scale differently, naming the feature; without `build`, also for
+            a model whose class has a constructor of its own.
 
     Example:
 
     >>> from ctr_keras.features import Categorical, Label
     >>> from ctr_keras.models import FM
-    >>> declared = FeatureSet(Categorical("site"), label=Label("click"))
-    >>> old, new = declared.fit({"site": ["b"]}), declared.fit({"site": ["a", "a", "b"]})
+    >>> declared = FeatureSet(
+    ...     Categorical("site"), Numeric("price", scale="z_score"), label=Label("click")
+    ... )
+    >>> old = declared.fit({"site": ["b", "b"], "price": [1, 3]})
+    >>> new = declared.fit({"site": ["a", "a", "b"], "price": [5, 7, 9]}, numbers_of=old)
     >>> old_model = FM(old, dim=2)
     >>> new_model = transfer(old_model, old, new)
-    >>> before = old_model(old.pack({"site": ["b", "c"]}))
-    >>> bool(np.allclose(before, new_model(new.pack({"site": ["b", "c"]}))))
+    >>> rows = {"site": ["b", "c"], "price": [2.5, 8]}
+    >>> bool(np.allclose(old_model(old.pack(rows)), new_model(new.pack(rows))))
     True
     """
     _check_features(old_model, old_features)
+    _check_numbers(old_features, new_features)
     is_same = _columns(old_features) == _columns(new_features)
     if build is None and not is_same:
         raise ValueError(
@@ -110,6 +122,32 @@ def _check_features(model: keras.Model, features: FeatureSet) -> None:
             )
 
 
+def _check_numbers(old: FeatureSet, new: FeatureSet) -> None:
+    """Refuses numbers of one name that mean something else; other numbers of buckets are new."""
+    of_old = {feature.name: feature for feature in old.features}
+    for feature in new.features:
+        before = of_old.get(feature.name)
+        if not (isinstance(feature, Numeric) and isinstance(before, Numeric)):
+            continue
+        is_same = feature.bucket_count != before.bucket_count or (
+            feature.scale == before.scale
+            and np.array_equal(_learned(old, before), _learned(new, feature))
+        )
+        if not is_same:
+            raise ValueError(
+                f"number {feature.name!r} would mean something else: {before.scale} in the old "
+                f"feature set, {feature.scale} of other statistics or boundaries in the new one: "
+                "declare the same scale and use `fit(frame, numbers_of=old_features)`; where "
+                "`ctr-keras prepare` has measured the new data, train without start_from"
+            )
+
+
+def _learned(features: FeatureSet, number: Numeric) -> Array:
+    """The statistics or boundaries of a number, as exact as its values are."""
+    learned = features.statistics.numbers[number.name] if learns_numbers(number) else ()
+    return np.array(number.boundaries or learned, np.float32)
+
+
 def _columns(features: FeatureSet) -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
     """What decides the shapes and the order of everything but tables."""
     shapes = features.packed_shapes
@@ -128,10 +166,15 @@ def _rebuilt(model: keras.Model, features: FeatureSet) -> keras.Model:
             config["features"] = features.to_dict()
         return type(layer).from_config(config)
 
+    kind = type(model)
+    if not {"inputs", "outputs", "name"} <= inspect.signature(kind.__init__).parameters.keys():
+        raise ValueError(
+            f"a {kind.__name__} is not made of inputs and outputs: pass `build`, a function "
+            "from the new FeatureSet to the model, with layers of the same names"
+        )
     # Without the optimizer, which would be copied, too.
     bare = keras.Model(model.input, model.output, name=model.name)
     cloned = keras.models.clone_model(bare, clone_function=clone)
-    kind = CTRModel if isinstance(model, CTRModel) else keras.Model
     return kind(cloned.input, cloned.output, name=model.name)
 
 

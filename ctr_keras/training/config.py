@@ -41,7 +41,8 @@ class TrainConfig:
         start_from: str. A finished run of the same model whose weights to start from, to train it
             further with a lower learning rate, say, or on newer data: if their vocabularies are
             others than those of the run's data, which must still be there, weights are carried over
-            by value (see `ctr_keras.models.transfer`). Defaults to `""`: fresh weights.
+            by value (see `ctr_keras.models.transfer`), and numbers whose statistics have changed
+            are refused. Defaults to `""`: fresh weights.
         cache: str. A folder on a local disk for decoded copies of the data, made at the first use
             and then memory-mapped. Defaults to `""`: parse the TFRecords in every pass.
         resident: bool. Whether to keep the data in memory: on JAX that of the accelerator. Defaults

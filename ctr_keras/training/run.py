@@ -12,7 +12,7 @@ import keras
 from ctr_keras import metrics
 from ctr_keras.data import Examples, open_examples
 from ctr_keras.features import FeatureSet
-from ctr_keras.features.statistics import vocabulary_file
+from ctr_keras.features.statistics import numbers_file, vocabulary_file
 from ctr_keras.models import build_model, transfer
 from ctr_keras.optimizers import DenseAdam, SparseAdam
 from ctr_keras.runs import (
@@ -118,9 +118,12 @@ def _started(model: keras.Model, features: FeatureSet, config: TrainConfig) -> k
     """The model with the weights of the run to start from: by value where vocabularies differ."""
     earlier, earlier_features, earlier_config = load_run(config.start_from)
     folders = (earlier_config.data, config.data)
-    old_file, new_file = (vocabulary_file(folder) for folder in folders)
-    # Vocabularies of one size may still hold other values.
-    is_same = not (old_file and new_file) or filecmp.cmp(old_file, new_file, shallow=False)
+    # Vocabularies of one size may still hold other values, and numbers have other statistics.
+    files = ([vocabulary_file(f), numbers_file(f)] for f in folders)
+    is_same = all(
+        not (old and new) or filecmp.cmp(old, new, shallow=False)
+        for old, new in zip(*files, strict=True)
+    )
     if earlier_features == features and is_same:
         model.set_weights(earlier.get_weights())
         return model

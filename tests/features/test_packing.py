@@ -6,6 +6,7 @@ That ids and numbers are those of the pipeline is the matter of `tests/pipeline/
 import datetime
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -119,7 +120,15 @@ class Column:
         return np.array(self._values, np.float64)
 
 
-@pytest.mark.parametrize("column", [Column([2**60 + 1, None]), pa.array([2**60 + 1, None])])
+@pytest.mark.parametrize(
+    "column",
+    [
+        Column([2**60 + 1, None]),
+        pa.array([2**60 + 1, None]),
+        pd.Series([2**60 + 1, None], dtype="Int64"),
+        pd.Series([2**60 + 1, None], dtype="int64[pyarrow]"),
+    ],
+)
 def test_integers_with_nulls_stay_exact(column):
     fitted = features(Categorical("a")).fit({"a": column})
     assert fitted.statistics.values == {"a": [str(2**60 + 1)]}
@@ -175,10 +184,15 @@ def test_rows_online_are_packed_one_by_one_as_together():
 
 def test_numbers_without_spread_or_values_are_zero():
     fitted = features(
-        Numeric("c", scale="min_max"), Numeric("z", scale="z_score"), Numeric("m", scale="z_score")
-    ).fit({"c": [7, 7], "z": [7, 7], "m": [NAN, None]})
-    packed = fitted.pack({"c": [7, 9], "z": [7, 9], "m": [NAN, 1]})["numeric"]
-    np.testing.assert_array_equal(packed, np.zeros((2, 3)))
+        Numeric("c", scale="min_max"),
+        Numeric("z", scale="z_score"),
+        Numeric("m", scale="z_score"),
+        Numeric("n", scale="min_max"),
+    ).fit({"c": [7, 7], "z": [7, 7], "m": [NAN, None], "n": [NAN, None]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        packed = fitted.pack({"c": [7, 9], "z": [7, 9], "m": [NAN, 1], "n": [1, NAN]})["numeric"]
+    np.testing.assert_array_equal(packed, np.zeros((2, 4)))
 
 
 @pytest.mark.parametrize("values", [[1, 0], [True, False], ["1", "0"], [1.0, 0.0]])
@@ -219,8 +233,14 @@ def test_a_fitted_set_is_saved_and_loaded(tmp_path):
         ({"tags": [["u"], [0.5], [], []]}, r"column 'tags', row 1: \[0.5\] is not a category"),
         (
             {"time": pd.to_datetime(["2024"] * 4)},
-            r"'time' is of datetime64\[.*: give it as strings",
+            r"'time' is of datetime64\[.*: give it as strings, of pandas by column.dt.strftime",
         ),
+        (
+            {"time": pd.to_datetime(["2024"] * 4, utc=True)},
+            r"'time', row 0: .* is a Timestamp: give it as strings, of pandas by column.dt.strf",
+        ),
+        ({"user": np.float32([1, 2**24, 2, 3])}, "row 1: 16777216.0 is a long number as a float32"),
+        ({"user": np.float16([1, 2, 2048, 3])}, "row 2: 2048.0 is a long number as a float16"),
         ({"user": [datetime.date(2024, 1, 1)] * 4}, "row 0: .* is a date, not a string"),
         ({"price": [1, "many", 2, 3]}, "column 'price', row 1: 'many' is not a number"),
         ({"price": [1, "nan", 2, 3]}, "column 'price', row 1: 'nan' is not a number"),
@@ -239,9 +259,50 @@ def test_bad_columns_are_named(change, message):
         assert "\n" not in str(error.value)
 
 
-def test_bad_labels_are_named():
-    with pytest.raises(ValueError, match="column 'click', row 1: '2' is not a label: it must be 0"):
-        EVERYTHING.labels({"click": [1, 2]})
+def test_long_ids_that_a_short_float_holds_are_taken():
+    fitted = features(Categorical("a")).fit({"a": np.float32([2**24 - 1])})
+    assert fitted.statistics.values == {"a": [str(2**24 - 1)]}
+
+
+@pytest.mark.parametrize(
+    ("values", "part", "message"),
+    [
+        (["", "1/2/2024", "3/2/2024"], "day", "row 1: '1/2/2024' has no day, and no other row"),
+        ([None, None, "2024-02-29"], "hour", "row 2: '2024-02-29' has no hour, and no other"),
+    ],
+)
+def test_times_none_of_which_is_read_are_refused(values, part, message):
+    timed = features(Categorical("at", time_part=part))
+    with pytest.raises(ValueError, match=f"column 'at', {message} .* YYYY-MM-DD HH:MM:SS"):
+        timed.fit({"at": values})
+    assert timed.fit({"at": ["", None]}).vocabulary_sizes == {"at": 0}
+    assert timed.fit({"at": [*values, "2024-02-29 13:05"]}).vocabulary_sizes["at"] > 0
+
+
+def test_a_column_that_occurs_twice_is_refused():
+    frame = pd.DataFrame([["a", "b"]], columns=["u", "u"])
+    with pytest.raises(ValueError, match="column 'u' occurs 2 times"):
+        features(Categorical("u")).fit(frame)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (2, "2 is not a label: it must be 0 or 1"),
+        (0.3, "0.3 is not a label: it must be 0 or 1"),
+        ("yes", "'yes' is not a label: it must be 0 or 1"),
+        (NAN, "nan is missing: a label must be 0 or 1"),
+        (None, "None is missing: a label must be 0 or 1"),
+        ("", "'' is missing: a label must be 0 or 1"),
+        ([1], r"\[1\] is not a label: it must be 0 or 1"),
+    ],
+)
+def test_bad_labels_are_named(value, message):
+    with pytest.raises(ValueError, match=f"column 'click', row 1: {message}"):
+        EVERYTHING.labels({"click": [1, value]})
+
+
+def test_a_label_that_is_not_there_is_named():
     with pytest.raises(ValueError, match="there is no column 'click'; did you mean 'clicked'"):
         EVERYTHING.labels({"clicked": [1, 0]})
 

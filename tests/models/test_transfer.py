@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ctr_keras.features import Categorical, FeatureSet, Label, Numeric
-from ctr_keras.layers import FieldEmbedding, feature_inputs
+from ctr_keras.layers import FieldEmbedding, RowTrainer, feature_inputs
 from ctr_keras.models import build_model, transfer
 from ctr_keras.models.base import CTRModel
 from ctr_keras.optimizers import SparseAdam
@@ -140,6 +140,32 @@ def test_a_functional_model_of_ones_own_is_rebuilt():
     assert_scores_equal(model, OLD, transfer(model, OLD, NEW), NEW, rows)
 
 
+class Plain(RowTrainer, keras.Model):
+    pass
+
+
+class Named(RowTrainer, keras.Model):
+    def __init__(self, features: FeatureSet):
+        inputs = feature_inputs(features)
+        flat = keras.layers.Flatten()(FieldEmbedding(features, 2, name="e")(inputs))
+        super().__init__(inputs, keras.layers.Dense(1, name="d")(flat))
+
+
+@pytest.mark.backend
+def test_the_new_model_is_of_the_old_ones_class():
+    old, new = (numbers().fit(of) for of in (OLD_NUMBERS, NEW_NUMBERS))
+    named = Named(old)
+    model = Plain(named.input, named.output)
+    assert type(transfer(model, old, new)) is Plain
+    with pytest.raises(ValueError, match="a Named is not made of inputs and outputs: pass"):
+        transfer(named, old, new)
+    built = transfer(named, old, new, Named)
+    assert_scores_equal(named, old, built, new, OLD_NUMBERS)
+    sequential = keras.Sequential([keras.layers.Dense(1)])
+    with pytest.raises(ValueError, match="a Sequential is not made of inputs"):
+        transfer(sequential, old, new)
+
+
 def test_out_of_vocabulary_rows_and_buckets_are_carried_over_by_place():
     def declared(**sizes) -> FeatureSet:
         return FeatureSet(
@@ -164,6 +190,52 @@ def test_out_of_vocabulary_rows_and_buckets_are_carried_over_by_place():
     fresh = rows(oov=1, hash=4, n=3)
     assert fresh[:3] == [0, 1, 3]
     assert max(np.abs(fresh[3:])) < 2
+
+
+# Numbers keep their scale.
+
+
+def numbers(**scale) -> FeatureSet:
+    return FeatureSet(Categorical("u"), Numeric("p", **scale), label=Label("click"))
+
+
+SCALES = [
+    {"scale": "min_max"},
+    {"scale": "z_score"},
+    {"scale": "quantiles", "buckets": 3},
+]
+OLD_NUMBERS = {"u": list("abbc"), "p": [1.0, 2, 3, 4]}
+NEW_NUMBERS = {"u": list("abbddce"), "p": [10.0, 20, 30, 40, 5, 6, 7]}
+
+
+@pytest.mark.parametrize("scale", SCALES, ids=lambda scale: scale["scale"])
+def test_scores_stay_where_numbers_keep_their_statistics(scale):
+    old = numbers(**scale).fit(OLD_NUMBERS)
+    model = old_model("FM", old)
+    with pytest.raises(
+        ValueError, match=r"'p' would mean something else: .*fit\(frame, numbers_of="
+    ) as error:
+        transfer(model, old, numbers(**scale).fit(NEW_NUMBERS))
+    assert "\n" not in str(error.value)
+    new = numbers(**scale).fit(NEW_NUMBERS, numbers_of=old)
+    assert new.statistics.values != old.statistics.values
+    assert_scores_equal(model, old, transfer(model, old, new), new, NEW_NUMBERS)
+
+
+def test_declarations_that_change_what_a_number_means_are_refused():
+    for old, new in [
+        (numbers(), numbers(scale="log_squared")),
+        (
+            numbers(scale="boundaries", boundaries=[1, 2]),
+            numbers(scale="boundaries", boundaries=[1, 3]),
+        ),
+        (numbers(**SCALES[2]), numbers(scale="boundaries", boundaries=[2, 3])),
+        (numbers(**SCALES[0]), numbers(**SCALES[1])),
+    ]:
+        old = old.fit(OLD_NUMBERS)
+        new = new.fit(NEW_NUMBERS, numbers_of=old)
+        with pytest.raises(ValueError, match="'p' would mean something else"):
+            transfer(old_model("FM", old), old, new)
 
 
 # Columns that come, go and change places.

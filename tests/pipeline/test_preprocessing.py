@@ -142,7 +142,9 @@ def test_z_score_uses_training_moments_and_gives_zero_for_missing():
 @pytest.mark.parametrize("scale", ["min_max", "z_score"])
 def test_column_without_spread_or_values_gives_zeros(scale):
     outputs, _ = transform(
-        [Numeric("c", scale=scale), Numeric("m", scale=scale)], {"c": [7.0, 7.0], "m": [NAN, NAN]}
+        [Numeric("c", scale=scale), Numeric("m", scale=scale)],
+        {"c": [7.0, 7.0], "m": [NAN, NAN]},
+        {"c": [7.0, 9.0], "m": [NAN, 1.0]},
     )
     assert outputs["numeric"] == [[0, 0], [0, 0]]
 

@@ -18,7 +18,7 @@ import yaml
 
 from ctr_keras import metrics
 from ctr_keras.data import open_examples
-from ctr_keras.features import FeatureSet
+from ctr_keras.features import FeatureSet, Numeric
 from ctr_keras.training import TrainConfig, evaluate_run, load_run, predict_split, train
 from ctr_keras.training import run as run_module
 from tests.conftest import ROOT
@@ -322,6 +322,29 @@ def test_a_run_starts_from_anothers_weights_by_value(genres, finished, settings,
     still = settings | {"learning_rate": 0.0, "epochs": 1, "evaluations_per_epoch": 1, "data": data}
     further = train(TrainConfig(**still, start_from=config.out, out=str(tmp_path / "further")))
     assert further["validation"]["auc"] == pytest.approx(1 - report["validation"]["auc"], abs=0.05)
+
+
+def test_numbers_of_other_statistics_are_refused_before_the_first_step(tmp_path):
+    scaled = [Numeric("row", scale="min_max") if f.name == "row" else f for f in FEATURES.features]
+    declared = FeatureSet(*scaled, label=FEATURES.label)
+    settings = {"model": "FM", "model_args": {"dim": 2}, "batch_size": 10, "epochs": 1}
+    rows = dict.fromkeys(ROWS, 10)
+
+    def data(name: str, features: FeatureSet) -> str:
+        folder = write_prepared(tmp_path / name, rows, features)
+        features.save_fitted(folder)
+        return folder
+
+    old = declared.fit(LOG | {"row": [0, 1, 2]})
+    kept = declared.fit(LOG | {"row": [0, 1, 3]}, numbers_of=old)
+    first = TrainConfig(data=data("old", old), out=str(tmp_path / "first"), **settings)
+    train(first)
+    settings["start_from"] = first.out
+    train(TrainConfig(data=data("kept", kept), out=str(tmp_path / "second"), **settings))
+    moved = declared.fit(LOG | {"row": [0, 1, 3]})
+    with pytest.raises(ValueError, match=r"'row' would mean .* train without start_from") as error:
+        train(TrainConfig(data=data("moved", moved), out=str(tmp_path / "third"), **settings))
+    assert "\n" not in str(error.value)
 
 
 def test_other_vocabularies_need_those_of_the_new_data(finished, settings, tmp_path):
