@@ -223,7 +223,7 @@ class RowWise(AveragesByRows, DecaysInUpdateStep):
         if not self.built:
             return
         for key, updated in self._updated.items():
-            if ops.min(updated) == self.iterations:  # far cheaper to see than to do
+            if ops.min(updated) == ops.cast(self.iterations, "int32"):  # cheap to see
                 continue
             table = built_with(self)[int(key)]
             written = [table, updated]

@@ -52,7 +52,7 @@ class OptInterSearch(Search):
     ...     vocabulary_sizes={"a": 3, "b": 3, "a_x_b": 9},
     ... )
     >>> clicks = np.random.default_rng(0).integers(0, 2, (100, 1))
-    >>> inputs = {"categorical": np.full((100, 2), 2), "crossed": np.full((100, 1), 9)}
+    >>> inputs = {"categorical": np.full((100, 2), [2, 6]), "crossed": np.full((100, 1), 9)}
     >>> plan = OptInterSearch(epochs=1, verbose=False).search(features, (inputs, clicks))
     >>> [interaction.fields for interaction in plan.interactions]
     [('a', 'b')]

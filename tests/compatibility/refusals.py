@@ -75,7 +75,17 @@ EXPECTED: tuple[Refusal, ...] = (
         {
             "optimizer": ["MultiOptimizer"],
             "precision": ["mixed_float16"],
-            "callback": ["LearningRateScheduler", "ReduceLROnPlateau"],
+            "callback": ["LearningRateScheduler"],
+        },
+        "Optimizer must have a .learning_rate. attribute",
+        "Keras' loss scale hides the optimizers of a MultiOptimizer",
+        raised_by="Keras",
+    ),
+    Refusal(
+        {
+            "optimizer": ["MultiOptimizer"],
+            "precision": ["mixed_float16"],
+            "callback": ["ReduceLROnPlateau"],
         },
         "Learning rate cannot be accessed on a MultiOptimizer",
         "Keras' loss scale hides the optimizers of a MultiOptimizer",

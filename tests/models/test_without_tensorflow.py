@@ -34,7 +34,7 @@ draw = np.random.default_rng(0)
 inputs = {
     "categorical": draw.integers(0, 6, (64, 1)).astype("int32"),
     "numeric": draw.normal(size=(64, 1)).astype("float32"),
-    "m": draw.integers(0, 11, (64, 2)).astype("int32"),
+    "m": draw.integers(6, 11, (64, 2)).astype("int32"),
 }
 labels = draw.integers(0, 2, (64, 1)).astype("float32")
 keras.utils.set_random_seed(0)
