@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import socket
 import subprocess
 import sys
 
@@ -265,48 +264,15 @@ def digest():
 
 
 def test_the_same_seed_gives_the_same_bits_in_another_process():
-    assert python(SEEDED).communicate()[0].split()[-1] == digest()
-
-
-def python(code, *arguments, **environment):
-    """A process that runs code on this backend."""
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
-        env=os.environ | {"KERAS_BACKEND": keras.backend.backend()} | environment,
+    other = subprocess.run(
+        [sys.executable, "-c", SEEDED],
+        env=os.environ | {"KERAS_BACKEND": keras.backend.backend()},
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
+        check=True,
     )
-
-
-ONE_OF_TWO = """
-import sys
-import keras
-number, address = int(sys.argv[1]), sys.argv[2]
-keras.distribution.initialize(f"{address},localhost:0", 2, number)
-from tests.compatibility.test_keras_habits import CLICKS, INPUTS, fitted
-devices = keras.distribution.list_devices()
-parallel = keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
-keras.distribution.set_distribution(parallel)
-half = slice(number, None, 2)
-inputs = {"categorical": INPUTS["categorical"][half]}
-trained = fitted(inputs, CLICKS[half], batch_size=6, epochs=3)
-print(len(devices), *(float(abs(weight).sum()) for weight in trained))
-"""
-
-
-@pytest.mark.skipif(not IS_JAX, reason="the two processes are JAX's")
-def test_two_processes_train_as_one():
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-    both = [python(ONE_OF_TWO, str(number), address) for number in range(2)]
-    lines = [one.communicate()[0].splitlines()[-1] for one in both]  # after those of Gloo
-    printed = [[float(word) for word in line.split()] for line in lines]
-    alone = [float(np.abs(weight).sum()) for weight in fitted(batch_size=12, epochs=3)]
-    for devices, *sums in printed:
-        assert devices == 2
-        np.testing.assert_allclose(sums, alone, 1e-5)
+    assert other.stdout.split()[-1] == digest()
 
 
 def test_keras_tuner_finds_its_way(tmp_path):
