@@ -106,6 +106,17 @@ EXPECTED: tuple[Refusal, ...] = (
         error=AssertionError,
     ),
     Refusal(
+        {
+            "backend": ["jax"],
+            "model": ["MIAN"],
+            "precision": ["mixed_float16"],
+            "mode": ["compiled", "XLA"],
+        },
+        "The precision 'F16_F16_F32' is not supported by dot_general on CPU",
+        "JAX compiles its attention in float16 for accelerators alone; use mixed_bfloat16",
+        raised_by="JAX",
+    ),
+    Refusal(
         {"backend": ["jax"], "save": ["LiteRT"]},
         "LiteRT export requires TensorFlow or PyTorch backend",
         "Keras converts to LiteRT from a program of TensorFlow or PyTorch",
