@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from ctr_keras.keras_internals import named_layers
+from ctr_keras.keras_internals import flat_layers
 from ctr_keras.tables import lags, train_step, updates_rows
 from ctr_keras.tables.checking import CheckedInputs
 
@@ -199,7 +199,7 @@ def _check_training(model: Any) -> None:
     two factors, about `epsilon_1` each for rows without a gradient, have a product of zero, and the
     update is NaN.
     """
-    for layer in named_layers(model).values():
+    for layer in flat_layers(model):
         if hasattr(layer, "check_trainable"):
             layer.check_trainable()
     scaled = getattr(model.optimizer, "inner_optimizer", None)  # by Keras, for mixed_float16
