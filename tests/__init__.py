@@ -1,11 +1,15 @@
 """Tests. JAX reads its settings when it is imported, so they stand here, before everything."""
 
+import importlib.metadata
 import os
 
 # Thousands of small programs run once: to optimize one takes longer than to run it.
-UNOPTIMIZED = {
+JAX_SETTINGS = {
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-    "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false",
+    "JAX_DEFAULT_MATMUL_PRECISION": "highest",  # a GPU would multiply in TF32
 }
 if os.environ.get("KERAS_BACKEND") == "jax":
-    os.environ.update(UNOPTIMIZED | os.environ)  # what is set already stays
+    version = importlib.metadata.version("jaxlib")
+    if tuple(map(int, version.split(".")[:2])) < (0, 11):  # a later one ends at this flag
+        JAX_SETTINGS["XLA_FLAGS"] = "--xla_cpu_use_fusion_emitters=false"
+    os.environ.update(JAX_SETTINGS | os.environ)  # what is set already stays

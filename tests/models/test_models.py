@@ -12,7 +12,7 @@ import pytest
 from ctr_keras import models
 from ctr_keras.models import MODELS, build_model, model_arguments
 from ctr_keras.training import PRESETS, TrainConfig, find_preset
-from tests import UNOPTIMIZED
+from tests import JAX_SETTINGS
 from tests.conftest import ROOT
 from tests.models.variants import FEATURES, VARIANTS, build
 from tests.packed import JIT, inputs_of, labels, packed_inputs
@@ -156,7 +156,7 @@ def test_both_backends_agree_on_scores_and_on_a_training_step(tmp_path):
         np.savez(tmp_path / f"{variant}.npz", score=score, labels=labels(), **inputs, **weights)
     result = subprocess.run(
         [sys.executable, "-c", ON_JAX, str(tmp_path), json.dumps(list(VARIANTS))],
-        env=os.environ | {"KERAS_BACKEND": "jax"} | UNOPTIMIZED,
+        env=os.environ | {"KERAS_BACKEND": "jax"} | JAX_SETTINGS,
         cwd=ROOT,
         capture_output=True,
         text=True,
