@@ -1,9 +1,11 @@
 """Metrics of click probabilities row by row: AUC, PR-AUC, log loss and what is made of them."""
 
+import functools
+
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ctr_keras.metrics.scored import Scored, Statistic, scored
+from ctr_keras.metrics.scored import Scored, Statistic, scored, weighted_mean
 from ctr_keras.types import Array
 
 _EPSILON = 1e-7  # predictions are clipped to [_EPSILON, 1 - _EPSILON] for the log loss
@@ -138,36 +140,37 @@ def rela_impr(auc: float, baseline_auc: float) -> float:
 # The same as functions of the weights.
 
 
-class _Runs:
-    """Runs of equal scores, from the lowest on: rows within one have no order."""
+class _Curve:
+    """Weights of clicks and of other rows at or below each distinct score, from 0 on: what the
+    points of ROC and precision-recall curves are made of. Rows of one score have no order.
+    """
 
     def __init__(self, rows: Scored) -> None:
         self._order = rows.order
         self._labels = rows.labels[self._order]
         scores = rows.scores[self._order]
-        starts = np.flatnonzero(scores[1:] != scores[:-1]) + 1
-        self._starts = None if len(starts) + 1 == len(scores) else np.append(0, starts)
+        self._ends = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))
 
-    def clicks_and_others(self, weights: Array) -> tuple[Array, Array]:
-        """Their weights in each run."""
+    def points(self, weights: Array) -> tuple[Array, Array]:
         weights = weights[self._order]
         clicks = weights * self._labels
-        others = weights - clicks
-        if self._starts is None:  # every row is a run
-            return clicks, others
-        return np.add.reduceat(clicks, self._starts), np.add.reduceat(others, self._starts)
+        return self._cumulated(clicks), self._cumulated(weights - clicks)
+
+    def _cumulated(self, values: Array) -> Array:
+        return np.append(0.0, np.cumsum(values)[self._ends])
 
 
 def auc_of(rows: Scored) -> Statistic:
     """AUC as a function of the weights."""
     rows.require_both_classes("AUC")
-    runs = _Runs(rows)
+    curve = _Curve(rows)
 
     def statistic(weights: Array) -> float:
-        clicks, others = runs.clicks_and_others(weights)
-        below = np.cumsum(others)
-        pairs = clicks.sum() * below[-1]
-        return float(clicks @ (below - others / 2) / pairs) if pairs else np.nan
+        clicks, others = curve.points(weights)
+        pairs = clicks[-1] * others[-1]
+        # Each click at a score with all other rows below it and half of those at it.
+        right = np.sum(np.diff(clicks) * (others[1:] + others[:-1]) / 2)
+        return float(right / pairs) if pairs else np.nan
 
     return statistic
 
@@ -175,14 +178,16 @@ def auc_of(rows: Scored) -> Statistic:
 def pr_auc_of(rows: Scored) -> Statistic:
     """Average precision as a function of the weights."""
     rows.require_click("PR-AUC")
-    runs = _Runs(rows)
+    curve = _Curve(rows)
 
     def statistic(weights: Array) -> float:
-        clicks, others = (part[::-1] for part in runs.clicks_and_others(weights))
-        found = np.cumsum(clicks)
-        shown = np.cumsum(clicks + others)
-        precision = np.divide(found, shown, out=np.zeros_like(found), where=shown > 0)
-        return float(clicks @ precision / found[-1]) if found[-1] else np.nan
+        below = curve.points(weights)
+        # From each score but the last upwards.
+        clicks, others = (of[-1] - of[:-1] for of in below)
+        shown = clicks + others
+        precision = np.divide(clicks, shown, out=np.zeros_like(clicks), where=shown > 0)
+        found = np.diff(below[0])
+        return float(np.sum(found * precision) / clicks[0]) if clicks[0] else np.nan
 
     return statistic
 
@@ -192,7 +197,7 @@ def log_loss_of(rows: Scored) -> Statistic:
     rows.require_probabilities("log loss")
     scores = np.clip(rows.scores.astype(np.float64), _EPSILON, 1 - _EPSILON)
     losses = -np.where(rows.labels == 1, np.log(scores), np.log1p(-scores))
-    return lambda weights: float(weights @ losses / weights.sum())
+    return functools.partial(weighted_mean, losses)
 
 
 def normalized_entropy_of(rows: Scored) -> Statistic:
@@ -201,7 +206,7 @@ def normalized_entropy_of(rows: Scored) -> Statistic:
     log_loss_by_weights = log_loss_of(rows)
 
     def statistic(weights: Array) -> float:
-        rate = weights @ rows.labels / weights.sum()
+        rate = weighted_mean(rows.labels, weights)
         if rate in (0, 1):
             return np.nan
         entropy = -(rate * np.log(rate) + (1 - rate) * np.log1p(-rate))

@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ctr_keras.metrics.scored import Scored, Statistic, scored
+from ctr_keras.metrics.scored import Scored, Statistic, scored, weighted_mean
 from ctr_keras.types import Array
 
 Strategy: TypeAlias = Literal["quantile", "uniform"]
@@ -111,8 +111,8 @@ def calibration_buckets(
                 "low": float(scores.min()),
                 "high": float(scores.max()),
                 "rows": members.size,
-                "score_mean": float(weights @ scores / weights.sum()),
-                "label_mean": float(weights @ rows.labels[members] / weights.sum()),
+                "score_mean": weighted_mean(scores, weights),
+                "label_mean": weighted_mean(rows.labels[members], weights),
             }
         )
     return described
@@ -128,8 +128,8 @@ def calibration_ratio_of(rows: Scored) -> Statistic:
     scores = rows.scores.astype(np.float64)
 
     def statistic(weights: Array) -> float:
-        clicks = weights @ rows.labels
-        return float(weights @ scores / clicks) if clicks else np.nan
+        clicks = np.sum(weights * rows.labels)
+        return float(np.sum(weights * scores) / clicks) if clicks else np.nan
 
     return statistic
 

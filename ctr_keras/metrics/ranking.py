@@ -244,8 +244,7 @@ class _Runs:
 
     def __init__(self, rows: Scored) -> None:
         codes = _codes(rows)
-        order = np.lexsort((-rows.scores, codes))
-        self._order = order[np.searchsorted(codes[order], 0) :]  # without rows of no group
+        self._order = rows.order_in_groups
         codes, scores = codes[self._order], rows.scores[self._order]
         self._first_rows = _starts((codes[1:] != codes[:-1]) | (scores[1:] != scores[:-1]))
         self.group = codes[self._first_rows]

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from ctr_keras.metrics.bootstrap import intervals
 from ctr_keras.metrics.named import OF_ROWS, of_groups, statistic_of
 from ctr_keras.metrics.ranking import group_counts
-from ctr_keras.metrics.scored import Scored, Statistic, scored
+from ctr_keras.metrics.scored import Scored, Statistic, scored, weighted_mean
 
 
 def evaluate(
@@ -92,6 +91,6 @@ def report(
 
 def _counts(rows: Scored) -> dict[str, float]:
     return {
-        "label_mean": float(np.average(rows.labels, weights=rows.weights)),
+        "label_mean": weighted_mean(rows.labels, rows.weights),
         "rows": len(rows.labels),
     }

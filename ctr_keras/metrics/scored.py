@@ -16,7 +16,7 @@ from ctr_keras.types import Array
 Statistic: TypeAlias = Callable[[Array], float]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Scored:
     """Rows with their scores.
 
@@ -37,8 +37,17 @@ class Scored:
         """The numbers of the rows by rising score."""
         return np.argsort(self.scores)
 
+    @functools.cached_property
+    def order_in_groups(self) -> Array:
+        """The numbers of the rows that have a group, group by group, by falling score."""
+        assert self.groups is not None
+        falling = self.order[::-1]
+        order = falling[np.argsort(self.groups[falling], kind="stable")]
+        without_group = int(np.count_nonzero(self.groups < 0))
+        return order[without_group:]
+
     def sorted(self) -> "Scored":
-        """The rows in that order, in which metrics read them fastest."""
+        """The rows by rising score, an order in which metrics read them fastest."""
         order = self.order
         groups = None if self.groups is None else self.groups[order]
         return Scored(self.labels[order], self.scores[order], self.weights[order], groups)
@@ -46,12 +55,12 @@ class Scored:
     @property
     def positives(self) -> float:
         """The weight of the clicks."""
-        return float(self.weights @ self.labels)
+        return float(np.sum(self.weights * self.labels))
 
     @property
     def negatives(self) -> float:
         """The weight of the other rows."""
-        return float(self.weights @ (1 - self.labels))
+        return float(np.sum(self.weights * (1 - self.labels)))
 
     def require_both_classes(self, metric: str) -> None:
         """Refuses rows of one class, naming the metric."""
@@ -109,6 +118,11 @@ def scored(
         np.ones(labels.size) if weights is None else _weights(weights, labels.size),
         None if groups is None else _codes(groups, labels.size),
     )
+
+
+def weighted_mean(values: Array, weights: Array) -> float:
+    """The mean, summed by halves: a single long sum would lose digits."""
+    return float(np.sum(weights * values) / np.sum(weights))
 
 
 def _weights(weights: ArrayLike, rows: int) -> Array:
