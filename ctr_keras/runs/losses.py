@@ -56,8 +56,8 @@ class PairwiseLoss(keras.losses.Loss):
         is_pair = ops.cast(is_pair, logits.dtype)
         costs = ops.sum(is_pair * ops.softplus(ops.transpose(logits) - logits), axis=1)
         # So that the mean over rows, which Keras takes, is the mean over pairs.
-        rows_per_pair = ops.shape(labels)[0] / ops.maximum(ops.sum(is_pair), 1.0)
-        return self.rows.call(labels, y_pred) + self.weight * rows_per_pair * costs
+        pairs_per_row = ops.maximum(ops.mean(ops.sum(is_pair, axis=1)), _EPSILON)
+        return self.rows.call(labels, y_pred) + self.weight * costs / pairs_per_row
 
     def get_config(self) -> Config:
         rows = keras.losses.serialize(self.rows)

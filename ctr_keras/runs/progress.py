@@ -45,14 +45,14 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         self._first = len(self._rounds.history)
-        self._began = time.monotonic()
+        self._began = self._paced = time.monotonic()  # of all, and of what tells the time left
         if self._first:
             self._print(f"going on after {self._round(self._first)}")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         rounds, done = self._rounds, epoch + 1
         parts = [
-            f"{self._round(done)}: loss {logs['loss']:.5f}",
+            f"{self._round(done)}: training loss {logs['loss']:.5f}",
             self._describe(rounds.history[-1]),
             self._speed(rounds.steps, rounds.seconds),
         ]
@@ -73,7 +73,7 @@ class Progress(keras.callbacks.Callback):
     def _left(self, done: float) -> str:
         """The time left if no round is spared, by that of the rounds done since the start."""
         left = self._rounds.total - self._first - done
-        seconds = (time.monotonic() - self._began) / max(done, 1e-6) * left
+        seconds = (time.monotonic() - self._paced) / max(done, 1e-6) * left
         return f"at most {_duration(seconds)} left"
 
     def _print(self, line: str) -> None:
@@ -83,19 +83,19 @@ class Progress(keras.callbacks.Callback):
 class _TerminalProgress(Progress):
     """Below these lines, one that changes during a round."""
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._round_began = self._changed = time.monotonic()
-
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        now, steps = time.monotonic(), self._rounds.steps
+        now, steps, done = time.monotonic(), self._rounds.steps, len(self._rounds.history)
+        if batch == 0:  # the first step of all is built and compiled, and no measure of the others
+            self._round_began = self._changed = now
+            if done == self._first:
+                self._paced = now
         if now - self._changed < _PAUSE and batch + 1 < steps:
             return
         self._changed = now
-        done = len(self._rounds.history)
         parts = [
             f"{self._round(done + 1)}: step {batch + 1} of {steps}",
-            f"loss {logs['loss']:.5f}",
-            self._speed(batch + 1, now - self._round_began),
+            f"training loss {logs['loss']:.5f}",
+            self._speed(batch, now - self._round_began),
             self._left(done - self._first + (batch + 1) / steps),
         ]
         line = ", ".join(parts)[: shutil.get_terminal_size().columns - 1]  # or it would wrap

@@ -237,7 +237,7 @@ class _Plans:
 
     def describe(self, row: Row) -> str:
         auc = row["validation_auc"]
-        return str(row["gates"]) + ("" if auc is None else f", AUC {auc:.5f}")
+        return str(row["gates"]) + ("" if auc is None else f", validation AUC {auc:.5f}")
 
     def keep(self, model: keras.Model, folder: str | None) -> State:
         del folder

@@ -233,7 +233,7 @@ class _Validation:
 
     def describe(self, row: Row) -> str:
         shown = {name: row.get(f"validation_{name}") for name in _SHOWN}
-        return ", ".join(
+        return "validation " + ", ".join(
             f"{_SHOWN[name]} {value:.5f}" for name, value in shown.items() if value is not None
         )
 

@@ -111,7 +111,7 @@ def test_progress_is_shown(capsys):
     search = AutoFISSearch(base="FM", c=0.1, rounds=2, **COMMON | {"verbose": True})
     search.search(DATA.features, DATA.train)
     assert re.search(
-        r"stage 1, round 2 of 2: loss 0\.\d+, \d of 6 gates open, ", capsys.readouterr().out
+        r"stage 1, round 2 of 2: training loss 0\.\d+, \d of 6 gates open, ", capsys.readouterr().out
     )
 
 
