@@ -3,6 +3,7 @@
 import contextlib
 import sys
 import types
+from typing import ClassVar
 
 import keras
 import pytest
@@ -16,7 +17,7 @@ SETTINGS = {"model": "FM", "epochs": 4}
 class Recorder(keras.callbacks.Callback):
     """What a user may have."""
 
-    seen: list = []
+    seen: ClassVar = []
 
     def on_epoch_end(self, epoch, logs=None):
         self.seen.append((epoch, logs["round"], logs["loss"]))
@@ -101,7 +102,9 @@ def test_tensorboard_has_the_rounds_of_a_run_that_goes_on(tmp_path):
     run_twice(["tensorboard"], tmp_path)
     events = EventAccumulator(str(tmp_path / "tensorboard" / "train"))
     events.Reload()
-    logged = [(e.step + 1, float(make_ndarray(e.tensor_proto))) for e in events.Tensors("epoch_loss")]
+    logged = [
+        (e.step + 1, float(make_ndarray(e.tensor_proto))) for e in events.Tensors("epoch_loss")
+    ]
     assert logged == LOGGED
 
 

@@ -75,7 +75,7 @@ def test_a_terminal_has_one_line_that_changes_below_those_of_the_rounds(columns,
         *(step % (1, number) for number in (1, 2, 3)),
         rf"stage 1, round 1 of 2: training loss \d\.\d{{5}}, loss 3\.0, {SPEED}, {LEFT}\r\n",
         *(step % (2, number) for number in (1, 2, 3)),
-        rf"stage 1, round 2 of 2: .*, took \d:\d\d:\d\d\r\n",
+        r"stage 1, round 2 of 2: .*, took \d:\d\d:\d\d\r\n",
     ]
     if columns == 200:
         assert_lines(lines, patterns)
