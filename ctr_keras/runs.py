@@ -17,6 +17,8 @@ from ctr_keras.types import Rows, Settings, Variable
 Row: TypeAlias = dict[str, Any]  # of a history, by column
 State: TypeAlias = dict[str, Any]  # for JSON
 
+STATISTICS_ROWS = 32_768  # of training, to recompute those of normalizations before an evaluation
+
 _PACKAGES = ("ctr-keras", "keras", "numpy", "tensorflow")
 
 

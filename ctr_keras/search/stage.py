@@ -13,9 +13,18 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 
 from ctr_keras import metrics
 from ctr_keras.features import FeatureSet
+from ctr_keras.layers import recompute_statistics
 from ctr_keras.optimizers import AlternatingOptimizer, RoutedOptimizer, SparseAdam
 from ctr_keras.plan import InteractionPlan
-from ctr_keras.runs import Checkpoints, Rounds, Row, State, jit_setting, write_table
+from ctr_keras.runs import (
+    STATISTICS_ROWS,
+    Checkpoints,
+    Rounds,
+    Row,
+    State,
+    jit_setting,
+    write_table,
+)
 from ctr_keras.search.rows import SearchRows, both_splits
 from ctr_keras.settings import Count, JitCompile, check_settings
 from ctr_keras.types import Rows
@@ -215,6 +224,7 @@ class _Plans:
         stage, auc = self._stage, None
         if self._stop_early and number % stage.settings.rounds == 0:
             assert stage.validation is not None
+            recompute_statistics(model, stage.train.inputs_of(model, STATISTICS_ROWS))
             auc = metrics.auc(*stage.validation.score(model))
         described = self._gates.describe(self._gates.read(model))
         if stage.settings.verbose:

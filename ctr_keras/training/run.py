@@ -10,12 +10,14 @@ from typing import Any
 import keras
 
 from ctr_keras import metrics
-from ctr_keras.data import Examples, open_examples
+from ctr_keras.data import Examples, open_examples, read_rows
 from ctr_keras.features import FeatureSet
 from ctr_keras.features.statistics import numbers_file, vocabulary_file
+from ctr_keras.layers import recompute_statistics
 from ctr_keras.models import build_model, transfer
 from ctr_keras.optimizers import DenseAdam, SparseAdam
 from ctr_keras.runs import (
+    STATISTICS_ROWS,
     Checkpoints,
     Rounds,
     Row,
@@ -33,7 +35,7 @@ from ctr_keras.training.evaluation import (
     load_run,
     predict,
 )
-from ctr_keras.types import Rows
+from ctr_keras.types import Inputs, Rows
 
 _BEST = "best.keras"  # in a checkpoint
 
@@ -153,16 +155,24 @@ def _optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
 
 
 class _Validation:
-    """Each round is scored on the validation split; the model of least log loss is kept."""
+    """Each round is scored on the validation split; the model of least log loss is kept.
+
+    It is scored and kept with the statistics of its weights as they are, over training rows.
+    """
 
     def __init__(self, config: TrainConfig, features: FeatureSet) -> None:
         self._config = config
         self._features = features
         self._examples: Examples | None = None
+        self._training_inputs: Inputs = {}
 
     def measure(self, model: keras.Model, number: int, train_loss: float, seconds: float) -> Row:
         if self._examples is None:
             self._examples = _open_split("validation", self._config, self._features, model)
+            self._training_inputs, _ = read_rows(
+                self._config.data, "train", self._features, STATISTICS_ROWS, input_names(model)
+            )
+        recompute_statistics(model, self._training_inputs)
         validation = metrics.evaluate(*predict(model, self._examples))
         print(f"validation AUC {validation['auc']:.5f}, log loss {validation['log_loss']:.5f}")
         return {
