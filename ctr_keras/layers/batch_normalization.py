@@ -175,11 +175,14 @@ class BatchNormalization(ConfiguredLayer):
 
 
 def _moments(inputs: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each channel."""
+    """Mean and variance of each channel.
+
+    `ops.moments` takes the difference of two large numbers on some backends.
+    """
     axes = tuple(range(len(inputs.shape) - 1))
     if mask is None:
-        mean, variance = ops.moments(inputs, axes)
-        return mean, variance
+        mean = ops.mean(inputs, axes)
+        return mean, ops.mean(ops.square(inputs - mean), axes)
     weights = ops.expand_dims(ops.cast(mask, inputs.dtype), -1)
     count = ops.maximum(ops.sum(weights), 1)
     mean = ops.sum(weights * inputs, axes) / count

@@ -1,5 +1,8 @@
 """BatchNormalization against NumPy, and its averages against statistics of all rows."""
 
+import json
+import subprocess
+import sys
 import zipfile
 
 import h5py
@@ -222,6 +225,31 @@ def test_a_momentum_beyond_one_is_refused():
         BatchNormalization(momentum=1.5)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="strategies are TensorFlow's")
+def test_replicas_keep_the_means_of_their_averages():
+    command = [sys.executable, "-m", "tests.layers.test_batch_normalization"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    mean, variance = json.loads(done.stdout.splitlines()[-1])
+    halves = values(2, 32)
+    np.testing.assert_allclose(mean, [halves.mean(axis=(0, 1))] * 2, 1e-5)
+    np.testing.assert_allclose(variance, [halves.var(axis=1).mean(axis=0)] * 2, 1e-5)
+
+
+def _print_averages_of_two_replicas():
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        layer = BatchNormalization()
+        model = keras.Sequential([keras.Input((DIM,)), layer])
+        model.compile("sgd", "mse", jit_compile=False)
+    rows = values(2, 32).reshape(64, DIM)
+    model.fit(rows, rows, batch_size=64, shuffle=False, verbose=0)
+    moving = (layer.moving_mean, layer.moving_variance)
+    print(json.dumps([[copy.numpy().tolist() for copy in x.value.values] for x in moving]))
+
+
 FEATURES = FeatureSet(
     Categorical("user"),
     Categorical("item"),
@@ -245,7 +273,7 @@ def click_log(rows):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_moving_and_recomputed_statistics_score_the_same_after_any_number_of_steps(name):
-    """The difference is no more than that between one batch's statistics and all rows'."""
+    """The difference is within the noise of one batch's statistics against all rows'."""
     builder, arguments = MODELS[name]
     keras.utils.set_random_seed(0)
     inputs, clicks = click_log(5000)
@@ -266,8 +294,13 @@ def test_moving_and_recomputed_statistics_score_the_same_after_any_number_of_ste
         for rows in (batch() for _ in range(steps - done)):
             model.train_on_batch({"categorical": inputs[rows]}, clicks[rows])
         done = steps
-        moving = to_numpy(logit({"categorical": inputs[:1000]}))
+        weights, moving = model.get_weights(), to_numpy(logit({"categorical": inputs[:1000]}))
         recomputed = logits_by_statistics_of(slice(None))
         noise = np.std([logits_by_statistics_of(batch()) - recomputed for _ in range(6)])
         difference = np.sqrt(np.mean((moving - recomputed) ** 2))
-        assert difference < 1.5 * noise
+        assert difference < 3 * noise  # three standard deviations
+        model.set_weights(weights)
+
+
+if __name__ == "__main__":
+    _print_averages_of_two_replicas()
