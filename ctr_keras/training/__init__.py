@@ -4,11 +4,13 @@ from ctr_keras.presets import PRESETS, find_preset
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.evaluation import evaluate_run, load_run, predict_split
 from ctr_keras.training.run import train
+from ctr_keras.training.tables import evaluation_table
 
 __all__ = [
     "PRESETS",
     "TrainConfig",
     "evaluate_run",
+    "evaluation_table",
     "find_preset",
     "load_run",
     "predict_split",
