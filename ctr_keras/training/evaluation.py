@@ -115,13 +115,13 @@ class _Measure:
         groups = None if self.groups is None else self.groups[rows]
         measured = metrics.report(labels, scores, groups=groups, **self.settings)
         undefined = measured.pop("undefined")
-        if self.baseline_scores is not None and measured["auc"] is not None:
-            measured["baseline_auc"] = metrics.auc(labels, self.baseline_scores[rows])
+        if self.baseline_scores is not None:
+            measured |= {"baseline_auc": None, "rela_impr": None}
             try:
-                rela_impr = metrics.rela_impr(measured["auc"], measured["baseline_auc"])
+                measured["baseline_auc"] = metrics.auc(labels, self.baseline_scores[rows])
+                measured["rela_impr"] = metrics.rela_impr(measured["auc"], measured["baseline_auc"])
             except ValueError as error:
-                rela_impr, undefined["rela_impr"] = None, str(error)
-            measured["rela_impr"] = rela_impr
+                undefined["rela_impr"] = str(error)
         if self.buckets:
             buckets = metrics.calibration_buckets(labels, scores, buckets=self.buckets)
             measured["calibration"] = buckets

@@ -167,7 +167,9 @@ def _of_numbers(feature: Numeric, learned: Sequence[float], scaled: Array) -> li
     for number in np.unique(bucket):
         rows = present[bucket == number]
         low, high = (_raw(feature, learned, of(scaled[rows])) for of in (np.min, np.max))
-        found.append(Slice(low if low == high else f"{low} to {high}", rows))
+        value = low if low == high else f"{low} to {high}"
+        is_log = feature.scale.startswith("log_squared")  # which several numbers share
+        found.append(Slice(f"{feature.scale} {value}" if is_log else value, rows))
     zero = np.flatnonzero(scaled == 0)
     if len(zero):
         found.append(Slice(f"({_raw(feature, learned, 0.0)} or missing)", zero))
@@ -175,10 +177,9 @@ def _of_numbers(feature: Numeric, learned: Sequence[float], scaled: Array) -> li
 
 
 def _raw(feature: Numeric, learned: Sequence[float], value: float) -> str:
-    """The number before it was scaled, or what it was scaled by where that cannot be undone."""
+    """The number before it was scaled, where that can be undone."""
     if feature.scale == "min_max":
         value = learned[0] + value * (learned[1] - learned[0])
     elif feature.scale == "z_score":
         value = learned[0] + value * learned[1]
-    suffix = f" ({feature.scale})" if feature.scale.startswith("log_squared") and value else ""
-    return f"{value:.4g}{suffix}"
+    return f"{value:.4g}"

@@ -33,13 +33,15 @@ def evaluation_table(measured: Mapping[str, Any]) -> str:
 def _blocks(measured: Mapping[str, Any]) -> Iterator[list[str]]:
     yield _heading(measured)
     names = [name for name in measured if name not in _NO_METRICS]
-    yield _aligned([[name, _cell(measured, name)] for name in names])
-    yield _reasons(measured)
+    width = max(map(len, names))
+    yield [f"{name:<{width}}  {_cell(measured, name)}" for name in names]
+    yield [f"{name}: {reason}" for name, reason in measured.get("undefined", {}).items()]
     if "calibration" in measured:
         yield _calibration(measured["calibration"])
     for field, slices in measured.get("slices", {}).items():
-        yield _by_value(field, slices)
-        yield [line for of_value in slices for line in _reasons(of_value)]
+        names = [name for name in _OF_SLICES if any(name in of_value for of_value in slices)]
+        yield _by_value(field, slices, names)
+        yield [line for name in names for line in _without(slices, name)]
 
 
 def _heading(measured: Mapping[str, Any]) -> list[str]:
@@ -53,12 +55,6 @@ def _heading(measured: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _reasons(measured: Mapping[str, Any]) -> list[str]:
-    """Why values are missing, each reason once."""
-    prefix = f"{measured['value']}: " if "value" in measured else ""
-    return [f"{prefix}{reason}" for reason in dict.fromkeys(measured.get("undefined", {}).values())]
-
-
 def _calibration(buckets: Sequence[Mapping[str, float]]) -> list[str]:
     lines = [["scores", "rows", "predicted", "clicks"]]
     for bucket in buckets:
@@ -69,22 +65,31 @@ def _calibration(buckets: Sequence[Mapping[str, float]]) -> list[str]:
     return _aligned(lines)
 
 
-def _by_value(field: str, slices: Sequence[Mapping[str, Any]]) -> list[str]:
-    names = [name for name in _OF_SLICES if any(name in of_value for of_value in slices)]
+def _by_value(field: str, slices: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
     lines = [[f"by {field}", "rows", "clicks", *names]]
     for of_value in slices:
         counts = [f"{of_value['rows']:,}", f"{of_value['label_mean']:.2%}"]
-        lines.append([of_value["value"], *counts, *(_cell(of_value, name) for name in names)])
+        lines.append([of_value["value"], *counts, *(_cell(of_value, name, 3) for name in names)])
     return _aligned(lines)
 
 
-def _cell(measured: Mapping[str, Any], name: str) -> str:
+def _without(slices: Sequence[Mapping[str, Any]], name: str) -> Iterator[str]:
+    """Which values lack a metric, and why the first one does."""
+    missing = [of_value for of_value in slices if of_value.get(name) is None]
+    if missing:
+        reason = missing[0].get("undefined", {}).get(name)
+        others = f"; so {len(missing) - 1} more" if len(missing) > 1 else ""
+        yield f"no {name} for {missing[0]['value']}: {reason}{others}"
+
+
+def _cell(measured: Mapping[str, Any], name: str, digits: int = 4) -> str:
     """A value and its interval."""
     value = measured.get(name)
-    interval = measured.get("intervals", {}).get(name)
     if value is None:
         return "-"
-    return f"{value:.4f}" + (" [{:.4f}, {:.4f}]".format(*interval) if interval else "")
+    interval = measured.get("intervals", {}).get(name)
+    bounds = f" [{', '.join(f'{bound:.{digits}f}' for bound in interval)}]" if interval else ""
+    return f"{value:.{digits}f}{bounds}"
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
