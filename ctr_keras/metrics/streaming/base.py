@@ -80,6 +80,7 @@ class HistogramMetric(StreamingMetric):
     def _add_to_bins(self, scores: Tensor, *columns: Tensor) -> None:
         logits = ops.log(scores) - ops.log1p(-scores)  # infinite at 0 and 1
         place = (ops.clip(logits, -_LOGITS, _LOGITS) + _LOGITS) / (2 * _LOGITS)
+        place = ops.where(ops.isnan(place), 0.0, place)  # the weight is NaN, too
         bin_numbers = ops.minimum(ops.cast(place * self.bins, "int32"), self.bins - 1)
         values = ops.stack(columns, axis=-1)
         self._of_bins.add(ops.segment_sum(values, bin_numbers, num_segments=self.bins))
