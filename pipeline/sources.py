@@ -46,14 +46,14 @@ def find_files(source: str, pattern: str = "") -> list[tuple[str, int]]:
 
 
 def name_below(source: str, path: str) -> str:
-    """What a file's path has beyond that of its source: the same wherever the source lies.
+    """A file's path as seen from its source: the same wherever the source lies.
 
     Example:
 
-    >>> name_below("/logs", "/logs/day-1.csv"), name_below("/logs/day-1.csv", "/logs/day-1.csv")
-    ('day-1.csv', '')
+    >>> name_below("/logs", "/logs/day-1.csv"), name_below("/logs/*.csv", "/logs/day-1.csv")
+    ('day-1.csv', '../day-1.csv')
     """
-    return path[len(os.path.commonprefix([source, path])) :].lstrip("/")
+    return os.path.relpath(path, source)
 
 
 def member_path(source: str, name: str) -> str:

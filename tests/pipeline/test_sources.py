@@ -76,9 +76,10 @@ def test_a_line_without_end_does_not_fill_the_memory(tmp_path, monkeypatch):
 def test_a_file_has_a_name_that_does_not_tell_where_the_source_lies():
     assert name_below("logs", "logs/2024/a.csv") == "2024/a.csv"
     assert name_below("gs://bucket/logs/", "gs://bucket/logs/a.csv") == "a.csv"
-    assert name_below("logs/*.csv", "logs/a.csv") == "a.csv"
-    assert name_below("a.csv", "a.csv") == ""
-    assert name_below("a.zip", "a.zip!in/b.csv") == "!in/b.csv"
+    for folder in ("", "/somewhere/", "gs://bucket/"):
+        assert name_below(f"{folder}*.csv", f"{folder}a.csv") == "../a.csv"
+        assert name_below(f"{folder}a.csv", f"{folder}a.csv") == "."
+        assert name_below(f"{folder}a.zip", f"{folder}a.zip!in/b.csv") == "../a.zip!in/b.csv"
 
 
 def test_a_source_is_a_file_a_folder_or_a_pattern(tmp_path):
