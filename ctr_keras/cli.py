@@ -19,6 +19,7 @@ from ctr_keras.version import __version__
 
 _EXTRAS = {  # modules that `pip install ctr-keras` leaves out; `explain` names its own
     **dict.fromkeys(("apache_beam", "pyarrow", "tensorflow_transform"), "pipeline"),
+    "optuna": "tune",
     **dict.fromkeys(("aiohttp", "grpc", "grpc_health", "httpx", "tensorflow_serving"), "serving"),
 }
 
@@ -133,6 +134,57 @@ def search(
     with contextlib.redirect_stdout(sys.stderr):  # the progress bar; stdout is for the result
         plan = run_search(method, settings, data, out)
     click.echo(plan.summary())
+
+
+@main.command()
+@_data(help="Prepared data.")
+@click.option("--model", help="A model's name; see `ctr-keras models`.")
+@_out(help="The study's folder.")
+@click.option(
+    "--trials", default=30, show_default=True, type=click.IntRange(1), help="Trials in all."
+)
+@click.option(
+    "--seeds",
+    default=3,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Runs of the best settings with other seeds.",
+)
+@click.option(
+    "--pruner",
+    default="median",
+    show_default=True,
+    type=click.Choice(["median", "halving", "none"]),
+    help="Which trials to stop early.",
+)
+@click.option(
+    "--space",
+    type=click.Path(exists=True, dir_okay=False),
+    help="YAML of what to search; else what comes with the model.",
+)
+@_settings
+def tune(
+    data: str | None,
+    model: str | None,
+    out: str,
+    config: str | None,
+    overrides: tuple[str, ...],
+    space: str | None,
+    **study: Any,
+) -> None:
+    """Search the best settings of a model and its training.
+
+    The same command again resumes or reports it; given at once in several processes, these share
+    the trials. Settings that are given are fixed, all others of the space are searched.
+    """
+    from ctr_keras import tuning
+
+    given: dict[str, Any] = {**study, **_given(data=data, model=model, out=out)}
+    settings = tuning.TuneConfig.read(config, overrides, space, **given)
+    with contextlib.redirect_stdout(sys.stderr):  # a line a trial; stdout is for the result
+        tuning.tune(settings)
+    with open(os.path.join(out, "summary.md"), encoding="utf-8") as file:
+        click.echo(file.read(), nl=False)
 
 
 @main.command()

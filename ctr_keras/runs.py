@@ -190,11 +190,13 @@ class Rounds(keras.callbacks.Callback):
         batches: Callable[[keras.Model, int], Iterable[Rows]],
         steps: int,
         verbose: str | int = "auto",
+        callbacks: Sequence[keras.callbacks.Callback] = (),
     ) -> None:
         """Trains until the rounds are over, from the last checkpoint if there is one.
 
         `build` makes the compiled model; `batches` gives, for it and the number of rounds done, the
-        endless batches of those that are left, `steps` a round.
+        endless batches of those that are left, `steps` a round. Callbacks are called when a round
+        has been measured and saved, and find the numbers of its row in `logs`.
         """
         model = self._restored() or build()
         done = len(self.history)
@@ -204,7 +206,7 @@ class Rounds(keras.callbacks.Callback):
                 steps_per_epoch=steps,
                 initial_epoch=done,
                 epochs=self._total,
-                callbacks=[self],
+                callbacks=[self, *callbacks],
                 verbose=verbose,
                 shuffle=False,  # the batches are shuffled already
             )
@@ -226,6 +228,7 @@ class Rounds(keras.callbacks.Callback):
         seconds = time.monotonic() - self._started
         row = self._objective.measure(self.model, epoch + 1, float(logs["loss"]), seconds)
         self.history.append(row)
+        logs |= {name: value for name, value in row.items() if isinstance(value, int | float)}
         if self._checkpoints is None:
             self._keep(None)
         else:

@@ -38,7 +38,9 @@ from ctr_keras.types import Rows
 _BEST = "best.keras"  # in a checkpoint
 
 
-def train(config: TrainConfig) -> dict[str, Any]:
+def train(
+    config: TrainConfig, callbacks: Sequence[keras.callbacks.Callback] = ()
+) -> dict[str, Any]:
     """Trains a model, or goes on with a run that was interrupted.
 
     A run is a number of rounds: some training steps, then an evaluation on the validation split and
@@ -47,6 +49,8 @@ def train(config: TrainConfig) -> dict[str, Any]:
 
     Args:
         config: TrainConfig.
+        callbacks: list of keras.callbacks.Callback. Called when a round has been measured and
+            saved, with the numbers of its row of `history.csv` in `logs`. Defaults to `()`.
 
     Returns:
         The contents of `metrics.json`: the best round's validation metrics, rounds and speed.
@@ -80,7 +84,7 @@ def train(config: TrainConfig) -> dict[str, Any]:
         total=config.epochs * config.evaluations_per_epoch,
         patience=max(config.patience, 1),
     )
-    rounds.run(lambda: _compiled(config, features), batches, round_steps)
+    rounds.run(lambda: _compiled(config, features), batches, round_steps, callbacks=callbacks)
     assert checkpoints.last is not None
     _publish(os.path.join(checkpoints.last, _BEST), os.path.join(config.out, "model.keras"))
     report = _report(rounds, round_steps * config.batch_size)

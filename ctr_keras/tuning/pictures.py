@@ -1,0 +1,70 @@
+"""Pictures of a study."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from optuna.trial import FrozenTrial, TrialState
+
+from ctr_keras.explain.figures import bars
+from ctr_keras.tuning.spaces import Range, Space
+
+_BLUE, _GREY, _VERMILLION = "#0072B2", "#999999", "#D55E00"  # of Okabe and Ito
+_FONT = 8
+_COLUMNS = 3
+_WORST = 0.8  # of the trials, by their value, are inside the picture; others at its upper edge
+
+
+def importance_picture(importance: Mapping[str, float]) -> Figure:
+    """A bar for each setting, the most important first."""
+    names = sorted(importance, key=lambda name: -importance[name])
+    title = "What decided which trials were best"
+    return bars(names, [importance[name] for name in names], title, "share of the importance")
+
+
+def trials_picture(space: Space, trials: Sequence[FrozenTrial], best: FrozenTrial) -> Figure:
+    """The values that were tried of each setting against the validation log loss."""
+    rows = -(-len(space) // _COLUMNS)
+    figure = Figure(figsize=(3.2 * _COLUMNS, 2.4 * rows), layout="constrained", dpi=120)
+    panels = figure.subplots(rows, _COLUMNS, sharey=True, squeeze=False).ravel()
+    valued = [trial for trial in trials if trial.value is not None]
+    losses = np.array([trial.value for trial in valued], float)
+    top = np.quantile(losses, _WORST)
+    top += 0.1 * (top - losses.min()) or 1e-6
+    for axes, (name, of) in zip(panels, space.items(), strict=False):
+        places = _places(axes, of, [trial.params[name] for trial in valued])
+        for state, color, label in (
+            (TrialState.PRUNED, _GREY, "stopped early"),
+            (TrialState.COMPLETE, _BLUE, "trained to the end"),
+        ):
+            is_in = np.array([trial.state == state for trial in valued])
+            heights = np.minimum(losses[is_in], top)
+            axes.scatter(places[is_in], heights, s=18, color=color, label=label, linewidths=0)
+        is_best = [trial.number == best.number for trial in valued]
+        ring: dict[str, Any] = {"facecolors": "none", "edgecolors": _VERMILLION, "label": "best"}
+        axes.scatter(places[is_best], losses[is_best], s=60, linewidths=1.5, **ring)
+        axes.set_xlabel(name, fontsize=_FONT)
+        axes.tick_params(labelsize=_FONT)
+        axes.margins(x=0.1)
+    for axes in panels[len(space) :]:
+        axes.set_axis_off()
+    for axes in panels[::_COLUMNS]:
+        axes.set_ylabel("validation log loss", fontsize=_FONT)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower left", ncols=3, fontsize=_FONT, frameon=False)
+    return figure
+
+
+def _places(axes: Any, of: Any, values: Sequence[Any]) -> Any:
+    """Where values are on the axis of a panel, which gets its scale or its names."""
+    if isinstance(of, Range):
+        if of.log:
+            axes.set_xscale("log")
+        return np.array(values, float)
+    names = list(of.distribution().choices)
+    axes.set_xticks(range(len(names)), names)
+    axes.set_xlim(-0.5, len(names) - 0.5)
+    if max(map(len, names)) > 5:
+        axes.tick_params(axis="x", rotation=45)
+    return np.array([names.index(value) for value in values], float)
