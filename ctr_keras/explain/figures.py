@@ -120,14 +120,15 @@ def bars(
     values: Sequence[float],
     title: str,
     label: str,
-    deviations: Sequence[float] | None = None,
+    ranges: Sequence[tuple[float, float]] | None = None,
 ) -> Figure:
-    """Bars in the order given, with their deviations."""
+    """Bars in the order given, with lines from the low to the high of each."""
     width = 5 + _LETTER * _longest(names)
     figure = Figure(figsize=(width, 1.2 + _BAR * len(names)), layout="constrained")
     axes = figure.subplots()
     axes.set_title(title, fontsize=_TITLE, loc="left")
-    axes.barh(range(len(names)), values, xerr=deviations, color=_BLUE, capsize=3, height=0.7)
+    errors = np.abs(np.array(values) - np.transpose(ranges)) if ranges else None
+    axes.barh(range(len(names)), values, xerr=errors, color=_BLUE, capsize=3, height=0.7)
     axes.axvline(0, color="black", linewidth=0.8)
     _names_down(axes, names)
     axes.set_xlabel(label, fontsize=_FONT)

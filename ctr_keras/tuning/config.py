@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 from pydantic import NonNegativeInt
 
 from ctr_keras.presets import find_preset
-from ctr_keras.settings import Count, Source, checked
+from ctr_keras.settings import Count, Source, checked, plain
 from ctr_keras.training import TrainConfig
 from ctr_keras.tuning.spaces import Space, model_space, read_space
 
@@ -27,10 +27,10 @@ class TuneConfig:
         trials: int. How many, those of all workers and those that failed together. Defaults to
             `30`.
         seeds: int. With how many other seeds to train on what was best. Defaults to `3`.
-        pruner: str. Which trials to stop early, by the monitored metric of the validation split
-            after each round: `"median"`, those worse than the median of earlier trials at that
-            round, once five have ended; `"halving"`, all but the best third at rounds 1, 3, 9,
-            ...; `"none"`. Defaults to `"median"`.
+        pruner: str. Which trials to stop early, by the log loss of the validation split after each
+            round: `"median"`, from the second round on those worse than the median of earlier
+            trials at that round, once five have ended; `"halving"`, all but the best third at
+            rounds 1, 3, 9, ...; `"none"`. Defaults to `"median"`.
 
     Raises:
         ValueError: for an empty space or a value of the wrong type.
@@ -102,5 +102,5 @@ class TuneConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """What must not change when a study goes on, as YAML gives it back."""
-        space = {name: dataclasses.asdict(of) for name, of in self.space.items()}
+        space = {name: plain(of) for name, of in self.space.items()}
         return {**self.base.to_dict(), "space": space, "pruner": self.pruner}

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from optuna.trial import FrozenTrial, TrialState
 
 from ctr_keras.explain.figures import bars
-from ctr_keras.tuning.spaces import Range, Space
+from ctr_keras.tuning.spaces import Choice, Range, Space
 
 _BLUE, _GREY, _VERMILLION = "#0072B2", "#999999", "#D55E00"  # of Okabe and Ito
 _FONT = 8
@@ -27,6 +27,8 @@ def trials_picture(space: Space, trials: Sequence[FrozenTrial], best: FrozenTria
     """The values that were tried of each setting against the validation log loss."""
     rows = -(-len(space) // _COLUMNS)
     figure = Figure(figsize=(3.2 * _COLUMNS, 2.4 * rows), layout="constrained", dpi=120)
+    title = "What was tried; trials that are far worse lie at the upper edge"
+    figure.suptitle(title, fontsize=_FONT + 2, x=0.01, ha="left")
     panels = figure.subplots(rows, _COLUMNS, sharey=True, squeeze=False).ravel()
     valued = [trial for trial in trials if trial.value is not None]
     losses = np.array([trial.value for trial in valued], float)
@@ -56,13 +58,13 @@ def trials_picture(space: Space, trials: Sequence[FrozenTrial], best: FrozenTria
     return figure
 
 
-def _places(axes: Any, of: Any, values: Sequence[Any]) -> Any:
+def _places(axes: Any, of: Choice | Range, values: Sequence[Any]) -> Any:
     """Where values are on the axis of a panel, which gets its scale or its names."""
     if isinstance(of, Range):
         if of.log:
             axes.set_xscale("log")
         return np.array(values, float)
-    names = list(of.distribution().choices)
+    names = of.names
     axes.set_xticks(range(len(names)), names)
     axes.set_xlim(-0.5, len(names) - 0.5)
     if max(map(len, names)) > 5:

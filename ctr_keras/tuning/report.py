@@ -25,7 +25,7 @@ def write_report(
 ) -> dict[str, Any]:
     """Writes summary, table and pictures into the study's folder; what the summary says."""
     out, space = config.base.out, config.space
-    importance = _importance(trials)
+    importance = importance_of(trials)
     report = {
         "best_trial": best.number,
         "validation_log_loss": best.value,
@@ -42,18 +42,7 @@ def write_report(
     return report
 
 
-def describe(trial: FrozenTrial) -> str:
-    """A trial in one line."""
-    ended = {
-        TrialState.COMPLETE: lambda: f"log loss {trial.value:.5f}",
-        TrialState.PRUNED: lambda: f"log loss {trial.value:.5f}, stopped early",
-        TrialState.FAIL: lambda: f"failed: {trial.user_attrs.get(REASON)}",
-    }
-    settings = ", ".join(f"{name}={_short(value)}" for name, value in trial.params.items())
-    return f"trial {trial.number}: {ended[trial.state]()}; {settings}"
-
-
-def _importance(trials: Sequence[FrozenTrial]) -> dict[str, float]:
+def importance_of(trials: Sequence[FrozenTrial]) -> dict[str, float]:
     """How much of the difference between the best tenth of the trials and all each setting makes.
 
     References:
@@ -67,6 +56,17 @@ def _importance(trials: Sequence[FrozenTrial]) -> dict[str, float]:
     return optuna.importance.get_param_importances(
         study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
     )
+
+
+def describe(trial: FrozenTrial) -> str:
+    """A trial in one line."""
+    ended = {
+        TrialState.COMPLETE: lambda: f"log loss {trial.value:.5f}",
+        TrialState.PRUNED: lambda: f"log loss {trial.value:.5f}, stopped early",
+        TrialState.FAIL: lambda: f"failed: {trial.user_attrs.get(REASON)}",
+    }
+    settings = ", ".join(f"{name}={_short(value)}" for name, value in trial.params.items())
+    return f"trial {trial.number}: {ended[trial.state]()}; {settings}"
 
 
 def _over_seeds(data: str, runs: Sequence[str]) -> dict[str, dict[str, tuple[float, float]]]:

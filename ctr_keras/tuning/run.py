@@ -30,6 +30,7 @@ from ctr_keras.runs import check_same_settings, write_settings
 from ctr_keras.training import TrainConfig, train
 from ctr_keras.tuning.config import TuneConfig
 from ctr_keras.tuning.report import REASON, describe, write_report
+from ctr_keras.types import Settings
 
 _STARTS = "starts"
 _MAX_STARTS = 3  # of one trial: what kills the process again and again must not go on for ever
@@ -68,8 +69,6 @@ def tune(config: TuneConfig) -> dict[str, Any]:
     best = study.best
     settings = study.settings(best)
     base = config.base
-    best_config = config.run_config(settings, seed=base.seed).to_dict()
-    write_settings(os.path.join(base.out, "best.yaml"), best_config)
     runs = [
         config.run_config(settings, "best", f"seed-{seed}", seed=seed)
         for seed in range(base.seed + 1, base.seed + 1 + config.seeds)
@@ -80,6 +79,8 @@ def tune(config: TuneConfig) -> dict[str, Any]:
                 if is_ours:
                     _train(run)
     with _locked(base.out):
+        best_config = config.run_config(settings, seed=base.seed)
+        write_settings(os.path.join(base.out, "best.yaml"), best_config.to_dict())
         return write_report(config, study.trials, best, [run.out for run in runs])
 
 
@@ -108,7 +109,10 @@ class _Study:
             write_settings(path, settings)
             return
         with open(path, encoding="utf-8") as file:
-            check_same_settings(self._out, {**yaml.safe_load(file), "out": self._out}, settings)
+            earlier = {**yaml.safe_load(file), "out": self._out}
+        earlier.pop("versions")
+        earlier, settings = _by_name(earlier), _by_name(settings)
+        check_same_settings(self._out, earlier, dict.fromkeys(earlier) | settings)
 
     @property
     def trials(self) -> list[FrozenTrial]:
@@ -195,9 +199,15 @@ class _Study:
         print(describe(self.trials[trial.number]), flush=True)
 
 
+def _by_name(settings: Settings) -> dict[str, Any]:
+    """Settings with those of the space among them, so that a message names one of them."""
+    others = {name: value for name, value in settings.items() if name != "space"}
+    return {**others, **{f"space.{name}": of for name, of in settings.get("space", {}).items()}}
+
+
 def _pruner(name: str) -> optuna.pruners.BasePruner:
     pruners: Mapping[str, optuna.pruners.BasePruner] = {
-        "median": optuna.pruners.MedianPruner(n_startup_trials=5),
+        "median": optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
         "halving": optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3),
         "none": optuna.pruners.NopPruner(),
     }

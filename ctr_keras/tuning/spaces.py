@@ -36,15 +36,15 @@ class Choice:
         values: list. Of what a setting takes: numbers, strings, lists, None.
 
     Raises:
-        ValueError: for fewer than two.
+        ValueError: for fewer than two, or equal ones.
     """
 
     values: TupleOf[Any]
 
     def __post_init__(self) -> None:
         check_settings(self)
-        if len(self.values) < 2:
-            raise SettingError(f"a choice needs at least two values, got {[*self.values]}")
+        if len({*self.names}) < max(len(self.values), 2):
+            raise SettingError(f"a choice needs two or more different values, got {self.names}")
 
     @property
     def extremes(self) -> tuple[Any, ...]:
@@ -52,12 +52,17 @@ class Choice:
         return self.values
 
     def distribution(self) -> BaseDistribution:
-        """What Optuna draws from; it takes no lists, so the values are written as JSON."""
-        return distributions.CategoricalDistribution([json.dumps(value) for value in self.values])
+        """What Optuna draws from: the values as strings, as it takes no lists."""
+        return distributions.CategoricalDistribution(self.names)
+
+    @property
+    def names(self) -> list[str]:
+        """The values as strings."""
+        return [value if isinstance(value, str) else json.dumps(value) for value in self.values]
 
     def value(self, drawn: Any) -> Any:
         """The value that was drawn."""
-        return json.loads(drawn)
+        return self.values[self.names.index(drawn)]
 
 
 @dataclasses.dataclass(frozen=True)
