@@ -319,7 +319,8 @@ class FieldEmbedding(PackedLayer):
             for kind in _SINGLES
             if kind in self._input_names
         ]
-        lists = [*self._of(self.features.multi_valued), *(self.features[name] for name in self.sequences)]
+        lists = self._of(self.features.multi_valued)
+        lists += [self.features[name] for name in self.sequences]
         reads += [(inputs[feature.name], [feature]) for feature in lists]
         return ops.concatenate([ops.reshape(self._rows(*read), (-1,)) for read in reads])
 
