@@ -1,12 +1,14 @@
 """Training runs: configured, resumable, evaluated exactly."""
 
 from ctr_keras.presets import PRESETS, find_preset
+from ctr_keras.runs import Optimization
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.evaluation import evaluate_run, load_run, predict_split
 from ctr_keras.training.run import train
 
 __all__ = [
     "PRESETS",
+    "Optimization",
     "TrainConfig",
     "evaluate_run",
     "find_preset",

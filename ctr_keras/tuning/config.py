@@ -27,13 +27,14 @@ class TuneConfig:
         trials: int. How many, those of all workers and those that failed together. Defaults to
             `30`.
         seeds: int. With how many other seeds to train on what was best. Defaults to `3`.
-        pruner: str. Which trials to stop early, by the log loss of the validation split after each
-            round: `"median"`, from the second round on those worse than the median of earlier
-            trials at that round, once five have ended; `"halving"`, all but the best third at
-            rounds 1, 3, 9, ...; `"none"`. Defaults to `"median"`.
+        pruner: str. Which trials to stop early, by the monitored metric of the validation split
+            after each round: `"median"`, from the second round on those worse than the median of
+            earlier trials at that round, once five have ended; `"halving"`, all but the best third
+            at rounds 1, 3, 9, ...; `"none"`. Defaults to `"median"`.
 
     Raises:
-        ValueError: for an empty space or a value of the wrong type.
+        ValueError: for an empty space, a value of the wrong type, and one that is searched but does
+            not go with what is fixed.
 
     Example:
 
@@ -54,6 +55,9 @@ class TuneConfig:
         checked("pruner", self.pruner, Pruner)
         if not self.space:
             raise ValueError("there is nothing to search: all settings are fixed")
+        for name, of in self.space.items():
+            for value in of.extremes:
+                self.run_config({name: value}, seed=0)  # goes with what is fixed
 
     @classmethod
     def read(
@@ -87,6 +91,11 @@ class TuneConfig:
         searched = read_space(space, base.model) if space else model_space(base.model)
         searched = {name: of for name, of in searched.items() if name not in fixed}
         return cls(base, searched, trials, seeds, pruner)
+
+    @property
+    def minimizes(self) -> bool:
+        """Whether less of the monitored metric is better."""
+        return self.base.monitor == "log_loss"
 
     def run_config(self, settings: Mapping[str, Any], *folder: str, seed: int) -> TrainConfig:
         """A run in a folder below the study's with these of the searched settings."""

@@ -9,9 +9,10 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from ctr_keras import metrics
 from ctr_keras.data.records import row_count
 from ctr_keras.runs import write_table, write_whole
-from ctr_keras.training import evaluate_run
+from ctr_keras.training import load_run, predict_split
 from ctr_keras.tuning.config import TuneConfig
 from ctr_keras.tuning.pictures import importance_picture, trials_picture
 
@@ -25,24 +26,25 @@ def write_report(
 ) -> dict[str, Any]:
     """Writes summary, table and pictures into the study's folder; what the summary says."""
     out, space = config.base.out, config.space
-    importance = importance_of(trials)
+    monitor = config.base.monitor
+    importance = importance_of(trials, config.minimizes)
     report = {
         "best_trial": best.number,
-        "validation_log_loss": best.value,
+        f"validation_{monitor}": best.value,
         "settings": {name: of.value(best.params[name]) for name, of in space.items()},
         "seeds": _over_seeds(config.base.data, runs),
         "importance": importance,
         "trials": dict(collections.Counter(trial.state.name.lower() for trial in trials)),
     }
-    write_table(os.path.join(out, "trials.csv"), [_row(trial) for trial in trials])
+    write_table(os.path.join(out, "trials.csv"), [_row(trial, monitor) for trial in trials])
     importance_picture(importance).savefig(os.path.join(out, "importance.png"))
-    trials_picture(space, trials, best).savefig(os.path.join(out, "trials.png"))
+    trials_picture(config, trials, best).savefig(os.path.join(out, "trials.png"))
     text = _summary(config, report, trials)
     write_whole(os.path.join(out, "summary.md"), lambda file: file.write(text))
     return report
 
 
-def importance_of(trials: Sequence[FrozenTrial]) -> dict[str, float]:
+def importance_of(trials: Sequence[FrozenTrial], minimizes: bool) -> dict[str, float]:
     """How much of the difference between the best tenth of the trials and all each setting makes.
 
     References:
@@ -51,18 +53,18 @@ def importance_of(trials: Sequence[FrozenTrial]) -> dict[str, float]:
     ended = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     if len(ended) < 2:
         return {}
-    study = optuna.create_study()
+    study = optuna.create_study(direction="minimize" if minimizes else "maximize")
     study.add_trials(ended)
     return optuna.importance.get_param_importances(
         study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
     )
 
 
-def describe(trial: FrozenTrial) -> str:
+def describe(trial: FrozenTrial, monitor: str) -> str:
     """A trial in one line."""
     ended = {
-        TrialState.COMPLETE: lambda: f"log loss {trial.value:.5f}",
-        TrialState.PRUNED: lambda: f"log loss {trial.value:.5f}, stopped early",
+        TrialState.COMPLETE: lambda: f"{monitor} {trial.value:.5f}",
+        TrialState.PRUNED: lambda: f"{monitor} {trial.value:.5f}, stopped early",
         TrialState.FAIL: lambda: f"failed: {trial.user_attrs.get(REASON)}",
     }
     settings = ", ".join(f"{name}={_short(value)}" for name, value in trial.params.items())
@@ -72,12 +74,13 @@ def describe(trial: FrozenTrial) -> str:
 def _over_seeds(data: str, runs: Sequence[str]) -> dict[str, dict[str, tuple[float, float]]]:
     """Mean and standard deviation of the metrics of runs, by split."""
     splits = [split for split in ("validation", "test") if runs and row_count(data, split)]
-    measured = {split: [evaluate_run(run, split) for run in runs] for split in splits}
+    measured: dict[str, list[dict[str, Any]]] = {split: [] for split in splits}
+    for run in runs:
+        model, features, _ = load_run(run)
+        for split, of_runs in measured.items():
+            of_runs.append(metrics.evaluate(*predict_split(model, features, data, split)))
     return {
-        split: {
-            name: _mean_and_deviation([float(metrics[name]) for metrics in of_runs])
-            for name in _METRICS
-        }
+        split: {name: _mean_and_deviation([of[name] for of in of_runs]) for name in _METRICS}
         for split, of_runs in measured.items()
     }
 
@@ -86,11 +89,11 @@ def _mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-def _row(trial: FrozenTrial) -> dict[str, Any]:
+def _row(trial: FrozenTrial, monitor: str) -> dict[str, Any]:
     return {
         "trial": trial.number,
         "state": trial.state.name.lower(),
-        "validation_log_loss": trial.value,
+        f"validation_{monitor}": trial.value,
         "rounds": len(trial.intermediate_values),
         "seconds": round(trial.duration.total_seconds(), 1) if trial.duration else None,
         **trial.params,
@@ -99,13 +102,13 @@ def _row(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def _summary(config: TuneConfig, report: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> str:
-    base = config.base
+    base, monitor = config.base, config.base.monitor
     ended = ", ".join(f"{count} {state}" for state, count in report["trials"].items())
     lines = [
         f"# {base.model} on {base.data}",
         "",
         f"{len(trials)} trials ({ended}). The best is trial {report['best_trial']}, with a "
-        f"validation log loss of {report['validation_log_loss']:.5f}:",
+        f"validation {monitor} of {report[f'validation_{monitor}']:.5f}:",
         "",
         *_table(("setting", "value", "importance"), _setting_rows(report)),
         "",
@@ -118,8 +121,10 @@ def _summary(config: TuneConfig, report: Mapping[str, Any], trials: Sequence[Fro
         ]
         title = f"Trained again with {config.seeds} other seeds: mean and standard deviation."
         lines += ["", title, "", *_table(("split", "AUC", "log loss"), rows)]
+    sign = 1 if config.minimizes else -1
     valued = sorted(
-        (trial for trial in trials if trial.value is not None), key=lambda t: float(t.value or 0)
+        (trial for trial in trials if trial.value is not None),
+        key=lambda trial: sign * float(trial.value or 0),
     )
     rows = [
         (
@@ -130,8 +135,8 @@ def _summary(config: TuneConfig, report: Mapping[str, Any], trials: Sequence[Fro
         )
         for trial in valued[:_SHOWN]
     ]
-    lines += ["", "Best trials:", "", *_table(("trial", "log loss", "state", "settings"), rows)]
-    failed = [describe(trial) for trial in trials if trial.state == TrialState.FAIL]
+    lines += ["", "Best trials:", "", *_table(("trial", monitor, "state", "settings"), rows)]
+    failed = [describe(trial, monitor) for trial in trials if trial.state == TrialState.FAIL]
     if failed:
         lines += ["", "Failed:", "", *(f"- {line}" for line in failed)]
     return "\n".join(lines) + "\n"

@@ -34,7 +34,6 @@ from ctr_keras.types import Settings
 
 _STARTS = "starts"
 _MAX_STARTS = 3  # of one trial: what kills the process again and again must not go on for ever
-_MONITORED = "log_loss"
 
 
 def tune(config: TuneConfig) -> dict[str, Any]:
@@ -99,6 +98,7 @@ class _Study:
                 study_name="trials",
                 storage=JournalStorage(backend),
                 pruner=_pruner(config.pruner),
+                direction="minimize" if config.minimizes else "maximize",
                 load_if_exists=True,
             )
 
@@ -122,11 +122,10 @@ class _Study:
     @property
     def best(self) -> FrozenTrial:
         """The best of the trials that have ended."""
-        ended = [trial for trial in self.trials if trial.state == TrialState.COMPLETE]
-        if not ended:
+        if not any(trial.state == TrialState.COMPLETE for trial in self.trials):
             reasons = [t.user_attrs[REASON] for t in self.trials if REASON in t.user_attrs]
             raise ValueError(f"none of {len(self.trials)} trials has ended well: {reasons[-1]}")
-        return min(ended, key=lambda trial: float(trial.value or 0))
+        return self._study.best_trial
 
     def settings(self, trial: FrozenTrial) -> dict[str, Any]:
         """What a trial tries."""
@@ -184,10 +183,10 @@ class _Study:
             run = self._config.run_config(
                 settings, "trials", os.path.basename(folder), seed=self._config.base.seed
             )
-            report = _train(run, [_Reports(trial)])
-            value = float(report["validation"][_MONITORED])
+            report = _train(run, [_Reports(trial, run.monitor)])
+            value = float(report["validation"][run.monitor])
             if not math.isfinite(value):
-                raise ValueError(f"validation {_MONITORED} is {value}")
+                raise ValueError(f"validation {run.monitor} is {value}")
             self._study.tell(trial.number, value)
         except optuna.TrialPruned:
             self._study.tell(trial.number, state=TrialState.PRUNED)
@@ -196,7 +195,7 @@ class _Study:
             trial.set_user_attr(REASON, f"{type(error).__name__}: {message}")
             self._study.tell(trial.number, state=TrialState.FAIL)
         _remove_weights(folder)
-        print(describe(self.trials[trial.number]), flush=True)
+        print(describe(self.trials[trial.number], self._config.base.monitor), flush=True)
 
 
 def _by_name(settings: Settings) -> dict[str, Any]:
@@ -217,12 +216,13 @@ def _pruner(name: str) -> optuna.pruners.BasePruner:
 class _Reports(keras.callbacks.Callback):
     """Tells the study of each round, and stops a trial that is worse than others were."""
 
-    def __init__(self, trial: optuna.Trial) -> None:
+    def __init__(self, trial: optuna.Trial, monitor: str) -> None:
         super().__init__()
         self._trial = trial
+        self._monitor = monitor
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self._trial.report(logs[f"validation_{_MONITORED}"], epoch + 1)
+        self._trial.report(logs[f"validation_{self._monitor}"], epoch + 1)
         if self._trial.should_prune():
             raise optuna.TrialPruned
 

@@ -107,6 +107,18 @@ def test_yaml_data_set(tmp_path, log):
     assert block.reason.tolist() == [None, None, "label click is not 0 or 1"]
 
 
+def test_yaml_weights_are_numbers_of_at_least_0(tmp_path, log):
+    log.write_text("site,price,click,cost\na,1,1,2.5\nb,1,0,\na,1,0,-1\nb,1,1,0\nb,1,1,x\n")
+    dataset = find_dataset(declare(tmp_path, YAML + "weight: cost\n"), str(log))
+    assert dataset.features.label.weight == "cost"
+    block, columns, _ = parse(dataset, log)
+    wrong = "weight cost is not a number of at least 0"
+    assert block.reason.tolist() == [None, wrong, wrong, None, "cost is not a number"]
+    assert (columns["cost"][0], columns["cost"][3]) == (2.5, 0)
+    with pytest.raises(ValueError, match="the source has no column 'price_'; did you mean 'price'"):
+        find_dataset(declare(tmp_path, YAML + "weight: price_\n"), str(log))
+
+
 def test_yaml_splits_by_time_key_and_files(tmp_path, log):
     by_time = YAML + "split: {by: time, column: time, validation_from: 2, test_from: 3}"
     dataset = find_dataset(declare(tmp_path, by_time), str(log))

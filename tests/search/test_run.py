@@ -1,5 +1,6 @@
 """A search from the command line, killed, re-run, and trained on."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -8,11 +9,13 @@ import sys
 import time
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from ctr_keras.cli import main
 from ctr_keras.features import FeatureSet
 from ctr_keras.plan import InteractionPlan
+from ctr_keras.runs import Optimization
 from ctr_keras.search import SEARCH_PRESETS, SEARCHES, read_search, run_search
 from tests.conftest import ROOT
 from tests.data.shards import write_prepared
@@ -63,6 +66,21 @@ def test_given_again_it_reports_and_with_other_settings_it_refuses(prepared, tmp
     other = search(prepared, tmp_path / "search", "--set", "mu=0.5")
     assert other.exit_code == 1
     assert "holds a run with mu=0.8, not 0.5" in other.output
+
+
+def test_a_folder_of_an_earlier_version_is_read(prepared, tmp_path):
+    """It has fewer settings: what it does not name is as it was."""
+    search = read_search("autofis", None, [*SETTINGS, "base=FM", "learning_rate_decay=0.7"])
+    plan = run_search("autofis", search, prepared, str(tmp_path))
+    path = tmp_path / "config.yaml"
+    written = yaml.safe_load(path.read_text())
+    new = {field.name for field in dataclasses.fields(Optimization)}
+    new -= {"learning_rate", "learning_rate_decay", "epsilon"}
+    path.write_text(yaml.safe_dump({k: v for k, v in written.items() if k not in new}))
+    assert run_search("autofis", search, prepared, str(tmp_path)) == plan
+    other = dataclasses.replace(search, optimizer="adagrad")
+    with pytest.raises(ValueError, match="holds a run with optimizer='adam', not 'adagrad'"):
+        run_search("autofis", other, prepared, str(tmp_path))
 
 
 def test_a_search_of_other_data_is_refused(prepared, tmp_path):

@@ -14,6 +14,7 @@ import pytest
 from ctr_keras.search import AIMSearch, AutoFISSearch, OptInterSearch
 from ctr_keras.search.rows import SearchRows
 from ctr_keras.search.stage import Stage
+from tests.optimizers.training import weights
 from tests.search.planted import planted_clicks, planted_tables
 
 DATA = planted_clicks([(0, 1)], fields=4, categories=5, train_rows=1000, test_rows=300)
@@ -110,7 +111,10 @@ def test_history_has_every_round_of_every_stage():
 def test_progress_is_shown(capsys):
     search = AutoFISSearch(base="FM", c=0.1, rounds=2, **COMMON | {"verbose": True})
     search.search(DATA.features, DATA.train)
-    assert re.search(r"stage 1, round 2: \d of 6 gates open", capsys.readouterr().out)
+    assert re.search(
+        r"stage 1, round 2 of 2: training loss 0\.\d+, \d of 6 gates open, ",
+        capsys.readouterr().out,
+    )
 
 
 def test_an_early_stop_returns_the_plan_of_the_best_epoch(monkeypatch):
@@ -135,6 +139,35 @@ def test_rates_fall_after_each_round():
     assert (stage.epoch_steps, stage.round_steps, stage.steps) == (10, 3, 12)
     rates = [float(stage.decayed(1.0, 0.5)(step)) for step in (0, 2, 3, 11)]
     assert rates == [1.0, 1.0, 0.5, 0.125]
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"table_updates": "dense", "learning_rate_decay": 0.5, "max_gradient_norm": 1.0},
+        {"table_optimizer": "adagrad", "schedule": "cosine", "bilevel": True, "loss": "focal"},
+    ],
+)
+def test_weights_learn_as_the_settings_say(settings, monkeypatch):
+    """With a rate of 0 the gates alone move, by their own optimizer."""
+    models, starts, real = [], [], Stage._compiled
+
+    def compiled(self, gates):
+        models.append(real(self, gates))
+        starts.append(weights(models[-1]))
+        return models[-1]
+
+    monkeypatch.setattr(Stage, "_compiled", compiled)
+    for rate in (0.0, 0.01):
+        given = COMMON | settings | {"learning_rate": rate}
+        AutoFISSearch(base="FM", c=0.01, rounds=2, **given).search(
+            DATA.features, DATA.train, DATA.test
+        )
+    still, learned = map(weights, models)
+    for path, value in starts[0].items():
+        assert (still[path] == value).all() != path.endswith("gates"), path
+        assert (learned[path] != value).any(), path
 
 
 def test_batches_go_on_where_they_stopped():

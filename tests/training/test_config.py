@@ -96,6 +96,17 @@ def test_the_settings_of_an_earlier_run_are_read(tmp_path):
         ),
         (["table_updates=all"], "table_updates must be 'lazy', 'exact' or 'dense', got 'all'"),
         (["data=null"], "data is not given"),
+        (["optimiser=adam"], "unknown setting 'optimiser'; did you mean 'optimizer'"),
+        (["optimizer=adamm"], "--set optimizer=adamm: optimizer must be 'adam', .* got 'adamm'"),
+        (["schedule=exponential"], "--set schedule=exponential: .* needs a learning_rate_decay"),
+        (["monitor=auc_by_group"], "--set monitor=auc_by_group: .* needs a group"),
+        (["pairwise_weight=1"], "--set pairwise_weight=1: pairwise_weight=1.0 needs a group"),
+        (["averaging=1"], "averaging must be below 1, got 1"),
+        (
+            ["averaging=0.9", "table_updates=exact"],
+            "--set averaging=0.9: averaging does not go with table_updates=exact",
+        ),
+        (["callbacks=[tensorbord]"], "unknown callback 'tensorbord'; did you mean 'tensorboard'"),
     ],
 )
 def test_mistakes_are_named(overrides, message):

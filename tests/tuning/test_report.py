@@ -26,14 +26,16 @@ def test_importance_is_that_of_what_makes_the_difference():
     draw = np.random.default_rng(0)
     trials = [trial(draw) for _ in range(200)]
     trials += [trial(draw, value=None, state=TrialState.FAIL) for _ in range(5)]
-    importance = importance_of(trials)
+    importance = importance_of(trials, minimizes=True)
     assert sum(importance.values()) == pytest.approx(1)
     assert importance["rate"] > 0.9
-    assert importance_of(trials[:1]) == {}
+    assert importance_of(trials[:1], minimizes=True) == {}
 
 
 def test_a_trial_is_one_line():
     draw = np.random.default_rng(0)
-    assert describe(trial(draw, value=0.25)).startswith("trial -1: log loss 0.25000; rate=0.0814")
+    assert describe(trial(draw, value=0.25), "auc").startswith("trial -1: auc 0.25000; rate=0.0814")
     failed = {"value": None, "state": TrialState.FAIL, "user_attrs": {REASON: "ValueError: x"}}
-    assert describe(trial(draw, **failed)).startswith("trial -1: failed: ValueError: x; rate=")
+    assert describe(trial(draw, **failed), "auc").startswith(
+        "trial -1: failed: ValueError: x; rate="
+    )

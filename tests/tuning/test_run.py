@@ -1,6 +1,7 @@
 """Studies: what they find and write, what fails, is stopped, killed or shared."""
 
 import csv
+import dataclasses
 import pathlib
 import threading
 import time
@@ -15,7 +16,7 @@ from tests.data.shards import FEATURES, write_prepared
 SPACE = {
     "learning_rate": Range(1e-4, 1e-2, log=True),
     "dim": Choice([4, 8, 16]),
-    "hidden_dropout": Range(0.0, 0.5),
+    "dropout": Range(0.0, 0.5),
 }
 
 
@@ -34,7 +35,7 @@ def study(tmp_path):
 
 
 def loss_of(run: TrainConfig) -> float:
-    return 0.3 + run.model_args["hidden_dropout"] / 10 + (run.model_args["dim"] != 8) / 10
+    return 0.3 + run.model_args["dropout"] / 10 + (run.model_args["dim"] != 8) / 10
 
 
 def pretend(run, callbacks=(), rounds=3):
@@ -56,7 +57,7 @@ def trials_of(config) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-SETTINGS = ("learning_rate", "dim", "hidden_dropout")
+SETTINGS = ("learning_rate", "dim", "dropout")
 
 
 def settings_of(config) -> list[tuple[str, ...]]:
@@ -67,10 +68,8 @@ def test_the_best_of_the_trials_is_found_and_shown(study, pretended):
     config = study(25)
     report = tune(config)
     assert report["settings"]["dim"] == 8
-    assert report["settings"]["hidden_dropout"] < 0.1
-    assert report["validation_log_loss"] == pytest.approx(
-        0.3 + report["settings"]["hidden_dropout"] / 10
-    )
+    assert report["settings"]["dropout"] < 0.1
+    assert report["validation_log_loss"] == pytest.approx(0.3 + report["settings"]["dropout"] / 10)
     assert report["trials"] == {"complete": 25}
     assert report["importance"].keys() == SPACE.keys()
     out = pathlib.Path(config.base.out)
@@ -124,6 +123,22 @@ def test_bad_trials_are_stopped_early(study, pretended, pruner):
     stopped = [row for row in rows if row["state"] == "pruned"]
     assert all(int(row["rounds"]) <= 3 for row in stopped)
     assert report["validation_log_loss"] < worst
+
+
+def test_the_largest_auc_is_the_best(study, monkeypatch):
+    def train(run, callbacks=()):
+        auc = 1 - loss_of(run)
+        callbacks[0].on_epoch_end(0, {"validation_auc": auc})
+        return {"validation": {"auc": auc, "log_loss": auc}}
+
+    monkeypatch.setattr(run_module, "_train", train)
+    config = study(12)
+    config = dataclasses.replace(config, base=dataclasses.replace(config.base, monitor="auc"))
+    report = tune(config)
+    rows = [float(row["validation_auc"]) for row in trials_of(config)]
+    assert report["validation_auc"] == max(rows)
+    summary = pathlib.Path(config.base.out, "summary.md").read_text()
+    assert f"validation auc of {max(rows):.5f}" in summary
 
 
 def test_more_trials_go_on_where_fewer_have_ended(study, pretended, tmp_path):
@@ -251,7 +266,10 @@ def test_a_worker_takes_over_from_one_that_died(study, monkeypatch):
 def test_real_trials_leave_the_best_trained_with_other_seeds(tmp_path):
     data = write_prepared(tmp_path / "data", {"train": 400, "validation": 100, "test": 100})
     config = TuneConfig.read(
-        overrides=["epochs=1", "learning_rate=0.05"],
+        overrides=[
+            *("epochs=1", "learning_rate=0.05", "schedule=constant"),
+            *("dropout=0", "embedding_l2=0", "linear_l2=0"),
+        ],
         data=data,
         model="FM",
         out=str(tmp_path / "study"),
@@ -272,4 +290,4 @@ def test_real_trials_leave_the_best_trained_with_other_seeds(tmp_path):
     for seed in (1, 2):
         _, _, run = load_run(str(tmp_path / "study" / "best" / f"seed-{seed}"))
         assert run.seed == seed
-        assert {"batch_size": run.batch_size, **run.model_args} == report["settings"]
+        assert {"batch_size": run.batch_size, "dim": run.model_args["dim"]} == report["settings"]

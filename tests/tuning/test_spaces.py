@@ -38,7 +38,7 @@ def test_a_model_without_a_space_of_its_own_has_what_is_shared(monkeypatch):
     def builder(features: FeatureSet, dim: int = 4, depth: int = 1) -> keras.Model: ...
 
     monkeypatch.setitem(MODELS, "Mine", ModelEntry(builder, "", ""))
-    assert set(model_space("Mine")) == {"learning_rate", "batch_size", "dim"}
+    assert set(model_space("Mine")) == {"learning_rate", "batch_size", "schedule", "dim"}
     assert "heads" in model_space("AutoInt")
 
 
@@ -48,17 +48,15 @@ def test_what_is_given_is_not_searched(tmp_path):
     assert not {"dim", "learning_rate"} & set(config.space)
     preset = TuneConfig.read(overrides=["preset=criteo"], **given)
     assert not set(PRESETS["DeepFM"]["criteo"]) & set(preset.space)
-    assert "hidden_dropout" in preset.space
+    assert "dropout" in preset.space
     file = tmp_path / "run.yaml"
     file.write_text("batch_size: 64\nmodel_args: {hidden: [8]}\n")
     assert not {"batch_size", "hidden"} & set(TuneConfig.read(str(file), **given).space)
     with pytest.raises(ValueError, match="nothing to search"):
-        TuneConfig.read(
-            overrides=[f"{name}=1" for name in ("batch_size", "dim")] + ["learning_rate=1.0"],
-            data="d",
-            model="FM",
-            out="o",
-        )
+        TuneConfig(config.base, {})
+    file.write_text("schedule: [constant, cosine]\n")
+    with pytest.raises(ValueError, match="schedule=cosine does not go with table_updates=exact"):
+        TuneConfig.read(overrides=["table_updates=exact"], space=str(file), **given)
 
 
 def test_a_space_of_ones_own(tmp_path):
