@@ -262,7 +262,6 @@ def test_a_worker_takes_over_from_one_that_died(study, monkeypatch):
     first.join(timeout=60)
 
 
-@pytest.mark.backend
 def test_real_trials_leave_the_best_trained_with_other_seeds(tmp_path):
     data = write_prepared(tmp_path / "data", {"train": 400, "validation": 100, "test": 100})
     config = TuneConfig.read(
