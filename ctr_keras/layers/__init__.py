@@ -1,5 +1,6 @@
 """Layers for click-through-rate models, each usable alone on plain tensors."""
 
+from ctr_keras.layers.batch_normalization import BatchNormalization, recompute_statistics
 from ctr_keras.layers.combination_block import CombinationBlock
 from ctr_keras.layers.compact_embedding import CompactEmbedding
 from ctr_keras.layers.embedding_gate import EmbeddingGate
@@ -19,6 +20,7 @@ from ctr_keras.tables.trainer import RowTrainer
 
 __all__ = [
     "MLP",
+    "BatchNormalization",
     "CombinationBlock",
     "CompactEmbedding",
     "EmbeddingGate",
@@ -35,4 +37,5 @@ __all__ = [
     "TanhAttention",
     "TransformerBlock",
     "feature_inputs",
+    "recompute_statistics",
 ]

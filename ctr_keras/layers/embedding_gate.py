@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from ctr_keras.layers.base import ConfiguredLayer
+from ctr_keras.layers.batch_normalization import BatchNormalization
 from ctr_keras.types import Initializer, Shape, Tensor
 
 
@@ -21,7 +22,7 @@ class EmbeddingGate(ConfiguredLayer):
 
     Args:
         normalized: bool. Whether there is a normalization. Defaults to `True`.
-        momentum: float. Of its moving averages. Defaults to `0.99`.
+        momentum: float. Of it (see `BatchNormalization`). Defaults to `0.9`.
         epsilon: float. Of the normalization. Defaults to `0.001`.
         gate_initializer: initializer of the gates. Defaults to `None`: uniform in [0.599, 0.601].
         **kwargs: name, dtype and what else `keras.layers.Layer` takes.
@@ -52,7 +53,7 @@ class EmbeddingGate(ConfiguredLayer):
         self,
         *,
         normalized: bool = True,
-        momentum: float = 0.99,
+        momentum: float = 0.9,
         epsilon: float = 1e-3,
         gate_initializer: Initializer = None,
         **kwargs: Any,
@@ -73,7 +74,7 @@ class EmbeddingGate(ConfiguredLayer):
             )
         fields, dim = input_shape[1], input_shape[2]
         if self.normalized:
-            self.normalization = keras.layers.BatchNormalization(
+            self.normalization = BatchNormalization(
                 momentum=self.momentum,
                 epsilon=self.epsilon,
                 center=False,

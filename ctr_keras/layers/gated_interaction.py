@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from ctr_keras.layers.base import PoolingLayer, check_choice
+from ctr_keras.layers.batch_normalization import BatchNormalization
 from ctr_keras.plan import FUNCTIONS, ORDERS
 from ctr_keras.types import Initializer, Shape, Tensor
 
@@ -45,7 +46,7 @@ class GatedInteraction(PoolingLayer):
         normalized: bool. Whether there is a normalization. Defaults to `True`.
         summed: bool. Whether to return the sum rather than each combination's term.
             Defaults to `True`.
-        momentum: float. Of the normalization's moving averages. Defaults to `0.99`.
+        momentum: float. Of the normalization (see `BatchNormalization`). Defaults to `0.9`.
         epsilon: float or None. Of the normalization. Defaults to `None`: 1e-3, or 1e-10 for
             order 4, whose products of four small numbers would vanish in it.
         gate_initializer: initializer of the gates. Defaults to `None`: uniform in [0.599, 0.601].
@@ -94,7 +95,7 @@ class GatedInteraction(PoolingLayer):
         gated: bool = True,
         normalized: bool = True,
         summed: bool = True,
-        momentum: float = 0.99,
+        momentum: float = 0.9,
         epsilon: float | None = None,
         gate_initializer: Initializer = None,
         kernel_initializer: Initializer = None,
@@ -134,7 +135,7 @@ class GatedInteraction(PoolingLayer):
         self._build_kernel(dim)
         if self.normalized:
             default = 1e-10 if self.order == 4 else 1e-3
-            self.normalization = keras.layers.BatchNormalization(
+            self.normalization = BatchNormalization(
                 momentum=self.momentum,
                 epsilon=default if self.epsilon is None else self.epsilon,
                 center=False,

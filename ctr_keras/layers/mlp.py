@@ -6,11 +6,12 @@ from typing import Any
 import keras
 
 from ctr_keras.layers.base import ConfiguredLayer, check_choice
+from ctr_keras.layers.batch_normalization import BatchNormalization
 from ctr_keras.types import Activation, Initializer, Regularizer, Shape, Tensor
 
 _NORMALIZATIONS: dict[str | None, Any] = {
     None: None,
-    "batch": keras.layers.BatchNormalization,
+    "batch": BatchNormalization,
     "layer": keras.layers.LayerNormalization,
 }
 _ORDERS = ("before", "after", "unscaled")
@@ -31,7 +32,8 @@ class MLP(ConfiguredLayer):
         units: list of int. Width of each hidden layer.
         activation: activation of every layer. Defaults to `"relu"`.
         dropout: float. Share of units to drop after each activation. Defaults to `0.0`.
-        normalization: str or None. `"batch"`, `"layer"` or none. Defaults to `None`.
+        normalization: str or None. `"batch"` (see `BatchNormalization`), `"layer"` or none.
+            Defaults to `None`.
         order: str. Where the normalization stands. Defaults to `"before"`.
         kernel_initializer: initializer of the kernels. Defaults to `"glorot_uniform"`.
         bias_initializer: initializer of the biases. Defaults to `"zeros"`.
@@ -133,7 +135,7 @@ class MLP(ConfiguredLayer):
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         outputs = inputs
         for layer in self.blocks:
-            if isinstance(layer, keras.layers.Dropout | keras.layers.BatchNormalization):
+            if isinstance(layer, keras.layers.Dropout | BatchNormalization):
                 outputs = layer(outputs, training=training)
             else:
                 outputs = layer(outputs)

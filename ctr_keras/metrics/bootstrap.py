@@ -17,6 +17,8 @@ from ctr_keras.types import Array
 
 Interval: TypeAlias = tuple[float, float]
 
+_ROUNDING = 1e-12  # what replicates that are equal may differ by
+
 
 class PairedDifference(NamedTuple):
     """By how much a metric of one model is above that of another on the same rows.
@@ -61,8 +63,9 @@ def bootstrap_intervals(
         seed: int. Defaults to `0`.
 
     Returns:
-        Low and high of each metric: quantiles of the replicates in which it has a value (a
-        replicate of few rows may have one class), or None if there is none.
+        Low and high of each metric: quantiles of the replicates in which it has a value (one of
+        few rows may have one class only). None where replicates do not differ, as with one group:
+        they tell nothing.
 
     Raises:
         ValueError: for an unknown metric, and as the metrics.
@@ -71,9 +74,9 @@ def bootstrap_intervals(
 
     >>> draw = np.random.default_rng(0)
     >>> labels = draw.integers(0, 2, 1000)
-    >>> intervals = bootstrap_intervals(labels, (labels + draw.random(1000)) / 2, ["auc"])
+    >>> intervals = bootstrap_intervals(labels, (labels + 3 * draw.random(1000)) / 4, ["auc"])
     >>> [round(bound, 2) for bound in intervals["auc"]]
-    [1.0, 1.0]
+    [0.72, 0.78]
 
     References:
         Efron and Tibshirani, An introduction to the bootstrap, 1993, Chapter 13.
@@ -125,14 +128,13 @@ def paired_bootstrap(
     difference = a(pair[0].weights) - b(pair[1].weights)
     drawn = _resampled_weights(pair[0], replicates, seed)
     differences = np.array([a(w) - b(w) for w in drawn])
-    interval = _interval(differences, level)
-    if interval is None:
-        raise ValueError(f"{metric} has no value in any of {replicates} replicates")
     differences = differences[~np.isnan(differences)]
+    if not len(differences):
+        raise ValueError(f"{metric} has no value in any of {replicates} replicates")
     turned = min((differences <= 0).sum(), (differences >= 0).sum())
     # One more of each, as the rows themselves are a draw, too: never 0.
     p_value = min(2 * (turned + 1) / (len(differences) + 1), 1.0)
-    return PairedDifference(difference, *interval, float(p_value))
+    return PairedDifference(difference, *_interval(differences, level), float(p_value))
 
 
 def intervals(
@@ -143,10 +145,12 @@ def intervals(
     statistics = {metric: statistic_of(metric, rows) for metric in metrics}
     drawn = _resampled_weights(rows, replicates, seed)
     values = np.array([[statistic(w) for statistic in statistics.values()] for w in drawn])
-    return {
-        metric: _interval(column, level)
-        for metric, column in zip(statistics, values.T, strict=True)
-    }
+    found: dict[str, Interval | None] = {}
+    for metric, column in zip(statistics, values.T, strict=True):
+        defined = column[~np.isnan(column)]
+        is_spread = len(defined) and np.ptp(defined) > _ROUNDING
+        found[metric] = _interval(defined, level) if is_spread else None
+    return found
 
 
 def _resampled_weights(rows: Scored, replicates: int, seed: int) -> Iterator[Array]:
@@ -169,9 +173,6 @@ def _units(groups: Array) -> Array:
     return units
 
 
-def _interval(values: Array, level: float) -> Interval | None:
-    defined = values[~np.isnan(values)]
-    if not len(defined):
-        return None
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+def _interval(values: Array, level: float) -> Interval:
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

@@ -163,7 +163,11 @@ def group_counts(labels: ArrayLike, groups: ArrayLike) -> dict[str, int]:
     >>> group_counts([1, 0, 1, 0, 1], [1.0, 1.0, 2.0, 3.0, float("nan")])
     {'groups': 3, 'groups_of_one_class': 2, 'groups_without_click': 1, 'rows_without_group': 1}
     """
-    rows = scored(labels, labels, groups=groups)
+    return group_counts_of(scored(labels, labels, groups=groups))
+
+
+def group_counts_of(rows: Scored) -> dict[str, int]:
+    """The same for rows that are checked."""
     clicks, others = _sums(rows, rows.labels), _sums(rows, 1 - rows.labels)
     return {
         "groups": len(clicks),

@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 
 from ctr_keras.metrics.bootstrap import intervals
 from ctr_keras.metrics.named import OF_ROWS, of_groups, statistic_of
-from ctr_keras.metrics.ranking import group_counts
+from ctr_keras.metrics.ranking import group_counts_of
 from ctr_keras.metrics.scored import Scored, Statistic, scored, weighted_mean
 
 
@@ -82,7 +82,7 @@ def report(
         except ValueError as error:
             undefined[name] = str(error)
     values = {n: statistics[n](rows.weights) if n in statistics else None for n in names}
-    counts = _counts(rows) | (group_counts(labels, groups) if groups is not None else {})
+    counts = _counts(rows) | (group_counts_of(rows) if groups is not None else {})
     result: dict[str, Any] = values | counts | {"undefined": undefined}
     if replicates:
         result["intervals"] = intervals(rows, statistics, replicates, seed=seed)

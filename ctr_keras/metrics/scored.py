@@ -41,6 +41,8 @@ class Scored:
     def order_in_groups(self) -> Array:
         """The numbers of the rows that have a group, group by group, by falling score."""
         assert self.groups is not None
+        if not (self.groups >= 0).any():
+            raise ValueError("no row has a group")
         falling = self.order[::-1]
         order = falling[np.argsort(self.groups[falling], kind="stable")]
         without_group = int(np.count_nonzero(self.groups < 0))
@@ -144,8 +146,6 @@ def _codes(groups: ArrayLike, rows: int) -> Array:
         present = np.fromiter((g is not None and g == g for g in groups), bool, rows)
     else:
         present = groups == groups  # NaN is not
-    if not present.any():
-        raise ValueError("no row has a group")
     codes = np.full(rows, -1, np.int64)
     codes[present] = np.unique(groups[present], return_inverse=True)[1]
     return codes

@@ -13,9 +13,10 @@ from ctr_keras.runs.loggers import check_callbacks, make_callbacks
 from ctr_keras.runs.losses import PairwiseLoss
 from ctr_keras.runs.optimization import Optimization, decayed, jit_setting
 from ctr_keras.runs.progress import make_progress
-from ctr_keras.runs.rounds import Objective, Rounds
+from ctr_keras.runs.rounds import STATISTICS_ROWS, Objective, Rounds
 
 __all__ = [
+    "STATISTICS_ROWS",
     "Checkpoints",
     "Objective",
     "Optimization",

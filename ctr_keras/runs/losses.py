@@ -30,10 +30,11 @@ class PairwiseLoss(keras.losses.Loss):
 
     Example:
 
+    >>> import numpy as np
     >>> loss = PairwiseLoss(keras.losses.BinaryCrossentropy(), weight=1.0)
-    >>> labels_and_groups = [[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]]
-    >>> round(float(loss(labels_and_groups, [[0.5], [0.5], [0.5]])) / 0.6931, 3)  # log(2) twice
-    2.0
+    >>> labels_and_groups = np.array([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]])
+    >>> round(float(loss(labels_and_groups, np.full((3, 1), 0.5))), 3)  # log(2), twice
+    1.386
 
     References:
         [RankNet](https://icml.cc/Conferences/2005/proceedings/papers/012_LearningToRank_BurgesEtAl.pdf),

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.types import Array, Rows
+from ctr_keras.types import Array, Inputs, Rows
 
 if TYPE_CHECKING:
     from ctr_keras.data import Examples
@@ -65,6 +65,11 @@ class SearchRows:
             return read_rows(self._source, self._split, self._features, count)
         inputs, labels = self._source
         return {name: values[:count] for name, values in inputs.items()}, labels[:count]
+
+    def inputs_of(self, model: keras.Model, count: int) -> Inputs:
+        """The inputs of a model for the rows of `arrays`."""
+        inputs, _ = self.arrays(count)
+        return {tensor.name: inputs[tensor.name] for tensor in model.inputs}
 
     def score(self, model: keras.Model) -> tuple[Array, Array]:
         """Labels and a model's scores, each (rows,)."""

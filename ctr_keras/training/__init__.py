@@ -5,12 +5,14 @@ from ctr_keras.runs import Optimization
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.evaluation import evaluate_run, load_run, predict_split
 from ctr_keras.training.run import train
+from ctr_keras.training.tables import evaluation_table
 
 __all__ = [
     "PRESETS",
     "Optimization",
     "TrainConfig",
     "evaluate_run",
+    "evaluation_table",
     "find_preset",
     "load_run",
     "predict_split",

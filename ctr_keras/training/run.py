@@ -10,12 +10,14 @@ from typing import Any
 import keras
 
 from ctr_keras import metrics
-from ctr_keras.data import Examples, open_examples
+from ctr_keras.data import Examples, open_examples, read_rows
 from ctr_keras.features import FeatureSet
 from ctr_keras.features.statistics import numbers_file, vocabulary_file
+from ctr_keras.layers import recompute_statistics
 from ctr_keras.models import build_model, transfer
 from ctr_keras.optimizers import averaged
 from ctr_keras.runs import (
+    STATISTICS_ROWS,
     Checkpoints,
     PairwiseLoss,
     Rounds,
@@ -37,7 +39,7 @@ from ctr_keras.training.evaluation import (
     load_run,
     predict,
 )
-from ctr_keras.types import Array
+from ctr_keras.types import Array, Inputs
 
 _BEST = "best.keras"  # in a checkpoint
 _GROUPED_ROWS = 4096  # read at once
@@ -197,7 +199,10 @@ class _Plateaus(keras.callbacks.Callback):
 
 
 class _Validation:
-    """Each round is scored on the validation split; the best model is kept."""
+    """Each round is scored on the validation split; the best model is kept.
+
+    It is scored and kept with the statistics of its weights as they are, over training rows.
+    """
 
     def __init__(self, config: TrainConfig, features: FeatureSet) -> None:
         self._config = config
@@ -205,6 +210,7 @@ class _Validation:
         self._group = GroupColumn.of(features, config.group) if config.group else None
         self._examples: Examples | None = None
         self._groups: Array | None = None
+        self._training_inputs: Inputs = {}
 
     def measure(self, model: keras.Model, number: int, train_loss: float, seconds: float) -> Row:
         with averaged(model):
@@ -220,8 +226,12 @@ class _Validation:
     def _evaluate(self, model: keras.Model) -> dict[str, Any]:
         if self._examples is None:
             self._examples = self._open(input_names(model))
+            self._training_inputs, _ = read_rows(
+                self._config.data, "train", self._features, STATISTICS_ROWS, input_names(model)
+            )
             if self._group:
                 self._groups = self._group.all_ids(self._open([GroupColumn.packed]), _GROUPED_ROWS)
+        recompute_statistics(model, self._training_inputs)
         labels, scores = predict(model, self._examples)
         validation = metrics.evaluate(labels, scores)
         if self._groups is not None:

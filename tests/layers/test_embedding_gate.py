@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from ctr_keras.layers import EmbeddingGate
+from ctr_keras.layers import BatchNormalization, EmbeddingGate
 from ctr_keras.testing import run_layer_test
 
 pytestmark = pytest.mark.backend
@@ -35,10 +35,10 @@ def reference(weights, inputs, epsilon):
 
 @pytest.mark.parametrize("epsilon", [0.3, None])
 def test_layer_contract(epsilon):
-    arguments = {"normalized": False} if epsilon is None else {"epsilon": epsilon, "momentum": 0.9}
+    arguments = {"normalized": False} if epsilon is None else {"epsilon": epsilon, "momentum": 0.8}
     shapes = {"gates": (FIELDS, DIM)}
     if epsilon is not None:
-        shapes |= dict.fromkeys(MOVING, (FIELDS * DIM,))
+        shapes |= dict.fromkeys(MOVING, (FIELDS * DIM,)) | {"normalization/batches": ()}
     run_layer_test(
         EmbeddingGate,
         {"gate_initializer": keras.initializers.RandomUniform(-1, 1, seed=1), **arguments},
@@ -89,7 +89,7 @@ def test_one_normalization_is_that_of_gathered_copies(side):
     # The authors normalize copies, of the left and of the right field of every pair.
     inputs = embeddings(rows=50)
     layer = EmbeddingGate(gate_initializer="ones")
-    copies = keras.layers.BatchNormalization(center=False, scale=False)
+    copies = BatchNormalization(center=False, scale=False)
     gathered = inputs[:, side].reshape(50, -1)
     for training in (True, False):
         output = to_numpy(layer(inputs, training=training))[:, side]

@@ -62,6 +62,7 @@ def weight_shapes(normalization, order):
         names += ["gamma"] if normalization and has_bias else []
         names += ["moving_mean", "moving_variance"] if normalization == "batch" else []
         shapes |= {f"normalization_{index}/{name}": (units,) for name in names}
+        shapes |= {f"normalization_{index}/batches": ()} if normalization == "batch" else {}
     return shapes
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import sklearn.metrics
 
 from ctr_keras import metrics
 
@@ -103,3 +104,88 @@ def test_what_has_no_auc_is_refused(labels, scores, message):
 def test_what_has_no_calibration_is_refused():
     with pytest.raises(ValueError, match="needs a click"):
         metrics.calibration_ratio([0, 0], [0.5, 0.5])
+
+
+WEIGHTED = {
+    "auc": sklearn.metrics.roc_auc_score,
+    "pr_auc": sklearn.metrics.average_precision_score,
+    "log_loss": sklearn.metrics.log_loss,
+}
+
+
+@pytest.mark.parametrize("decimals", [1, 8])
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_weights_are_those_of_scikit_learn(name, decimals):
+    draw = np.random.default_rng(decimals)
+    labels = draw.integers(0, 2, 300)
+    scores = np.clip((draw.random(300) * 0.7 + labels * 0.3).round(decimals), 0.01, 0.99)
+    weights = draw.random(300) * draw.integers(0, 2, 300)
+    for weighted in (weights, None):
+        expected = WEIGHTED[name](labels, scores, sample_weight=weighted)
+        assert getattr(metrics, name)(labels, scores, weighted) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [*WEIGHTED, "normalized_entropy", "calibration_ratio", "expected_calibration_error"],
+)
+def test_a_weight_is_so_many_rows(name):
+    draw = np.random.default_rng(1)
+    labels, scores = draw.integers(0, 2, 100), draw.random(100).round(1)
+    times = draw.integers(0, 4, 100)
+    repeated = getattr(metrics, name)(np.repeat(labels, times), np.repeat(scores, times))
+    assert getattr(metrics, name)(labels, scores, times) == pytest.approx(repeated, abs=1e-12)
+
+
+def test_normalized_entropy_by_hand():
+    # The share of clicks as the score of each row has 1, whatever the share.
+    assert metrics.normalized_entropy([1, 0, 0, 0], [0.25] * 4) == pytest.approx(1.0)
+    expected = metrics.log_loss([1, 0, 0, 0], [0.7, 0.1, 0.1, 0.1]) / (
+        -(0.25 * np.log(0.25) + 0.75 * np.log(0.75))
+    )
+    actual = metrics.normalized_entropy([1, 0, 0, 0], [0.7, 0.1, 0.1, 0.1])
+    assert actual == pytest.approx(expected)
+    with pytest.raises(ValueError, match="normalized entropy needs both classes, got 2 clicks"):
+        metrics.normalized_entropy([1, 1], [0.5, 0.5])
+
+
+def test_pr_auc_of_clicks_alone_and_of_none():
+    assert metrics.pr_auc([1, 1], [0.1, 0.2]) == 1.0
+    with pytest.raises(ValueError, match="PR-AUC needs a click"):
+        metrics.pr_auc([0, 0], [0.1, 0.2])
+
+
+def test_rela_impr_is_over_what_chance_has():
+    assert metrics.rela_impr(0.8, 0.75) == pytest.approx(0.2)
+    assert metrics.rela_impr(0.6, 0.75) == pytest.approx(-0.6)
+    for baseline in (0.5, 0.4, np.nan):
+        with pytest.raises(ValueError, match="needs a baseline AUC above"):
+            metrics.rela_impr(0.8, baseline)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([1], "one weight a row, got 1 for 2 rows"),
+        ([1, -1], "finite and not negative"),
+        ([1, np.nan], "finite and not negative"),
+        ([0, 0], "all weights are 0"),
+        ([1, 0], "both classes, got 1 clicks of 1"),
+    ],
+)
+def test_wrong_weights_are_refused(weights, message):
+    with pytest.raises(ValueError, match=message):
+        metrics.auc([1, 0], [0.9, 0.1], weights)
+
+
+@pytest.mark.parametrize("wrong", [1.5, -0.5])
+@pytest.mark.parametrize(
+    "metric",
+    [
+        *("log_loss", "normalized_entropy", "calibration_ratio"),
+        *("expected_calibration_error", "calibration_buckets"),
+    ],
+)
+def test_what_needs_probabilities_says_so(metric, wrong):
+    with pytest.raises(ValueError, match=f"probabilities from 0 to 1, got a score of {wrong}"):
+        getattr(metrics, metric)([1, 0], [0.5, wrong])

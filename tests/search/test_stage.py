@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 
+from ctr_keras.layers import recompute_statistics
 from ctr_keras.search import AIMSearch, AutoFISSearch, OptInterSearch
 from ctr_keras.search.rows import SearchRows
 from ctr_keras.search.stage import Stage
@@ -183,3 +184,22 @@ def test_batches_go_on_where_they_stopped():
     assert len(epoch) == 1000
     assert (np.sort(epoch, axis=0) == np.sort(DATA.train[0]["categorical"], axis=0)).all()
     assert (whole[0][0]["categorical"] != whole[4][0]["categorical"]).any()  # shuffled anew
+
+
+def test_an_early_stop_is_decided_with_the_statistics_of_the_weights(monkeypatch):
+    score, scored = SearchRows.score, []
+
+    def checked(self, model):
+        labels, expected = score(self, model)
+        recompute_statistics(model, SearchRows(features, train).inputs_of(model, 1000))
+        np.testing.assert_allclose(score(self, model)[1], expected, 1e-4)
+        scored.append(len(labels))
+        return labels, expected
+
+    monkeypatch.setattr(SearchRows, "score", checked)
+    features, train, validation = crossed_data()
+    tower = {"dim": 2, "cross_dim": 2, "hidden": [4], "normalization": "batch"}
+    OptInterSearch(model_args=tower, epochs=1, rounds=1, **COMMON).search(
+        features, train, validation
+    )
+    assert scored == [300]

@@ -18,10 +18,12 @@ import pytest
 import yaml
 
 from ctr_keras import metrics
-from ctr_keras.data import open_examples
+from ctr_keras.data import open_examples, read_rows
 from ctr_keras.features import FeatureSet, Numeric
+from ctr_keras.layers import recompute_statistics
 from ctr_keras.training import TrainConfig, evaluate_run, load_run, predict_split, train
 from ctr_keras.training import run as run_module
+from ctr_keras.training.evaluation import input_names
 from tests.conftest import ROOT
 from tests.data.shards import FEATURES, write_prepared
 
@@ -119,6 +121,19 @@ def test_a_run_is_evaluated_on_all_rows_of_a_split(finished):
     one_by_one = np.concatenate([keras.ops.convert_to_numpy(model(x)) for x, _ in batches])
     np.testing.assert_allclose(scores, one_by_one[:, 0], 1e-4)
     assert evaluate_run(config.out) == pytest.approx(metrics.evaluate(labels, one_by_one), rel=1e-4)
+
+
+@pytest.mark.backend
+def test_a_short_run_is_kept_with_the_statistics_of_its_weights(settings, tmp_path):
+    short = {"model": "DeepFM", "model_args": {"dim": 4, "hidden": [8]}, "epochs": 1}
+    config = TrainConfig(**settings | short, out=str(tmp_path / "run"))
+    train(config)
+    model, features, _ = load_run(config.out)
+    inputs, _ = read_rows(config.data, "train", features, ROWS["train"], input_names(model))
+    expected = predict_split(model, features, config.data, "test")[1]
+    recompute_statistics(model, inputs)
+    scores = predict_split(model, features, config.data, "test")[1]
+    np.testing.assert_allclose(scores, expected, 1e-4)
 
 
 def test_a_finished_run_is_not_trained_again(finished, monkeypatch):
