@@ -13,6 +13,7 @@ from ctr_keras.types import Rows
 
 STATISTICS_ROWS = 32_768  # of training, to recompute those of normalizations before an evaluation
 
+
 class Objective(Protocol):
     """What the rounds of one kind of run are for."""
 
