@@ -7,6 +7,7 @@ heavy libraries are imported by the command that needs them, so that `--help` is
 import contextlib
 import functools
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from ctr_keras.version import __version__
 
 _EXTRAS = {  # modules that `pip install ctr-keras` leaves out; `explain` names its own
     **dict.fromkeys(("apache_beam", "pyarrow", "tensorflow_transform"), "pipeline"),
+    "optuna": "tune",
     **dict.fromkeys(("aiohttp", "grpc", "grpc_health", "httpx", "tensorflow_serving"), "serving"),
 }
 
@@ -136,6 +138,58 @@ def search(
 
 
 @main.command()
+@_data(help="Prepared data.")
+@click.option("--model", help="A model's name; see `ctr-keras models`.")
+@_out(help="The study's folder.")
+@click.option(
+    "--trials", default=30, show_default=True, type=click.IntRange(1), help="Trials in all."
+)
+@click.option(
+    "--seeds",
+    default=3,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Runs of the best settings with other seeds.",
+)
+@click.option(
+    "--pruner",
+    default="median",
+    show_default=True,
+    type=click.Choice(["median", "halving", "none"]),
+    help="Which trials to stop early.",
+)
+@click.option(
+    "--space",
+    type=click.Path(exists=True, dir_okay=False),
+    help="YAML of what to search; else what comes with the model.",
+)
+@_settings
+def tune(
+    data: str | None,
+    model: str | None,
+    out: str,
+    config: str | None,
+    overrides: tuple[str, ...],
+    space: str | None,
+    **study: Any,
+) -> None:
+    """Search the best settings of a model and its training.
+
+    The same command again resumes or reports it; given at once in several processes, these share
+    the trials. Settings that are given are fixed, all others of the space are searched.
+    """
+    from ctr_keras import tuning
+
+    given: dict[str, Any] = {**study, **_given(data=data, model=model, out=out)}
+    settings = tuning.TuneConfig.read(config, overrides, space, **given)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of every other model
+    with contextlib.redirect_stdout(sys.stderr):  # a line a trial; stdout is for the result
+        tuning.tune(settings)
+    with open(os.path.join(out, "summary.md"), encoding="utf-8") as file:
+        click.echo(file.read(), nl=False)
+
+
+@main.command()
 @_run(help="The run.")
 @click.option(
     "--split",
@@ -211,6 +265,62 @@ def explain(run_folder: str, out: str, rows: int, case: int) -> None:
     from ctr_keras.explain import explain_run
 
     for path in explain_run(run_folder, out, rows, case):
+        click.echo(path)
+
+
+@main.command()
+@_run(help="The run.")
+@click.option("--out", type=click.Path(file_okay=False), help="Folder for a table and a picture.")
+@click.option(
+    "--split",
+    default="test",
+    show_default=True,
+    type=click.Choice(["train", "validation", "test"]),
+    help="Rows to permute and score.",
+)
+@_data(help="Other prepared data.")
+@click.option(
+    "--by",
+    default="feature",
+    show_default=True,
+    type=click.Choice(["feature", "group"]),
+    help="What to permute together.",
+)
+@click.option(
+    "--repeats", default=5, show_default=True, type=click.IntRange(1), help="Permutations of each."
+)
+@click.option(
+    "--rows", default=100_000, show_default=True, type=click.IntRange(1), help="Rows, at most."
+)
+def importance(run_folder: str, out: str | None, **options: Any) -> None:
+    """Print what a run loses in AUC and log loss without each feature.
+
+    A feature's values are permuted among the rows (permutation importance).
+    """
+    from ctr_keras.explain.importance import run_importance, write_importance
+
+    found = run_importance(run_folder, **options)
+    width = max(len(of.name) for of in found)
+    click.echo(f"{'feature':<{width}}  AUC lost (least to most)      log loss gained")
+    for of in found:
+        lost = f"{of.auc_drop:8.5f} ({of.auc_drop_low:8.5f} to {of.auc_drop_high:8.5f})"
+        click.echo(f"{of.name:<{width}} {lost} {of.log_loss_rise:8.5f}")
+    for path in write_importance(found, out) if out else ():
+        click.echo(path)
+
+
+@main.command()
+@_run(help="The run.")
+@_out(help="Folder for the files.")
+@_data(help="Its prepared data, if they have moved.")
+def embeddings(run_folder: str, out: str, data: str | None) -> None:
+    """Write a run's embeddings with their values as TSV and Parquet.
+
+    `tensorboard --logdir OUT` shows the TSV files in its projector.
+    """
+    from ctr_keras.explain.embeddings import export_embeddings
+
+    for path in export_embeddings(run_folder, out, data):
         click.echo(path)
 
 

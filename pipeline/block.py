@@ -12,12 +12,20 @@ _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
 class Block:
-    """Some consecutive rows of a chunk: the lines of the file and their columns by name."""
+    """Some consecutive rows of a chunk: the lines of the file and their columns by name.
+
+    `position` says where in the file each row is, however that is cut into chunks.
+    """
 
     def __init__(
-        self, first: int, raw: Sequence[bytes], columns: dict[str, pa.Array] | None = None
+        self,
+        first: int,
+        raw: Sequence[bytes],
+        columns: dict[str, pa.Array] | None = None,
+        positions: Sequence[int] | Array = (),
     ):
         self.line = np.arange(first, first + len(raw))  # numbers in the chunk, from 0
+        self.position = np.array(positions, np.int64)
         self.raw = np.array(raw, object)  # bytes as they stand in the file
         self.columns = columns or {}  # strings; null in some rejected rows
         self.reason = np.full(len(raw), None, object)  # why a row is bad

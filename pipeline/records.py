@@ -1,8 +1,8 @@
 """Transformed record batches to sharded, shuffled, compressed TFRecords.
 
-Rows go to shards by their key (a hash of the raw row) and stand in a shard in the order of their
-keys: a global shuffle that comes out the same whatever the runner did. On their way to the shards
-they travel in packets: record batches of many rows' keys and serialized `tf.train.Example`s.
+Rows go to shards by their key (a hash of where the row is) and stand in a shard in the order of
+their keys: a global shuffle that comes out the same whatever the runner did. On their way to the
+shards they travel in packets: record batches of many rows' keys and serialized `tf.train.Example`s.
 """
 
 import os
@@ -107,7 +107,7 @@ def _write_shard(
 ) -> tuple[str, int]:
     (split, index), parts = group
     packets = [_packet(part) for part in parts if part is not None]
-    # Rows that are equal but for a history have one key: their examples order them.
+    # Where two rows have one hash, their examples order them.
     order = [(KEY, "ascending"), (_EXAMPLE, "ascending")]
     rows = pa.concat_tables(packets).sort_by(order) if packets else pa.table({_EXAMPLE: []})
     name = f"{split}-{index:05d}-of-{shards[split]:05d}.tfrecord.gz"

@@ -5,6 +5,7 @@ name a member of a zip archive as `archive.zip!member`. Compressed files are one
 """
 
 import dataclasses
+import itertools
 import math
 import os
 import zipfile
@@ -44,6 +45,17 @@ def find_files(source: str, pattern: str = "") -> list[tuple[str, int]]:
     raise FileNotFoundError(f"no file matches {' or '.join(map(repr, tried))}")
 
 
+def name_below(source: str, path: str) -> str:
+    """A file's path as seen from its source: the same wherever the source lies.
+
+    Example:
+
+    >>> name_below("/logs", "/logs/day-1.csv"), name_below("/logs/*.csv", "/logs/day-1.csv")
+    ('day-1.csv', '../day-1.csv')
+    """
+    return os.path.relpath(path, source)
+
+
 def member_path(source: str, name: str) -> str:
     """The path of a file in a folder or zip archive, at any depth in the archive."""
     if not source.endswith(".zip"):
@@ -77,49 +89,59 @@ def open_source(path: str) -> IO[bytes]:
     return zipfile.ZipFile(file).open(member) if member else file
 
 
-def read_lines(chunk: Chunk) -> Iterator[list[bytes]]:
-    """The lines that begin in a chunk, without their ends, in blocks.
+def read_lines(chunk: Chunk) -> Iterator[tuple[list[int], list[bytes]]]:
+    """The lines that begin in a chunk, in blocks: the bytes of the file before each, and the lines
+    without their ends.
 
     A line longer than `MAX_LINE_BYTES` comes cut to one byte more than that, so that a file without
     line ends cannot fill the memory; callers reject such lines.
     """
+    starts: list[int] = []
     lines: list[bytes] = []
     with open_source(chunk.path) as file:
-        for some in _lines(file, chunk.start, chunk.stop):
+        for some_starts, some in _lines(file, chunk.start, chunk.stop):
+            starts += some_starts
             lines += [line.removesuffix(b"\r") for line in some]
             ready = len(lines) - len(lines) % BLOCK_LINES
             for first in range(0, ready, BLOCK_LINES):
-                yield lines[first : first + BLOCK_LINES]
-            lines = lines[ready:]
+                block = slice(first, first + BLOCK_LINES)
+                yield starts[block], lines[block]
+            starts, lines = starts[ready:], lines[ready:]
     if lines:
-        yield lines
+        yield starts, lines
 
 
-def _lines(file: IO[bytes], start: int, stop: int | None) -> Iterator[list[bytes]]:
-    """The lines that begin at or after `start` and before `stop`, some at a time."""
+def _lines(
+    file: IO[bytes], start: int, stop: int | None
+) -> Iterator[tuple[list[int], list[bytes]]]:
+    """The lines that begin at or after `start` and before `stop`, and where, some at a time."""
     # A line begins behind the end of another, so the byte before a range belongs to it, and the
     # last byte of the range does not.
     is_cut = start > 0
+    position = max(start - 1, 0)
     if is_cut:
-        file.seek(start - 1)
-    rest = b""
-    for data in _read(file, None if stop is None else stop - 1 - max(start - 1, 0)):
+        file.seek(position)
+    begin, rest = position, b""
+    for data in _read(file, None if stop is None else stop - 1 - position):
         first, *others = data.split(b"\n")
         rest = (rest + first)[: MAX_LINE_BYTES + 1]
         if others:
             *complete, last = rest, *others
-            yield complete[1:] if is_cut else complete
+            lengths = (len(piece) + 1 for piece in (first, *others[:-1]))
+            *starts, begin = begin, *(position + n for n in itertools.accumulate(lengths))
+            yield starts[is_cut:], complete[is_cut:]
             is_cut, rest = False, last
+        position += len(data)
     if is_cut:
         return  # no line begins here
     for data in _read(file, None):
         first, end, _ = data.partition(b"\n")
         rest = (rest + first)[: MAX_LINE_BYTES + 1]
         if end:
-            yield [rest]
+            yield [begin], [rest]
             return
     if rest:
-        yield [rest]
+        yield [begin], [rest]
 
 
 def _read(file: IO[bytes], size: int | None) -> Iterator[bytes]:

@@ -1,25 +1,37 @@
 """How rows are divided into training, validation and test."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from ctr_keras.features.hashing import fingerprints
 from ctr_keras.settings import check_settings
 from ctr_keras.types import Array
-from pipeline.block import Block
+from pipeline.block import Block, mask
 
 SPLITS = ("train", "validation", "test")
 
 
 @dataclasses.dataclass(frozen=True)
 class RandomSplit:
-    """By a hash of the row, so that equal rows fall into one split whatever the file order.
+    """By a hash of where a row is (its file's name below the source, its place in the file), or
+    of a column's value, which keeps the rows of a user or a session together.
+
+    What a row says does not decide: equal rows fall into different splits as often as others, and
+    a model is measured on what it will meet. A source that is prepared again is split the same way.
+    Files that are added, and rows that are added at a file's end, leave the others where they are;
+    rows of a file that is renamed, sorted anew or changed before them are drawn anew. With a `key`
+    none of this matters.
 
     Args:
-        validation, test: float. Shares of the rows. Default to `0.1`.
+        validation, test: float. Shares of the rows (of the values of `key`). Default to `0.1`.
         seed: int. Another seed gives another split. Defaults to `0`.
+        key: str. A column of the source; rows of one value fall into one split. Rows without a
+            value are split one by one. Defaults to `""`: no column.
 
     Raises:
         ValueError: if there is no share left for training.
@@ -29,11 +41,15 @@ class RandomSplit:
     >>> keys = np.random.default_rng(0).integers(2**63, size=1000)
     >>> np.bincount(RandomSplit(0.2, 0.1).assign(keys, Block(0, [b""] * 1000)))
     array([703, 199,  98])
+    >>> visits = Block(0, [b""] * 4, {"user": pa.array(["ann", "bob", "ann", "eve"])})
+    >>> RandomSplit(0.2, 0.2, key="user").assign(keys[:4], visits)
+    array([2, 1, 2, 0])
     """
 
     validation: int | float = 0.1
     test: int | float = 0.1
     seed: int = 0
+    key: str = ""
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -43,9 +59,12 @@ class RandomSplit:
                 f"got {self.validation} and {self.test}"
             )
 
-    def assign(self, keys: Array, block: Block) -> Array:
-        """Index into `SPLITS` of each row."""
-        del block
+    def assign(self, keys: Array, block: Block, missing: Sequence[str] = ()) -> Array:
+        """Index into `SPLITS` of each row. `missing` are strings that are no value of `key`."""
+        if self.key:
+            values = block.columns[self.key].fill_null("")  # in rejected rows
+            has_value = ~mask(pc.is_in(values, pa.array(["", *missing])))
+            keys = np.where(has_value, fingerprints(values.to_pylist()).view(np.int64), keys)
         # The keys also order the rows inside a shard, so the split mixes them anew.
         mixed = (keys.astype(np.uint64) ^ np.uint64(self.seed)) * np.uint64(0x9E3779B97F4A7C15)
         mixed = (mixed ^ (mixed >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
@@ -86,8 +105,9 @@ class TimeSplit:
                 f"got {self.validation_from!r} and {self.test_from!r}"
             )
 
-    def assign(self, keys: Array, block: Block) -> Array:
+    def assign(self, keys: Array, block: Block, missing: Sequence[str] = ()) -> Array:
         """Index into `SPLITS` of each row. May reject rows."""
+        del keys, missing
         if isinstance(self.validation_from, str):
             values = block.columns[self.column]
         else:

@@ -23,8 +23,8 @@ CONTEXT = click.Context(main)
 
 def test_help_lists_the_commands_of_all_packages():
     assert main.list_commands(CONTEXT) == [
-        *("deploy", "evaluate", "explain", "export", "models", "predict", "prepare", "search"),
-        *("serve", "synthesize", "train", "verify"),
+        *("deploy", "embeddings", "evaluate", "explain", "export", "importance", "models"),
+        *("predict", "prepare", "search", "serve", "synthesize", "train", "tune", "verify"),
     ]
     output = run("--help").output
     assert "Transform raw logs into TFRecords." in output

@@ -115,6 +115,26 @@ def gate_bars(names: Sequence[str], gates: Sequence[float], title: str) -> Figur
     return figure
 
 
+def bars(
+    names: Sequence[str],
+    values: Sequence[float],
+    title: str,
+    label: str,
+    ranges: Sequence[tuple[float, float]] | None = None,
+) -> Figure:
+    """Bars in the order given, with lines from the low to the high of each."""
+    width = 5 + _LETTER * _longest(names)
+    figure = Figure(figsize=(width, 1.2 + _BAR * len(names)), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title, fontsize=_TITLE, loc="left")
+    errors = np.abs(np.array(values) - np.transpose(ranges)) if ranges else None
+    axes.barh(range(len(names)), values, xerr=errors, color=_BLUE, capsize=3, height=0.7)
+    axes.axvline(0, color="black", linewidth=0.8)
+    _names_down(axes, names)
+    axes.set_xlabel(label, fontsize=_FONT)
+    return figure
+
+
 def gate_scatter(
     statistics: Array, gates: Array, is_open: Array, labels: Mapping[int, str], title: str
 ) -> Figure:

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.layers.field_embedding import FieldEmbedding
+from ctr_keras.layers.field_embedding import FieldEmbedding, initializer_or_spread
 from ctr_keras.layers.inputs import PackedLayer
 from ctr_keras.types import Config, Initializer, Inputs, Regularizer, Shape, Tensor
 
@@ -28,6 +28,8 @@ class CompactEmbedding(PackedLayer):
             that share a vocabulary must keep the same.
         embeddings_initializer: initializer of the tables. Defaults to `None`: as `FieldEmbedding`.
         embeddings_regularizer: regularizer of the tables. Defaults to `None`.
+        l2: float. Penalty of the rows that a batch reads, as in `FieldEmbedding`. Defaults to
+            `0.0`.
         check_ids: bool. As in `FieldEmbedding`. Defaults to `False`.
         **kwargs: name, dtype and what else `keras.layers.Layer` takes.
 
@@ -63,6 +65,7 @@ class CompactEmbedding(PackedLayer):
         *,
         embeddings_initializer: Initializer = None,
         embeddings_regularizer: Regularizer = None,
+        l2: float = 0.0,
         check_ids: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -72,8 +75,9 @@ class CompactEmbedding(PackedLayer):
         self.features = features
         self.dim = dim
         self.kept = {name: tuple(int(p) for p in positions) for name, positions in kept.items()}
-        self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
+        self.embeddings_initializer = initializer_or_spread(embeddings_initializer)
         self.embeddings_regularizer = keras.regularizers.get(embeddings_regularizer)
+        self.l2 = l2
         self.check_ids = check_ids
         self._check_kept()
 
@@ -135,6 +139,7 @@ class CompactEmbedding(PackedLayer):
             fields=names,
             embeddings_initializer=self.embeddings_initializer,
             embeddings_regularizer=self.embeddings_regularizer,
+            l2=self.l2,
             check_ids=self.check_ids,
             dtype=self.dtype_policy,
             name=f"width_{width}",

@@ -11,7 +11,7 @@ from ctr_keras.features import Feature, FeatureSet
 from ctr_keras.keras_internals import mark_quantized
 from ctr_keras.layers.base import check_choice
 from ctr_keras.layers.inputs import PackedLayer
-from ctr_keras.tables import look_up
+from ctr_keras.tables import is_left_to_optimizer, look_up, penalty_of_rows
 from ctr_keras.tables.checking import given
 from ctr_keras.types import (
     Array,
@@ -55,6 +55,14 @@ class FieldEmbedding(PackedLayer):
 
     A number that is not finite is missing, as in `ctr-keras prepare`, and gives a zero vector.
 
+    With `l2`, training adds `l2 * (sum of |V[id]|^2 + sum of |v|^2)` to the loss of a batch, where
+    the first sum is over the distinct ids that the batch reads, but id 0: each of their rows has
+    the gradient `2 l2 V[id]` more, once however often it is read, and with the sparse optimizers
+    no other row costs anything. The loss that `fit` reports is without this penalty, so that it
+    compares with that of validation. DeepCTR's `l2_reg_embedding` is the same number for all rows
+    of a table in every step, FuxiCTR's `embedding_regularizer` twice as large a one (it has
+    `|V|^2 / 2`): where a batch reads every row, the three are equal.
+
     Args:
         features: FeatureSet with known vocabulary sizes, or its `to_dict()`.
         dim: int. Width of an embedding.
@@ -62,9 +70,12 @@ class FieldEmbedding(PackedLayer):
         sequences: list of str. Names of sequence features to embed with the same table, each as
             an output of its own. Defaults to `()`.
         combiner: str. `"mean"` or `"sum"` of a multi-valued field's vectors. Defaults to `"mean"`.
-        embeddings_initializer: initializer of table and numeric vectors. Defaults to `None`:
-            normal with standard deviation 0.01, as AutoInt's code has it.
-        embeddings_regularizer: regularizer of the table. Defaults to `None`.
+        embeddings_initializer: initializer of table and numeric vectors, or a number, the standard
+            deviation of a normal distribution. Defaults to `None`: 0.01, as AutoInt's code has it.
+        embeddings_regularizer: regularizer of the table, which makes all of its rows be updated in
+            every step; for an L2 penalty use `l2`. Defaults to `None`.
+        l2: float. Penalty of the rows that a batch reads and of the numeric vectors. Defaults to
+            `0.0`.
         check_ids: bool. Whether an id that is not of its field gives NaN. Defaults to `False`.
         **kwargs: name, dtype and what else `keras.layers.Layer` takes.
 
@@ -108,12 +119,15 @@ class FieldEmbedding(PackedLayer):
         combiner: str = "mean",
         embeddings_initializer: Initializer = None,
         embeddings_regularizer: Regularizer = None,
+        l2: float = 0.0,
         check_ids: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if dim < 1:
             raise ValueError(f"dim must be at least 1. Received: {dim}")
+        if l2 < 0:
+            raise ValueError(f"l2 must not be negative. Received: {l2}")
         check_choice("combiner", combiner, _COMBINERS)
         if not isinstance(features, FeatureSet):
             features = FeatureSet.from_dict(features)
@@ -122,12 +136,10 @@ class FieldEmbedding(PackedLayer):
         self.fields = None if fields is None else tuple(fields)
         self.sequences = tuple(sequences)
         self.combiner = combiner
-        self.embeddings_initializer = _own(
-            keras.initializers.get(
-                embeddings_initializer or keras.initializers.RandomNormal(stddev=0.01)
-            )
-        )
+        spread = 0.01 if embeddings_initializer is None else embeddings_initializer
+        self.embeddings_initializer = _own(initializer_or_spread(spread))
         self.embeddings_regularizer = keras.regularizers.get(embeddings_regularizer)
+        self.l2 = l2
         self.check_ids = check_ids
         _check_names("field", self.fields or (), features.field_names)
         _check_names("sequence", self.sequences, [f.name for f in features.sequences])
@@ -167,6 +179,7 @@ class FieldEmbedding(PackedLayer):
             autocast=False,  # rows are cast when looked up, not the whole table
         )
         self.table.is_table = True  # to optimizers that update rows
+        self.table.l2 = self.l2  # likewise
 
     def _add_quantized_table(self, rows: int) -> None:
         """A table `q` of int8 and a scale a row: `V[id] = q[id] * scale[id]`."""
@@ -250,6 +263,8 @@ class FieldEmbedding(PackedLayer):
     def call(self, inputs: Inputs, training: bool | None = None) -> Tensor:
         if training:
             self.check_trainable()
+        if training and self.trainable and self.l2:
+            self._add_penalty(inputs)
         categorical, crossed = (self._of(getattr(self.features, kind)) for kind in _SINGLES)
         parts = []
         if categorical or crossed:
@@ -287,6 +302,28 @@ class FieldEmbedding(PackedLayer):
     def quantized_call(self, *arguments: Any, **named: Any) -> Tensor:
         return self.call(*arguments, **named)  # which looks rows up either way
 
+    def _add_penalty(self, inputs: Inputs) -> None:
+        """Adds the penalty to what is differentiated, and nothing to the value of the loss."""
+        squares = []
+        if hasattr(self, "table") and not is_left_to_optimizer(self.table):
+            squares.append(penalty_of_rows(self.table, self._rows_read(inputs)))
+        if hasattr(self, "numeric_vectors"):
+            squares.append(ops.sum(ops.square(self.numeric_vectors)))
+        for square in squares:
+            self.add_loss(self.l2 * (square - ops.stop_gradient(square)))
+
+    def _rows_read(self, inputs: Inputs) -> Tensor:
+        """The row of every id that a batch reads, as often as it does."""
+        reads = [
+            (self._columns(inputs, kind), self._of(getattr(self.features, kind)))
+            for kind in _SINGLES
+            if kind in self._input_names
+        ]
+        lists = self._of(self.features.multi_valued)
+        lists += [self.features[name] for name in self.sequences]
+        reads += [(inputs[feature.name], [feature]) for feature in lists]
+        return ops.concatenate([ops.reshape(self._rows(*read), (-1,)) for read in reads])
+
     def _columns(self, inputs: Inputs, kind: str) -> Tensor:
         """The columns of a packed input that belong to embedded fields."""
         features = getattr(self.features, kind)
@@ -295,13 +332,17 @@ class FieldEmbedding(PackedLayer):
             return inputs[kind]
         return ops.take(inputs[kind], np.array(wanted), axis=1)
 
+    def _rows(self, ids: Tensor, features: Sequence[Feature]) -> Tensor:
+        """The table's rows of ids whose columns belong to these features, or all to the one."""
+        offsets = [self._offsets[self.features.vocabulary_name(f)] for f in features]
+        if not any(offsets):
+            return ids
+        # One offset a column, or one for all columns of a list; id 0 stays row 0.
+        return ops.where(ops.equal(ids, 0), 0, ops.subtract(ids, np.array(offsets, "int32")))
+
     def _embed(self, ids: Tensor, features: Sequence[Feature]) -> Tensor:
         """Vectors of ids whose columns belong to these features, or all to the one."""
-        offsets = [self._offsets[self.features.vocabulary_name(f)] for f in features]
-        rows = ids
-        if any(offsets):
-            # One offset a column, or one for all columns of a list; id 0 stays row 0.
-            rows = ops.where(ops.equal(ids, 0), 0, ops.subtract(ids, np.array(offsets, "int32")))
+        rows = self._rows(ids, features)
         if not self.check_ids:
             return self._look_up(rows)
         ranges = [self._ids_of(feature) for feature in features]
@@ -342,6 +383,19 @@ def _check_names(kind: str, names: Sequence[str], known: Sequence[str]) -> None:
                 f"unknown {kind} {name!r}; available: {', '.join(known) or 'none'}. "
                 f"Received: {names}"
             )
+
+
+def initializer_or_spread(value: Initializer) -> Initializer:
+    """An initializer; for a number, a normal distribution of this standard deviation.
+
+    Example:
+
+    >>> initializer_or_spread(0.1).stddev
+    0.1
+    """
+    if isinstance(value, int | float):
+        return keras.initializers.RandomNormal(stddev=value)
+    return keras.initializers.get(value)
 
 
 def _own(initializer: Initializer) -> Initializer:

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.layers.field_embedding import FieldEmbedding
+from ctr_keras.layers.field_embedding import FieldEmbedding, initializer_or_spread
 from ctr_keras.layers.inputs import PackedLayer
 from ctr_keras.types import Config, Initializer, Inputs, Regularizer, Shape, Tensor
 
@@ -20,8 +20,11 @@ class LinearLogit(PackedLayer):
     Args:
         features: FeatureSet with known vocabulary sizes, or its `to_dict()`.
         use_bias: bool. Whether there is a bias. Defaults to `True`.
-        initializer: initializer of the weights. Defaults to `"glorot_uniform"`.
-        regularizer: regularizer of the weights. Defaults to `None`.
+        initializer: initializer of the weights, or a number, the standard deviation of a normal
+            distribution. Defaults to `"glorot_uniform"`.
+        regularizer: regularizer of all weights of ids. Defaults to `None`.
+        l2: float. Penalty of the weights that a batch reads and of those of numbers, as in
+            `FieldEmbedding`. Defaults to `0.0`.
         check_ids: bool. As in `FieldEmbedding`. Defaults to `False`.
         **kwargs: name, dtype and what else `keras.layers.Layer` takes.
 
@@ -54,6 +57,7 @@ class LinearLogit(PackedLayer):
         *,
         initializer: Initializer = "glorot_uniform",
         regularizer: Regularizer = None,
+        l2: float = 0.0,
         check_ids: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -62,8 +66,9 @@ class LinearLogit(PackedLayer):
             features = FeatureSet.from_dict(features)
         self.features = features
         self.use_bias = use_bias
-        self.initializer = keras.initializers.get(initializer)
+        self.initializer = initializer_or_spread(initializer)
         self.regularizer = keras.regularizers.get(regularizer)
+        self.l2 = l2
         self.check_ids = check_ids
 
     def build(self, input_shape: dict[str, Shape]) -> None:
@@ -72,6 +77,7 @@ class LinearLogit(PackedLayer):
             dim=1,
             embeddings_initializer=self.initializer,
             embeddings_regularizer=self.regularizer,
+            l2=self.l2,
             check_ids=self.check_ids,
             dtype=self.dtype_policy,
             name="weighting",

@@ -2,13 +2,23 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import keras
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.layers import InteractingLayer
 from ctr_keras.models.base import CTRModel
-from ctr_keras.models.parts import dense_logit, embed, field_inputs, probability, summed, tower
+from ctr_keras.models.parts import (
+    dense_logit,
+    embed,
+    field_inputs,
+    kernel_penalty,
+    own_or,
+    probability,
+    summed,
+    tower,
+)
 from ctr_keras.models.registry import register
 from ctr_keras.types import Hidden, Initializer, Tensor
 
@@ -29,8 +39,12 @@ def AutoInt(  # noqa: N802 (a builder reads as the model it builds)
     heads: int = 2,
     *,
     variant: str = "paper",
-    attention_dropout: float = 0.0,
+    dropout: float = 0.0,
+    attention_dropout: float | None = None,
     embedding_dropout: float = 0.0,
+    embedding_l2: float = 0.0,
+    net_l2: float = 0.0,
+    embeddings_initializer: Initializer = None,
 ) -> keras.Model:
     """AutoInt: interacting layers on the fields' embeddings, and a linear logit on their outputs.
 
@@ -43,8 +57,16 @@ def AutoInt(  # noqa: N802 (a builder reads as the model it builds)
         heads: int. Number of attention heads. Defaults to `2`.
         variant: str. `"paper"` for the equations, `"official"` for the authors' code (see
             `InteractingLayer`), its initializers included. Defaults to `"paper"`.
-        attention_dropout: float. Share of attention weights to drop. Defaults to `0.0`.
+        dropout: float. Share of attention weights, and of a tower's units, to drop in training.
+            Defaults to `0.0`.
+        attention_dropout: float or None. That of attention weights alone. Defaults to `None`:
+            `dropout`.
         embedding_dropout: float. Share of embedding elements to drop. Defaults to `0.0`.
+        embedding_l2: float. As in `FM`. Defaults to `0.0`.
+        net_l2: float. L2 penalty of the kernels of attention, tower and logits, as in `DeepFM`.
+            Defaults to `0.0`.
+        embeddings_initializer: initializer of the table, or a number, the standard deviation of a
+            normal distribution. Defaults to `None`: as `FieldEmbedding`.
         check_ids: bool. As in `FM`. Defaults to `False`.
 
     Returns:
@@ -63,9 +85,19 @@ def AutoInt(  # noqa: N802 (a builder reads as the model it builds)
     References:
         [AutoInt](https://arxiv.org/abs/1810.11921), Section 4, Equations 2 to 10.
     """
-    inputs, embedded = _embed(features, dim, embedding_dropout)
-    fields = _interact(embedded, layers, head_dim, heads, variant, attention_dropout)
-    logit = _logit(keras.layers.Flatten()(fields), "logit", variant)
+    inputs = field_inputs(features)
+    embedded = embed(features, inputs, dim, embeddings_initializer, l2=embedding_l2)
+    embedded = keras.layers.Dropout(embedding_dropout, name="embedding_dropout")(embedded)
+    fields = _interact(
+        embedded,
+        layers,
+        head_dim=head_dim,
+        heads=heads,
+        variant=variant,
+        attention_dropout=own_or(attention_dropout, dropout),
+        kernel_regularizer=kernel_penalty(net_l2),
+    )
+    logit = _logit(keras.layers.Flatten()(fields), "logit", variant, net_l2)
     return CTRModel(inputs, probability(logit), name="AutoInt")
 
 
@@ -78,18 +110,24 @@ def AutoIntPlus(  # noqa: N802
     heads: int = 2,
     *,
     variant: str = "paper",
-    attention_dropout: float = 0.0,
+    dropout: float = 0.0,
+    attention_dropout: float | None = None,
     embedding_dropout: float = 0.0,
     hidden: Hidden = (400, 400),
-    hidden_dropout: float = 0.0,
+    hidden_dropout: float | None = None,
+    embedding_l2: float = 0.0,
+    net_l2: float = 0.0,
+    embeddings_initializer: Initializer = None,
 ) -> keras.Model:
     """AutoInt+: AutoInt's logit plus that of a deep tower on the same embeddings.
 
     Args:
-        features, dim, layers, head_dim, heads, variant, attention_dropout, embedding_dropout: as in
-            `AutoInt`.
+        features, dim, layers, head_dim, heads, variant: as in `AutoInt`.
+        dropout, attention_dropout, embedding_dropout: as in `AutoInt`.
         hidden: list of int. Widths of the tower's layers. Defaults to `(400, 400)`.
-        hidden_dropout: float. Share of the tower's units to drop. Defaults to `0.0`.
+        hidden_dropout: float or None. That of the tower's units alone. Defaults to `None`:
+            `dropout`.
+        embedding_l2, net_l2, embeddings_initializer: as in `AutoInt`.
         check_ids: bool. As in `FM`. Defaults to `False`.
 
     Returns:
@@ -105,38 +143,44 @@ def AutoIntPlus(  # noqa: N802
     References:
         [AutoInt](https://arxiv.org/abs/1810.11921), Section 5.5.
     """
-    inputs, embedded = _embed(features, dim, embedding_dropout)
-    fields = _interact(embedded, layers, head_dim, heads, variant, attention_dropout)
-    attention_logit = _logit(keras.layers.Flatten()(fields), "attention_logit", variant)
-    deep = tower(embedded, hidden, hidden_dropout, **_drawn(variant, _OFFICIAL))
-    logit = summed([attention_logit, _logit(deep, "deep_logit", variant)])
+    inputs = field_inputs(features)
+    embedded = embed(features, inputs, dim, embeddings_initializer, l2=embedding_l2)
+    embedded = keras.layers.Dropout(embedding_dropout, name="embedding_dropout")(embedded)
+    fields = _interact(
+        embedded,
+        layers,
+        head_dim=head_dim,
+        heads=heads,
+        variant=variant,
+        attention_dropout=own_or(attention_dropout, dropout),
+        kernel_regularizer=kernel_penalty(net_l2),
+    )
+    attention_logit = _logit(keras.layers.Flatten()(fields), "attention_logit", variant, net_l2)
+    deep = tower(
+        embedded,
+        hidden,
+        own_or(hidden_dropout, dropout),
+        kernel_regularizer=kernel_penalty(net_l2),
+        **_drawn(variant, _OFFICIAL),
+    )
+    logit = summed([attention_logit, _logit(deep, "deep_logit", variant, net_l2)])
     return CTRModel(inputs, probability(logit), name="AutoIntPlus")
 
 
-def _embed(features: FeatureSet, dim: int, dropout: float) -> tuple[dict[str, Tensor], Tensor]:
-    inputs = field_inputs(features)
-    embedded = embed(features, inputs, dim)
-    return inputs, keras.layers.Dropout(dropout, name="embedding_dropout")(embedded)
-
-
-def _interact(
-    fields: Tensor, layers: int, head_dim: int, heads: int, variant: str, attention_dropout: float
-) -> Tensor:
+def _interact(fields: Tensor, layers: int, **options: Any) -> Tensor:
+    """Interacting layers with these options, one after the other."""
     if layers < 0:
         raise ValueError(f"layers must not be negative. Received: {layers}")
     for index in range(layers):
-        fields = InteractingLayer(
-            head_dim,
-            heads,
-            variant=variant,
-            attention_dropout=attention_dropout,
-            name=f"interacting_{index}",
-        )(fields)
+        fields = InteractingLayer(**options, name=f"interacting_{index}")(fields)
     return fields
 
 
-def _logit(vectors: Tensor, name: str, variant: str) -> Tensor:
-    return dense_logit(vectors, name, **_drawn(variant, _OFFICIAL_LAST_BIAS))
+def _logit(vectors: Tensor, name: str, variant: str, l2: float) -> Tensor:
+    penalty = kernel_penalty(l2)
+    return dense_logit(
+        vectors, name, kernel_regularizer=penalty, **_drawn(variant, _OFFICIAL_LAST_BIAS)
+    )
 
 
 def _drawn(variant: str, bias: Callable[[], Initializer]) -> dict[str, Initializer]:

@@ -9,7 +9,16 @@ from ctr_keras.features import FeatureSet
 from ctr_keras.layers import EmbeddingGate, FactorizationMachine, GatedInteraction, LinearLogit
 from ctr_keras.models.base import CTRModel
 from ctr_keras.models.interactions import BASE, Kind, own_table, read_plan, table_name
-from ctr_keras.models.parts import dense_logit, embed, field_inputs, probability, summed, tower
+from ctr_keras.models.parts import (
+    dense_logit,
+    embed,
+    field_inputs,
+    kernel_penalty,
+    own_or,
+    probability,
+    summed,
+    tower,
+)
 from ctr_keras.models.registry import register
 from ctr_keras.plan import InteractionPlan
 from ctr_keras.types import Hidden, Initializer, Settings, Tensor
@@ -30,6 +39,9 @@ def FM(  # noqa: N802 (a builder reads as the model it builds)
     share_embedding: bool = False,
     embedding_gates: bool = False,
     linear: bool = True,
+    dropout: float = 0.0,
+    embedding_l2: float = 0.0,
+    linear_l2: float = 0.0,
     kernel_initializer: Initializer = None,
     embeddings_initializer: Initializer = "glorot_uniform",
 ) -> keras.Model:
@@ -53,9 +65,15 @@ def FM(  # noqa: N802 (a builder reads as the model it builds)
             takes a plan and neither `gated` nor `normalized`. Defaults to `False`.
         linear: bool. Whether there is a linear logit with its bias; OptInter's FM has none.
             Defaults to `True`.
+        dropout: float. Share of the embeddings' elements to drop in training. Defaults to `0.0`.
+        embedding_l2: float. L2 penalty of the embeddings that a batch reads, and of the vectors of
+            numbers: `embedding_l2 * sum of V^2`, over each row once (see `FieldEmbedding`, also for
+            what other libraries mean by such a number). Defaults to `0.0`.
+        linear_l2: float. The same for the weights of the linear logit. Defaults to `0.0`.
         kernel_initializer: initializer of vector and scalar kernels and outer products.
             Defaults to `None`: as `GatedInteraction`.
-        embeddings_initializer: initializer of the tables. Defaults to `"glorot_uniform"`.
+        embeddings_initializer: initializer of the tables, or a number, the standard deviation of a
+            normal distribution. Defaults to `"glorot_uniform"`.
         check_ids: bool. Whether an id that is not of its field gives NaN (see `FieldEmbedding`).
             Defaults to `False`.
 
@@ -64,7 +82,8 @@ def FM(  # noqa: N802 (a builder reads as the model it builds)
         `inner_2`, ... hold the interactions.
 
     Raises:
-        ValueError: if both interactions and dimensions are to have gates.
+        ValueError: if both interactions and dimensions are to have gates, or a linear logit that is
+            not there a penalty.
 
     Example:
 
@@ -87,10 +106,14 @@ def FM(  # noqa: N802 (a builder reads as the model it builds)
             "searched one after the other: embedding_gates=True takes a plan, gated=False, "
             "normalized=False and share_embedding=False"
         )
+    if linear_l2 and not linear:
+        raise ValueError("linear_l2 is of the linear logit, which linear=False leaves out")
     kinds = _kinds(plan, orders)
-    embedded = functools.partial(embed, features, inputs, dim, embeddings_initializer)
+    embedded = functools.partial(
+        embed, features, inputs, dim, embeddings_initializer, dropout=dropout, l2=embedding_l2
+    )
     base = embedded() if share_embedding or BASE in kinds else None
-    logits = [LinearLogit(features, name="linear")(inputs)] if linear else []
+    logits = [LinearLogit(features, l2=linear_l2, name="linear")(inputs)] if linear else []
     settings = {"gated": gated, "normalized": normalized, "kernel_initializer": kernel_initializer}
     for kind in kinds:
         fields = base if share_embedding or kind == BASE else embedded(own_table(kind))
@@ -116,9 +139,13 @@ def DeepFM(  # noqa: N802
     normalized: bool = True,
     share_embedding: bool = False,
     hidden: Hidden = (400, 400, 400),
-    hidden_dropout: float = 0.0,
+    dropout: float = 0.0,
+    hidden_dropout: float | None = None,
     normalization: str | None = "batch",
     norm_order: str = "unscaled",
+    embedding_l2: float = 0.0,
+    linear_l2: float = 0.0,
+    net_l2: float = 0.0,
     kernel_initializer: Initializer = None,
     embeddings_initializer: Initializer = "glorot_uniform",
 ) -> keras.Model:
@@ -128,11 +155,14 @@ def DeepFM(  # noqa: N802
 
     Args:
         features, dim, interactions, orders, gated, normalized, share_embedding: as in `FM`.
-        kernel_initializer, embeddings_initializer: as in `FM`.
+        embedding_l2, linear_l2, kernel_initializer, embeddings_initializer: as in `FM`.
         hidden: list of int. Widths of the tower's layers. Defaults to `(400, 400, 400)`.
-        hidden_dropout: float. Share of the tower's units to drop. Defaults to `0.0`.
+        dropout: float. Share of the tower's units to drop in training. Defaults to `0.0`.
+        hidden_dropout: float or None. The same, by an older name. Defaults to `None`: `dropout`.
         normalization: str or None. Of the tower (see `MLP`). Defaults to `"batch"`.
         norm_order: str. Where it stands (see `MLP`). Defaults to `"unscaled"`.
+        net_l2: float. L2 penalty of the kernels of the tower and its logit: `net_l2 * sum of W^2`,
+            which is in the loss that `fit` reports. Defaults to `0.0`.
         check_ids: bool. As in `FM`. Defaults to `False`.
 
     Returns:
@@ -151,15 +181,19 @@ def DeepFM(  # noqa: N802
     """
     inputs = field_inputs(features)
     plan = read_plan(interactions, orders, features)
-    embedded = functools.partial(embed, features, inputs, dim, embeddings_initializer)
+    embedded = functools.partial(
+        embed, features, inputs, dim, embeddings_initializer, l2=embedding_l2
+    )
     base = embedded()
-    logits = [LinearLogit(features, use_bias=False, name="linear")(inputs)]
+    logits = [LinearLogit(features, use_bias=False, l2=linear_l2, name="linear")(inputs)]
     settings = {"gated": gated, "normalized": normalized, "kernel_initializer": kernel_initializer}
     for kind in _kinds(plan, orders):
         fields = base if share_embedding or kind == BASE else embedded(own_table(kind))
         logits.append(_interaction(features, fields, kind, plan, settings))
-    deep = tower(base, hidden, hidden_dropout, normalization, norm_order)
-    logits.append(dense_logit(deep, "deep_logit"))
+    penalty = {"kernel_regularizer": kernel_penalty(net_l2)}
+    rate = own_or(hidden_dropout, dropout)
+    deep = tower(base, hidden, rate, normalization, norm_order, **penalty)
+    logits.append(dense_logit(deep, "deep_logit", **penalty))
     return CTRModel(inputs, probability(summed(logits)), name="DeepFM")
 
 

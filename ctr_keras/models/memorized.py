@@ -17,6 +17,8 @@ from ctr_keras.models.parts import (
     embed,
     field_inputs,
     joined,
+    kernel_penalty,
+    own_or,
     probability,
     tower,
 )
@@ -42,9 +44,12 @@ def FNN(  # noqa: N802 (a builder reads as the model it builds)
     dim: int = 20,
     *,
     hidden: Hidden = (400, 400, 400),
-    hidden_dropout: float = 0.0,
+    dropout: float = 0.0,
+    hidden_dropout: float | None = None,
     normalization: str | None = "layer",
     norm_order: str = "before",
+    embedding_l2: float = 0.0,
+    net_l2: float = 0.0,
     embeddings_initializer: Initializer = "glorot_uniform",
 ) -> keras.Model:
     """FNN: a deep tower on the fields' embeddings. OptInter calls it naive.
@@ -53,10 +58,14 @@ def FNN(  # noqa: N802 (a builder reads as the model it builds)
         features: FeatureSet.
         dim: int. Width of an embedding. Defaults to `20`.
         hidden: list of int. Widths of the tower's layers. Defaults to `(400, 400, 400)`.
-        hidden_dropout: float. Share of the tower's units to drop. Defaults to `0.0`.
+        dropout: float. Share of the tower's units to drop in training. Defaults to `0.0`.
+        hidden_dropout: float or None. The same, by an older name. Defaults to `None`: `dropout`.
         normalization: str or None. Of the tower (see `MLP`). Defaults to `"layer"`.
         norm_order: str. Where it stands (see `MLP`). Defaults to `"before"`.
-        embeddings_initializer: initializer of the table. Defaults to `"glorot_uniform"`.
+        embedding_l2: float. As in `FM`. Defaults to `0.0`.
+        net_l2: float. As in `DeepFM`. Defaults to `0.0`.
+        embeddings_initializer: initializer of the table, or a number, the standard deviation of a
+            normal distribution. Defaults to `"glorot_uniform"`.
         check_ids: bool. As in `FM`. Defaults to `False`.
 
     Returns:
@@ -74,9 +83,11 @@ def FNN(  # noqa: N802 (a builder reads as the model it builds)
         [OptInter](https://arxiv.org/abs/2108.01265), Section II-B.
     """
     inputs = field_inputs(features)
-    fields = embed(features, inputs, dim, embeddings_initializer)
-    deep = tower(fields, hidden, hidden_dropout, normalization, norm_order)
-    return CTRModel(inputs, probability(dense_logit(deep)), name="FNN")
+    fields = embed(features, inputs, dim, embeddings_initializer, l2=embedding_l2)
+    penalty = {"kernel_regularizer": kernel_penalty(net_l2)}
+    rate = own_or(hidden_dropout, dropout)
+    deep = tower(fields, hidden, rate, normalization, norm_order, **penalty)
+    return CTRModel(inputs, probability(dense_logit(deep, **penalty)), name="FNN")
 
 
 @register(
@@ -96,9 +107,12 @@ def OptInter(  # noqa: N802
     gumbel_noise: bool = False,
     temperature_rate: float = 5e-5,
     hidden: Hidden = (400, 400, 400),
-    hidden_dropout: float = 0.0,
+    dropout: float = 0.0,
+    hidden_dropout: float | None = None,
     normalization: str | None = "layer",
     norm_order: str = "before",
+    embedding_l2: float = 0.0,
+    net_l2: float = 0.0,
     embeddings_initializer: Initializer = "glorot_uniform",
 ) -> keras.Model:
     """OptInter: a deep tower on the fields' embeddings and a vector for each pair of fields.
@@ -119,12 +133,14 @@ def OptInter(  # noqa: N802
         factor_source: str. `"separate"` for latent vectors from a table of their own, as in the
             authors' code, or `"original"` for the fields' embeddings, as in Equation 14, which
             needs `cross_dim == dim`. Defaults to `"separate"`.
-        cross_l2: float. Weight decay of the tables of pairs and latent vectors: its product with a
-            weight is added to the weight's gradient. Defaults to `0.0`.
+        cross_l2: float. Weight decay of the rows of pairs and latent vectors that a batch reads: in
+            addition to `embedding_l2`, its product with a weight is added to the weight's gradient.
+            The authors' code decays all rows in every step. Defaults to `0.0`.
         keep_width: bool. Whether naive pairs stay as zeros. Defaults to `False`.
         gumbel_noise: bool. Whether the search draws noise. Defaults to `False`.
         temperature_rate: float. Fall of the search's temperature a step. Defaults to `5e-05`.
-        hidden, hidden_dropout, normalization, norm_order, embeddings_initializer: as in `FNN`.
+        hidden, dropout, hidden_dropout, normalization, norm_order: as in `FNN`.
+        embedding_l2, net_l2, embeddings_initializer: as in `FNN`.
         check_ids: bool. As in `FM`. Defaults to `False`.
 
     Returns:
@@ -157,9 +173,8 @@ def OptInter(  # noqa: N802
         inputs.pop("crossed", None)
 
     def embedded(name: str, fields: Sequence[str], width: int, decay: float) -> Tensor:
-        penalty = keras.regularizers.L2(decay / 2) if decay else None  # its gradient is the decay
-        options = {"fields": fields, "embeddings_regularizer": penalty}
-        return embed(features, inputs, width, embeddings_initializer, name, **options)
+        l2 = embedding_l2 + decay / 2  # whose gradient is `decay` times the row
+        return embed(features, inputs, width, embeddings_initializer, name, fields=fields, l2=l2)
 
     originals = [name for name in features.field_names if name not in crossed.values()]
     fields = embedded("embedding", originals, dim, 0.0)
@@ -182,8 +197,10 @@ def OptInter(  # noqa: N802
             name="combination",
         )(vectors)
         parts.append(keras.layers.Flatten()(combination))
-    deep = tower(joined(parts), hidden, hidden_dropout, normalization, norm_order)
-    return CTRModel(inputs, probability(dense_logit(deep)), name="OptInter")
+    penalty = {"kernel_regularizer": kernel_penalty(net_l2)}
+    rate = own_or(hidden_dropout, dropout)
+    deep = tower(joined(parts), hidden, rate, normalization, norm_order, **penalty)
+    return CTRModel(inputs, probability(dense_logit(deep, **penalty)), name="OptInter")
 
 
 def _optinter_without(*fixed: str) -> Callable[[Builder], Builder]:
@@ -211,7 +228,8 @@ def OptInterM(features: FeatureSet, **arguments: Any) -> keras.Model:  # noqa: N
     Args:
         features: FeatureSet with `Crossed` features.
         dim, cross_dim, cross_l2: as in `OptInter`.
-        hidden, hidden_dropout, normalization, norm_order, embeddings_initializer: as in `FNN`.
+        hidden, dropout, hidden_dropout, normalization, norm_order: as in `FNN`.
+        embedding_l2, net_l2, embeddings_initializer: as in `FNN`.
         check_ids: bool. As in `FM`. Defaults to `False`.
 
     Returns:
@@ -249,7 +267,8 @@ def OptInterF(features: FeatureSet, **arguments: Any) -> keras.Model:  # noqa: N
     Args:
         features: FeatureSet; its `Crossed` features are not used.
         dim, cross_dim, factor_function, factor_source, cross_l2: as in `OptInter`.
-        hidden, hidden_dropout, normalization, norm_order, embeddings_initializer: as in `FNN`.
+        hidden, dropout, hidden_dropout, normalization, norm_order: as in `FNN`.
+        embedding_l2, net_l2, embeddings_initializer: as in `FNN`.
         check_ids: bool. As in `FM`. Defaults to `False`.
 
     Returns:

@@ -7,7 +7,7 @@ import keras
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.layers import MLP, FieldEmbedding, feature_inputs
-from ctr_keras.types import Hidden, Initializer, Inputs, Tensor
+from ctr_keras.types import Hidden, Initializer, Inputs, Regularizer, Tensor
 
 
 def field_inputs(features: FeatureSet) -> dict[str, Tensor]:
@@ -32,11 +32,16 @@ def embed(
     dim: int,
     initializer: Initializer = None,
     name: str = "embedding",
+    dropout: float = 0.0,
     **options: Any,
 ) -> Tensor:
-    """The fields' embeddings, `(batch, fields, dim)`, from a `FieldEmbedding` of this name."""
+    """The fields' embeddings, `(batch, fields, dim)`, from a `FieldEmbedding` of this name.
+
+    `dropout` is the share of their elements to drop in training, the options are the layer's.
+    """
     layer = FieldEmbedding(features, dim, embeddings_initializer=initializer, name=name, **options)
-    return layer(inputs)
+    fields = layer(inputs)
+    return keras.layers.Dropout(dropout, name=f"{name}_dropout")(fields) if dropout else fields
 
 
 def tower(
@@ -67,6 +72,28 @@ def tower(
 def dense_logit(inputs: Tensor, name: str = "logit", units: int = 1, **weights: Any) -> Tensor:
     """A logit of vectors, `(batch, units)` in float32 whatever the policy."""
     return keras.layers.Dense(units, dtype="float32", name=name, **weights)(inputs)
+
+
+def kernel_penalty(l2: float) -> Regularizer:
+    """A kernel's penalty `l2 * sum of w^2`, none for 0.
+
+    Example:
+
+    >>> kernel_penalty(0.0), float(kernel_penalty(0.1).l2)
+    (None, 0.1)
+    """
+    return keras.regularizers.L2(l2) if l2 else None
+
+
+def own_or(own: float | None, general: float) -> float:
+    """A part's own rate or penalty, or that of the whole model where it has none.
+
+    Example:
+
+    >>> own_or(None, 0.2), own_or(0.0, 0.2)
+    (0.2, 0.0)
+    """
+    return general if own is None else own
 
 
 def summed(logits: Sequence[Tensor]) -> Tensor:

@@ -14,6 +14,8 @@ from ctr_keras.models.parts import (
     embed,
     field_inputs,
     joined,
+    kernel_penalty,
+    own_or,
     probability,
     summed,
     tower,
@@ -37,9 +39,12 @@ def IPNN(  # noqa: N802 (a builder reads as the model it builds)
     normalized: bool = False,
     share_embedding: bool = False,
     hidden: Hidden = (400, 400, 400),
-    hidden_dropout: float = 0.0,
+    dropout: float = 0.0,
+    hidden_dropout: float | None = None,
     normalization: str | None = "batch",
     norm_order: str = "unscaled",
+    embedding_l2: float = 0.0,
+    net_l2: float = 0.0,
     kernel_initializer: Initializer = None,
     embeddings_initializer: Initializer = "glorot_uniform",
 ) -> keras.Model:
@@ -50,10 +55,10 @@ def IPNN(  # noqa: N802 (a builder reads as the model it builds)
 
     Args:
         features, dim, interactions, orders, share_embedding: as in `FM`.
-        kernel_initializer, embeddings_initializer: as in `FM`.
+        embedding_l2, kernel_initializer, embeddings_initializer: as in `FM`.
         gated: bool. Whether the interactions have gates. Defaults to `False`.
         normalized: bool. Whether they are normalized. Defaults to `False`.
-        hidden, hidden_dropout, normalization, norm_order: as in `DeepFM`.
+        hidden, dropout, hidden_dropout, normalization, norm_order, net_l2: as in `DeepFM`.
         check_ids: bool. As in `FM`. Defaults to `False`.
 
     Returns:
@@ -76,7 +81,9 @@ def IPNN(  # noqa: N802 (a builder reads as the model it builds)
     plan = read_plan(interactions, orders, features)
     if plan is None:
         plan = InteractionPlan.complete(features.field_names, orders or (2,))
-    embedded = functools.partial(embed, features, inputs, dim, embeddings_initializer)
+    embedded = functools.partial(
+        embed, features, inputs, dim, embeddings_initializer, l2=embedding_l2
+    )
     base = embedded()
     parts = [keras.layers.Flatten()(base)]
     for kind in plan.kinds:
@@ -91,9 +98,11 @@ def IPNN(  # noqa: N802 (a builder reads as the model it builds)
         )
         fields = base if share_embedding or kind == BASE else embedded(own_table(kind))
         parts.append(products(fields))
+    penalty = {"kernel_regularizer": kernel_penalty(net_l2)}
+    rate = own_or(hidden_dropout, dropout)
     vectors = joined(parts, "products")
-    deep = tower(vectors, hidden, hidden_dropout, normalization, norm_order)
-    return CTRModel(inputs, probability(dense_logit(deep)), name="IPNN")
+    deep = tower(vectors, hidden, rate, normalization, norm_order, **penalty)
+    return CTRModel(inputs, probability(dense_logit(deep, **penalty)), name="IPNN")
 
 
 @register(
@@ -109,9 +118,13 @@ def AIM(  # noqa: N802
     share_embedding: bool = False,
     part_scalers: bool = False,
     hidden: Hidden = (400, 400, 400),
-    hidden_dropout: float = 0.0,
+    dropout: float = 0.0,
+    hidden_dropout: float | None = None,
     normalization: str | None = "batch",
     norm_order: str = "unscaled",
+    embedding_l2: float = 0.0,
+    linear_l2: float = 0.0,
+    net_l2: float = 0.0,
     kernel_initializer: Initializer = None,
     embeddings_initializer: Initializer = "glorot_uniform",
 ) -> keras.Model:
@@ -123,14 +136,15 @@ def AIM(  # noqa: N802
     product a number.
 
     Args:
-        features, dim, orders, kernel_initializer, embeddings_initializer: as in `FM`.
+        features, dim, orders, embedding_l2, linear_l2, kernel_initializer, embeddings_initializer:
+            as in `FM`.
         interactions: InteractionPlan, path to one, or None for every combination with every
             function. Defaults to `None`.
         share_embedding: bool. Whether all functions and orders use one table ("SE" in the paper).
             Defaults to `False`.
         part_scalers: bool. Whether every part of the logit has a factor of its own, as in the
             authors' code. Defaults to `False`.
-        hidden, hidden_dropout, normalization, norm_order: as in `DeepFM`.
+        hidden, dropout, hidden_dropout, normalization, norm_order, net_l2: as in `DeepFM`.
         check_ids: bool. As in `FM`. Defaults to `False`.
 
     Returns:
@@ -159,9 +173,11 @@ def AIM(  # noqa: N802
         plan = InteractionPlan.complete(features.field_names, orders or (2,), FUNCTIONS)
     if share_embedding and plan.kept_dims:
         raise ValueError("a plan with embedding dimensions needs share_embedding=False")
-    embedded = functools.partial(embed, features, inputs, dim, embeddings_initializer)
+    embedded = functools.partial(
+        embed, features, inputs, dim, embeddings_initializer, l2=embedding_l2
+    )
     shared = embedded() if share_embedding else None
-    logits = [LinearLogit(features, name="linear")(inputs)]
+    logits = [LinearLogit(features, l2=linear_l2, name="linear")(inputs)]
     products = []
     for kind in plan.kinds:
         name = table_name(kind)
@@ -174,6 +190,7 @@ def AIM(  # noqa: N802
                 dim,
                 kept,
                 embeddings_initializer=embeddings_initializer,
+                l2=embedding_l2,
                 name=own_table(kind),
             )(inputs)
         else:
@@ -187,9 +204,11 @@ def AIM(  # noqa: N802
         logits.append(logit)
         products.append(keras.layers.Flatten(name=f"{name}_products")(product))
     if products:
+        penalty = {"kernel_regularizer": kernel_penalty(net_l2)}
+        rate = own_or(hidden_dropout, dropout)
         vectors = joined(products, "products")
-        deep = tower(vectors, hidden, hidden_dropout, normalization, norm_order)
-        logits.append(dense_logit(deep, "deep_logit"))
+        deep = tower(vectors, hidden, rate, normalization, norm_order, **penalty)
+        logits.append(dense_logit(deep, "deep_logit", **penalty))
     if part_scalers:
         logits = [_scaled(logit, index) for index, logit in enumerate(logits)]
     return CTRModel(inputs, probability(summed(logits)), name="AIM")

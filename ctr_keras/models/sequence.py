@@ -16,7 +16,7 @@ from ctr_keras.layers import (
     feature_inputs,
 )
 from ctr_keras.models.base import CTRModel
-from ctr_keras.models.parts import dense_logit, embed, probability, tower
+from ctr_keras.models.parts import dense_logit, kernel_penalty, own_or, probability, tower
 from ctr_keras.models.registry import register
 from ctr_keras.types import Hidden, Initializer, Inputs, Settings, Tensor
 
@@ -46,6 +46,9 @@ def MIAN(  # noqa: N802 (a builder reads as the model it builds)
     hidden: Hidden = (32, 8),
     dropout: float = 0.2,
     l2: float = 1e-3,
+    net_l2: float | None = None,
+    embedding_l2: float = 0.0,
+    embeddings_initializer: Initializer = None,
     output: str = "sigmoid",
 ) -> keras.Model:
     """MIAN: three local modules, a global one, and a small tower on what they make.
@@ -77,6 +80,11 @@ def MIAN(  # noqa: N802 (a builder reads as the model it builds)
         hidden: list of int. Widths of the tower's layers. Defaults to `(32, 8)`.
         dropout: float. In Transformer and tower. Defaults to `0.2`.
         l2: float. L2 penalty of all kernels, not of embeddings. Defaults to `0.001`.
+        net_l2: float or None. The same, by the name that other models have for it. Defaults to
+            `None`: `l2`.
+        embedding_l2: float. As in `FM`. Defaults to `0.0`.
+        embeddings_initializer: initializer of the tables, or a number, the standard deviation of a
+            normal distribution. Defaults to `None`: truncated normal with 0.02.
         output: str. `"sigmoid"` of one logit, or `"softmax2"` of two, as the paper prints it; the
             score is then the second's probability. Defaults to `"sigmoid"`.
         check_ids: bool. As in `FM`. Defaults to `False`.
@@ -114,13 +122,19 @@ def MIAN(  # noqa: N802 (a builder reads as the model it builds)
     def weights() -> Settings:
         return {
             "kernel_initializer": _initializer(),
-            "kernel_regularizer": keras.regularizers.L2(l2) if l2 else None,
+            "kernel_regularizer": kernel_penalty(own_or(net_l2, l2)),
         }
 
-    item, behaviors, mask = _item_and_behaviors(features, inputs, dim, groups)
+    def table() -> Settings:
+        drawn = _initializer() if embeddings_initializer is None else embeddings_initializer
+        return {"embeddings_initializer": drawn, "l2": embedding_l2}
+
+    item, behaviors, mask = _item_and_behaviors(features, inputs, dim, groups, table())
     width = item.shape[-1]
     user, context = (
-        embed(features, inputs, width, _initializer(), f"{group}_embedding", fields=groups[group])
+        FieldEmbedding(features, width, fields=groups[group], name=f"{group}_embedding", **table())(
+            inputs
+        )
         for group in ("user", "context")
     )
     behavior_module = ItemBehaviorInteraction(
@@ -187,7 +201,7 @@ def _groups(features: FeatureSet) -> dict[str, list[str]]:
 
 
 def _item_and_behaviors(
-    features: FeatureSet, inputs: Inputs, dim: int, groups: dict[str, list[str]]
+    features: FeatureSet, inputs: Inputs, dim: int, groups: dict[str, list[str]], table: Settings
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The item (batch, D), the behaviours (batch, length, dim * sequences), and their mask."""
     sequences = groups["behaviors"]
@@ -199,8 +213,8 @@ def _item_and_behaviors(
         dim,
         fields=groups["item"],
         sequences=sequences,
-        embeddings_initializer=_initializer(),
         name="item_embedding",
+        **table,
     )(inputs)
     behaviors = histories[0]
     if len(histories) > 1:

@@ -2,6 +2,7 @@
 
 import functools
 import re
+import warnings
 from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any
@@ -35,8 +36,9 @@ _PER_REPLICA = ("clipnorm", "clipvalue", "global_clipnorm", "loss_scale_factor")
 
 _BLOCK = 1 << 16  # rows that a walk over all rows reads at once
 
-# Within `apply`, the rows of the tables whose gradients are sums of rows, by position.
-_rows_of_step: ContextVar[dict[int, Tensor]] = ContextVar("rows_of_step")
+# Within `apply`, the rows of the tables whose gradients are sums of rows, by position; with them
+# their weights, where there is a penalty.
+_rows_of_step: ContextVar[dict[int, tuple[Tensor, Tensor | None]]] = ContextVar("rows_of_step")
 
 
 class RowWise(AveragesByRows, DecaysInUpdateStep):
@@ -47,6 +49,9 @@ class RowWise(AveragesByRows, DecaysInUpdateStep):
 
     Keras is given the sums of the rows that were read for a table's gradient, so that it can clip
     them and undo a loss scale: all other rows are zero, so their norm is that of the whole one.
+
+    A table's attribute `l2` is the coefficient of the penalty of the rows that are read (see
+    `tables/penalty.py`). It is part of the gradient: clipping sees it.
 
     With `use_ema`, a row remembers how many steps its average `a` has seen. In `k` steps without an
     update its weight `w` is constant, so that they make `w + ema_momentum^k (a - w)` of it. This is
@@ -85,6 +90,7 @@ class RowWise(AveragesByRows, DecaysInUpdateStep):
         self._slot_initializers: dict[str, list[Initializer]] = {
             str(index): [] for index, v in enumerate(variables) if self.updates_rows(v)
         }
+        self._warn_of_regularizers(variables)
         super().build(variables)
         self._slots = {
             key: self._add_slots(variables[int(key)], initializers)
@@ -98,6 +104,16 @@ class RowWise(AveragesByRows, DecaysInUpdateStep):
             )
             for key in (self._slot_initializers if self.lags else ())
         }
+
+    def _warn_of_regularizers(self, variables: Sequence[Variable]) -> None:
+        for variable in variables:
+            if getattr(variable, "is_table", False) and variable.regularizer is not None:
+                warnings.warn(
+                    f"{type(self).__name__} updates all rows of {variable.path} in every step, as "
+                    "its regularizer is of all of them: for a penalty that costs only the rows "
+                    "that are read use `l2` (of models `embedding_l2` and `linear_l2`)",
+                    stacklevel=2,
+                )
 
     def add_variable_from_reference(
         self,
@@ -154,9 +170,21 @@ class RowWise(AveragesByRows, DecaysInUpdateStep):
         if tables.replica_count() > 1:  # whose rows are not the same; `update_step` has all of them
             self._check_replicas()
             return gradient
-        rows, sums = tables.sum_rows(gradient, variable)
-        _rows_of_step.get()[position(self, variable)] = rows
+        rows, sums, weight = self._sum_rows(gradient, variable)
+        _rows_of_step.get()[position(self, variable)] = rows, weight
         return sums
+
+    def _sum_rows(self, gradient: Any, table: Variable) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The distinct rows of a sparse gradient, the gradient of each with its penalty, and the
+        weights, if they were read for it."""
+        rows, sums = tables.sum_rows(gradient, table)
+        l2 = getattr(built_with(self)[position(self, table)], "l2", 0.0)
+        if not l2:
+            return rows, sums, None
+        weight = tables.read(table, rows)
+        scale = 2.0 * l2 * (self.loss_scale_factor or 1.0)
+        penalty = ops.where(ops.not_equal(rows, 0)[:, None], scale * weight, 0.0)
+        return rows, sums + penalty, weight
 
     def _check_replicas(self) -> None:
         for option in _PER_REPLICA:
@@ -180,9 +208,10 @@ class RowWise(AveragesByRows, DecaysInUpdateStep):
     def _rows(self, gradient: Any, table: Variable) -> tuple[Tensor, Tensor]:
         """The rows that a gradient is for, each once, and the gradient of each."""
         if tables.is_sparse(gradient):
-            return tables.sum_rows(gradient, table)
-        rows = _rows_of_step.get({}).get(position(self, table))
-        if rows is None:
+            return self._sum_rows(gradient, table)[:2]
+        if position(self, table) in _rows_of_step.get({}):
+            rows, _ = _rows_of_step.get()[position(self, table)]
+        else:
             rows = ops.arange(table.shape[0], dtype="int32")
         return rows, ops.cast(gradient, table.dtype)
 
@@ -243,7 +272,9 @@ class RowWise(AveragesByRows, DecaysInUpdateStep):
     def _read(self, table: Variable, rows: Tensor) -> list[Tensor]:
         """The weights and the slots of some rows."""
         key = self._key(table)
-        weight = tables.read(table, rows)
+        read, weight = _rows_of_step.get({}).get(position(self, table), (None, None))
+        if weight is None or read is not rows:
+            weight = tables.read(table, rows)
         if key not in self._slots:
             return [weight]
         slots = tables.read(self._slots[key], rows)

@@ -11,11 +11,14 @@ its update may walk all of it. What backends do differently for that is in this 
   several, one a replica.
 - `updates_rows(optimizer, variable)` tells whether an optimizer does so, `catches_up(optimizer)`
   whether rows are to catch up before they are read, and `caught_up()` whether they have.
+- `penalty_of_rows`, and whether it `is_left_to_optimizer`: what an L2 penalty of rows is made of.
 - `is_symbolic(tensor)` tells whether a tensor stands for values that are not there yet.
 """
 
 import keras
+from keras import ops
 
+from ctr_keras.tables.penalty import is_left_to_optimizer, penalties_left_to
 from ctr_keras.tables.reading import current_reader
 from ctr_keras.tables.updating import catches_up, lags, updates_rows
 from ctr_keras.types import Tensor, Variable
@@ -64,16 +67,49 @@ def look_up(table: Variable, rows: Tensor) -> Tensor:
     return reader(table, rows)
 
 
+def penalty_of_rows(table: Variable, rows: Tensor) -> Tensor:
+    """The sum of `|V[r]|^2` over distinct rows but row 0, for who trains tables whole.
+
+    Args:
+        table: keras.Variable `(size, dim)`.
+        rows: int tensor `(n,)`.
+
+    Returns:
+        A scalar, whose gradient is as large as the table.
+
+    Raises:
+        ValueError: within one of several replicas, which knows its own rows alone.
+
+    Example:
+
+    >>> table = keras.Variable([[9.0], [2.0], [3.0]])
+    >>> float(penalty_of_rows(table, keras.ops.convert_to_tensor([0, 1, 1])))
+    4.0
+    """
+    if replica_count() > 1:
+        raise ValueError(
+            "with several replicas a penalty of the rows that are read (`l2`, `embedding_l2`, "
+            "`linear_l2`) needs a sparse optimizer of ctr_keras.optimizers"
+        )
+    counts = ops.segment_sum(ops.cast(ops.not_equal(rows, 0), "int32"), rows, table.shape[0])
+    # Zeros before they are squared: the gradient of a row that is not read would be 0 * NaN.
+    read = ops.where(counts[:, None] > 0, ops.convert_to_tensor(table), 0.0)
+    return ops.sum(ops.square(read))
+
+
 __all__ = [
     "HAS_ROW_GRADIENTS",
     "catches_up",
     "caught_up",
     "distinct",
     "in_blocks",
+    "is_left_to_optimizer",
     "is_sparse",
     "is_symbolic",
     "lags",
     "look_up",
+    "penalties_left_to",
+    "penalty_of_rows",
     "read",
     "replica_count",
     "sum_rows",

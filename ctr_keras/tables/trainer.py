@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from ctr_keras.keras_internals import flat_layers
-from ctr_keras.tables import lags, train_step, updates_rows
+from ctr_keras.tables import lags, penalties_left_to, train_step, updates_rows
 from ctr_keras.tables.checking import CheckedInputs
 
 
@@ -123,7 +123,8 @@ class RowTrainer(CheckedInputs):
         self.predict_function = _keeping_state(self, self.predict_function)
 
     def train_step(self, *arguments: Any) -> Any:
-        return train_step(self, super().train_step, *arguments)  # type: ignore[misc]
+        with penalties_left_to(self.optimizer):
+            return train_step(self, super().train_step, *arguments)  # type: ignore[misc]
 
     def catch_up(self) -> None:
         """Makes up for the steps that rows have missed, so that all weights are exact."""

@@ -46,7 +46,9 @@ _GROUPED_ROWS = 4096  # read at once
 _SHOWN = {"log_loss": "log loss", "auc": "AUC", "auc_by_group": "AUC by group"}
 
 
-def train(config: TrainConfig) -> dict[str, Any]:
+def train(
+    config: TrainConfig, callbacks: Sequence[keras.callbacks.Callback] = ()
+) -> dict[str, Any]:
     """Trains a model, or goes on with a run that was interrupted.
 
     A run is a number of rounds: some training steps, then an evaluation on the validation split and
@@ -56,6 +58,8 @@ def train(config: TrainConfig) -> dict[str, Any]:
 
     Args:
         config: TrainConfig.
+        callbacks: list of keras.callbacks.Callback. Called when a round has been measured and
+            saved, with the numbers of its row of `history.csv` in `logs`. Defaults to `()`.
 
     Returns:
         The contents of `metrics.json`: the best round's validation metrics, rounds and speed.
@@ -68,7 +72,7 @@ def train(config: TrainConfig) -> dict[str, Any]:
     features = FeatureSet.load(os.path.join(config.data, "features.json"))
     validation = _Validation(config, features)
     check_weight(features, config.sample_weight)
-    callbacks = make_callbacks(config.callbacks, config.out, config.to_dict())
+    own = make_callbacks(config.callbacks, config.out, config.to_dict())
     _open_run(config, features)
     path = os.path.join(config.out, "metrics.json")
     if os.path.exists(path):
@@ -91,12 +95,12 @@ def train(config: TrainConfig) -> dict[str, Any]:
         patience=max(config.patience, 1),
     )
     if config.schedule == "plateau":
-        callbacks.append(_Plateaus(config, rounds))
+        own.append(_Plateaus(config, rounds))
     rounds.run(
         lambda: _compiled(config, features, round_steps, rounds.total),
         batches,
         round_steps,
-        [make_progress(rounds, validation.describe, config.batch_size), *callbacks],
+        [make_progress(rounds, validation.describe, config.batch_size), *own, *callbacks],
     )
     assert checkpoints.last is not None
     _publish(os.path.join(checkpoints.last, _BEST), os.path.join(config.out, "model.keras"))

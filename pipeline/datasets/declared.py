@@ -90,6 +90,8 @@ def _needed_columns(features: FeatureSet, split: Split, history: History | None)
         needed = needed - {history.column} | {history.user, history.item, history.time}
     if isinstance(split, TimeSplit):
         needed.add(split.column)
+    if isinstance(split, RandomSplit) and split.key:
+        needed.add(split.key)
     return needed
 
 

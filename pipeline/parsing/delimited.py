@@ -31,13 +31,13 @@ class Delimited:
     def read(self, chunk: Chunk) -> Iterator[Block]:
         """The rows of one chunk."""
         first = 0
-        for lines in read_lines(chunk):
+        for starts, lines in read_lines(chunk):
             if self.header and first == 0 and chunk.index == 0:
                 header, *lines = lines
                 self._check_header(chunk.path, header)
-                first = 1
+                first, starts = 1, starts[1:]
             if lines:
-                yield self._parse(first, lines)
+                yield self._parse(Block(first, lines, positions=starts), lines)
             first += len(lines)
 
     def _check_header(self, path: str, line: bytes) -> None:
@@ -50,8 +50,7 @@ class Delimited:
                 f"{', '.join(self.columns)}, got {', '.join(names)}"
             )
 
-    def _parse(self, first: int, lines: list[bytes]) -> Block:
-        block = Block(first, lines)
+    def _parse(self, block: Block, lines: list[bytes]) -> Block:
         if max(map(len, lines)) > MAX_LINE_BYTES:
             block.reject([len(line) > MAX_LINE_BYTES for line in lines], "line too long")
         if not _is_utf8(b"\n".join(lines)):

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterator
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
@@ -33,10 +34,13 @@ class Parquet:
             missing = [name for name in self.columns if name not in parquet.schema_arrow.names]
             if missing:
                 raise ValueError(f"{chunk.path}: there is no column {', '.join(missing)}")
+            groups = map(parquet.metadata.row_group, range(chunk.start))
+            before = sum(group.num_rows for group in groups)
             for batch in parquet.iter_batches(BLOCK_LINES, [chunk.start], self.columns):
                 columns = {name: self._strings(name, batch.column(name)) for name in self.columns}
                 raw = pc.binary_join_element_wise(*columns.values(), "\t").cast(pa.binary())
-                yield Block(first, raw.to_pylist(), columns)
+                positions = before + first + np.arange(batch.num_rows)
+                yield Block(first, raw.to_pylist(), columns, positions)
                 first += batch.num_rows
 
     def _strings(self, name: str, column: pa.Array) -> pa.Array:

@@ -199,6 +199,11 @@ def test_presets_name_the_papers_figures():
     assert find_preset("OptInter", "avazu")["cross_dim"] == 4
     assert find_preset("AutoInt", "movielens-1m")["attention_dropout"] == 0.4
     assert find_preset("MIAN", "books")["l2"] == 1e-3
+    # Half of OptInter's weight decay, and half of the numbers of FuxiCTR in BARS.
+    assert find_preset("FNN", "ipinyou")["net_l2"] == 1e-6 / 2
+    assert find_preset("DeepFM", "ipinyou")["embedding_l2"] == 1e-7 / 2
+    assert find_preset("DeepFM", "bars-frappe")["linear_l2"] == 0.05 / 2
+    assert find_preset("FM", "bars-criteo")["embedding_l2"] == 1e-5 / 2
     with pytest.raises(ValueError, match="FM has no preset 'ml'; available: criteo, avazu"):
         find_preset("FM", "ml")
 

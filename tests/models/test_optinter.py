@@ -188,11 +188,26 @@ def test_factors_may_come_from_the_original_embedding():
 
 
 def test_weight_decay_is_on_pairs_and_latent_vectors_alone():
-    model = OptInter(CROSSED, cross_dim=3, cross_l2=0.5, **OPTIONS)
-    tables = [to_numpy(model.get_layer(name).table) for name in ("memorized", "factors")]
-    assert len(model.losses) == 2
-    total = sum(float(loss) for loss in model.losses)
-    np.testing.assert_allclose(total, sum(0.25 * (table**2).sum() for table in tables), 1e-5)
+    def after_a_step(decay):
+        keras.utils.set_random_seed(0)
+        model = OptInter(CROSSED, cross_dim=3, cross_l2=decay, **OPTIONS)
+        before = {weight.path: to_numpy(weight) for weight in model.trainable_weights}
+        model.compile(keras.optimizers.SGD(1.0), "binary_crossentropy", jit_compile=JIT)
+        model.train_on_batch(inputs, np.ones((8, 1)))
+        return before, {weight.path: to_numpy(weight) for weight in model.trainable_weights}
+
+    inputs = packed_inputs(CROSSED)
+    before, without = after_a_step(0.0)
+    _, decayed = after_a_step(0.5)
+    for path, values in before.items():
+        expected = np.zeros_like(values)
+        if path in ("memorized/table", "factors/table"):
+            kind = "crossed" if path.startswith("memorized") else "categorical"
+            offset = CROSSED.id_count - len(values) if kind == "crossed" else 0
+            ids = np.unique(inputs[kind])
+            read = ids[ids > 0] - offset
+            expected[read] = -0.5 * values[read]
+        np.testing.assert_allclose(decayed[path] - without[path], expected, 1e-4, 1e-6, path)
 
 
 def test_logits_and_weights_move_in_one_step():

@@ -35,7 +35,9 @@ OPTIMIZERS = {
     "momentum": lambda: SparseSGD(0.1, momentum=0.9),
     "ftrl": SparseFtrl,
     "routed": lambda: RoutedOptimizer(keras.optimizers.Adam(), {"table$": SparseAdam()}),
+    "penalized sgd": lambda: SparseSGD(0.1),
 }
+PENALTIES = {"penalized sgd": {"embedding_l2": 0.5, "linear_l2": 0.5}}
 REFUSED = {
     "clipnorm": lambda: SparseAdam(clipnorm=1.0),
     "loss_scale_factor": lambda: SparseSGD(loss_scale_factor=8.0),
@@ -56,6 +58,10 @@ def test_two_replicas_train_as_one_device_does(results, name):
     assert results[name] < 1e-7
 
 
+def test_a_penalty_of_rows_is_refused_where_no_replica_knows_all_rows(results):
+    assert "needs a sparse optimizer" in results["penalized by Keras"]
+
+
 @pytest.mark.parametrize("option", REFUSED)
 def test_options_of_one_device_are_refused(results, option):
     assert f"takes no {option} with several replicas: leave it out" in results[option]
@@ -64,32 +70,37 @@ def test_options_of_one_device_are_refused(results, option):
 def _compare():
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    results = {name: _difference(make) for name, make in OPTIMIZERS.items()}
+    results = {
+        name: _difference(make, **PENALTIES.get(name, {})) for name, make in OPTIMIZERS.items()
+    }
     for option, make in REFUSED.items():
         with pytest.raises(ValueError, match=option) as raised:
             _mirrored(make)
         results[option] = str(raised.value)
+    with pytest.raises(ValueError, match="replicas") as raised:
+        _mirrored(keras.optimizers.SGD, embedding_l2=0.5)
+    results["penalized by Keras"] = str(raised.value)
     print(json.dumps(results))
 
 
-def _difference(make):
+def _difference(make, **penalties):
     """The largest of any weight of either replica."""
-    expected = [weight.numpy() for weight in _trained(make, run_eagerly=True).weights]
+    expected = [weight.numpy() for weight in _trained(make, penalties, run_eagerly=True).weights]
     return max(
         float(np.abs(copy.numpy() - weight).max())
-        for variable, weight in zip(_mirrored(make).weights, expected, strict=True)
+        for variable, weight in zip(_mirrored(make, **penalties).weights, expected, strict=True)
         for copy in variable.value.values
     )
 
 
-def _mirrored(make):
+def _mirrored(make, **penalties):
     with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
-        return _trained(make, jit_compile=False)
+        return _trained(make, penalties, jit_compile=False)
 
 
-def _trained(make, **options):
+def _trained(make, penalties, **options):
     keras.utils.set_random_seed(0)
-    model = FM(FEATURES, dim=2, embeddings_initializer="random_normal")
+    model = FM(FEATURES, dim=2, embeddings_initializer="random_normal", **penalties)
     model.compile(make(), "binary_crossentropy", **options)
     packed = {name: np.concatenate([ids[name] for ids, _ in STEPS]) for name in STEPS[0][0]}
     clicks = np.concatenate([clicks for _, clicks in STEPS])

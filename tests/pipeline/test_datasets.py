@@ -10,7 +10,7 @@ from pipeline.block import Block
 from pipeline.datasets import DATASETS, find_dataset
 from pipeline.parsing.parquet import Parquet
 from pipeline.sources import Chunk
-from pipeline.splits import FileSplit, TimeSplit
+from pipeline.splits import FileSplit, RandomSplit, TimeSplit
 
 MOVIELENS = {
     "ratings.dat": "1::10::5::100\n1::20::3::90\n2::10::1::80\n9::10::4::70\n1::30::6::60\n",
@@ -119,10 +119,13 @@ def test_yaml_weights_are_numbers_of_at_least_0(tmp_path, log):
         find_dataset(declare(tmp_path, YAML + "weight: price_\n"), str(log))
 
 
-def test_yaml_splits_by_time_and_files(tmp_path, log):
+def test_yaml_splits_by_time_key_and_files(tmp_path, log):
     by_time = YAML + "split: {by: time, column: time, validation_from: 2, test_from: 3}"
     dataset = find_dataset(declare(tmp_path, by_time), str(log))
     assert dataset.split == TimeSplit("time", 2, 3)
+    by_key = YAML + "split: {by: random, key: time}"
+    dataset = find_dataset(declare(tmp_path, by_key), str(log))
+    assert dataset.split == RandomSplit(key="time")
     by_files = YAML + "split: {by: files, train: log.csv, test: log.csv}"
     dataset = find_dataset(declare(tmp_path, by_files), str(tmp_path))
     assert dataset.split == FileSplit("log.csv", "", "log.csv")
@@ -161,6 +164,7 @@ def test_yaml_parquet_reads_only_what_is_declared(tmp_path, log):
         (YAML.replace("name: price", "name: site"), ", line 4: 'site' is declared twice"),
         (YAML.replace("csv", "[csv]"), r", line 2: unknown format \['csv'\]; did you mean 'csv'"),
         (YAML + "split: {by: magic}", ", line 7: unknown split 'magic'; available: random, tim"),
+        (YAML + "split: {by: random, key: sesion}", "the source has no column 'sesion'"),
         (YAML + "split: {by: random, tests: 1}", "unknown setting 'tests'; did you mean 'test'?"),
         (YAML + "split:\n  by: random\n  seed: x", ", line 9: seed must be an integer, got 'x'"),
         (YAML + "split: 0.1", ", line 7: split must be keys and values, got 0.1"),

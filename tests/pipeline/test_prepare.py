@@ -1,6 +1,7 @@
 """The whole job: nothing lost, nothing half-made, the same result every time."""
 
 import collections
+import dataclasses
 import json
 import os
 import pathlib
@@ -19,10 +20,11 @@ from ctr_keras.features import FeatureSet
 from pipeline import records as records_room
 from pipeline import sources
 from pipeline.batches import in_column_order
+from pipeline.datasets import find_dataset
 from pipeline.datasets.synthetic import BREAKAGES, write_synthetic_log
 from pipeline.job import pipeline_options
 from pipeline.prepare import TooManyRejectedError, prepare
-from pipeline.splits import SPLITS
+from pipeline.splits import SPLITS, RandomSplit
 from tests.pipeline.conftest import BROKEN, ROWS
 from tests.prepared import prepare_once, read_records
 
@@ -164,15 +166,29 @@ def test_unknown_folder_in_the_way_is_left_alone(tmp_path, synthetic_log):
         prepare("synthetic", str(synthetic_log), str(tmp_path))
 
 
-def test_order_of_rows_and_files_does_not_matter(tmp_path):
+def test_order_of_rows_and_files_does_not_matter_where_a_key_splits_them(tmp_path):
     write_synthetic_log(str(tmp_path / "a"), 3000)
-    lines = (tmp_path / "a" / "part-00000.tsv").read_bytes().splitlines(keepends=True)
+    log = tmp_path / "a" / "part-00000.tsv"
+    lines = log.read_bytes().splitlines(keepends=True)
+    lines = [line for line in lines if not line.endswith(b"\t\n")]  # a row without its key
+    log.write_bytes(b"".join(lines))
     (tmp_path / "b").mkdir()
     for name, part in (("part-1.tsv", lines[2000:]), ("part-2.tsv", lines[:2000][::-1])):
         (tmp_path / "b" / name).write_bytes(b"".join(part))
-    for name in "ab":
-        prepare("synthetic", str(tmp_path / name), str(tmp_path / f"out-{name}"))
-    assert contents(tmp_path / "out-a") == contents(tmp_path / "out-b")
+    dataset = dataclasses.replace(find_dataset("synthetic", ""), split=RandomSplit(key="C26"))
+    outputs = [tmp_path / f"out-{name}" for name in "ab"]
+    for name, out in zip("ab", outputs, strict=True):
+        prepare(dataset, str(tmp_path / name), str(out))
+    # Shards and samples alone are in the order of the rows' places.
+    learned = [
+        {n: v for n, v in contents(out).items() if not n.startswith((*SPLITS, "samples"))}
+        for out in outputs
+    ]
+    assert len(learned[0]) > 2
+    assert learned[0] == learned[1]
+    for split in SPLITS:
+        rows, others = (batch_of(records(out, split)).to_pylist() for out in outputs)
+        assert sorted(map(str, rows)) == sorted(map(str, others))
 
 
 @pytest.mark.parametrize(

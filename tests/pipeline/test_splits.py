@@ -1,11 +1,21 @@
-"""Splits: shares, stability, time and its bad values."""
+"""Splits: shares, stability, what they measure, time and its bad values."""
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
 import pytest
+from apache_beam.pvalue import TaggedOutput
 
-from pipeline.batches import row_keys
+from ctr_keras.features import Categorical, FeatureSet, Label
+from ctr_keras.metrics import auc
+from pipeline import sources
+from pipeline.batches import SPLIT, ParseChunk, column_values, row_keys
 from pipeline.block import Block
+from pipeline.datasets.base import Dataset
+from pipeline.parsing.delimited import Delimited
+from pipeline.parsing.parquet import Parquet
+from pipeline.sources import Chunk
 from pipeline.splits import FileSplit, RandomSplit, TimeSplit
 
 
@@ -15,24 +25,124 @@ def block_of(**columns) -> Block:
 
 
 def test_keys_are_the_same_in_every_process():
-    assert row_keys(np.array([b"a", b""], object)).tolist() == [
-        4681665781835383343,
-        -1970711489451281740,
+    assert row_keys("day.csv", np.array([0, 40])).tolist() == [
+        -4729759540662396421,
+        -3083062005918459560,
     ]
 
 
 def test_random_split_keeps_its_shares_and_rows():
-    rows = np.array([f"row {i}".encode() for i in range(20_000)], object)
-    keys = row_keys(rows)
+    keys = row_keys("day.csv", np.arange(20_000))
     split = RandomSplit(0.2, 0.1).assign(keys, block_of())
     shares = np.bincount(split) / len(split)
     np.testing.assert_allclose(shares, [0.7, 0.2, 0.1], atol=0.01)
     order = np.random.default_rng(0).permutation(len(keys))
     np.testing.assert_array_equal(
-        RandomSplit(0.2, 0.1).assign(row_keys(rows[order]), block_of()), split[order]
+        RandomSplit(0.2, 0.1).assign(row_keys("day.csv", order), block_of()), split[order]
     )
-    other = RandomSplit(0.2, 0.1, seed=1).assign(keys, block_of())
-    assert 0.4 < (other == split).mean() < 0.7  # independent: .7^2 + .2^2 + .1^2 = .54
+    for other in (
+        RandomSplit(0.2, 0.1, seed=1).assign(keys, block_of()),
+        RandomSplit(0.2, 0.1).assign(row_keys("night.csv", np.arange(20_000)), block_of()),
+    ):
+        assert (other == split).mean() == pytest.approx(0.7**2 + 0.2**2 + 0.1**2, abs=0.01)
+
+
+def test_rows_of_a_key_stay_together_and_those_without_one_do_not():
+    users = [f"user {i % 1000}" for i in range(20_000)]
+    split = RandomSplit(0.2, 0.1, key="user")
+    keys = row_keys("day.csv", np.arange(40_000))
+    by_user = split.assign(keys[:20_000], block_of(user=users)).reshape(20, 1000)
+    assert (by_user == by_user[0]).all()
+    np.testing.assert_allclose(np.bincount(by_user[0]) / 1000, [0.7, 0.2, 0.1], atol=0.04)
+    # Whatever order and file: nothing but the value counts.
+    again = split.assign(keys[20_000:], block_of(user=users[::-1]))
+    np.testing.assert_array_equal(again[::-1], by_user.ravel())
+    nobody = block_of(user=["", "NA", None, "-"] * 5000)
+    one_by_one = split.assign(keys[:20_000], nobody, missing=["NA"])
+    is_named = np.arange(20_000) % 4 == 3
+    assert len(set(one_by_one[is_named].tolist())) == 1
+    shares = np.bincount(one_by_one[~is_named]) / 15_000
+    np.testing.assert_allclose(shares, [0.7, 0.2, 0.1], atol=0.01)
+
+
+def rows_of(table, path, split, source=None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Context, click and split of each row of a log, in order."""
+    features = FeatureSet(Categorical("context"), label=Label("click"))
+    parse = ParseChunk(Dataset("repeated", features, table, split=split), str(source or path))
+    chunks = table.chunks(Chunk(str(path), 0, None), path.stat().st_size)
+    outputs = [output for chunk in chunks for output in parse.process(chunk)]
+    batches = [output for output in outputs if not isinstance(output, TaggedOutput)]
+    context, click, split = (
+        np.concatenate([column_values(batch, name) for batch in batches])
+        for name in ("context", "click", SPLIT)
+    )
+    return context.astype(int), click, split
+
+
+@pytest.fixture(scope="module")
+def repeated(tmp_path_factory):
+    """A log whose 300 contexts repeat: its folder, and the true rate of each context."""
+    draw = np.random.default_rng(0)
+    rates = 1 / (1 + np.exp(-draw.normal(-0.5, 1, 300)))
+    contexts = draw.integers(300, size=60_000)
+    clicks = draw.random(60_000) < rates[contexts]
+    table = pa.table(
+        {"id": np.arange(60_000), "context": contexts, "click": clicks.astype(np.int8)}
+    )
+    folder = tmp_path_factory.mktemp("repeated")
+    pyarrow.csv.write_csv(table, folder / "with_id.csv")
+    pyarrow.csv.write_csv(table.drop_columns(["id"]), folder / "log.csv")
+    pyarrow.parquet.write_table(table, folder / "log.parquet", row_group_size=7000)
+    return folder, rates
+
+
+CSV, PARQUET = Delimited(("context", "click")), Parquet(("click", "context"))
+WITH_ID = Delimited(("id", "context", "click"))
+
+
+@pytest.mark.parametrize(
+    ("name", "table"), [("log.csv", CSV), ("with_id.csv", WITH_ID), ("log.parquet", PARQUET)]
+)
+def test_a_log_whose_rows_repeat_measures_its_true_auc(repeated, name, table):
+    folder, rates = repeated
+    context, click, split = rows_of(table, folder / name, RandomSplit(0.1, 0.2))
+    truth = auc(click, rates[context])
+    assert truth == pytest.approx(0.74, abs=0.01)
+    train, test = split == 0, split == 2
+    learned = np.bincount(context[train], click[train]) / np.bincount(context[train])
+    # 12,000 test rows measure an AUC to a standard deviation of .0045.
+    assert auc(click[test], rates[context[test]]) == pytest.approx(truth, abs=0.013)
+    assert auc(click[test], learned[context[test]]) == pytest.approx(truth, abs=0.013)
+
+
+@pytest.mark.parametrize(("name", "table"), [("log.csv", CSV), ("log.parquet", PARQUET)])
+def test_chunks_and_added_rows_leave_a_row_in_its_split(
+    repeated, tmp_path, monkeypatch, name, table
+):
+    path = repeated[0] / name
+    *_, split = rows_of(table, path, RandomSplit())
+    monkeypatch.setattr(sources, "CHUNK_BYTES", 50_000)
+    np.testing.assert_array_equal(rows_of(table, path, RandomSplit())[-1], split)
+    longer = tmp_path / name
+    if table is CSV:
+        longer.write_bytes(path.read_bytes() + b"7,1\n" * 1000)
+    else:
+        rows = pyarrow.parquet.read_table(path)
+        pyarrow.parquet.write_table(pa.concat_tables([rows, rows]), longer, row_group_size=999)
+    np.testing.assert_array_equal(rows_of(table, longer, RandomSplit())[-1][:60_000], split)
+
+
+def test_another_place_and_more_files_leave_a_row_in_its_split(repeated, tmp_path):
+    path = repeated[0] / "log.csv"
+    moved = tmp_path / path.name
+    moved.write_bytes(path.read_bytes())
+    (tmp_path / "first.csv").write_bytes(path.read_bytes())
+    split, again, other = (
+        rows_of(CSV, place, RandomSplit(0.3, 0.3), place.parent)[-1]
+        for place in (path, moved, tmp_path / "first.csv")
+    )
+    np.testing.assert_array_equal(again, split)
+    assert (other == split).mean() == pytest.approx(0.4**2 + 0.3**2 + 0.3**2, abs=0.01)
 
 
 def test_time_split_by_number_and_string():

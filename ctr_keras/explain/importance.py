@@ -1,0 +1,223 @@
+"""Permutation importance: what a model loses when it cannot tell whose value a feature has."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, TypeAlias
+
+import keras
+import numpy as np
+
+from ctr_keras import metrics
+from ctr_keras.data import read_rows
+from ctr_keras.features import Crossed, Feature, FeatureSet
+from ctr_keras.runs import write_table
+from ctr_keras.settings import find
+from ctr_keras.training.evaluation import check_same_features, input_names, load_run
+from ctr_keras.types import Array, Rows
+
+By: TypeAlias = Literal["feature", "group"]
+
+_BATCH_SIZE = 4096
+_KEYS: Mapping[str, Callable[..., str]] = {
+    "feature": lambda feature: feature.raw_column,
+    "group": lambda feature: feature.group or feature.raw_column,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Importance:
+    """What is lost without one feature, or some together: means over repeated permutations.
+
+    Attributes:
+        name: of the feature, the column that several features read, or the group.
+        features: names of those that are permuted together.
+        auc_drop: how much AUC falls.
+        auc_drop_low, auc_drop_high: the least and the most of the repeats.
+        log_loss_rise: how much the log loss grows.
+        log_loss_rise_low, log_loss_rise_high: the least and the most of the repeats.
+    """
+
+    name: str
+    features: tuple[str, ...]
+    auc_drop: float
+    auc_drop_low: float
+    auc_drop_high: float
+    log_loss_rise: float
+    log_loss_rise_low: float
+    log_loss_rise_high: float
+
+
+def run_importance(
+    run: str,
+    split: str = "test",
+    *,
+    data: str | None = None,
+    by: By = "feature",
+    repeats: int = 5,
+    rows: int = 100_000,
+) -> list[Importance]:
+    """The permutation importance of the features of a finished run.
+
+    Args:
+        run: str. The run's folder.
+        split: str. `"validation"` or `"test"`; that of `"train"` says what was learned by heart,
+            too. Defaults to `"test"`.
+        data: str or None. Prepared data. Defaults to `None`: those the run was trained on.
+        by, repeats: as in `permutation_importance`.
+        rows: int. Rows of the split to score, at most. Defaults to `100000`.
+
+    Returns:
+        As `permutation_importance`.
+
+    Raises:
+        FileNotFoundError: if the run or the data are not there.
+        ValueError: if the data were prepared with other features or vocabularies, or the rows are
+            all of one class.
+    """
+    model, features, config = load_run(run)
+    data = data or config.data
+    check_same_features(features, data)
+    sample = read_rows(data, split, features, rows, input_names(model))
+    return permutation_importance(model, features, sample, by=by, repeats=repeats)
+
+
+def permutation_importance(
+    model: keras.Model,
+    features: FeatureSet,
+    sample: Rows,
+    *,
+    by: By = "feature",
+    repeats: int = 5,
+    seed: int = 0,
+) -> list[Importance]:
+    """How much worse a model scores rows whose values of a feature are those of other rows.
+
+    The feature stays distributed as it was, but says nothing of its row. A feature of little
+    importance may still matter where another one says the same: permute them together, by group.
+
+    What comes from one column is permuted together: features that read the same column, and
+    crosses with it. A cross also has a line of its own, for what it adds to its two features. A
+    feature that shares the vocabulary of another is permuted without it, and so is a sequence.
+    Features that the model does not read have no line.
+
+    Args:
+        model: keras.Model on the packed inputs, which returns scores.
+        features: FeatureSet.
+        sample: packed inputs by name, and labels `(rows, 1)`.
+        by: str. `"feature"`, or `"group"`: all features of a group together, those without one by
+            themselves. Defaults to `"feature"`.
+        repeats: int. Permutations of each. Defaults to `5`.
+        seed: int. Of the permutations. Defaults to `0`.
+
+    Returns:
+        A list of `Importance`, the largest drop of AUC first.
+
+    Raises:
+        ValueError: if the labels are all of one class.
+
+    Example:
+
+    >>> from ctr_keras.features import Categorical, Label
+    >>> from ctr_keras.models import FM
+    >>> log = {"site": ["a", "b"] * 50, "hour": ["1", "1", "2", "2"] * 25, "click": [0, 1] * 50}
+    >>> known = FeatureSet(Categorical("site"), Categorical("hour"), label=Label("click")).fit(log)
+    >>> rows = known.pack(log), known.labels(log)
+    >>> found = permutation_importance(FM(known), known, rows)
+    >>> sorted(importance.name for importance in found)
+    ['hour', 'site']
+
+    References:
+        Breiman, Random Forests, Machine Learning 45 (2001), Section 10; Fisher et al.,
+        [All Models are Wrong, but Many are Useful](https://arxiv.org/abs/1801.01489).
+    """
+    inputs, labels = sample[0], np.ravel(sample[1])
+    rows = len(labels)
+    draw = np.random.default_rng(seed)
+    base = _measure(model, inputs, labels)
+    found = []
+    for name, members in _units(features, by).items():
+        members = [feature for feature in members if _place(features, feature)[0] in inputs]
+        if not members:
+            continue
+        without = [
+            _measure(model, _permuted(features, inputs, members, draw.permutation(rows)), labels)
+            for _ in range(repeats)
+        ]
+        auc, log_loss = np.transpose(without)
+        names = tuple(feature.name for feature in members)
+        drop, rise = _mean_and_range(base[0] - auc), _mean_and_range(log_loss - base[1])
+        found.append(Importance(name, names, *drop, *rise))
+    return sorted(found, key=lambda importance: -importance.auc_drop)
+
+
+def write_importance(importances: Sequence[Importance], out: str) -> list[str]:
+    """Writes `importance.csv` and `importance.png` into a folder; their paths."""
+    from ctr_keras.explain.figures import bars
+
+    os.makedirs(out, exist_ok=True)
+    table, picture = (os.path.join(out, f"importance.{kind}") for kind in ("csv", "png"))
+    rows = [dataclasses.asdict(i) | {"features": " ".join(i.features)} for i in importances]
+    write_table(table, rows)
+    figure = bars(
+        [i.name for i in importances],
+        [i.auc_drop for i in importances],
+        "Permutation importance",
+        "AUC lost; the line is from the least to the most of the repeats",
+        [(i.auc_drop_low, i.auc_drop_high) for i in importances],
+    )
+    figure.savefig(picture, dpi=120)
+    return [table, picture]
+
+
+def _units(features: FeatureSet, by: By) -> dict[str, list[Feature]]:
+    """What is permuted together, by name."""
+    key = find("way to permute", by, _KEYS)
+    members: dict[str, list[Feature]] = {}
+    for feature in features.features:
+        if not isinstance(feature, Crossed):
+            members.setdefault(key(feature), []).append(feature)
+    units: dict[str, list[Feature]] = {}
+    for name, of in members.items():
+        names = {feature.name for feature in of}
+        crosses = [cross for cross in features.crossed if names & {cross.first, cross.second}]
+        units[name if len(of) > 1 or by == "group" else of[0].name] = [*of, *crosses]
+    return units | {cross.name: [cross] for cross in features.crossed}
+
+
+def _measure(model: keras.Model, inputs: Mapping[str, Array], labels: Array) -> tuple[float, float]:
+    """AUC and log loss of the scores."""
+    batches = (
+        {name: values[start : start + _BATCH_SIZE] for name, values in inputs.items()}
+        for start in range(0, len(labels), _BATCH_SIZE)
+    )
+    scores = np.concatenate([np.ravel(model.predict_on_batch(batch)) for batch in batches])
+    measured = metrics.evaluate(labels, scores)
+    return measured["auc"], measured["log_loss"]
+
+
+def _permuted(
+    features: FeatureSet, inputs: Mapping[str, Array], members: Sequence[Feature], order: Array
+) -> dict[str, Array]:
+    """The inputs with the columns of some features from other rows."""
+    permuted = dict(inputs)
+    for feature in members:
+        name, column = _place(features, feature)
+        if permuted[name] is inputs[name]:
+            permuted[name] = inputs[name].copy()
+        permuted[name][:, column] = inputs[name][order, column]
+    return permuted
+
+
+def _place(features: FeatureSet, feature: Feature) -> tuple[str, slice]:
+    """The packed input that has a feature, and its columns."""
+    for name, members in features.packed_features.items():
+        if feature in members:
+            place = members.index(feature)
+            is_list = getattr(feature, "max_length", None)
+            return name, slice(None) if is_list else slice(place, place + 1)
+    raise AssertionError(feature)
+
+
+def _mean_and_range(values: Array) -> tuple[float, float, float]:
+    return float(values.mean()), float(values.min()), float(values.max())

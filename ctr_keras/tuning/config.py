@@ -1,0 +1,115 @@
+"""What decides a study of trials."""
+
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypeAlias
+
+from pydantic import NonNegativeInt
+
+from ctr_keras.presets import find_preset
+from ctr_keras.settings import Count, Source, checked, plain
+from ctr_keras.training import TrainConfig
+from ctr_keras.tuning.spaces import Space, model_space, read_space
+
+Pruner: TypeAlias = Literal["median", "halving", "none"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TuneConfig:
+    """Settings of a study: what all trials share, and what is searched.
+
+    Args:
+        base: TrainConfig. What is the same in all trials; its `out` is the study's folder, its
+            `seed` that of the trials and of what they try.
+        space: dict. What is tried of each setting of training or argument of the model: a
+            `Choice` or a `Range`.
+        trials: int. How many, those of all workers and those that failed together. Defaults to
+            `30`.
+        seeds: int. With how many other seeds to train on what was best. Defaults to `3`.
+        pruner: str. Which trials to stop early, by the monitored metric of the validation split
+            after each round: `"median"`, from the second round on those worse than the median of
+            earlier trials at that round, once five have ended; `"halving"`, all but the best third
+            at rounds 1, 3, 9, ...; `"none"`. Defaults to `"median"`.
+
+    Raises:
+        ValueError: for an empty space, a value of the wrong type, and one that is searched but does
+            not go with what is fixed.
+
+    Example:
+
+    >>> config = TuneConfig.read(overrides=["dim=8"], data="d", model="FM", out="study", trials=5)
+    >>> config.base.model_args, "dim" in config.space
+    ({'dim': 8}, False)
+    """
+
+    base: TrainConfig
+    space: Space
+    trials: Count = 30
+    seeds: NonNegativeInt = 3
+    pruner: Pruner = "median"
+
+    def __post_init__(self) -> None:
+        checked("trials", self.trials, Count)
+        checked("seeds", self.seeds, NonNegativeInt)
+        checked("pruner", self.pruner, Pruner)
+        if not self.space:
+            raise ValueError("there is nothing to search: all settings are fixed")
+        for name, of in self.space.items():
+            for value in of.extremes:
+                self.run_config({name: value}, seed=0)  # goes with what is fixed
+
+    @classmethod
+    def read(
+        cls,
+        path: str | None = None,
+        overrides: Iterable[str] = (),
+        space: str | None = None,
+        *,
+        trials: int = 30,
+        seeds: int = 3,
+        pruner: Pruner = "median",
+        **given: Any,
+    ) -> "TuneConfig":
+        """A study of the space that comes with a model, or that of a file.
+
+        What is given in any way is fixed: it is not searched.
+
+        Args:
+            path, overrides, **given: as in `TrainConfig.read`.
+            space: str or None. A YAML file, see `read_space`. Defaults to `None`: the model's own.
+            trials, seeds, pruner: as in the class.
+
+        Raises:
+            ValueError: as `TrainConfig.read` and `read_space`.
+        """
+        overrides = tuple(overrides)
+        base = TrainConfig.read(path, overrides, **given)
+        source = Source.read(path, overrides, given)
+        source = source.with_preset(lambda name: find_preset(base.model, name))
+        fixed = {*source.values, *base.model_args}
+        searched = read_space(space, base.model) if space else model_space(base.model)
+        searched = {name: of for name, of in searched.items() if name not in fixed}
+        return cls(base, searched, trials, seeds, pruner)
+
+    @property
+    def minimizes(self) -> bool:
+        """Whether less of the monitored metric is better."""
+        return self.base.monitor == "log_loss"
+
+    def run_config(self, settings: Mapping[str, Any], *folder: str, seed: int) -> TrainConfig:
+        """A run in a folder below the study's with these of the searched settings."""
+        of_training = {field.name for field in dataclasses.fields(TrainConfig)}
+        arguments = {name: v for name, v in settings.items() if name not in of_training}
+        return dataclasses.replace(
+            self.base,
+            **{name: v for name, v in settings.items() if name in of_training},
+            model_args={**self.base.model_args, **arguments},
+            out=os.path.join(self.base.out, *folder),
+            seed=seed,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """What must not change when a study goes on, as YAML gives it back."""
+        space = {name: plain(of) for name, of in self.space.items()}
+        return {**self.base.to_dict(), "space": space, "pruner": self.pruner}

@@ -1,0 +1,257 @@
+"""A study: trials drawn one after the other by any number of processes, the best trained again.
+
+    <study>/config.yaml  journal.log     what is searched; Optuna's storage of all trials
+    <study>/trials/NNNN/                 a run each, without its weights
+    <study>/best.yaml  best/seed-N/      settings of the best trial; runs of them
+    <study>/summary.md  trials.csv  importance.png  trials.png
+
+A process that works on a folder holds the lock in it until it ends, however it ends: a trial that
+runs but whose lock is free was killed, and goes on after its last checkpoint.
+"""
+
+import contextlib
+import fcntl
+import math
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import optuna
+import yaml
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from ctr_keras.features import FeatureSet
+from ctr_keras.runs import check_same_settings, write_settings
+from ctr_keras.training import TrainConfig, train
+from ctr_keras.tuning.config import TuneConfig
+from ctr_keras.tuning.report import REASON, describe, write_report
+from ctr_keras.types import Settings
+
+_STARTS = "starts"
+_MAX_STARTS = 3  # of one trial: what kills the process again and again must not go on for ever
+
+
+def tune(config: TuneConfig) -> dict[str, Any]:
+    """Tries settings of a model and of its training, or goes on with a study.
+
+    Trials are runs of `ctr_keras.training.train`, drawn by Optuna's tree-structured Parzen
+    estimator, and compared by the validation split. Several processes may be given the same study
+    at once, and share its trials. The same call after an interruption goes on with the trials that
+    it has interrupted; with more trials than before it adds some.
+
+    A trial that fails is recorded with its reason. The settings of the best are trained again with
+    other seeds, whose runs in `best/` are what can be evaluated and exported.
+
+    Args:
+        config: TuneConfig.
+
+    Returns:
+        The best trial, its settings, metrics of the runs with other seeds as mean and standard
+        deviation by split, the importance of each setting, and trials by how they ended.
+
+    Raises:
+        FileNotFoundError: if the prepared data are not there.
+        ValueError: if the folder holds another study, naming the first setting that differs, or
+            all trials have failed, with a reason.
+
+    References:
+        Akiba et al., [Optuna](https://arxiv.org/abs/1907.10902).
+    """
+    study = _Study(config)
+    while study.try_next():
+        pass
+    best = study.best
+    settings = study.settings(best)
+    base = config.base
+    runs = [
+        config.run_config(settings, "best", f"seed-{seed}", seed=seed)
+        for seed in range(base.seed + 1, base.seed + 1 + config.seeds)
+    ]
+    for waits in (False, True):  # those that no other process works on first
+        for run in runs:
+            with _locked(run.out, waits=waits) as is_ours:
+                if is_ours:
+                    _train(run)
+    with _locked(base.out):
+        best_config = config.run_config(settings, seed=base.seed)
+        write_settings(os.path.join(base.out, "best.yaml"), best_config.to_dict())
+        return write_report(config, study.trials, best, [run.out for run in runs])
+
+
+class _Study:
+    """The trials of all processes, through the storage that they share."""
+
+    def __init__(self, config: TuneConfig) -> None:
+        self._config = config
+        self._out = config.base.out
+        FeatureSet.load(os.path.join(config.base.data, "features.json"))  # before there is a folder
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        with _locked(self._out):
+            self._open_folder()
+            backend = JournalFileBackend(os.path.join(self._out, "journal.log"))
+            self._study = optuna.create_study(
+                study_name="trials",
+                storage=JournalStorage(backend),
+                pruner=_pruner(config.pruner),
+                direction="minimize" if config.minimizes else "maximize",
+                load_if_exists=True,
+            )
+
+    def _open_folder(self) -> None:
+        path = os.path.join(self._out, "config.yaml")
+        settings = self._config.to_dict()
+        if not os.path.exists(path):
+            write_settings(path, settings)
+            return
+        with open(path, encoding="utf-8") as file:
+            earlier = {**yaml.safe_load(file), "out": self._out}
+        earlier.pop("versions")
+        earlier, settings = _by_name(earlier), _by_name(settings)
+        check_same_settings(self._out, earlier, dict.fromkeys(earlier) | settings)
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """All trials, by number."""
+        return self._study.get_trials(deepcopy=False)
+
+    @property
+    def best(self) -> FrozenTrial:
+        """The best of the trials that have ended."""
+        if not any(trial.state == TrialState.COMPLETE for trial in self.trials):
+            reasons = [t.user_attrs[REASON] for t in self.trials if REASON in t.user_attrs]
+            raise ValueError(f"none of {len(self.trials)} trials has ended well: {reasons[-1]}")
+        return self._study.best_trial
+
+    def settings(self, trial: FrozenTrial) -> dict[str, Any]:
+        """What a trial tries."""
+        return {name: of.value(trial.params[name]) for name, of in self._config.space.items()}
+
+    def try_next(self) -> bool:
+        """Runs a trial, or waits while another process runs one; False if none is left."""
+        with contextlib.ExitStack() as held:
+            with _locked(self._out):
+                trial = self._interrupted(held) or self._new(held)
+            if trial is not None:
+                self._run(trial)
+                return True
+        for running in self._running:
+            with _locked(self._folder(running.number)):
+                return True
+        return False
+
+    @property
+    def _running(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+
+    def _folder(self, number: int) -> str:
+        return os.path.join(self._out, "trials", f"{number:04d}")
+
+    def _interrupted(self, held: contextlib.ExitStack) -> optuna.Trial | None:
+        for trial in self._running:
+            if held.enter_context(_locked(self._folder(trial.number), waits=False)):
+                return optuna.Trial(self._study, trial._trial_id)
+        return None
+
+    def _new(self, held: contextlib.ExitStack) -> optuna.Trial | None:
+        count = len(self.trials)
+        if count >= self._config.trials:
+            return None
+        # Each trial has a seed of its own, so that a study which goes on does not draw the first
+        # ones again, nor a second process those of the first.
+        seed = np.random.SeedSequence([self._config.base.seed, count]).generate_state(1)
+        self._study.sampler = optuna.samplers.TPESampler(
+            seed=int(seed[0]), multivariate=True, constant_liar=True
+        )
+        space = {name: of.distribution() for name, of in self._config.space.items()}
+        trial = self._study.ask(space)
+        held.enter_context(_locked(self._folder(trial.number)))
+        return trial
+
+    def _run(self, trial: optuna.Trial) -> None:
+        starts = trial.user_attrs.get(_STARTS, 0) + 1
+        trial.set_user_attr(_STARTS, starts)
+        folder = self._folder(trial.number)
+        try:
+            if trial.params.keys() != self._config.space.keys() or starts > _MAX_STARTS:
+                raise RuntimeError(f"killed {starts - 1} times")
+            settings = self.settings(self.trials[trial.number])
+            run = self._config.run_config(
+                settings, "trials", os.path.basename(folder), seed=self._config.base.seed
+            )
+            report = _train(run, [_Reports(trial, run.monitor)])
+            value = float(report["validation"][run.monitor])
+            if not math.isfinite(value):
+                raise ValueError(f"validation {run.monitor} is {value}")
+            self._study.tell(trial.number, value)
+        except optuna.TrialPruned:
+            self._study.tell(trial.number, state=TrialState.PRUNED)
+        except Exception as error:  # whatever it is, other settings may do
+            message = str(error).strip().split("\n")[0]
+            trial.set_user_attr(REASON, f"{type(error).__name__}: {message}")
+            self._study.tell(trial.number, state=TrialState.FAIL)
+        _remove_weights(folder)
+        print(describe(self.trials[trial.number], self._config.base.monitor), flush=True)
+
+
+def _by_name(settings: Settings) -> dict[str, Any]:
+    """Settings with those of the space among them, so that a message names one of them."""
+    others = {name: value for name, value in settings.items() if name != "space"}
+    return {**others, **{f"space.{name}": of for name, of in settings.get("space", {}).items()}}
+
+
+def _pruner(name: str) -> optuna.pruners.BasePruner:
+    pruners: Mapping[str, optuna.pruners.BasePruner] = {
+        "median": optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
+        "halving": optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3),
+        "none": optuna.pruners.NopPruner(),
+    }
+    return pruners[name]
+
+
+class _Reports(keras.callbacks.Callback):
+    """Tells the study of each round, and stops a trial that is worse than others were."""
+
+    def __init__(self, trial: optuna.Trial, monitor: str) -> None:
+        super().__init__()
+        self._trial = trial
+        self._monitor = monitor
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._trial.report(logs[f"validation_{self._monitor}"], epoch + 1)
+        if self._trial.should_prune():
+            raise optuna.TrialPruned
+
+
+def _train(run: TrainConfig, callbacks: Sequence[keras.callbacks.Callback] = ()) -> dict[str, Any]:
+    """A run of its own in this process; what it prints goes into its folder."""
+    keras.utils.clear_session()  # or names and memory of earlier models would pile up
+    with (
+        open(os.path.join(run.out, "log.txt"), "a", encoding="utf-8") as log,
+        contextlib.redirect_stdout(log),
+    ):
+        return train(run, callbacks)
+
+
+def _remove_weights(run: str) -> None:
+    """What a trial has learned is only its score."""
+    shutil.rmtree(os.path.join(run, "checkpoints"), ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(os.path.join(run, "model.keras"))
+
+
+@contextlib.contextmanager
+def _locked(folder: str, *, waits: bool = True) -> Iterator[bool]:
+    """Whether this process holds the lock in a folder, which is made where it is not there."""
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, "lock"), "w") as lock:  # its end releases it
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        yield True

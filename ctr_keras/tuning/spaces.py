@@ -1,0 +1,187 @@
+"""Search spaces: which settings of training and arguments of models are tried, and within what.
+
+Those that come with the models are in `spaces.yaml`; a file of a user's own is read the same way.
+"""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias, get_type_hints
+
+from optuna import distributions
+from optuna.distributions import BaseDistribution
+
+from ctr_keras.models import check_arguments, model_arguments
+from ctr_keras.settings import (
+    SettingError,
+    Source,
+    TupleOf,
+    check_settings,
+    checked,
+    did_you_mean,
+)
+from ctr_keras.training import TrainConfig
+
+_BUILT_IN = str(pathlib.Path(__file__).with_name("spaces.yaml"))
+_SETTINGS = get_type_hints(TrainConfig, include_extras=True)
+_NOT_SEARCHED = ("data", "model", "out", "model_args", "start_from", "cache", "resident", "seed")
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """One of some values, in no order.
+
+    Args:
+        values: list. Of what a setting takes: numbers, strings, lists, None.
+
+    Raises:
+        ValueError: for fewer than two, or equal ones.
+    """
+
+    values: TupleOf[Any]
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if len({*self.names}) < max(len(self.values), 2):
+            raise SettingError(f"a choice needs two or more different values, got {self.names}")
+
+    @property
+    def extremes(self) -> tuple[Any, ...]:
+        """Values that are of the right type if all are."""
+        return self.values
+
+    def distribution(self) -> BaseDistribution:
+        """What Optuna draws from: the values as strings, as it takes no lists."""
+        return distributions.CategoricalDistribution(self.names)
+
+    @property
+    def names(self) -> list[str]:
+        """The values as strings."""
+        return [value if isinstance(value, str) else json.dumps(value) for value in self.values]
+
+    def value(self, drawn: Any) -> Any:
+        """The value that was drawn."""
+        return self.values[self.names.index(drawn)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """A number; an integer if both ends are.
+
+    Args:
+        low, high: float. Both belong to the range.
+        log: bool. Whether to draw by order of magnitude. Defaults to `False`.
+        step: float or None. Between neighbouring values, from `low` on. Defaults to `None`: any
+            value, or any integer.
+
+    Raises:
+        ValueError: for an empty range, and a logarithmic one from 0 or with steps.
+    """
+
+    low: int | float
+    high: int | float
+    log: bool = False
+    step: int | float | None = None
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if self.low >= self.high:
+            raise SettingError(f"low must be below high, got {self.low} and {self.high}", "low")
+        if self.log and (self.low <= 0 or self.step is not None):
+            raise SettingError("log needs a positive low and no step", "log")
+        if self.step is not None and self.step <= 0:
+            raise SettingError(f"step must be positive, got {self.step}", "step")
+
+    @property
+    def extremes(self) -> tuple[Any, ...]:
+        """Values that are of the right type if all are."""
+        return (self.low, self.high)
+
+    def distribution(self) -> BaseDistribution:
+        """What Optuna draws from."""
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return distributions.IntDistribution(
+                self.low, self.high, log=self.log, step=int(self.step or 1)
+            )
+        return distributions.FloatDistribution(
+            float(self.low), float(self.high), log=self.log, step=self.step
+        )
+
+    def value(self, drawn: Any) -> Any:
+        """The value that was drawn."""
+        return drawn
+
+
+Space: TypeAlias = Mapping[str, Choice | Range]
+
+
+def model_space(model: str) -> Space:
+    """The search space that comes with a model: what all share, and its own.
+
+    Args:
+        model: str. A name in `ctr_keras.models.MODELS`.
+
+    Raises:
+        ValueError: for an unknown model.
+
+    Example:
+
+    >>> space = model_space("AutoInt")
+    >>> space["learning_rate"]
+    Range(low=0.0001, high=0.01, log=True, step=None)
+    >>> space["heads"]
+    Choice(values=(1, 2, 4))
+    """
+    source = Source.read(_BUILT_IN)
+    own = source.at("models", model).values if model in source.values["models"] else {}
+    known = {*_SETTINGS, *model_arguments(model)}
+    shared = {name: of for name, of in source.values["shared"].items() if name in known}
+    return _read(Source({**shared, **own}, _BUILT_IN), model)
+
+
+def read_space(path: str, model: str) -> Space:
+    """A search space from a YAML file: by name, a list of values or `{low, high, log, step}`.
+
+    Args:
+        path: str. The file.
+        model: str. A name in `ctr_keras.models.MODELS`.
+
+    Raises:
+        ValueError: for a name that is no setting or argument that can be searched, or a value that
+            it does not take, with the file and the line.
+    """
+    return _read(Source.read(path), model)
+
+
+def _read(source: Source, model: str) -> Space:
+    space: dict[str, Choice | Range] = {}
+    for name, of in source.values.items():
+        with source.located(name):
+            _check_name(model, name)
+        if isinstance(of, Mapping):
+            space[name] = source.at(name).build(Range)
+        else:
+            with source.located(name):
+                space[name] = Choice(checked(name, of, list))
+        with source.located(name):
+            for value in space[name].extremes:
+                _check_value(model, name, value)
+    return space
+
+
+def _check_name(model: str, name: str) -> None:
+    known = [*_searched_settings(), *model_arguments(model)]
+    if name not in known:
+        raise ValueError(f"{name!r} cannot be searched{did_you_mean(name, known)}")
+
+
+def _searched_settings() -> Iterator[str]:
+    return (name for name in _SETTINGS if name not in _NOT_SEARCHED)
+
+
+def _check_value(model: str, name: str, value: Any) -> None:
+    if name in _SETTINGS:
+        checked(name, value, _SETTINGS[name])
+    else:
+        check_arguments(model, {name: value})

@@ -1,0 +1,292 @@
+"""Studies: what they find and write, what fails, is stopped, killed or shared."""
+
+import csv
+import dataclasses
+import pathlib
+import threading
+import time
+
+import pytest
+
+from ctr_keras.training import TrainConfig, load_run
+from ctr_keras.tuning import Choice, Range, TuneConfig, tune
+from ctr_keras.tuning import run as run_module
+from tests.data.shards import FEATURES, write_prepared
+
+SPACE = {
+    "learning_rate": Range(1e-4, 1e-2, log=True),
+    "dim": Choice([4, 8, 16]),
+    "dropout": Range(0.0, 0.5),
+}
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A study of `DeepFM`, for trials that are not really trained."""
+    data = tmp_path / "data"
+    data.mkdir()
+    FEATURES.save(data / "features.json")
+
+    def make(trials=6, **settings) -> TuneConfig:
+        base = TrainConfig(data=str(data), model="DeepFM", out=str(tmp_path / "study"))
+        return TuneConfig(base, SPACE, trials, **{"seeds": 0, "pruner": "none", **settings})
+
+    return make
+
+
+def loss_of(run: TrainConfig) -> float:
+    return 0.3 + run.model_args["dropout"] / 10 + (run.model_args["dim"] != 8) / 10
+
+
+def pretend(run, callbacks=(), rounds=3):
+    """A run whose log loss falls to that of its settings."""
+    for left in reversed(range(rounds)):
+        loss = loss_of(run) + left / 10
+        for callback in callbacks:
+            callback.on_epoch_end(rounds - 1 - left, {"validation_log_loss": loss})
+    return {"validation": {"log_loss": loss}}
+
+
+@pytest.fixture
+def pretended(monkeypatch):
+    monkeypatch.setattr(run_module, "_train", pretend)
+
+
+def trials_of(config) -> list[dict[str, str]]:
+    with open(pathlib.Path(config.base.out, "trials.csv")) as file:
+        return list(csv.DictReader(file))
+
+
+SETTINGS = ("learning_rate", "dim", "dropout")
+
+
+def settings_of(config) -> list[tuple[str, ...]]:
+    return [tuple(row[name] for name in SETTINGS) for row in trials_of(config)]
+
+
+def test_the_best_of_the_trials_is_found_and_shown(study, pretended):
+    config = study(25)
+    report = tune(config)
+    assert report["settings"]["dim"] == 8
+    assert report["settings"]["dropout"] < 0.1
+    assert report["validation_log_loss"] == pytest.approx(0.3 + report["settings"]["dropout"] / 10)
+    assert report["trials"] == {"complete": 25}
+    assert report["importance"].keys() == SPACE.keys()
+    out = pathlib.Path(config.base.out)
+    for name in ("importance.png", "trials.png"):
+        assert (out / name).read_bytes().startswith(b"\x89PNG")
+    summary = (out / "summary.md").read_text()
+    assert "25 trials (25 complete)" in summary
+    assert "| dim | 8 |" in summary
+    best = TrainConfig.read(str(out / "best.yaml"), out="elsewhere")
+    assert best.model_args["dim"] == 8
+    assert [int(row["trial"]) for row in trials_of(config)] == list(range(25))
+
+
+def test_a_trial_that_fails_is_recorded_with_its_reason(study, monkeypatch):
+    def fail(run, callbacks=()):
+        if run.model_args["dim"] == 16:
+            raise MemoryError("no room for 16\nand a traceback")
+        report = pretend(run)
+        return {"validation": {"log_loss": float("nan")}} if run.model_args["dim"] == 4 else report
+
+    monkeypatch.setattr(run_module, "_train", fail)
+    config = study(12)
+    report = tune(config)
+    assert report["settings"]["dim"] == 8
+    reasons = {(row["state"], row["dim"], row["reason"]) for row in trials_of(config)}
+    assert reasons == {
+        ("complete", "8", ""),
+        ("fail", "4", "ValueError: validation log_loss is nan"),
+        ("fail", "16", "MemoryError: no room for 16"),
+    }
+    summary = pathlib.Path(config.base.out, "summary.md").read_text()
+    assert "failed: MemoryError: no room for 16" in summary
+
+
+def test_a_study_without_a_good_trial_says_why(study, monkeypatch):
+    def fail(run, callbacks=()):
+        raise ValueError("there is no data")
+
+    monkeypatch.setattr(run_module, "_train", fail)
+    with pytest.raises(ValueError, match=r"none of 3 trials .*ValueError: there is no data"):
+        tune(study(3))
+
+
+@pytest.mark.parametrize("pruner", ["median", "halving"])
+def test_bad_trials_are_stopped_early(study, pretended, pruner):
+    config = study(20, pruner=pruner)
+    report = tune(config)
+    assert report["trials"]["pruned"] >= 2
+    rows = trials_of(config)
+    worst = max(float(row["validation_log_loss"]) for row in rows if row["state"] == "complete")
+    stopped = [row for row in rows if row["state"] == "pruned"]
+    assert all(int(row["rounds"]) <= 3 for row in stopped)
+    assert report["validation_log_loss"] < worst
+
+
+def test_the_largest_auc_is_the_best(study, monkeypatch):
+    def train(run, callbacks=()):
+        auc = 1 - loss_of(run)
+        callbacks[0].on_epoch_end(0, {"validation_auc": auc})
+        return {"validation": {"auc": auc, "log_loss": auc}}
+
+    monkeypatch.setattr(run_module, "_train", train)
+    config = study(12)
+    config = dataclasses.replace(config, base=dataclasses.replace(config.base, monitor="auc"))
+    report = tune(config)
+    rows = [float(row["validation_auc"]) for row in trials_of(config)]
+    assert report["validation_auc"] == max(rows)
+    summary = pathlib.Path(config.base.out, "summary.md").read_text()
+    assert f"validation auc of {max(rows):.5f}" in summary
+
+
+def test_more_trials_go_on_where_fewer_have_ended(study, pretended, tmp_path):
+    tune(study(4))
+    config = study(9)
+    tune(config)
+    in_two = settings_of(config)
+    pathlib.Path(config.base.out).rename(tmp_path / "first")
+    tune(config)
+    assert settings_of(config) == in_two
+    assert len({*in_two}) == 9
+
+
+def test_an_interrupted_trial_goes_on(study, monkeypatch, tmp_path):
+    begun = []
+
+    def interrupted(run, callbacks=()):
+        begun.append(run.out)
+        if len(begun) == 3:
+            raise KeyboardInterrupt
+        return pretend(run, callbacks)
+
+    monkeypatch.setattr(run_module, "_train", interrupted)
+    config = study(5)
+    with pytest.raises(KeyboardInterrupt):
+        tune(config)
+    report = tune(config)
+    assert [pathlib.Path(out).name for out in begun] == [
+        f"{number:04d}" for number in (0, 1, 2, 2, 3, 4)
+    ]
+    assert report["trials"] == {"complete": 5}
+    again = settings_of(config)
+    pathlib.Path(config.base.out).rename(tmp_path / "first")
+    tune(config)
+    assert settings_of(config) == again
+
+
+def test_what_kills_the_process_again_and_again_is_given_up(study, monkeypatch):
+    def kill(run, callbacks=()):
+        if run.out.endswith("0001"):
+            raise KeyboardInterrupt
+        return pretend(run, callbacks)
+
+    monkeypatch.setattr(run_module, "_train", kill)
+    config = study(3)
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            tune(config)
+    assert tune(config)["trials"] == {"complete": 2, "fail": 1}
+    assert trials_of(config)[1]["reason"] == "RuntimeError: killed 3 times"
+
+
+def test_another_study_is_refused(study, pretended):
+    config = study(2)
+    tune(config)
+    other = TuneConfig(config.base, SPACE | {"dim": Choice([4, 8])}, 2, 0, "none")
+    with pytest.raises(ValueError, match=r"with space\.dim={'values': \[4, 8, 16\]}, not"):
+        tune(other)
+    without = {name: of for name, of in SPACE.items() if name != "dim"}
+    with pytest.raises(ValueError, match=r"with space\.dim=.*, not None"):
+        tune(TuneConfig(config.base, without, 2, 0, "none"))
+    with pytest.raises(ValueError, match="with pruner='none', not 'median'"):
+        tune(study(2, pruner="median"))
+
+
+def test_data_that_are_not_there_leave_no_folder(tmp_path):
+    base = TrainConfig(data=str(tmp_path / "no"), model="FM", out=str(tmp_path / "study"))
+    with pytest.raises(FileNotFoundError, match="no"):
+        tune(TuneConfig(base, SPACE))
+    assert not (tmp_path / "study").exists()
+
+
+def test_workers_share_the_trials(study, monkeypatch):
+    by_worker = {}
+
+    def train(run, callbacks=()):
+        by_worker.setdefault(threading.get_ident(), []).append(run.out)
+        time.sleep(0.05)
+        return pretend(run, callbacks)
+
+    monkeypatch.setattr(run_module, "_train", train)
+    config, reports = study(12), []
+    workers = [
+        threading.Thread(target=lambda: reports.append(tune(config)), daemon=True) for _ in range(3)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(timeout=60)
+    assert len(by_worker) == 3
+    trained = [out for outs in by_worker.values() for out in outs]
+    assert len(trained) == len({*trained}) == 12
+    assert len({*settings_of(config)}) == 12
+    assert len(reports) == 3
+    assert reports[0] == reports[1] == reports[2]
+
+
+def test_a_worker_takes_over_from_one_that_died(study, monkeypatch):
+    """The second waits for the trial of the first, which dies."""
+    started, died = threading.Event(), []
+
+    def train(run, callbacks=()):
+        if not died:
+            died.append(run.out)
+            started.set()
+            time.sleep(0.3)
+            raise KeyboardInterrupt
+        return pretend(run, callbacks)
+
+    monkeypatch.setattr(run_module, "_train", train)
+    config = study(1)
+
+    def die() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            tune(config)
+
+    first = threading.Thread(target=die, daemon=True)
+    first.start()
+    started.wait(timeout=60)
+    assert tune(config)["trials"] == {"complete": 1}
+    first.join(timeout=60)
+
+
+def test_real_trials_leave_the_best_trained_with_other_seeds(tmp_path):
+    data = write_prepared(tmp_path / "data", {"train": 400, "validation": 100, "test": 100})
+    config = TuneConfig.read(
+        overrides=[
+            *("epochs=1", "learning_rate=0.05", "schedule=constant"),
+            *("dropout=0", "embedding_l2=0", "linear_l2=0"),
+        ],
+        data=data,
+        model="FM",
+        out=str(tmp_path / "study"),
+        trials=1,
+        seeds=2,
+    )
+    assert set(config.space) == {"batch_size", "dim"}
+    report = tune(config)
+    assert report["trials"] == {"complete": 1}
+    for split in ("validation", "test"):
+        mean, deviation = report["seeds"][split]["auc"]
+        assert mean > 0.6
+        assert deviation > 0
+    for trial in (tmp_path / "study" / "trials").iterdir():
+        names = {path.name for path in trial.iterdir()}
+        assert {"config.yaml", "history.csv", "metrics.json", "log.txt"} <= names
+        assert not {"model.keras", "checkpoints"} & names
+    for seed in (1, 2):
+        _, _, run = load_run(str(tmp_path / "study" / "best" / f"seed-{seed}"))
+        assert run.seed == seed
+        assert {"batch_size": run.batch_size, "dim": run.model_args["dim"]} == report["settings"]

@@ -1,0 +1,102 @@
+"""Search spaces: one for every model, files of a user's own, what is fixed."""
+
+import keras
+import pytest
+
+from ctr_keras.features import Categorical, FeatureSet, Label, Sequence
+from ctr_keras.models import MODELS, build_model, model_arguments
+from ctr_keras.models.registry import ModelEntry
+from ctr_keras.training import PRESETS
+from ctr_keras.tuning import Choice, Range, TuneConfig, model_space, read_space
+
+FEATURES = FeatureSet(
+    Categorical("item", group="item"),
+    Categorical("user", group="user"),
+    Categorical("hour", group="context"),
+    Sequence("history", vocabulary_of="item", max_length=2),
+    label=Label("click"),
+    vocabulary_sizes={"item": 3, "user": 3, "hour": 3},
+)
+CROSSED = FEATURES.with_crossed_pairs(1).with_vocabulary_sizes(
+    {**FEATURES.vocabulary_sizes, "item_x_user": 3, "item_x_hour": 3, "user_x_hour": 3}
+)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_has_a_space_of_arguments_that_it_takes(model):
+    config = TuneConfig.read(data="d", model=model, out="o")
+    assert {"learning_rate", "batch_size", "dim"} <= set(config.space)
+    values = {name: of.extremes[-1] for name, of in config.space.items()}
+    run = config.run_config(values, "trials", "0000", seed=0)
+    assert run.learning_rate == values["learning_rate"]
+    assert run.model_args.keys() == values.keys() & model_arguments(model).keys()
+    small = {name: [4] if name == "hidden" else of for name, of in run.model_args.items()}
+    build_model(model, CROSSED if model.startswith("OptInter") else FEATURES, **small)
+
+
+def test_a_model_without_a_space_of_its_own_has_what_is_shared(monkeypatch):
+    def builder(features: FeatureSet, dim: int = 4, depth: int = 1) -> keras.Model: ...
+
+    monkeypatch.setitem(MODELS, "Mine", ModelEntry(builder, "", ""))
+    assert set(model_space("Mine")) == {"learning_rate", "batch_size", "schedule", "dim"}
+    assert "heads" in model_space("AutoInt")
+
+
+def test_what_is_given_is_not_searched(tmp_path):
+    given = {"data": "d", "model": "DeepFM", "out": "o"}
+    config = TuneConfig.read(overrides=["dim=8", "learning_rate=0.1"], **given)
+    assert not {"dim", "learning_rate"} & set(config.space)
+    preset = TuneConfig.read(overrides=["preset=criteo"], **given)
+    assert not set(PRESETS["DeepFM"]["criteo"]) & set(preset.space)
+    assert "dropout" in preset.space
+    file = tmp_path / "run.yaml"
+    file.write_text("batch_size: 64\nmodel_args: {hidden: [8]}\n")
+    assert not {"batch_size", "hidden"} & set(TuneConfig.read(str(file), **given).space)
+    with pytest.raises(ValueError, match="nothing to search"):
+        TuneConfig(config.base, {})
+    file.write_text("schedule: [constant, cosine]\n")
+    with pytest.raises(ValueError, match="schedule=cosine does not go with table_updates=exact"):
+        TuneConfig.read(overrides=["table_updates=exact"], space=str(file), **given)
+
+
+def test_a_space_of_ones_own(tmp_path):
+    file = tmp_path / "space.yaml"
+    file.write_text(
+        "epsilon: {low: 1.0e-8, high: 1.0e-4, log: true}\n"
+        "hidden: [[8], [8, 8]]\n"
+        "epochs: {low: 2, high: 6, step: 2}\n"
+        "normalization: [batch, null]\n"
+    )
+    space = read_space(str(file), "DeepFM")
+    assert space["epsilon"] == Range(1e-8, 1e-4, log=True)
+    assert space["hidden"] == Choice([[8], [8, 8]])
+    assert space["hidden"].value(space["hidden"].distribution().choices[1]) == [8, 8]
+    assert space["normalization"].value("null") is None
+    assert space["epochs"].distribution().step == 2
+    assert set(TuneConfig.read(space=str(file), data="d", model="DeepFM", out="o").space) == set(
+        space
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lr: [1, 2]", ", line 1: 'lr' cannot be searched; "),
+        ("dims: [1, 2]", ", line 1: 'dims' cannot be searched; did you mean 'dim'?"),
+        ("seed: [1, 2]", ", line 1: 'seed' cannot be searched"),
+        ("\ndim: {low: 0.5, high: 2.5}", ", line 2: dim must be an integer, got 0.5"),
+        ("dim: {low: 4, high: 2}", ", line 1: low must be below high, got 4 and 2"),
+        ("learning_rate: {low: 0, high: 1, log: true}", ", line 1: log needs a positive low"),
+        ("dim: {low: 4, hgh: 8}", ", line 1: unknown setting 'hgh'; did you mean 'high'?"),
+        ("dim: [4]", ", line 1: a choice needs two or more different values"),
+        ("dim: [4, 4]", ", line 1: a choice needs two or more different values"),
+        ("dim: 4", ", line 1: dim must be a list, got 4"),
+        ("batch_size: [128, 0]", ", line 1: batch_size must be at least 1, got 0"),
+        ("hidden: [[8], [x]]", ", line 1: hidden.* must be an integer, got 'x'"),
+    ],
+)
+def test_wrong_spaces_are_refused_with_their_place(tmp_path, text, message):
+    file = tmp_path / "space.yaml"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=f"space.yaml{message}"):
+        read_space(str(file), "DeepFM")
