@@ -300,6 +300,8 @@ def test_what_does_not_fit_is_refused_in_one_line():
     model = old_model("FNN")
     reversed_new = reordered(OLD).fit(NEW_LOG)
     fnn = functools.partial(build_model, "FNN", hidden=[6, 5])
+    same_tower = {"dim": 4, "hidden": [6, 5], "normalization": "layer", "norm_order": "before"}
+    deepfm = functools.partial(build_model, "DeepFM", **same_tower)
     for arguments, message in [
         ((model, NEW, OLD), "layer 'embedding' was built with other features than `old_features`"),
         ((model, OLD, reversed_new), "the packed columns of the two feature sets differ: pass"),
@@ -307,7 +309,7 @@ def test_what_does_not_fit_is_refused_in_one_line():
             (model, OLD, NEW, functools.partial(fnn, dim=3)),
             "'embedding' is 3 wide, and the old one",
         ),
-        ((model, OLD, NEW, builder("DeepFM")), "the old model has no LinearLogit 'linear'"),
+        ((model, OLD, NEW, deepfm), "the old model has no LinearLogit 'linear'"),
         ((model, OLD, FEATURES), "this feature set is not fitted: take what"),
         (
             (model, OLD, NEW, functools.partial(build_model, "FNN", dim=4, hidden=[6, 6])),
