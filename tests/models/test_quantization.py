@@ -94,7 +94,8 @@ def test_scores_are_those_of_float_within_a_hundredth(variant):
     model, inputs, before = quantized(variant)
     assert {mode for _, mode in modes(model)} == {"int8"}
     after = scores(model, inputs)
-    np.testing.assert_allclose(after, before, 0, 0.01 if HAS_CONFIGS else 0.02)
+    # Keras 3.12 rounds what goes into dense layers, too.
+    np.testing.assert_allclose(after, before, 0, 0.01 if HAS_CONFIGS else 0.03)
     assert (after != before).any()
 
 
