@@ -1,41 +1,48 @@
 """Batches for `fit` with more than inputs and labels: sample weights, and groups of a row."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from ctr_keras.data import Examples
 from ctr_keras.features import FeatureSet
-from ctr_keras.settings import did_you_mean
+from ctr_keras.settings import SettingError
+from ctr_keras.training.slices import Column, groups_of
 from ctr_keras.types import Array, Rows
 
 
 @dataclasses.dataclass(frozen=True)
-class GroupColumn:
-    """The ids of the feature by which rows are grouped."""
+class Groups:
+    """The groups of rows for pairs of them, and for metrics by group: those of a feature's values.
 
-    position: int  # in the packed input
-    packed: ClassVar = "categorical"
+    Raises:
+        ValueError: for a feature that is not there or has not one category a row.
+    """
 
-    @classmethod
-    def of(cls, features: FeatureSet, name: str) -> "GroupColumn":
-        """That of a feature; a ValueError for one that is not categorical."""
-        names = [feature.name for feature in features.categorical]
-        if name not in names:
-            raise ValueError(
-                f"group={name}: it is no categorical feature of the data{did_you_mean(name, names)}"
-            )
-        return cls(names.index(name))
+    features: FeatureSet
+    name: str
 
-    def ids(self, inputs: Any) -> Array:
-        """`(batch,)` ids of packed inputs."""
-        return np.asarray(inputs[self.packed])[:, self.position]
+    def __post_init__(self) -> None:
+        try:
+            self.of({self.packed: np.zeros((0, *self.features.packed_shapes[self.packed]))})
+        except ValueError as error:
+            raise SettingError(f"group={self.name}: {error}", "group") from None
 
-    def all_ids(self, examples: Examples, batch_size: int) -> Array:
-        """`(rows,)` ids of a split, in its order."""
-        return np.concatenate([self.ids(inputs) for inputs, _ in examples.read(batch_size)])
+    @property
+    def packed(self) -> str:
+        """The packed input that holds the feature."""
+        return Column.of(self.features, self.name).packed
+
+    def of(self, inputs: Mapping[str, Array]) -> Array:
+        """`(batch,)`, NaN where the value is missing or unknown, of packed inputs."""
+        ids = Column.of(self.features, self.name).read(inputs)
+        return groups_of(self.features, self.name, ids)
+
+    def of_all(self, examples: Examples, batch_size: int) -> Array:
+        """`(rows,)` of a split, in its order."""
+        return np.concatenate([self.of(inputs) for inputs, _ in examples.read(batch_size)])
 
 
 def check_weight(features: FeatureSet, name: str) -> None:
@@ -53,7 +60,7 @@ def with_weights_and_groups(
     batches: Iterable[Rows],
     inputs: Sequence[str],
     weight: str,
-    group: GroupColumn | None,
+    groups: Groups | None,
 ) -> Iterator[tuple[Any, ...]]:
     """What `fit` takes of batches that have more columns than the model's inputs.
 
@@ -61,11 +68,12 @@ def with_weights_and_groups(
         batches: of packed inputs by name, and labels `(batch, 1)`.
         inputs: list of str. The model's.
         weight: str. The column of sample weights, `""` for none.
-        group: GroupColumn or None. Of groups for `PairwiseLoss`.
+        groups: Groups or None. For `PairwiseLoss`; rows of none are each alone.
     """
     for columns, labels in getattr(batches, "as_numpy_iterator", batches.__iter__)():
         taken = {name: columns[name] for name in inputs}
-        if group is not None:  # numbered within the batch, as float32 is not exact for all ids
-            numbers = np.unique(group.ids(columns), return_inverse=True)[1]
+        if groups is not None:  # numbered within the batch, as float32 is not exact for all ids
+            of_rows = groups.of(columns)
+            numbers = np.unique(of_rows, return_inverse=True, equal_nan=False)[1]
             labels = np.concatenate([np.asarray(labels), numbers[:, None]], axis=1, dtype="float32")
         yield (taken, labels, columns[weight][:, 0]) if weight else (taken, labels)

@@ -30,8 +30,8 @@ class TrainConfig(Optimization):
         patience: int. Stop after so many consecutive evaluations without a better one.
             Defaults to `2`.
         group: str. A categorical feature, such as the user, in whose groups `auc_by_group` is
-            computed and `pairwise_weight` makes pairs. Values that are missing or not in the
-            vocabulary are one group each. Defaults to `""`: none.
+            computed and `pairwise_weight` makes pairs. Rows whose value is missing or not in the
+            vocabulary are in no group. Defaults to `""`: none.
         optimizer, learning_rate, epsilon, weight_decay, optimizer_args: as in `Optimization`.
         table_optimizer, table_learning_rate, table_optimizer_args, table_updates: likewise.
         schedule, learning_rate_decay, warmup_steps: likewise.

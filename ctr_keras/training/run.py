@@ -31,7 +31,7 @@ from ctr_keras.runs import (
     write_table,
     write_whole,
 )
-from ctr_keras.training.batches import GroupColumn, check_weight, with_weights_and_groups
+from ctr_keras.training.batches import Groups, check_weight, with_weights_and_groups
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.evaluation import (
     check_same_features,
@@ -146,13 +146,13 @@ def _batches(
 ) -> Iterable[Any]:
     """The endless batches that `fit` takes, without those of the rounds done."""
     inputs, weight = input_names(model), config.sample_weight
-    group = GroupColumn.of(features, config.group) if config.pairwise_weight else None
-    columns = [*inputs, *([weight] if weight else []), *([GroupColumn.packed] if group else [])]
+    groups = Groups(features, config.group) if config.pairwise_weight else None
+    columns = [*inputs, *([weight] if weight else []), *([groups.packed] if groups else [])]
     examples = _open_split("train", config, features, list(dict.fromkeys(columns)))
     batches = examples.stream(config.batch_size, seed=config.seed, skip_batches=skipped)
-    if not (weight or group):
+    if not (weight or groups):
         return batches
-    return with_weights_and_groups(batches, inputs, weight, group)
+    return with_weights_and_groups(batches, inputs, weight, groups)
 
 
 def _started(model: keras.Model, features: FeatureSet, config: TrainConfig) -> keras.Model:
@@ -207,9 +207,9 @@ class _Validation:
     def __init__(self, config: TrainConfig, features: FeatureSet) -> None:
         self._config = config
         self._features = features
-        self._group = GroupColumn.of(features, config.group) if config.group else None
+        self._groups = Groups(features, config.group) if config.group else None
         self._examples: Examples | None = None
-        self._groups: Array | None = None
+        self._groups_of_rows: Array | None = None
         self._training_inputs: Inputs = {}
 
     def measure(self, model: keras.Model, number: int, train_loss: float, seconds: float) -> Row:
@@ -229,13 +229,15 @@ class _Validation:
             self._training_inputs, _ = read_rows(
                 self._config.data, "train", self._features, STATISTICS_ROWS, input_names(model)
             )
-            if self._group:
-                self._groups = self._group.all_ids(self._open([GroupColumn.packed]), _GROUPED_ROWS)
+            if self._groups:
+                examples = self._open([self._groups.packed])
+                self._groups_of_rows = self._groups.of_all(examples, _GROUPED_ROWS)
         recompute_statistics(model, self._training_inputs)
         labels, scores = predict(model, self._examples)
         validation = metrics.evaluate(labels, scores)
-        if self._groups is not None:
-            validation["auc_by_group"] = metrics.auc_by_group(labels, scores, self._groups)
+        if self._groups_of_rows is not None:
+            groups = self._groups_of_rows
+            validation["auc_by_group"] = metrics.auc_by_group(labels, scores, groups)
         return validation
 
     def _open(self, inputs: Sequence[str]) -> Examples:

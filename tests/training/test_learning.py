@@ -191,8 +191,11 @@ def test_pairs_of_a_batch_are_those_of_a_group(settings):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"group": "aa"}, "group=aa: it is no categorical feature of the data; did you mean 'a'"),
-        ({"group": "genres"}, "group=genres: it is no categorical feature"),
+        ({"group": "aa"}, "group=aa: unknown field 'aa'; did you mean 'a'"),
+        (
+            {"group": "genres"},
+            "group=genres: rows are grouped by one category each, and 'genres' is",
+        ),
         ({"sample_weight": "price"}, "sample_weight=price: the data's is 'cost'; declare `weight"),
         ({"callbacks": ["nowhere:Mine"]}, "callback 'nowhere:Mine': No module named 'nowhere'"),
     ],
