@@ -183,8 +183,8 @@ class RowWise(AveragesByRows, DecaysInUpdateStep):
             return rows, sums, None
         weight = tables.read(table, rows)
         scale = 2.0 * l2 * (self.loss_scale_factor or 1.0)
-        penalty = ops.where(ops.not_equal(rows, 0)[:, None], scale * weight, 0.0)
-        return rows, sums + penalty, weight
+        penalized = ops.where(ops.not_equal(rows, 0)[:, None], weight, 0.0)
+        return rows, sums + scale * penalized, weight
 
     def _check_replicas(self) -> None:
         for option in _PER_REPLICA:
