@@ -19,6 +19,7 @@ from ctr_keras.version import __version__
 
 _EXTRAS = {  # modules that `pip install ctr-keras` leaves out; `explain` names its own
     **dict.fromkeys(("apache_beam", "pyarrow", "tensorflow_transform"), "pipeline"),
+    "lightgbm": "trees",
     **dict.fromkeys(("aiohttp", "grpc", "grpc_health", "httpx", "tensorflow_serving"), "serving"),
 }
 
@@ -94,7 +95,7 @@ def train(
     from ctr_keras import training
 
     given = _given(data=data, model=model, out=out)
-    settings = training.TrainConfig.read(config, overrides, **given)
+    settings = training.read_config(config, overrides, **given)
     with contextlib.redirect_stdout(sys.stderr):  # the progress bar; stdout is for the result
         report = training.train(settings)
     _print_json(report)

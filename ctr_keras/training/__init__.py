@@ -4,13 +4,17 @@ from ctr_keras.presets import PRESETS, find_preset
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.evaluation import evaluate_run, load_run, predict_split
 from ctr_keras.training.run import train
+from ctr_keras.training.trees_config import TREES, TreesConfig, read_config
 
 __all__ = [
     "PRESETS",
+    "TREES",
     "TrainConfig",
+    "TreesConfig",
     "evaluate_run",
     "find_preset",
     "load_run",
     "predict_split",
+    "read_config",
     "train",
 ]

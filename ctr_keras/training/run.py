@@ -20,9 +20,7 @@ from ctr_keras.runs import (
     Rounds,
     Row,
     State,
-    check_same_settings,
     jit_setting,
-    write_settings,
     write_table,
     write_whole,
 )
@@ -33,12 +31,15 @@ from ctr_keras.training.evaluation import (
     load_run,
     predict,
 )
+from ctr_keras.training.folder import open_run
+from ctr_keras.training.trees import train_trees
+from ctr_keras.training.trees_config import TreesConfig
 from ctr_keras.types import Rows
 
 _BEST = "best.keras"  # in a checkpoint
 
 
-def train(config: TrainConfig) -> dict[str, Any]:
+def train(config: TrainConfig | TreesConfig) -> dict[str, Any]:
     """Trains a model, or goes on with a run that was interrupted.
 
     A run is a number of rounds: some training steps, then an evaluation on the validation split and
@@ -46,7 +47,7 @@ def train(config: TrainConfig) -> dict[str, Any]:
     goes on after the last round; after the end it returns the metrics at once.
 
     Args:
-        config: TrainConfig.
+        config: TrainConfig, or TreesConfig for trees, which are grown at one go.
 
     Returns:
         The contents of `metrics.json`: the best round's validation metrics, rounds and speed.
@@ -56,8 +57,10 @@ def train(config: TrainConfig) -> dict[str, Any]:
         ValueError: if the folder holds a run with other settings, naming the first that differs,
             or the data have changed since.
     """
+    if isinstance(config, TreesConfig):
+        return train_trees(config)
     features = FeatureSet.load(os.path.join(config.data, "features.json"))
-    _open_run(config, features)
+    open_run(config, features)
     path = os.path.join(config.out, "metrics.json")
     if os.path.exists(path):
         with open(path, encoding="utf-8") as file:
@@ -87,19 +90,6 @@ def train(config: TrainConfig) -> dict[str, Any]:
     write_whole(path, lambda file: json.dump(report, file, indent=2))
     checkpoints.remove()
     return report
-
-
-def _open_run(config: TrainConfig, features: FeatureSet) -> None:
-    """Writes what the run needs to be repeated, or checks that it is the same run."""
-    path = os.path.join(config.out, "config.yaml")
-    if os.path.exists(path):
-        earlier = TrainConfig.read(path, out=config.out).to_dict()
-        check_same_settings(config.out, earlier, config.to_dict())
-        check_same_features(FeatureSet.load(os.path.join(config.out, "features.json")), config.data)
-        return
-    os.makedirs(config.out, exist_ok=True)
-    features.save(os.path.join(config.out, "features.json"))
-    write_settings(path, config.to_dict())
 
 
 def _compiled(config: TrainConfig, features: FeatureSet) -> keras.Model:
