@@ -146,11 +146,45 @@ def search(
     help="Rows to score.",
 )
 @_data(help="Other prepared data.")
-def evaluate(run_folder: str, split: str, data: str | None) -> None:
-    """Print AUC, log loss and calibration of a run as JSON."""
+@click.option("--by", multiple=True, metavar="FIELD", help="Measure by the values of a field, too.")
+@click.option("--group", metavar="FIELD", help="The user's field, for metrics by group.")
+@click.option(
+    "--k",
+    default=10,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Rows of a group that NDCG, MRR and recall look at.",
+)
+@click.option(
+    "--buckets",
+    default=0,
+    type=click.IntRange(0),
+    help="Buckets of rising scores by which to show calibration.",
+)
+@click.option(
+    "--bootstrap",
+    default=0,
+    metavar="REPLICATES",
+    type=click.IntRange(0),
+    help="Intervals of 95%; of groups where there are any. 1000 are usual.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the bootstrap.")
+@_existing_folder("--baseline", help="Another run on the same data, to take RelaImpr over.")
+@click.option(
+    "--json/--table",
+    "as_json",
+    default=None,
+    help="What to print. Default: a table on a terminal, else JSON.",
+)
+def evaluate(run_folder: str, as_json: bool | None, **options: Any) -> None:
+    """Print AUC, log loss, calibration and more of a run."""
     from ctr_keras import training
 
-    _print_json(training.evaluate_run(run_folder, split, data))
+    measured = training.evaluate_run(run_folder, **options)
+    if as_json or (as_json is None and not sys.stdout.isatty()):
+        _print_json(measured)
+    else:
+        click.echo(training.evaluation_table(measured))
 
 
 @main.command()

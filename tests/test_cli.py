@@ -120,7 +120,7 @@ def test_help_imports_nothing_heavy():
     ],
 )
 def test_a_missing_module_names_the_extra_that_brings_it(module, extra, tmp_path, monkeypatch):
-    def fail(*args: object) -> None:
+    def fail(*args: object, **options: object) -> None:
         raise ModuleNotFoundError(f"No module named {module!r}", name=module)
 
     monkeypatch.setattr("ctr_keras.training.evaluate_run", fail)

@@ -26,6 +26,7 @@ from ctr_keras import (
     testing,
     training,
 )
+from ctr_keras.metrics import streaming
 
 MODULES = sorted(
     module.name
@@ -38,7 +39,10 @@ SKIPPED = {
     "serving.export.export": "needs a finished run",
     "serving.verify": "needs prepared data and a folder of models",
 }
-ROOMS = (data, explain, features, layers, metrics, models, optimizers, search, testing, training)
+ROOMS = (
+    *(data, explain, features, layers, metrics, models, optimizers, search, streaming, testing),
+    training,
+)
 PUBLIC = {
     f"{room.__name__}.{name}": getattr(room, name)
     for room in ROOMS

@@ -1,7 +1,8 @@
 """Trained runs: loading, scoring, evaluating."""
 
+import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -11,8 +12,9 @@ from ctr_keras import metrics
 from ctr_keras.data import Examples, open_examples
 from ctr_keras.features import FeatureSet
 from ctr_keras.training.config import TrainConfig
+from ctr_keras.training.slices import Column, groups_of, slices
 from ctr_keras.training.trees_config import TreesConfig, read_config
-from ctr_keras.types import Array
+from ctr_keras.types import Array, Rows
 
 _BATCH_SIZE = 4096
 
@@ -35,26 +37,125 @@ def load_run(run: str) -> tuple[keras.Model, FeatureSet, TrainConfig | TreesConf
     return model, features, read_config(os.path.join(run, "config.yaml"))
 
 
-def evaluate_run(run: str, split: str = "test", data: str | None = None) -> dict[str, Any]:
+def evaluate_run(
+    run: str,
+    split: str = "test",
+    data: str | None = None,
+    *,
+    by: Sequence[str] = (),
+    group: str | None = None,
+    k: int = 10,
+    buckets: int = 0,
+    bootstrap: int = 0,
+    seed: int = 0,
+    baseline: str | None = None,
+) -> dict[str, Any]:
     """Metrics of a finished run on a split.
 
     Args:
         run: str. The run's folder.
         split: str. `"train"`, `"validation"` or `"test"`. Defaults to `"test"`.
         data: str or None. Prepared data. Defaults to `None`: those the run was trained on.
+        by: list of str. Fields by whose values to measure as well. Defaults to `()`.
+        group: str or None. The field, such as the user, of the metrics by group. Defaults to
+            `None`: there are none.
+        k: int. Rows of a group that NDCG, MRR and recall look at. Defaults to `10`.
+        buckets: int. Buckets of rising scores by which to show calibration. Defaults to `0`.
+        bootstrap: int. Replicates for intervals of 95%; groups are drawn as a whole. Defaults to
+            `0`: no intervals.
+        seed: int. Of the bootstrap. Defaults to `0`.
+        baseline: str or None. Another run on the same data, over which to take RelaImpr. Defaults
+            to `None`.
 
     Returns:
-        `ctr_keras.metrics.evaluate` of the split.
+        `ctr_keras.metrics.report` of the split, without `undefined` where that is empty. In
+        addition, where they are asked for, `calibration`, the buckets; `baseline_auc` and
+        `rela_impr`; and `slices`, by field a list of such reports with their `value`.
 
     Raises:
-        FileNotFoundError: if the run or the data are not there.
-        ValueError: if the data were prepared with other features or vocabularies.
+        FileNotFoundError: if a run or the data are not there.
+        ValueError: if the data were prepared with other features or vocabularies, or for a field
+            that they do not have.
     """
     model, features, config = load_run(run)
-    if data is not None:
-        check_same_features(features, data)
-    labels, scores = predict_split(model, features, data or config.data, split)
-    return metrics.evaluate(labels, scores)
+    prepared = data or config.data
+    check_same_features(features, prepared)
+    if by:
+        features = FeatureSet.load_fitted(prepared)
+    columns = {name: Column.of(features, name) for name in (*by, *([group] if group else []))}
+    labels, scores, fields = _predict_and_read(model, features, prepared, split, columns)
+    measure = _Measure(
+        labels,
+        scores,
+        groups_of(features, group, fields[group]) if group else None,
+        _baseline_scores(baseline, features, prepared, split) if baseline else None,
+        buckets,
+        {"k": k, "replicates": bootstrap, "seed": seed},
+    )
+    result = measure(slice(None))
+    for name in by:
+        found = slices(features, name, fields[name])
+        of_values = [{"value": value, **measure(rows)} for value, rows in found]
+        result.setdefault("slices", {})[name] = of_values
+    return result
+
+
+@dataclasses.dataclass(frozen=True)
+class _Measure:
+    """What is measured of the rows, or of some of them."""
+
+    labels: Array
+    scores: Array
+    groups: Array | None
+    baseline_scores: Array | None
+    buckets: int
+    settings: dict[str, int]  # of `metrics.report`
+
+    def __call__(self, rows: Any) -> dict[str, Any]:
+        labels, scores = self.labels[rows], self.scores[rows]
+        groups = None if self.groups is None else self.groups[rows]
+        measured = metrics.report(labels, scores, groups=groups, **self.settings)
+        undefined = measured.pop("undefined")
+        if self.baseline_scores is not None:
+            measured |= {"baseline_auc": None, "rela_impr": None}
+            try:
+                measured["baseline_auc"] = metrics.auc(labels, self.baseline_scores[rows])
+                measured["rela_impr"] = metrics.rela_impr(measured["auc"], measured["baseline_auc"])
+            except ValueError as error:
+                undefined["rela_impr"] = str(error)
+        if self.buckets:
+            buckets = metrics.calibration_buckets(labels, scores, buckets=self.buckets)
+            measured["calibration"] = buckets
+        return {**measured, "undefined": undefined} if undefined else measured
+
+
+def _baseline_scores(run: str, features: FeatureSet, prepared: str, split: str) -> Array:
+    model, own_features, _ = load_run(run)
+    check_same_features(own_features, prepared)
+    return predict_split(model, features, prepared, split)[1]
+
+
+def _predict_and_read(
+    model: keras.Model,
+    features: FeatureSet,
+    prepared: str,
+    split: str,
+    columns: Mapping[str, Column],
+) -> tuple[Array, Array, dict[str, Array]]:
+    """Labels and scores as `predict_split`, and columns `(rows, width)` of the same rows."""
+    names = input_names(model)
+    packed = dict.fromkeys([*names, *(column.packed for column in columns.values())])
+    examples = open_examples(prepared, split, features, inputs=list(packed))
+    read: dict[str, list[Array]] = {name: [] for name in columns}
+
+    def read_along() -> Iterator[Rows]:
+        for inputs, labels in examples.read(_BATCH_SIZE):
+            for name, column in columns.items():
+                read[name].append(column.read(inputs))
+            yield {name: inputs[name] for name in names}, labels
+
+    labels, scores = _predict(model, read_along())
+    return labels, scores, {name: np.concatenate(parts) for name, parts in read.items()}
 
 
 def check_same_features(features: FeatureSet, prepared: str) -> None:
@@ -83,8 +184,12 @@ def predict_split(
 
 def predict(model: keras.Model, examples: Examples) -> tuple[Array, Array]:
     """Labels and scores of an opened split, each (rows,) float32, in its order."""
+    return _predict(model, examples.read(_BATCH_SIZE))
+
+
+def _predict(model: keras.Model, batches: Iterable[Rows]) -> tuple[Array, Array]:
     labels, scores = [], []
-    for inputs, batch_labels in examples.read(_BATCH_SIZE):
+    for inputs, batch_labels in batches:
         labels.append(np.ravel(batch_labels))
         scores.append(np.ravel(model.predict_on_batch(inputs)))
     return np.concatenate(labels), np.concatenate(scores)

@@ -75,6 +75,9 @@ def test_evaluate_has_all_of_them():
         "auc": metrics.auc(labels, scores),
         "log_loss": metrics.log_loss(labels, scores),
         "calibration_ratio": metrics.calibration_ratio(labels, scores),
+        "normalized_entropy": metrics.normalized_entropy(labels, scores),
+        "pr_auc": metrics.pr_auc(labels, scores),
+        "expected_calibration_error": metrics.expected_calibration_error(labels, scores),
         "label_mean": pytest.approx(2 / 3),
         "rows": 3,
     }
