@@ -29,6 +29,7 @@ def _as_tuple(value: Any) -> Any:
 
 
 Count: TypeAlias = Annotated[int, pydantic.Field(ge=1)]
+Fraction: TypeAlias = Annotated[float, pydantic.Field(ge=0, lt=1)]
 JitCompile: TypeAlias = bool | Literal["auto"]
 TupleOf: TypeAlias = Annotated[tuple[T, ...], pydantic.BeforeValidator(_as_tuple)]
 
@@ -38,6 +39,7 @@ _EXPECTED = {  # errors of pydantic that it says in other words
     "float_type": "a number",
     "greater_than_equal": "at least {ge:g}",
     "int_type": "an integer",
+    "less_than": "below {lt:g}",
     "list_type": "a list",
     "sequence_str": "a list",
     "string_too_short": "a non-empty string",
@@ -286,11 +288,12 @@ class Source:
 
 
 def _fields(kind: Any) -> dict[str, bool]:
-    """A dataclass' fields by name: whether a value must be given."""
-    return {
+    """A dataclass' fields by name, whether a value must be given; those that must come first."""
+    fields = {
         field.name: field.default is field.default_factory is dataclasses.MISSING
         for field in dataclasses.fields(kind)
     }
+    return dict(sorted(fields.items(), key=lambda field: not field[1]))
 
 
 def _read_yaml(path: str) -> tuple[dict[str, Any], yaml.Node | None]:
@@ -332,4 +335,5 @@ def _line(node: yaml.Node | None, keys: Iterable[str | int]) -> int | None:
 
 def plain(settings: Any) -> dict[str, Any]:
     """A dataclass as the dict that YAML gives back."""
-    return dict(yaml.safe_load(yaml.safe_dump(dataclasses.asdict(settings))))
+    values = yaml.safe_load(yaml.safe_dump(dataclasses.asdict(settings)))
+    return {name: values[name] for name in _fields(type(settings))}

@@ -110,7 +110,7 @@ class Job:
         config = adapter_config(features)
         with tft_beam.Context(
             temp_dir=self._path("tmp", "transform"),
-            passthrough_keys={features.label.name, KEY, SPLIT},
+            passthrough_keys={*passed_through(features)},
         ):
             train = analyzed | "TrainRows" >> beam.FlatMap(only_split, "train")
             analyze = tft_beam.AnalyzeDataset(make_preprocessing_fn(features))
@@ -127,6 +127,13 @@ class Job:
         return {split: train if split == "train" else train // _MIN_SHARDS for split in SPLITS}
 
 
+def passed_through(features: FeatureSet) -> dict[str, pa.DataType]:
+    """The columns that TensorFlow Transform leaves alone."""
+    label = features.label
+    numbers = {name: pa.float32() for name in (label.name, label.weight) if name}
+    return {**numbers, KEY: pa.int64(), SPLIT: pa.int64()}
+
+
 def adapter_config(features: FeatureSet) -> TensorAdapterConfig:
     """How TensorFlow Transform turns a record batch's columns into tensors."""
     kinds = {"string": pa.string(), "float": pa.float32()}
@@ -135,6 +142,6 @@ def adapter_config(features: FeatureSet) -> TensorAdapterConfig:
         name: schema_pb2.TensorRepresentation(dense_tensor={"column_name": name, "shape": {}})
         for name in columns
     }
-    columns |= {features.label.name: pa.float32(), KEY: pa.int64(), SPLIT: pa.int64()}
+    columns |= passed_through(features)
     schema = pa.schema([(name, pa.list_(kind)) for name, kind in sorted(columns.items())])
     return TensorAdapterConfig(schema, representations)

@@ -68,11 +68,10 @@ def decode(
         ValueError: if they have another number of rows than the report says.
     """
     count, label = row_count(prepared, split), features.label.name
-    arrays = {
-        name: allocate(name, (count, *shape), np.float32 if name == "numeric" else np.int32)
-        for name, shape in features.packed_shapes.items()
-        if inputs is None or name in inputs
-    }
+    arrays = {}
+    for name in features.packed_shapes if inputs is None else inputs:
+        shape, dtype = features.record_columns[name]
+        arrays[name] = allocate(name, (count, *shape), np.dtype(dtype))
     arrays[label] = allocate(label, (count, 1), np.float32)
     end = 0
     batches = read_examples(prepared, split, features, _ROWS_AT_ONCE, inputs)

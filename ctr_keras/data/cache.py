@@ -39,7 +39,7 @@ def open_cache(folder: str, prepared: str, split: str, features: FeatureSet) -> 
             fcntl.flock(lock, fcntl.LOCK_EX)  # a killed process releases it
             if not os.path.exists(copy):
                 _make(copy, prepared, split, features)
-    names = [*features.packed_shapes, features.label.name]
+    names = [*features.record_columns, features.label.name]
     return {name: np.load(os.path.join(copy, f"{name}.npy"), mmap_mode="r") for name in names}
 
 
@@ -63,6 +63,6 @@ def _make(copy: str, prepared: str, split: str, features: FeatureSet) -> None:
         path = os.path.join(partial, f"{name}.npy")
         return np.lib.format.open_memmap(path, "w+", dtype, shape)
 
-    for array in decode(prepared, split, features, allocate=allocate).values():
+    for array in decode(prepared, split, features, [*features.record_columns], allocate).values():
         array.flush()
     os.rename(partial, copy)

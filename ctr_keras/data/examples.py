@@ -68,7 +68,8 @@ def open_examples(
         prepared: str. The folder that `ctr-keras prepare` wrote.
         split: str. `"train"`, `"validation"` or `"test"`.
         features: FeatureSet.
-        inputs: list of str or None. Packed inputs to read. Defaults to `None`: all.
+        inputs: list of str or None. Packed inputs to read, and the label's weight, if it has one.
+            Defaults to `None`: all packed inputs.
         cache: str. A folder on a local disk for decoded copies, made at the first use and then
             memory-mapped. Defaults to `""`: parse the TFRecords in every pass.
         resident: bool. Whether to keep the split in memory: on JAX that of the accelerator.

@@ -188,16 +188,16 @@ def _parsed(
 ) -> Dataset:
     """The rows of files, several of which take turns with up to `rows_at_once` rows each."""
     label = features.label.name
-    shapes = {k: v for k, v in features.packed_shapes.items() if inputs is None or k in inputs}
     layout = {label: tf.io.FixedLenFeature([1], tf.float32)}
-    for name, shape in shapes.items():
-        kind = tf.float32 if name == "numeric" else tf.int64
+    for name in features.packed_shapes if inputs is None else inputs:
+        shape, dtype = features.record_columns[name]
+        kind = tf.float32 if dtype == "float32" else tf.int64
         layout[name] = tf.io.FixedLenFeature(shape, kind)
 
     def parse(records: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         parsed = tf.io.parse_example(records, layout)
         labels = parsed.pop(label)
-        packed = {k: v if k == "numeric" else tf.cast(v, tf.int32) for k, v in parsed.items()}
+        packed = {k: tf.cast(v, features.record_columns[k][1]) for k, v in parsed.items()}
         return packed, labels
 
     def read(file: Tensor) -> Dataset:

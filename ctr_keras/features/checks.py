@@ -16,7 +16,8 @@ def check_set(features: FeatureSet) -> None:
     """Checks that the features of a set go together."""
     if not features.features:
         raise ValueError("a FeatureSet needs at least one feature")
-    _check_unique([*(f.name for f in features.features), features.label.name])
+    label = features.label
+    _check_unique([*(f.name for f in features.features), *filter(None, (label.name, label.weight))])
     _check_column_types(features)
     for feature in features.features:
         if isinstance(feature, Crossed):
@@ -36,6 +37,8 @@ def _check_unique(names: Iterable[str]) -> None:
 def _check_column_types(features: FeatureSet) -> None:
     if features.label.name in features.raw_columns:
         raise ValueError(f"the label's column {features.label.name!r} is also a feature's")
+    if features.label.weight in features.raw_columns:
+        raise ValueError(f"the weight's column {features.label.weight!r} is also a feature's")
     for feature in features.features:
         if isinstance(feature, Crossed):
             continue

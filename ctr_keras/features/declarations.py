@@ -263,17 +263,26 @@ class Crossed:
 class Label:
     """The column to predict: 0 or 1.
 
+    Args:
+        name: str. The column.
+        weight: str. A column of weights of rows, numbers of at least 0, by which training may
+            multiply a row's loss. Models do not read it, nor do requests carry it. Defaults to
+            `""`: none.
+
     Example:
 
-    >>> Label("click").name
+    >>> Label("click", weight="cost").name
     'click'
     """
 
     kind: ClassVar[str] = "label"
     name: str
+    weight: str = ""
 
     def __post_init__(self) -> None:
         _check_name(self.name)
+        if self.weight:
+            _check_name(self.weight)
 
 
 Feature: TypeAlias = Categorical | Numeric | MultiValued | Sequence | Crossed

@@ -165,6 +165,15 @@ class FeatureSet:
             for name, members in self.packed_features.items()
         }
 
+    @property
+    def record_columns(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Shape without the batch, and dtype, of each column of prepared data but the label."""
+        columns = {
+            name: (shape, "float32" if name == "numeric" else "int32")
+            for name, shape in self.packed_shapes.items()
+        }
+        return {**columns, **({self.label.weight: ((1,), "float32")} if self.label.weight else {})}
+
     def group(self, name: str) -> tuple[Feature, ...]:
         """The features of one group.
 
@@ -357,6 +366,7 @@ class FeatureSet:
         return {
             "version": FORMAT_VERSION,
             "label": self.label.name,
+            **({"weight": self.label.weight} if self.label.weight else {}),
             "features": [{"kind": f.kind, **dataclasses.asdict(f)} for f in self.features],
             "vocabulary_sizes": self.vocabulary_sizes,
         }
@@ -375,7 +385,7 @@ class FeatureSet:
             )
         return cls(
             *(feature_from_dict(feature) for feature in config["features"]),
-            label=Label(config["label"]),
+            label=Label(config["label"], config.get("weight", "")),
             vocabulary_sizes=config["vocabulary_sizes"],
         )
 

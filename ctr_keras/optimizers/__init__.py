@@ -1,9 +1,12 @@
-"""Optimizers: sparse and dense ones for tables, GRDA for gates, and several in one `fit`."""
+"""Optimizers: sparse and dense ones for tables, GRDA for gates, and several in one `fit`; schedules
+and averages of weights."""
 
 from ctr_keras.optimizers.adam import DenseAdam, SparseAdam
+from ctr_keras.optimizers.averages import averaged
 from ctr_keras.optimizers.grda import GRDA
 from ctr_keras.optimizers.others import SparseAdagrad, SparseFtrl, SparseSGD
 from ctr_keras.optimizers.routed import AlternatingOptimizer, RoutedOptimizer
+from ctr_keras.optimizers.schedules import WarmUp
 
 __all__ = [
     "GRDA",
@@ -14,4 +17,6 @@ __all__ = [
     "SparseAdam",
     "SparseFtrl",
     "SparseSGD",
+    "WarmUp",
+    "averaged",
 ]

@@ -40,6 +40,11 @@ class OptInterSearch(Search):
         epochs: int. At most. Defaults to `10`.
         rounds: int. As in `Search`. Defaults to `1`.
         batch_size, learning_rate_decay, epsilon, bilevel, seed, jit_compile: as in `Search`.
+        optimizer, weight_decay, optimizer_args, table_optimizer: as in `Search`.
+        table_learning_rate, table_optimizer_args, table_updates: as in `Search`.
+        schedule, warmup_steps: as in `Search`.
+        max_gradient_norm, gradient_accumulation_steps: as in `Search`.
+        loss, focal_gamma, label_smoothing: as in `Search`.
         model_args, verbose: as in `Search`; `model_args` are those of the model `OptInter`, whose
             tables are drawn from a normal distribution with variance 1 unless they say otherwise.
 

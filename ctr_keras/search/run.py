@@ -60,6 +60,13 @@ def read_search(
     return source.build(kind)
 
 
+def _read_settings(path: str) -> dict[str, Any]:
+    """A search's `config.yaml`; what an earlier version did not have is as it was: the default."""
+    settings = dict(Source.read(path).values)
+    method, data = settings.pop("method"), settings.pop("data")
+    return {"data": data, "method": method, **plain(read_search(method, **settings))}
+
+
 def run_search(method: str, search: Any, data: str, out: str) -> InteractionPlan:
     """Searches prepared data, or goes on with a search that was interrupted.
 
@@ -81,7 +88,7 @@ def run_search(method: str, search: Any, data: str, out: str) -> InteractionPlan
     settings = {"data": data, "method": method, **plain(search)}
     config, declared = os.path.join(out, "config.yaml"), os.path.join(out, "features.json")
     if os.path.exists(config):
-        check_same_settings(out, dict(Source.read(config).values), settings)
+        check_same_settings(out, _read_settings(config), settings)
         if FeatureSet.load(declared) != features:
             raise ValueError(f"{out} holds a search of other data than {data}")
     else:

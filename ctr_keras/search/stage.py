@@ -5,24 +5,33 @@ import csv
 import dataclasses
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import keras
-from keras.optimizers.schedules import ExponentialDecay, LearningRateSchedule
 from pydantic import NonNegativeFloat, NonNegativeInt
 
 from ctr_keras import metrics
 from ctr_keras.features import FeatureSet
-from ctr_keras.optimizers import AlternatingOptimizer, RoutedOptimizer, SparseAdam
+from ctr_keras.optimizers import AlternatingOptimizer, RoutedOptimizer
 from ctr_keras.plan import InteractionPlan
-from ctr_keras.runs import Checkpoints, Rounds, Row, State, jit_setting, write_table
+from ctr_keras.runs import (
+    Checkpoints,
+    Optimization,
+    Rounds,
+    Row,
+    State,
+    decayed,
+    jit_setting,
+    make_progress,
+    write_table,
+)
 from ctr_keras.search.rows import SearchRows, both_splits
-from ctr_keras.settings import Count, JitCompile, check_settings
-from ctr_keras.types import Rows
+from ctr_keras.settings import Count, JitCompile
+from ctr_keras.types import LearningRate, Rows
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Search:
+class Search(Optimization):
     """What all searches share.
 
     Args:
@@ -30,9 +39,15 @@ class Search:
         epochs: int. Passes over the training rows in a stage. Defaults to `1`.
         rounds: int. Parts of an epoch, after each of which learning rates may fall, progress is
             printed and the state is saved. Defaults to `5`.
-        learning_rate: float. Of Adam. Defaults to `0.001`.
-        learning_rate_decay: float. What it is multiplied with after each round. Defaults to `1.0`.
-        epsilon: float. Of Adam. Defaults to `1e-08`.
+        optimizer, learning_rate, epsilon, weight_decay, optimizer_args: as in
+            `ctr_keras.training.Optimization`. All of these are of the weights; gates have an
+            optimizer of their own.
+        table_optimizer, table_learning_rate, table_optimizer_args, table_updates: likewise.
+        schedule: str. As in `Optimization`, without `"plateau"`. Defaults to `"exponential"`.
+        learning_rate_decay: float. What the learning rate is multiplied with after each round.
+            Defaults to `1.0`.
+        warmup_steps, max_gradient_norm, gradient_accumulation_steps: as in `Optimization`.
+        loss, focal_gamma, label_smoothing: likewise.
         bilevel: bool. Whether gates learn from validation rows, in turns with the weights, as in
             DARTS: the papers' comparison. Defaults to `False`: from the same rows as the weights.
         seed: int. Of weights, noise and the order of rows. Defaults to `0`.
@@ -50,17 +65,13 @@ class Search:
     batch_size: Count = 2000
     epochs: Count = 1
     rounds: Count = 5
-    learning_rate: NonNegativeFloat = 1e-3
+    schedule: Literal["constant", "exponential", "cosine"] = "exponential"
     learning_rate_decay: NonNegativeFloat = 1.0
-    epsilon: NonNegativeFloat = 1e-8
     bilevel: bool = False
     seed: NonNegativeInt = 0
     jit_compile: JitCompile = "auto"
     model_args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     verbose: bool = True
-
-    def __post_init__(self) -> None:
-        check_settings(self)
 
     def search(
         self,
@@ -133,13 +144,9 @@ class Stage:
         """Steps of a round, likewise."""
         return -(-self.epoch_steps // self.settings.rounds)
 
-    def decayed(self, rate: float, decay: float) -> float | LearningRateSchedule:
+    def decayed(self, rate: float, decay: float) -> LearningRate:
         """A learning rate that is multiplied with `decay` after each round."""
-        if decay == 1.0:
-            return rate
-        return ExponentialDecay(
-            rate, decay_steps=self.round_steps, decay_rate=decay, staircase=True
-        )
+        return decayed(rate, decay, self.round_steps)
 
     def run(self, gates: Gates, *, stop_early: bool = False) -> InteractionPlan:
         """Trains the gates' model, or goes on with it, and returns what the gates say.
@@ -156,15 +163,18 @@ class Stage:
         settings = self.settings
         keras.utils.set_random_seed(settings.seed + self.number)
         checkpoints = Checkpoints(folder) if folder else None
+        plans = _Plans(self, gates, stop_early)
         rounds = Rounds(
-            _Plans(self, gates, stop_early),
+            plans,
             checkpoints,
             total=settings.epochs * settings.rounds,
             patience=settings.rounds,
         )
         steps = self.round_steps * (2 if settings.bilevel else 1)
-        verbose = "auto" if settings.verbose else 0
-        rounds.run(lambda: self._compiled(gates), self._batches, steps, verbose)
+        title = f"stage {self.number}, "
+        progress = make_progress(rounds, plans.describe, settings.batch_size, title)
+        callbacks = [progress] if settings.verbose else []
+        rounds.run(lambda: self._compiled(gates), self._batches, steps, callbacks)
         plan = InteractionPlan.from_dict(rounds.kept["plan"])
         if checkpoints:
             plan.save(found)
@@ -173,12 +183,13 @@ class Stage:
 
     def _compiled(self, gates: Gates) -> keras.Model:
         settings, model = self.settings, gates.build()
-        rate = self.decayed(settings.learning_rate, settings.learning_rate_decay)
-        adam = SparseAdam(rate, epsilon=settings.epsilon)
+        weights = settings.make_optimizer(
+            model, self.round_steps, settings.epochs * settings.rounds
+        )
         optimizer = AlternatingOptimizer if settings.bilevel else RoutedOptimizer
         model.compile(
-            optimizer(adam, {gates.variables: gates.optimizer}),
-            loss="binary_crossentropy",
+            optimizer(weights, {gates.variables: gates.optimizer}),
+            loss=settings.make_loss(),
             jit_compile=jit_setting(settings.jit_compile),
         )
         return model
@@ -217,14 +228,16 @@ class _Plans:
             assert stage.validation is not None
             auc = metrics.auc(*stage.validation.score(model))
         described = self._gates.describe(self._gates.read(model))
-        if stage.settings.verbose:
-            print(f"\nstage {stage.number}, round {number}: {described}")
         row = {"stage": stage.number, "round": number, "train_loss": train_loss}
         return {**row, "validation_auc": auc, "gates": described}
 
     def loss(self, row: Row) -> float | None:
         auc = row["validation_auc"]
         return None if auc is None else -auc
+
+    def describe(self, row: Row) -> str:
+        auc = row["validation_auc"]
+        return str(row["gates"]) + ("" if auc is None else f", validation AUC {auc:.5f}")
 
     def keep(self, model: keras.Model, folder: str | None) -> State:
         del folder

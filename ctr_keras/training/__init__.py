@@ -1,6 +1,7 @@
 """Training runs: configured, resumable, evaluated exactly."""
 
 from ctr_keras.presets import PRESETS, find_preset
+from ctr_keras.runs import Optimization
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.evaluation import evaluate_run, load_run, predict_split
 from ctr_keras.training.run import train
@@ -10,6 +11,7 @@ from ctr_keras.training.trees_config import TREES, TreesConfig, read_config
 __all__ = [
     "PRESETS",
     "TREES",
+    "Optimization",
     "TrainConfig",
     "TreesConfig",
     "evaluate_run",

@@ -8,18 +8,12 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 
 from ctr_keras.models import check_arguments, model_arguments
 from ctr_keras.presets import find_preset
-from ctr_keras.settings import (
-    Count,
-    JitCompile,
-    SettingError,
-    Source,
-    check_settings,
-    plain,
-)
+from ctr_keras.runs import Optimization, check_callbacks
+from ctr_keras.settings import Count, Fraction, JitCompile, SettingError, Source, TupleOf, plain
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Optimization):
     """Settings of a training run.
 
     Args:
@@ -31,13 +25,28 @@ class TrainConfig:
         epochs: int. Passes over the training split, at most. Defaults to `10`.
         evaluations_per_epoch: int. How often in a pass to evaluate on the validation split, and
             with it to checkpoint and decide on stopping. Defaults to `1`.
-        patience: int. Stop after so many consecutive evaluations without a better log loss.
+        monitor: str. By what evaluations are compared, for the best model, `patience` and
+            `schedule=plateau`: `"log_loss"`, `"auc"` or `"auc_by_group"`. Defaults to `"log_loss"`.
+        patience: int. Stop after so many consecutive evaluations without a better one.
             Defaults to `2`.
-        learning_rate: float. Of Adam. Defaults to `0.001`.
-        epsilon: float. Of Adam. Defaults to `1e-08`.
-        table_updates: str. What becomes of rows of tables that a batch does not read: `"lazy"`,
-            they rest; `"exact"`, what dense Adam would do (both by `SparseAdam`); `"dense"`,
-            the same by walking all rows in every step (`DenseAdam`). Defaults to `"lazy"`.
+        group: str. A categorical feature, such as the user, in whose groups `auc_by_group` is
+            computed and `pairwise_weight` makes pairs. Values that are missing or not in the
+            vocabulary are one group each. Defaults to `""`: none.
+        optimizer, learning_rate, epsilon, weight_decay, optimizer_args: as in `Optimization`.
+        table_optimizer, table_learning_rate, table_optimizer_args, table_updates: likewise.
+        schedule, learning_rate_decay, warmup_steps: likewise.
+        max_gradient_norm, gradient_accumulation_steps: likewise.
+        loss, focal_gamma, label_smoothing: likewise.
+        pairwise_weight: float. Of a loss of pairs within a group that is added to that of rows (see
+            `ctr_keras.runs.PairwiseLoss`). Pairs are those in a batch. Defaults to `0.0`: none.
+        sample_weight: str. The weight that the data set declares (`weight:` in its YAML), by which
+            the loss of a row is multiplied. Metrics do not weigh rows. Defaults to `""`: none.
+        averaging: float. Momentum, such as 0.999, of moving averages of the weights, which are
+            evaluated and kept instead of the weights. Defaults to `0.0`: none.
+        callbacks: list of str. `"tensorboard"` (in the run's folder), `"mlflow"`, `"wandb"`, or
+            `"module:Class"` for a class of your own below `keras.callbacks.Callback`, which is made
+            without arguments. Each round, `on_epoch_end` is given the numbers of `history.csv`.
+            Defaults to `()`.
         start_from: str. A finished run of the same model whose weights to start from, to train it
             further with a lower learning rate, say, or on newer data: if their vocabularies are
             others than those of the run's data, which must still be there, weights are carried over
@@ -69,10 +78,13 @@ class TrainConfig:
     batch_size: Count = 1024
     epochs: Count = 10
     evaluations_per_epoch: Count = 1
+    monitor: Literal["log_loss", "auc", "auc_by_group"] = "log_loss"
     patience: Count = 2
-    learning_rate: NonNegativeFloat = 1e-3
-    epsilon: NonNegativeFloat = 1e-8
-    table_updates: Literal["lazy", "exact", "dense"] = "lazy"
+    group: str = ""
+    pairwise_weight: NonNegativeFloat = 0.0
+    sample_weight: str = ""
+    averaging: Fraction = 0.0
+    callbacks: TupleOf[str] = ()
     start_from: str = ""
     cache: str = ""
     resident: bool = False
@@ -81,7 +93,16 @@ class TrainConfig:
     jit_compile: JitCompile = "auto"
 
     def __post_init__(self) -> None:
-        check_settings(self)
+        super().__post_init__()
+        check_callbacks(self.callbacks)
+        if not self.group and (self.monitor == "auc_by_group" or self.pairwise_weight):
+            setting = "pairwise_weight" if self.pairwise_weight else "monitor"
+            raise SettingError(f"{setting}={getattr(self, setting)} needs a group", setting)
+        if self.averaging and self.table_updates == "exact":
+            raise SettingError(
+                "averaging does not go with table_updates=exact: set table_updates=dense",
+                "averaging",
+            )
         try:
             check_arguments(self.model, self.model_args)
         except SettingError as error:

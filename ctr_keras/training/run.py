@@ -14,16 +14,20 @@ from ctr_keras.data import Examples, open_examples
 from ctr_keras.features import FeatureSet
 from ctr_keras.features.statistics import numbers_file, vocabulary_file
 from ctr_keras.models import build_model, transfer
-from ctr_keras.optimizers import DenseAdam, SparseAdam
+from ctr_keras.optimizers import averaged
 from ctr_keras.runs import (
     Checkpoints,
+    PairwiseLoss,
     Rounds,
     Row,
     State,
     jit_setting,
+    make_callbacks,
+    make_progress,
     write_table,
     write_whole,
 )
+from ctr_keras.training.batches import GroupColumn, check_weight, with_weights_and_groups
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.evaluation import (
     check_same_features,
@@ -34,17 +38,20 @@ from ctr_keras.training.evaluation import (
 from ctr_keras.training.folder import open_run
 from ctr_keras.training.trees import train_trees
 from ctr_keras.training.trees_config import TreesConfig
-from ctr_keras.types import Rows
+from ctr_keras.types import Array
 
 _BEST = "best.keras"  # in a checkpoint
+_GROUPED_ROWS = 4096  # read at once
+_SHOWN = {"log_loss": "log loss", "auc": "AUC", "auc_by_group": "AUC by group"}
 
 
 def train(config: TrainConfig | TreesConfig) -> dict[str, Any]:
     """Trains a model, or goes on with a run that was interrupted.
 
     A run is a number of rounds: some training steps, then an evaluation on the validation split and
-    a checkpoint. The best model by validation log loss is kept. The same call after an interruption
-    goes on after the last round; after the end it returns the metrics at once.
+    a checkpoint. The best model, by the metric `monitor` of the validation split, is kept. The same
+    call after an interruption goes on after the last round; after the end it returns the metrics at
+    once.
 
     Args:
         config: TrainConfig, or TreesConfig for trees, which are grown at one go.
@@ -60,6 +67,9 @@ def train(config: TrainConfig | TreesConfig) -> dict[str, Any]:
     if isinstance(config, TreesConfig):
         return train_trees(config)
     features = FeatureSet.load(os.path.join(config.data, "features.json"))
+    validation = _Validation(config, features)
+    check_weight(features, config.sample_weight)
+    callbacks = make_callbacks(config.callbacks, config.out, config.to_dict())
     open_run(config, features)
     path = os.path.join(config.out, "metrics.json")
     if os.path.exists(path):
@@ -71,19 +81,24 @@ def train(config: TrainConfig | TreesConfig) -> dict[str, Any]:
     steps = -(-open_examples(config.data, "train", features).count // config.batch_size)
     round_steps = -(-steps // config.evaluations_per_epoch)
 
-    def batches(model: keras.Model, rounds_done: int) -> Iterable[Rows]:
-        return _open_split("train", config, features, model).stream(
-            config.batch_size, seed=config.seed, skip_batches=rounds_done * round_steps
-        )
+    def batches(model: keras.Model, rounds_done: int) -> Iterable[Any]:
+        return _batches(config, features, model, rounds_done * round_steps)
 
     checkpoints = Checkpoints(os.path.join(config.out, "checkpoints"))
     rounds = Rounds(
-        _Validation(config, features),
+        validation,
         checkpoints,
         total=config.epochs * config.evaluations_per_epoch,
         patience=max(config.patience, 1),
     )
-    rounds.run(lambda: _compiled(config, features), batches, round_steps)
+    if config.schedule == "plateau":
+        callbacks.append(_Plateaus(config, rounds))
+    rounds.run(
+        lambda: _compiled(config, features, round_steps, rounds.total),
+        batches,
+        round_steps,
+        [make_progress(rounds, validation.describe, config.batch_size), *callbacks],
+    )
     assert checkpoints.last is not None
     _publish(os.path.join(checkpoints.last, _BEST), os.path.join(config.out, "model.keras"))
     report = _report(rounds, round_steps * config.batch_size)
@@ -92,16 +107,36 @@ def train(config: TrainConfig | TreesConfig) -> dict[str, Any]:
     return report
 
 
-def _compiled(config: TrainConfig, features: FeatureSet) -> keras.Model:
+def _compiled(
+    config: TrainConfig, features: FeatureSet, round_steps: int, rounds: int
+) -> keras.Model:
     model = build_model(config.model, features, **config.model_args)
     if config.start_from:
         model = _started(model, features, config)
+    averages = {"use_ema": True, "ema_momentum": config.averaging} if config.averaging else {}
+    loss = config.make_loss()
+    if config.pairwise_weight:
+        loss = PairwiseLoss(loss, config.pairwise_weight)
     model.compile(
-        _optimizer(config),
-        loss="binary_crossentropy",
+        config.make_optimizer(model, round_steps, rounds, **averages),
+        loss=loss,
         jit_compile=jit_setting(config.jit_compile),
     )
     return model
+
+
+def _batches(
+    config: TrainConfig, features: FeatureSet, model: keras.Model, skipped: int
+) -> Iterable[Any]:
+    """The endless batches that `fit` takes, without those of the rounds done."""
+    inputs, weight = input_names(model), config.sample_weight
+    group = GroupColumn.of(features, config.group) if config.pairwise_weight else None
+    columns = [*inputs, *([weight] if weight else []), *([GroupColumn.packed] if group else [])]
+    examples = _open_split("train", config, features, list(dict.fromkeys(columns)))
+    batches = examples.stream(config.batch_size, seed=config.seed, skip_batches=skipped)
+    if not (weight or group):
+        return batches
+    return with_weights_and_groups(batches, inputs, weight, group)
 
 
 def _started(model: keras.Model, features: FeatureSet, config: TrainConfig) -> keras.Model:
@@ -123,38 +158,43 @@ def _started(model: keras.Model, features: FeatureSet, config: TrainConfig) -> k
 
 
 def _open_split(
-    split: str, config: TrainConfig, features: FeatureSet, model: keras.Model
+    split: str, config: TrainConfig, features: FeatureSet, inputs: Sequence[str]
 ) -> Examples:
     return open_examples(
         config.data,
         split,
         features,
-        inputs=input_names(model),
+        inputs=inputs,
         cache=config.cache,
         resident=config.resident,
     )
 
 
-def _optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
-    if config.table_updates == "dense":
-        return DenseAdam(config.learning_rate, epsilon=config.epsilon)
-    exact = config.table_updates == "exact"
-    return SparseAdam(config.learning_rate, epsilon=config.epsilon, exact=exact)
+class _Plateaus(keras.callbacks.Callback):
+    """The learning rate falls after each evaluation that is no better than all before."""
+
+    def __init__(self, config: TrainConfig, rounds: Rounds) -> None:
+        super().__init__()
+        self._config = config
+        self._rounds = rounds
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._config.set_rates(self.model.optimizer, self._rounds.plateaus)
 
 
 class _Validation:
-    """Each round is scored on the validation split; the model of least log loss is kept."""
+    """Each round is scored on the validation split; the best model is kept."""
 
     def __init__(self, config: TrainConfig, features: FeatureSet) -> None:
         self._config = config
         self._features = features
+        self._group = GroupColumn.of(features, config.group) if config.group else None
         self._examples: Examples | None = None
+        self._groups: Array | None = None
 
     def measure(self, model: keras.Model, number: int, train_loss: float, seconds: float) -> Row:
-        if self._examples is None:
-            self._examples = _open_split("validation", self._config, self._features, model)
-        validation = metrics.evaluate(*predict(model, self._examples))
-        print(f"validation AUC {validation['auc']:.5f}, log loss {validation['log_loss']:.5f}")
+        with averaged(model):
+            validation = self._evaluate(model)
         return {
             "round": number,
             "epoch": number / self._config.evaluations_per_epoch,
@@ -163,14 +203,36 @@ class _Validation:
             "seconds": round(seconds, 3),
         }
 
+    def _evaluate(self, model: keras.Model) -> dict[str, Any]:
+        if self._examples is None:
+            self._examples = self._open(input_names(model))
+            if self._group:
+                self._groups = self._group.all_ids(self._open([GroupColumn.packed]), _GROUPED_ROWS)
+        labels, scores = predict(model, self._examples)
+        validation = metrics.evaluate(labels, scores)
+        if self._groups is not None:
+            validation["auc_by_group"] = metrics.auc_by_group(labels, scores, self._groups)
+        return validation
+
+    def _open(self, inputs: Sequence[str]) -> Examples:
+        return _open_split("validation", self._config, self._features, inputs)
+
     def loss(self, row: Row) -> float:
-        return float(row["validation_log_loss"])
+        value = float(row[f"validation_{self._config.monitor}"])
+        return value if self._config.monitor == "log_loss" else -value
+
+    def describe(self, row: Row) -> str:
+        shown = {name: row.get(f"validation_{name}") for name in _SHOWN}
+        return "validation " + ", ".join(
+            f"{_SHOWN[name]} {value:.5f}" for name, value in shown.items() if value is not None
+        )
 
     def keep(self, model: keras.Model, folder: str | None) -> State:
         # A model of the same layers without the optimizer: that is a checkpoint's matter.
         assert folder is not None
         best = type(model)(model.input, model.output, name=model.name)
-        best.save(os.path.join(folder, _BEST))
+        with averaged(model):
+            best.save(os.path.join(folder, _BEST))
         return {}
 
     def show(self, history: Sequence[Row]) -> None:

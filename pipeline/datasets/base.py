@@ -95,7 +95,7 @@ class Dataset:
         return mask(is_click).astype(np.float32)
 
     def parse(self, block: Block, source: str) -> tuple[dict[str, pa.Array], Array]:
-        """Raw columns, typed as declared, and labels. Rejects rows with a bad value."""
+        """Raw columns and weights, typed as declared, and labels. Rejects rows with a bad value."""
         columns = self.derive(block, source)
         label = self.label(block, columns)
         raw = {}
@@ -107,4 +107,13 @@ class Dataset:
                 strings = pc.if_else(pc.is_in(strings, pa.array(self.missing)), "", strings)
             strings = pc.fill_null(strings, "")
             raw[name] = block.numbers(name, strings, pa.float32()) if kind == "float" else strings
+        if weight := self.features.label.weight:
+            raw[weight] = self._weights(block, weight, columns[weight])
         return raw, label
+
+    def _weights(self, block: Block, name: str, strings: pa.Array) -> pa.Array:
+        """(rows,) float32 weights. Rejects rows without one, or with one below 0."""
+        weights = block.numbers(name, pc.fill_null(strings, ""), pa.float32())
+        is_weight = pc.fill_null(pc.greater_equal(weights, 0.0), False)
+        block.reject(~mask(is_weight), f"weight {name} is not a number of at least 0")
+        return weights

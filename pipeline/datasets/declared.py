@@ -25,6 +25,7 @@ class _File:
     features: TupleOf[Mapping[str, Any]]
     split: Mapping[str, Any] | None = None
     history: Mapping[str, Any] | None = None
+    weight: str = ""
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -66,7 +67,7 @@ def load_dataset(path: str, source: str) -> Dataset:
     places = (yaml.at("features", i) for i in range(len(file.features)))
     declared = [place.build_one_of("kind", FEATURE_KINDS) for place in places]
     with yaml.located("features"):
-        features = FeatureSet(*declared, label=Label(file.label))
+        features = FeatureSet(*declared, label=Label(file.label, file.weight))
     split = yaml.at("split").build_one_of("by", _SPLITS, "split") if file.split else RandomSplit()
     history = yaml.at("history").build(History) if file.history else None
     options = yaml.at("source").build_one_of("format", _FORMATS)
@@ -83,7 +84,8 @@ def load_dataset(path: str, source: str) -> Dataset:
 
 def _needed_columns(features: FeatureSet, split: Split, history: History | None) -> set[str]:
     """The columns that the source must have."""
-    needed = {*features.raw_columns, features.label.name}
+    label = features.label
+    needed = {*features.raw_columns, *filter(None, (label.name, label.weight))}
     if history:
         needed = needed - {history.column} | {history.user, history.item, history.time}
     if isinstance(split, TimeSplit):

@@ -55,6 +55,7 @@ def _example(row: int, draw: np.random.Generator) -> bytes:
         "genres": genres + [0] * (3 - len(genres)),
         "history": [2, 0],
         "click": [float(click)],
+        "cost": [float(draw.integers(0, 4))],  # for sets whose label declares it as weight
     }
     return tf.train.Example(
         features=tf.train.Features(feature={k: _feature(v) for k, v in columns.items()})

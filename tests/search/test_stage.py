@@ -110,7 +110,10 @@ def test_history_has_every_round_of_every_stage():
 def test_progress_is_shown(capsys):
     search = AutoFISSearch(base="FM", c=0.1, rounds=2, **COMMON | {"verbose": True})
     search.search(DATA.features, DATA.train)
-    assert re.search(r"stage 1, round 2: \d of 6 gates open", capsys.readouterr().out)
+    assert re.search(
+        r"stage 1, round 2 of 2: training loss 0\.\d+, \d of 6 gates open, ",
+        capsys.readouterr().out,
+    )
 
 
 def test_an_early_stop_returns_the_plan_of_the_best_epoch(monkeypatch):

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -289,7 +290,9 @@ def test_killed_and_started_again(settings, finished, tmp_path):
     assert not (run / "metrics.json").exists()
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert "Epoch 1/6" not in result.stderr
+    assert "round 1 of 6:" not in result.stderr
+    assert re.search(r"^going on after round \d of 6$", result.stderr, re.MULTILINE)
+    assert "round 6 of 6:" in result.stderr
     assert_same_history(history(run), history(finished[0].out))
     report = json.loads(result.stdout)
     assert report["validation"] == pytest.approx(finished[1]["validation"], rel=1e-3)

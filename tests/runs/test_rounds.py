@@ -25,6 +25,9 @@ class Scores:
     def loss(self, row):
         return row["loss"]
 
+    def describe(self, row):
+        return f"loss {row['loss']}"
+
     def keep(self, model, folder):
         if folder:
             with open(f"{folder}/best.txt", "w") as file:
@@ -49,7 +52,7 @@ def batches(model, rounds_done):
 def run(losses, checkpoints=None, total=None, patience=2, build=build):
     objective = Scores(losses)
     rounds = Rounds(objective, checkpoints, total=total or len(losses), patience=patience)
-    rounds.run(build, batches, steps=2, verbose=0)
+    rounds.run(build, batches, steps=2)
     assert objective.shown == rounds.history
     return rounds
 

@@ -1,0 +1,35 @@
+"""What runs of training and of searching share: folders, checkpoints, rounds, how weights learn,
+progress."""
+
+from ctr_keras.runs.checkpoints import Checkpoints, State
+from ctr_keras.runs.folder import (
+    Row,
+    check_same_settings,
+    write_settings,
+    write_table,
+    write_whole,
+)
+from ctr_keras.runs.loggers import check_callbacks, make_callbacks
+from ctr_keras.runs.losses import PairwiseLoss
+from ctr_keras.runs.optimization import Optimization, decayed, jit_setting
+from ctr_keras.runs.progress import make_progress
+from ctr_keras.runs.rounds import Objective, Rounds
+
+__all__ = [
+    "Checkpoints",
+    "Objective",
+    "Optimization",
+    "PairwiseLoss",
+    "Rounds",
+    "Row",
+    "State",
+    "check_callbacks",
+    "check_same_settings",
+    "decayed",
+    "jit_setting",
+    "make_callbacks",
+    "make_progress",
+    "write_settings",
+    "write_table",
+    "write_whole",
+]

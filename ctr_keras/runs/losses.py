@@ -1,0 +1,68 @@
+"""Losses that Keras does not have."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from ctr_keras.types import Config, Tensor
+
+_EPSILON = 1e-7  # probabilities are clipped to [_EPSILON, 1 - _EPSILON], as Keras does
+
+
+@keras.saving.register_keras_serializable(package="ctr_keras")
+class PairwiseLoss(keras.losses.Loss):
+    """A loss of rows, and one of pairs of rows of a group that says which of two was clicked.
+
+    For a clicked row `i` and a row `j` of the same group without a click, with logits `z`, a pair
+    costs `log(1 + exp(z_j - z_i))`. The mean over all pairs of a batch, times `weight`, is added to
+    the mean over rows. A pair has the sample weight of its clicked row.
+
+    Args:
+        rows: keras.losses.Loss of probabilities.
+        weight: float. Of the pairs.
+        name: str. Defaults to `"pairwise"`.
+        **options: those of `keras.losses.Loss`.
+
+    Call arguments:
+        y_true: `(batch, 2)`, the label and a number of the row's group.
+        y_pred: `(batch, 1)`, probabilities.
+
+    Example:
+
+    >>> loss = PairwiseLoss(keras.losses.BinaryCrossentropy(), weight=1.0)
+    >>> labels_and_groups = [[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]]
+    >>> round(float(loss(labels_and_groups, [[0.5], [0.5], [0.5]])) / 0.6931, 3)  # log(2) twice
+    2.0
+
+    References:
+        [RankNet](https://icml.cc/Conferences/2005/proceedings/papers/012_LearningToRank_BurgesEtAl.pdf),
+        Section 3; its sum with the log loss: [Combined regression and ranking](https://research.google/pubs/pub36296/).
+    """
+
+    def __init__(
+        self, rows: keras.losses.Loss, weight: float, name: str = "pairwise", **options: Any
+    ) -> None:
+        super().__init__(name=name, **options)
+        self.rows = rows
+        self.weight = weight
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        labels, groups = y_true[:, :1], y_true[:, 1:]
+        probabilities = ops.clip(y_pred, _EPSILON, 1 - _EPSILON)
+        logits = ops.log(probabilities) - ops.log1p(-probabilities)
+        # (batch, batch): a clicked row down, one without a click across.
+        is_pair = (labels > 0.5) & (ops.transpose(labels) < 0.5) & (groups == ops.transpose(groups))
+        is_pair = ops.cast(is_pair, logits.dtype)
+        costs = ops.sum(is_pair * ops.softplus(ops.transpose(logits) - logits), axis=1)
+        # So that the mean over rows, which Keras takes, is the mean over pairs.
+        pairs_per_row = ops.maximum(ops.mean(ops.sum(is_pair, axis=1)), _EPSILON)
+        return self.rows.call(labels, y_pred) + self.weight * costs / pairs_per_row
+
+    def get_config(self) -> Config:
+        rows = keras.losses.serialize(self.rows)
+        return {**super().get_config(), "rows": rows, "weight": self.weight}
+
+    @classmethod
+    def from_config(cls, config: Config) -> "PairwiseLoss":
+        return cls(**{**config, "rows": keras.losses.deserialize(config["rows"])})

@@ -1,0 +1,140 @@
+"""The rounds of a run: some steps each, then a measurement and a checkpoint."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+import keras
+
+from ctr_keras.runs.checkpoints import Checkpoints, State
+from ctr_keras.runs.folder import Row
+from ctr_keras.types import Rows
+
+
+class Objective(Protocol):
+    """What the rounds of one kind of run are for."""
+
+    def measure(self, model: keras.Model, number: int, train_loss: float, seconds: float) -> Row:
+        """The history's row of a round that has just ended; numbers start from 1."""
+
+    def loss(self, row: Row) -> float | None:
+        """By which rounds are compared; None for a round that has not been scored."""
+
+    def describe(self, row: Row) -> str:
+        """What counts of a round, in a few words."""
+
+    def keep(self, model: keras.Model, folder: str | None) -> State:
+        """Keeps what counts of the round that has just ended, the best one so far.
+
+        Files go to the folder of the checkpoint that is being made, None without checkpoints; what
+        is returned is kept, too.
+        """
+
+    def show(self, history: Sequence[Row]) -> None:
+        """Writes the history to where it is looked for."""
+
+
+class Rounds(keras.callbacks.Callback):
+    """The rounds of a run: some steps each, then a row of the history and a checkpoint.
+
+    The best round is the one of least loss, or the last one as long as none has been scored. A run
+    that was killed goes on after its last checkpoint. It is over after `total` rounds, or after
+    `patience` consecutive ones without a better one.
+    """
+
+    def __init__(
+        self, objective: Objective, checkpoints: Checkpoints | None, *, total: int, patience: int
+    ) -> None:
+        super().__init__()
+        self.history: list[Row] = []
+        self.kept: State = {}  # of the best round
+        self.seconds = 0.0  # that the steps of the last round took
+        self.total = total
+        self.steps = 0  # of a round
+        self._objective = objective
+        self._checkpoints = checkpoints
+        self._patience = patience
+
+    @property
+    def best(self) -> int:
+        """The number of the best round."""
+        scored = self._scored
+        return min(scored)[1] if scored else len(self.history)
+
+    @property
+    def plateaus(self) -> int:
+        """How many rounds were scored no better than all before them."""
+        losses = [loss for loss, _ in self._scored]
+        least = itertools.accumulate(losses, min)
+        return sum(loss >= before for loss, before in zip(losses[1:], least, strict=False))
+
+    @property
+    def _scored(self) -> list[tuple[float, int]]:
+        """The loss and the number of the rounds that have one."""
+        losses = ((self._objective.loss(row), n) for n, row in enumerate(self.history, start=1))
+        return [(loss, number) for loss, number in losses if loss is not None]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no round is left, or `patience` of them have not brought a better one."""
+        done = len(self.history)
+        return done >= self.total or done - self.best >= self._patience
+
+    def run(
+        self,
+        build: Callable[[], keras.Model],
+        batches: Callable[[keras.Model, int], Iterable[Rows]],
+        steps: int,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+    ) -> None:
+        """Trains until the rounds are over, from the last checkpoint if there is one.
+
+        `build` makes the compiled model; `batches` gives, for it and the number of rounds done, the
+        endless batches of those that are left, `steps` a round. Callbacks are called when a round
+        has been measured and saved, and find the numbers of its row in `logs`.
+        """
+        self.steps = steps
+        model = self._restored() or build()
+        done = len(self.history)
+        if not self.is_over:
+            model.fit(
+                batches(model, done),
+                steps_per_epoch=steps,
+                initial_epoch=done,
+                epochs=self.total,
+                callbacks=[self, *callbacks],
+                verbose=0,
+                shuffle=False,  # the batches are shuffled already
+            )
+        self._objective.show(self.history)
+
+    def _restored(self) -> keras.Model | None:
+        restored = self._checkpoints.restore() if self._checkpoints else None
+        if restored is None:
+            return None
+        model, state = restored
+        self.history = state.pop("history")
+        self.kept = state
+        return model
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._started = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.seconds = time.monotonic() - self._started
+        row = self._objective.measure(self.model, epoch + 1, float(logs["loss"]), self.seconds)
+        self.history.append(row)
+        logs |= {name: value for name, value in row.items() if isinstance(value, int | float)}
+        if self._checkpoints is None:
+            self._keep(None)
+        else:
+            self._checkpoints.save(len(self.history), self.model, self._keep)
+        self._objective.show(self.history)
+        self.model.stop_training = self.is_over
+
+    def _keep(self, folder: str | None) -> State:
+        """Keeps the round if it is the best one; returns the state of a checkpoint."""
+        if self.best == len(self.history):
+            self.kept = self._objective.keep(self.model, folder)
+        return {"history": self.history, **self.kept}
