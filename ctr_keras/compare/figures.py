@@ -54,7 +54,7 @@ def differences(comparison: Comparison, names: Sequence[str]) -> Figure:
 
 def learning_curves(comparison: Comparison) -> Figure:
     """Log loss of validation and training, by round and by seconds, a line a seed."""
-    figure = Figure(figsize=(11, 4.4), layout="constrained")
+    figure = Figure(figsize=(10, 4.4), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, label in zip(panels, ("round", "seconds of training"), strict=True):
         for place, entry in enumerate(comparison.entries):

@@ -138,12 +138,26 @@ def checks_of(model: keras.Model) -> list[InputCheck]:
     """What the layers of a model take of its inputs, each check once.
 
     A functional model's input may be another thing of the same name, such as strings that become
-    ids inside; it is checked if it is as a layer takes it.
+    ids inside; it is checked if it is as a layer takes it, and not where a layer is seen to take
+    something else, such as the leaves of trees.
     """
-    layers = flat_layers(model)
-    found = dict.fromkeys(check for layer in layers for check in getattr(layer, "input_checks", ()))
     tensors = {tensor.name: tensor for tensor in getattr(model, "inputs", None) or ()}
+    found = dict.fromkeys(
+        check
+        for layer in flat_layers(model)
+        for check in getattr(layer, "input_checks", ())
+        if not _takes_another(layer, check.name, tensors)
+    )
     return [c for c in found if c.name not in tensors or _fits(c, tensors[c.name])]
+
+
+def _takes_another(layer: keras.layers.Layer, name: str, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a layer of a functional model takes another tensor than the input of this name."""
+    try:
+        taken = layer.input
+    except (AttributeError, ValueError):  # inside another layer, or called more than once
+        return False
+    return isinstance(taken, Mapping) and taken.get(name) is not tensors.get(name)
 
 
 def _fits(check: InputCheck, tensor: Tensor) -> bool:

