@@ -23,7 +23,18 @@ CONTEXT = click.Context(main)
 
 def test_help_lists_the_commands_of_all_packages():
     assert main.list_commands(CONTEXT) == [
-        *("deploy", "evaluate", "explain", "export", "models", "predict", "prepare", "search"),
+        *(
+            "bench",
+            "compare",
+            "deploy",
+            "evaluate",
+            "explain",
+            "export",
+            "models",
+            "predict",
+            "prepare",
+            "search",
+        ),
         *("serve", "synthesize", "train", "verify"),
     ]
     output = run("--help").output
@@ -70,7 +81,16 @@ def test_models_shows_arguments_and_presets_of_one():
             "no file matches",
         ),
         (["train", "--out", "r", "--model", "AutoInt"], "data is not given"),
-        (["train", "--out", "r", "--data", ".", "--model", "FFM"], "unknown model 'FFM'"),
+        (["train", "--out", "r", "--data", ".", "--model", "DCN"], "unknown model 'DCN'"),
+        (
+            ["train", "--out", "r", "--data", ".", "--model", "LightGBM", "--set", "epochs=1"],
+            "--set epochs=1: unknown setting 'epochs'; available: data, out, num_iterations",
+        ),
+        (
+            ["bench", "--out", "r", "--data", ".", "--models", "FM,Deepfm,XYZ"],
+            "unknown model 'Deepfm'; did you mean 'DeepFM'?; unknown model 'XYZ'; available: AutoInt",
+        ),
+        (["compare", "."], "holds no finished run"),
         (
             ["train", "--out", "r", "--data", ".", "--model", "AutoInt", "--set", "x=1"],
             "setting 'x'",

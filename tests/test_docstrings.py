@@ -14,6 +14,7 @@ import ctr_keras
 import pipeline
 import serving
 from ctr_keras import (
+    compare,
     data,
     explain,
     features,
@@ -25,6 +26,7 @@ from ctr_keras import (
     search,
     testing,
     training,
+    trees,
 )
 from ctr_keras.metrics import streaming
 
@@ -40,7 +42,20 @@ SKIPPED = {
     "serving.verify": "needs prepared data and a folder of models",
 }
 ROOMS = (
-    *(data, explain, features, layers, metrics, models, optimizers, search, streaming, testing),
+    *(
+        compare,
+        data,
+        explain,
+        features,
+        layers,
+        metrics,
+        models,
+        optimizers,
+        search,
+        streaming,
+        testing,
+        trees,
+    ),
     training,
 )
 PUBLIC = {
@@ -56,6 +71,8 @@ NEEDS_PREPARED_DATA = {
     *(f"ctr_keras.data.{name}" for name in data.__all__),
     *("ctr_keras.training.evaluate_run", "ctr_keras.training.load_run"),
     *("ctr_keras.training.predict_split", "ctr_keras.training.train"),
+    *("ctr_keras.compare.compare_runs", "ctr_keras.compare.run_bench"),
+    "ctr_keras.compare.to_markdown",
     *("ctr_keras.explain.explain_run", "ctr_keras.search.run_search"),
     "ctr_keras.search.StatisticsSelection",
 }

@@ -12,7 +12,7 @@ from ctr_keras.compare.statistics import paired_t_test, resampled
 from ctr_keras.data import open_examples
 from ctr_keras.features import FeatureSet
 from ctr_keras.metrics.bootstrap import interval, paired_difference
-from ctr_keras.training.slices import Column, slices
+from ctr_keras.training.slices import Column, Slice, slices
 from ctr_keras.types import Array
 
 METRICS = ("auc", "log_loss", "calibration_ratio", "expected_calibration_error", "pr_auc")
@@ -217,7 +217,7 @@ def _by_seed(runs: Sequence[Scored], values: Array) -> dict[int, float]:
     return {run.seed: float(value) for run, value in zip(runs, values, strict=True)}
 
 
-def _slices(data: str, split: str, by: Sequence[str]) -> dict[str, list[tuple[str, Array]]]:
+def _slices(data: str, split: str, by: Sequence[str]) -> dict[str, list[Slice]]:
     """By field the rows of each of its values."""
     if not by:
         return {}
@@ -229,10 +229,7 @@ def _slices(data: str, split: str, by: Sequence[str]) -> dict[str, list[tuple[st
     for inputs, _ in examples.read(_BATCH_SIZE):
         for field, column in columns.items():
             read[field].append(column.read(inputs))
-    return {
-        field: [tuple(found) for found in slices(features, field, np.concatenate(parts))]
-        for field, parts in read.items()
-    }
+    return {field: slices(features, field, np.concatenate(parts)) for field, parts in read.items()}
 
 
 def _auc(labels: Array, runs: Sequence[Scored], rows: Array) -> float | None:

@@ -62,7 +62,7 @@ def learning_curves(comparison: Comparison) -> Figure:
                 seconds = np.cumsum([row["seconds"] for row in run.history])
                 x = [row["round"] for row in run.history] if label == "round" else seconds
                 many = len(run.history) > 30
-                style = {"color": _color(place), "linewidth": 1, "markersize": 3}
+                style: dict[str, Any] = {"color": _color(place), "linewidth": 1, "markersize": 3}
                 for key, dashes in (("validation_log_loss", "-"), ("train_loss", ":")):
                     y = [row.get(key, np.nan) for row in run.history]
                     axes.plot(x, y, dashes, marker="" if many else "o", **style)
@@ -138,7 +138,7 @@ def slices(comparison: Comparison, field: str) -> Figure:
 def costs(comparison: Comparison) -> Figure:
     """Trained parameters and seconds of training."""
     figure, panels = _rows_of_panels(comparison, 2)
-    columns = {
+    columns: dict[str, Sequence[float]] = {
         "trained parameters": [entry.parameters for entry in comparison.entries],
         "seconds of training, without evaluations": [e.seconds for e in comparison.entries],
     }

@@ -135,9 +135,9 @@ def _identity(settings: Mapping[str, Any]) -> dict[str, Any]:
     found = {key: value for key, value in settings.items() if key not in _OF_ONE_RUN}
     arguments = dict(found.get("model_args") or {})
     for values, key in ((found, "start_from"), (arguments, "trees")):
-        path = values.get(key)
-        run = path if key == "start_from" else os.path.dirname(path or "")
-        if path and os.path.exists(os.path.join(run, "config.yaml")):
+        path = str(values.get(key) or "")
+        run = os.path.dirname(path) if key == "trees" else path
+        if run and os.path.exists(os.path.join(run, "config.yaml")):
             values[key] = _identity(_settings(run))
     return {**found, "model_args": arguments}
 

@@ -74,7 +74,7 @@ def paired_t_test(first: Mapping[int, float], second: Mapping[int, float]) -> fl
     0.074
     """
     seeds = sorted(first.keys() & second.keys())
-    pairs = [[values[seed] for seed in seeds] for values in (first, second)]
-    if len(seeds) < 2 or np.ptp(np.subtract(*pairs)) == 0:
+    ours, others = (np.array([values[seed] for seed in seeds]) for values in (first, second))
+    if len(seeds) < 2 or np.ptp(ours - others) == 0:
         return None
-    return float(stats.ttest_rel(*pairs).pvalue)
+    return float(stats.ttest_rel(ours, others).pvalue)

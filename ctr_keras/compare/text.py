@@ -22,7 +22,11 @@ DIFFERENCES_HEADER = (
 
 
 def to_markdown(comparison: Comparison) -> str:
-    """The table of metrics, that of differences to the best entry, and one for each field."""
+    """The table of metrics, that of differences to the best entry, and one for each field.
+
+    Args:
+        comparison: Comparison.
+    """
     best = comparison.best
     parts = [
         f"{len(comparison.labels)} {comparison.split} rows of {comparison.data}, "

@@ -26,6 +26,7 @@ def GBDTLR(  # noqa: N802 (a builder reads as the model it builds)
     Args:
         features: FeatureSet.
         trees: Trees grown on these features, or path to them: the `trees.json` of a LightGBM run.
+            Defaults to `""`: none, which is refused.
         linear_l2: float. L2 penalty of the weights of the leaves that a batch reads. Defaults to
             `0.0`.
         embeddings_initializer: initializer of the weights, or a number, the standard deviation of a
@@ -81,7 +82,7 @@ def GBDTFFM(  # noqa: N802
 
     Args:
         features: FeatureSet.
-        trees: as in `GBDTLR`.
+        trees: as in `GBDTLR`. Defaults to `""`.
         dim: int. Width of one vector. Defaults to `4`.
         embedding_l2, linear_l2, embeddings_initializer, check_ids: as in `FM`.
 

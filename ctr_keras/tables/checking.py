@@ -142,22 +142,23 @@ def checks_of(model: keras.Model) -> list[InputCheck]:
     something else, such as the leaves of trees.
     """
     tensors = {tensor.name: tensor for tensor in getattr(model, "inputs", None) or ()}
-    found = dict.fromkeys(
-        check
-        for layer in flat_layers(model)
-        for check in getattr(layer, "input_checks", ())
-        if not _takes_another(layer, check.name, tensors)
-    )
+    layers = flat_layers(model)
+    others = [layer for layer in layers if _takes_another(layer, tensors)]
+    left_out = {id(one) for layer in others for one in (layer, *flat_layers(layer))}
+    read = (layer for layer in layers if id(layer) not in left_out)
+    found = dict.fromkeys(check for layer in read for check in getattr(layer, "input_checks", ()))
     return [c for c in found if c.name not in tensors or _fits(c, tensors[c.name])]
 
 
-def _takes_another(layer: keras.layers.Layer, name: str, tensors: Mapping[str, Tensor]) -> bool:
-    """Whether a layer of a functional model takes another tensor than the input of this name."""
+def _takes_another(layer: keras.layers.Layer, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a layer of a functional model takes another tensor than an input of its name."""
     try:
         taken = layer.input
     except (AttributeError, ValueError):  # inside another layer, or called more than once
         return False
-    return isinstance(taken, Mapping) and taken.get(name) is not tensors.get(name)
+    taken = {id(tensor) for tensor in (taken if isinstance(taken, list) else [taken])}
+    checks = getattr(layer, "input_checks", ())
+    return any(id(tensors.get(check.name)) not in taken for check in checks)
 
 
 def _fits(check: InputCheck, tensor: Tensor) -> bool:

@@ -154,7 +154,8 @@ class _Nodes(NamedTuple):
 
 def _joined(trees: Trees, sizes: Sequence[int]) -> _Nodes:
     """All trees' nodes, splits before leaves; `sizes` are the ids of each categorical column."""
-    facts, thresholds, leaf_ids, roots = [], [], [], []
+    facts: list[tuple[int, int, int, int, int]] = []
+    thresholds, leaf_ids, roots = [], [], []
     words = [0]  # the one that numbers are looked up in
     next_id = itertools.count(1)
     for tree in trees.trees:

@@ -225,3 +225,11 @@ def test_growing_stops_when_the_validation_rows_gain_no_more():
     best = int(np.argmin(grown.validation_loss)) + 1
     assert len(grown.trees.trees) == best
     assert len(grown.validation_loss) == best + 5 < 1000
+
+
+def test_a_model_checks_its_own_ids_and_not_those_of_leaves():
+    trees = Trees(column_names(FEATURES), [stump()])
+    model = GBDTLR(FEATURES, trees)
+    assert model(inputs([40])).shape == (1, 1)  # one leaf a row, as there is one id a row
+    with pytest.raises(ValueError, match="id 200 of 'site'"):
+        model(inputs([200]))
