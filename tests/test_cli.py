@@ -23,18 +23,9 @@ CONTEXT = click.Context(main)
 
 def test_help_lists_the_commands_of_all_packages():
     assert main.list_commands(CONTEXT) == [
-        *(
-            "bench",
-            "compare",
-            "deploy",
-            "evaluate",
-            "explain",
-            "export",
-            "models",
-            "predict",
-            "prepare",
-            "search",
-        ),
+        *("bench", "compare", "deploy", "evaluate", "explain", "export", "models", "predict"),
+        "prepare",
+        "search",
         *("serve", "synthesize", "train", "verify"),
     ]
     output = run("--help").output
@@ -88,7 +79,7 @@ def test_models_shows_arguments_and_presets_of_one():
         ),
         (
             ["bench", "--out", "r", "--data", ".", "--models", "FM,Deepfm,XYZ"],
-            "unknown model 'Deepfm'; did you mean 'DeepFM'?; unknown model 'XYZ'; available: AutoInt",
+            "unknown model 'Deepfm'; did you mean 'DeepFM'?; unknown model 'XYZ'; available: ",
         ),
         (["compare", "."], "holds no finished run"),
         (

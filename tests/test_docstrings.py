@@ -42,21 +42,8 @@ SKIPPED = {
     "serving.verify": "needs prepared data and a folder of models",
 }
 ROOMS = (
-    *(
-        compare,
-        data,
-        explain,
-        features,
-        layers,
-        metrics,
-        models,
-        optimizers,
-        search,
-        streaming,
-        testing,
-        trees,
-    ),
-    training,
+    *(data, explain, features, layers, metrics, models, optimizers, search, streaming, testing),
+    *(compare, training, trees),
 )
 PUBLIC = {
     f"{room.__name__}.{name}": getattr(room, name)
