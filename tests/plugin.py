@@ -4,6 +4,7 @@ A plugin rather than a `conftest.py`, as it also holds of the doctests outside t
 """
 
 import collections
+import gc
 import pathlib
 from collections.abc import Iterator
 
@@ -15,6 +16,16 @@ ROOT = pathlib.Path(__file__).parent.parent
 SPREAD = [
     ROOT / "tests" / room for room in ("layers", "models", "optimizers", "tables", "compatibility")
 ]
+
+
+def pytest_runtestloop() -> None:
+    """Keras collects garbage whenever a layer drops a weight, as each that is quantized does: what
+    the libraries have made of themselves by now, most of all objects, is not to be looked through.
+    """
+    import keras  # noqa: F401 (before, not after)
+
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

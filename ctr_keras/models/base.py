@@ -1,6 +1,7 @@
 """The class of all models of this library."""
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -38,6 +39,16 @@ class CTRModel(RowTrainer, keras.Model):
                 f"{cls.__name__} has a call of its own, but a CTRModel is functional: write "
                 f"`class {cls.__name__}(RowTrainer, keras.Model)`, with ctr_keras.layers.RowTrainer"
             )
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        # By name: Keras takes the values of a dict in order, whatever their keys, so that one more
+        # (all that `features.pack` gives, say) would stand in for another.
+        return super().call(self._by_name(inputs), training=training, mask=self._by_name(mask))
+
+    def _by_name(self, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        return {tensor.name: values[tensor.name] for tensor in self.inputs}
 
     def save(self, filepath: str | os.PathLike[str], *arguments: Any, **options: Any) -> None:
         operations = [op for op in self.operations if not isinstance(op, keras.layers.Layer)]

@@ -23,6 +23,8 @@ DATASETS: dict[str, Callable[[], Dataset]] = {
     "movielens-1m": _built_in("movielens", "movielens_1m"),
     "movielens-1m-history": _built_in("movielens", "movielens_1m_history"),
     "criteo": _built_in("criteo", "criteo"),
+    "criteo-buckets": _built_in("criteo", "criteo_buckets"),
+    "criteo-min-max": _built_in("criteo", "criteo_min_max"),
     "criteo-terabyte": _built_in("criteo", "criteo_terabyte"),
     "avazu": _built_in("avazu", "avazu"),
     "synthetic": _built_in("synthetic", "synthetic"),

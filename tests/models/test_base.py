@@ -65,3 +65,17 @@ def test_a_number_beyond_float16_is_not_missing():
         arguments = (1,) if kind is FieldEmbedding else ()
         layer = kind(features, *arguments, dtype="mixed_float16")
         assert not np.isfinite(layer({"numeric": np.array([[1e6]], "float32")})).any()
+
+
+def test_inputs_go_by_name():
+    """Keras alone takes them in order: one more before or between them would be taken for them."""
+    inputs = {name: keras.Input((2,), name=name) for name in "ce"}
+    model = CTRModel(inputs, inputs["c"] - inputs["e"], name="difference")
+    values = {"e": np.ones((3, 2)), "c": np.zeros((3, 2))}
+    more = {"a": values["e"] + 1, "d": values["e"] + 2, **values}
+    np.testing.assert_array_equal(model(more), -1)
+    np.testing.assert_array_equal(model.predict(more, verbose=0), -1)
+    model.compile("sgd", "mse", jit_compile=JIT)
+    assert model.evaluate(more, -np.ones((3, 2)), verbose=0) == 0
+    with pytest.raises(ValueError, match='Missing data for input "e"'):
+        model({"c": values["c"], "d": values["e"]})

@@ -29,9 +29,12 @@ def variants(names):
     return [pytest.param(n, marks=pytest.mark.backend) if n in ON_JAX else n for n in names]
 
 
-pytestmark = pytest.mark.filterwarnings(
-    r"ignore:Layer \w+ does not have a `quantize`", "ignore:.* stays float32"
-)
+pytestmark = [
+    pytest.mark.filterwarnings(
+        r"ignore:Layer \w+ does not have a `quantize`", "ignore:.* stays float32"
+    ),
+    pytest.mark.xdist_group("quantized models"),  # which several tests share
+]
 
 
 def to_numpy(tensor):

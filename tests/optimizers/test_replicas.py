@@ -19,9 +19,12 @@ from ctr_keras.optimizers import (
 )
 from tests.optimizers.training import FEATURES, batches
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="strategies are TensorFlow's"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        keras.backend.backend() != "tensorflow", reason="strategies are TensorFlow's"
+    ),
+    pytest.mark.xdist_group("replicas"),  # which start once
+]
 
 OPTIMIZERS = {
     "adam": lambda: SparseAdam(weight_decay=0.1),

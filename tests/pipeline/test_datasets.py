@@ -40,6 +40,22 @@ def test_field_counts_of_the_papers():
     assert len(DATASETS["avazu"]().features.fields) == 24
 
 
+@pytest.mark.parametrize(
+    ("name", "scale", "buckets", "min_count"),
+    [
+        ("criteo", "log_squared", None, 10),
+        ("criteo-buckets", "quantiles", 20, 20),
+        ("criteo-min-max", "min_max", None, 20),
+    ],
+)
+def test_criteos_counts_are_scaled_as_in_the_papers(name, scale, buckets, min_count):
+    features = DATASETS[name]().features
+    assert {(features[f"I{i}"].scale, features[f"I{i}"].buckets) for i in range(1, 14)} == {
+        (scale, buckets)
+    }
+    assert {features[f"C{i}"].min_count for i in range(1, 27)} == {min_count}
+
+
 def test_movielens_joins_labels_and_filters(tmp_path):
     for name, text in MOVIELENS.items():
         (tmp_path / name).write_bytes(text.encode("latin-1"))

@@ -1,0 +1,109 @@
+"""Prepares the logs that the tables of docs/results.md are about, each in a folder of its own.
+
+    python -m benchmarks.logs --data DATA --out DIR
+
+`DATA` holds the logs as they were published (in folders `frappe_x1`, `avazu`, ...). Six are
+declared as anybody's own data are, in `examples/logs/`, and three are built in. A log that is there
+already, or that `DATA` does not have, is passed over.
+"""
+
+import gzip
+import json
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+
+import click
+import numpy as np
+import pandas as pd
+
+from pipeline.prepare import prepare
+
+DECLARED = pathlib.Path(__file__).parent.parent / "examples" / "logs"
+VALIDATION = 0.1  # of the rows to learn from, where the log has files of its own to test on
+
+
+def _lines(path: pathlib.Path) -> list[str]:
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        return file.readlines()
+
+
+def _with_validation(
+    learn: list[str], folder: pathlib.Path, suffix: str, header: list[str]
+) -> None:
+    chosen = np.random.default_rng(0).random(len(learn)) < VALIDATION
+    for name, wanted in (("train", False), ("validation", True)):
+        rows = [line for line, is_chosen in zip(learn, chosen, strict=True) if is_chosen == wanted]
+        (folder / f"{name}.{suffix}").write_text("".join(header + rows))
+
+
+def _frappe(log: pathlib.Path, folder: pathlib.Path) -> None:
+    header, *rows = _lines(log / "valid.csv.gz")  # its training file is not to be had
+    _with_validation(rows, folder, "csv", [header])
+    (folder / "test.csv").write_text("".join(_lines(log / "test.csv.gz")))
+
+
+def _ipinyou(log: pathlib.Path, folder: pathlib.Path) -> None:
+    _with_validation(_lines(log / "train.fm.txt.gz"), folder, "txt", [])
+    (folder / "test.txt").write_text("".join(_lines(log / "test.fm.txt.gz")))
+
+
+def _amazon_reviews(log: pathlib.Path, folder: pathlib.Path) -> None:
+    reviews = map(json.loads, _lines(log / "musical_instruments.jsonl.gz"))
+    table = pd.DataFrame(reviews).drop(columns="helpful")
+    table["liked"] = (table["overall"] > 3).astype(int)
+    table.to_csv(folder / "reviews.csv", index=False)
+
+
+def _only_file(log: pathlib.Path, folder: pathlib.Path) -> None:
+    (path,) = log.glob("*.csv.gz")
+    shutil.copy(path, folder)
+
+
+# Name of the log: its folder in the data, and what makes the files that its declaration names.
+OWN: dict[str, tuple[str, Callable[[pathlib.Path, pathlib.Path], None]]] = {
+    "frappe": ("frappe_x1", _frappe),
+    "amazon_access": ("amazon_access", _only_file),
+    "coupons": ("coupons", _only_file),
+    "talkingdata": ("talkingdata", _only_file),
+    "ipinyou": ("ipinyou", _ipinyou),
+    "amazon_reviews": ("amazon_reviews", _amazon_reviews),
+}
+# Name of the log: the built-in data set and its source.
+BUILT_IN = {
+    "avazu": ("avazu", "avazu/train_20k.csv.gz"),
+    "criteo": ("criteo", "criteo/kaggle_*.txt.gz"),
+    "movielens-1m": ("movielens-1m-history", "ml-1m/ml-1m.zip"),
+}
+
+
+def prepared(data: pathlib.Path, out: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Prepares what is not prepared yet; the folders of all logs that are there."""
+    for name, (folder, make) in OWN.items():
+        if (data / folder).exists():
+            with tempfile.TemporaryDirectory() as source:
+                if not (out / name).exists():
+                    make(data / folder, pathlib.Path(source))
+                    prepare(str(DECLARED / f"{name}.yaml"), source, str(out / name))
+            yield out / name
+    for name, (dataset, path) in BUILT_IN.items():
+        if any(data.glob(path)):
+            if not (out / name).exists():
+                prepare(dataset, str(data / path), str(out / name))
+            yield out / name
+
+
+@click.command(help=__doc__)
+@click.option("--data", required=True, type=click.Path(path_type=pathlib.Path, exists=True))
+@click.option("--out", required=True, type=click.Path(path_type=pathlib.Path))
+def main(data: pathlib.Path, out: pathlib.Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    for folder in prepared(data, out):
+        with (folder / "report.json").open() as file:
+            rows = json.load(file)["rows"]
+        print(folder, json.dumps(rows))
+
+
+if __name__ == "__main__":
+    main()
