@@ -141,8 +141,8 @@ def boosted(features: FeatureSet, trees: Trees) -> keras.Model:
     >>> features = FeatureSet(Categorical("a"), label=Label("y"), vocabulary_sizes={"a": 3})
     >>> stump = Tree((0,), (0.0,), ((1, 3),), (False,), (-1,), (-2,), (2.0, -2.0))
     >>> model = boosted(features, Trees(["a of 4 ids"], [stump]))
-    >>> keras.ops.convert_to_numpy(model({"categorical": np.array([[2], [3]])})).round(2).tolist()
-    [[0.88], [0.12]]
+    >>> [round(float(score), 2) for score in model({"categorical": np.array([[2], [3]])})[:, 0]]
+    [0.88, 0.12]
     """
     model = GBDTLR(features, trees)
     values = np.concatenate([[0.0], *(tree.leaf_values for tree in trees.trees)])
