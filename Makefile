@@ -6,7 +6,7 @@ TORCH := .venv-torch
 BIN := $(VENV)/bin
 DEMO := demo
 ROWS ?= 100000
-ON_JAX := tests/layers tests/models tests/optimizers tests/tables tests/search tests/explain tests/data tests/training \
+ON_JAX := tests/layers tests/trees tests/models tests/optimizers tests/tables tests/search tests/explain tests/data tests/training \
   tests/compatibility tests/metrics/streaming tests/test_keras_internals.py tests/test_runs.py
 MATRIX ?= .matrix
 

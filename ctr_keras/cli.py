@@ -21,6 +21,8 @@ from ctr_keras.version import __version__
 _EXTRAS = {  # modules that `pip install ctr-keras` leaves out; `explain` names its own
     **dict.fromkeys(("apache_beam", "pyarrow", "tensorflow_transform"), "pipeline"),
     "optuna": "tune",
+    "lightgbm": "trees",
+    "scipy": "plots",
     **dict.fromkeys(("aiohttp", "grpc", "grpc_health", "httpx", "tensorflow_serving"), "serving"),
 }
 
@@ -73,6 +75,26 @@ def _settings(command: Callable[..., None]) -> Callable[..., None]:
     return click.option("--config", type=config, help="YAML settings.")(one(command))
 
 
+def _compared(command: Callable[..., None]) -> Callable[..., None]:
+    """How runs are compared."""
+    split = click.option(
+        "--split",
+        default="test",
+        show_default=True,
+        type=click.Choice(["train", "validation", "test"]),
+        help="Rows to score.",
+    )
+    by = click.option("--by", multiple=True, metavar="FIELD", help="AUC by a field's values, too.")
+    replicates = click.option(
+        "--replicates",
+        default=1000,
+        show_default=True,
+        type=click.IntRange(1),
+        help="Of the bootstrap.",
+    )
+    return split(by(replicates(command)))
+
+
 def _given(**values: str | int | None) -> dict[str, str | int]:
     return {key: value for key, value in values.items() if value is not None}
 
@@ -96,7 +118,7 @@ def train(
     from ctr_keras import training
 
     given = _given(data=data, model=model, out=out)
-    settings = training.TrainConfig.read(config, overrides, **given)
+    settings = training.read_config(config, overrides, **given)
     with contextlib.redirect_stdout(sys.stderr):  # the progress bar; stdout is for the result
         report = training.train(settings)
     _print_json(report)
@@ -293,7 +315,7 @@ def explain(run_folder: str, out: str, rows: int, case: int) -> None:
     "--rows", default=100_000, show_default=True, type=click.IntRange(1), help="Rows, at most."
 )
 def importance(run_folder: str, out: str | None, **options: Any) -> None:
-    """Print what a run loses in AUC and log loss without each feature.
+    """Print what a run loses without each feature.
 
     A feature's values are permuted among the rows (permutation importance).
     """
@@ -322,6 +344,71 @@ def embeddings(run_folder: str, out: str, data: str | None) -> None:
 
     for path in export_embeddings(run_folder, out, data):
         click.echo(path)
+
+
+@main.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False))
+@_compared
+@click.option("--out", type=click.Path(file_okay=False), help="Folder for the page, if any.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of Markdown.")
+def compare(runs: tuple[str, ...], out: str | None, as_json: bool, **options: Any) -> None:
+    """Compare runs on the same data: metrics, intervals, tests.
+
+    Runs that differ in nothing but the seed are one row. Prints Markdown; with --out also writes
+    one HTML page with pictures, Markdown and JSON.
+    """
+    _compare(runs, out, as_json, options)
+
+
+@main.command()
+@_data(required=True, help="Prepared data.")
+@click.option("--models", required=True, metavar="A,B,...", help="Names, also LightGBM.")
+@click.option(
+    "--seeds", default=5, show_default=True, type=click.IntRange(1), help="Runs of each model."
+)
+@_out(help="Folder for the runs, and the page of their comparison.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="[MODEL.]KEY=VALUE",
+    help="A setting of all models that have it, or of one.",
+)
+@_compared
+def bench(data: str, models: str, seeds: int, out: str, overrides: Any, **options: Any) -> None:
+    """Train models with several seeds, and compare them.
+
+    The same command again goes on where it was; a run that fails does not stop the others.
+    """
+    from ctr_keras.compare import Bench, run_bench
+
+    names = [name.strip() for name in models.split(",") if name.strip()]
+    settings = Bench(data, names, out, seeds, overrides)
+    with contextlib.redirect_stdout(sys.stderr):
+        finished, failed = run_bench(settings, lambda line: click.echo(line, err=True))
+    if finished:
+        _compare(finished, os.path.join(out, "comparison"), False, options)
+    if failed:
+        lines = "".join(f"\n{folder}: {reason}" for folder, reason in failed.items())
+        raise click.ClickException(f"{len(failed)} runs failed:{lines}")
+
+
+def _compare(runs: Any, out: str | None, as_json: bool, options: dict[str, Any]) -> None:
+    from ctr_keras.compare import compare_runs, to_markdown
+
+    if out is not None:
+        from ctr_keras.compare.page import check_page, write_comparison
+
+        check_page(out)
+    with contextlib.redirect_stdout(sys.stderr):
+        comparison = compare_runs(runs, **options)
+    if out is not None:
+        for path in write_comparison(comparison, out):
+            click.echo(path, err=True)
+    if as_json:
+        _print_json(comparison.to_dict())
+    else:
+        click.echo(to_markdown(comparison), nl=False)
 
 
 @main.command()

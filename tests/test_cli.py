@@ -23,8 +23,9 @@ CONTEXT = click.Context(main)
 
 def test_help_lists_the_commands_of_all_packages():
     assert main.list_commands(CONTEXT) == [
-        *("deploy", "embeddings", "evaluate", "explain", "export", "importance", "models"),
-        *("predict", "prepare", "search", "serve", "synthesize", "train", "tune", "verify"),
+        *("bench", "compare", "deploy", "embeddings", "evaluate", "explain", "export"),
+        *("importance", "models", "predict", "prepare", "search", "serve", "synthesize"),
+        *("train", "tune", "verify"),
     ]
     output = run("--help").output
     assert "Transform raw logs into TFRecords." in output
@@ -70,7 +71,16 @@ def test_models_shows_arguments_and_presets_of_one():
             "no file matches",
         ),
         (["train", "--out", "r", "--model", "AutoInt"], "data is not given"),
-        (["train", "--out", "r", "--data", ".", "--model", "FFM"], "unknown model 'FFM'"),
+        (["train", "--out", "r", "--data", ".", "--model", "DCN"], "unknown model 'DCN'"),
+        (
+            ["train", "--out", "r", "--data", ".", "--model", "LightGBM", "--set", "epochs=1"],
+            "--set epochs=1: unknown setting 'epochs'; available: data, out, num_iterations",
+        ),
+        (
+            ["bench", "--out", "r", "--data", ".", "--models", "FM,Deepfm,XYZ"],
+            "unknown model 'Deepfm'; did you mean 'DeepFM'?; unknown model 'XYZ'; available: ",
+        ),
+        (["compare", "."], "holds no finished run"),
         (
             ["train", "--out", "r", "--data", ".", "--model", "AutoInt", "--set", "x=1"],
             "setting 'x'",

@@ -14,6 +14,7 @@ import ctr_keras
 import pipeline
 import serving
 from ctr_keras import (
+    compare,
     data,
     explain,
     features,
@@ -25,6 +26,7 @@ from ctr_keras import (
     search,
     testing,
     training,
+    trees,
 )
 from ctr_keras.metrics import streaming
 
@@ -41,7 +43,7 @@ SKIPPED = {
 }
 ROOMS = (
     *(data, explain, features, layers, metrics, models, optimizers, search, streaming, testing),
-    training,
+    *(compare, training, trees),
 )
 PUBLIC = {
     f"{room.__name__}.{name}": getattr(room, name)
@@ -56,6 +58,8 @@ NEEDS_PREPARED_DATA = {
     *(f"ctr_keras.data.{name}" for name in data.__all__),
     *("ctr_keras.training.evaluate_run", "ctr_keras.training.load_run"),
     *("ctr_keras.training.predict_split", "ctr_keras.training.train"),
+    *("ctr_keras.compare.compare_runs", "ctr_keras.compare.run_bench"),
+    "ctr_keras.compare.to_markdown",
     *("ctr_keras.explain.explain_run", "ctr_keras.search.run_search"),
     "ctr_keras.search.StatisticsSelection",
 }

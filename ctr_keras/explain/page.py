@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import jinja2
 from matplotlib.figure import Figure
 
-GENERATOR = "ctr-keras explain"  # by which a page of ours is recognized
+from ctr_keras.explain.folder import EXPLAIN
+
 _DOTS_PER_INCH = 120
 
 
@@ -23,6 +24,7 @@ class Picture:
     figure: Figure
     header: Sequence[str]
     rows: Sequence[Sequence[object]]
+    is_open: bool = False  # whether the table shows before it is asked for
 
     def png(self) -> bytes:
         """The figure as a PNG file."""
@@ -32,7 +34,10 @@ class Picture:
 
 
 def render_page(
-    title: str, facts: Sequence[Sequence[str]], pictures: Sequence[tuple[Picture, bytes]]
+    title: str,
+    facts: Sequence[Sequence[str]],
+    pictures: Sequence[tuple[Picture, bytes]],
+    generator: str = EXPLAIN,
 ) -> str:
     """An HTML page of pictures with their PNG files that needs no other file and no network."""
     template = importlib.resources.files(__package__).joinpath("page.html")
@@ -42,7 +47,7 @@ def render_page(
     environment.filters["cell"] = _cell
     parts = [(picture, base64.b64encode(png).decode("ascii")) for picture, png in pictures]
     page = environment.from_string(template.read_text(encoding="utf-8"))
-    return page.render(title=title, facts=facts, pictures=parts, generator=GENERATOR)
+    return page.render(title=title, facts=facts, pictures=parts, generator=generator)
 
 
 def _cell(value: object) -> str:

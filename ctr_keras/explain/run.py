@@ -1,8 +1,6 @@
 """The pictures of a run: which ones it has, and the folder they go to."""
 
-import importlib.util
 import os
-import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
 import keras
@@ -10,6 +8,7 @@ import yaml
 
 from ctr_keras.data import read_rows
 from ctr_keras.explain.explainer import Explainer
+from ctr_keras.explain.folder import check_out, check_packages, write_page
 from ctr_keras.explain.plans import plan_of_model
 from ctr_keras.features import FeatureSet
 from ctr_keras.layers import CompactEmbedding
@@ -19,9 +18,6 @@ from ctr_keras.training.evaluation import check_same_features, load_run
 
 if TYPE_CHECKING:  # it needs the packages for plots
     from ctr_keras.explain.page import Picture
-
-_PAGE = "index.html"
-_PLOT_PACKAGES = ("jinja2", "matplotlib")
 
 
 def explain_run(run: str, out: str, rows: int = 100_000, case: int = 0) -> list[str]:
@@ -52,38 +48,12 @@ def explain_run(run: str, out: str, rows: int = 100_000, case: int = 0) -> list[
         raise ValueError(
             f"rows must be at least 1 and case below them, got rows={rows} and case={case}"
         )
-    _check_packages()
-    _check_out(out)
+    check_packages()
+    check_out(out)
     subject = _read(run)
     pictures = _draw(run, subject, rows, case)
     name = os.path.basename(os.path.abspath(run))
-    return _write(out, f"What {name} has learned", subject.facts, pictures)
-
-
-def _check_packages() -> None:
-    for package in _PLOT_PACKAGES:
-        if importlib.util.find_spec(package) is None:
-            raise ModuleNotFoundError(
-                f"pictures need {package}: pip install 'ctr-keras[plots]'", name=package
-            )
-
-
-def _check_out(out: str) -> None:
-    """Checks that nothing but an earlier explanation would be lost."""
-    if os.path.isdir(out) and (not os.listdir(out) or _is_explanation(out)):
-        return
-    if os.path.lexists(out):
-        raise ValueError(f"{out} holds something that is not an explanation; choose another folder")
-
-
-def _is_explanation(folder: str) -> bool:
-    from ctr_keras.explain.page import GENERATOR
-
-    path = os.path.join(folder, _PAGE)
-    if not os.path.exists(path):
-        return False
-    with open(path, encoding="utf-8", errors="replace") as file:
-        return f'content="{GENERATOR}"' in file.read(1000)
+    return write_page(out, f"What {name} has learned", subject.facts, pictures)
 
 
 class _Subject(NamedTuple):
@@ -151,24 +121,3 @@ def _draw(run: str, subject: _Subject, rows: int, case: int) -> "list[Picture]":
             "methods, searched embedding widths, AutoInt's attention and MIAN's global module"
         )
     return pictures
-
-
-def _write(
-    out: str, title: str, facts: list[tuple[str, str]], pictures: "list[Picture]"
-) -> list[str]:
-    """Writes to a folder next to it and renames that, so that half of it is never found."""
-    from ctr_keras.explain.page import render_page
-
-    out = os.path.normpath(out)
-    partial = f"{out}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    os.makedirs(partial)
-    files = {f"{picture.name}.png": picture.png() for picture in pictures}
-    page = render_page(title, facts, list(zip(pictures, files.values(), strict=True)))
-    for name, content in (files | {_PAGE: page.encode()}).items():
-        with open(os.path.join(partial, name), "wb") as file:
-            file.write(content)
-    if os.path.exists(out):
-        shutil.rmtree(out)
-    os.rename(partial, out)
-    return [os.path.join(out, name) for name in (*files, _PAGE)]

@@ -5,6 +5,7 @@ from ctr_keras.layers.combination_block import CombinationBlock
 from ctr_keras.layers.compact_embedding import CompactEmbedding
 from ctr_keras.layers.embedding_gate import EmbeddingGate
 from ctr_keras.layers.factorization_machine import FactorizationMachine
+from ctr_keras.layers.field_aware_interaction import FieldAwareInteraction
 from ctr_keras.layers.field_embedding import FieldEmbedding
 from ctr_keras.layers.gated_interaction import GatedInteraction
 from ctr_keras.layers.global_interaction import GlobalInteraction
@@ -25,6 +26,7 @@ __all__ = [
     "CompactEmbedding",
     "EmbeddingGate",
     "FactorizationMachine",
+    "FieldAwareInteraction",
     "FieldEmbedding",
     "GatedInteraction",
     "GlobalInteraction",

@@ -78,4 +78,9 @@ class PackedLayer(ConfiguredLayer):
         return InputCheck(name, width, fields if len(fields) == width else fields * width)
 
     def _ids_of(self, feature: Feature) -> range:
-        return self.features.id_ranges[self.features.vocabulary_name(feature)]
+        return self._id_ranges[self.features.vocabulary_name(feature)]
+
+    @functools.cached_property
+    def _id_ranges(self) -> dict[str, range]:
+        """Those of the features, which take a walk over all of them."""
+        return self.features.id_ranges

@@ -126,15 +126,22 @@ def paired_bootstrap(
     pair = [scored(labels, scores, weights, groups) for scores in (scores_a, scores_b)]
     a, b = (statistic_of(metric, rows) for rows in pair)
     difference = a(pair[0].weights) - b(pair[1].weights)
-    drawn = _resampled_weights(pair[0], replicates, seed)
+    drawn = resampled_weights(pair[0], replicates, seed)
     differences = np.array([a(w) - b(w) for w in drawn])
-    differences = differences[~np.isnan(differences)]
-    if not len(differences):
+    if np.isnan(differences).all():
         raise ValueError(f"{metric} has no value in any of {replicates} replicates")
+    return paired_difference(difference, differences, level)
+
+
+def paired_difference(
+    difference: float, differences: Array, level: float = 0.95
+) -> PairedDifference:
+    """What replicates of a difference, `(replicates,)`, say of it; NaN has no say."""
+    differences = differences[~np.isnan(differences)]
     turned = min((differences <= 0).sum(), (differences >= 0).sum())
     # One more of each, as the rows themselves are a draw, too: never 0.
     p_value = min(2 * (turned + 1) / (len(differences) + 1), 1.0)
-    return PairedDifference(difference, *_interval(differences, level), float(p_value))
+    return PairedDifference(difference, *interval(differences, level), float(p_value))
 
 
 def intervals(
@@ -143,17 +150,17 @@ def intervals(
     """The same for rows that are checked."""
     rows = rows.sorted()
     statistics = {metric: statistic_of(metric, rows) for metric in metrics}
-    drawn = _resampled_weights(rows, replicates, seed)
+    drawn = resampled_weights(rows, replicates, seed)
     values = np.array([[statistic(w) for statistic in statistics.values()] for w in drawn])
     found: dict[str, Interval | None] = {}
     for metric, column in zip(statistics, values.T, strict=True):
         defined = column[~np.isnan(column)]
         is_spread = len(defined) and np.ptp(defined) > _ROUNDING
-        found[metric] = _interval(defined, level) if is_spread else None
+        found[metric] = interval(defined, level) if is_spread else None
     return found
 
 
-def _resampled_weights(rows: Scored, replicates: int, seed: int) -> Iterator[Array]:
+def resampled_weights(rows: Scored, replicates: int, seed: int) -> Iterator[Array]:
     """The weights of the rows in each replicate: their own times how often they were drawn."""
     if replicates < 1:
         raise ValueError(f"a bootstrap needs a replicate at least, got {replicates}")
@@ -173,6 +180,7 @@ def _units(groups: Array) -> Array:
     return units
 
 
-def _interval(values: Array, level: float) -> Interval:
+def interval(values: Array, level: float = 0.95) -> Interval:
+    """The middle part of some replicates."""
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

@@ -2,6 +2,8 @@
 
 from ctr_keras.models.attention import AutoInt, AutoIntPlus
 from ctr_keras.models.factorization import FM, DeepFM
+from ctr_keras.models.field_aware import FFM
+from ctr_keras.models.linear import LR
 from ctr_keras.models.memorized import FNN, OptInter, OptInterF, OptInterM
 from ctr_keras.models.product import AIM, IPNN
 from ctr_keras.models.registry import (
@@ -13,12 +15,17 @@ from ctr_keras.models.registry import (
 )
 from ctr_keras.models.sequence import MIAN
 from ctr_keras.models.transfer import transfer
+from ctr_keras.models.trees import GBDTFFM, GBDTLR
 
 __all__ = [
     "AIM",
+    "FFM",
     "FM",
     "FNN",
+    "GBDTFFM",
+    "GBDTLR",
     "IPNN",
+    "LR",
     "MIAN",
     "MODELS",
     "AutoInt",

@@ -10,7 +10,15 @@ from keras import ops
 from ctr_keras.features import FeatureSet, Numeric, Vocabulary
 from ctr_keras.features.packing import look_up
 from ctr_keras.features.statistics import learns_numbers
-from ctr_keras.layers import MLP, CompactEmbedding, FieldEmbedding, InteractingLayer, LinearLogit
+from ctr_keras.layers import (
+    MLP,
+    CompactEmbedding,
+    FieldAwareInteraction,
+    FieldEmbedding,
+    InteractingLayer,
+    LinearLogit,
+)
+from ctr_keras.trees import TreeLeaves
 from ctr_keras.types import Array, Variable
 
 _NEW = -1  # a row of a table that has no source
@@ -80,6 +88,8 @@ def transfer(
             "the packed columns of the two feature sets differ: pass `build`, a function from the "
             "new FeatureSet to the model"
         )
+    if not is_same:
+        _check_no_field_aware(old_model)
     new_model = build(new_features) if build else _rebuilt(old_model, new_features)
     sources = _sources(old_features, new_features)
     for old, new in _pairs(old_model, new_model):
@@ -112,6 +122,11 @@ def _pairs(
 
 def _check_features(model: keras.Model, features: FeatureSet) -> None:
     for layer in model.layers:
+        if isinstance(layer, TreeLeaves):
+            raise ValueError(
+                f"the trees of {layer.name!r} split on the ids that they were grown on: grow new "
+                "ones on the new data"
+            )
         if isinstance(getattr(layer, "features", None), FeatureSet) and layer.features != features:
             raise ValueError(
                 f"layer {layer.name!r} was built with other features than `old_features`"
@@ -119,6 +134,15 @@ def _check_features(model: keras.Model, features: FeatureSet) -> None:
         if any(keras.backend.standardize_dtype(w.dtype) == "int8" for w in layer.weights):
             raise ValueError(
                 f"layer {layer.name!r} is quantized: transfer the float model, then quantize"
+            )
+
+
+def _check_no_field_aware(model: keras.Model) -> None:
+    for layer in model.layers:
+        if isinstance(layer, FieldAwareInteraction):
+            raise ValueError(
+                f"the columns have changed, and {layer.name!r} has a vector of each value for each "
+                "other column, in their order: train a new model"
             )
 
 

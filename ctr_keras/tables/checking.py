@@ -138,12 +138,27 @@ def checks_of(model: keras.Model) -> list[InputCheck]:
     """What the layers of a model take of its inputs, each check once.
 
     A functional model's input may be another thing of the same name, such as strings that become
-    ids inside; it is checked if it is as a layer takes it.
+    ids inside; it is checked if it is as a layer takes it, and not where a layer is seen to take
+    something else, such as the leaves of trees.
     """
-    layers = flat_layers(model)
-    found = dict.fromkeys(check for layer in layers for check in getattr(layer, "input_checks", ()))
     tensors = {tensor.name: tensor for tensor in getattr(model, "inputs", None) or ()}
+    layers = flat_layers(model)
+    others = [layer for layer in layers if _takes_another(layer, tensors)]
+    left_out = {id(one) for layer in others for one in (layer, *flat_layers(layer))}
+    read = (layer for layer in layers if id(layer) not in left_out)
+    found = dict.fromkeys(check for layer in read for check in getattr(layer, "input_checks", ()))
     return [c for c in found if c.name not in tensors or _fits(c, tensors[c.name])]
+
+
+def _takes_another(layer: keras.layers.Layer, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a layer of a functional model takes another tensor than an input of its name."""
+    try:
+        taken = layer.input
+    except (AttributeError, ValueError):  # inside another layer, or called more than once
+        return False
+    taken = {id(tensor) for tensor in (taken if isinstance(taken, list) else [taken])}
+    checks = getattr(layer, "input_checks", ())
+    return any(id(tensors.get(check.name)) not in taken for check in checks)
 
 
 def _fits(check: InputCheck, tensor: Tensor) -> bool:

@@ -6,15 +6,19 @@ from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.evaluation import evaluate_run, load_run, predict_split
 from ctr_keras.training.run import train
 from ctr_keras.training.tables import evaluation_table
+from ctr_keras.training.trees_config import TREES, TreesConfig, read_config
 
 __all__ = [
     "PRESETS",
+    "TREES",
     "Optimization",
     "TrainConfig",
+    "TreesConfig",
     "evaluate_run",
     "evaluation_table",
     "find_preset",
     "load_run",
     "predict_split",
+    "read_config",
     "train",
 ]

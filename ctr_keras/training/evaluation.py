@@ -13,12 +13,13 @@ from ctr_keras.data import Examples, open_examples
 from ctr_keras.features import FeatureSet
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.slices import Column, groups_of, slices
+from ctr_keras.training.trees_config import TreesConfig, read_config
 from ctr_keras.types import Array, Rows
 
 _BATCH_SIZE = 4096
 
 
-def load_run(run: str) -> tuple[keras.Model, FeatureSet, TrainConfig]:
+def load_run(run: str) -> tuple[keras.Model, FeatureSet, TrainConfig | TreesConfig]:
     """The best model of a finished run, its features and its settings.
 
     Args:
@@ -33,7 +34,7 @@ def load_run(run: str) -> tuple[keras.Model, FeatureSet, TrainConfig]:
     # Importing the config has imported the models, and so registered their layers.
     model = keras.saving.load_model(os.path.join(run, "model.keras"), compile=False)
     features = FeatureSet.load(os.path.join(run, "features.json"))
-    return model, features, TrainConfig.read(os.path.join(run, "config.yaml"))
+    return model, features, read_config(os.path.join(run, "config.yaml"))
 
 
 def evaluate_run(

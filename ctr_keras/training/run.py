@@ -23,11 +23,9 @@ from ctr_keras.runs import (
     Rounds,
     Row,
     State,
-    check_same_settings,
     jit_setting,
     make_callbacks,
     make_progress,
-    write_settings,
     write_table,
     write_whole,
 )
@@ -39,6 +37,9 @@ from ctr_keras.training.evaluation import (
     load_run,
     predict,
 )
+from ctr_keras.training.folder import open_run
+from ctr_keras.training.trees import train_trees
+from ctr_keras.training.trees_config import TreesConfig
 from ctr_keras.types import Array, Inputs
 
 _BEST = "best.keras"  # in a checkpoint
@@ -47,7 +48,7 @@ _SHOWN = {"log_loss": "log loss", "auc": "AUC", "auc_by_group": "AUC by group"}
 
 
 def train(
-    config: TrainConfig, callbacks: Sequence[keras.callbacks.Callback] = ()
+    config: TrainConfig | TreesConfig, callbacks: Sequence[keras.callbacks.Callback] = ()
 ) -> dict[str, Any]:
     """Trains a model, or goes on with a run that was interrupted.
 
@@ -57,7 +58,7 @@ def train(
     once.
 
     Args:
-        config: TrainConfig.
+        config: TrainConfig, or TreesConfig for trees, which are grown at one go.
         callbacks: list of keras.callbacks.Callback. Called when a round has been measured and
             saved, with the numbers of its row of `history.csv` in `logs`. Defaults to `()`.
 
@@ -69,11 +70,13 @@ def train(
         ValueError: if the folder holds a run with other settings, naming the first that differs,
             or the data have changed since.
     """
+    if isinstance(config, TreesConfig):
+        return train_trees(config)
     features = FeatureSet.load(os.path.join(config.data, "features.json"))
     validation = _Validation(config, features)
     check_weight(features, config.sample_weight)
     own = make_callbacks(config.callbacks, config.out, config.to_dict())
-    _open_run(config, features)
+    open_run(config, features)
     path = os.path.join(config.out, "metrics.json")
     if os.path.exists(path):
         with open(path, encoding="utf-8") as file:
@@ -108,19 +111,6 @@ def train(
     write_whole(path, lambda file: json.dump(report, file, indent=2))
     checkpoints.remove()
     return report
-
-
-def _open_run(config: TrainConfig, features: FeatureSet) -> None:
-    """Writes what the run needs to be repeated, or checks that it is the same run."""
-    path = os.path.join(config.out, "config.yaml")
-    if os.path.exists(path):
-        earlier = TrainConfig.read(path, out=config.out).to_dict()
-        check_same_settings(config.out, earlier, config.to_dict())
-        check_same_features(FeatureSet.load(os.path.join(config.out, "features.json")), config.data)
-        return
-    os.makedirs(config.out, exist_ok=True)
-    features.save(os.path.join(config.out, "features.json"))
-    write_settings(path, config.to_dict())
 
 
 def _compiled(

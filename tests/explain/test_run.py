@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from ctr_keras.explain import Explainer, explain_run, page, run
+from ctr_keras.explain import folder as page_folder
 from ctr_keras.plan import Interaction, InteractionPlan
 from ctr_keras.training import load_run, predict_split
 from tests.data.shards import write_prepared
@@ -111,7 +112,7 @@ def test_attention_is_that_of_the_case_and_the_mean_of_the_rows(data, tmp_path, 
     ids = inputs["categorical"]
     case = int(np.flatnonzero((ids != ids[0]).all(axis=1))[0])
     drawn = {}
-    monkeypatch.setattr(run, "_write", lambda out, title, facts, given: drawn.update(all=given))
+    monkeypatch.setattr(run, "write_page", lambda out, title, facts, given: drawn.update(all=given))
     explain_run(folder, str(tmp_path / "out"), rows=120, case=case)
     of_case, mean = drawn["all"]
 
@@ -214,9 +215,11 @@ def test_other_data_are_refused(search, data, tmp_path):
 
 @pytest.mark.parametrize("package", ["jinja2", "matplotlib"])
 def test_a_missing_package_is_named(search, tmp_path, monkeypatch, package):
-    find = run.importlib.util.find_spec
+    find = page_folder.importlib.util.find_spec
     monkeypatch.setattr(
-        run.importlib.util, "find_spec", lambda name: None if name == package else find(name)
+        page_folder.importlib.util,
+        "find_spec",
+        lambda name: None if name == package else find(name),
     )
     with pytest.raises(ModuleNotFoundError, match=rf"{package}: pip install 'ctr-keras\[plots\]'"):
         explain_run(search, str(tmp_path / "out"))

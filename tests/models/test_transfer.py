@@ -11,6 +11,8 @@ from ctr_keras.layers import FieldEmbedding, RowTrainer, feature_inputs
 from ctr_keras.models import build_model, transfer
 from ctr_keras.models.base import CTRModel
 from ctr_keras.optimizers import SparseAdam
+from ctr_keras.trees import Tree, Trees
+from ctr_keras.trees.columns import column_names
 from tests.models.variants import FEATURES, VARIANTS
 from tests.packed import JIT, inputs_of
 
@@ -37,6 +39,8 @@ def log(users: str, items: str, seed: int = 0, rows: int = ROWS) -> dict[str, li
     }
 
 
+ON_TREES = ("GBDTLR", "GBDTFFM")
+TRANSFERABLE = [variant for variant in VARIANTS if variant not in ON_TREES]
 OLD_LOG, NEW_LOG = log("abcd", "pqr"), log("xcbaz", "wrqps", seed=1)
 OLD, NEW = FEATURES.fit(OLD_LOG), FEATURES.fit(NEW_LOG)  # user d has left; x and z, w and s are new
 
@@ -77,7 +81,7 @@ def test_the_vocabularies_of_this_test_change_as_they_should():
 
 @pytest.mark.parametrize(
     "variant",
-    [pytest.param(v, marks=pytest.mark.backend if v == "DeepFM" else ()) for v in VARIANTS],
+    [pytest.param(v, marks=pytest.mark.backend if v == "DeepFM" else ()) for v in TRANSFERABLE],
 )
 def test_scores_stay_for_old_and_new_values(variant):
     model = old_model(variant)
@@ -244,6 +248,22 @@ def test_declarations_that_change_what_a_number_means_are_refused():
 def reordered(features: FeatureSet, *, without: str = "", extra: tuple = ()) -> FeatureSet:
     declared = [f for f in reversed(features.features) if f.name != without and f.kind != "crossed"]
     return FeatureSet(*extra, *declared, label=features.label)
+
+
+STUMP = Trees(column_names(OLD), [Tree((0,), (0.0,), ((1,),), (False,), (-1,), (-2,), (1.0, -1.0))])
+
+
+@pytest.mark.parametrize("variant", ON_TREES)
+def test_trees_stay_with_the_ids_that_they_split_on(variant):
+    model = build_model(variant, OLD, trees=STUMP)
+    with pytest.raises(ValueError, match=r"the trees of 'leaves' split on the ids.*grow new ones"):
+        transfer(model, OLD, NEW)
+
+
+def test_field_aware_vectors_stay_with_the_order_of_columns():
+    model = old_model("FFM", PLAIN_OLD)
+    with pytest.raises(ValueError, match=r"'interactions' has a vector of each value for each"):
+        transfer(model, PLAIN_OLD, reordered(PLAIN_OLD).fit(NEW_LOG), builder("FFM"))
 
 
 def builder(variant: str):

@@ -11,6 +11,8 @@ from ctr_keras.features import (
 )
 from ctr_keras.models import build_model
 from ctr_keras.plan import Interaction, InteractionPlan
+from ctr_keras.trees import Tree, Trees
+from ctr_keras.trees.columns import column_names
 
 FEATURES = FeatureSet(
     Categorical("user", group="user"),
@@ -53,11 +55,24 @@ _METHODS = InteractionPlan(
         Interaction(("user", "hour"), "naive"),
     ]
 )
+_TREES = Trees(  # by user and price, and by whether the genres have the second id
+    column_names(FEATURES),
+    [
+        Tree(
+            (0, 6), (0.0, 0.5), ((1, 3, 6), ()), (False, True), (1, -1), (-3, -2), (0.2, -0.3, 0.1)
+        ),
+        Tree((8,), (0.5,), ((),), (False,), (-1,), (-2,), (-0.4, 0.5)),
+    ],
+)
 _DEEP = {"dim": 4, "hidden": [6, 5]}
 _MIAN = {"dim": 4, "heads": 2, "hidden": [6], "dropout": 0.0}
 
 # Name: model and arguments. All dropout is off.
 VARIANTS = {
+    "LR": ("LR", {"embeddings_initializer": 0.1}),
+    "FFM": ("FFM", {"dim": 2}),
+    "GBDTLR": ("GBDTLR", {"trees": _TREES, "embeddings_initializer": 0.1}),
+    "GBDTFFM": ("GBDTFFM", {"trees": _TREES, "dim": 2}),
     "FM": ("FM", {"dim": 4, "orders": [2, 3]}),
     "AutoFM": ("FM", {"dim": 4, "interactions": _GATES}),
     "DeepFM": ("DeepFM", _DEEP),

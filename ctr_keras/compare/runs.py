@@ -1,0 +1,157 @@
+"""Runs to compare: read, checked to be of the same data, and grouped by their settings."""
+
+import csv
+import itertools
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import yaml
+
+from ctr_keras.features import FeatureSet
+from ctr_keras.training import load_run, predict_split
+from ctr_keras.types import Array
+
+_OF_ONE_RUN = ("out", "seed", "versions", "data")  # settings that do not make it another model
+_OF_ONE_PREPARATION = ("wall_seconds", "versions")  # what reports of the same data may differ in
+
+
+class Scored(NamedTuple):
+    """A run with its scores of a split.
+
+    Attributes:
+        folder: str.
+        settings: dict. Of its config.yaml.
+        history: list of dict of float. Its rounds.
+        parameters: int. Numbers in the weights that are trained.
+        scores: `(rows,)` float32.
+    """
+
+    folder: str
+    settings: Mapping[str, Any]
+    history: Sequence[Mapping[str, float]]
+    parameters: int
+    scores: Array
+
+    @property
+    def seed(self) -> int:
+        return int(self.settings["seed"])
+
+    @property
+    def seconds(self) -> float:
+        """Of all its rounds; evaluating is not in them."""
+        return sum(row["seconds"] for row in self.history)
+
+
+def score_runs(folders: Sequence[str], split: str) -> tuple[str, Array, list[Scored]]:
+    """Scores a split with each run.
+
+    Returns:
+        The folder of the prepared data, labels `(rows,)`, and the runs.
+
+    Raises:
+        FileNotFoundError: if a folder holds no finished run, or the data are not there.
+        ValueError: if the runs are not all of the same data and split, naming two.
+    """
+    repeated = [f for n, f in enumerate(folders) if f in folders[:n]]
+    if repeated:
+        raise ValueError(f"{repeated[0]} is given twice")
+    first: tuple[str, FeatureSet, str] | None = None
+    scored: list[Scored] = []
+    for folder in folders:
+        model, features, config = load_run(folder)
+        if first is None:
+            first = folder, features, config.data
+        _check_same_data(first, (folder, features, config.data))
+        labels, scores = predict_split(model, features, first[2], split)
+        trained = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+        scored.append(Scored(folder, _settings(folder), _history(folder), trained, scores))
+        keras.backend.clear_session()
+    assert first is not None
+    return first[2], labels, scored
+
+
+def _check_same_data(
+    first: tuple[str, FeatureSet, str], other: tuple[str, FeatureSet, str]
+) -> None:
+    run, features, data = first
+    other_run, other_features, other_data = other
+    if other_features != features or _report(other_data) != _report(data):
+        raise ValueError(
+            f"{other_run} is a run on {other_data}, {run} one on {data}, and these differ in "
+            "features, rows or splits: compare runs on the same data"
+        )
+
+
+def _report(prepared: str) -> Mapping[str, Any]:
+    """What prepared data are: two folders of one report hold the same rows in the same splits."""
+    with open(os.path.join(prepared, "report.json"), encoding="utf-8") as file:
+        report = json.load(file)
+    return {key: value for key, value in report.items() if key not in _OF_ONE_PREPARATION}
+
+
+def _settings(folder: str) -> Mapping[str, Any]:
+    with open(os.path.join(folder, "config.yaml"), encoding="utf-8") as file:
+        settings: Mapping[str, Any] = yaml.safe_load(file)
+    return settings
+
+
+def _history(folder: str) -> list[dict[str, float]]:
+    with open(os.path.join(folder, "history.csv"), encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file)
+        return [{key: float(value) for key, value in row.items() if value} for row in rows]
+
+
+def by_settings(runs: Iterable[Scored]) -> dict[str, list[Scored]]:
+    """Runs that differ in nothing but the seed, by a name: the model's, and the settings in which
+    it differs from others of the same model."""
+    groups: dict[str, list[Scored]] = {}
+    for run in runs:
+        groups.setdefault(json.dumps(_identity(run.settings), sort_keys=True), []).append(run)
+    for members in groups.values():
+        members.sort(key=lambda run: run.seed)
+        seeds = [run.seed for run in members]
+        for first, second in itertools.pairwise(members):
+            if first.seed == second.seed:
+                raise ValueError(
+                    f"{first.folder} and {second.folder} are the same run: all settings are the "
+                    f"same, seed {seeds[0]} included"
+                )
+    settings = [_flat(members[0].settings) for members in groups.values()]
+    return {
+        _name(flat, settings): members
+        for flat, members in zip(settings, groups.values(), strict=True)
+    }
+
+
+def _identity(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a run another model than one of another seed.
+
+    A run that starts from another run, or takes its trees, has the settings of that one, too.
+    """
+    found = {key: value for key, value in settings.items() if key not in _OF_ONE_RUN}
+    arguments = dict(found.get("model_args") or {})
+    for values, key in ((found, "start_from"), (arguments, "trees")):
+        path = str(values.get(key) or "")
+        run = os.path.dirname(path) if key == "trees" else path
+        if run and os.path.exists(os.path.join(run, "config.yaml")):
+            values[key] = _identity(_settings(run))
+    return {**found, "model_args": arguments}
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings and arguments of the model by name."""
+    arguments = settings.get("model_args") or {}
+    own = {k: v for k, v in settings.items() if k not in (*_OF_ONE_RUN, "model_args")}
+    return {**own, **arguments}
+
+
+def _name(settings: Mapping[str, Any], of_all: Sequence[Mapping[str, Any]]) -> str:
+    same_model = [other for other in of_all if other["model"] == settings["model"]]
+    keys = dict.fromkeys(key for other in same_model for key in other)
+    differing = [key for key in keys if any(o.get(key) != settings.get(key) for o in same_model)]
+    parts = [f"{key}={settings[key]}" for key in differing if key in settings]
+    return " ".join([str(settings["model"]), *parts])

@@ -1,0 +1,50 @@
+"""Logistic regression: what every other model has to beat."""
+
+import keras
+
+from ctr_keras.features import FeatureSet
+from ctr_keras.layers import LinearLogit
+from ctr_keras.models.base import CTRModel
+from ctr_keras.models.parts import field_inputs, probability, summed
+from ctr_keras.models.registry import register
+from ctr_keras.types import Initializer
+
+
+@register("logistic regression", "Richardson et al., WWW 2007, Section 4.1")
+def LR(  # noqa: N802 (a builder reads as the model it builds)
+    features: FeatureSet,
+    *,
+    linear_l2: float = 0.0,
+    embeddings_initializer: Initializer = "zeros",
+) -> keras.Model:
+    """Logistic regression on all fields: a weight for each value, and a bias.
+
+    A number weighs in with its packed value, a multi-valued field with the mean of its values'
+    weights. Weights start from 0, so that a value that was never seen says nothing.
+
+    Args:
+        features: FeatureSet.
+        linear_l2: float. L2 penalty of the weights of the values that a batch reads, and of those
+            of numbers: `linear_l2 * sum of w^2` (see `FieldEmbedding`). Defaults to `0.0`.
+        embeddings_initializer: initializer of the weights, or a number, the standard deviation of a
+            normal distribution. Defaults to `"zeros"`.
+        check_ids: bool. Whether an id that is not of its field gives NaN (see `FieldEmbedding`).
+            Defaults to `False`.
+
+    Returns:
+        A model from the packed inputs to the click probability, `(batch, 1)` float32.
+
+    Example:
+
+    >>> from ctr_keras.features import Categorical, FeatureSet, Label
+    >>> features = FeatureSet(Categorical("a"), label=Label("y"), vocabulary_sizes={"a": 3})
+    >>> LR(features).count_params()  # id 0, an OOV id, three values and the bias
+    6
+
+    References:
+        Richardson, Dominowska and Ragno, Predicting Clicks: Estimating the Click-Through Rate for
+        New Ads, WWW 2007, Section 4.1.
+    """
+    inputs = field_inputs(features)
+    linear = LinearLogit(features, initializer=embeddings_initializer, l2=linear_l2, name="linear")
+    return CTRModel(inputs, probability(summed([linear(inputs)])), name="LR")

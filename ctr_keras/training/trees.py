@@ -1,0 +1,81 @@
+"""A run of LightGBM: grown trees become a Keras model, so that nothing after needs LightGBM."""
+
+import json
+import os
+import time
+from typing import Any
+
+from ctr_keras import metrics
+from ctr_keras.data import open_examples, read_rows
+from ctr_keras.features import FeatureSet
+from ctr_keras.models.trees import boosted
+from ctr_keras.runs import write_table, write_whole
+from ctr_keras.training.evaluation import predict_split
+from ctr_keras.training.folder import open_run
+from ctr_keras.training.trees_config import TreesConfig
+from ctr_keras.trees import Grown, grow
+from ctr_keras.types import Rows
+
+
+def train_trees(config: TreesConfig) -> dict[str, Any]:
+    """Grows trees with LightGBM on the training split, until the validation split gains no more.
+
+    The rows of both are in memory. The run's folder is that of any model's; in addition it has
+    `trees.json`, which `GBDTLR` and `GBDTFFM` take. A round of its history is a tree.
+
+    Args:
+        config: TreesConfig.
+
+    Returns:
+        The contents of `metrics.json`.
+
+    Raises:
+        FileNotFoundError: if the prepared data are not there.
+        ModuleNotFoundError: without LightGBM, which `ctr-keras[trees]` brings.
+        ValueError: if the folder holds a run with other settings, or the data have changed since.
+    """
+    features = FeatureSet.load(os.path.join(config.data, "features.json"))
+    open_run(config, features)
+    path = os.path.join(config.out, "metrics.json")
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            return dict(json.load(file))
+    train, validation = (_rows(config.data, split, features) for split in ("train", "validation"))
+    started = time.monotonic()
+    grown = grow(features, train, validation, config, config.seed)
+    seconds = time.monotonic() - started
+    grown.trees.save(os.path.join(config.out, "trees.json"))
+    write_table(os.path.join(config.out, "history.csv"), _history(grown, seconds))
+    model = boosted(features, grown.trees)
+    model.save(os.path.join(config.out, "model.keras"))
+    rounds = len(grown.train_loss)
+    report = {
+        "validation": metrics.evaluate(*predict_split(model, features, config.data, "validation")),
+        "best_round": len(grown.trees.trees),
+        "rounds": rounds,
+        "examples_per_second": round(len(train[1]) * rounds / seconds),
+    }
+    write_whole(path, lambda file: json.dump(report, file, indent=2))
+    return report
+
+
+def _rows(prepared: str, split: str, features: FeatureSet) -> Rows:
+    """A whole split, without sequences, on which trees cannot split."""
+    sequences = {feature.name for feature in features.sequences}
+    inputs = [name for name in features.packed_shapes if name not in sequences]
+    count = open_examples(prepared, split, features).count
+    return read_rows(prepared, split, features, count, inputs)
+
+
+def _history(grown: Grown, seconds: float) -> list[dict[str, Any]]:
+    rounds = len(grown.train_loss)
+    losses = zip(grown.train_loss, grown.validation_loss, strict=True)
+    return [
+        {
+            "round": number,
+            "train_loss": train_loss,
+            "validation_log_loss": validation_loss,
+            "seconds": round(seconds / rounds, 6),
+        }
+        for number, (train_loss, validation_loss) in enumerate(losses, start=1)
+    ]

@@ -1,0 +1,91 @@
+"""What decides a run that grows trees."""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from pydantic import NonNegativeInt
+
+from ctr_keras.settings import Source, plain
+from ctr_keras.training.config import TrainConfig
+from ctr_keras.trees import BoostingSettings
+
+TREES = "LightGBM"  # what stands for a model's name
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TreesConfig(BoostingSettings):
+    """Settings of a run of LightGBM, those of its `BoostingSettings` included.
+
+    Args:
+        data: str. The folder that `ctr-keras prepare` wrote.
+        out: str. The run's folder.
+        model: str. `"LightGBM"`, by which such a run is recognized. Defaults to `"LightGBM"`.
+        seed: int. Of the rows and columns that are drawn for a tree. Defaults to `0`.
+        num_iterations, patience, learning_rate, num_leaves: as in `BoostingSettings`.
+        max_depth, min_data_in_leaf, bagging_fraction, feature_fraction: likewise.
+        lambda_l2, cat_smooth, cat_l2, max_categories, num_threads: likewise.
+
+    Raises:
+        ValueError: for a value that is wrong, naming it.
+
+    Example:
+
+    >>> TreesConfig.read(None, ["num_leaves=63"], data="d", out="r").num_leaves
+    63
+    """
+
+    data: str
+    out: str
+    model: Literal["LightGBM"] = "LightGBM"
+    seed: NonNegativeInt = 0
+
+    @classmethod
+    def read(
+        cls, path: str | None = None, overrides: Iterable[str] = (), **given: Any
+    ) -> "TreesConfig":
+        """Settings from a YAML file, changed by `given` and then by `key=value` strings.
+
+        Args:
+            path: str or None. The YAML file. Defaults to `None`: none.
+            overrides: list of str. `key=value`, the value written as in YAML. Defaults to `()`.
+            **given: settings by name.
+
+        Raises:
+            ValueError: for a setting that is unknown, missing or wrong, in one line with the file
+                and the line where it was written.
+        """
+        return Source.read(path, overrides, given).build(cls)
+
+    @property
+    def model_args(self) -> dict[str, Any]:
+        """The arguments of a model's builder, of which trees have none."""
+        return {}
+
+    def to_dict(self) -> dict[str, Any]:
+        """All settings by name, as `read` takes them and YAML gives them back."""
+        return plain(self)
+
+
+def read_config(
+    path: str | None = None, overrides: Iterable[str] = (), **given: Any
+) -> TrainConfig | TreesConfig:
+    """The settings of a run, whatever it trains.
+
+    Args:
+        path: str or None. The YAML file. Defaults to `None`: none.
+        overrides: list of str. `key=value`, the value written as in YAML. Defaults to `()`.
+        **given: settings by name.
+
+    Raises:
+        ValueError: as `TrainConfig.read`.
+
+    Example:
+
+    >>> type(read_config(data="d", model="LightGBM", out="r")).__name__
+    'TreesConfig'
+    """
+    is_trees = Source.read(path, overrides, given).values.get("model") == TREES
+    kind: Any = TreesConfig if is_trees else TrainConfig
+    config: TrainConfig | TreesConfig = kind.read(path, overrides, **given)
+    return config

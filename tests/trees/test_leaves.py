@@ -1,0 +1,235 @@
+"""TreeLeaves: the leaves that LightGBM gives, and those that can be told by hand."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from ctr_keras.data import read_rows
+from ctr_keras.features import Categorical, FeatureSet, Label, MultiValued, Numeric
+from ctr_keras.models import GBDTFFM, GBDTLR
+from ctr_keras.models.trees import boosted
+from ctr_keras.trees import BoostingSettings, Tree, TreeLeaves, Trees, grow
+from ctr_keras.trees.boosting import grow_booster, trees_of
+from ctr_keras.trees.columns import column_names, column_values
+from tests.prepared import prepare_once
+
+pytestmark = pytest.mark.backend
+
+FEATURES = FeatureSet(
+    Categorical("site", oov_buckets=2),
+    Numeric("price"),
+    MultiValued("tags", max_length=3),
+    label=Label("click"),
+    vocabulary_sizes={"site": 40, "tags": 70},
+)
+FIRST_TAG = FEATURES.id_ranges["tags"].start
+
+
+def stump(**changes):
+    """A tree of one split, by site unless changed."""
+    given = {
+        "columns": (0,),
+        "thresholds": (0.0,),
+        "categories": ((0, 31, 32, 41),),
+        "missing_left": (False,),
+        "left": (-1,),
+        "right": (-2,),
+        "leaf_values": (1.0, -1.0),
+    }
+    return Tree(**given | changes)
+
+
+def by_number(threshold, missing_left=False):
+    return stump(
+        columns=(1,), thresholds=(threshold,), categories=((),), missing_left=(missing_left,)
+    )
+
+
+def leaves_of(trees, inputs, **options):
+    layer = TreeLeaves(FEATURES, Trees(column_names(FEATURES), trees), **options)
+    return keras.ops.convert_to_numpy(layer(inputs)).tolist()
+
+
+def inputs(sites=(0,), prices=(0.0,), tags=((0, 0, 0),)):
+    rows = max(map(len, (sites, prices, tags)))
+    return {
+        "categorical": np.resize(np.array(sites, "int32"), (rows, 1)),
+        "numeric": np.resize(np.array(prices, "float32"), (rows, 1)),
+        "tags": np.resize(np.array(tags, "int32"), (rows, 3)),
+    }
+
+
+def test_columns_are_places_numbers_and_values():
+    values = column_values(
+        FEATURES, inputs([0, 1, 42], [0.0, 2.5, np.inf], [[FIRST_TAG + 1, 0, 0]])
+    )
+    values = keras.ops.convert_to_numpy(values)
+    assert values.shape == (3, len(column_names(FEATURES))) == (3, 2 + 64)
+    np.testing.assert_array_equal(values[:, 0], [np.nan, 0, 41])
+    np.testing.assert_array_equal(values[:, 1], [np.nan, 2.5, np.nan])
+    np.testing.assert_array_equal(np.flatnonzero(values[0, 2:]), [1])
+
+
+def test_categories_of_a_set_go_left_and_all_others_right():
+    ids = [0, 1, 2, 31, 32, 33, 34, 41, 42]
+    expected = [[1] if place in (0, 31, 32, 41) else [2] for place in (np.array(ids) - 1).tolist()]
+    assert leaves_of([stump()], inputs(ids)) == expected
+
+
+@pytest.mark.parametrize("missing_left", [True, False])
+def test_numbers_up_to_the_threshold_go_left_and_missing_ones_where_the_split_says(missing_left):
+    found = leaves_of([by_number(1.5, missing_left)], inputs(prices=[-1, 1.5, 1.6, 0]))
+    assert found == [[1], [1], [2], [1] if missing_left else [2]]
+
+
+def test_a_threshold_between_two_floats_parts_them():
+    low = np.float32(0.1)
+    high = np.nextafter(low, np.float32(1))
+    for threshold in np.linspace(float(low), float(high), 5)[:-1]:
+        assert leaves_of([by_number(threshold)], inputs(prices=[low, high])) == [[1], [2]]
+    assert leaves_of([by_number(1e300)], inputs(prices=[3e38])) == [[1]]
+
+
+def test_trees_of_different_depths_go_down_together():
+    chain = Tree(
+        *((1, 1, 1), (1.0, 2.0, 3.0), ((), (), ()), (False, False, False)),
+        *((-1, -2, -3), (1, 2, -4), (0.0, 1.0, 2.0, 3.0)),
+    )
+    alone = Tree((), (), (), (), (), (), (0.5,))
+    found = leaves_of([alone, chain, by_number(2.0)], inputs(prices=[0.5, 1.5, 2.5, 3.5]))
+    assert found == [[1, 2, 6], [1, 3, 6], [1, 4, 7], [1, 5, 7]]
+
+
+def test_wrong_ids_are_marked_where_that_is_asked_for():
+    wrong = inputs([1, FIRST_TAG, -3, 10**6])
+    assert leaves_of([stump()], wrong, check_ids=True) == [[1], [-1], [-1], [-1]]
+
+
+def test_config_and_policies_change_nothing():
+    trees = Trees(column_names(FEATURES), [stump(), by_number(0.1)])
+    batch = inputs([0, 1, 30], [0.1, 0.11, 0.0])
+    layer = TreeLeaves(FEATURES, trees, check_ids=True, dtype="mixed_bfloat16")
+    config = json.loads(json.dumps(layer.get_config()))
+    again = TreeLeaves.from_config(config)
+    assert again.trees == trees
+    assert again.check_ids
+    np.testing.assert_array_equal(again(batch), TreeLeaves(FEATURES, trees)(batch))
+    assert layer(batch).shape == (3, 2)
+    symbolic = layer({name: keras.Input(x.shape[1:], dtype=x.dtype) for name, x in batch.items()})
+    assert (symbolic.shape, symbolic.dtype) == ((None, 2), "int32")
+
+
+def test_trees_of_other_features_are_refused():
+    trees = Trees(column_names(FEATURES), [stump()])
+    fewer = FEATURES.with_vocabulary_sizes({"site": 39, "tags": 70})
+    with pytest.raises(ValueError, match="lack: site of 42 ids; grow trees on these features"):
+        TreeLeaves(fewer, trees)
+    with pytest.raises(ValueError, match="grown on 1 columns, and the features have 66"):
+        TreeLeaves(FEATURES, Trees(["price"], [stump()]))
+
+
+def test_trees_come_back_from_their_file(tmp_path):
+    trees = Trees(column_names(FEATURES), [stump(), by_number(0.1, True)])
+    trees.save(tmp_path / "trees.json")
+    assert Trees.load(tmp_path / "trees.json") == trees
+    model = GBDTLR(FEATURES, str(tmp_path / "trees.json"))
+    assert model.get_layer("leaves").trees == trees
+    with pytest.raises(ValueError, match="trees have format version 9; this library reads 1"):
+        Trees.from_dict({"version": 9})
+
+
+@pytest.mark.parametrize("build", [GBDTLR, GBDTFFM])
+def test_models_need_trees(build):
+    with pytest.raises(ValueError, match=r"GBDT\w+ needs trees: train LightGBM"):
+        build(FEATURES)
+
+
+# What LightGBM gives.
+
+
+def random_rows(rows, seed):
+    """Packed inputs with missing values, ids that training rows lack, and labels that they tell."""
+    draw = np.random.default_rng(seed)
+    known = 30 if seed == 0 else 42
+    sites = draw.integers(0, known + 1, (rows, 1))
+    prices = draw.normal(size=(rows, 1)).astype("float32") * draw.integers(0, 2, (rows, 1))
+    tags = draw.integers(FIRST_TAG, FIRST_TAG + 71, (rows, 3)) * draw.integers(0, 2, (rows, 3))
+    logits = np.sin(sites) + prices + (tags == FIRST_TAG + 2).any(axis=1, keepdims=True)
+    clicks = draw.random((rows, 1)) < 1 / (1 + np.exp(-logits))
+    packed = {"categorical": sites, "numeric": prices, "tags": tags}
+    packed = {
+        name: x.astype("float32" if name == "numeric" else "int32") for name, x in packed.items()
+    }
+    return packed, clicks.astype("float32")
+
+
+def assert_leaves_are_those_of_lightgbm(features, train, validation, test, settings):
+    booster, _ = grow_booster(features, train, validation, settings, seed=0)
+    trees = trees_of(booster, features)
+    columns = keras.ops.convert_to_numpy(column_values(features, test[0]))
+    expected = booster.predict(columns, pred_leaf=True)
+    ids = keras.ops.convert_to_numpy(TreeLeaves(features, trees)(test[0]))
+    of_trees = trees.leaf_features
+    starts = [of_trees.id_ranges[name].start for name in of_trees.field_names]
+    np.testing.assert_array_equal(ids - starts, expected)
+    assert len(np.unique(expected)) > 2
+    scores = keras.ops.convert_to_numpy(boosted(features, trees)(test[0]))[:, 0]
+    np.testing.assert_allclose(scores, booster.predict(columns), 1e-5)
+
+
+@pytest.mark.parametrize("max_categories", [100, 5], ids=["categories", "ranks"])
+def test_leaves_are_those_of_lightgbm(max_categories):
+    pytest.importorskip("lightgbm")  # the environments of the oldest versions have none
+    rows = [random_rows(2000, seed) for seed in range(3)]
+    settings = BoostingSettings(num_iterations=20, max_categories=max_categories, num_threads=1)
+    assert_leaves_are_those_of_lightgbm(FEATURES, *rows, settings)
+
+
+def test_numbers_that_were_never_missing_in_training_are_zero_where_they_are():
+    pytest.importorskip("lightgbm")
+    features = FeatureSet(Numeric("price"), label=Label("click"))
+    prices = np.concatenate([np.linspace(-2, -0.1, 500), np.linspace(0.1, 2, 500)])
+    train = {"numeric": prices[:, None].astype("float32")}, (np.cos(3 * prices) > 0)[:, None] * 1.0
+    test = {"numeric": np.array([[0.0], [-1.0], [1.0], [np.nan]], "float32")}, None
+    settings = BoostingSettings(num_iterations=5, num_threads=1)
+    assert_leaves_are_those_of_lightgbm(features, train, train, test, settings)
+
+
+def test_leaves_are_those_of_lightgbm_on_real_data(real_sources, tmp_path_factory):
+    pytest.importorskip("lightgbm")
+    folder = str(prepare_once("criteo", real_sources["criteo-head"], tmp_path_factory))
+    features = FeatureSet.load(f"{folder}/features.json")
+    rows = [read_rows(folder, split, features, 4000) for split in ("train", "validation", "test")]
+    ids, numbers = (rows[2][0][name] for name in ("categorical", "numeric"))
+    assert (ids == 0).any()
+    assert (numbers == 0).any()
+    assert np.isin(ids, [known.start for known in features.id_ranges.values()]).any()  # unseen ones
+    settings = BoostingSettings(num_iterations=30, num_threads=1)
+    assert_leaves_are_those_of_lightgbm(features, *rows, settings)
+
+
+def test_the_same_seed_grows_the_same_trees_and_another_others():
+    pytest.importorskip("lightgbm")
+    rows = [random_rows(500, seed) for seed in range(2)]
+    settings = BoostingSettings(num_iterations=5, num_threads=1)
+    first, again, other = (grow(FEATURES, *rows, settings, seed).trees for seed in (0, 0, 1))
+    assert first == again != other
+
+
+def test_growing_stops_when_the_validation_rows_gain_no_more():
+    pytest.importorskip("lightgbm")
+    rows = [random_rows(500, seed) for seed in range(2)]
+    grown = grow(FEATURES, *rows, BoostingSettings(patience=5, num_threads=1))
+    best = int(np.argmin(grown.validation_loss)) + 1
+    assert len(grown.trees.trees) == best
+    assert len(grown.validation_loss) == best + 5 < 1000
+
+
+def test_a_model_checks_its_own_ids_and_not_those_of_leaves():
+    trees = Trees(column_names(FEATURES), [stump()])
+    model = GBDTLR(FEATURES, trees)
+    assert model(inputs([40])).shape == (1, 1)  # one leaf a row, as there is one id a row
+    with pytest.raises(ValueError, match="id 200 of 'site'"):
+        model(inputs([200]))
