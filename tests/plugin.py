@@ -18,16 +18,22 @@ SPREAD = [
 ]
 
 
-def pytest_runtestloop() -> None:
-    """Keras collects garbage whenever a layer drops a weight, as each that is quantized does: what
-    the libraries have made of themselves by now, most of all objects, is not to be looked through.
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Checks that workers know the groups, and makes collecting garbage cheap.
+
+    Keras collects it whenever a layer drops a weight, as each that is quantized does: what the
+    libraries have made of themselves by now, most of all objects, is not to be looked through.
     """
     import keras  # noqa: F401 (before, not after)
 
+    if session.config.getoption("loadgroup", False):
+        groups = [i for i in session.items if i.get_closest_marker("xdist_group")]
+        assert all("@" in item.nodeid for item in groups), "pytest-xdist does not know the groups"
     gc.collect()
     gc.freeze()
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For `--dist loadgroup`: what stays together; units with the most slow tests come first."""
     for item in items:

@@ -129,7 +129,11 @@ class Comparison:
             },
             "differences_to_best": entry.differences
             and {
-                metric: {**found._asdict(), "t_test_p_value": entry.t_tests[metric]}
+                metric: {
+                    **{"difference": found.difference, "low": found.low, "high": found.high},
+                    "p_value": found.p_value,
+                    "t_test_p_value": entry.t_tests[metric],
+                }
                 for metric, found in entry.differences.items()
             },
             "calibration": self.calibration(entry),

@@ -16,6 +16,7 @@ def FFM(  # noqa: N802 (a builder reads as the model it builds)
     dim: int = 4,
     *,
     linear: bool = True,
+    dropout: float = 0.0,
     embedding_l2: float = 0.0,
     linear_l2: float = 0.0,
     embeddings_initializer: Initializer = "glorot_uniform",
@@ -28,7 +29,7 @@ def FFM(  # noqa: N802 (a builder reads as the model it builds)
         features: FeatureSet of at least two fields.
         dim: int. Width of one vector. Defaults to `4`.
         linear: bool. Whether there is a linear logit with its bias. Defaults to `True`.
-        embedding_l2, linear_l2, embeddings_initializer, check_ids: as in `FM`.
+        dropout, embedding_l2, linear_l2, embeddings_initializer, check_ids: as in `FM`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32.
@@ -54,7 +55,8 @@ def FFM(  # noqa: N802 (a builder reads as the model it builds)
     if len(features.fields) < 2:
         raise ValueError("FFM needs at least two fields, and the feature set has one")
     width = (len(features.fields) - 1) * dim
-    fields = embed(features, inputs, width, embeddings_initializer, l2=embedding_l2)
+    initializer = embeddings_initializer
+    fields = embed(features, inputs, width, initializer, dropout=dropout, l2=embedding_l2)
     logits = [LinearLogit(features, l2=linear_l2, name="linear")(inputs)] if linear else []
     logits.append(FieldAwareInteraction(dim, name="interactions")(fields))
     return CTRModel(inputs, probability(summed(logits)), name="FFM")

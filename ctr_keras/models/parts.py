@@ -41,7 +41,7 @@ def embed(
     """
     layer = FieldEmbedding(features, dim, embeddings_initializer=initializer, name=name, **options)
     fields = layer(inputs)
-    return keras.layers.Dropout(dropout, name=f"{name}_dropout")(fields) if dropout else fields
+    return keras.layers.Dropout(dropout, name=f"dropped_{name}")(fields) if dropout else fields
 
 
 def tower(

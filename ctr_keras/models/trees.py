@@ -72,6 +72,7 @@ def GBDTFFM(  # noqa: N802
     trees: Trees | str = "",
     dim: int = 4,
     *,
+    dropout: float = 0.0,
     embedding_l2: float = 0.0,
     linear_l2: float = 0.0,
     embeddings_initializer: Initializer = "glorot_uniform",
@@ -84,7 +85,7 @@ def GBDTFFM(  # noqa: N802
         features: FeatureSet.
         trees: as in `GBDTLR`. Defaults to `""`.
         dim: int. Width of one vector. Defaults to `4`.
-        embedding_l2, linear_l2, embeddings_initializer, check_ids: as in `FM`.
+        dropout, embedding_l2, linear_l2, embeddings_initializer, check_ids: as in `FM`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32.
@@ -110,11 +111,9 @@ def GBDTFFM(  # noqa: N802
     inputs = field_inputs(features)
     leaves = _leaves(features, trees, inputs)
     width = (len(features.fields) + len(trees.trees) - 1) * dim
-    initializer = embeddings_initializer
-    fields = embed(features, inputs, width, initializer, l2=embedding_l2)
-    leaf_fields = embed(
-        trees.leaf_features, leaves, width, initializer, "leaf_embedding", l2=embedding_l2
-    )
+    options = {"initializer": embeddings_initializer, "dropout": dropout, "l2": embedding_l2}
+    fields = embed(features, inputs, width, **options)
+    leaf_fields = embed(trees.leaf_features, leaves, width, name="leaf_embedding", **options)
     together = keras.layers.Concatenate(axis=1)([fields, leaf_fields])
     logits = [
         LinearLogit(features, l2=linear_l2, name="linear")(inputs),

@@ -14,7 +14,7 @@ from ctr_keras.trees.columns import column_values, id_ranges
 from ctr_keras.trees.trees import Trees
 from ctr_keras.types import Array, Config, Inputs, Shape, Tensor
 
-_BITS = 32  # of a word of a set of categories
+_BITS = 31  # of a word of a set of categories, an int32 that is not negative
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
@@ -95,13 +95,14 @@ class TreeLeaves(PackedLayer):
             value = ops.take_along_axis(columns, column, axis=1)
             is_missing = ops.isnan(value)
             is_number = ops.less(words, 0)
-            # A bit a category: category c is bit c % 32 of word c // 32.
+            # A bit a category: category c is bit c % 31 of word c // 31. A remainder rather than
+            # a bitwise and, which ONNX and LiteRT lack.
             category = ops.cast(
                 ops.where(ops.logical_or(is_missing, is_number), 0.0, value), "int32"
             )
             place = ops.clip(words + category // _BITS, 0, len(nodes.words) - 1)  # ids may be wrong
             word = ops.take(nodes.words, place, axis=0)
-            bit = ops.bitwise_and(ops.right_shift(word, category % _BITS), 1)
+            bit = ops.mod(ops.right_shift(word, category % _BITS), 2)
             is_below = ops.less_equal(value, ops.take(nodes.thresholds, node, axis=0))
             goes_left = ops.where(is_number, is_below, ops.equal(bit, 1))
             return ops.where(is_missing, missing, ops.where(goes_left, left, right))
@@ -183,7 +184,7 @@ def _joined(trees: Trees, sizes: Sequence[int]) -> _Nodes:
         np.array(thresholds, "float32"),
         np.array(leaf_ids, "int32"),
         np.array(roots, "int32"),
-        np.array(words, "uint32").view("int32"),
+        np.array(words, "int32"),
         max(tree.depth for tree in trees.trees),
     )
 

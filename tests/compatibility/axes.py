@@ -19,7 +19,7 @@ from ctr_keras.models import MODELS
 KERAS = keras.optimizers
 IS_WHOLE = "CTR_KERAS_MATRIX" in os.environ  # the folder of results that `make matrix` keeps
 _LIKE_ADAM = {"AdamW", "Adagrad", "Ftrl", "RMSprop", "Adadelta", "Adamax", "Nadam", "Lion", "Lamb"}
-_LIKE_OTHERS = {"AutoIntPlus", "FNN", "OptInterM", "OptInterF"}
+_LIKE_OTHERS = {"LR", "FFM", "GBDTLR", "AutoIntPlus", "FNN", "OptInterM", "OptInterF"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ctr_keras import metrics
-from ctr_keras.metrics.bootstrap import _resampled_weights
+from ctr_keras.metrics.bootstrap import resampled_weights
 from ctr_keras.metrics.named import OF_ROWS, of_groups
 from ctr_keras.metrics.scored import scored
 
@@ -27,7 +27,7 @@ def measured(name, labels, scores, groups):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_replicate_is_what_its_rows_measure(name):
     labels, scores, groups = some_rows()
-    (weights,) = _resampled_weights(scored(labels, scores, groups=groups), 1, seed=3)
+    (weights,) = resampled_weights(scored(labels, scores, groups=groups), 1, seed=3)
     times = weights.astype(int)
     assert times.max() > 1
     for group in np.unique(groups):  # drawn as a whole
@@ -74,7 +74,7 @@ def test_a_seed_decides_and_rows_of_no_group_are_drawn_alone():
     one, same = (metrics.bootstrap_intervals(labels, scores, groups=without) for _ in range(2))
     other = metrics.bootstrap_intervals(labels, scores, groups=without, seed=1)
     assert one == same != other
-    (weights,) = _resampled_weights(scored(labels, scores, groups=without), 1, seed=0)
+    (weights,) = resampled_weights(scored(labels, scores, groups=without), 1, seed=0)
     assert len(set(weights[groups < 20])) > 1
     assert all(len(set(weights[groups == group])) == 1 for group in range(20, 40))
 

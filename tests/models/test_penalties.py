@@ -15,6 +15,7 @@ from tests.packed import JIT, inputs_of, labels, packed_inputs
 
 ONE_EACH = dict(reversed(VARIANTS.values()))  # the first variant of each
 NONE = {"embedding_l2": 0.0, "linear_l2": 0.0, "net_l2": 0.0, "l2": 0.0, "dropout": 0.0}
+EMBEDDING = [name for name in MODELS if name not in ("LR", "GBDTLR")]
 PENALTIES = {"embedding_l2": 0.5, "linear_l2": 0.3, "net_l2": 0.2}
 
 _OF_PRODUCTS = ("inner_", "outer_", "vector_", "scalar_", "part_scaler_", "combination/")
@@ -43,7 +44,7 @@ def penalized(model, argument):
         if isinstance(layer, FieldEmbedding)
         for weight in layer.weights
     }
-    of_linear = {path for path in tables if path.startswith("linear/")}
+    of_linear = {path for path in tables if "linear/" in path}
     if argument == "embedding_l2":
         return tables - of_linear
     if argument == "linear_l2":
@@ -53,12 +54,15 @@ def penalized(model, argument):
 
 
 def test_models_take_the_penalties_of_what_they_have():
-    linear = {"FM", "DeepFM", "AIM"}
+    linear = {"LR", "GBDTLR", "FM", "FFM", "GBDTFFM", "DeepFM", "AIM"}
+    shallow = {"LR", "GBDTLR", "FM", "FFM", "GBDTFFM"}
     for name in MODELS:
-        expected = {"embedding_l2"} | ({"linear_l2"} if name in linear else set())
-        expected |= set() if name == "FM" else {"net_l2"}
+        expected = {"linear_l2"} if name in linear else set()
+        expected |= set() if name in shallow else {"net_l2"}
+        expected |= {"embedding_l2"} if name in EMBEDDING else set()
         assert set(taken(name, PENALTIES)) == expected, name
-        assert {"dropout", "embeddings_initializer"} <= set(model_arguments(name))
+        assert ("dropout" in model_arguments(name)) == (name in EMBEDDING)
+        assert "embeddings_initializer" in model_arguments(name)
     with pytest.raises(ValueError, match="linear_l2 is of the linear logit"):
         FM(FEATURES, linear=False, linear_l2=0.1)
 
@@ -83,7 +87,7 @@ def test_each_penalty_decays_the_weights_that_it_is_of(name):
             assert np.abs(change).max() > 1e-4, path
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EMBEDDING)
 def test_dropout_is_on_in_training_alone(name):
     inputs = packed_inputs(FEATURES, 16)
     model = build_model(name, FEATURES, **ONE_EACH[name] | {"dropout": 0.5})
@@ -95,7 +99,7 @@ def test_dropout_is_on_in_training_alone(name):
     assert np.abs(score - trained).max() > 0
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EMBEDDING)
 def test_a_number_is_the_spread_of_the_embeddings(name):
     config = TrainConfig.read(None, ["embeddings_initializer=0.3"], data="d", model=name, out="o")
     model = build_model(name, FEATURES, **ONE_EACH[name] | config.model_args)

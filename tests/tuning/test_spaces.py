@@ -3,35 +3,26 @@
 import keras
 import pytest
 
-from ctr_keras.features import Categorical, FeatureSet, Label, Sequence
+from ctr_keras.features import FeatureSet
 from ctr_keras.models import MODELS, build_model, model_arguments
 from ctr_keras.models.registry import ModelEntry
 from ctr_keras.training import PRESETS
 from ctr_keras.tuning import Choice, Range, TuneConfig, model_space, read_space
-
-FEATURES = FeatureSet(
-    Categorical("item", group="item"),
-    Categorical("user", group="user"),
-    Categorical("hour", group="context"),
-    Sequence("history", vocabulary_of="item", max_length=2),
-    label=Label("click"),
-    vocabulary_sizes={"item": 3, "user": 3, "hour": 3},
-)
-CROSSED = FEATURES.with_crossed_pairs(1).with_vocabulary_sizes(
-    {**FEATURES.vocabulary_sizes, "item_x_user": 3, "item_x_hour": 3, "user_x_hour": 3}
-)
+from tests.models.variants import FEATURES, VARIANTS
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_has_a_space_of_arguments_that_it_takes(model):
     config = TuneConfig.read(data="d", model=model, out="o")
-    assert {"learning_rate", "batch_size", "dim"} <= set(config.space)
+    taken = {"dim"} & model_arguments(model).keys()
+    assert {"learning_rate", "batch_size", *taken} <= set(config.space)
     values = {name: of.extremes[-1] for name, of in config.space.items()}
     run = config.run_config(values, "trials", "0000", seed=0)
     assert run.learning_rate == values["learning_rate"]
     assert run.model_args.keys() == values.keys() & model_arguments(model).keys()
     small = {name: [4] if name == "hidden" else of for name, of in run.model_args.items()}
-    build_model(model, CROSSED if model.startswith("OptInter") else FEATURES, **small)
+    trees = {key: value for key, value in dict(VARIANTS.values())[model].items() if key == "trees"}
+    build_model(model, FEATURES, **trees, **small)
 
 
 def test_a_model_without_a_space_of_its_own_has_what_is_shared(monkeypatch):
