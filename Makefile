@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 DEMO := demo
 ROWS ?= 100000
 ON_JAX := tests/layers tests/trees tests/models tests/optimizers tests/tables tests/search tests/explain tests/data tests/training \
-  tests/compatibility tests/metrics/streaming tests/test_keras_internals.py tests/test_runs.py
+  tests/compatibility tests/metrics/streaming tests/test_keras_internals.py tests/runs
 MATRIX ?= .matrix
 
 PYTEST := -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
