@@ -63,6 +63,13 @@ def _extra_of(module: str | None) -> str:
 _existing_folder = functools.partial(click.option, type=click.Path(exists=True, file_okay=False))
 _data = functools.partial(_existing_folder, "--data")
 _run = functools.partial(_existing_folder, "--run", "run_folder", required=True)
+_split = functools.partial(
+    click.option,
+    "--split",
+    default="test",
+    show_default=True,
+    type=click.Choice(["train", "validation", "test"]),
+)
 _out = functools.partial(click.option, "--out", required=True, type=click.Path(file_okay=False))
 
 
@@ -77,13 +84,7 @@ def _settings(command: Callable[..., None]) -> Callable[..., None]:
 
 def _compared(command: Callable[..., None]) -> Callable[..., None]:
     """How runs are compared."""
-    split = click.option(
-        "--split",
-        default="test",
-        show_default=True,
-        type=click.Choice(["train", "validation", "test"]),
-        help="Rows to score.",
-    )
+    split = _split(help="Rows to score.")
     by = click.option("--by", multiple=True, metavar="FIELD", help="AUC by a field's values, too.")
     replicates = click.option(
         "--replicates",
@@ -213,13 +214,7 @@ def tune(
 
 @main.command()
 @_run(help="The run.")
-@click.option(
-    "--split",
-    default="test",
-    show_default=True,
-    type=click.Choice(["train", "validation", "test"]),
-    help="Rows to score.",
-)
+@_split(help="Rows to score.")
 @_data(help="Other prepared data.")
 @click.option("--by", multiple=True, metavar="FIELD", help="Measure by the values of a field, too.")
 @click.option("--group", metavar="FIELD", help="The user's field, for metrics by group.")
@@ -293,13 +288,7 @@ def explain(run_folder: str, out: str, rows: int, case: int) -> None:
 @main.command()
 @_run(help="The run.")
 @click.option("--out", type=click.Path(file_okay=False), help="Folder for a table and a picture.")
-@click.option(
-    "--split",
-    default="test",
-    show_default=True,
-    type=click.Choice(["train", "validation", "test"]),
-    help="Rows to permute and score.",
-)
+@_split(help="Rows to permute and score.")
 @_data(help="Other prepared data.")
 @click.option(
     "--by",

@@ -14,6 +14,7 @@ from ctr_keras.features import Crossed, Feature, FeatureSet
 from ctr_keras.runs import write_table
 from ctr_keras.settings import find
 from ctr_keras.training.evaluation import check_same_features, input_names, load_run
+from ctr_keras.training.slices import Column
 from ctr_keras.types import Array, Rows
 
 By: TypeAlias = Literal["feature", "group"]
@@ -137,7 +138,9 @@ def permutation_importance(
     base = _measure(model, inputs, labels)
     found = []
     for name, members in _units(features, by).items():
-        members = [feature for feature in members if _place(features, feature)[0] in inputs]
+        members = [
+            feature for feature in members if Column.of(features, feature.name).packed in inputs
+        ]
         if not members:
             continue
         without = [
@@ -192,8 +195,7 @@ def _measure(model: keras.Model, inputs: Mapping[str, Array], labels: Array) -> 
         for start in range(0, len(labels), _BATCH_SIZE)
     )
     scores = np.concatenate([np.ravel(model.predict_on_batch(batch)) for batch in batches])
-    measured = metrics.evaluate(labels, scores)
-    return measured["auc"], measured["log_loss"]
+    return metrics.auc(labels, scores), metrics.log_loss(labels, scores)
 
 
 def _permuted(
@@ -202,21 +204,11 @@ def _permuted(
     """The inputs with the columns of some features from other rows."""
     permuted = dict(inputs)
     for feature in members:
-        name, column = _place(features, feature)
+        name, place = Column.of(features, feature.name)
         if permuted[name] is inputs[name]:
             permuted[name] = inputs[name].copy()
-        permuted[name][:, column] = inputs[name][order, column]
+        permuted[name][:, place] = inputs[name][order, place]
     return permuted
-
-
-def _place(features: FeatureSet, feature: Feature) -> tuple[str, slice]:
-    """The packed input that has a feature, and its columns."""
-    for name, members in features.packed_features.items():
-        if feature in members:
-            place = members.index(feature)
-            is_list = getattr(feature, "max_length", None)
-            return name, slice(None) if is_list else slice(place, place + 1)
-    raise AssertionError(feature)
 
 
 def _mean_and_range(values: Array) -> tuple[float, float, float]:
