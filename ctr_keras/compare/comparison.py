@@ -12,7 +12,7 @@ from ctr_keras.compare.statistics import paired_t_test, resampled
 from ctr_keras.data import open_examples
 from ctr_keras.features import FeatureSet
 from ctr_keras.metrics.bootstrap import interval, paired_difference
-from ctr_keras.training.slices import Column, Slice, slices
+from ctr_keras.training.slices import Column, Slice, read_columns, slices
 from ctr_keras.types import Array
 
 METRICS = ("auc", "log_loss", "calibration_ratio", "expected_calibration_error", "pr_auc")
@@ -229,11 +229,8 @@ def _slices(data: str, split: str, by: Sequence[str]) -> dict[str, list[Slice]]:
     columns = {field: Column.of(features, field) for field in by}
     packed = list(dict.fromkeys(column.packed for column in columns.values()))
     examples = open_examples(data, split, features, inputs=packed)
-    read: dict[str, list[Array]] = {field: [] for field in by}
-    for inputs, _ in examples.read(_BATCH_SIZE):
-        for field, column in columns.items():
-            read[field].append(column.read(inputs))
-    return {field: slices(features, field, np.concatenate(parts)) for field, parts in read.items()}
+    read = read_columns(examples.read(_BATCH_SIZE), columns)
+    return {field: slices(features, field, column) for field, column in read.items()}
 
 
 def _auc(labels: Array, runs: Sequence[Scored], rows: Array) -> float | None:

@@ -9,7 +9,7 @@ import numpy as np
 from ctr_keras.data import Examples
 from ctr_keras.features import FeatureSet
 from ctr_keras.settings import SettingError
-from ctr_keras.training.slices import Column, groups_of
+from ctr_keras.training.slices import Column, groups_of, read_columns
 from ctr_keras.types import Array, Rows
 
 
@@ -33,16 +33,20 @@ class Groups:
     @property
     def packed(self) -> str:
         """The packed input that holds the feature."""
-        return Column.of(self.features, self.name).packed
+        return self._column.packed
+
+    @property
+    def _column(self) -> Column:
+        return Column.of(self.features, self.name)
 
     def of(self, inputs: Mapping[str, Array]) -> Array:
         """`(batch,)`, NaN where the value is missing or unknown, of packed inputs."""
-        ids = Column.of(self.features, self.name).read(inputs)
-        return groups_of(self.features, self.name, ids)
+        return groups_of(self.features, self.name, self._column.read(inputs))
 
     def of_all(self, examples: Examples, batch_size: int) -> Array:
         """`(rows,)` of a split, in its order."""
-        return np.concatenate([self.of(inputs) for inputs, _ in examples.read(batch_size)])
+        read = read_columns(examples.read(batch_size), {self.name: self._column})
+        return groups_of(self.features, self.name, read[self.name])
 
 
 def check_weight(features: FeatureSet, name: str) -> None:

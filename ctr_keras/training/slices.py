@@ -1,13 +1,13 @@
 """Rows of prepared data by the values of a field, as the raw log has them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ctr_keras.features import Feature, FeatureSet, Numeric, Vocabulary
 from ctr_keras.settings import did_you_mean
-from ctr_keras.types import Array
+from ctr_keras.types import Array, Rows
 
 _NUMBER_SLICES = 5
 _PAIR_SEPARATOR = "\x1f"  # between the values of a crossed feature
@@ -50,6 +50,15 @@ class Column(NamedTuple):
     def read(self, inputs: Mapping[str, Array]) -> Array:
         """Its `(rows, width)` of packed inputs."""
         return np.asarray(inputs[self.packed])[:, self.place]
+
+
+def read_columns(batches: Iterable[Rows], columns: Mapping[str, Column]) -> dict[str, Array]:
+    """Columns `(rows, width)` by name, of all batches of packed inputs and labels."""
+    read: dict[str, list[Array]] = {name: [] for name in columns}
+    for inputs, _ in batches:
+        for name, column in columns.items():
+            read[name].append(column.read(inputs))
+    return {name: np.concatenate(parts) for name, parts in read.items()}
 
 
 def slices(features: FeatureSet, name: str, column: Array, at_most: int = 20) -> list[Slice]:
