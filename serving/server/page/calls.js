@@ -114,6 +114,8 @@ function chooseModel(name) {
 
 async function loadSignatures() {
   const { model, version } = state;
+  state.signatures = {};
+  chooseSignature(); // until these are known: what stands in the form is for another model
   try {
     const { value } = await call(`${modelPath(model, version)}/metadata`);
     if (model !== state.model || version !== state.version) return; // chosen in the meantime

@@ -13,7 +13,7 @@ function inputs(signature) {
 function chooseSignature() {
   const sample = SAMPLES[state.model] ?? {};
   const first = inputs(state.signature).map((name) => [name, sample[name] ?? firstValue(name)]);
-  state.rows = state.signature ? [Object.fromEntries(first)] : [];
+  state.rows = first.length ? [Object.fromEntries(first)] : [];
   const explained = inputs("explain").join() === inputs(state.signature).join();
   $("explain").hidden = !explained || state.signature === "explain";
   $("hint").textContent = state.signature === "rank"
@@ -21,7 +21,7 @@ function chooseSignature() {
     : "";
   showRows();
   for (const button of $("form").querySelectorAll(".buttons button")) {
-    button.disabled = !state.signature;
+    button.disabled = !state.rows.length;
   }
 }
 
@@ -100,7 +100,7 @@ function setApart(apart) {
 }
 
 function writeBody() {
-  $("body").value = state.signature ? requestBody(state.signature) : "";
+  $("body").value = state.rows.length ? requestBody(state.signature) : "";
 }
 
 function rowFields(row, number) {

@@ -211,6 +211,15 @@ def test_rank_sends_the_users_side_once(tab):
     assert first != second
 
 
+def test_form_of_the_model_before_cannot_be_sent_to_the_chosen_one(tab):
+    tab.route("**/ctr/metadata", lambda route: None)  # answers never
+    tab.get_by_role("button", name="ctr", exact=True).click()
+    assert tab.locator("#model").inner_text() == "ctr"
+    assert tab.locator("#rows input").count() == 0
+    assert tab.locator("#body").input_value() == ""
+    assert tab.get_by_role("button", name="Predict").is_disabled()
+
+
 def test_samples_are_scored_and_explained_as_a_heat_map(tab, site):
     choose(tab, "ctr")
     row = json.loads(tab.locator("#body").input_value().replace("NaN", "0"))["instances"][0]
