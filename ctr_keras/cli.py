@@ -41,7 +41,8 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (click.exceptions.Exit, click.Abort):  # RuntimeErrors that are click's own business
+        # Click's own business: two RuntimeErrors, and a reader such as `head` that has gone.
+        except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except ModuleNotFoundError as error:
             raise click.ClickException(f"{error.msg}{_extra_of(error.name)}") from error
@@ -73,6 +74,15 @@ _split = functools.partial(
 _out = functools.partial(click.option, "--out", required=True, type=click.Path(file_okay=False))
 
 
+_weighted = functools.partial(
+    click.option,
+    "--weighted/--unweighted",
+    default=None,
+    help="Whether metrics weigh rows by the data set's weight. Default: if the run was trained "
+    "with sample_weight.",
+)
+
+
 def _settings(command: Callable[..., None]) -> Callable[..., None]:
     """Settings from a file and one by one."""
     config = click.Path(exists=True, dir_okay=False)
@@ -93,7 +103,7 @@ def _compared(command: Callable[..., None]) -> Callable[..., None]:
         type=click.IntRange(1),
         help="Of the bootstrap.",
     )
-    return split(by(replicates(command)))
+    return split(by(_weighted()(replicates(command))))
 
 
 def _given(**values: str | int | None) -> dict[str, str | int]:
@@ -240,6 +250,7 @@ def tune(
 )
 @click.option("--seed", default=0, show_default=True, help="Of the bootstrap.")
 @_existing_folder("--baseline", help="Another run on the same data, to take RelaImpr over.")
+@_weighted()
 @click.option(
     "--json/--table",
     "as_json",

@@ -1,6 +1,7 @@
 """The command line: what users see. The commands' work is tested where it is done."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -108,6 +109,16 @@ def test_mistakes_get_one_line_and_no_traceback(arguments, message, tmp_path, mo
     assert message in result.output
     assert result.output.startswith("Error: ")
     assert not list(tmp_path.iterdir()), "a refused command left something behind"
+
+
+def test_a_reader_that_has_gone_gets_no_message():
+    reader, writer = os.pipe()
+    os.close(reader)  # as `head` does after its lines
+    command = [sys.executable, "-m", "ctr_keras.cli", "models"]
+    ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert ended.returncode == 1
+    assert "pipe" not in ended.stderr.lower()  # in an error, or ignored at the end
 
 
 def test_help_imports_nothing_heavy():

@@ -62,6 +62,11 @@ class TreesConfig(BoostingSettings):
         """The arguments of a model's builder, of which trees have none."""
         return {}
 
+    @property
+    def sample_weight(self) -> str:
+        """The weights of rows, which all count alike for trees."""
+        return ""
+
     def to_dict(self) -> dict[str, Any]:
         """All settings by name, as `read` takes them and YAML gives them back."""
         return plain(self)

@@ -123,6 +123,23 @@ def test_a_run_is_evaluated_on_all_rows_of_a_split(finished):
     assert evaluate_run(config.out) == pytest.approx(metrics.evaluate(labels, one_by_one), rel=1e-4)
 
 
+@pytest.mark.parametrize(("normalization", "splits"), [("batch", ["train"]), ("layer", [])])
+def test_rows_for_statistics_are_read_where_there_are_any(
+    normalization, splits, settings, tmp_path, monkeypatch
+):
+    read = []
+
+    def watched(data, split, *arguments):
+        read.append(split)
+        return read_rows(data, split, *arguments)
+
+    monkeypatch.setattr(run_module, "read_rows", watched)
+    arguments = {"dim": 4, "hidden": [8], "normalization": normalization}
+    short = {"model": "DeepFM", "model_args": arguments, "epochs": 1}
+    train(TrainConfig(**settings | short, out=str(tmp_path / "run")))
+    assert read == splits
+
+
 @pytest.mark.backend
 def test_a_short_run_is_kept_with_the_statistics_of_its_weights(settings, tmp_path):
     short = {"model": "DeepFM", "model_args": {"dim": 4, "hidden": [8]}, "epochs": 1}
@@ -181,8 +198,8 @@ def test_the_best_weights_need_not_be_the_last(settings, tmp_path, monkeypatch):
     losses = iter([0.5, 0.4, 0.6, 0.7])
     real = metrics.evaluate
 
-    def evaluate(labels, scores):
-        return real(labels, scores) | {"log_loss": next(losses)}
+    def evaluate(*rows):
+        return real(*rows) | {"log_loss": next(losses)}
 
     config = TrainConfig(**settings | {"patience": 2}, out=str(tmp_path / "run"))
     with monkeypatch.context() as patch:
