@@ -31,8 +31,8 @@ def to_markdown(comparison: Comparison) -> str:
     parts = [
         f"{len(comparison.labels)} {comparison.split} rows of {comparison.data}, "
         f"{comparison.label_mean:.4g} of them clicks{weighted(comparison)}. Means over seeds, +/- "
-        f"the standard deviation over seeds; intervals of the rows by {comparison.replicates} bootstrap "
-        "replicates.",
+        "the standard deviation over seeds; intervals of the rows by "
+        f"{comparison.replicates} bootstrap replicates.",
         _table(METRICS_HEADER, metrics_rows(comparison)),
     ]
     if len(comparison.entries) > 1:
