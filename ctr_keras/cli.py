@@ -6,6 +6,7 @@ heavy libraries are imported by the command that needs them, so that `--help` is
 
 import contextlib
 import functools
+import inspect
 import json
 import logging
 import os
@@ -414,7 +415,7 @@ def _compare(runs: Any, out: str | None, as_json: bool, options: dict[str, Any])
 @main.command()
 @click.argument("name", required=False)
 def models(name: str | None) -> None:
-    """List the models, or the arguments and presets of one."""
+    """List the models, or describe one, with its arguments and presets."""
     from ctr_keras.models import MODELS, model_arguments
     from ctr_keras.training import PRESETS
 
@@ -422,7 +423,9 @@ def models(name: str | None) -> None:
         for known, entry in MODELS.items():
             click.echo(f"{known:<12} {entry.summary} [{entry.reference}]")
         return
-    for argument, default in model_arguments(name).items():
+    arguments = model_arguments(name)
+    click.echo(inspect.getdoc(MODELS[name].build).partition("\nArgs:")[0])
+    for argument, default in arguments.items():
         click.echo(f"{argument:<24} {default!r}")
     for preset, settings in PRESETS.get(name, {}).items():
         values = ", ".join(f"{key}={value}" for key, value in settings.items())
