@@ -226,11 +226,7 @@ def test_a_stop_at_any_moment_leaves_a_run_to_go_on_with(
     moment, finished, settings, tmp_path, monkeypatch
 ):
     config = TrainConfig(**settings, out=str(tmp_path / "run"))
-    real = {
-        "rename": os.rename,
-        "rmtree": run_module.shutil.rmtree,
-        "write": run_module.write_whole,
-    }
+    real = {"rename": os.rename, "rmtree": run_module.shutil.rmtree}
 
     def stop(*_):
         raise StopError
@@ -241,16 +237,13 @@ def test_a_stop_at_any_moment_leaves_a_run_to_go_on_with(
     def rmtree(path, **options):
         (stop if path.endswith("2") else real["rmtree"])(path, **options)
 
-    def write(path, function):
-        (stop if path.endswith("metrics.json") else real["write"])(path, function)
-
     with monkeypatch.context() as patch:
         if moment == "in the checkpoint":
             patch.setattr(run_module.os, "rename", rename)
         elif moment == "after it":
             patch.setattr(run_module.shutil, "rmtree", rmtree)
         else:
-            patch.setattr(run_module, "write_whole", write)
+            patch.setattr(run_module, "finish_run", stop)
         with pytest.raises(StopError):
             train(config)
     report = train(config)
