@@ -424,7 +424,8 @@ def models(name: str | None) -> None:
             click.echo(f"{known:<12} {entry.summary} [{entry.reference}]")
         return
     arguments = model_arguments(name)
-    click.echo(inspect.getdoc(MODELS[name].build).partition("\nArgs:")[0])
+    description, _, _ = (inspect.getdoc(MODELS[name].build) or "").partition("\nArgs:")
+    click.echo(description)
     for argument, default in arguments.items():
         click.echo(f"{argument:<24} {default!r}")
     for preset, settings in PRESETS.get(name, {}).items():

@@ -63,6 +63,10 @@ def test_models_shows_arguments_and_presets_of_one():
     assert "unknown model 'Opt'" in run("models", "Opt").output
 
 
+def test_models_says_what_one_cannot_learn():
+    assert "the two only add" in " ".join(run("models", "MIAN").output.split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -52,11 +52,19 @@ def MIAN(  # noqa: N802 (a builder reads as the model it builds)
     embeddings_initializer: Initializer = 0.1,
     output: str = "sigmoid",
 ) -> keras.Model:
-    """MIAN: three local modules, a global one, and a small tower on what they make.
+    """MIAN: three local modules, a global one, and a tower on what they make.
 
     The item is all fields of group `item` side by side, `D = dim * item fields` wide; behaviours
     are the sequences side by side, from the item's table where they share its vocabulary. Fields of
     the groups `user` and `context` are embedded `D` wide. Crossed features are not used.
+
+    A score of its attention is the tanh of a linear function of item and other part side by side,
+    in which the two only add: whatever the item, the same behaviour of a history has the most
+    weight. Attention finds what counts in general, as popularity does; a match between item and
+    history is left to the tower, which sees the history pooled. Test AUC on two logs with a planted
+    match, of the same id (truth .796) and of hidden vectors (.887): logistic regression .585 and
+    .660, a tower on the mean of the history .609 and .826, MIAN .609 and .841, and with the paper's
+    settings, `preset=books`, .587 and .663 (`python -m benchmarks.matches`).
 
     The paper's ablations are `modules` without one name or two, `transformer="post"`, and
     `transformer="none"`.
