@@ -67,7 +67,7 @@ def AutoInt(  # noqa: N802 (a builder reads as the model it builds)
             Defaults to `0.0`.
         embeddings_initializer: initializer of the table, or a number, the standard deviation of a
             normal distribution. Defaults to `None`: as `FieldEmbedding`.
-        check_ids: bool. As in `FM`. Defaults to `False`.
+        check_ids, crossed: as in `FM`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layers
@@ -128,7 +128,7 @@ def AutoIntPlus(  # noqa: N802
         hidden_dropout: float or None. That of the tower's units alone. Defaults to `None`:
             `dropout`.
         embedding_l2, net_l2, embeddings_initializer: as in `AutoInt`.
-        check_ids: bool. As in `FM`. Defaults to `False`.
+        check_ids, crossed: as in `FM`.
 
     Returns:
         A model as `AutoInt`; its layers `attention_logit` and `deep_logit` add up to `logit`.
