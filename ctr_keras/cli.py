@@ -404,15 +404,15 @@ def _compare(runs: Any, out: str | None, as_json: bool, options: dict[str, Any])
 @click.argument("name", required=False)
 def models(name: str | None) -> None:
     """List the models, or the arguments and presets of one."""
-    from ctr_keras.models import MODELS, model_arguments
-    from ctr_keras.training import PRESETS
+    from ctr_keras.training import PRESETS, own_settings, trainable
 
     if name is None:
-        for known, entry in MODELS.items():
+        for known, entry in trainable().items():
             click.echo(f"{known:<12} {entry.summary} [{entry.reference}]")
         return
-    for argument, default in model_arguments(name).items():
+    for argument, default in own_settings(name).items():
         click.echo(f"{argument:<24} {default!r}")
+    click.echo(f"crossed features: {trainable()[name].crossed}")
     for preset, settings in PRESETS.get(name, {}).items():
         values = ", ".join(f"{key}={value}" for key, value in settings.items())
         click.echo(f"preset={preset}: {values}")
