@@ -415,19 +415,21 @@ def _compare(runs: Any, out: str | None, as_json: bool, options: dict[str, Any])
 @main.command()
 @click.argument("name", required=False)
 def models(name: str | None) -> None:
-    """List the models, or describe one, with its arguments and presets."""
-    from ctr_keras.models import MODELS, model_arguments
-    from ctr_keras.training import PRESETS
+    """List the models, or describe one with its arguments."""
+    from ctr_keras.models import MODELS
+    from ctr_keras.training import PRESETS, own_settings, trainable
 
     if name is None:
-        for known, entry in MODELS.items():
+        for known, entry in trainable().items():
             click.echo(f"{known:<12} {entry.summary} [{entry.reference}]")
         return
-    arguments = model_arguments(name)
-    description, _, _ = (inspect.getdoc(MODELS[name].build) or "").partition("\nArgs:")
-    click.echo(description)
+    arguments = own_settings(name)
+    if name in MODELS:
+        description, _, _ = (inspect.getdoc(MODELS[name].build) or "").partition("\nArgs:")
+        click.echo(description)
     for argument, default in arguments.items():
         click.echo(f"{argument:<24} {default!r}")
+    click.echo(f"crossed features: {trainable()[name].crossed}")
     for preset, settings in PRESETS.get(name, {}).items():
         values = ", ".join(f"{key}={value}" for key, value in settings.items())
         click.echo(f"preset={preset}: {values}")

@@ -27,6 +27,7 @@ _OUTPUTS = ("sigmoid", "softmax2")
 @register(
     "item with behaviours, user and context, then all with all",
     "Zhang et al., WSDM 2021, Section 3",
+    crossed="left out",
 )
 def MIAN(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,

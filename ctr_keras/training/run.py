@@ -14,6 +14,7 @@ from ctr_keras.features import FeatureSet
 from ctr_keras.features.statistics import numbers_file, vocabulary_file
 from ctr_keras.layers import has_statistics, recompute_statistics
 from ctr_keras.models import build_model, transfer
+from ctr_keras.models.base import built_features
 from ctr_keras.optimizers import averaged
 from ctr_keras.runs import (
     STATISTICS_ROWS,
@@ -34,6 +35,7 @@ from ctr_keras.training.batches import (
     with_weights_and_groups,
 )
 from ctr_keras.training.config import TrainConfig
+from ctr_keras.training.crosses import print_left_out
 from ctr_keras.training.evaluation import (
     check_same_features,
     input_names,
@@ -118,6 +120,7 @@ def _compiled(
     config: TrainConfig, features: FeatureSet, round_steps: int, rounds: int
 ) -> keras.Model:
     model = build_model(config.model, features, **config.model_args)
+    print_left_out(config.model, built_features(model, features), features)
     if config.start_from:
         model = _started(model, features, config)
     averages = {"use_ema": True, "ema_momentum": config.averaging} if config.averaging else {}
@@ -156,7 +159,7 @@ def _started(model: keras.Model, features: FeatureSet, config: TrainConfig) -> k
         not (old and new) or filecmp.cmp(old, new, shallow=False)
         for old, new in zip(*files, strict=True)
     )
-    if earlier_features == features and is_same:
+    if is_same and built_features(earlier, earlier_features) == built_features(model, features):
         model.set_weights(earlier.get_weights())
         return model
     check_same_features(earlier_features, earlier_config.data)

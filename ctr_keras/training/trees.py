@@ -9,6 +9,7 @@ from ctr_keras.data import open_examples, read_rows
 from ctr_keras.features import FeatureSet
 from ctr_keras.models.trees import boosted
 from ctr_keras.runs import write_table
+from ctr_keras.training.crosses import print_left_out
 from ctr_keras.training.evaluation import predict_split
 from ctr_keras.training.folder import finish_run, open_run
 from ctr_keras.training.trees_config import TreesConfig
@@ -37,13 +38,15 @@ def train_trees(config: TreesConfig) -> dict[str, Any]:
     finished = open_run(config, features)
     if finished is not None:
         return finished
-    train, validation = (_rows(config.data, split, features) for split in ("train", "validation"))
+    read = features if config.crossed else features.without_crossed()
+    print_left_out(config.model, read, features)
+    train, validation = (_rows(config.data, split, read) for split in ("train", "validation"))
     started = time.monotonic()
-    grown = grow(features, train, validation, config, config.seed)
+    grown = grow(read, train, validation, config, config.seed)
     seconds = time.monotonic() - started
     grown.trees.save(os.path.join(config.out, "trees.json"))
     write_table(os.path.join(config.out, "history.csv"), _history(grown, seconds))
-    model = boosted(features, grown.trees)
+    model = boosted(read, grown.trees)
     model.save(os.path.join(config.out, "model.keras"))
     rounds = len(grown.train_loss)
     report = {

@@ -56,7 +56,7 @@ def trained_model(prepared: pathlib.Path) -> keras.Model:
     """A factorization machine that has learned some of it."""
     features = FeatureSet.load(prepared / "features.json")
     keras.utils.set_random_seed(0)
-    model = FM(features, dim=4)
+    model = FM(features, dim=4, crossed=True)
     model.compile(keras.optimizers.Adam(0.05), "binary_crossentropy", jit_compile=False)
     inputs, labels = read_rows(str(prepared), "train", features, 2000)
     used = {tensor.name: inputs[tensor.name] for tensor in model.inputs}

@@ -57,7 +57,7 @@ class Exported(NamedTuple):
 def autoint(clicks, tmp_path_factory):
     """An AutoInt on the clicks, exported as `ctr/1` of a folder of models."""
     features = FeatureSet.load(clicks / "features.json")
-    model = scrambled(AutoInt(features, dim=4, layers=2, head_dim=4, heads=2))
+    model = scrambled(AutoInt(features, dim=4, layers=2, head_dim=4, crossed=True))
     out = tmp_path_factory.mktemp("models") / "ctr"
     version = export_model(model, features, str(clicks), str(out), ExportOptions(force=True))
     return Exported(model, pathlib.Path(version))

@@ -78,7 +78,7 @@ def test_attention_of_autoint(autoint, explained, features, samples):
 
 
 def test_gated_terms_add_up_to_the_logit(exported, explained, features, samples):
-    model = scrambled(FM(features, dim=4, interactions=PLAN))
+    model = scrambled(FM(features, dim=4, interactions=PLAN, crossed=True))
     answer = explained(exported(model))
     assert answer["gated_terms"].shape == (ROWS, 2)
     assert names(answer["interactions"]) == ["inner(user*item)", "inner(user*age*price)"]
