@@ -21,8 +21,9 @@ SPREAD = [
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Checks that workers know the groups, and makes collecting garbage cheap.
 
-    Keras collects it whenever a layer drops a weight, as each that is quantized does: what the
-    libraries have made of themselves by now, most of all objects, is not to be looked through.
+    Keras collects all of it whenever a layer drops a weight, as each that is quantized does. What
+    has just been made will do; and what the libraries have made of themselves by now, most of all
+    objects, is not to be looked through.
     """
     import keras  # noqa: F401 (before, not after)
 
@@ -31,6 +32,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         assert all("@" in item.nodeid for item in groups), "pytest-xdist does not know the groups"
     gc.collect()
     gc.freeze()
+    collect = gc.collect
+    gc.collect = lambda generation=0: collect(generation)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups

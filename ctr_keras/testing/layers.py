@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import inspect
 import json
 import os
@@ -39,7 +40,8 @@ def run_layer_test(
     3. A symbolic call, `compute_output_shape` and `compute_output_spec` agree with a real one.
     4. An eager call gives the reference's numbers, and, in float64, its gradients with respect to
        every weight and input are the reference's finite differences.
-    5. A compiled training step works, with XLA and without, and both have the same loss.
+    5. A compiled training step works, with XLA and without, and both have the same loss. (What JAX
+       runs without XLA is a forward pass, one operation after the other.)
     6. In float16 and bfloat16 the output has that type, weights stay float32, nothing is NaN.
     7. A saved model loads equal, and so do weights loaded into a model that was only built.
     8. An exported SavedModel gives equal outputs (where Keras runs on TensorFlow).
@@ -133,6 +135,22 @@ class _Case:
         inputs = _symbolic(self.inputs)
         return keras.Model(_as_list(inputs), self.call(self.layer(**more), inputs))
 
+    @functools.cached_property
+    def built(self) -> Any:
+        """One layer for all checks that leave it as it is."""
+        layer = self.layer()
+        self.with_shapes(layer.build)
+        return layer
+
+    @functools.cached_property
+    def functional(self) -> Any:
+        """One model for all checks that leave it as it is."""
+        return self.model()
+
+    @functools.cached_property
+    def output(self) -> Any:
+        return _to_numpy(self.call(self.built, self.inputs))
+
     def expected(self, layer: Any, inputs: Any) -> Any:
         return self.reference(_wide_weights(layer), _map(_widened, inputs))
 
@@ -164,8 +182,7 @@ def _check_build(case: _Case, weight_shapes: dict[str, tuple[int, ...]]) -> None
 
 
 def _check_shapes(case: _Case) -> None:
-    layer = case.layer()
-    output = case.call(layer, case.inputs)
+    layer, output = case.built, case.output
     symbolic = case.call(layer, _symbolic(case.inputs))
     spec = case.call(layer.compute_output_spec, _symbolic(case.inputs))
     assert tuple(case.with_shapes(layer.compute_output_shape)) == tuple(output.shape), (
@@ -177,9 +194,7 @@ def _check_shapes(case: _Case) -> None:
 
 
 def _check_values(case: _Case) -> None:
-    layer = case.layer()
-    output = case.call(layer, case.inputs)
-    case.assert_close(output, case.expected(layer, case.inputs), "4. values")
+    case.assert_close(case.output, case.expected(case.built, case.inputs), "4. values")
 
 
 def _check_differences(case: _Case) -> None:
@@ -274,7 +289,7 @@ def _check_training_step(case: _Case, compare_xla: bool) -> Any:
     trained, loss = _trained(case, jit_compile=on_jax)
     assert np.isfinite(loss), f"5. loss of a training step: {loss}"
     if compare_xla and keras.backend.backend() != "torch":  # which has no XLA
-        _, other = _trained(case, jit_compile=not on_jax)
+        other = _forward_loss(case) if on_jax else _trained(case, jit_compile=True)[1]
         np.testing.assert_allclose(loss, other, rtol=1e-4, err_msg="5. XLA changes the loss")
     return trained
 
@@ -293,12 +308,10 @@ def _check_half_precision(case: _Case) -> None:
 
 
 def _check_saving(case: _Case) -> None:
-    model = case.model()
-    inputs = _as_list(case.inputs)
-    expected = _to_numpy(model(inputs))
+    inputs, expected = _as_list(case.inputs), case.output
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.keras")
-        model.save(path)
+        case.functional.save(path)
         loaded = keras.saving.load_model(path)
         case.assert_close(loaded(inputs), expected, "7. saved and loaded")
 
@@ -318,21 +331,18 @@ def _check_export(case: _Case) -> None:
         return
     import tensorflow as tf
 
-    model = case.model()
     with tempfile.TemporaryDirectory() as folder:
-        model.export(folder, verbose=False)
+        case.functional.export(folder, verbose=False)
         artifact = tf.saved_model.load(folder)  # owns the variables: keep it while it serves
         served = artifact.serve(_map(tf.constant, _as_list(case.inputs)))
-    np.testing.assert_allclose(
-        served, _to_numpy(model(_as_list(case.inputs))), 1e-6, 1e-6, err_msg="8. exported"
-    )
+    np.testing.assert_allclose(served, case.output, 1e-6, 1e-6, err_msg="8. exported")
 
 
 def _check_mask(case: _Case) -> None:
     takes_mask = "mask" in inspect.signature(case.layer_class.call).parameters
     if not takes_mask or case.field_axis is None:
         return
-    layer = case.layer()
+    layer = case.built
     fields = case.inputs.shape[case.field_axis]
     mask = np.ones(case.inputs.shape[: case.field_axis + 1], bool)
     mask[..., fields // 2] = False
@@ -345,28 +355,25 @@ def _check_mask(case: _Case) -> None:
 
 
 def _check_permutation(case: _Case) -> None:
-    layer = case.layer()
     order = np.random.default_rng(1).permutation(case.inputs.shape[case.field_axis])
-    expected = np.take(_to_numpy(layer(case.inputs)), order, case.field_axis)
-    output = layer(np.take(case.inputs, order, case.field_axis))
+    expected = np.take(case.output, order, case.field_axis)
+    output = case.built(np.take(case.inputs, order, case.field_axis))
     case.assert_close(output, expected, "9. permuted fields")
 
 
 def _check_gradients(case: _Case, trained: Any) -> None:
-    before = case.model().trainable_weights
+    before = case.functional.trainable_weights
     for old, new in zip(before, trained.trainable_weights, strict=True):
         changed = _to_numpy(old) != _to_numpy(new)
         assert changed.any(), f"9. no gradient reaches {new.path}"
 
 
 def _check_sizes(case: _Case) -> None:
-    layer = case.layer()
-    whole = _to_numpy(case.call(layer, case.inputs))
-    one_row = case.call(layer, _map(lambda array: array[:1], case.inputs))
+    whole = case.output
+    one_row = case.call(case.built, _map(lambda array: array[:1], case.inputs))
     case.assert_close(one_row, whole[:1], "10. a batch of one row")
-    model = case.model()
     for rows in (1, len(whole)):
-        output = model(_map(lambda array: array[:rows], _as_list(case.inputs)))  # noqa: B023
+        output = case.functional(_map(lambda array: array[:rows], _as_list(case.inputs)))  # noqa: B023
         assert output.shape[0] == rows, "10. a batch of unknown size"
     if case.field_axis is not None:
         one_field = np.take(case.inputs, [0], case.field_axis)
@@ -384,7 +391,7 @@ def _check_bad_shapes(case: _Case, bad_shapes: Sequence[Any]) -> None:
 def _check_quantized(case: _Case) -> None:
     model = case.model()
     inputs = _as_list(case.inputs)
-    expected = _to_numpy(model(inputs))
+    expected = case.output
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of each layer that has nothing to quantize
         model.quantize("int8")
@@ -411,9 +418,18 @@ def _trained(case: _Case, jit_compile: bool) -> tuple[Any, float]:
     model = case.model()
     model.compile(keras.optimizers.SGD(_OPTIMIZER_STEP), "mse", jit_compile=jit_compile)
     inputs = _as_list(case.inputs)
-    shape = model(inputs).shape
-    targets = np.random.default_rng(0).normal(size=tuple(shape)).astype("float32")
-    return model, float(np.ravel(model.train_on_batch(inputs, targets))[0])
+    return model, float(np.ravel(model.train_on_batch(inputs, _targets(case)))[0])
+
+
+def _forward_loss(case: _Case) -> float:
+    """The loss before a step, of a forward pass."""
+    model = case.model()
+    output = _to_numpy(model(_as_list(case.inputs), training=True))
+    return float(np.mean((output - _targets(case)) ** 2)) + sum(map(float, model.losses))
+
+
+def _targets(case: _Case) -> Any:
+    return np.random.default_rng(0).normal(size=case.output.shape).astype("float32")
 
 
 class _Wrapper(keras.Model):

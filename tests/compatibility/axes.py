@@ -19,6 +19,7 @@ from ctr_keras.models import MODELS
 KERAS = keras.optimizers
 IS_WHOLE = "CTR_KERAS_MATRIX" in os.environ  # the folder of results that `make matrix` keeps
 _LIKE_ADAM = {"AdamW", "Adagrad", "Ftrl", "RMSprop", "Adadelta", "Adamax", "Nadam", "Lion", "Lamb"}
+_BY_COST = ["FM", "DeepFM", "OptInter", "AutoInt", "IPNN", "GBDTFFM", "AIM", "MIAN"]
 _LIKE_OTHERS = {"LR", "FFM", "GBDTLR", "AutoIntPlus", "FNN", "OptInterM", "OptInterF"}
 
 
@@ -91,7 +92,13 @@ CALLBACKS = [
 BACKENDS = ["tensorflow", "jax", *(["torch"] if importlib.util.find_spec("torch") else [])]
 AXES = {
     "backend": BACKENDS,
-    "model": [name for name in MODELS if IS_WHOLE or name not in _LIKE_OTHERS],
+    "model": [
+        name
+        for name in sorted(
+            MODELS, key=lambda name: _BY_COST.index(name) if name in _BY_COST else -1
+        )
+        if IS_WHOLE or name not in _LIKE_OTHERS
+    ],
     "optimizer": [name for name in OPTIMIZERS if IS_WHOLE or name not in _LIKE_ADAM],
     "precision": PRECISIONS,
     "save": SAVES,

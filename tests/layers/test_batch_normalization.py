@@ -16,6 +16,7 @@ from ctr_keras.models import build_model
 from ctr_keras.optimizers import SparseAdam
 from ctr_keras.plan import InteractionPlan
 from ctr_keras.testing import run_layer_test
+from tests.packed import JIT
 
 pytestmark = pytest.mark.backend
 
@@ -287,7 +288,7 @@ def test_moving_and_recomputed_statistics_score_the_same_after_any_number_of_ste
     keras.utils.set_random_seed(0)
     inputs, clicks = click_log(5000)
     model = build_model(builder, FEATURES, dim=8, **arguments)
-    model.compile(SparseAdam(), "binary_crossentropy")
+    model.compile(SparseAdam(), "binary_crossentropy", jit_compile=JIT)
     logit = keras.Model(model.inputs, model.get_layer("logit").output)
     order = np.random.default_rng(1)
 

@@ -8,6 +8,7 @@ from ctr_keras.layers import ItemBehaviorInteraction, ItemFieldInteraction
 from ctr_keras.testing import run_layer_test
 from tests.layers import test_tanh_attention, test_transformer_block
 from tests.layers.test_tanh_attention import to_numpy, vectors, weights_of
+from tests.packed import JIT
 
 pytestmark = pytest.mark.backend
 
@@ -73,7 +74,7 @@ def step_on_table(output_of):
     table = keras.layers.Embedding(8, DIM, embeddings_initializer="he_normal")
     mask = keras.ops.not_equal(ids, 0)
     model = keras.Model([ids, item], output_of(item, table(ids), mask))
-    model.compile(keras.optimizers.SGD(1.0), "mse")
+    model.compile(keras.optimizers.SGD(1.0), "mse", jit_compile=JIT)
     before = to_numpy(table.embeddings)
     rows = np.array([[1, 2, 3, 0, 0], [0, 0, 0, 0, 0], [0, 0, 4, 5, 6], [7, 0, 1, 2, 4]])
     targets = np.ones((4, *model.output_shape[1:]))
@@ -91,7 +92,7 @@ def test_layer_contract(shared_scores):
             "temperature": 0.5,
             "kernel_initializer": "he_normal",
         },
-        (items(), vectors()),
+        (items(2), vectors(2)),
         weight_shapes={"attention/kernel": (scorers, BOTH_DIM), "attention/bias": (scorers,)},
         reference=lambda weights, inputs: of_fields(weights, *inputs, temperature=0.5),
         compare_xla=not shared_scores,
@@ -131,7 +132,7 @@ def test_layer_contract_with_behaviors(variant):
     run_layer_test(
         ItemBehaviorInteraction,
         chosen | arguments,
-        (items(), vectors()),
+        (items(2), vectors(2)),
         weight_shapes=shapes,
         reference=lambda weights, inputs: of_behaviors(
             weights, *inputs, transformer=chosen["transformer"], temperature=0.5

@@ -110,7 +110,7 @@ def test_layer_contract(variant):
     run_layer_test(
         TransformerBlock,
         {"heads": HEADS, "hidden": HIDDEN, "kernel_initializer": "he_normal", **arguments},
-        vectors(),
+        vectors(rows=2),
         weight_shapes=shapes,
         reference=lambda weights, inputs: reference(
             weights, inputs, normalization=arguments["normalization"]

@@ -1,5 +1,6 @@
 """What holds of every model: saving, precision, XLA, resuming by name, and both backends alike."""
 
+import functools
 import json
 import os
 import subprocess
@@ -26,6 +27,9 @@ def batch_for(model, rows=8):
     return inputs_of(model, packed_inputs(FEATURES, rows))
 
 
+shared = functools.cache(build)  # of tests that leave a model as it is
+
+
 def test_every_model_has_a_variant():
     assert {model for model, _ in VARIANTS.values()} == set(MODELS)
 
@@ -43,7 +47,7 @@ def test_every_model_is_described(name):
 @pytest.mark.backend
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_scores_are_probabilities_of_the_logit(variant):
-    model = build(variant)
+    model = shared(variant)
     assert model.name == VARIANTS[variant][0]
     assert model.layers[-1].name == "score"
     assert model.output_shape == (None, 1)
@@ -57,7 +61,7 @@ def test_scores_are_probabilities_of_the_logit(variant):
 @pytest.mark.backend
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_saved_model_loads_equal(variant, tmp_path):
-    model = build(variant)
+    model = shared(variant)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     inputs = batch_for(model)
@@ -128,7 +132,7 @@ for variant in json.loads(sys.argv[2]):
     case = np.load(os.path.join(folder, variant + ".npz"))
     model = keras.saving.load_model(os.path.join(folder, variant + ".keras"))
     inputs = {tensor.name: case[tensor.name] for tensor in model.inputs}
-    score = model.predict(inputs, verbose=0)
+    score = model.predict_on_batch(inputs)
     np.testing.assert_allclose(score, case["score"], 1e-5, 1e-5, err_msg=variant)
     model.compile(keras.optimizers.SGD(0.1), "binary_crossentropy")
     model.train_on_batch(inputs, case["labels"])
@@ -150,7 +154,7 @@ def test_both_backends_agree_on_scores_and_on_a_training_step(tmp_path):
         inputs = batch_for(model)
         model.save(tmp_path / f"{variant}.keras")
         score = to_numpy(model(inputs))
-        model.compile(keras.optimizers.SGD(0.1), "binary_crossentropy", jit_compile=False)
+        model.compile(keras.optimizers.SGD(0.1), "binary_crossentropy", run_eagerly=True)
         model.train_on_batch(inputs, labels())
         weights = {f"weight_{i}": to_numpy(weight) for i, weight in enumerate(model.weights)}
         np.savez(tmp_path / f"{variant}.npz", score=score, labels=labels(), **inputs, **weights)

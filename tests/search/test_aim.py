@@ -17,8 +17,9 @@ from tests.packed import JIT, inputs_of, labels, packed_inputs
 from tests.search.planted import planted_clicks, planted_tables
 
 # As AutoFIS' planted search: a threshold that grows late.
-LATE = {"c": 0.02, "mu": 0.8}
-SETTINGS = {"learning_rate": 1e-2, "rounds": 1, "verbose": False}
+LATE = {"c": 0.05, "mu": 0.8}
+SETTINGS = {"learning_rate": 3e-2, "rounds": 1, "verbose": False}
+ROWS = 20_000
 CROSSED = FeatureSet(
     Categorical("a"),
     Categorical("b"),
@@ -35,12 +36,12 @@ def fields_of(plan):
 @pytest.mark.slow
 def test_a_planted_triple_on_top_of_planted_pairs_is_found():
     planted = [(0, 1), (2, 3), (0, 1, 2)]
-    data = planted_clicks(planted, fields=5, categories=6, train_rows=50_000)
+    data = planted_clicks(planted, fields=5, categories=6, train_rows=ROWS)
     search = AIMSearch(
         order=3,
         functions=["inner"],
         dims=False,
-        epochs=25,
+        epochs=20,
         batch_size=1000,
         model_args={"dim": 10},
         **LATE,
@@ -64,9 +65,9 @@ def test_a_planted_outer_product_keeps_that_function():
     """The pair's table is of rank one, `u(x_0) v(x_1)`; other pairs lose all functions."""
     draw = np.random.default_rng(0)
     table = 2 * np.outer(draw.normal(size=10), draw.normal(size=10))
-    data = planted_tables({(0, 1): table}, fields=4, train_rows=50_000, linear=0.0)
+    data = planted_tables({(0, 1): table}, fields=4, train_rows=ROWS, linear=0.0)
     search = AIMSearch(
-        dims=False, epochs=40, batch_size=1000, model_args={"dim": 10}, **LATE, **SETTINGS
+        dims=False, epochs=20, batch_size=1000, model_args={"dim": 10}, **LATE, **SETTINGS
     )
     plan = search.search(data.features, data.train)
     assert fields_of(plan) == {("f0", "f1")}
@@ -81,12 +82,12 @@ def test_a_pair_of_low_rank_loses_dimensions():
         (0, 1): np.outer(draw.normal(size=10), draw.normal(size=10)),
         (2, 3): draw.normal(size=(10, 10)),
     }
-    data = planted_tables(tables, fields=4, train_rows=50_000, linear=0.0)
+    data = planted_tables(tables, fields=4, train_rows=ROWS, linear=0.0)
     search = AIMSearch(
         functions=["inner"],
-        epochs=30,
+        epochs=20,
         batch_size=1000,
-        dims_c=0.003,
+        dims_c=0.008,
         dims_mu=0.8,
         model_args={"dim": 10},
         **LATE,
@@ -155,7 +156,7 @@ def test_gates_of_interactions_and_dimensions_are_not_searched_together():
 
 
 def test_found_functions_transfer_to_deepfm_and_ipnn():
-    data = planted_clicks([(0, 1)], fields=3, categories=4, train_rows=500, test_rows=10)
+    data = planted_clicks([(0, 1)], fields=3, categories=4, train_rows=100, test_rows=10)
     search = AIMSearch(order=3, dims=False, c=0.0, batch_size=50, model_args={"dim": 4}, **SETTINGS)
     plan = search.search(data.features, data.train)
     assert {"vector_2", "outer_3"} <= {f"{function}_{order}" for order, function in plan.kinds}
@@ -166,7 +167,7 @@ def test_found_functions_transfer_to_deepfm_and_ipnn():
 
 
 def test_a_shared_pool_tries_every_function():
-    data = planted_clicks([(0, 1)], fields=4, categories=4, train_rows=300, test_rows=10)
+    data = planted_clicks([(0, 1)], fields=4, categories=4, train_rows=100, test_rows=10)
     settings = {"order": 3, "dims": False, "c": 0.0, "batch_size": 50, "top": 1, **SETTINGS}
     settings |= {"functions": ["inner", "scalar"], "model_args": {"dim": 4}}
 
