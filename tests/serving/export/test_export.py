@@ -29,13 +29,15 @@ from serving.versions import WARMUP_FILE
 from tests.prepared import prepare_once, synthetic_log_once
 from tests.processes import Command
 
-SOURCES = {  # by the name of the test: the log and its declaration
-    "movielens-1m": ("movielens-1m-part", "movielens-1m"),
-    "movielens-1m-history": ("movielens-1m-part", "movielens-1m-history"),
-    "criteo": ("criteo", "criteo"),
-    "criteo-head": ("criteo-head", "criteo"),
-    "criteo-terabyte": ("criteo-terabyte", "criteo-terabyte"),
+# By the name of the test, the log and its declaration; in the other order than tests of packing
+# have them, as two workers would wait for each other to prepare the same.
+SOURCES = {
     "avazu": ("avazu", "avazu"),
+    "criteo-terabyte": ("criteo-terabyte", "criteo-terabyte"),
+    "criteo-head": ("criteo-head", "criteo"),
+    "criteo": ("criteo", "criteo"),
+    "movielens-1m-history": ("movielens-1m-part", "movielens-1m-history"),
+    "movielens-1m": ("movielens-1m-part", "movielens-1m"),
 }
 
 
