@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 FORKED = multiprocessing.get_context("forkserver")
-FORKED.set_forkserver_preload(["ctr_keras.cli", "ctr_keras.training", "serving.commands"])
+FORKED.set_forkserver_preload(["ctr_keras.cli", "ctr_keras.training", "serving.server.server"])
 
 
 class Command:
@@ -19,17 +19,16 @@ class Command:
     """
 
     def __init__(self, *arguments: object) -> None:
-        handle, path = tempfile.mkstemp()
-        os.close(handle)
-        self._output = pathlib.Path(path)
-        self._process = FORKED.Process(target=_run, args=(path, *map(str, arguments)), daemon=True)
+        self._output = tempfile.NamedTemporaryFile()  # noqa: SIM115 (as long as this lives)
+        given = (self._output.name, *map(str, arguments))
+        self._process = FORKED.Process(target=_run, args=given, daemon=True)
         self._process.start()
         self.pid = self._process.pid
 
     @property
     def output(self) -> str:
         """What it has printed and logged so far."""
-        return self._output.read_text()
+        return pathlib.Path(self._output.name).read_text()
 
     def wait_until(self, is_so: Callable[[], bool], seconds: float = 120) -> None:
         """Waits until something is so, before the process has ended."""
