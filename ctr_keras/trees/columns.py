@@ -42,7 +42,8 @@ def column_values(features: FeatureSet, inputs: Inputs) -> Tensor:
     if ranges := id_ranges(features):
         kinds = [kind for kind in ("categorical", "crossed") if getattr(features, kind)]
         ids = ops.concatenate([inputs[kind] for kind in kinds], axis=1)
-        places = ops.cast(ids - np.array([r.start for r in ranges], "int32"), "float32")
+        starts = np.array([range_.start for range_ in ranges], "int32")
+        places = ops.cast(ops.subtract(ids, starts), "float32")
         parts.append(ops.where(ops.equal(ids, 0), np.float32("nan"), places))
     if features.numeric:
         numbers = ops.cast(inputs["numeric"], "float32")
