@@ -8,11 +8,11 @@ from ctr_keras import models
 from ctr_keras.search import OptInterSearch
 from tests.search.planted import planted_tables
 
-SETTINGS = {"batch_size": 500, "learning_rate": 5e-3, "gate_learning_rate": 0.06, "verbose": False}
+SETTINGS = {"batch_size": 500, "learning_rate": 5e-3, "gate_learning_rate": 0.03, "verbose": False}
 MODEL = {"dim": 4, "cross_dim": 4, "hidden": [32]}
 
 
-def data(seed=0, categories=16, rows=30_000):
+def data(seed=0, categories=20, rows=60_000):
     """The first pair has a random table; the other five are noise."""
     tables = {(0, 1): np.random.default_rng(seed).normal(size=(categories, categories))}
     sizes = {"train_rows": rows, "test_rows": 5000}
