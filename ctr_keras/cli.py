@@ -6,6 +6,7 @@ heavy libraries are imported by the command that needs them, so that `--help` is
 
 import contextlib
 import functools
+import inspect
 import json
 import logging
 import os
@@ -41,7 +42,8 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (click.exceptions.Exit, click.Abort):  # RuntimeErrors that are click's own business
+        # Click's own business: two RuntimeErrors, and a reader such as `head` that has gone.
+        except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except ModuleNotFoundError as error:
             raise click.ClickException(f"{error.msg}{_extra_of(error.name)}") from error
@@ -73,6 +75,15 @@ _split = functools.partial(
 _out = functools.partial(click.option, "--out", required=True, type=click.Path(file_okay=False))
 
 
+_weighted = functools.partial(
+    click.option,
+    "--weighted/--unweighted",
+    default=None,
+    help="Whether metrics weigh rows by the data set's weight. Default: if the run was trained "
+    "with sample_weight.",
+)
+
+
 def _settings(command: Callable[..., None]) -> Callable[..., None]:
     """Settings from a file and one by one."""
     config = click.Path(exists=True, dir_okay=False)
@@ -93,7 +104,7 @@ def _compared(command: Callable[..., None]) -> Callable[..., None]:
         type=click.IntRange(1),
         help="Of the bootstrap.",
     )
-    return split(by(replicates(command)))
+    return split(by(_weighted()(replicates(command))))
 
 
 def _given(**values: str | int | None) -> dict[str, str | int]:
@@ -240,6 +251,7 @@ def tune(
 )
 @click.option("--seed", default=0, show_default=True, help="Of the bootstrap.")
 @_existing_folder("--baseline", help="Another run on the same data, to take RelaImpr over.")
+@_weighted()
 @click.option(
     "--json/--table",
     "as_json",
@@ -403,16 +415,21 @@ def _compare(runs: Any, out: str | None, as_json: bool, options: dict[str, Any])
 @main.command()
 @click.argument("name", required=False)
 def models(name: str | None) -> None:
-    """List the models, or the arguments and presets of one."""
-    from ctr_keras.models import MODELS, model_arguments
-    from ctr_keras.training import PRESETS
+    """List the models, or describe one with its arguments."""
+    from ctr_keras.models import MODELS
+    from ctr_keras.training import PRESETS, own_settings, trainable
 
     if name is None:
-        for known, entry in MODELS.items():
+        for known, entry in trainable().items():
             click.echo(f"{known:<12} {entry.summary} [{entry.reference}]")
         return
-    for argument, default in model_arguments(name).items():
+    arguments = own_settings(name)
+    if name in MODELS:
+        description, _, _ = (inspect.getdoc(MODELS[name].build) or "").partition("\nArgs:")
+        click.echo(description)
+    for argument, default in arguments.items():
         click.echo(f"{argument:<24} {default!r}")
+    click.echo(f"crossed features: {trainable()[name].crossed}")
     for preset, settings in PRESETS.get(name, {}).items():
         values = ", ".join(f"{key}={value}" for key, value in settings.items())
         click.echo(f"preset={preset}: {values}")

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import zipfile
 from typing import NoReturn
 
 import pytest
@@ -24,11 +25,28 @@ def real_data() -> pathlib.Path:
     return folder
 
 
+def write_part_of_movielens(path: pathlib.Path, whole: pathlib.Path, part: int = 40) -> None:
+    """MovieLens with all ratings of one user in `part`."""
+    path.mkdir()
+    with zipfile.ZipFile(whole) as archive:
+        for name in ("users.dat", "movies.dat", "ratings.dat"):
+            lines = archive.read(f"ml-1m/{name}").splitlines(keepends=True)
+            if name == "ratings.dat":
+                lines = [line for line in lines if int(line.partition(b"::")[0]) % part == 0]
+            (path / name).write_bytes(b"".join(lines))
+
+
 @pytest.fixture(scope="session")
-def real_sources(real_data) -> dict[str, pathlib.Path]:
+def real_sources(real_data, tmp_path_factory) -> dict[str, pathlib.Path]:
     """The source of each real data set, by the name of its declaration and a part."""
+    from tests.prepared import made_once  # needs TensorFlow
+
+    movielens = real_data / "ml-1m" / "ml-1m.zip"
     return {
-        "movielens-1m": real_data / "ml-1m" / "ml-1m.zip",
+        "movielens-1m": movielens,
+        "movielens-1m-part": made_once(
+            "ml-1m-part", lambda path: write_part_of_movielens(path, movielens), tmp_path_factory
+        ),
         "criteo": real_data / "criteo" / "kaggle_sample5000.txt.gz",
         "criteo-head": real_data / "criteo" / "kaggle_head8000.txt.gz",
         "criteo-terabyte": real_data / "criteo" / "terabyte_day0_first10000.txt.gz",

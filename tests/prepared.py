@@ -2,54 +2,59 @@
 
 import os
 import pathlib
-import subprocess
-import sys
 from collections.abc import Callable, Iterable
 
 import filelock
 import pytest
 import tensorflow as tf
 
-
-def prepare_in_process(dataset: str, source: object, out: str | pathlib.Path) -> pathlib.Path:
-    """Prepares a data set in a process of its own; the prepared folder.
-
-    Importing TensorFlow Transform changes what `tf.keras` is.
-    """
-    _run("prepare", "--dataset", dataset, "--source", source, "--out", out)
-    return pathlib.Path(out)
+ROWS = 6000  # of the synthetic log
+BROKEN = 0.005  # of them
 
 
-def prepare_synthetic(rows: int, folder: pathlib.Path) -> pathlib.Path:
-    """Writes a synthetic log below a folder and prepares it; the prepared folder."""
-    _run("synthesize", "--rows", rows, "--out", folder / "log")
-    return prepare_in_process("synthetic", folder / "log", folder / "prepared")
-
-
-def prepare_once(
-    dataset: str,
-    source: pathlib.Path,
-    factory: pytest.TempPathFactory,
-    prepare: Callable[[str, str, str], object] = prepare_in_process,
+def made_once(
+    name: str, make: Callable[[pathlib.Path], object], factory: pytest.TempPathFactory
 ) -> pathlib.Path:
-    """Prepares a data set, once for all tests and processes of a run.
+    """A file or folder that is made once for all tests and processes of a run.
 
     Args:
-        dataset: a built-in name.
-        source: the raw logs.
+        name: what it is called.
+        make: a function that makes it at the path that it is given.
         factory: pytest's `tmp_path_factory`.
-        prepare: what prepares them where no other test has.
 
     Returns:
-        The prepared folder, for reading only.
+        Its path, for reading only.
     """
     base = factory.getbasetemp()
     run = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    out = run / f"prepared-{dataset}-{source.name}"
-    with filelock.FileLock(f"{out}.lock"):
-        if not out.exists():  # it appears when it is whole
-            prepare(dataset, str(source), str(out))
-    return out
+    path, made = run / name, run / f"{name}.made"
+    with filelock.FileLock(f"{path}.lock"):
+        if not made.exists():
+            make(path)
+            made.touch()
+    return path
+
+
+def prepare_once(
+    dataset: str, source: pathlib.Path, factory: pytest.TempPathFactory
+) -> pathlib.Path:
+    """The prepared folder of a data set, by its built-in name or its declaration."""
+    from pipeline.prepare import prepare  # takes a second, and tests of JAX can do without
+
+    return made_once(
+        f"prepared-{pathlib.Path(dataset).stem}-{source.name}",
+        lambda out: prepare(dataset, str(source), str(out)),
+        factory,
+    )
+
+
+def synthetic_log_once(factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A synthetic log with broken rows of every kind."""
+    from pipeline.datasets.synthetic import write_synthetic_log
+
+    return made_once(
+        "synthetic-log", lambda out: write_synthetic_log(str(out), ROWS, broken=BROKEN), factory
+    )
 
 
 def read_records(paths: Iterable[pathlib.Path]) -> list[bytes]:
@@ -57,8 +62,3 @@ def read_records(paths: Iterable[pathlib.Path]) -> list[bytes]:
     files = [str(path) for path in paths]
     batches = tf.data.TFRecordDataset(files, "GZIP").batch(4096) if files else ()
     return [record for batch in batches for record in batch.numpy()]
-
-
-def _run(*arguments: object) -> None:
-    command = [sys.executable, "-m", "ctr_keras.cli", *map(str, arguments)]
-    subprocess.run(command, check=True, capture_output=True)

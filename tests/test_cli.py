@@ -1,6 +1,7 @@
 """The command line: what users see. The commands' work is tested where it is done."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 
 from ctr_keras.cli import main
 from ctr_keras.models import MODELS
+from ctr_keras.training import trainable
 
 
 def run(*arguments: str, stdin: str | None = None):
@@ -47,8 +49,9 @@ def test_models_lists_name_summary_and_reference():
     result = run("models")
     assert result.exit_code == 0
     lines = result.output.splitlines()
-    assert len(lines) == len(MODELS)
-    for line, (name, entry) in zip(lines, MODELS.items(), strict=True):
+    listed = trainable()
+    assert listed.keys() - MODELS.keys() == {"LightGBM"}
+    for line, (name, entry) in zip(lines, listed.items(), strict=True):
         assert line.split()[0] == name
         assert entry.summary in line
         assert entry.reference in line
@@ -59,7 +62,21 @@ def test_models_shows_arguments_and_presets_of_one():
     assert result.exit_code == 0
     assert "cross_dim                10" in result.output
     assert "preset=avazu: batch_size=2000" in result.output
+    assert "crossed features: those of memorized pairs" in result.output
     assert "unknown model 'Opt'" in run("models", "Opt").output
+
+
+def test_models_says_what_one_cannot_learn():
+    assert "the two only add" in " ".join(run("models", "MIAN").output.split())
+
+
+def test_models_shows_the_settings_of_lightgbm():
+    result = run("models", "LightGBM")
+    assert result.exit_code == 0
+    assert "num_leaves               31" in result.output
+    assert "crossed features: left out; with crossed=true trees split on them" in result.output
+    assert not {"data", "out", "model"} & {line.split()[0] for line in result.output.splitlines()}
+    assert run("models", "lightgbm").output.endswith("; did you mean 'LightGBM'?\n")
 
 
 @pytest.mark.parametrize(
@@ -108,6 +125,16 @@ def test_mistakes_get_one_line_and_no_traceback(arguments, message, tmp_path, mo
     assert message in result.output
     assert result.output.startswith("Error: ")
     assert not list(tmp_path.iterdir()), "a refused command left something behind"
+
+
+def test_a_reader_that_has_gone_gets_no_message():
+    reader, writer = os.pipe()
+    os.close(reader)  # as `head` does after its lines
+    command = [sys.executable, "-m", "ctr_keras.cli", "models"]
+    ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert ended.returncode == 1
+    assert "pipe" not in ended.stderr.lower()  # in an error, or ignored at the end
 
 
 def test_help_imports_nothing_heavy():

@@ -1,5 +1,6 @@
 """ctr_keras.features: declarations, their contradictions, ids, and features.json."""
 
+import numpy as np
 import pytest
 
 from ctr_keras.features import (
@@ -165,6 +166,31 @@ def test_missing_group_is_named():
     assert [f.name for f in example().group("item")] == ["price", "item_id"]
     with pytest.raises(ValueError, match="group='context'"):
         example().group("context")
+
+
+def test_without_crossed_features_all_others_keep_their_ids_and_what_was_learned():
+    log = {"a": ["x", "y", "x"], "b": ["u", "u", "v"], "price": [1, 2, 4], "c": ["r", "s", "r"]}
+    features = FeatureSet(
+        Categorical("a"),
+        Crossed("a", "b"),
+        Categorical("b", oov_buckets=2),
+        Numeric("price", scale="z_score"),
+        Crossed("b", "c", hash_buckets=10),
+        Categorical("c"),
+        label=Label("y"),
+    )
+    assert features.without_crossed().vocabulary_sizes is None
+    fitted = features.fit(log)
+    plain = fitted.without_crossed()
+    assert plain.without_crossed() is plain
+    assert plain.features == tuple(f for f in fitted.features if f.kind != "crossed")
+    assert plain.id_ranges.items() <= fitted.id_ranges.items()
+    assert plain.id_count < fitted.id_count
+    packed, whole = plain.pack(log), fitted.pack(log)
+    assert packed.keys() | {"crossed"} == whole.keys()
+    for name, values in packed.items():
+        np.testing.assert_array_equal(values, whole[name])
+    assert plain == FeatureSet(*plain.features, label=plain.label).fit(log)
 
 
 def test_crossing_all_pairs_keeps_what_is_crossed_already():

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ctr_keras import metrics
-from ctr_keras.compare.runs import Scored, by_settings, score_runs
+from ctr_keras.compare.runs import Scored, ScoredRows, by_settings, score_runs
 from ctr_keras.compare.statistics import paired_t_test, resampled
 from ctr_keras.data import open_examples
 from ctr_keras.features import FeatureSet
@@ -83,6 +83,8 @@ class Comparison:
         data: str. The prepared data.
         split: str. Which rows were scored.
         labels: array `(rows,)`.
+        weight: str. The column by which all metrics weigh rows, `""` where rows count alike.
+        weights: array `(rows,)`.
         replicates: int. Of the bootstrap.
         entries: list of Entry, by falling AUC.
     """
@@ -90,6 +92,8 @@ class Comparison:
     data: str
     split: str
     labels: Array
+    weight: str
+    weights: Array
     replicates: int
     entries: Sequence[Entry]
 
@@ -98,13 +102,19 @@ class Comparison:
         """The entry of the highest AUC."""
         return self.entries[0]
 
+    @property
+    def label_mean(self) -> float:
+        """The share of clicks."""
+        return float(np.average(self.labels, weights=self.weights))
+
     def to_dict(self) -> dict[str, Any]:
         """All numbers, ready for JSON."""
         return {
             "data": self.data,
             "split": self.split,
             "rows": len(self.labels),
-            "label_mean": float(self.labels.mean()),
+            "label_mean": self.label_mean,
+            **({"weighted_by": self.weight} if self.weight else {}),
             "replicates": self.replicates,
             "best": self.best.name,
             "entries": [self._entry(entry) for entry in self.entries],
@@ -145,9 +155,9 @@ class Comparison:
 
     def calibration(self, entry: Entry) -> list[dict[str, float]]:
         """Predicted and real share of clicks in buckets of rising scores, all seeds together."""
-        labels = np.tile(self.labels, len(entry.runs))
+        labels, weights = (np.tile(of, len(entry.runs)) for of in (self.labels, self.weights))
         scores = np.concatenate([run.scores for run in entry.runs])
-        return metrics.calibration_buckets(labels, scores, buckets=_BUCKETS)
+        return metrics.calibration_buckets(labels, scores, weights, buckets=_BUCKETS)
 
 
 def compare_runs(
@@ -156,6 +166,7 @@ def compare_runs(
     by: Sequence[str] = (),
     replicates: int = 1000,
     seed: int = 0,
+    weighted: bool | None = None,
 ) -> Comparison:
     """Scores a split with each run, and compares what differs in more than the seed.
 
@@ -165,6 +176,8 @@ def compare_runs(
         by: list of str. Fields by whose values to measure the AUC as well. Defaults to `()`.
         replicates: int. Of the bootstrap. Defaults to `1000`.
         seed: int. Of the bootstrap. Defaults to `0`.
+        weighted: bool or None. Whether metrics weigh rows, by the weight that the data set
+            declares. Defaults to `None`: if one of the runs was trained with `sample_weight`.
 
     Returns:
         `Comparison`. Intervals are of the test rows: what others of the same kind would give for
@@ -176,13 +189,13 @@ def compare_runs(
         ValueError: if the runs are not all of the same data, two are the same run, or there is no
             such field.
     """
-    data, labels, scored = score_runs(runs, split)
+    rows, scored = score_runs(runs, split, weighted)
     groups = by_settings(scored)
     scores = {name: [run.scores for run in members] for name, members in groups.items()}
-    values, drawn = resampled(labels, scores, METRICS, replicates, seed)
+    values, drawn = resampled(rows.labels, scores, METRICS, replicates, seed, rows.weights)
     ranked = sorted(groups, key=lambda name: -values[name]["auc"].mean())
     best = ranked[0]
-    rows_of = _slices(data, split, by)
+    rows_of = _slices(rows.data, split, by)
     entries = []
     for name in ranked:
         members = groups[name]
@@ -208,13 +221,13 @@ def compare_runs(
                 },
                 {
                     field: [
-                        (value, len(rows), _auc(labels, members, rows)) for value, rows in found
+                        (value, len(places), _auc(rows, members, places)) for value, places in found
                     ]
                     for field, found in rows_of.items()
                 },
             )
         )
-    return Comparison(data, split, labels, replicates, entries)
+    return Comparison(rows.data, split, rows.labels, rows.weight, rows.weights, replicates, entries)
 
 
 def _by_seed(runs: Sequence[Scored], values: Array) -> dict[int, float]:
@@ -233,8 +246,10 @@ def _slices(data: str, split: str, by: Sequence[str]) -> dict[str, list[Slice]]:
     return {field: slices(features, field, column) for field, column in read.items()}
 
 
-def _auc(labels: Array, runs: Sequence[Scored], rows: Array) -> float | None:
-    """The mean over seeds, None for rows of one class."""
-    if np.ptp(labels[rows]) == 0:
+def _auc(rows: ScoredRows, runs: Sequence[Scored], places: Array) -> float | None:
+    """The mean over seeds of some rows, None where they are of one class."""
+    places = places[rows.weights[places] > 0]
+    labels, weights = rows.labels[places], rows.weights[places]
+    if len(set(labels)) < 2:
         return None
-    return float(np.mean([metrics.auc(labels[rows], run.scores[rows]) for run in runs]))
+    return float(np.mean([metrics.auc(labels, run.scores[places], weights) for run in runs]))

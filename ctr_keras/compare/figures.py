@@ -95,7 +95,7 @@ def roc(comparison: Comparison) -> Figure:
     """True against false positive rates."""
     figure, axes = _square(comparison)
     for place, entry in enumerate(comparison.entries):
-        false, true = roc_curve(comparison.labels, entry)
+        false, true = roc_curve(comparison.labels, comparison.weights, entry)
         axes.plot(false, true, color=_color(place), linewidth=1)
     axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle="--")
     axes.set_xlabel("share of the rows without a click that score above", fontsize=_FONT)
@@ -103,15 +103,15 @@ def roc(comparison: Comparison) -> Figure:
     return figure
 
 
-def roc_curve(labels: Array, entry: Entry) -> tuple[Array, Array]:
+def roc_curve(labels: Array, weights: Array, entry: Entry) -> tuple[Array, Array]:
     """False positive rates from 0 to 1, and the true ones there, on average over the seeds."""
     grid = np.linspace(0, 1, _POINTS)
     curves = []
     for run in entry.runs:
         order = np.argsort(-run.scores, kind="stable")
         ends = np.append(np.flatnonzero(np.diff(run.scores[order])), len(order) - 1)
-        clicks = np.append(0, np.cumsum(labels[order])[ends])
-        others = np.append(0, np.cumsum(1 - labels[order])[ends])
+        clicks = np.append(0, np.cumsum((weights * labels)[order])[ends])
+        others = np.append(0, np.cumsum((weights * (1 - labels))[order])[ends])
         curves.append(np.interp(grid, others / others[-1], clicks / clicks[-1]))
     return grid, np.mean(curves, axis=0)
 

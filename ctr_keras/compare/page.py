@@ -30,7 +30,7 @@ def write_comparison(comparison: Comparison, out: str) -> list[str]:
     facts = [
         ("data", comparison.data),
         ("rows", f"{len(comparison.labels)} of the {comparison.split} split"),
-        ("clicks", f"{comparison.labels.mean():.4g} of the rows"),
+        ("clicks", f"{comparison.label_mean:.4g} of the rows{text.weighted(comparison)}"),
         ("runs", str(sum(len(entry.runs) for entry in comparison.entries))),
     ]
     others = {
@@ -131,7 +131,7 @@ def _roc(comparison: Comparison) -> Picture:
     caption = "The mean over seeds of the curve whose area is the AUC."
     rows = []
     for entry in comparison.entries:
-        false, true = figures.roc_curve(comparison.labels, entry)
+        false, true = figures.roc_curve(comparison.labels, comparison.weights, entry)
         rows += [(entry.name, float(x), float(y)) for x, y in zip(false, true, strict=True)]
     header = ("model", "false positive rate", "true positive rate")
     return Picture("roc", "ROC curves", caption, figures.roc(comparison), header, rows)

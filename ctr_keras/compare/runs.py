@@ -9,10 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import yaml
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.training import load_run, predict_split
+from ctr_keras.training.evaluation import split_weights, weighs_rows
 from ctr_keras.types import Array
 
 _OF_ONE_RUN = ("out", "seed", "versions", "data")  # settings that do not make it another model
@@ -46,11 +48,34 @@ class Scored(NamedTuple):
         return sum(row["seconds"] for row in self.history)
 
 
-def score_runs(folders: Sequence[str], split: str) -> tuple[str, Array, list[Scored]]:
+class ScoredRows(NamedTuple):
+    """Rows that all runs have scored.
+
+    Attributes:
+        data: str. The folder of the prepared data.
+        labels: `(rows,)` float32.
+        weight: str. The column of the weights, `""` where rows count alike.
+        weights: `(rows,)` float32.
+    """
+
+    data: str
+    labels: Array
+    weight: str
+    weights: Array
+
+
+def score_runs(
+    folders: Sequence[str], split: str, weighted: bool | None = None
+) -> tuple[ScoredRows, list[Scored]]:
     """Scores a split with each run.
 
+    Args:
+        folders: of the runs.
+        split: which rows.
+        weighted: whether rows are weighed; None: if a run was trained with `sample_weight`.
+
     Returns:
-        The folder of the prepared data, labels `(rows,)`, and the runs.
+        The rows, and the runs.
 
     Raises:
         FileNotFoundError: if a folder holds no finished run, or the data are not there.
@@ -61,17 +86,22 @@ def score_runs(folders: Sequence[str], split: str) -> tuple[str, Array, list[Sco
         raise ValueError(f"{repeated[0]} is given twice")
     first: tuple[str, FeatureSet, str] | None = None
     scored: list[Scored] = []
+    weighs = False
     for folder in folders:
         model, features, config = load_run(folder)
         if first is None:
             first = folder, features, config.data
         _check_same_data(first, (folder, features, config.data))
+        weighs = weighs or weighs_rows(config, weighted)
         labels, scores = predict_split(model, features, first[2], split)
         trained = sum(math.prod(weight.shape) for weight in model.trainable_weights)
         scored.append(Scored(folder, _settings(folder), _history(folder), trained, scores))
         keras.backend.clear_session()
     assert first is not None
-    return first[2], labels, scored
+    _, features, data = first
+    weights = split_weights(features, data, split) if weighs else np.ones_like(labels)
+    weight = features.label.weight if weighs else ""
+    return ScoredRows(data, labels, weight, weights), scored
 
 
 def _check_same_data(

@@ -17,6 +17,7 @@ def resampled(
     metrics: Sequence[str],
     replicates: int,
     seed: int,
+    weights: Array | None = None,
 ) -> tuple[dict[str, dict[str, Array]], dict[str, dict[str, Array]]]:
     """Metrics of several models with several seeds each, on the rows and on resampled rows.
 
@@ -30,12 +31,16 @@ def resampled(
         metrics: names of `ctr_keras.metrics`.
         replicates: how often to resample.
         seed: of the resampling.
+        weights: `(rows,)`, or None: all rows count alike.
 
     Returns:
         By model and metric, the values `(seeds,)` on the rows, and those `(replicates,)` on
         resampled rows.
     """
-    rows = {name: [scored(labels, one) for one in of_model] for name, of_model in scores.items()}
+    rows = {
+        name: [scored(labels, one, weights) for one in of_model]
+        for name, of_model in scores.items()
+    }
     statistics = {
         name: {metric: [statistic_of(metric, one) for one in of_model] for metric in metrics}
         for name, of_model in rows.items()

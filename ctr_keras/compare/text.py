@@ -30,9 +30,9 @@ def to_markdown(comparison: Comparison) -> str:
     best = comparison.best
     parts = [
         f"{len(comparison.labels)} {comparison.split} rows of {comparison.data}, "
-        f"{comparison.labels.mean():.4g} of them clicks. Means over seeds, +/- the standard "
-        f"deviation over seeds; intervals of the rows by {comparison.replicates} bootstrap "
-        "replicates.",
+        f"{comparison.label_mean:.4g} of them clicks{weighted(comparison)}. Means over seeds, +/- "
+        "the standard deviation over seeds; intervals of the rows by "
+        f"{comparison.replicates} bootstrap replicates.",
         _table(METRICS_HEADER, metrics_rows(comparison)),
     ]
     if len(comparison.entries) > 1:
@@ -44,6 +44,11 @@ def to_markdown(comparison: Comparison) -> str:
     for field in best.slices:
         parts += [f"AUC by {field}:", _table(*slice_table(comparison, field))]
     return "\n\n".join(parts) + "\n"
+
+
+def weighted(comparison: Comparison) -> str:
+    """By what metrics weigh rows, as the end of a phrase; nothing where rows count alike."""
+    return f", weighted by {comparison.weight}" if comparison.weight else ""
 
 
 def metrics_rows(comparison: Comparison) -> list[tuple[object, ...]]:

@@ -8,6 +8,7 @@ from keras import ops
 from ctr_keras.explain.plans import plan_of_model
 from ctr_keras.features import FeatureSet
 from ctr_keras.layers import GatedInteraction, InteractingLayer, MultiInteractive
+from ctr_keras.models.base import built_features
 from ctr_keras.plan import FUNCTIONS
 from ctr_keras.types import Inputs, Tensor
 
@@ -61,6 +62,7 @@ class Explainer:
     """
 
     def __init__(self, model: keras.Model, features: FeatureSet) -> None:
+        features = built_features(model, features)
         self.axes: dict[str, str] = {}
         self.names: dict[str, tuple[str, ...]] = {}
         self._interacting = [

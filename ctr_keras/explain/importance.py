@@ -13,7 +13,12 @@ from ctr_keras.data import read_rows
 from ctr_keras.features import Crossed, Feature, FeatureSet
 from ctr_keras.runs import write_table
 from ctr_keras.settings import find
-from ctr_keras.training.evaluation import check_same_features, input_names, load_run
+from ctr_keras.training.evaluation import (
+    check_same_features,
+    input_names,
+    load_run,
+    weighs_rows,
+)
 from ctr_keras.training.slices import Column
 from ctr_keras.types import Array, Rows
 
@@ -69,7 +74,8 @@ def run_importance(
         rows: int. Rows of the split to score, at most. Defaults to `100000`.
 
     Returns:
-        As `permutation_importance`.
+        As `permutation_importance`. Metrics weigh rows if the run was trained with
+        `sample_weight`.
 
     Raises:
         FileNotFoundError: if the run or the data are not there.
@@ -79,8 +85,12 @@ def run_importance(
     model, features, config = load_run(run)
     data = data or config.data
     check_same_features(features, data)
-    sample = read_rows(data, split, features, rows, input_names(model))
-    return permutation_importance(model, features, sample, by=by, repeats=repeats)
+    names = input_names(model)
+    weight = [features.label.weight] if weighs_rows(config) else []
+    columns, labels = read_rows(data, split, features, rows, [*names, *weight])
+    sample = {name: columns[name] for name in names}, labels
+    weights = columns[weight[0]] if weight else None
+    return permutation_importance(model, features, sample, by=by, repeats=repeats, weights=weights)
 
 
 def permutation_importance(
@@ -91,6 +101,7 @@ def permutation_importance(
     by: By = "feature",
     repeats: int = 5,
     seed: int = 0,
+    weights: Array | None = None,
 ) -> list[Importance]:
     """How much worse a model scores rows whose values of a feature are those of other rows.
 
@@ -110,6 +121,8 @@ def permutation_importance(
             themselves. Defaults to `"feature"`.
         repeats: int. Permutations of each. Defaults to `5`.
         seed: int. Of the permutations. Defaults to `0`.
+        weights: array of a weight a row or None. Of the metrics. Defaults to `None`: all rows count
+            alike.
 
     Returns:
         A list of `Importance`, the largest drop of AUC first.
@@ -135,7 +148,12 @@ def permutation_importance(
     inputs, labels = sample[0], np.ravel(sample[1])
     rows = len(labels)
     draw = np.random.default_rng(seed)
-    base = _measure(model, inputs, labels)
+
+    def measure(inputs: Mapping[str, Array]) -> tuple[float, float]:
+        scores = _scores(model, inputs, rows)
+        return metrics.auc(labels, scores, weights), metrics.log_loss(labels, scores, weights)
+
+    base = measure(inputs)
     found = []
     for name, members in _units(features, by).items():
         members = [
@@ -144,7 +162,7 @@ def permutation_importance(
         if not members:
             continue
         without = [
-            _measure(model, _permuted(features, inputs, members, draw.permutation(rows)), labels)
+            measure(_permuted(features, inputs, members, draw.permutation(rows)))
             for _ in range(repeats)
         ]
         auc, log_loss = np.transpose(without)
@@ -188,14 +206,13 @@ def _units(features: FeatureSet, by: By) -> dict[str, list[Feature]]:
     return units | {cross.name: [cross] for cross in features.crossed}
 
 
-def _measure(model: keras.Model, inputs: Mapping[str, Array], labels: Array) -> tuple[float, float]:
-    """AUC and log loss of the scores."""
+def _scores(model: keras.Model, inputs: Mapping[str, Array], rows: int) -> Array:
+    """`(rows,)`."""
     batches = (
         {name: values[start : start + _BATCH_SIZE] for name, values in inputs.items()}
-        for start in range(0, len(labels), _BATCH_SIZE)
+        for start in range(0, rows, _BATCH_SIZE)
     )
-    scores = np.concatenate([np.ravel(model.predict_on_batch(batch)) for batch in batches])
-    return metrics.auc(labels, scores), metrics.log_loss(labels, scores)
+    return np.concatenate([np.ravel(model.predict_on_batch(batch)) for batch in batches])
 
 
 def _permuted(

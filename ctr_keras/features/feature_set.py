@@ -238,6 +238,30 @@ class FeatureSet:
         ]
         return FeatureSet(*self.features, *new, label=self.label)
 
+    def without_crossed(self) -> FeatureSet:
+        """The same features but the crossed ones; all others keep their ids.
+
+        What was packed by the whole set is right for this one, too, with an input more.
+
+        Example:
+
+        >>> features = FeatureSet(
+        ...     Categorical("a"), Crossed("a", "b"), Categorical("b"), label=Label("y")
+        ... )
+        >>> features.without_crossed().field_names
+        ('a', 'b')
+        """
+        if not self.crossed:
+            return self
+        sizes = self.vocabulary_sizes
+        if sizes is not None:
+            crossed = {feature.name for feature in self.crossed}
+            sizes = {name: size for name, size in sizes.items() if name not in crossed}
+        others = (feature for feature in self.features if not isinstance(feature, Crossed))
+        reduced = FeatureSet(*others, label=self.label, vocabulary_sizes=sizes)
+        reduced._statistics = self._statistics
+        return reduced
+
     # From data frames to packed inputs, without Beam or TensorFlow.
 
     def fit(self, frame: Frame, *, numbers_of: FeatureSet | None = None) -> FeatureSet:

@@ -1,6 +1,10 @@
 """Layers for click-through-rate models, each usable alone on plain tensors."""
 
-from ctr_keras.layers.batch_normalization import BatchNormalization, recompute_statistics
+from ctr_keras.layers.batch_normalization import (
+    BatchNormalization,
+    has_statistics,
+    recompute_statistics,
+)
 from ctr_keras.layers.combination_block import CombinationBlock
 from ctr_keras.layers.compact_embedding import CompactEmbedding
 from ctr_keras.layers.embedding_gate import EmbeddingGate
@@ -39,5 +43,6 @@ __all__ = [
     "TanhAttention",
     "TransformerBlock",
     "feature_inputs",
+    "has_statistics",
     "recompute_statistics",
 ]

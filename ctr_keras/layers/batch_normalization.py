@@ -211,23 +211,43 @@ def recompute_statistics(model: keras.Model, inputs: Any, batch_size: int = 4096
     >>> np.array(model.layers[0].moving_mean), np.array(model.layers[0].moving_variance)
     (array([4.], dtype=float32), array([5.], dtype=float32))
     """
+    if not has_statistics(model):
+        return
     rows = len(keras.tree.flatten(inputs)[0])
-    with _measuring(model) as any_layer:
-        for start in range(0, rows if any_layer else 0, batch_size):
+    with _measuring(model):
+        for start in range(0, rows, batch_size):
             batch = slice(start, start + batch_size)
             model(keras.tree.map_structure(operator.itemgetter(batch), inputs))
 
 
+def has_statistics(model: keras.Model) -> bool:
+    """Whether a model has moving averages for `recompute_statistics` to replace.
+
+    Args:
+        model: keras.Model.
+
+    Example:
+
+    >>> has_statistics(keras.Sequential([BatchNormalization()]))
+    True
+    """
+    return bool(_normalizations(model))
+
+
+def _normalizations(model: keras.Model) -> list[BatchNormalization]:
+    return [layer for layer in flat_layers(model) if isinstance(layer, BatchNormalization)]
+
+
 @contextlib.contextmanager
-def _measuring(model: keras.Model) -> Iterator[bool]:
-    """A model whose calls recompute averages from nothing; says whether it has any."""
-    layers = [layer for layer in flat_layers(model) if isinstance(layer, BatchNormalization)]
+def _measuring(model: keras.Model) -> Iterator[None]:
+    """A model whose calls recompute averages from nothing."""
+    layers = _normalizations(model)
     counts = [np.array(ops.convert_to_numpy(layer.batches)) for layer in layers]
     for layer in layers:
         layer._measures = True
         layer.batches.assign(0)
     try:
-        yield bool(layers)
+        yield
     finally:
         for layer, count in zip(layers, counts, strict=True):
             layer._measures = False

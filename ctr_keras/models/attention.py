@@ -39,6 +39,7 @@ def AutoInt(  # noqa: N802 (a builder reads as the model it builds)
     heads: int = 2,
     *,
     variant: str = "paper",
+    residual: str = "projection",
     dropout: float = 0.0,
     attention_dropout: float | None = None,
     embedding_dropout: float = 0.0,
@@ -57,6 +58,8 @@ def AutoInt(  # noqa: N802 (a builder reads as the model it builds)
         heads: int. Number of attention heads. Defaults to `2`.
         variant: str. `"paper"` for the equations, `"official"` for the authors' code (see
             `InteractingLayer`), its initializers included. Defaults to `"paper"`.
+        residual: str. What is added to the heads: `"projection"` of the input, `"identity"` or
+            `"none"`, the paper's ablation (see `InteractingLayer`). Defaults to `"projection"`.
         dropout: float. Share of attention weights, and of a tower's units, to drop in training.
             Defaults to `0.0`.
         attention_dropout: float or None. That of attention weights alone. Defaults to `None`:
@@ -67,7 +70,7 @@ def AutoInt(  # noqa: N802 (a builder reads as the model it builds)
             Defaults to `0.0`.
         embeddings_initializer: initializer of the table, or a number, the standard deviation of a
             normal distribution. Defaults to `None`: as `FieldEmbedding`.
-        check_ids: bool. As in `FM`. Defaults to `False`.
+        check_ids, crossed: as in `FM`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layers
@@ -83,21 +86,15 @@ def AutoInt(  # noqa: N802 (a builder reads as the model it builds)
     (None, 1)
 
     References:
-        [AutoInt](https://arxiv.org/abs/1810.11921), Section 4, Equations 2 to 10.
+        [AutoInt](https://arxiv.org/abs/1810.11921), Section 4, Equations 2 to 10; Section 5.3.1
+        without the residual.
     """
     inputs = field_inputs(features)
     embedded = embed(features, inputs, dim, embeddings_initializer, l2=embedding_l2)
     embedded = keras.layers.Dropout(embedding_dropout, name="embedding_dropout")(embedded)
-    fields = _interact(
-        embedded,
-        layers,
-        head_dim=head_dim,
-        heads=heads,
-        variant=variant,
-        attention_dropout=own_or(attention_dropout, dropout),
-        kernel_regularizer=kernel_penalty(net_l2),
-    )
-    logit = _logit(keras.layers.Flatten()(fields), "logit", variant, net_l2)
+    kind = {"head_dim": head_dim, "heads": heads, "variant": variant, "residual": residual}
+    attended = _attended(embedded, layers, own_or(attention_dropout, dropout), net_l2, **kind)
+    logit = _logit(attended, "logit", variant, net_l2)
     return CTRModel(inputs, probability(logit), name="AutoInt")
 
 
@@ -110,6 +107,7 @@ def AutoIntPlus(  # noqa: N802
     heads: int = 2,
     *,
     variant: str = "paper",
+    residual: str = "projection",
     dropout: float = 0.0,
     attention_dropout: float | None = None,
     embedding_dropout: float = 0.0,
@@ -122,13 +120,13 @@ def AutoIntPlus(  # noqa: N802
     """AutoInt+: AutoInt's logit plus that of a deep tower on the same embeddings.
 
     Args:
-        features, dim, layers, head_dim, heads, variant: as in `AutoInt`.
+        features, dim, layers, head_dim, heads, variant, residual: as in `AutoInt`.
         dropout, attention_dropout, embedding_dropout: as in `AutoInt`.
         hidden: list of int. Widths of the tower's layers. Defaults to `(400, 400)`.
         hidden_dropout: float or None. That of the tower's units alone. Defaults to `None`:
             `dropout`.
         embedding_l2, net_l2, embeddings_initializer: as in `AutoInt`.
-        check_ids: bool. As in `FM`. Defaults to `False`.
+        check_ids, crossed: as in `FM`.
 
     Returns:
         A model as `AutoInt`; its layers `attention_logit` and `deep_logit` add up to `logit`.
@@ -146,16 +144,9 @@ def AutoIntPlus(  # noqa: N802
     inputs = field_inputs(features)
     embedded = embed(features, inputs, dim, embeddings_initializer, l2=embedding_l2)
     embedded = keras.layers.Dropout(embedding_dropout, name="embedding_dropout")(embedded)
-    fields = _interact(
-        embedded,
-        layers,
-        head_dim=head_dim,
-        heads=heads,
-        variant=variant,
-        attention_dropout=own_or(attention_dropout, dropout),
-        kernel_regularizer=kernel_penalty(net_l2),
-    )
-    attention_logit = _logit(keras.layers.Flatten()(fields), "attention_logit", variant, net_l2)
+    kind = {"head_dim": head_dim, "heads": heads, "variant": variant, "residual": residual}
+    attended = _attended(embedded, layers, own_or(attention_dropout, dropout), net_l2, **kind)
+    attention_logit = _logit(attended, "attention_logit", variant, net_l2)
     deep = tower(
         embedded,
         hidden,
@@ -167,13 +158,18 @@ def AutoIntPlus(  # noqa: N802
     return CTRModel(inputs, probability(logit), name="AutoIntPlus")
 
 
-def _interact(fields: Tensor, layers: int, **options: Any) -> Tensor:
-    """Interacting layers with these options, one after the other."""
+def _attended(fields: Tensor, layers: int, dropout: float, l2: float, **kind: Any) -> Tensor:
+    """What interacting layers of a kind, one after the other, make of the fields, side by side."""
     if layers < 0:
         raise ValueError(f"layers must not be negative. Received: {layers}")
     for index in range(layers):
-        fields = InteractingLayer(**options, name=f"interacting_{index}")(fields)
-    return fields
+        fields = InteractingLayer(
+            **kind,
+            attention_dropout=dropout,
+            kernel_regularizer=kernel_penalty(l2),
+            name=f"interacting_{index}",
+        )(fields)
+    return keras.layers.Flatten()(fields)
 
 
 def _logit(vectors: Tensor, name: str, variant: str, l2: float) -> Tensor:

@@ -6,7 +6,32 @@ from typing import Any
 
 import keras
 
+from ctr_keras.features import FeatureSet
 from ctr_keras.layers import RowTrainer
+
+
+def built_features(model: keras.Model, features: FeatureSet) -> FeatureSet:
+    """The features that a model was built on: those of the data, or all but the crossed ones.
+
+    Args:
+        model: keras.Model.
+        features: FeatureSet of the data.
+
+    Example:
+
+    >>> from ctr_keras.features import Categorical, Crossed, Label
+    >>> from ctr_keras.models import FM
+    >>> features = FeatureSet(
+    ...     Categorical("a"), Categorical("b"), Crossed("a", "b"), label=Label("y"),
+    ...     vocabulary_sizes={"a": 3, "b": 3, "a_x_b": 9},
+    ... )
+    >>> built_features(FM(features), features).field_names
+    ('a', 'b')
+    """
+    declared = [getattr(layer, "features", None) for layer in model.layers]
+    of_layers = [found for found in declared if isinstance(found, FeatureSet)]
+    leaves_out = of_layers and not any(found.crossed for found in of_layers)
+    return features.without_crossed() if leaves_out else features
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")

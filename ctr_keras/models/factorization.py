@@ -76,6 +76,8 @@ def FM(  # noqa: N802 (a builder reads as the model it builds)
             normal distribution. Defaults to `"glorot_uniform"`.
         check_ids: bool. Whether an id that is not of its field gives NaN (see `FieldEmbedding`).
             Defaults to `False`.
+        crossed: bool. Whether crossed features are fields as others are; without it, the model does
+            not read them. Defaults to `False`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layers
@@ -163,7 +165,7 @@ def DeepFM(  # noqa: N802
         norm_order: str. Where it stands (see `MLP`). Defaults to `"unscaled"`.
         net_l2: float. L2 penalty of the kernels of the tower and its logit: `net_l2 * sum of W^2`,
             which is in the loss that `fit` reports. Defaults to `0.0`.
-        check_ids: bool. As in `FM`. Defaults to `False`.
+        check_ids, crossed: as in `FM`.
 
     Returns:
         A model as `FM`; its layer `deep_logit` ends the tower, whose bias is the model's.

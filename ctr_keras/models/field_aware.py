@@ -29,7 +29,7 @@ def FFM(  # noqa: N802 (a builder reads as the model it builds)
         features: FeatureSet of at least two fields.
         dim: int. Width of one vector. Defaults to `4`.
         linear: bool. Whether there is a linear logit with its bias. Defaults to `True`.
-        dropout, embedding_l2, linear_l2, embeddings_initializer, check_ids: as in `FM`.
+        dropout, embedding_l2, linear_l2, embeddings_initializer, check_ids, crossed: as in `FM`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32.

@@ -27,7 +27,10 @@ def read_plan(
             "this model takes interaction functions, and the plan holds methods "
             f"({', '.join(METHODS)}): it is one for OptInter"
         )
-    plan.check(features.field_names)
+    try:
+        plan.check(features.field_names)
+    except ValueError as error:
+        raise ValueError(f"{error}; crossed features are fields with crossed=true only") from None
     return plan if orders is None else plan.restricted(orders)
 
 

@@ -30,6 +30,8 @@ def LR(  # noqa: N802 (a builder reads as the model it builds)
             normal distribution. Defaults to `"zeros"`.
         check_ids: bool. Whether an id that is not of its field gives NaN (see `FieldEmbedding`).
             Defaults to `False`.
+        crossed: bool. Whether the values of crossed features have weights, too: without it, they
+            are left out. Defaults to `False`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32.

@@ -66,7 +66,7 @@ def FNN(  # noqa: N802 (a builder reads as the model it builds)
         net_l2: float. As in `DeepFM`. Defaults to `0.0`.
         embeddings_initializer: initializer of the table, or a number, the standard deviation of a
             normal distribution. Defaults to `"glorot_uniform"`.
-        check_ids: bool. As in `FM`. Defaults to `False`.
+        check_ids, crossed: as in `FM`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32.
@@ -93,6 +93,7 @@ def FNN(  # noqa: N802 (a builder reads as the model it builds)
 @register(
     "each pair memorized, factorized or left out; without a plan a mixture",
     "Lyu et al., ICDE 2022, Section II",
+    crossed="those of memorized pairs are embedded, without a plan all",
 )
 def OptInter(  # noqa: N802
     features: FeatureSet,
@@ -220,7 +221,11 @@ def _optinter_without(*fixed: str) -> Callable[[Builder], Builder]:
     return decorate
 
 
-@register("OptInter, all pairs memorized", "Lyu et al., ICDE 2022, Section III-A")
+@register(
+    "OptInter, all pairs memorized",
+    "Lyu et al., ICDE 2022, Section III-A",
+    crossed="all are embedded, as memorized pairs",
+)
 @_optinter_without(*_OF_CHOICE, *_OF_FACTORS)
 def OptInterM(features: FeatureSet, **arguments: Any) -> keras.Model:  # noqa: N802
     """OptInter-M: every `Crossed` feature's pair is memorized.
@@ -259,7 +264,11 @@ def OptInterM(features: FeatureSet, **arguments: Any) -> keras.Model:  # noqa: N
     return model
 
 
-@register("OptInter, all pairs factorized", "Lyu et al., ICDE 2022, Section III-A")
+@register(
+    "OptInter, all pairs factorized",
+    "Lyu et al., ICDE 2022, Section III-A",
+    crossed="left out",
+)
 @_optinter_without(*_OF_CHOICE)
 def OptInterF(features: FeatureSet, **arguments: Any) -> keras.Model:  # noqa: N802
     """OptInter-F: every pair of categorical fields is factorized.

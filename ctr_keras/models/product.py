@@ -59,7 +59,7 @@ def IPNN(  # noqa: N802 (a builder reads as the model it builds)
         gated: bool. Whether the interactions have gates. Defaults to `False`.
         normalized: bool. Whether they are normalized. Defaults to `False`.
         hidden, dropout, hidden_dropout, normalization, norm_order, net_l2: as in `DeepFM`.
-        check_ids: bool. As in `FM`. Defaults to `False`.
+        check_ids, crossed: as in `FM`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32.
@@ -145,7 +145,7 @@ def AIM(  # noqa: N802
         part_scalers: bool. Whether every part of the logit has a factor of its own, as in the
             authors' code. Defaults to `False`.
         hidden, dropout, hidden_dropout, normalization, norm_order, net_l2: as in `DeepFM`.
-        check_ids: bool. As in `FM`. Defaults to `False`.
+        check_ids, crossed: as in `FM`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layers

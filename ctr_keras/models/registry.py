@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
 import keras
@@ -26,52 +26,60 @@ class ModelEntry:
         build: the builder.
         summary: one line.
         reference: where it is from.
+        crossed: what it does with crossed features.
     """
 
     build: Builder
     summary: str
     reference: str
+    crossed: str = "left out; with crossed=true embedded as fields"
 
 
 MODELS: dict[str, ModelEntry] = {}
 
 
-def register(summary: str, reference: str) -> Callable[[_Builder], _Builder]:
+def register(
+    summary: str, reference: str, crossed: str | None = None
+) -> Callable[[_Builder], _Builder]:
     """Decorates a builder: its model is in `MODELS` by the builder's name.
 
-    It takes numbers of NumPy, and one argument more, `check_ids`, which goes to all layers of the
-    model that have it.
+    It takes numbers of NumPy, and two arguments more: `check_ids`, which goes to all layers of the
+    model that have it, and `crossed`, without which the builder is given no crossed features.
 
     Args:
         summary: str. One line.
         reference: str. The paper, and its section that describes the model.
+        crossed: str or None. What the model does with crossed features where it has a way of its
+            own: it is then given them, and has no argument `crossed`. Defaults to `None`.
     """
 
     def decorate(builder: _Builder) -> _Builder:
         @functools.wraps(builder)
-        def build(*positional: Any, check_ids: bool = False, **named: Any) -> keras.Model:
+        def build(
+            features: FeatureSet, *positional: Any, check_ids: bool = False, **named: Any
+        ) -> keras.Model:
             positional, named = plain_numbers((positional, named))
-            model = builder(*positional, **named)
+            if crossed is None and not named.pop("crossed", False):
+                features = features.without_crossed()
+            model = builder(features, *positional, **named)
             for layer in flat_layers(model) if check_ids else ():
                 if hasattr(layer, "check_ids"):
                     layer.check_ids = True
             return model
 
-        build.__signature__ = _with_check_ids(inspect.signature(builder))  # type: ignore[attr-defined]
-        MODELS[builder.__name__] = ModelEntry(build, summary, reference)
+        flags = ("check_ids", "crossed") if crossed is None else ("check_ids",)
+        build.__signature__ = _with_flags(inspect.signature(builder), flags)  # type: ignore[attr-defined]
+        treatment = {} if crossed is None else {"crossed": crossed}
+        MODELS[builder.__name__] = ModelEntry(build, summary, reference, **treatment)
         return cast(_Builder, build)
 
     return decorate
 
 
-def _with_check_ids(signature: inspect.Signature) -> inspect.Signature:
-    parameters = {
-        **signature.parameters,
-        "check_ids": inspect.Parameter(
-            "check_ids", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool
-        ),
-    }
-    return signature.replace(parameters=[*parameters.values()])
+def _with_flags(signature: inspect.Signature, names: Iterable[str]) -> inspect.Signature:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    flags = {name: inspect.Parameter(name, kind, default=False, annotation=bool) for name in names}
+    return signature.replace(parameters=[*({**signature.parameters, **flags}).values()])
 
 
 def build_model(name: str, features: FeatureSet, **arguments: Any) -> keras.Model:

@@ -18,6 +18,7 @@ from ctr_keras.layers import (
     InteractingLayer,
     LinearLogit,
 )
+from ctr_keras.models.base import built_features
 from ctr_keras.trees import TreeLeaves
 from ctr_keras.types import Array, Variable
 
@@ -80,17 +81,21 @@ def transfer(
     >>> bool(np.allclose(old_model(old.pack(rows)), new_model(new.pack(rows))))
     True
     """
+    old_features = built_features(old_model, old_features)
     _check_features(old_model, old_features)
     _check_numbers(old_features, new_features)
+    if build is None:
+        new_features = new_features if old_features.crossed else new_features.without_crossed()
+        if _columns(old_features) != _columns(new_features):
+            raise ValueError(
+                "the packed columns of the two feature sets differ: pass `build`, a function from "
+                "the new FeatureSet to the model"
+            )
+    new_model = build(new_features) if build else _rebuilt(old_model, new_features)
+    new_features = built_features(new_model, new_features)
     is_same = _columns(old_features) == _columns(new_features)
-    if build is None and not is_same:
-        raise ValueError(
-            "the packed columns of the two feature sets differ: pass `build`, a function from the "
-            "new FeatureSet to the model"
-        )
     if not is_same:
         _check_no_field_aware(old_model)
-    new_model = build(new_features) if build else _rebuilt(old_model, new_features)
     sources = _sources(old_features, new_features)
     for old, new in _pairs(old_model, new_model):
         if _embeddings(new):

@@ -7,7 +7,7 @@ from ctr_keras.features import FeatureSet
 from ctr_keras.layers import FieldAwareInteraction, LinearLogit
 from ctr_keras.models.base import CTRModel
 from ctr_keras.models.parts import embed, field_inputs, probability, summed
-from ctr_keras.models.registry import register
+from ctr_keras.models.registry import build_model, register
 from ctr_keras.settings import SettingError
 from ctr_keras.trees import TreeLeaves, Trees
 from ctr_keras.types import Initializer, Inputs
@@ -33,6 +33,8 @@ def GBDTLR(  # noqa: N802 (a builder reads as the model it builds)
             normal distribution. Defaults to `"zeros"`.
         check_ids: bool. Whether an id that is not of its field gives NaN (see `FieldEmbedding`).
             Defaults to `False`.
+        crossed: bool. Whether the trees were grown with crossed features, as LightGBM does with
+            `crossed=true`. Defaults to `False`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layer
@@ -85,7 +87,8 @@ def GBDTFFM(  # noqa: N802
         features: FeatureSet.
         trees: as in `GBDTLR`. Defaults to `""`.
         dim: int. Width of one vector. Defaults to `4`.
-        dropout, embedding_l2, linear_l2, embeddings_initializer, check_ids: as in `FM`.
+        dropout, embedding_l2, linear_l2, embeddings_initializer: as in `FM`.
+        check_ids, crossed: as in `GBDTLR`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32.
@@ -128,7 +131,7 @@ def boosted(features: FeatureSet, trees: Trees) -> keras.Model:
 
     Args:
         features: FeatureSet.
-        trees: Trees grown on these features.
+        trees: Trees grown on all of these features, crossed ones included.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32.
@@ -143,7 +146,7 @@ def boosted(features: FeatureSet, trees: Trees) -> keras.Model:
     >>> [round(float(score), 2) for score in model({"categorical": np.array([[2], [3]])})[:, 0]]
     [0.88, 0.12]
     """
-    model = GBDTLR(features, trees)
+    model = build_model("GBDTLR", features, trees=trees, crossed=True)
     values = np.concatenate([[0.0], *(tree.leaf_values for tree in trees.trees)])
     model.get_layer("linear").weighting.table.assign(values[:, None].astype("float32"))
     return CTRModel(model.input, model.output, name="LightGBM")

@@ -74,7 +74,7 @@ def _package(name: str) -> Any:
         if error.name != name:
             raise
         raise ValueError(
-            f"callback {name!r}: {name} is not installed: pip install {name}"
+            f"callback {name!r}: {name} is not installed: pip install 'ctr-keras[{name}]'"
         ) from None
 
 

@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.models import build_model
+from ctr_keras.models.base import built_features
 from ctr_keras.models.interactions import table_name
 from ctr_keras.optimizers import GRDA
 from ctr_keras.plan import FUNCTIONS, Function, Interaction, InteractionPlan
@@ -142,7 +143,8 @@ class _DimensionGates:
             table: model.get_layer(f"dims_{table}") for table in map(table_name, self.plan.kinds)
         }
         gates = {table: keras.ops.convert_to_numpy(layer.gates) for table, layer in layers.items()}
-        return _without_empty(self.plan, _kept_dims(self.features, gates))
+        features = built_features(model, self.features)
+        return _without_empty(self.plan, _kept_dims(features, gates))
 
     def describe(self, plan: InteractionPlan) -> str:
         kept = sum(len(p) for fields in plan.kept_dims.values() for p in fields.values())

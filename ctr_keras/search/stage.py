@@ -12,7 +12,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 
 from ctr_keras import metrics
 from ctr_keras.features import FeatureSet
-from ctr_keras.layers import recompute_statistics
+from ctr_keras.layers import has_statistics, recompute_statistics
 from ctr_keras.optimizers import AlternatingOptimizer, RoutedOptimizer
 from ctr_keras.plan import InteractionPlan
 from ctr_keras.runs import (
@@ -228,7 +228,8 @@ class _Plans:
         stage, auc = self._stage, None
         if self._stop_early and number % stage.settings.rounds == 0:
             assert stage.validation is not None
-            recompute_statistics(model, stage.train.inputs_of(model, STATISTICS_ROWS))
+            if has_statistics(model):
+                recompute_statistics(model, stage.train.inputs_of(model, STATISTICS_ROWS))
             auc = metrics.auc(*stage.validation.score(model))
         described = self._gates.describe(self._gates.read(model))
         row = {"stage": stage.number, "round": number, "train_loss": train_loss}

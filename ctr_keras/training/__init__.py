@@ -6,6 +6,7 @@ from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.evaluation import evaluate_run, load_run, predict_split
 from ctr_keras.training.run import train
 from ctr_keras.training.tables import evaluation_table
+from ctr_keras.training.trainable import own_settings, trainable
 from ctr_keras.training.trees_config import TREES, TreesConfig, read_config
 
 __all__ = [
@@ -18,7 +19,9 @@ __all__ = [
     "evaluation_table",
     "find_preset",
     "load_run",
+    "own_settings",
     "predict_split",
     "read_config",
     "train",
+    "trainable",
 ]

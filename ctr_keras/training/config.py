@@ -40,7 +40,8 @@ class TrainConfig(Optimization):
         pairwise_weight: float. Of a loss of pairs within a group that is added to that of rows (see
             `ctr_keras.runs.PairwiseLoss`). Pairs are those in a batch. Defaults to `0.0`: none.
         sample_weight: str. The weight that the data set declares (`weight:` in its YAML), by which
-            the loss of a row is multiplied. Metrics do not weigh rows. Defaults to `""`: none.
+            the loss of a row is multiplied. Metrics weigh rows by it, too: those of validation,
+            and so `monitor`, and those of `ctr-keras evaluate`. Defaults to `""`: none.
         averaging: float. Momentum, such as 0.999, of moving averages of the weights, which are
             evaluated and kept instead of the weights. Defaults to `0.0`: none.
         callbacks: list of str. `"tensorboard"` (in the run's folder), `"mlflow"`, `"wandb"`, or

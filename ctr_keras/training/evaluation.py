@@ -11,6 +11,7 @@ import numpy as np
 from ctr_keras import metrics
 from ctr_keras.data import Examples, open_examples
 from ctr_keras.features import FeatureSet
+from ctr_keras.training.batches import read_weights
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.slices import Column, groups_of, slices
 from ctr_keras.training.trees_config import TreesConfig, read_config
@@ -49,6 +50,7 @@ def evaluate_run(
     bootstrap: int = 0,
     seed: int = 0,
     baseline: str | None = None,
+    weighted: bool | None = None,
 ) -> dict[str, Any]:
     """Metrics of a finished run on a split.
 
@@ -66,16 +68,20 @@ def evaluate_run(
         seed: int. Of the bootstrap. Defaults to `0`.
         baseline: str or None. Another run on the same data, over which to take RelaImpr. Defaults
             to `None`.
+        weighted: bool or None. Whether metrics weigh rows, by the weight that the data set
+            declares. Defaults to `None`: if the run was trained with `sample_weight`.
 
     Returns:
         `ctr_keras.metrics.report` of the split, without `undefined` where that is empty. In
         addition, where they are asked for, `calibration`, the buckets; `baseline_auc` and
-        `rela_impr`; and `slices`, by field a list of such reports with their `value`.
+        `rela_impr`; and `slices`, by field a list of such reports with their `value`, without
+        values of whose rows none has a weight above 0. `weighted_by` names the weight of rows,
+        where they have one.
 
     Raises:
         FileNotFoundError: if a run or the data are not there.
         ValueError: if the data were prepared with other features or vocabularies, or for a field
-            that they do not have.
+            or a weight that they do not have.
     """
     model, features, config = load_run(run)
     prepared = data or config.data
@@ -83,21 +89,33 @@ def evaluate_run(
     if by:
         features = FeatureSet.load_fitted(prepared)
     columns = {name: Column.of(features, name) for name in (*by, *([group] if group else []))}
+    weight = Column.of_weight(features) if weighs_rows(config, weighted) else None
+    if weight:
+        columns[weight.packed] = weight
     labels, scores, fields = _predict_and_read(model, features, prepared, split, columns)
     measure = _Measure(
         labels,
         scores,
+        fields[weight.packed][:, 0] if weight else None,
         groups_of(features, group, fields[group]) if group else None,
         _baseline_scores(baseline, features, prepared, split) if baseline else None,
         buckets,
         {"k": k, "replicates": bootstrap, "seed": seed},
     )
     result = measure(slice(None))
+    if weight:
+        result["weighted_by"] = weight.packed
     for name in by:
         found = slices(features, name, fields[name])
-        of_values = [{"value": value, **measure(rows)} for value, rows in found]
-        result.setdefault("slices", {})[name] = of_values
+        result.setdefault("slices", {})[name] = [
+            {"value": value, **measure(rows)} for value, rows in found if measure.counts(rows)
+        ]
     return result
+
+
+def weighs_rows(config: TrainConfig | TreesConfig, weighted: bool | None = None) -> bool:
+    """Whether metrics of a run weigh rows: as it is said, or else as the run was trained."""
+    return bool(config.sample_weight) if weighted is None else weighted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,25 +124,32 @@ class _Measure:
 
     labels: Array
     scores: Array
+    weights: Array | None
     groups: Array | None
     baseline_scores: Array | None
     buckets: int
     settings: dict[str, int]  # of `metrics.report`
 
+    def counts(self, rows: Any) -> bool:
+        """Whether any of the rows has a weight."""
+        return self.weights is None or bool(self.weights[rows].any())
+
     def __call__(self, rows: Any) -> dict[str, Any]:
         labels, scores = self.labels[rows], self.scores[rows]
+        weights = None if self.weights is None else self.weights[rows]
         groups = None if self.groups is None else self.groups[rows]
-        measured = metrics.report(labels, scores, groups=groups, **self.settings)
+        measured = metrics.report(labels, scores, weights, groups, **self.settings)
         undefined = measured.pop("undefined")
         if self.baseline_scores is not None:
             measured |= {"baseline_auc": None, "rela_impr": None}
             try:
-                measured["baseline_auc"] = metrics.auc(labels, self.baseline_scores[rows])
+                baseline = self.baseline_scores[rows]
+                measured["baseline_auc"] = metrics.auc(labels, baseline, weights)
                 measured["rela_impr"] = metrics.rela_impr(measured["auc"], measured["baseline_auc"])
             except ValueError as error:
                 undefined["rela_impr"] = str(error)
         if self.buckets:
-            buckets = metrics.calibration_buckets(labels, scores, buckets=self.buckets)
+            buckets = metrics.calibration_buckets(labels, scores, weights, buckets=self.buckets)
             measured["calibration"] = buckets
         return {**measured, "undefined": undefined} if undefined else measured
 
@@ -156,6 +181,17 @@ def _predict_and_read(
 
     labels, scores = _predict(model, read_along())
     return labels, scores, {name: np.concatenate(parts) for name, parts in read.items()}
+
+
+def split_weights(features: FeatureSet, prepared: str, split: str) -> Array:
+    """The weights `(rows,)` of the rows of `predict_split`.
+
+    Raises:
+        ValueError: if the data set declares none.
+    """
+    weight = Column.of_weight(features).packed
+    examples = open_examples(prepared, split, features, inputs=[weight])
+    return read_weights(examples, features, _BATCH_SIZE)
 
 
 def check_same_features(features: FeatureSet, prepared: str) -> None:

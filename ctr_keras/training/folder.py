@@ -1,16 +1,21 @@
-"""The folder of a run: new, or that of the same run before it was interrupted."""
+"""The folder of a run: new, or that of the same run before it was interrupted or after its end."""
 
+import json
 import os
+from typing import Any
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.runs import check_same_settings, write_settings
+from ctr_keras.runs import check_same_settings, write_settings, write_whole
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.evaluation import check_same_features
 from ctr_keras.training.trees_config import TreesConfig
 
 
-def open_run(config: TrainConfig | TreesConfig, features: FeatureSet) -> None:
+def open_run(config: TrainConfig | TreesConfig, features: FeatureSet) -> dict[str, Any] | None:
     """Writes what the run needs to be repeated, or checks that it is the same run.
+
+    Returns:
+        What `finish_run` was given, None for a run that has not ended.
 
     Raises:
         ValueError: naming the first setting that differs, or the data if they do.
@@ -20,7 +25,24 @@ def open_run(config: TrainConfig | TreesConfig, features: FeatureSet) -> None:
         earlier = type(config).read(path, out=config.out).to_dict()
         check_same_settings(config.out, earlier, config.to_dict())
         check_same_features(FeatureSet.load(os.path.join(config.out, "features.json")), config.data)
-        return
+        return _read_report(config.out)
     os.makedirs(config.out, exist_ok=True)
     features.save(os.path.join(config.out, "features.json"))
     write_settings(path, config.to_dict())
+    return None
+
+
+def finish_run(out: str, report: dict[str, Any]) -> None:
+    """Writes what a run reports, which makes it a finished one."""
+    write_whole(_report_path(out), lambda file: json.dump(report, file, indent=2))
+
+
+def _read_report(out: str) -> dict[str, Any] | None:
+    if not os.path.exists(_report_path(out)):
+        return None
+    with open(_report_path(out), encoding="utf-8") as file:
+        return dict(json.load(file))
+
+
+def _report_path(out: str) -> str:
+    return os.path.join(out, "metrics.json")

@@ -1,7 +1,6 @@
 """A training run: fit in rounds, evaluate, checkpoint, stop early, resume."""
 
 import filecmp
-import json
 import os
 import shutil
 from collections.abc import Iterable, Sequence
@@ -13,8 +12,9 @@ from ctr_keras import metrics
 from ctr_keras.data import Examples, open_examples, read_rows
 from ctr_keras.features import FeatureSet
 from ctr_keras.features.statistics import numbers_file, vocabulary_file
-from ctr_keras.layers import recompute_statistics
+from ctr_keras.layers import has_statistics, recompute_statistics
 from ctr_keras.models import build_model, transfer
+from ctr_keras.models.base import built_features
 from ctr_keras.optimizers import averaged
 from ctr_keras.runs import (
     STATISTICS_ROWS,
@@ -27,23 +27,28 @@ from ctr_keras.runs import (
     make_callbacks,
     make_progress,
     write_table,
-    write_whole,
 )
-from ctr_keras.training.batches import Groups, check_weight, with_weights_and_groups
+from ctr_keras.training.batches import (
+    Groups,
+    check_weight,
+    read_weights,
+    with_weights_and_groups,
+)
 from ctr_keras.training.config import TrainConfig
+from ctr_keras.training.crosses import print_left_out
 from ctr_keras.training.evaluation import (
     check_same_features,
     input_names,
     load_run,
     predict,
 )
-from ctr_keras.training.folder import open_run
+from ctr_keras.training.folder import finish_run, open_run
 from ctr_keras.training.trees import train_trees
 from ctr_keras.training.trees_config import TreesConfig
 from ctr_keras.types import Array, Inputs
 
 _BEST = "best.keras"  # in a checkpoint
-_GROUPED_ROWS = 4096  # read at once
+_READ_ROWS = 4096  # at once
 _SHOWN = {"log_loss": "log loss", "auc": "AUC", "auc_by_group": "AUC by group"}
 
 
@@ -76,11 +81,9 @@ def train(
     validation = _Validation(config, features)
     check_weight(features, config.sample_weight)
     own = make_callbacks(config.callbacks, config.out, config.to_dict())
-    open_run(config, features)
-    path = os.path.join(config.out, "metrics.json")
-    if os.path.exists(path):
-        with open(path, encoding="utf-8") as file:
-            return dict(json.load(file))
+    finished = open_run(config, features)
+    if finished is not None:
+        return finished
 
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.dtype_policy)
@@ -107,8 +110,8 @@ def train(
     )
     assert checkpoints.last is not None
     _publish(os.path.join(checkpoints.last, _BEST), os.path.join(config.out, "model.keras"))
-    report = _report(rounds, round_steps * config.batch_size)
-    write_whole(path, lambda file: json.dump(report, file, indent=2))
+    report = _report(rounds, round_steps * config.batch_size, config.sample_weight)
+    finish_run(config.out, report)
     checkpoints.remove()
     return report
 
@@ -117,6 +120,7 @@ def _compiled(
     config: TrainConfig, features: FeatureSet, round_steps: int, rounds: int
 ) -> keras.Model:
     model = build_model(config.model, features, **config.model_args)
+    print_left_out(config.model, built_features(model, features), features)
     if config.start_from:
         model = _started(model, features, config)
     averages = {"use_ema": True, "ema_momentum": config.averaging} if config.averaging else {}
@@ -155,7 +159,7 @@ def _started(model: keras.Model, features: FeatureSet, config: TrainConfig) -> k
         not (old and new) or filecmp.cmp(old, new, shallow=False)
         for old, new in zip(*files, strict=True)
     )
-    if earlier_features == features and is_same:
+    if is_same and built_features(earlier, earlier_features) == built_features(model, features):
         model.set_weights(earlier.get_weights())
         return model
     check_same_features(earlier_features, earlier_config.data)
@@ -200,6 +204,7 @@ class _Validation:
         self._groups = Groups(features, config.group) if config.group else None
         self._examples: Examples | None = None
         self._groups_of_rows: Array | None = None
+        self._weights: Array | None = None
         self._training_inputs: Inputs = {}
 
     def measure(self, model: keras.Model, number: int, train_loss: float, seconds: float) -> Row:
@@ -216,18 +221,23 @@ class _Validation:
     def _evaluate(self, model: keras.Model) -> dict[str, Any]:
         if self._examples is None:
             self._examples = self._open(input_names(model))
-            self._training_inputs, _ = read_rows(
-                self._config.data, "train", self._features, STATISTICS_ROWS, input_names(model)
-            )
+            if has_statistics(model):
+                self._training_inputs, _ = read_rows(
+                    self._config.data, "train", self._features, STATISTICS_ROWS, input_names(model)
+                )
             if self._groups:
                 examples = self._open([self._groups.packed])
-                self._groups_of_rows = self._groups.of_all(examples, _GROUPED_ROWS)
+                self._groups_of_rows = self._groups.of_all(examples, _READ_ROWS)
+            if self._config.sample_weight:
+                examples = self._open([self._config.sample_weight])
+                self._weights = read_weights(examples, self._features, _READ_ROWS)
         recompute_statistics(model, self._training_inputs)
         labels, scores = predict(model, self._examples)
-        validation = metrics.evaluate(labels, scores)
+        validation = metrics.evaluate(labels, scores, self._weights)
         if self._groups_of_rows is not None:
-            groups = self._groups_of_rows
-            validation["auc_by_group"] = metrics.auc_by_group(labels, scores, groups)
+            validation["auc_by_group"] = metrics.auc_by_group(
+                labels, scores, self._groups_of_rows, self._weights
+            )
         return validation
 
     def _open(self, inputs: Sequence[str]) -> Examples:
@@ -239,7 +249,9 @@ class _Validation:
 
     def describe(self, row: Row) -> str:
         shown = {name: row.get(f"validation_{name}") for name in _SHOWN}
-        return "validation " + ", ".join(
+        weight = self._config.sample_weight
+        of_rows = f"validation, weighted by {weight}: " if weight else "validation "
+        return of_rows + ", ".join(
             f"{_SHOWN[name]} {value:.5f}" for name, value in shown.items() if value is not None
         )
 
@@ -261,7 +273,7 @@ def _publish(best: str, path: str) -> None:
     os.replace(f"{path}.partial", path)
 
 
-def _report(rounds: Rounds, round_rows: int) -> dict[str, Any]:
+def _report(rounds: Rounds, round_rows: int, weight: str) -> dict[str, Any]:
     """What `metrics.json` says."""
     # The first round builds and compiles the step, so speed is that of the others.
     seconds = sorted(row["seconds"] for row in rounds.history[1:] or rounds.history)
@@ -271,6 +283,7 @@ def _report(rounds: Rounds, round_rows: int) -> dict[str, Any]:
             for key, value in rounds.history[rounds.best - 1].items()
             if key.startswith("validation_")
         },
+        **({"weighted_by": weight} if weight else {}),
         "best_round": rounds.best,
         "rounds": len(rounds.history),
         "examples_per_second": round(round_rows / seconds[len(seconds) // 2]),

@@ -47,6 +47,17 @@ class Column(NamedTuple):
         known = (feature.name for feature in features.features)
         raise ValueError(f"unknown field {name!r}{did_you_mean(name, known)}")
 
+    @classmethod
+    def of_weight(cls, features: FeatureSet) -> "Column":
+        """That of the rows' weights.
+
+        Raises:
+            ValueError: if the data set declares none.
+        """
+        if not features.label.weight:
+            raise ValueError("rows have no weights: the data set's YAML declares no `weight:`")
+        return cls(features.label.weight, slice(0, 1))
+
     def read(self, inputs: Mapping[str, Array]) -> Array:
         """Its `(rows, width)` of packed inputs."""
         return np.asarray(inputs[self.packed])[:, self.place]

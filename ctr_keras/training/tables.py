@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 _NO_METRICS = (
-    *("rows", "label_mean", "intervals", "undefined", "calibration", "slices"),
+    *("rows", "label_mean", "weighted_by", "intervals", "undefined", "calibration", "slices"),
     *("groups", "groups_of_one_class", "groups_without_click", "rows_without_group"),
 )
 _OF_SLICES = ("auc", "auc_by_group", "log_loss", "calibration_ratio", "rela_impr")
@@ -45,7 +45,8 @@ def _blocks(measured: Mapping[str, Any]) -> Iterator[list[str]]:
 
 
 def _heading(measured: Mapping[str, Any]) -> list[str]:
-    lines = [f"{measured['rows']:,} rows, {measured['label_mean']:.2%} clicks"]
+    weighted = f" weighted by {measured['weighted_by']}" if "weighted_by" in measured else ""
+    lines = [f"{measured['rows']:,} rows{weighted}, {measured['label_mean']:.2%} clicks"]
     if "groups" in measured:
         lines.append(
             f"{measured['groups']:,} groups, {measured['groups_of_one_class']:,} of one class, "

@@ -1,6 +1,5 @@
 """A run of LightGBM: grown trees become a Keras model, so that nothing after needs LightGBM."""
 
-import json
 import os
 import time
 from typing import Any
@@ -9,9 +8,10 @@ from ctr_keras import metrics
 from ctr_keras.data import open_examples, read_rows
 from ctr_keras.features import FeatureSet
 from ctr_keras.models.trees import boosted
-from ctr_keras.runs import write_table, write_whole
+from ctr_keras.runs import write_table
+from ctr_keras.training.crosses import print_left_out
 from ctr_keras.training.evaluation import predict_split
-from ctr_keras.training.folder import open_run
+from ctr_keras.training.folder import finish_run, open_run
 from ctr_keras.training.trees_config import TreesConfig
 from ctr_keras.trees import Grown, grow
 from ctr_keras.types import Rows
@@ -35,18 +35,18 @@ def train_trees(config: TreesConfig) -> dict[str, Any]:
         ValueError: if the folder holds a run with other settings, or the data have changed since.
     """
     features = FeatureSet.load(os.path.join(config.data, "features.json"))
-    open_run(config, features)
-    path = os.path.join(config.out, "metrics.json")
-    if os.path.exists(path):
-        with open(path, encoding="utf-8") as file:
-            return dict(json.load(file))
-    train, validation = (_rows(config.data, split, features) for split in ("train", "validation"))
+    finished = open_run(config, features)
+    if finished is not None:
+        return finished
+    read = features if config.crossed else features.without_crossed()
+    print_left_out(config.model, read, features)
+    train, validation = (_rows(config.data, split, read) for split in ("train", "validation"))
     started = time.monotonic()
-    grown = grow(features, train, validation, config, config.seed)
+    grown = grow(read, train, validation, config, config.seed)
     seconds = time.monotonic() - started
     grown.trees.save(os.path.join(config.out, "trees.json"))
     write_table(os.path.join(config.out, "history.csv"), _history(grown, seconds))
-    model = boosted(features, grown.trees)
+    model = boosted(read, grown.trees)
     model.save(os.path.join(config.out, "model.keras"))
     rounds = len(grown.train_loss)
     report = {
@@ -55,7 +55,7 @@ def train_trees(config: TreesConfig) -> dict[str, Any]:
         "rounds": rounds,
         "examples_per_second": round(len(train[1]) * rounds / seconds),
     }
-    write_whole(path, lambda file: json.dump(report, file, indent=2))
+    finish_run(config.out, report)
     return report
 
 

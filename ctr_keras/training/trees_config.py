@@ -21,6 +21,7 @@ class TreesConfig(BoostingSettings):
         data: str. The folder that `ctr-keras prepare` wrote.
         out: str. The run's folder.
         model: str. `"LightGBM"`, by which such a run is recognized. Defaults to `"LightGBM"`.
+        crossed: bool. Whether trees split on crossed features, too. Defaults to `False`.
         seed: int. Of the rows and columns that are drawn for a tree. Defaults to `0`.
         num_iterations, patience, learning_rate, num_leaves: as in `BoostingSettings`.
         max_depth, min_data_in_leaf, bagging_fraction, feature_fraction: likewise.
@@ -38,6 +39,7 @@ class TreesConfig(BoostingSettings):
     data: str
     out: str
     model: Literal["LightGBM"] = "LightGBM"
+    crossed: bool = False
     seed: NonNegativeInt = 0
 
     @classmethod
@@ -61,6 +63,11 @@ class TreesConfig(BoostingSettings):
     def model_args(self) -> dict[str, Any]:
         """The arguments of a model's builder, of which trees have none."""
         return {}
+
+    @property
+    def sample_weight(self) -> str:
+        """The weights of rows, which all count alike for trees."""
+        return ""
 
     def to_dict(self) -> dict[str, Any]:
         """All settings by name, as `read` takes them and YAML gives them back."""

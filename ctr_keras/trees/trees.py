@@ -92,7 +92,7 @@ class Trees:
             if name not in there:
                 raise ValueError(
                     f"the trees split on a column that the features lack: {name}; grow trees on "
-                    "these features"
+                    "these features (for columns of crossed features set crossed=true)"
                 )
         if self.columns != tuple(there):
             raise ValueError(

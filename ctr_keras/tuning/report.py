@@ -13,6 +13,7 @@ from ctr_keras import metrics
 from ctr_keras.data.records import row_count
 from ctr_keras.runs import write_table, write_whole
 from ctr_keras.training import load_run, predict_split
+from ctr_keras.training.evaluation import split_weights, weighs_rows
 from ctr_keras.tuning.config import TuneConfig
 from ctr_keras.tuning.pictures import importance_picture, trials_picture
 
@@ -76,9 +77,11 @@ def _over_seeds(data: str, runs: Sequence[str]) -> dict[str, dict[str, tuple[flo
     splits = [split for split in ("validation", "test") if runs and row_count(data, split)]
     measured: dict[str, list[dict[str, Any]]] = {split: [] for split in splits}
     for run in runs:
-        model, features, _ = load_run(run)
+        model, features, config = load_run(run)
         for split, of_runs in measured.items():
-            of_runs.append(metrics.evaluate(*predict_split(model, features, data, split)))
+            labels, scores = predict_split(model, features, data, split)
+            weights = split_weights(features, data, split) if weighs_rows(config) else None
+            of_runs.append(metrics.evaluate(labels, scores, weights))
     return {
         split: {name: _mean_and_deviation([of[name] for of in of_runs]) for name in _METRICS}
         for split, of_runs in measured.items()

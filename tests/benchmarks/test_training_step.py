@@ -13,6 +13,7 @@ from benchmarks.peers.environments import environment_python
 from benchmarks.peers.work import Work
 from benchmarks.peers.worker import Worker
 from benchmarks.training_step import Key, goals
+from tests import JAX_SETTINGS
 
 OURS = Key("ctr-keras", "float32", "FM", 10_000_000, "zipf")
 
@@ -49,7 +50,9 @@ def test_every_process_draws_the_same():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_our_worker_trains(backend):
+def test_our_worker_trains(backend, monkeypatch):
+    for name, value in JAX_SETTINGS.items():
+        monkeypatch.setenv(name, value)
     small = Work("FM", ids=3900, batch_size=64, batches=2)
     worker = Worker("benchmarks.peers.train_ctr_keras", sys.executable, small, backend)
     try:

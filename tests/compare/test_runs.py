@@ -10,7 +10,7 @@ import pytest
 from ctr_keras.compare import Bench, bench, compare_runs, run_bench, to_markdown
 from ctr_keras.compare.page import write_comparison
 from ctr_keras.compare.runs import Scored, by_settings
-from ctr_keras.training import TrainConfig, evaluate_run, train
+from ctr_keras.training import evaluate_run, train
 from tests.data.shards import FEATURES, write_prepared
 from tests.explain.test_page import Reader
 
@@ -183,12 +183,13 @@ def test_one_run_alone_is_a_comparison(trained, tmp_path):
     write_comparison(alone, str(tmp_path / "page"))
 
 
-def test_runs_on_other_data_are_refused(trained, tmp_path):
+def test_runs_on_other_data_are_refused(data, trained, tmp_path):
     other = prepared(tmp_path / "other", 299)
-    settings = {"data": other, "model": "LR", "out": str(tmp_path / "run"), "epochs": 1}
-    train(TrainConfig(**settings))
+    run = pathlib.Path(shutil.copytree(trained[0][0], tmp_path / "run"))
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace(data, other))
     with pytest.raises(ValueError, match=r"a run on .*other.*: compare runs on the same data"):
-        compare_runs([trained[0][0], settings["out"]])
+        compare_runs([trained[0][0], str(run)])
 
 
 def test_the_same_run_twice_is_refused(trained, tmp_path):

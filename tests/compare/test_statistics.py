@@ -25,6 +25,14 @@ def test_values_are_those_of_the_metrics_by_seed():
     np.testing.assert_allclose(values["b"]["log_loss"], [log_loss(LABELS, B[0])])
 
 
+def test_rows_weigh_on_themselves_and_where_they_are_drawn():
+    weights = DRAW.integers(0, 4, len(LABELS)).astype("float32")
+    values, drawn = resampled(LABELS, {"b": B}, ["auc"], 200, 0, weights)
+    assert values["b"]["auc"] == [auc(LABELS, B[0], weights)]
+    expected = bootstrap_intervals(LABELS, B[0], ["auc"], weights=weights, replicates=2000)["auc"]
+    np.testing.assert_allclose(interval(drawn["b"]["auc"]), expected, atol=0.02)
+
+
 def test_with_one_seed_it_is_the_paired_bootstrap():
     values, drawn = resampled(LABELS, {"a": A[:1], "b": B}, ["auc"], 200, 3)
     difference = float(values["a"]["auc"][0] - values["b"]["auc"][0])

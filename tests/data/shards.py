@@ -27,7 +27,8 @@ def write_prepared(
     Args:
         folder: where.
         rows: number of rows by split.
-        features: `FEATURES`, or the same with another declaration of `row` or `history`.
+        features: `FEATURES`, or the same with another declaration of `row` or `history`, or with
+            a crossed `a` and `b`.
         shards: number of files a split.
 
     Returns:
@@ -55,6 +56,7 @@ def _example(row: int, draw: np.random.Generator) -> bytes:
         "genres": genres + [0] * (3 - len(genres)),
         "history": [2, 0],
         "click": [float(click)],
+        "crossed": [13 + 2 * a + b],  # for sets that cross `a` and `b`, whose ids start from 12
         "cost": [float(draw.integers(0, 4))],  # for sets whose label declares it as weight
     }
     return tf.train.Example(

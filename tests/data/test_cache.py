@@ -1,7 +1,6 @@
 """The decoded copy on the disk: made once, whole, and from the data that are there now."""
 
 import json
-import multiprocessing
 import os
 import pathlib
 import shutil
@@ -12,6 +11,7 @@ import pytest
 from ctr_keras.data import cache as cache_module
 from ctr_keras.data.cache import open_cache
 from tests.data.shards import FEATURES, write_prepared
+from tests.processes import FORKED
 
 ROWS = 100
 
@@ -98,10 +98,9 @@ def _open(folder, prepared, decoded):
 
 @pytest.mark.slow
 def test_processes_that_need_the_same_copy_make_it_once(prepared, folder):
-    spawn = multiprocessing.get_context("spawn")
-    decoded = spawn.Value("i", 0)
+    decoded = FORKED.Value("i", 0)
     arguments = (folder, prepared, decoded)
-    processes = [spawn.Process(target=_open, args=arguments) for _ in range(2)]
+    processes = [FORKED.Process(target=_open, args=arguments) for _ in range(2)]
     for process in processes:
         process.start()
     for process in processes:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ctr_keras.data import open_examples
+from tests import JAX_SETTINGS
 from tests.conftest import ROOT
 from tests.data.shards import FEATURES, write_prepared
 
@@ -147,7 +148,7 @@ def test_data_parallel_training_takes_whole_batches(prepared):
     flags = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
     result = subprocess.run(
         [sys.executable, "-c", ON_TWO_DEVICES, prepared],
-        env={**os.environ, **flags},
+        env={**os.environ, **JAX_SETTINGS, **flags},
         cwd=ROOT,
         capture_output=True,
         text=True,

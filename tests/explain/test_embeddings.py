@@ -38,7 +38,7 @@ def fitted():
 
 
 def test_every_id_has_the_name_of_its_value(fitted):
-    tables = embedding_tables(DeepFM(fitted, dim=3, hidden=[4]), fitted)
+    tables = embedding_tables(DeepFM(fitted, dim=3, hidden=[4], crossed=True), fitted)
     values = {table.vocabulary: table.values for table in tables}
     assert values["site"] == ["(out of vocabulary 1)", "(out of vocabulary 2)", "b", "a", "c d"]
     assert values["device"] == ["(bucket 0)", "(bucket 1)", "(bucket 2)"]

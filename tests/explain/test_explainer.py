@@ -73,6 +73,16 @@ def test_parts_of_the_global_module_follow_the_local_ones(modules, local):
     assert explainer_of(model).names["parts"] == ("e_i", "e_c", "e_b", "e_u", *local)
 
 
+def test_attention_is_between_the_fields_that_the_model_reads(inputs):
+    plain = variants.FEATURES.without_crossed()
+    explainer = explainer_of(build_model("AutoInt", variants.FEATURES, dim=4, layers=1))
+    assert explainer.names["fields"] == plain.field_names
+    fields = len(plain.fields)
+    assert explainer(inputs)["attention"].shape == (ROWS, 1, 2, fields, fields)
+    crossed = build_model("AutoInt", variants.FEATURES, dim=4, layers=1, crossed=True)
+    assert explainer_of(crossed).names["fields"] == variants.FEATURES.field_names
+
+
 def test_the_model_stays_as_it_is(inputs):
     model = variants.build("AutoInt")
     before = model.predict(inputs_of(model, inputs), verbose=0)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ctr_keras.features import Categorical, FeatureSet, Label
-from ctr_keras.layers import BatchNormalization, recompute_statistics
+from ctr_keras.layers import BatchNormalization, has_statistics, recompute_statistics
 from ctr_keras.models import build_model
 from ctr_keras.optimizers import SparseAdam
 from ctr_keras.plan import InteractionPlan
@@ -209,6 +209,15 @@ def test_recomputed_statistics_are_those_of_all_rows_layer_by_layer():
     assert float(first.batches) == 1  # training goes on as before
     recompute_statistics(model, rows, batch_size=13)  # the last batch has one row
     np.testing.assert_allclose(averages(first), [hidden.mean(0), hidden.var(0)], 1e-4, 1e-6)
+
+
+def test_a_model_of_other_layers_has_no_statistics():
+    normalized = keras.Sequential([keras.Input((DIM,)), BatchNormalization()])
+    inputs = keras.Input((DIM,))
+    nested = keras.Model(inputs, normalized(inputs))
+    other = keras.Sequential([keras.Input((DIM,)), keras.layers.LayerNormalization()])
+    assert [has_statistics(model) for model in (normalized, nested, other)] == [True, True, False]
+    recompute_statistics(other, None)  # looks at no row
 
 
 def test_a_failed_recomputation_leaves_no_layer_measuring():

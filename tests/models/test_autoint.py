@@ -151,6 +151,20 @@ def test_official_initializers():
     assert values("deep_logit", 1).std() > 0.3
 
 
+def test_the_residual_is_what_the_ablation_leaves_out():
+    without = AutoInt(CRITEO, residual="none")
+    assert dense_parameters(without) == 39_361 - (16 * 64 + 2 * 64 * 64)
+    inputs = packed(CRITEO)
+    for layer in without.layers:
+        if layer.name.startswith("interacting"):
+            layer.set_weights([np.zeros_like(weight) for weight in layer.get_weights()])
+    attended = keras.Model(without.input, without.get_layer("interacting_2").output)
+    assert not to_numpy(attended(inputs)).any()  # with a residual of the input it would not be 0
+    plus = AutoIntPlus(SMALL, dim=8, layers=2, head_dim=4, residual="identity")
+    kinds = [plus.get_layer(f"interacting_{index}").residual for index in range(2)]
+    assert kinds == ["identity", "identity"]
+
+
 def test_dropouts_are_on_in_training_only():
     arguments = {"dim": 4, "layers": 1}
     for builder, name in [
@@ -194,6 +208,7 @@ def test_attention_learns_what_a_linear_model_cannot(layers):
     [
         ("AutoInt", {"layers": -1}, "layers must not be negative. Received: -1"),
         ("AutoInt", {"variant": "deepctr"}, "variant must be one of paper, official"),
+        ("AutoIntPlus", {"residual": "no"}, "residual must be one of projection, identity, none"),
     ],
 )
 def test_bad_requests_are_refused(name, arguments, message):

@@ -43,7 +43,7 @@ def test_lr_has_a_penalty_of_its_weights():
 
 
 def test_ffm_has_a_vector_for_each_other_field():
-    model = FFM(FEATURES, dim=3)
+    model = FFM(FEATURES, dim=3, crossed=True)
     fields = len(FEATURES.fields)
     assert model.get_layer("embedding").dim == 3 * (fields - 1)
     batch = inputs_of(model, packed_inputs(FEATURES))

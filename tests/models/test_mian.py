@@ -6,13 +6,15 @@ import pytest
 
 from ctr_keras.features import Categorical, Crossed, FeatureSet, Label, Numeric, Sequence
 from ctr_keras.metrics import auc
-from ctr_keras.models import MIAN
+from ctr_keras.models import MIAN, model_arguments
+from ctr_keras.presets import find_preset
 from tests.models.sizes import parameter_count
 from tests.packed import JIT, packed_inputs
 
 pytestmark = pytest.mark.backend
 
 MODULES = ("behaviors", "user", "context", "global")
+PAPER = {k: v for k, v in find_preset("MIAN", "books").items() if k in model_arguments("MIAN")}
 
 
 def feature_set(users=2, contexts=2, *, numeric=False, length=30):
@@ -34,6 +36,7 @@ def feature_set(users=2, contexts=2, *, numeric=False, length=30):
 
 
 SMALL = feature_set(numeric=True, length=4)
+NARROW = {"dim": 8, "heads": 2, "hidden": (16,)}
 
 
 def to_numpy(tensor):
@@ -49,7 +52,7 @@ def without_tables(features, **options):
             (1 + len(features.group("context")) * 7, 32),
         )
     )
-    return parameter_count(MIAN, features, **options) - tables
+    return parameter_count(MIAN, features, **PAPER | options) - tables
 
 
 @pytest.mark.parametrize(("users", "contexts", "count"), [(2, 2, 19_805), (3, 4, 34_336)])
@@ -147,7 +150,7 @@ def test_penalty_is_on_kernels_alone():
 
 def test_weights_start_as_the_paper_says():
     keras.utils.set_random_seed(0)
-    model = MIAN(feature_set(users=5, contexts=5), dim=32)
+    model = MIAN(feature_set(users=5, contexts=5), **PAPER, dim=32)
     for weight in model.trainable_weights:
         values = to_numpy(weight)
         if weight.name in ("kernel", "table") and values.size > 1000:
@@ -205,15 +208,23 @@ def test_crossed_features_are_not_used():
     assert "crossed" not in {tensor.name for tensor in MIAN(features).inputs}
 
 
-def trained_auc(inputs, labels, **options):
+def clicks_on_the_history(rows):
+    """Packed inputs, and clicks where the item is in the history."""
+    inputs = packed_inputs(SMALL, rows=rows)
+    inputs["categorical"][:, 0] = np.maximum(inputs["categorical"][:, 0], 1)
+    labels = (inputs["items"] == inputs["categorical"][:, :1]).any(axis=1, keepdims=True)
+    return inputs, labels.astype("float32")
+
+
+def trained_auc(inputs, labels, learning_rate=0.01, epochs=8, **options):
     """Validation AUC after a few passes; the last thousand rows are for validation."""
     keras.utils.set_random_seed(0)
-    model = MIAN(SMALL, dim=8, dropout=0.0, l2=0.0, heads=2, hidden=(16,), **options)
-    model.compile(keras.optimizers.Adam(0.01), "binary_crossentropy", jit_compile=JIT)
+    model = MIAN(SMALL, **options)
+    model.compile(keras.optimizers.Adam(learning_rate), "binary_crossentropy", jit_compile=JIT)
     train, rest = (
         {k: v[part] for k, v in inputs.items()} for part in (slice(4000), slice(4000, None))
     )
-    model.fit(train, labels[:4000], batch_size=100, epochs=8, verbose=0)
+    model.fit(train, labels[:4000], batch_size=100, epochs=epochs, verbose=0)
     return auc(labels[4000:], model.predict(rest, verbose=0))
 
 
@@ -223,17 +234,19 @@ def trained_auc(inputs, labels, **options):
 
 @pytest.mark.slow
 def test_a_click_on_what_is_in_the_history_is_learned_from_the_history():
-    inputs = packed_inputs(SMALL, rows=5000)
-    inputs["categorical"][:, 0] = np.maximum(inputs["categorical"][:, 0], 1)
-    labels = (inputs["items"] == inputs["categorical"][:, :1]).any(axis=1, keepdims=True)
-    labels = labels.astype("float32")
+    inputs, labels = clicks_on_the_history(5000)
     others = inputs | {name: np.roll(inputs[name], 1, axis=0) for name in ("items", "categories")}
-    assert trained_auc(inputs, labels) > 0.8
-    assert trained_auc(others, labels) < 0.6
+    assert trained_auc(inputs, labels, **NARROW) > 0.8
+    assert trained_auc(others, labels, **NARROW) < 0.6
+
+
+def test_a_match_is_learned_with_the_defaults():
+    inputs, labels = clicks_on_the_history(5000)
+    assert trained_auc(inputs, labels, learning_rate=0.003, epochs=3) > 0.9  # the paper's: .63
 
 
 @pytest.mark.slow
 def test_a_click_of_some_users_on_some_items_is_learned():
     inputs = packed_inputs(SMALL, rows=5000)
     labels = (inputs["categorical"][:, :1] + inputs["categorical"][:, 2:3]) % 2
-    assert trained_auc(inputs, labels.astype("float32")) > 0.95
+    assert trained_auc(inputs, labels.astype("float32"), **NARROW) > 0.95

@@ -183,7 +183,7 @@ def test_bad_requests_are_refused(name, arguments, message):
 
 
 def test_models_whose_papers_print_settings_have_presets():
-    printed = {"FM", "DeepFM", "IPNN", "FNN", "AutoInt", "AutoIntPlus", "AIM", "MIAN"}
+    printed = {"LR", "FM", "DeepFM", "IPNN", "FNN", "AutoInt", "AutoIntPlus", "AIM", "MIAN"}
     assert printed | {"OptInter", "OptInterM", "OptInterF"} <= set(PRESETS) <= set(MODELS)
 
 
@@ -210,6 +210,29 @@ def test_presets_name_the_papers_figures():
     assert find_preset("FM", "bars-criteo")["embedding_l2"] == 1e-5 / 2
     with pytest.raises(ValueError, match="FM has no preset 'ml'; available: criteo, avazu"):
         find_preset("FM", "ml")
+
+
+def test_presets_evaluate_and_decay_as_the_authors_do():
+    of_parts = {("AutoInt", "criteo"): (8, 4), ("AutoIntPlus", "kdd12"): (8, 4)}
+    of_parts |= {("FM", "criteo"): (5, 5), ("DeepFM", "avazu"): (5, 5), ("AIM", "avazu"): (5, 5)}
+    for (name, data), expected in of_parts.items():
+        preset = find_preset(name, data)
+        assert (preset["evaluations_per_epoch"], preset["patience"]) == expected
+    decays = {("DeepFM", "avazu"): 0.7, ("AIM", "criteo"): 0.75, ("AIM", "avazu"): 0.75}
+    for name, presets in PRESETS.items():
+        for data, preset in presets.items():
+            assert preset.get("learning_rate_decay") == decays.get((name, data)), (name, data)
+            if data.startswith("bars-"):
+                clipped = (preset["schedule"], preset["monitor"], preset["max_gradient_norm"])
+                assert clipped == ("plateau", "auc", 10)
+
+
+def test_presets_of_ipinyou_have_optinters_rows():
+    ipinyou = find_preset("FM", "ipinyou")
+    assert (ipinyou["embedding_l2"], ipinyou["epsilon"]) == (1e-9 / 2, 1e-6)
+    assert find_preset("OptInter", "ipinyou")["epsilon"] == 1e-4
+    autofis = find_preset("autofis", "ipinyou")
+    assert (autofis["mu"], autofis["c"], autofis["embedding_l2"]) == (0.535, 5e-3, 1e-6 / 2)
 
 
 def test_what_is_set_overrides_a_preset():

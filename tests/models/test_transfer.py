@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from ctr_keras.features import Categorical, FeatureSet, Label, Numeric
+from ctr_keras.features import Categorical, Crossed, FeatureSet, Label, Numeric
 from ctr_keras.layers import FieldEmbedding, RowTrainer, feature_inputs
 from ctr_keras.models import build_model, transfer
 from ctr_keras.models.base import CTRModel
@@ -48,7 +48,10 @@ OLD, NEW = FEATURES.fit(OLD_LOG), FEATURES.fit(NEW_LOG)  # user d has left; x an
 def old_model(variant: str, features: FeatureSet = OLD) -> keras.Model:
     """A variant whose weights, those of normalizations included, are all of a size that matters."""
     name, arguments = VARIANTS[variant]
-    model = build_model(name, features, **arguments)
+    return scrambled(build_model(name, features, **arguments))
+
+
+def scrambled(model: keras.Model) -> keras.Model:
     draw = np.random.default_rng(2)
     for weight in model.weights:
         if "float" in keras.backend.standardize_dtype(weight.dtype):
@@ -242,6 +245,38 @@ def test_declarations_that_change_what_a_number_means_are_refused():
             transfer(old_model("FM", old), old, new)
 
 
+# Crossed features that a model leaves out, or takes up.
+
+
+def crossed(features: FeatureSet, *pairs: tuple[str, str]) -> FeatureSet:
+    """The declared features, but with these crossed ones."""
+    plain = features.without_crossed().features
+    return FeatureSet(*plain, *(Crossed(*pair) for pair in pairs), label=features.label)
+
+
+@pytest.mark.parametrize("pairs", [(), [("user", "hour")]], ids=["none", "another"])
+@pytest.mark.parametrize("variant", ["DeepFM", "AutoDeepFM"])
+def test_crossed_features_that_a_model_does_not_read_may_change(variant, pairs):
+    model = old_model(variant)
+    new = crossed(FEATURES, *pairs).fit(NEW_LOG)
+    rows = log("abcxz?", "pqrsw?", seed=3)
+    assert_scores_equal(model, OLD, transfer(model, OLD, new), new, rows)
+    by_build = transfer(model, OLD, new, builder(variant))
+    assert_scores_equal(model, OLD, by_build, new, rows)
+
+
+@pytest.mark.parametrize("takes_up", [True, False])
+def test_crossed_features_taken_up_or_dropped_are_as_missing_ones(takes_up):
+    model = scrambled(build_model("FM", OLD, dim=4, crossed=not takes_up))
+    build = functools.partial(build_model, "FM", dim=4, crossed=takes_up)
+    new_model = transfer(model, OLD, NEW, build)
+    rows = log("abcxz?", "pqrsw?", seed=3)
+    old_inputs, new_inputs = (
+        {**features.pack(rows), "crossed": np.zeros((ROWS, 2), "int32")} for features in (OLD, NEW)
+    )
+    np.testing.assert_allclose(new_model(new_inputs), model(old_inputs), 2e-5, 1e-6)
+
+
 # Columns that come, go and change places.
 
 
@@ -255,7 +290,7 @@ STUMP = Trees(column_names(OLD), [Tree((0,), (0.0,), ((1,),), (False,), (-1,), (
 
 @pytest.mark.parametrize("variant", ON_TREES)
 def test_trees_stay_with_the_ids_that_they_split_on(variant):
-    model = build_model(variant, OLD, trees=STUMP)
+    model = build_model(variant, OLD, trees=STUMP, crossed=True)
     with pytest.raises(ValueError, match=r"the trees of 'leaves' split on the ids.*grow new ones"):
         transfer(model, OLD, NEW)
 

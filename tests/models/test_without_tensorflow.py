@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+from tests import JAX_SETTINGS
 from tests.conftest import ROOT
 
 CODE = """
@@ -53,7 +54,7 @@ print("works")
 def test_layers_and_models_need_no_tensorflow():
     result = subprocess.run(
         [sys.executable, "-c", CODE],
-        env=os.environ | {"KERAS_BACKEND": "jax"},
+        env=os.environ | JAX_SETTINGS | {"KERAS_BACKEND": "jax"},
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -55,6 +55,7 @@ _METHODS = InteractionPlan(
         Interaction(("user", "hour"), "naive"),
     ]
 )
+_CROSSED = {"crossed": True}
 _TREES = Trees(  # by user and price, and by whether the genres have the second id
     column_names(FEATURES),
     [
@@ -69,20 +70,23 @@ _MIAN = {"dim": 4, "heads": 2, "hidden": [6], "dropout": 0.0}
 
 # Name: model and arguments. All dropout is off.
 VARIANTS = {
-    "LR": ("LR", {"embeddings_initializer": 0.1}),
-    "FFM": ("FFM", {"dim": 2}),
-    "GBDTLR": ("GBDTLR", {"trees": _TREES, "embeddings_initializer": 0.1}),
-    "GBDTFFM": ("GBDTFFM", {"trees": _TREES, "dim": 2}),
-    "FM": ("FM", {"dim": 4, "orders": [2, 3]}),
+    "LR": ("LR", {"embeddings_initializer": 0.1, **_CROSSED}),
+    "FFM": ("FFM", {"dim": 2, **_CROSSED}),
+    "GBDTLR": ("GBDTLR", {"trees": _TREES, "embeddings_initializer": 0.1, **_CROSSED}),
+    "GBDTFFM": ("GBDTFFM", {"trees": _TREES, "dim": 2, **_CROSSED}),
+    "FM": ("FM", {"dim": 4, "orders": [2, 3], **_CROSSED}),
     "AutoFM": ("FM", {"dim": 4, "interactions": _GATES}),
     "DeepFM": ("DeepFM", _DEEP),
     "AutoDeepFM": ("DeepFM", {**_DEEP, "interactions": _GATES}),
-    "IPNN": ("IPNN", {**_DEEP, "normalization": "layer", "norm_order": "after"}),
+    "IPNN": ("IPNN", {**_DEEP, **_CROSSED, "normalization": "layer", "norm_order": "after"}),
     "AutoIPNN": ("IPNN", {**_DEEP, "interactions": _GATES}),
     "FNN": ("FNN", _DEEP),
-    "AutoInt": ("AutoInt", {"dim": 4, "layers": 2, "head_dim": 3, "variant": "official"}),
+    "AutoInt": (
+        "AutoInt",
+        {"dim": 4, "layers": 2, "head_dim": 3, "variant": "official", **_CROSSED},
+    ),
     "AutoIntPlus": ("AutoIntPlus", {**_DEEP, "layers": 1, "head_dim": 3}),
-    "AIM": ("AIM", {**_DEEP, "interactions": _FUNCTIONS, "part_scalers": True}),
+    "AIM": ("AIM", {**_DEEP, "interactions": _FUNCTIONS, "part_scalers": True, **_CROSSED}),
     "OptInter": ("OptInter", {**_DEEP, "cross_dim": 3, "interactions": _METHODS}),
     "OptInter-mixture": ("OptInter", {**_DEEP, "cross_dim": 3, "factor_function": "generalized"}),
     "OptInterM": ("OptInterM", {**_DEEP, "cross_dim": 3}),

@@ -64,17 +64,19 @@ def assert_packs_as_prepared(prepared, name: str, source) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "source", ["movielens-1m", "criteo", "criteo-head", "criteo-terabyte", "avazu"]
+    ("source", "name"),
+    [
+        ("movielens-1m-part", "movielens-1m"),
+        ("movielens-1m-part", "movielens-1m-history"),
+        ("criteo", "criteo"),
+        ("criteo-head", "criteo"),
+        ("criteo-terabyte", "criteo-terabyte"),
+        ("avazu", "avazu"),
+    ],
 )
-def test_built_in_data_sets(real_sources, tmp_path_factory, source):
-    name, path = source.removesuffix("-head"), real_sources[source]
-    assert_packs_as_prepared(prepare_once(name, path, tmp_path_factory, prepare), name, path)
-
-
-@pytest.mark.slow
-def test_movielens_with_histories(real_sources, tmp_path_factory):
-    name, path = "movielens-1m-history", real_sources["movielens-1m"]
-    assert_packs_as_prepared(prepare_once(name, path, tmp_path_factory, prepare), name, path)
+def test_built_in_data_sets(real_sources, tmp_path_factory, source, name):
+    path = real_sources[source]
+    assert_packs_as_prepared(prepare_once(name, path, tmp_path_factory), name, path)
 
 
 def test_a_synthetic_log_with_broken_rows(prepared_synthetic, synthetic_log):

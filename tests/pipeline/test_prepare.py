@@ -14,8 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
+from click.testing import CliRunner
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
+from ctr_keras.cli import main
 from ctr_keras.features import FeatureSet
 from pipeline import records as records_room
 from pipeline import sources
@@ -25,8 +27,7 @@ from pipeline.datasets.synthetic import BREAKAGES, write_synthetic_log
 from pipeline.job import pipeline_options
 from pipeline.prepare import TooManyRejectedError, prepare
 from pipeline.splits import SPLITS, RandomSplit
-from tests.pipeline.conftest import BROKEN, ROWS
-from tests.prepared import prepare_once, read_records
+from tests.prepared import BROKEN, ROWS, prepare_once, read_records
 
 
 def report_of(folder) -> dict:
@@ -136,16 +137,16 @@ def test_all_pairs_are_crossed_on_request(tmp_path):
 
 
 def test_two_percent_of_bad_rows_fail_the_run_and_leave_them_to_see(tmp_path):
-    write_synthetic_log(str(tmp_path / "log"), 2000, broken=0.02)
+    write_synthetic_log(str(tmp_path / "log"), 500, broken=0.02)
     out = tmp_path / "out"
-    with pytest.raises(TooManyRejectedError, match=r"40 of 2000 rows .*\(2\.00%\).*out\.failed"):
+    with pytest.raises(TooManyRejectedError, match=r"10 of 500 rows .*\(2\.00%\).*out\.failed"):
         prepare("synthetic", str(tmp_path / "log"), str(out))
     assert not out.exists()
     assert not (tmp_path / "out.partial").exists()
     failed = tmp_path / "out.failed"
     lines = [line for p in (failed / "rejected").iterdir() for line in p.read_text().splitlines()]
-    assert len(lines) == 40
-    assert report_of(failed)["rows"]["rejected"] == 40
+    assert len(lines) == 10
+    assert report_of(failed)["rows"]["rejected"] == 10
     prepare("synthetic", str(tmp_path / "log"), str(out), max_rejected=0.02)
     assert out.exists()
     assert not failed.exists()
@@ -167,13 +168,13 @@ def test_unknown_folder_in_the_way_is_left_alone(tmp_path, synthetic_log):
 
 
 def test_order_of_rows_and_files_does_not_matter_where_a_key_splits_them(tmp_path):
-    write_synthetic_log(str(tmp_path / "a"), 3000)
+    write_synthetic_log(str(tmp_path / "a"), 1500)
     log = tmp_path / "a" / "part-00000.tsv"
     lines = log.read_bytes().splitlines(keepends=True)
     lines = [line for line in lines if not line.endswith(b"\t\n")]  # a row without its key
     log.write_bytes(b"".join(lines))
     (tmp_path / "b").mkdir()
-    for name, part in (("part-1.tsv", lines[2000:]), ("part-2.tsv", lines[:2000][::-1])):
+    for name, part in (("part-1.tsv", lines[1000:]), ("part-2.tsv", lines[:1000][::-1])):
         (tmp_path / "b" / name).write_bytes(b"".join(part))
     dataset = dataclasses.replace(find_dataset("synthetic", ""), split=RandomSplit(key="C26"))
     outputs = [tmp_path / f"out-{name}" for name in "ab"]
@@ -202,8 +203,8 @@ def test_order_of_rows_and_files_does_not_matter_where_a_key_splits_them(tmp_pat
 def test_number_of_workers_and_chunks_does_not_matter(
     prepared_synthetic, synthetic_log, tmp_path, monkeypatch, options
 ):
-    monkeypatch.setattr(sources, "CHUNK_BYTES", 2**19)
-    monkeypatch.setattr(records_room, "_ROWS_HELD", 5000)
+    monkeypatch.setattr(sources, "CHUNK_BYTES", 2**17)
+    monkeypatch.setattr(records_room, "_ROWS_HELD", 1500)
     # If this were in force, Beam would lose some rows between threads.
     monkeypatch.setattr(worker_handlers, "DATA_BUFFER_TIME_LIMIT_MS", 1)
     prepare("synthetic", str(synthetic_log), str(tmp_path / "out"), beam_options=options)
@@ -238,9 +239,13 @@ def test_killed_run_leaves_nothing_under_the_name_and_the_next_one_finishes(
     prepared_synthetic, synthetic_log, tmp_path
 ):
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "ctr_keras.cli", "prepare", "--dataset", "synthetic"]
-    command += ["--source", str(synthetic_log), "--out", str(out)]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    command = ["prepare", "--dataset", "synthetic", "--source", str(synthetic_log)]
+    command += ["--out", str(out)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ctr_keras.cli", *command],
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
     deadline = time.time() + 120
     while not list(tmp_path.glob("out.partial/examples/*")):  # it is writing: kill it now
         assert process.poll() is None, "finished before it could be killed"
@@ -250,7 +255,7 @@ def test_killed_run_leaves_nothing_under_the_name_and_the_next_one_finishes(
     process.wait()
     assert not out.exists()
     assert (tmp_path / "out.partial").exists()
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    assert CliRunner().invoke(main, command).exit_code == 0
     assert contents(out) == contents(prepared_synthetic)
     assert not (tmp_path / "out.partial").exists()
 
@@ -269,7 +274,7 @@ REAL = {  # source: rows, columns of `categorical`
 @pytest.mark.parametrize("source", REAL)
 def test_real_data_is_complete(real_sources, tmp_path_factory, source):
     dataset = source.removesuffix("-head")
-    out = prepare_once(dataset, real_sources[source], tmp_path_factory, prepare)
+    out = prepare_once(dataset, real_sources[source], tmp_path_factory)
     rows = report_of(out)["rows"]
     assert rows["read"] == REAL[source]
     assert rows["rejected"] == rows["filtered"] == 0
@@ -279,7 +284,7 @@ def test_real_data_is_complete(real_sources, tmp_path_factory, source):
 @pytest.mark.slow
 def test_movielens_has_the_papers_numbers(real_sources, tmp_path_factory):
     source = real_sources["movielens-1m"]
-    report = report_of(prepare_once("movielens-1m", source, tmp_path_factory, prepare))
+    report = report_of(prepare_once("movielens-1m", source, tmp_path_factory))
     rows = report["rows"]
     assert rows["read"] == 1_000_209
     assert report["filtered_because"] == {"rating is 3": 261_197}

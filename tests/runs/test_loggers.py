@@ -132,8 +132,11 @@ def test_unknown_names_are_refused(name, message):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("mlflow", "callback 'mlflow': mlflow is not installed: pip install mlflow$"),
-        ("wandb", "callback 'wandb': wandb is not installed: pip install wandb$"),
+        (
+            "mlflow",
+            "'mlflow': mlflow is not installed: pip install 'ctr-keras\\[mlflow]'$",
+        ),
+        ("wandb", "'wandb': wandb is not installed: pip install 'ctr-keras\\[wandb]'$"),
         ("nowhere.at_all:C", "callback 'nowhere.at_all:C': No module named 'nowhere'; install"),
         ("json:JSONDecoder", "JSONDecoder is no class below keras.callbacks.Callback"),
         ("json:Nothing", "Nothing is no class below keras.callbacks.Callback"),

@@ -6,20 +6,27 @@ import pytest
 from keras import ops
 
 from ctr_keras import models
-from ctr_keras.features import Categorical, FeatureSet, Label
+from ctr_keras.features import Categorical, Crossed, FeatureSet, Label
 from ctr_keras.layers import EmbeddingGate
 from ctr_keras.optimizers import GRDA, RoutedOptimizer
 from ctr_keras.plan import Interaction, InteractionPlan
 from ctr_keras.search import AIMSearch
 from ctr_keras.search.aim import _kept_dims, _without_empty
 from ctr_keras.search.gates import candidate_pool
-from tests.packed import JIT, inputs_of, packed_inputs
+from tests.packed import JIT, inputs_of, labels, packed_inputs
 from tests.search.planted import planted_clicks, planted_tables
 
 # As AutoFIS' planted search: a threshold that grows late.
 LATE = {"c": 0.05, "mu": 0.8}
 SETTINGS = {"learning_rate": 3e-2, "rounds": 1, "verbose": False}
 ROWS = 20_000
+CROSSED = FeatureSet(
+    Categorical("a"),
+    Categorical("b"),
+    Crossed("a", "b"),
+    label=Label("y"),
+    vocabulary_sizes={"a": 3, "b": 3, "a_x_b": 9},
+)
 
 
 def fields_of(plan):
@@ -186,3 +193,14 @@ def test_a_shared_pool_tries_every_function():
 def test_mistakes_are_named(settings, message):
     with pytest.raises(ValueError, match=message):
         AIMSearch(**settings)
+
+
+@pytest.mark.parametrize("crossed", [False, True])
+def test_dimensions_are_of_the_fields_that_the_model_has(crossed):
+    arguments = {"dim": 3, "crossed": True} if crossed else {"dim": 3}
+    search = AIMSearch(functions=["inner"], c=0.0, dims_c=0.0, model_args=arguments, **SETTINGS)
+    plan = search.search(CROSSED, (packed_inputs(CROSSED, 40), labels(40)))
+    expected = CROSSED if crossed else CROSSED.without_crossed()
+    assert plan.kept_dims["inner_2"].keys() == set(expected.field_names)
+    aim = models.AIM(CROSSED, 3, interactions=plan, hidden=[4], crossed=crossed)
+    assert ("crossed" in [tensor.name for tensor in aim.inputs]) == crossed

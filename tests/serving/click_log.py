@@ -5,12 +5,13 @@ import pathlib
 
 import keras
 import numpy as np
+import pytest
 import yaml
 
 from ctr_keras.data import read_rows
 from ctr_keras.features import FeatureSet
 from ctr_keras.models import FM
-from tests.prepared import prepare_in_process
+from tests.prepared import made_once, prepare_once
 
 DATASET = {
     "source": {"format": "csv", "files": "clicks.csv"},
@@ -31,8 +32,9 @@ DATASET = {
 ITEM_COLUMNS = ("item", "price", "genres")
 
 
-def prepare_clicks(folder: pathlib.Path, rows: int = 2000) -> pathlib.Path:
-    """Writes a log in which users and items decide about clicks, and prepares it."""
+def write_clicks(folder: pathlib.Path, rows: int = 2000) -> None:
+    """Writes a log in which users and items decide about clicks, and its declaration."""
+    folder.mkdir()
     draw = np.random.default_rng(0)
     by_user, by_item = draw.normal(size=20), draw.normal(size=30)
     names = [feature["name"] for feature in DATASET["features"] if "name" in feature]
@@ -49,14 +51,19 @@ def prepare_clicks(folder: pathlib.Path, rows: int = 2000) -> pathlib.Path:
             row = [f"u{user}", age, f"i{item}", draw.integers(1, 99), genres, shown, history]
             writer.writerow([*row, int(clicked)])
     (folder / "clicks.yaml").write_text(yaml.safe_dump(DATASET))
-    return prepare_in_process(str(folder / "clicks.yaml"), folder, folder / "prepared")
+
+
+def prepare_clicks(factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The log, prepared; for reading only."""
+    folder = made_once("clicks", write_clicks, factory)
+    return prepare_once(str(folder / "clicks.yaml"), folder, factory)
 
 
 def trained_model(prepared: pathlib.Path) -> keras.Model:
     """A factorization machine that has learned some of it."""
     features = FeatureSet.load(prepared / "features.json")
     keras.utils.set_random_seed(0)
-    model = FM(features, dim=4)
+    model = FM(features, dim=4, crossed=True)
     model.compile(keras.optimizers.Adam(0.05), "binary_crossentropy", jit_compile=False)
     inputs, labels = read_rows(str(prepared), "train", features, 2000)
     used = {tensor.name: inputs[tensor.name] for tensor in model.inputs}

@@ -12,6 +12,7 @@ from ctr_keras.features import FeatureSet
 from ctr_keras.models import AutoInt
 from serving.export import ExportOptions, export_model
 from serving.server.server import Server
+from tests.prepared import made_once
 from tests.serving import toy_models
 from tests.serving.click_log import prepare_clicks, scrambled
 
@@ -43,7 +44,7 @@ def model_service(channel):
 @pytest.fixture(scope="session")
 def clicks(tmp_path_factory):
     """Prepared data with every kind of feature."""
-    return prepare_clicks(tmp_path_factory.mktemp("clicks"))
+    return prepare_clicks(tmp_path_factory)
 
 
 class Exported(NamedTuple):
@@ -57,7 +58,9 @@ class Exported(NamedTuple):
 def autoint(clicks, tmp_path_factory):
     """An AutoInt on the clicks, exported as `ctr/1` of a folder of models."""
     features = FeatureSet.load(clicks / "features.json")
-    model = scrambled(AutoInt(features, dim=4, layers=2, head_dim=4, heads=2))
-    out = tmp_path_factory.mktemp("models") / "ctr"
-    version = export_model(model, features, str(clicks), str(out), ExportOptions(force=True))
-    return Exported(model, pathlib.Path(version))
+    model = scrambled(AutoInt(features, dim=4, layers=2, head_dim=4, heads=2, crossed=True))
+
+    def export(models):
+        export_model(model, features, str(clicks), str(models / "ctr"), ExportOptions(force=True))
+
+    return Exported(model, made_once("autoint", export, tmp_path_factory) / "ctr" / "1")

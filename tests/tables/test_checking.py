@@ -97,7 +97,7 @@ WAYS = {
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(0)
-    model = FM(FEATURES, dim=2)
+    model = FM(FEATURES, dim=2, crossed=True)
     model.compile(SparseAdam(0.1), "binary_crossentropy", jit_compile=JIT)
     return model
 
@@ -192,7 +192,7 @@ def test_an_input_that_is_not_there_is_named():
 def test_one_row_and_one_column_without_its_axis(model):
     inputs = {name: values[:1] for name, values in inputs_with().items()}
     flat = inputs | {"crossed": inputs["crossed"][:, 0], "numeric": inputs["numeric"][:, 0]}
-    another = FM(FEATURES, dim=2)  # or Keras on TensorFlow traces both ranks in one
+    another = FM(FEATURES, dim=2, crossed=True)  # or Keras on TensorFlow traces both ranks in one
     another.set_weights(model.get_weights())
     expected = model.predict(inputs, verbose=0)
     np.testing.assert_allclose(another.predict(flat, verbose=0), expected, 1e-6)

@@ -150,7 +150,7 @@ def test_exact_updates_equal_those_of_whole_tables():
 def test_the_loss_that_fit_reports_is_without_it(optimizer):
     inputs = packed_inputs(LOG)
     keras.utils.set_random_seed(0)
-    model = FM(LOG, embedding_l2=5.0, linear_l2=5.0, embeddings_initializer=0.5)
+    model = FM(LOG, embedding_l2=5.0, linear_l2=5.0, embeddings_initializer=0.5, crossed=True)
     model.compile(optimizer(0.0), "binary_crossentropy", jit_compile=JIT)
     assert model.losses == []
     given = {name: inputs[name] for name in inputs if name != "history"}
@@ -175,7 +175,7 @@ def test_what_row_zero_holds_is_not_in_the_penalty():
 
 def test_a_saved_model_goes_on_with_it(tmp_path):
     inputs = {name: ids for name, ids in packed_inputs(LOG).items() if name != "history"}
-    model = FM(LOG, 3, embedding_l2=L2, linear_l2=L2, embeddings_initializer=0.5)
+    model = FM(LOG, 3, embedding_l2=L2, linear_l2=L2, embeddings_initializer=0.5, crossed=True)
     model.compile(SparseSGD(0.1), "binary_crossentropy", jit_compile=JIT)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
@@ -204,7 +204,7 @@ def test_compact_tables_have_it():
 
 def test_a_frozen_int8_table_is_left_alone():
     inputs = {name: ids for name, ids in packed_inputs(LOG).items() if name != "history"}
-    model = FM(LOG, 3, embedding_l2=L2, linear_l2=L2)
+    model = FM(LOG, 3, embedding_l2=L2, linear_l2=L2, crossed=True)
     model.quantize("int8")
     layer = model.get_layer("embedding")
     layer.trainable = False

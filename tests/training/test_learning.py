@@ -1,5 +1,6 @@
 """Runs whose weights learn in other ways than by default: what counts, and kills in between."""
 
+import dataclasses
 import pathlib
 
 import keras
@@ -12,7 +13,8 @@ from ctr_keras.features import FeatureSet, Label
 from ctr_keras.training import TrainConfig, evaluate_run, load_run, train
 from ctr_keras.training import run as run_module
 from tests.data.shards import FEATURES, write_prepared
-from tests.training.test_run import StopError, history, without_time
+from tests.training.kills import call, copy_before
+from tests.training.test_run import history, without_time
 
 ROWS = {"train": 300, "validation": 200, "test": 10}
 WEIGHTED = FeatureSet(
@@ -53,35 +55,23 @@ WAYS = {
 ON_BOTH = [pytest.param(name, marks=pytest.mark.backend) for name in ("plateau", "cosine")]
 
 
-def stop_at(evaluation, monkeypatch):
-    """Lets `train` die in an evaluation, that of a number."""
-    real, left = run_module.predict, iter(range(evaluation - 1))
-
-    def predict(*arguments):
-        if next(left, None) is None:
-            raise StopError
-        return real(*arguments)
-
-    monkeypatch.setattr(run_module, "predict", predict)
-
-
 @pytest.mark.parametrize("name", [*ON_BOTH, "accumulated", "exact"])
 def test_a_killed_run_ends_bit_for_bit_as_if_it_had_not_been(name, settings, tmp_path, monkeypatch):
-    settings = settings | WAYS[name]
-    undisturbed = TrainConfig(**settings)
-    train(undisturbed)
-    config = TrainConfig(**settings | {"out": str(tmp_path / "killed")})
+    undisturbed = TrainConfig(**settings | WAYS[name])
+    killed = dataclasses.replace(undisturbed, out=str(tmp_path / "killed"))
     with monkeypatch.context() as patch:
-        stop_at(3, patch)
-        with pytest.raises(StopError):
-            train(config)
-    train(config)
-    rows = history(config.out)
+        copy_before(patch, run_module, "predict", call(3), undisturbed.out, killed.out)
+        report = train(undisturbed)
+    assert len(history(killed.out)) == 2
+    train(killed)
+    rows = history(killed.out)
     assert without_time(rows) == without_time(history(undisturbed.out))
-    assert rows[0]["train_loss"] != rows[-1]["train_loss"]
-    models = [load_run(run)[0].get_weights() for run in (config.out, undisturbed.out)]
+    assert rows[0]["train_loss"] > rows[-1]["train_loss"]
+    models = [load_run(run)[0].get_weights() for run in (killed.out, undisturbed.out)]
     for weight, other in zip(*models, strict=True):
         np.testing.assert_array_equal(weight, other)
+    again = evaluate_run(killed.out, "validation")
+    assert again["log_loss"] == pytest.approx(report["validation"]["log_loss"], rel=1e-5)
 
 
 def test_the_rate_falls_after_each_evaluation_that_is_no_better(settings, monkeypatch):

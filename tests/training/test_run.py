@@ -2,33 +2,33 @@
 
 import csv
 import dataclasses
-import itertools
 import json
 import os
 import pathlib
 import re
-import signal
-import subprocess
-import sys
-import time
+import shutil
 
 import keras
 import numpy as np
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from ctr_keras import metrics
+from ctr_keras.cli import main
 from ctr_keras.data import open_examples, read_rows
 from ctr_keras.features import FeatureSet, Numeric
 from ctr_keras.layers import recompute_statistics
 from ctr_keras.training import TrainConfig, evaluate_run, load_run, predict_split, train
 from ctr_keras.training import run as run_module
 from ctr_keras.training.evaluation import input_names
-from tests.conftest import ROOT
 from tests.data.shards import FEATURES, write_prepared
+from tests.processes import Command
+from tests.training.kills import call, copy_before
 
 ROWS = {"train": 1500, "validation": 400, "test": 300}
-MODEL_ARGS = {"dim": 4, "layers": 1, "head_dim": 4, "variant": "official"}
+# The smallest model, for what does not depend on the model.
+FM = {"model": "FM", "model_args": {"dim": 2}, "epochs": 1}
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +40,10 @@ def prepared(tmp_path_factory):
 def settings(prepared):
     return {
         "data": prepared,
-        "model": "AutoInt",
-        "model_args": MODEL_ARGS | {"attention_dropout": 0.1},
+        "model": "DeepFM",
+        "model_args": {"dim": 2, "hidden": [4], "dropout": 0.1},
         "batch_size": 50,
-        "epochs": 3,
+        "epochs": 2,
         "evaluations_per_epoch": 2,
         "patience": 6,
         "learning_rate": 0.02,
@@ -51,11 +51,33 @@ def settings(prepared):
     }
 
 
+MOMENTS = {  # of which function's which call: what there is of checkpoints before it
+    "in a checkpoint": (
+        os,
+        "rename",
+        lambda _, target: target.endswith("checkpoints/3"),
+        ["2", "new"],
+    ),
+    "after it": (shutil, "rmtree", lambda path, *_: path.endswith("checkpoints/2"), ["2", "3"]),
+    "before the metrics": (run_module, "finish_run", lambda *_: True, ["4"]),
+}
+
+
 @pytest.fixture(scope="module")
-def finished(settings, tmp_path_factory):
+def killed(tmp_path_factory):
+    """Folders of what kills would have left of the finished run, by their moment."""
+    folder = tmp_path_factory.mktemp("killed")
+    return {moment: folder / str(number) for number, moment in enumerate(MOMENTS)}
+
+
+@pytest.fixture(scope="module")
+def finished(settings, killed, tmp_path_factory):
     """A run that nobody disturbed, and what `train` said of it."""
     config = TrainConfig(**settings, out=str(tmp_path_factory.mktemp("runs") / "run"))
-    return config, train(config)
+    with pytest.MonkeyPatch.context() as patch:
+        for moment, (owner, name, is_moment, _) in MOMENTS.items():
+            copy_before(patch, owner, name, is_moment, config.out, killed[moment])
+        return config, train(config)
 
 
 def history(run):
@@ -98,7 +120,7 @@ def test_a_run_directory_has_what_repeating_needs(finished, settings):
     assert versions["backend"] in versions
     assert FeatureSet.load(run / "features.json") == FEATURES
     assert json.loads((run / "metrics.json").read_text()) == report
-    assert [row["round"] for row in history(run)] == [1, 2, 3, 4, 5, 6]
+    assert [row["round"] for row in history(run)] == [1, 2, 3, 4]
 
 
 @pytest.mark.backend
@@ -123,6 +145,23 @@ def test_a_run_is_evaluated_on_all_rows_of_a_split(finished):
     assert evaluate_run(config.out) == pytest.approx(metrics.evaluate(labels, one_by_one), rel=1e-4)
 
 
+@pytest.mark.parametrize(("normalization", "splits"), [("batch", ["train"]), ("layer", [])])
+def test_rows_for_statistics_are_read_where_there_are_any(
+    normalization, splits, settings, tmp_path, monkeypatch
+):
+    read = []
+
+    def watched(data, split, *arguments):
+        read.append(split)
+        return read_rows(data, split, *arguments)
+
+    monkeypatch.setattr(run_module, "read_rows", watched)
+    arguments = {"dim": 4, "hidden": [8], "normalization": normalization}
+    short = {"model": "DeepFM", "model_args": arguments, "epochs": 1}
+    train(TrainConfig(**settings | short, out=str(tmp_path / "run")))
+    assert read == splits
+
+
 @pytest.mark.backend
 def test_a_short_run_is_kept_with_the_statistics_of_its_weights(settings, tmp_path):
     short = {"model": "DeepFM", "model_args": {"dim": 4, "hidden": [8]}, "epochs": 1}
@@ -145,7 +184,7 @@ def test_a_finished_run_is_not_trained_again(finished, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epochs": 9}, "holds a run with epochs=3, not 9"),
+        ({"epochs": 9}, "holds a run with epochs=2, not 9"),
         ({"seed": 5}, "holds a run with seed=4, not 5"),
         ({"model_args": {}}, "holds a run with model_args="),
     ],
@@ -172,7 +211,7 @@ def test_an_unfinished_run_is_not_loaded(tmp_path):
 def test_stopping_early(settings, tmp_path):
     # A learning rate of 0 never gets better than in the first round.
     changes = {"learning_rate": 0.0, "patience": 2, "epochs": 5, "out": str(tmp_path / "run")}
-    report = train(TrainConfig(**settings | changes))
+    report = train(TrainConfig(**settings | FM | changes))
     assert report["rounds"] == 3
     assert report["best_round"] == 1
 
@@ -181,10 +220,11 @@ def test_the_best_weights_need_not_be_the_last(settings, tmp_path, monkeypatch):
     losses = iter([0.5, 0.4, 0.6, 0.7])
     real = metrics.evaluate
 
-    def evaluate(labels, scores):
-        return real(labels, scores) | {"log_loss": next(losses)}
+    def evaluate(*rows):
+        return real(*rows) | {"log_loss": next(losses)}
 
-    config = TrainConfig(**settings | {"patience": 2}, out=str(tmp_path / "run"))
+    changes = {"patience": 2, "epochs": 3}
+    config = TrainConfig(**settings | FM | changes, out=str(tmp_path / "run"))
     with monkeypatch.context() as patch:
         patch.setattr(run_module.metrics, "evaluate", evaluate)
         assert train(config)["best_round"] == 2
@@ -193,67 +233,24 @@ def test_the_best_weights_need_not_be_the_last(settings, tmp_path, monkeypatch):
     assert evaluate_run(config.out, "validation")["auc"] == pytest.approx(second, rel=1e-6)
 
 
-class StopError(Exception):
-    """What a kill is to a test in the same process."""
-
-
 @pytest.mark.parametrize(
     "moment",
     [
-        "in the checkpoint",
+        "in a checkpoint",
         "after it",
         pytest.param("before the metrics", marks=pytest.mark.backend),
     ],
 )
-def test_a_stop_at_any_moment_leaves_a_run_to_go_on_with(
-    moment, finished, settings, tmp_path, monkeypatch
-):
-    config = TrainConfig(**settings, out=str(tmp_path / "run"))
-    real = {
-        "rename": os.rename,
-        "rmtree": run_module.shutil.rmtree,
-        "write": run_module.write_whole,
-    }
-
-    def stop(*_):
-        raise StopError
-
-    def rename(source, target):
-        (stop if target.endswith("3") else real["rename"])(source, target)
-
-    def rmtree(path, **options):
-        (stop if path.endswith("2") else real["rmtree"])(path, **options)
-
-    def write(path, function):
-        (stop if path.endswith("metrics.json") else real["write"])(path, function)
-
-    with monkeypatch.context() as patch:
-        if moment == "in the checkpoint":
-            patch.setattr(run_module.os, "rename", rename)
-        elif moment == "after it":
-            patch.setattr(run_module.shutil, "rmtree", rmtree)
-        else:
-            patch.setattr(run_module, "write_whole", write)
-        with pytest.raises(StopError):
-            train(config)
+def test_a_stop_at_any_moment_leaves_a_run_to_go_on_with(moment, finished, killed, settings):
+    run = killed[moment]
+    assert sorted(os.listdir(run / "checkpoints")) == MOMENTS[moment][-1]
+    config = TrainConfig(**settings, out=str(run))
     report = train(config)
     assert_same_history(history(config.out), history(finished[0].out))
     assert report["best_round"] == finished[1]["best_round"]
     best = evaluate_run(config.out, "validation")
     assert best == pytest.approx(report["validation"], rel=1e-5)
-
-
-@pytest.mark.parametrize("table_updates", ["exact", "dense"])
-def test_other_ways_to_update_tables_learn_and_save_what_they_evaluated(
-    table_updates, settings, tmp_path
-):
-    changes = {"epochs": 2, "table_updates": table_updates}
-    config = TrainConfig(**settings | changes, out=str(tmp_path / "run"))
-    validation = train(config)["validation"]
-    losses = [row["train_loss"] for row in history(config.out)]
-    assert losses[-1] < losses[0]
-    again = evaluate_run(config.out, "validation")
-    assert again["log_loss"] == pytest.approx(validation["log_loss"], rel=1e-5)
+    assert sorted(os.listdir(run)) == sorted(os.listdir(finished[0].out))
 
 
 def test_an_unknown_way_to_update_tables_is_named(settings):
@@ -267,47 +264,31 @@ def test_an_unknown_way_to_update_tables_is_named(settings):
 def test_a_run_from_a_cache_or_from_memory_goes_on_within_an_epoch(
     resident, settings, tmp_path, monkeypatch
 ):
-    changes = {"epochs": 1, "evaluations_per_epoch": 3, "resident": resident}
-    settings = settings | changes | {"cache": str(tmp_path / "cache")}
-    undisturbed = TrainConfig(**settings, out=str(tmp_path / "undisturbed"))
-    train(undisturbed)
-    config = TrainConfig(**settings, out=str(tmp_path / "run"))
-    real = run_module.predict
-    evaluations = itertools.count(1)
-
-    def stop_in_the_second_round(*arguments):
-        if next(evaluations) == 2:
-            raise StopError
-        return real(*arguments)
-
+    changes = {"evaluations_per_epoch": 3, "resident": resident, "cache": str(tmp_path / "cache")}
+    undisturbed = TrainConfig(**settings | FM | changes, out=str(tmp_path / "undisturbed"))
+    killed = dataclasses.replace(undisturbed, out=str(tmp_path / "killed"))
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "predict", stop_in_the_second_round)
-        with pytest.raises(StopError):
-            train(config)
-    train(config)
-    assert_same_history(history(config.out), history(undisturbed.out))
+        copy_before(patch, run_module, "predict", call(2), undisturbed.out, killed.out)
+        train(undisturbed)
+    assert len(history(killed.out)) == 1
+    train(killed)
+    assert_same_history(history(killed.out), history(undisturbed.out))
 
 
 def test_killed_and_started_again(settings, finished, tmp_path):
     run = tmp_path / "run"
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump(settings))
-    command = [sys.executable, "-m", "ctr_keras.cli", "train", "--config", str(config)]
-    command += ["--out", str(run)]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 300
-    while not (run / "checkpoints" / "2").exists():
-        assert process.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    command = ["train", "--config", str(config), "--out", str(run)]
+    process = Command(*command)
+    process.wait_until((run / "checkpoints" / "1").exists)
+    process.kill()
     assert not (run / "metrics.json").exists()
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    assert "round 1 of 6:" not in result.stderr
-    assert re.search(r"^going on after round \d of 6$", result.stderr, re.MULTILINE)
-    assert "round 6 of 6:" in result.stderr
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.stderr
+    assert "round 1 of 4:" not in result.stderr
+    assert re.search(r"^going on after round \d of 4$", result.stderr, re.MULTILINE)
+    assert "round 4 of 4:" in result.stderr
     assert_same_history(history(run), history(finished[0].out))
     report = json.loads(result.stdout)
     assert report["validation"] == pytest.approx(finished[1]["validation"], rel=1e-3)

@@ -4,16 +4,15 @@ import json
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 
-from ctr_keras.data import read_rows
 from ctr_keras.features import Categorical, FeatureSet, Label, MultiValued, Numeric
 from ctr_keras.models import GBDTFFM, GBDTLR
 from ctr_keras.models.trees import boosted
 from ctr_keras.trees import BoostingSettings, Tree, TreeLeaves, Trees, grow
 from ctr_keras.trees.boosting import grow_booster, trees_of
 from ctr_keras.trees.columns import column_names, column_values
-from tests.prepared import prepare_once
 
 pytestmark = pytest.mark.backend
 
@@ -197,11 +196,22 @@ def test_numbers_that_were_never_missing_in_training_are_zero_where_they_are():
     assert_leaves_are_those_of_lightgbm(features, train, train, test, settings)
 
 
-def test_leaves_are_those_of_lightgbm_on_real_data(real_sources, tmp_path_factory):
+def test_leaves_are_those_of_lightgbm_on_real_data(real_data):
     pytest.importorskip("lightgbm")
-    folder = str(prepare_once("criteo", real_sources["criteo-head"], tmp_path_factory))
-    features = FeatureSet.load(f"{folder}/features.json")
-    rows = [read_rows(folder, split, features, 4000) for split in ("train", "validation", "test")]
+    numbers, categories = [f"I{i}" for i in range(1, 14)], [f"C{i}" for i in range(1, 27)]
+    log = pd.read_csv(
+        real_data / "criteo" / "kaggle_head8000.txt.gz",
+        sep="\t",
+        names=["click", *numbers, *categories],
+    )
+    log[categories] = log[categories].fillna("")
+    parts = log[:4000], log[4000:5000], log[5000:]
+    features = FeatureSet(
+        *(Numeric(name, scale="log_squared") for name in numbers),
+        *(Categorical(name, min_count=10) for name in categories),
+        label=Label("click"),
+    ).fit(parts[0])
+    rows = [(features.pack(part), features.labels(part)) for part in parts]
     ids, numbers = (rows[2][0][name] for name in ("categorical", "numeric"))
     assert (ids == 0).any()
     assert (numbers == 0).any()

@@ -21,7 +21,11 @@ def test_every_model_has_a_space_of_arguments_that_it_takes(model):
     assert run.learning_rate == values["learning_rate"]
     assert run.model_args.keys() == values.keys() & model_arguments(model).keys()
     small = {name: [4] if name == "hidden" else of for name, of in run.model_args.items()}
-    trees = {key: value for key, value in dict(VARIANTS.values())[model].items() if key == "trees"}
+    trees = {
+        key: value
+        for key, value in dict(VARIANTS.values())[model].items()
+        if key in ("trees", "crossed")
+    }
     build_model(model, FEATURES, **trees, **small)
 
 

@@ -8,10 +8,7 @@ import collections
 import json
 import os
 import pathlib
-import signal
-import subprocess
-import sys
-import time
+import shutil
 
 import keras
 import numpy as np
@@ -29,16 +26,19 @@ from serving.client import predict_rows
 from serving.export import ExportOptions, export_model
 from serving.server.server import Server
 from serving.versions import WARMUP_FILE
-from tests.prepared import prepare_once, prepare_synthetic
+from tests.prepared import prepare_once, synthetic_log_once
+from tests.processes import Command
 
-SOURCES = [
-    "movielens-1m",
-    "movielens-1m-history",
-    "criteo",
-    "criteo-head",
-    "criteo-terabyte",
-    "avazu",
-]
+# By the name of the test, the log and its declaration; in the other order than tests of packing
+# have them, as two workers would wait for each other to prepare the same.
+SOURCES = {
+    "avazu": ("avazu", "avazu"),
+    "criteo-terabyte": ("criteo-terabyte", "criteo-terabyte"),
+    "criteo-head": ("criteo-head", "criteo"),
+    "criteo": ("criteo", "criteo"),
+    "movielens-1m-history": ("movielens-1m-part", "movielens-1m-history"),
+    "movielens-1m": ("movielens-1m-part", "movielens-1m"),
+}
 
 
 def small_model(features: FeatureSet) -> keras.Model:
@@ -53,22 +53,27 @@ def small_model(features: FeatureSet) -> keras.Model:
     return model
 
 
+@pytest.fixture(scope="module")
+def prepared_synthetic(tmp_path_factory) -> pathlib.Path:
+    return prepare_once("synthetic", synthetic_log_once(tmp_path_factory), tmp_path_factory)
+
+
 @pytest.fixture(scope="module", params=["synthetic", *SOURCES])
 def exported(
     request, tmp_path_factory
 ) -> tuple[pathlib.Path, FeatureSet, keras.Model, pathlib.Path]:
     """Prepared data, features, a model and the folder of models it is exported to."""
-    folder = tmp_path_factory.mktemp("skew")
     if request.param == "synthetic":
-        prepared = prepare_synthetic(8000, folder)
+        prepared = request.getfixturevalue("prepared_synthetic")
     else:
-        source = request.getfixturevalue("real_sources")[request.param.removesuffix("-history")]
-        prepared = prepare_once(request.param.removesuffix("-head"), source, tmp_path_factory)
+        source, dataset = SOURCES[request.param]
+        source = request.getfixturevalue("real_sources")[source]
+        prepared = prepare_once(dataset, source, tmp_path_factory)
+    models = tmp_path_factory.mktemp("skew")
     features = FeatureSet.load(prepared / "features.json")
     model = small_model(features)
-    out = str(folder / "models" / "ctr")
-    export_model(model, features, str(prepared), out, ExportOptions(force=True))
-    return prepared, features, model, folder / "models"
+    export_model(model, features, str(prepared), str(models / "ctr"), ExportOptions(force=True))
+    return prepared, features, model, models
 
 
 @pytest.mark.slow
@@ -110,15 +115,15 @@ def row_ids(packed: dict[str, np.ndarray]) -> list[bytes]:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> pathlib.Path:
+def run(prepared_synthetic, tmp_path_factory) -> pathlib.Path:
     """A finished training run, made by the command line."""
-    folder = tmp_path_factory.mktemp("run")
-    prepared = prepare_synthetic(2000, folder)
-    command = [sys.executable, "-m", "ctr_keras.cli", "train", "--data", str(prepared)]
-    command += ["--model", "AutoInt", "--out", str(folder / "run"), "--set", "epochs=1"]
-    command += ["--set", "layers=1", "--set", "head_dim=4"]
-    subprocess.run(command, check=True, capture_output=True)
-    return folder / "run"
+    run = tmp_path_factory.mktemp("runs") / "run"
+    command = ["train", "--data", str(prepared_synthetic), "--model", "AutoInt", "--out", str(run)]
+    for setting in ("epochs=1", "batch_size=500", "layers=1", "head_dim=4"):
+        command += ["--set", setting]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    return run
 
 
 def export_command(run: pathlib.Path, out: pathlib.Path) -> list[str]:
@@ -143,8 +148,8 @@ def signatures(version):
 
 
 @pytest.fixture(scope="module")
-def rows(run) -> list[dict]:
-    lines = (run.parent / "prepared" / "samples.jsonl").read_text().splitlines()
+def rows(prepared_synthetic) -> list[dict]:
+    lines = (prepared_synthetic / "samples.jsonl").read_text().splitlines()
     return [json.loads(line) for line in lines[:50]]
 
 
@@ -209,22 +214,15 @@ def test_warmup_requests_are_real_rows_of_several_batch_sizes(version, signature
 
 def test_versions_count_up_and_a_killed_export_leaves_none(run, version, tmp_path):
     out = tmp_path / "ctr"
-    command = [sys.executable, "-m", "ctr_keras.cli", *export_command(run, out)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    deadline = time.time() + 120
-    while not (out / ".partial").exists():
-        assert process.poll() is None, "finished before it could be killed"
-        assert time.time() < deadline
-        time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert os.listdir(out) == [".partial"]
-    for expected in ("1", "2"):
-        assert export(run, out, "--force").exit_code == 0
-        assert sorted(os.listdir(out))[-1] == expected
-        assert not (out / ".partial").exists()
+    shutil.copytree(version, out / "1")
+    process = Command(*export_command(run, out))
+    process.wait_until((out / ".partial").exists)
+    process.kill()
+    assert sorted(os.listdir(out)) == [".partial", "1"]
+    assert export(run, out, "--force").exit_code == 0
+    assert sorted(os.listdir(out)) == ["1", "2"]
     for name in ("assets/vocabulary", str(WARMUP_FILE)):
-        assert (out / "1" / name).read_bytes() == (version / name).read_bytes()
+        assert (out / "2" / name).read_bytes() == (version / name).read_bytes()
 
 
 def test_an_item_column_that_is_none_is_named(run, tmp_path):

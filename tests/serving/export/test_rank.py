@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from ctr_keras.data import read_samples
 from ctr_keras.features import Categorical, FeatureSet, Label, MultiValued
-from ctr_keras.models import AutoInt, OptInterM
+from ctr_keras.models import AutoInt, DeepFM, OptInterM
 from serving.export import ExportOptions, export_model
 from serving.export.candidates import Candidates, find_item_columns
 from serving.export.columns import raw_arrays
@@ -70,6 +70,20 @@ def test_models_with_attention_rank_as_well(autoint, columns):
     np.testing.assert_allclose(ranked, run(loaded, "serving_default", columns), atol=1e-6)
 
 
+def test_models_that_leave_out_crossed_features_serve_and_rank(clicks, features, columns, tmp_path):
+    model = scrambled(DeepFM(features, dim=4, hidden=[8]))
+    assert "crossed" not in [tensor.name for tensor in model.inputs]
+    loaded = export(model, features, clicks, tmp_path)
+    samples = read_samples(str(clicks), features)
+    served = run(loaded, "serving_default", raw_arrays(features, samples.rows))
+    expected = model.predict(samples.inputs, verbose=0)[:, 0]  # with all that is packed
+    np.testing.assert_allclose(served, expected, atol=1e-6)
+    ranked = run(loaded, "rank", of_one_user(columns))
+    np.testing.assert_allclose(ranked, run(loaded, "serving_default", columns), atol=1e-6)
+    transformed = loaded.signatures["transform_features"].structured_outputs
+    assert transformed.keys() == features.packed_shapes.keys()
+
+
 def test_no_candidates_give_no_scores(loaded, columns):
     none = {k: v[:0] if k in ITEM_COLUMNS else v[:1] for k, v in columns.items()}
     assert run(loaded, "rank", none).shape == (0,)
@@ -104,7 +118,7 @@ def test_a_second_user_is_refused_by_name(loaded, columns):
 
 
 def test_without_groups_every_column_may_have_one_value(clicks, features, columns, tmp_path):
-    model = scrambled(AutoInt(features, dim=4, layers=1, head_dim=4))
+    model = scrambled(AutoInt(features, dim=4, layers=1, head_dim=4, crossed=True))
     loaded = export(model, features, clicks, tmp_path, *features.raw_columns)
     for short in ({}, *({name: columns[name][:1]} for name in ("user", "history"))):
         expected = columns | {name: np.repeat(v, COUNT) for name, v in short.items()}
