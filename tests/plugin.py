@@ -7,6 +7,7 @@ import collections
 import gc
 import pathlib
 from collections.abc import Iterator
+from unittest import mock
 
 import pytest
 
@@ -21,19 +22,24 @@ SPREAD = [
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Checks that workers know the groups, and makes collecting garbage cheap.
 
-    Keras collects all of it whenever a layer drops a weight, as each that is quantized does. What
-    has just been made will do; and what the libraries have made of themselves by now, most of all
-    objects, is not to be looked through.
+    What the libraries have made of themselves by now, most of all objects, is not to be looked
+    through. And Keras collects all garbage whenever a layer drops a weight, as each that is
+    quantized does: most of the time that quantizing a small model takes.
     """
-    import keras  # noqa: F401 (before, not after)
+    import keras
 
     if session.config.getoption("loadgroup", False):
         groups = [i for i in session.items if i.get_closest_marker("xdist_group")]
         assert all("@" in item.nodeid for item in groups), "pytest-xdist does not know the groups"
     gc.collect()
     gc.freeze()
-    collect = gc.collect
-    gc.collect = lambda generation=0: collect(generation)
+    drop = keras.Layer.__delattr__
+
+    def drop_alone(layer: keras.Layer, name: str) -> None:
+        with mock.patch.object(gc, "collect"):
+            drop(layer, name)
+
+    keras.Layer.__delattr__ = drop_alone
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups

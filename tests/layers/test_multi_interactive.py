@@ -99,7 +99,7 @@ def test_layer_contract(left_out):
     run_layer_test(
         MultiInteractive,
         {**as_configs, "pooling": "sum"},
-        groups(rows=2),
+        groups(),
         weight_shapes=LOCAL_SHAPES if left_out else LOCAL_SHAPES | GLOBAL_SHAPES,
         reference=lambda weights, inputs: reference(
             weights, inputs, left_out=left_out, pooling="sum"

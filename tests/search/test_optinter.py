@@ -8,11 +8,11 @@ from ctr_keras import models
 from ctr_keras.search import OptInterSearch
 from tests.search.planted import planted_tables
 
-SETTINGS = {"batch_size": 500, "learning_rate": 5e-3, "gate_learning_rate": 0.06, "verbose": False}
+SETTINGS = {"batch_size": 500, "learning_rate": 1e-2, "gate_learning_rate": 0.05, "verbose": False}
 MODEL = {"dim": 4, "cross_dim": 4, "hidden": [32]}
 
 
-def data(seed=0, categories=16, rows=30_000):
+def data(seed=0, categories=20, rows=40_000):
     """The first pair has a random table; the other five are noise."""
     tables = {(0, 1): np.random.default_rng(seed).normal(size=(categories, categories))}
     sizes = {"train_rows": rows, "test_rows": 5000}
@@ -23,7 +23,7 @@ def data(seed=0, categories=16, rows=30_000):
 @pytest.mark.parametrize("seed", [pytest.param(0, marks=pytest.mark.backend), 1])
 def test_a_memorizable_pair_is_memorized_and_noise_left_alone(seed):
     rows = data(seed)
-    search = OptInterSearch(epochs=8, seed=seed, model_args=MODEL, **SETTINGS)
+    search = OptInterSearch(epochs=6, seed=seed, model_args=MODEL, **SETTINGS)
     methods = {i.fields: i.function for i in search.search(rows.features, rows.train).interactions}
     assert methods.pop(("f0", "f1")) == "memorize"
     assert list(methods.values()).count("naive") >= 4
