@@ -20,10 +20,10 @@ import click
 from ctr_keras.version import __version__
 
 _EXTRAS = {  # modules that `pip install ctr-keras` leaves out; `explain` names its own
-    **dict.fromkeys(("apache_beam", "pyarrow", "tensorflow_transform"), "pipeline"),
+    **dict.fromkeys(("apache_beam", "tensorflow_transform"), "pipeline"),
+    **dict.fromkeys(("pyarrow", "scipy"), "plots"),
     "optuna": "tune",
     "lightgbm": "trees",
-    "scipy": "plots",
     **dict.fromkeys(("aiohttp", "grpc", "grpc_health", "httpx", "tensorflow_serving"), "serving"),
 }
 

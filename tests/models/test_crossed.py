@@ -75,8 +75,8 @@ def test_optinter_memorizes_them_as_ever(variant):
 
 
 def test_a_model_without_features_of_its_own_is_on_all():
-    inputs = feature_inputs(FEATURES)
-    model = keras.Model(inputs, keras.layers.Dense(1)(inputs["numeric"]))
+    numbers = feature_inputs(FEATURES)["numeric"]
+    model = keras.Model(numbers, keras.layers.Dense(1)(numbers))
     assert built_features(model, FEATURES) is FEATURES
 
 
