@@ -29,6 +29,7 @@ def _as_tuple(value: Any) -> Any:
 
 
 Count: TypeAlias = Annotated[int, pydantic.Field(ge=1)]
+CountOrAuto: TypeAlias = Count | Literal["auto"]
 Fraction: TypeAlias = Annotated[float, pydantic.Field(ge=0, lt=1)]
 JitCompile: TypeAlias = bool | Literal["auto"]
 TupleOf: TypeAlias = Annotated[tuple[T, ...], pydantic.BeforeValidator(_as_tuple)]

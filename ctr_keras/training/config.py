@@ -9,7 +9,16 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 from ctr_keras.models import check_arguments, model_arguments
 from ctr_keras.presets import find_preset
 from ctr_keras.runs import Optimization, check_callbacks
-from ctr_keras.settings import Count, Fraction, JitCompile, SettingError, Source, TupleOf, plain
+from ctr_keras.settings import (
+    Count,
+    CountOrAuto,
+    Fraction,
+    JitCompile,
+    SettingError,
+    Source,
+    TupleOf,
+    plain,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,10 +30,12 @@ class TrainConfig(Optimization):
         model: str. A name in `ctr_keras.models.MODELS`.
         out: str. The run's folder.
         model_args: dict. Arguments of the model's builder. Defaults to none.
-        batch_size: int. Defaults to `1024`.
+        batch_size: int or str. Defaults to `"auto"`: 256 for a training split of up to 100,000
+            rows, and for more of them so large that a pass has 200 steps, up to 4,096.
         epochs: int. Passes over the training split, at most. Defaults to `10`.
-        evaluations_per_epoch: int. How often in a pass to evaluate on the validation split, and
-            with it to checkpoint and decide on stopping. Defaults to `1`.
+        evaluations_per_epoch: int or str. How often in a pass to evaluate on the validation split,
+            and with it to checkpoint and decide on stopping. Defaults to `"auto"`: after about
+            250,000 rows, from once to eight times.
         monitor: str. By what evaluations are compared, for the best model, `patience` and
             `schedule=plateau`: `"log_loss"`, `"auc"` or `"auc_by_group"`. Defaults to `"log_loss"`.
         patience: int. Stop after so many consecutive evaluations without a better one.
@@ -76,9 +87,9 @@ class TrainConfig(Optimization):
     model: str
     out: str
     model_args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    batch_size: Count = 1024
+    batch_size: CountOrAuto = "auto"
     epochs: Count = 10
-    evaluations_per_epoch: Count = 1
+    evaluations_per_epoch: CountOrAuto = "auto"
     monitor: Literal["log_loss", "auc", "auc_by_group"] = "log_loss"
     patience: Count = 2
     group: str = ""

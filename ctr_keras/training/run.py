@@ -43,6 +43,7 @@ from ctr_keras.training.evaluation import (
     predict,
 )
 from ctr_keras.training.folder import finish_run, open_run
+from ctr_keras.training.pace import Pace, pace_of
 from ctr_keras.training.trees import train_trees
 from ctr_keras.training.trees_config import TreesConfig
 from ctr_keras.types import Array, Inputs
@@ -78,7 +79,8 @@ def train(
     if isinstance(config, TreesConfig):
         return train_trees(config)
     features = FeatureSet.load(os.path.join(config.data, "features.json"))
-    validation = _Validation(config, features)
+    pace = pace_of(config, open_examples(config.data, "train", features).count)
+    validation = _Validation(config, features, pace)
     check_weight(features, config.sample_weight)
     own = make_callbacks(config.callbacks, config.out, config.to_dict())
     finished = open_run(config, features)
@@ -87,30 +89,29 @@ def train(
 
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.dtype_policy)
-    steps = -(-open_examples(config.data, "train", features).count // config.batch_size)
-    round_steps = -(-steps // config.evaluations_per_epoch)
 
     def batches(model: keras.Model, rounds_done: int) -> Iterable[Any]:
-        return _batches(config, features, model, rounds_done * round_steps)
+        skipped = rounds_done * pace.round_steps
+        return _batches(config, features, model, pace.batch_size, skipped)
 
     checkpoints = Checkpoints(os.path.join(config.out, "checkpoints"))
     rounds = Rounds(
         validation,
         checkpoints,
-        total=config.epochs * config.evaluations_per_epoch,
+        total=config.epochs * pace.evaluations_per_epoch,
         patience=max(config.patience, 1),
     )
     if config.schedule == "plateau":
         own.append(_Plateaus(config, rounds))
     rounds.run(
-        lambda: _compiled(config, features, round_steps, rounds.total),
+        lambda: _compiled(config, features, pace.round_steps, rounds.total),
         batches,
-        round_steps,
-        [make_progress(rounds, validation.describe, config.batch_size), *own, *callbacks],
+        pace.round_steps,
+        [make_progress(rounds, validation.describe, pace.batch_size), *own, *callbacks],
     )
     assert checkpoints.last is not None
     _publish(os.path.join(checkpoints.last, _BEST), os.path.join(config.out, "model.keras"))
-    report = _report(rounds, round_steps * config.batch_size, config.sample_weight)
+    report = _report(rounds, pace, config.sample_weight)
     finish_run(config.out, report)
     checkpoints.remove()
     return report
@@ -136,14 +137,14 @@ def _compiled(
 
 
 def _batches(
-    config: TrainConfig, features: FeatureSet, model: keras.Model, skipped: int
+    config: TrainConfig, features: FeatureSet, model: keras.Model, batch_size: int, skipped: int
 ) -> Iterable[Any]:
     """The endless batches that `fit` takes, without those of the rounds done."""
     inputs, weight = input_names(model), config.sample_weight
     groups = Groups(features, config.group) if config.pairwise_weight else None
     columns = [*inputs, *([weight] if weight else []), *([groups.packed] if groups else [])]
     examples = _open_split("train", config, features, list(dict.fromkeys(columns)))
-    batches = examples.stream(config.batch_size, seed=config.seed, skip_batches=skipped)
+    batches = examples.stream(batch_size, seed=config.seed, skip_batches=skipped)
     if not (weight or groups):
         return batches
     return with_weights_and_groups(batches, inputs, weight, groups)
@@ -198,9 +199,10 @@ class _Validation:
     It is scored and kept with the statistics of its weights as they are, over training rows.
     """
 
-    def __init__(self, config: TrainConfig, features: FeatureSet) -> None:
+    def __init__(self, config: TrainConfig, features: FeatureSet, pace: Pace) -> None:
         self._config = config
         self._features = features
+        self._pace = pace
         self._groups = Groups(features, config.group) if config.group else None
         self._examples: Examples | None = None
         self._groups_of_rows: Array | None = None
@@ -212,7 +214,7 @@ class _Validation:
             validation = self._evaluate(model)
         return {
             "round": number,
-            "epoch": number / self._config.evaluations_per_epoch,
+            "epoch": number / self._pace.evaluations_per_epoch,
             "train_loss": train_loss,
             **{f"validation_{name}": value for name, value in validation.items()},
             "seconds": round(seconds, 3),
@@ -273,7 +275,7 @@ def _publish(best: str, path: str) -> None:
     os.replace(f"{path}.partial", path)
 
 
-def _report(rounds: Rounds, round_rows: int, weight: str) -> dict[str, Any]:
+def _report(rounds: Rounds, pace: Pace, weight: str) -> dict[str, Any]:
     """What `metrics.json` says."""
     # The first round builds and compiles the step, so speed is that of the others.
     seconds = sorted(row["seconds"] for row in rounds.history[1:] or rounds.history)
@@ -286,5 +288,9 @@ def _report(rounds: Rounds, round_rows: int, weight: str) -> dict[str, Any]:
         **({"weighted_by": weight} if weight else {}),
         "best_round": rounds.best,
         "rounds": len(rounds.history),
-        "examples_per_second": round(round_rows / seconds[len(seconds) // 2]),
+        "batch_size": pace.batch_size,
+        "evaluations_per_epoch": pace.evaluations_per_epoch,
+        "examples_per_second": round(
+            pace.round_steps * pace.batch_size / seconds[len(seconds) // 2]
+        ),
     }

@@ -1,8 +1,9 @@
 """The axes of the compatibility matrix; the values of each stand cheapest first.
 
 The suite leaves out what differs from another value in nothing that another axis can meet: most of
-Keras' optimizers that update each weight by its own gradient, as Adam does, and models that are
-another one with a fixed choice or one part more. `make matrix` has all of them.
+the optimizers that update each weight by its own gradient, as Adam does, or each row, as SparseSGD
+does, and models that are another one with a fixed choice or one part more. `make matrix` has all of
+them.
 """
 
 import dataclasses
@@ -19,6 +20,8 @@ from ctr_keras.models import MODELS
 KERAS = keras.optimizers
 IS_WHOLE = "CTR_KERAS_MATRIX" in os.environ  # the folder of results that `make matrix` keeps
 _LIKE_ADAM = {"AdamW", "Adagrad", "Ftrl", "RMSprop", "Adadelta", "Adamax", "Nadam", "Lion", "Lamb"}
+_LIKE_ADAM |= {"ScheduleFreeAdamW", "DenseAdam"}
+_LIKE_SPARSE_SGD = {"SparseAdagrad", "SparseFtrl"}
 _BY_COST = ["FM", "DeepFM", "OptInter", "AutoInt", "IPNN", "GBDTFFM", "AIM", "MIAN"]
 _LIKE_OTHERS = {"LR", "FFM", "GBDTLR", "AutoIntPlus", "FNN", "OptInterM", "OptInterF"}
 
@@ -99,7 +102,9 @@ AXES = {
         )
         if IS_WHOLE or name not in _LIKE_OTHERS
     ],
-    "optimizer": [name for name in OPTIMIZERS if IS_WHOLE or name not in _LIKE_ADAM],
+    "optimizer": [
+        name for name in OPTIMIZERS if IS_WHOLE or name not in _LIKE_ADAM | _LIKE_SPARSE_SGD
+    ],
     "precision": PRECISIONS,
     "save": SAVES,
     "callback": CALLBACKS,

@@ -11,8 +11,6 @@ from ctr_keras.models import build_model
 from tests.models import variants
 from tests.packed import inputs_of, packed_inputs
 
-pytestmark = pytest.mark.backend
-
 ROWS = 11
 
 
@@ -29,6 +27,7 @@ def numpy_of(tensors):
     return {name: keras.ops.convert_to_numpy(tensor) for name, tensor in tensors.items()}
 
 
+@pytest.mark.backend
 @pytest.mark.parametrize("variant", ["AutoInt", "AutoIntPlus"])
 def test_attention_is_that_of_the_interacting_layers(variant, inputs):
     model = variants.build(variant)
@@ -94,6 +93,7 @@ def test_the_model_stays_as_it_is(inputs):
         np.testing.assert_array_equal(values, numpy_of(second)[name])
 
 
+@pytest.mark.backend
 def test_masks_reach_the_weights():
     names = ["a", "b", "c", "d"]
     features = FeatureSet(
@@ -109,6 +109,7 @@ def test_masks_reach_the_weights():
     assert (maps[0, :, [0, 2]] > 0).all()
 
 
+@pytest.mark.backend
 def test_summary_is_that_of_all_rows_whatever_the_batches(inputs):
     explainer = explainer_of(variants.build("AutoInt"))
     parts = [

@@ -9,8 +9,6 @@ from ctr_keras.metrics import auc
 from ctr_keras.models import AutoInt, AutoIntPlus, build_model
 from tests.packed import JIT, packed_inputs
 
-pytestmark = pytest.mark.backend
-
 
 def to_numpy(tensor):
     return keras.ops.convert_to_numpy(tensor)
@@ -135,6 +133,7 @@ def test_the_plus_adds_the_deep_logit_on_the_same_table():
     assert len(tables) == 1
 
 
+@pytest.mark.backend
 def test_official_initializers():
     keras.utils.set_random_seed(3)
     draws = [AutoIntPlus(CRITEO, variant="official") for _ in range(10)]
@@ -165,6 +164,7 @@ def test_the_residual_is_what_the_ablation_leaves_out():
     assert kinds == ["identity", "identity"]
 
 
+@pytest.mark.backend
 def test_dropouts_are_on_in_training_only():
     arguments = {"dim": 4, "layers": 1}
     for builder, name in [
@@ -189,6 +189,7 @@ def xor(rows, seed):
     return {"categorical": ids.astype("int32")}, (bits[:, :1] ^ bits[:, 1:]).astype("float32")
 
 
+@pytest.mark.backend
 @pytest.mark.parametrize("layers", [0, 1])
 def test_attention_learns_what_a_linear_model_cannot(layers):
     keras.utils.set_random_seed(1)

@@ -13,8 +13,6 @@ from ctr_keras.trees.columns import column_names
 from tests.models.variants import FEATURES, VARIANTS
 from tests.packed import inputs_of, packed_inputs
 
-pytestmark = pytest.mark.backend
-
 PLAIN = FEATURES.without_crossed()
 OF_THEIR_OWN = {"OptInter", "OptInterM", "OptInterF", "MIAN"}
 OTHERS = [name for name in MODELS if name not in OF_THEIR_OWN]
@@ -66,6 +64,7 @@ def test_crossed_features_are_left_out_unless_they_are_asked_for(name):
     np.testing.assert_array_equal(model(packed), model(inputs_of(model, packed)))
 
 
+@pytest.mark.backend
 @pytest.mark.parametrize("variant", ["OptInter", "OptInter-mixture", "OptInterM"])
 def test_optinter_memorizes_them_as_ever(variant):
     name, arguments = VARIANTS[variant]

@@ -12,8 +12,6 @@ from ctr_keras.plan import Interaction, InteractionPlan
 from tests.models.sizes import feature_set, parameter_count, tower
 from tests.packed import JIT, packed_inputs
 
-pytestmark = pytest.mark.backend
-
 AVAZU = feature_set(24, ids=645_195)
 SMALL = feature_set(4, numeric=1)
 NAMES = SMALL.field_names
@@ -82,6 +80,7 @@ def test_parameter_counts_of_optinters_baselines(ids, categorical, numeric, dim,
     assert [round(count / 1e6, 2) for count in counts] == list(millions)
 
 
+@pytest.mark.backend
 @pytest.mark.parametrize("orders", [(2,), (2, 3), (3, 4)])
 def test_fm_is_the_sum_over_combinations(orders):
     model = FM(SMALL, dim=3, orders=orders, embeddings_initializer="random_normal")
@@ -210,6 +209,7 @@ def test_bad_plans_are_refused():
         FM(SMALL, interactions=InteractionPlan([]), linear=False)
 
 
+@pytest.mark.backend
 def test_a_pair_that_only_interaction_can_tell():
     """XOR of the first two fields: the pair's inner product finds it, the linear part cannot."""
     keras.utils.set_random_seed(1)

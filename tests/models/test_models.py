@@ -15,7 +15,7 @@ from ctr_keras.models import MODELS, build_model, model_arguments
 from ctr_keras.training import PRESETS, TrainConfig, find_preset
 from tests import JAX_SETTINGS
 from tests.conftest import ROOT
-from tests.models.variants import FEATURES, VARIANTS, build
+from tests.models.variants import FEATURES, VARIANTS, build, some_on_jax
 from tests.packed import JIT, inputs_of, labels, packed_inputs
 
 
@@ -44,8 +44,7 @@ def test_every_model_is_described(name):
     assert "features" not in model_arguments(name)
 
 
-@pytest.mark.backend
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", some_on_jax(VARIANTS))
 def test_scores_are_probabilities_of_the_logit(variant):
     model = shared(variant)
     assert model.name == VARIANTS[variant][0]
@@ -58,8 +57,7 @@ def test_scores_are_probabilities_of_the_logit(variant):
     assert np.unique(score).size > 1
 
 
-@pytest.mark.backend
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", some_on_jax(VARIANTS))
 def test_saved_model_loads_equal(variant, tmp_path):
     model = shared(variant)
     model.save(tmp_path / "model.keras")
@@ -75,8 +73,7 @@ def random_weights(model):
     return {path: values for path, values in weights.items() if np.ptp(values) > 0}
 
 
-@pytest.mark.backend
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", some_on_jax(VARIANTS))
 def test_weights_are_drawn_by_the_seed_and_each_of_its_own(variant):
     keras.utils.set_random_seed(1)
     first, other_seed = random_weights(build(variant)), random_weights(build(variant))
@@ -89,8 +86,7 @@ def test_weights_are_drawn_by_the_seed_and_each_of_its_own(variant):
     assert len(set(starts.values())) == len(starts), "two weights hold the same numbers"
 
 
-@pytest.mark.backend
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", some_on_jax(VARIANTS))
 def test_mixed_precision_scores_in_float32(variant):
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -107,8 +103,7 @@ def test_mixed_precision_scores_in_float32(variant):
     assert len(halves) > 2
 
 
-@pytest.mark.backend
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", some_on_jax(VARIANTS))
 def test_every_layer_learns(variant):
     keras.utils.set_random_seed(0)
     model = build(variant)

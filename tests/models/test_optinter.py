@@ -11,8 +11,6 @@ from ctr_keras.plan import Interaction, InteractionPlan
 from tests.models.sizes import feature_set, parameter_count, tower
 from tests.packed import JIT, packed_inputs
 
-pytestmark = pytest.mark.backend
-
 ORIGINALS = (
     Numeric("price"),
     Categorical("a"),
@@ -187,6 +185,7 @@ def test_factors_may_come_from_the_original_embedding():
         OptInterF(PLAIN, dim=4, cross_dim=3, factor_source="original")
 
 
+@pytest.mark.backend
 def test_weight_decay_is_on_pairs_and_latent_vectors_alone():
     def after_a_step(decay):
         keras.utils.set_random_seed(0)
@@ -210,6 +209,7 @@ def test_weight_decay_is_on_pairs_and_latent_vectors_alone():
         np.testing.assert_allclose(decayed[path] - without[path], expected, 1e-4, 1e-6, path)
 
 
+@pytest.mark.backend
 def test_logits_and_weights_move_in_one_step():
     model = OptInter(CROSSED, cross_dim=3, **OPTIONS)
     model.compile(keras.optimizers.SGD(1.0), "binary_crossentropy", jit_compile=JIT)

@@ -10,16 +10,13 @@ from ctr_keras.layers import FieldEmbedding
 from ctr_keras.models import FM, MODELS, build_model, model_arguments
 from ctr_keras.optimizers import SparseSGD
 from ctr_keras.training import TrainConfig
-from tests.models.variants import FEATURES, VARIANTS
+from tests.models.variants import FEATURES, VARIANTS, some_on_jax
 from tests.packed import JIT, inputs_of, labels, packed_inputs
 
 ONE_EACH = dict(reversed(VARIANTS.values()))  # the first variant of each
 NONE = {"embedding_l2": 0.0, "linear_l2": 0.0, "net_l2": 0.0, "l2": 0.0, "dropout": 0.0}
 EMBEDDING = [name for name in MODELS if name not in ("LR", "GBDTLR")]
 PENALTIES = {"embedding_l2": 0.5, "linear_l2": 0.3, "net_l2": 0.2}
-
-# Between them they have every kind of table and layer; how a backend updates it is not a model's.
-ON_JAX = ("DeepFM", "AutoInt", "OptInter", "MIAN")
 
 _OF_PRODUCTS = ("inner_", "outer_", "vector_", "scalar_", "part_scaler_", "combination/")
 
@@ -70,9 +67,7 @@ def test_models_take_the_penalties_of_what_they_have():
         FM(FEATURES, linear=False, linear_l2=0.1)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.backend) if n in ON_JAX else n for n in MODELS]
-)
+@pytest.mark.parametrize("name", some_on_jax(MODELS))
 def test_each_penalty_decays_the_weights_that_it_is_of(name):
     _, start, without = after_a_step(name)
     given = taken(name, PENALTIES)

@@ -13,20 +13,15 @@ from ctr_keras.features import Categorical, FeatureSet, Label
 from ctr_keras.layers import FieldEmbedding
 from ctr_keras.models import DeepFM, build_model
 from ctr_keras.optimizers import SparseAdam
-from tests.models.variants import FEATURES, VARIANTS, build
+from tests.models.variants import FEATURES, VARIANTS, build, some_on_jax
 from tests.packed import JIT, inputs_of, labels, packed_inputs
 
 HAS_CONFIGS = hasattr(keras.quantizers, "Int8QuantizationConfig")  # not in Keras 3.12
 WIDTHS = {"dim": 16, "cross_dim": 16, "head_dim": 8, "hidden": [64, 32]}
 ROWS = 128
-# Of those that share their layers, one is enough to load again, and fewer are on JAX.
+# Of those that share their layers, one is enough to load again.
 SOME = ("DeepFM", "AIM", "AutoInt", "AutoIntPlus", "OptInter-mixture", "MIAN")
-ON_JAX = ("DeepFM", "AutoIntPlus", "MIAN")
 NARROW = ("LR", "GBDTLR")  # all of whose weights are of width 1
-
-
-def variants(names):
-    return [pytest.param(n, marks=pytest.mark.backend) if n in ON_JAX else n for n in names]
 
 
 pytestmark = [
@@ -90,7 +85,7 @@ def loaded(model, folder, **options):
     return keras.saving.load_model(path, **options)
 
 
-@pytest.mark.parametrize("variant", variants(v for v in VARIANTS if v not in NARROW))
+@pytest.mark.parametrize("variant", some_on_jax(v for v in VARIANTS if v not in NARROW))
 def test_scores_are_those_of_float_within_a_hundredth(variant):
     model, inputs, before = quantized(variant)
     assert {mode for _, mode in modes(model)} == {"int8"}
@@ -107,7 +102,7 @@ def test_models_of_weights_of_width_one_stay_as_they_are(variant):
     np.testing.assert_array_equal(scores(model, inputs), before)
 
 
-@pytest.mark.parametrize("variant", variants(SOME))
+@pytest.mark.parametrize("variant", some_on_jax(SOME))
 def test_quantized_models_load_again(variant, tmp_path):
     model, inputs, _ = quantized(variant)
     again = loaded(model, tmp_path, compile=False)

@@ -1,5 +1,9 @@
 """Every model in the variants that differ in their layers, small, on one feature set."""
 
+from collections.abc import Iterable
+
+import pytest
+
 from ctr_keras.features import (
     Categorical,
     Crossed,
@@ -101,3 +105,9 @@ def build(variant):
     """The model of a variant."""
     name, arguments = VARIANTS[variant]
     return build_model(name, FEATURES, **arguments)
+
+
+def some_on_jax(names: Iterable[str]) -> list:
+    """Parameters, of which a few are for both backends: the others share their layers with them."""
+    some = ("DeepFM", "AutoIntPlus", "OptInter", "MIAN")
+    return [pytest.param(n, marks=pytest.mark.backend) if n in some else n for n in names]

@@ -11,6 +11,7 @@ from pipeline.datasets import DATASETS, find_dataset
 from pipeline.parsing.parquet import Parquet
 from pipeline.sources import Chunk
 from pipeline.splits import FileSplit, RandomSplit, TimeSplit
+from tests.prepared import BROKEN, ROWS
 
 MOVIELENS = {
     "ratings.dat": "1::10::5::100\n1::20::3::90\n2::10::1::80\n9::10::4::70\n1::30::6::60\n",
@@ -183,7 +184,7 @@ def test_wrong_yaml_is_refused(tmp_path, log, text, message):
 def test_synthetic_log_is_the_same_for_everyone(synthetic_log, tmp_path):
     from pipeline.datasets.synthetic import write_synthetic_log
 
-    write_synthetic_log(str(tmp_path), 20_000, broken=0.005)
+    write_synthetic_log(str(tmp_path), ROWS, broken=BROKEN)
     for name in ("part-00000.tsv", "truth.json"):
         assert (tmp_path / name).read_bytes() == (synthetic_log / name).read_bytes()
     truth = json.loads((tmp_path / "truth.json").read_text())

@@ -3,10 +3,6 @@
 import dataclasses
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 import yaml
@@ -17,8 +13,8 @@ from ctr_keras.features import FeatureSet
 from ctr_keras.plan import InteractionPlan
 from ctr_keras.runs import Optimization
 from ctr_keras.search import SEARCH_PRESETS, SEARCHES, read_search, run_search
-from tests.conftest import ROOT
 from tests.data.shards import write_prepared
+from tests.processes import Command
 
 SETTINGS = ["dim=4", "batch_size=20", "epochs=3", "learning_rate=0.05", "jit_compile=false"]
 SET = [part for setting in [*SETTINGS, "c=0.01"] for part in ("--set", setting)]
@@ -97,26 +93,13 @@ def test_a_search_of_other_data_is_refused(prepared, tmp_path):
 
 @pytest.mark.slow
 def test_killed_for_real_and_given_again(prepared, tmp_path):
-    command = [sys.executable, "-m", "ctr_keras.cli", "search", "--data", prepared, *SET]
-    command += ["--method", "autofis", "--base", "FM", "--order", "3", "--out"]
-    environment = {k: v for k, v in os.environ.items() if k != "TF_USE_LEGACY_KERAS"}
-    process = subprocess.Popen(
-        [*command, tmp_path / "killed"],
-        env=environment,
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    started = time.monotonic()
-    while not list(tmp_path.glob("killed/checkpoints/*/*/state.json")):
-        assert process.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() - started < 300
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    arguments = ("search", "--data", prepared, *SET, "--method", "autofis", "--base", "FM")
+    process = Command(*arguments, "--out", tmp_path / "killed")
+    process.wait_until(lambda: any(tmp_path.glob("killed/checkpoints/*/*/state.json")))
+    process.kill()
     assert not (tmp_path / "killed" / "plan.json").exists()
-    subprocess.run([*command, tmp_path / "killed"], env=environment, cwd=ROOT, check=True)
-    assert search(prepared, tmp_path / "undisturbed", "--order", "3").exit_code == 0
+    for out in ("killed", "undisturbed"):
+        assert search(prepared, tmp_path / out).exit_code == 0
     plans = [
         InteractionPlan.load(tmp_path / out / "plan.json") for out in ("killed", "undisturbed")
     ]

@@ -82,8 +82,8 @@ def undisturbed(method):
     ("method", "killed_at"),
     [
         ("autofis", 3),
-        pytest.param("autofis", 17, marks=pytest.mark.backend),
-        pytest.param("aim", 17, marks=pytest.mark.backend),
+        ("autofis", 17),
+        ("aim", 17),
         pytest.param("optinter", 28, marks=pytest.mark.backend),
     ],
 )

@@ -88,7 +88,7 @@ def test_the_settings_of_an_earlier_run_are_read(tmp_path):
         (["epochs=[1"], r"--set epochs=\[1: expected ',' or '\]'"),
         (["epochs=many"], "--set epochs=many: epochs must be an integer, got 'many'"),
         (["epochs=true"], "epochs must be an integer, got True"),
-        (["batch_size=0"], "batch_size must be at least 1, got 0"),
+        (["batch_size=0"], "batch_size must be at least 1 or 'auto', got 0"),
         (["learning_rate=-1"], "learning_rate must be at least 0, got -1"),
         (
             ["jit_compile=yes please"],
@@ -118,7 +118,7 @@ def test_mistakes_are_named(overrides, message):
     ("text", "message"),
     [
         ("seed: 1\nlerning_rate: 1.0\n", "line 2: unknown setting 'lerning_rate'; did you mean"),
-        ("# a comment\n\nbatch_size: big\n", "line 3: batch_size must be an integer, got 'big'"),
+        ("# a comment\n\nbatch_size: big\n", "line 3: batch_size must be an integer or 'auto', got 'big'"),
         ("model_args:\n  heads: 2\n  depth: 3\n", "line 3: AutoInt has no argument 'depth'"),
         ("epochs: 3\n  seed: 2\n", "line 2: mapping values are not allowed here"),
         ("epochs: \0\n", ": unacceptable character"),

@@ -85,7 +85,6 @@ def test_the_same_folder_is_not_a_run_of_the_other_model(runs, prepared):
         train(TrainConfig(**config.to_dict() | {"model_args": {"crossed": True}}))
 
 
-@pytest.mark.backend
 @pytest.mark.parametrize("crossed", [False, True])
 def test_a_run_of_an_earlier_version_has_its_crossed_features(crossed, prepared, tmp_path):
     run = tmp_path / "run"

@@ -18,8 +18,6 @@ from ctr_keras.runs import write_settings
 from ctr_keras.training import TrainConfig, evaluate_run, evaluation_table, predict_split
 from tests.data.shards import FEATURES, write_prepared
 
-pytestmark = pytest.mark.backend
-
 ROWS = {"train": 60, "validation": 60, "test": 700}
 VALUES = {"a": ["x", "y"], "b": ["u", "v"], "genres": ["drama", "noir", "war", "film"]}
 
@@ -61,6 +59,7 @@ def test_rows(prepared, runs):
     return inputs, *predict_split(model, FEATURES, prepared, "test")
 
 
+@pytest.mark.backend
 def test_without_options_it_is_the_metrics_of_all_rows(runs, test_rows):
     _, labels, scores = test_rows
     assert evaluate_run(runs[0]) == pytest.approx(metrics.evaluate(labels, scores), rel=1e-5)

@@ -96,7 +96,6 @@ def test_validation_weighs_rows(runs, prepared):
     assert again == pytest.approx(of(report["validation"], again), rel=1e-5)
 
 
-@pytest.mark.backend
 def test_a_run_is_evaluated_as_it_was_trained(runs, prepared):
     for run, is_weighted in zip(runs[:2], (True, False), strict=True):
         labels, scores, costs, _ = scored(run, prepared)

@@ -1,0 +1,31 @@
+"""Batches and evaluations that a run chooses by its rows."""
+
+import pytest
+
+from ctr_keras.training import TrainConfig
+from ctr_keras.training.pace import pace_of
+
+
+def config(**settings):
+    return TrainConfig("data", "FM", "run", **settings)
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (1, (256, 1, 1)),
+        (102_399, (256, 1, 400)),
+        (102_400, (512, 1, 200)),
+        (499_999, (2048, 1, 245)),
+        (500_000, (2048, 2, 123)),
+        (10**6, (4096, 4, 62)),
+        (10**8, (4096, 8, 3052)),
+    ],
+)
+def test_batches_and_evaluations_grow_with_the_rows(rows, expected):
+    assert pace_of(config(), rows) == expected
+
+
+def test_what_is_set_stays():
+    assert pace_of(config(batch_size=100), 10**6) == (100, 4, 2500)
+    assert pace_of(config(evaluations_per_epoch=3), 1000) == (256, 3, 2)
