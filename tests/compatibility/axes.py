@@ -46,6 +46,7 @@ def _multi(rate):
     return KERAS.MultiOptimizer(KERAS.OptimizerMap(KERAS.Adam(rate), {".*bias": KERAS.SGD(rate)}))
 
 
+SCALE = 2.0**7  # Keras' own of 2**15 skips the first steps to find one that does not overflow
 # By name, what makes one with a learning rate or schedule.
 OPTIMIZERS: dict[str, Callable] = {
     name: getattr(KERAS, name)
@@ -55,7 +56,7 @@ OPTIMIZERS: dict[str, Callable] = {
     )
     if hasattr(KERAS, name)
 }
-OPTIMIZERS["LossScaleOptimizer"] = lambda rate: KERAS.LossScaleOptimizer(KERAS.Adam(rate))
+OPTIMIZERS["LossScaleOptimizer"] = lambda rate: KERAS.LossScaleOptimizer(KERAS.Adam(rate), SCALE)
 if hasattr(KERAS, "MultiOptimizer"):
     OPTIMIZERS["MultiOptimizer"] = _multi
 OPTIMIZERS |= {

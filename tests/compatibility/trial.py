@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator
 import keras
 import numpy as np
 
-from tests.compatibility.axes import MODES, OPTIMIZERS, Combination
+from tests.compatibility.axes import MODES, OPTIMIZERS, SCALE, Combination
 from tests.models.variants import FEATURES, build
 from tests.packed import inputs_of, labels, packed_inputs
 
 RATE = 0.01
 ROWS = 8
-SCALE = 2.0**7  # Keras' own of 2**15 skips the first steps to find one that does not overflow
 # Of scores: how exactly another runtime computes in a precision what Keras does.
 TOLERANCE = {"float32": 1e-5, "int8": 1e-3, "mixed_bfloat16": 2e-2, "mixed_float16": 2e-3}
 QUANTIZED = 0.01  # of scores, int8 against float32

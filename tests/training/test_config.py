@@ -118,7 +118,10 @@ def test_mistakes_are_named(overrides, message):
     ("text", "message"),
     [
         ("seed: 1\nlerning_rate: 1.0\n", "line 2: unknown setting 'lerning_rate'; did you mean"),
-        ("# a comment\n\nbatch_size: big\n", "line 3: batch_size must be an integer or 'auto', got 'big'"),
+        (
+            "# a comment\n\nbatch_size: big\n",
+            "line 3: batch_size must be an integer or 'auto', got 'big'",
+        ),
         ("model_args:\n  heads: 2\n  depth: 3\n", "line 3: AutoInt has no argument 'depth'"),
         ("epochs: 3\n  seed: 2\n", "line 2: mapping values are not allowed here"),
         ("epochs: \0\n", ": unacceptable character"),
