@@ -86,7 +86,7 @@ def test_a_space_of_ones_own(tmp_path):
         ("dim: [4]", ", line 1: a choice needs two or more different values"),
         ("dim: [4, 4]", ", line 1: a choice needs two or more different values"),
         ("dim: 4", ", line 1: dim must be a list, got 4"),
-        ("batch_size: [128, 0]", ", line 1: batch_size must be at least 1, got 0"),
+        ("batch_size: [128, 0]", ", line 1: batch_size must be at least 1 or 'auto', got 0"),
         ("hidden: [[8], [x]]", ", line 1: hidden.* must be an integer, got 'x'"),
     ],
 )
