@@ -73,8 +73,6 @@ _split = functools.partial(
     type=click.Choice(["train", "validation", "test"]),
 )
 _out = functools.partial(click.option, "--out", required=True, type=click.Path(file_okay=False))
-
-
 _weighted = functools.partial(
     click.option,
     "--weighted/--unweighted",
