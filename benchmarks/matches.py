@@ -5,8 +5,8 @@
 Two synthetic logs of 60,000 rows have a planted match: a click is likelier where the candidate is
 in the history (`same id`), or the nearer its hidden vector is to those of the history (`dot
 product`). With `--data`, the first rows of data that `benchmarks.logs` prepared are measured
-instead. Models learn in batches of 1,024, those with a preset of what that says, at most ten passes.
-The table has test AUC and log loss, means over the seeds.
+instead. Models learn in batches of 1,024, those with a preset of what that says, for at most ten
+passes. The table has test AUC and log loss, means over the seeds.
 """
 
 import functools
