@@ -80,34 +80,36 @@ class AutoInt(_Model):
     def add_parts(self, features: FeatureMap, dim: int) -> None:
         width = HEADS * HEAD_DIM
         widths = [dim] + [width] * (ATTENTION_LAYERS - 1)
-        self.attention = torch.nn.Sequential(*(_SelfAttention(before) for before in widths))
+        self.attention = torch.nn.Sequential(*(SelfAttention(before) for before in widths))
         self.fc = torch.nn.Linear(len(FIELDS) * width, 1)
 
     def logit(self, inputs: dict[str, Any], embeddings: torch.Tensor) -> torch.Tensor:
         return self.fc(self.attention(embeddings).flatten(start_dim=1))
 
 
-class _SelfAttention(torch.nn.Module):
-    def __init__(self, dim: int) -> None:
+class SelfAttention(torch.nn.Module):
+    def __init__(
+        self, dim: int, heads: int = HEADS, head_dim: int = HEAD_DIM, dropout: float = 0.0
+    ) -> None:
         super().__init__()
-        width = HEADS * HEAD_DIM
+        width = heads * head_dim
+        self.head_dim = head_dim
         self.query, self.key, self.value = (
             torch.nn.Linear(dim, width, bias=False) for _ in range(3)
         )
         self.residual = (
             torch.nn.Identity() if dim == width else torch.nn.Linear(dim, width, bias=False)
         )
-        self.attention = ScaledDotProductAttention()
+        self.attention = ScaledDotProductAttention(dropout)
 
     def forward(self, fields: torch.Tensor) -> torch.Tensor:
         projections = (self.query, self.key, self.value)
         output, _ = self.attention(*(self._split(project(fields)) for project in projections))
         return torch.relu(output.transpose(1, 2).flatten(start_dim=2) + self.residual(fields))
 
-    @staticmethod
-    def _split(fields: torch.Tensor) -> torch.Tensor:
+    def _split(self, fields: torch.Tensor) -> torch.Tensor:
         """(batch, fields, width) to (batch, heads, fields, head_dim)."""
-        return fields.view(len(fields), -1, HEADS, HEAD_DIM).transpose(1, 2)
+        return fields.unflatten(2, (-1, self.head_dim)).transpose(1, 2)
 
 
 def _feature_map(work: Work) -> FeatureMap:
