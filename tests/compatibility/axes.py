@@ -2,8 +2,8 @@
 
 The suite leaves out what differs from another value in nothing that another axis can meet: most of
 the optimizers that update each weight by its own gradient, as Adam does, or each row, as SparseSGD
-does, and models that are another one with a fixed choice or one part more. It leaves out Muon as
-well, which takes longest to compile. `make matrix` has all of them.
+does, and models that are another one with a fixed choice or one part more. `make matrix` has all of
+them.
 """
 
 import dataclasses
@@ -22,7 +22,6 @@ IS_WHOLE = "CTR_KERAS_MATRIX" in os.environ  # the folder of results that `make 
 _LIKE_ADAM = {"AdamW", "Adagrad", "Ftrl", "RMSprop", "Adadelta", "Adamax", "Nadam", "Lion", "Lamb"}
 _LIKE_ADAM |= {"ScheduleFreeAdamW", "DenseAdam"}
 _LIKE_SPARSE_SGD = {"SparseAdagrad", "SparseFtrl"}
-_SLOW = {"Muon"}  # twice the time of any other: each matrix goes through five rounds of products
 _BY_COST = ["FM", "DeepFM", "OptInter", "AutoInt", "IPNN", "GBDTFFM", "AIM", "MIAN"]
 _LIKE_OTHERS = {"LR", "FFM", "GBDTLR", "AutoIntPlus", "FNN", "OptInterM", "OptInterF"}
 
@@ -105,7 +104,7 @@ AXES = {
         if IS_WHOLE or name not in _LIKE_OTHERS
     ],
     "optimizer": [
-        name for name in OPTIMIZERS if IS_WHOLE or name not in _LIKE_ADAM | _LIKE_SPARSE_SGD | _SLOW
+        name for name in OPTIMIZERS if IS_WHOLE or name not in _LIKE_ADAM | _LIKE_SPARSE_SGD
     ],
     "precision": PRECISIONS,
     "save": SAVES,
