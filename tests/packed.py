@@ -5,6 +5,8 @@ import numpy as np
 
 # Whether to compile a training step: what is quicker for a few steps on each backend.
 JIT = keras.backend.backend() == "jax"
+# How to take a few steps: on TensorFlow, to trace one takes as long as to run twenty.
+FEW_STEPS = {"jit_compile": JIT, "run_eagerly": not JIT}
 
 
 def packed_inputs(features, rows=8, seed=0):

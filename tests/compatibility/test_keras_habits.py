@@ -16,7 +16,7 @@ from ctr_keras.models import FM, DeepFM
 from ctr_keras.models.base import CTRModel
 from ctr_keras.optimizers import SparseAdam
 from tests.conftest import ROOT
-from tests.packed import labels, packed_inputs
+from tests.packed import FEW_STEPS, labels, packed_inputs
 
 pytestmark = pytest.mark.backend
 
@@ -31,12 +31,11 @@ INPUTS, CLICKS = packed_inputs(FEATURES, 12), labels(12)
 IS_JAX = keras.backend.backend() == "jax"
 COMPILED = {"run_eagerly": False, "jit_compile": IS_JAX}
 EAGER = {"run_eagerly": True, "jit_compile": False}
-QUICK = COMPILED if IS_JAX else EAGER  # for a few steps
 
 
 def compiled(model=None, **options):
     model = model or FM(FEATURES, dim=2)
-    options = {"optimizer": SparseAdam(0.05), **QUICK, **options}
+    options = {"optimizer": SparseAdam(0.05), **FEW_STEPS, **options}
     model.compile(loss=options.pop("loss", "binary_crossentropy"), **options)
     return model
 

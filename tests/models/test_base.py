@@ -8,14 +8,14 @@ from ctr_keras.features import Categorical, FeatureSet, Label, Numeric
 from ctr_keras.layers import CompactEmbedding, FieldEmbedding, LinearLogit, feature_inputs
 from ctr_keras.models.base import CTRModel
 from tests.models.variants import FEATURES, build
-from tests.packed import JIT, inputs_of, labels, packed_inputs
+from tests.packed import FEW_STEPS, JIT, inputs_of, labels, packed_inputs
 
 pytestmark = pytest.mark.backend
 
 
 def test_an_h5_file_loads_without_custom_objects(tmp_path):
     model = build("FM")
-    model.compile("adam", "binary_crossentropy", jit_compile=JIT)
+    model.compile("adam", "binary_crossentropy", **FEW_STEPS)
     inputs = inputs_of(model, packed_inputs(FEATURES))
     model.fit(inputs, labels(), verbose=0)
     model.save(tmp_path / "model.h5")

@@ -9,7 +9,7 @@ from ctr_keras.metrics import auc
 from ctr_keras.models import FNN, OptInter, OptInterF, OptInterM
 from ctr_keras.plan import Interaction, InteractionPlan
 from tests.models.sizes import feature_set, parameter_count, tower
-from tests.packed import JIT, packed_inputs
+from tests.packed import FEW_STEPS, JIT, packed_inputs
 
 ORIGINALS = (
     Numeric("price"),
@@ -191,7 +191,7 @@ def test_weight_decay_is_on_pairs_and_latent_vectors_alone():
         keras.utils.set_random_seed(0)
         model = OptInter(CROSSED, cross_dim=3, cross_l2=decay, **OPTIONS)
         before = {weight.path: to_numpy(weight) for weight in model.trainable_weights}
-        model.compile(keras.optimizers.SGD(1.0), "binary_crossentropy", jit_compile=JIT)
+        model.compile(keras.optimizers.SGD(1.0), "binary_crossentropy", **FEW_STEPS)
         model.train_on_batch(inputs, np.ones((8, 1)))
         return before, {weight.path: to_numpy(weight) for weight in model.trainable_weights}
 
@@ -212,7 +212,7 @@ def test_weight_decay_is_on_pairs_and_latent_vectors_alone():
 @pytest.mark.backend
 def test_logits_and_weights_move_in_one_step():
     model = OptInter(CROSSED, cross_dim=3, **OPTIONS)
-    model.compile(keras.optimizers.SGD(1.0), "binary_crossentropy", jit_compile=JIT)
+    model.compile(keras.optimizers.SGD(1.0), "binary_crossentropy", **FEW_STEPS)
     before = [to_numpy(weight) for weight in model.trainable_weights]
     rows = 64
     labels = np.random.default_rng(0).integers(0, 2, (rows, 1))

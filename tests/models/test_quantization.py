@@ -14,7 +14,7 @@ from ctr_keras.layers import FieldEmbedding
 from ctr_keras.models import DeepFM, build_model
 from ctr_keras.optimizers import SparseAdam
 from tests.models.variants import FEATURES, VARIANTS, build, some_on_jax
-from tests.packed import JIT, inputs_of, labels, packed_inputs
+from tests.packed import FEW_STEPS, JIT, inputs_of, labels, packed_inputs
 
 HAS_CONFIGS = hasattr(keras.quantizers, "Int8QuantizationConfig")  # not in Keras 3.12
 WIDTHS = {"dim": 16, "cross_dim": 16, "head_dim": 8, "hidden": [64, 32]}
@@ -50,7 +50,7 @@ def trained(variant):
     clicks = (np.random.default_rng(0).random(rate.shape) < rate).astype("float32")
     inputs = inputs_of(model, inputs)
     optimizer = keras.optimizers.Adam(0.005)
-    model.compile(optimizer, "binary_crossentropy", jit_compile=JIT, run_eagerly=not JIT)
+    model.compile(optimizer, "binary_crossentropy", **FEW_STEPS)
     for start in range(0, 3 * ROWS, ROWS):
         batch = slice(start, start + ROWS)
         model.train_on_batch({key: values[batch] for key, values in inputs.items()}, clicks[batch])
@@ -127,7 +127,7 @@ def test_copies_by_config_take_the_weights(tmp_path):
 def test_a_model_quantized_after_fit_loads_compiled(tmp_path):
     model = DeepFM(FEATURES, dim=4, hidden=[8])
     inputs = inputs_of(model, packed_inputs(FEATURES))
-    model.compile(SparseAdam(), "binary_crossentropy", jit_compile=JIT, run_eagerly=not JIT)
+    model.compile(SparseAdam(), "binary_crossentropy", **FEW_STEPS)
     model.train_on_batch(inputs, labels())
     model.quantize("int8")
     again = loaded(model, tmp_path)

@@ -14,7 +14,7 @@ from ctr_keras.optimizers import SparseAdam
 from ctr_keras.trees import Tree, Trees
 from ctr_keras.trees.columns import column_names
 from tests.models.variants import FEATURES, VARIANTS
-from tests.packed import JIT, inputs_of
+from tests.packed import FEW_STEPS, inputs_of
 
 ROWS = 60
 BY_FIELD = ("FM", "DeepFM", "FNN", "AutoInt", "AutoIntPlus")  # may change columns
@@ -120,12 +120,12 @@ def test_a_value_that_has_left_is_out_of_vocabulary(variant):
 @pytest.mark.backend
 def test_the_new_model_trains_saves_and_is_independent_of_the_old(tmp_path):
     model = old_model("DeepFM")
-    model.compile(SparseAdam(0.1), "binary_crossentropy", jit_compile=JIT)
+    model.compile(SparseAdam(0.1), "binary_crossentropy", **FEW_STEPS)
     before = [weight.copy() for weight in model.get_weights()]
     new_model = transfer(model, OLD, NEW)
     assert not new_model.compiled
     assert isinstance(new_model, CTRModel)
-    new_model.compile(SparseAdam(0.1), "binary_crossentropy", jit_compile=JIT)
+    new_model.compile(SparseAdam(0.1), "binary_crossentropy", **FEW_STEPS)
     inputs = inputs_of(new_model, NEW.pack(NEW_LOG))
     new_model.fit(inputs, np.arange(ROWS)[:, None] % 2, verbose=0)
     for weight, other in zip(model.get_weights(), before, strict=True):

@@ -10,7 +10,7 @@ from keras import ops
 
 from ctr_keras.optimizers import GRDA, AlternatingOptimizer, RoutedOptimizer, SparseAdam
 from tests.optimizers.training import assert_same, summed, trained
-from tests.packed import JIT
+from tests.packed import FEW_STEPS
 
 pytestmark = pytest.mark.backend
 
@@ -18,12 +18,12 @@ DRAW = np.random.default_rng(0)
 INPUTS, LABELS = DRAW.normal(size=(64, 3)), DRAW.normal(size=(64, 1))
 
 
-def model_with(optimizer, jit_compile=JIT):
+def model_with(optimizer, compiled=FEW_STEPS):
     keras.utils.set_random_seed(0)
     inputs = keras.Input((3,))
     hidden = keras.layers.Dense(4, name="hidden")(inputs)
     model = keras.Model(inputs, keras.layers.Dense(1, name="output")(hidden))
-    model.compile(optimizer, loss="mse", jit_compile=jit_compile)
+    model.compile(optimizer, loss="mse", **compiled)
     return model
 
 
@@ -64,8 +64,8 @@ def test_all_optimizers_use_gradients_of_the_same_step():
 
 @pytest.mark.parametrize("optimizer", [RoutedOptimizer, AlternatingOptimizer])
 def test_compiled_or_not_it_is_the_same(optimizer):
-    compiled = fitted(adam_and_grda(optimizer), jit_compile=True)
-    plain = fitted(adam_and_grda(optimizer), jit_compile=False)
+    compiled = fitted(adam_and_grda(optimizer), compiled={"jit_compile": True})
+    plain = fitted(adam_and_grda(optimizer), compiled={"jit_compile": False})
     for mine, its in zip(values(compiled), values(plain), strict=True):
         np.testing.assert_allclose(mine, its, rtol=1e-4, atol=1e-6)
 

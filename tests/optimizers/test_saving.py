@@ -16,7 +16,7 @@ from ctr_keras.optimizers import (
     SparseSGD,
 )
 from tests.optimizers.training import BY_ROWS, weights
-from tests.packed import JIT
+from tests.packed import FEW_STEPS
 
 pytestmark = pytest.mark.backend
 
@@ -42,7 +42,7 @@ STEPS = [
 
 def fitted(name, steps=STEPS[:2]):
     model = FM(FEATURES, dim=2)
-    model.compile(OPTIMIZERS[name](), "binary_crossentropy", jit_compile=JIT, run_eagerly=not JIT)
+    model.compile(OPTIMIZERS[name](), "binary_crossentropy", **FEW_STEPS)
     go_on(model, steps)
     return model
 

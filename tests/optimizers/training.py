@@ -9,7 +9,7 @@ from ctr_keras import tables
 from ctr_keras.features import Categorical, FeatureSet, Label, MultiValued
 from ctr_keras.keras_internals import built_with
 from ctr_keras.models import FM
-from tests.packed import JIT
+from tests.packed import FEW_STEPS
 
 SIZE = 40
 FEATURES = FeatureSet(
@@ -40,11 +40,11 @@ def batches(count, rows=8, seed=0, ids=None):
         yield packed, generator.integers(0, 2, size=(rows, 1)).astype("float32")
 
 
-def trained(optimizer, steps=12, build=FM, callbacks=(), **arguments):
+def trained(optimizer, steps=12, build=FM, callbacks=(), compiled=FEW_STEPS, **arguments):
     """The model after steps of `fit` from weights that are always the same."""
     keras.utils.set_random_seed(4)
     model = build(FEATURES, dim=4, embeddings_initializer="random_normal", **arguments)
-    model.compile(optimizer, "binary_crossentropy", jit_compile=JIT)
+    model.compile(optimizer, "binary_crossentropy", **compiled)
     model.fit(batches(steps), steps_per_epoch=steps, callbacks=list(callbacks), verbose=0)
     return model
 

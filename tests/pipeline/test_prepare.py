@@ -3,12 +3,7 @@
 import collections
 import dataclasses
 import json
-import os
 import pathlib
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +23,7 @@ from pipeline.job import pipeline_options
 from pipeline.prepare import TooManyRejectedError, prepare
 from pipeline.splits import SPLITS, RandomSplit
 from tests.prepared import BROKEN, ROWS, prepare_once, read_records
+from tests.processes import Command
 
 
 def report_of(folder) -> dict:
@@ -241,18 +237,9 @@ def test_killed_run_leaves_nothing_under_the_name_and_the_next_one_finishes(
     out = tmp_path / "out"
     command = ["prepare", "--dataset", "synthetic", "--source", str(synthetic_log)]
     command += ["--out", str(out)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ctr_keras.cli", *command],
-        stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-    )
-    deadline = time.time() + 120
-    while not list(tmp_path.glob("out.partial/examples/*")):  # it is writing: kill it now
-        assert process.poll() is None, "finished before it could be killed"
-        assert time.time() < deadline
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process = Command(*command)
+    process.wait_until(lambda: any(tmp_path.glob("out.partial/examples/*")))  # it is writing
+    process.kill()
     assert not out.exists()
     assert (tmp_path / "out.partial").exists()
     assert CliRunner().invoke(main, command).exit_code == 0

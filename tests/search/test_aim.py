@@ -155,6 +155,7 @@ def test_gates_of_interactions_and_dimensions_are_not_searched_together():
         search.search(data.features, data.train)
 
 
+@pytest.mark.usefixtures("eager")
 def test_found_functions_transfer_to_deepfm_and_ipnn():
     data = planted_clicks([(0, 1)], fields=3, categories=4, train_rows=100, test_rows=10)
     search = AIMSearch(order=3, dims=False, c=0.0, batch_size=50, model_args={"dim": 4}, **SETTINGS)
@@ -166,6 +167,7 @@ def test_found_functions_transfer_to_deepfm_and_ipnn():
         assert model(inputs_of(model, inputs)).shape == (8, 1)
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_shared_pool_tries_every_function():
     data = planted_clicks([(0, 1)], fields=4, categories=4, train_rows=100, test_rows=10)
     settings = {"order": 3, "dims": False, "c": 0.0, "batch_size": 50, "top": 1, **SETTINGS}
@@ -195,6 +197,7 @@ def test_mistakes_are_named(settings, message):
         AIMSearch(**settings)
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("crossed", [False, True])
 def test_dimensions_are_of_the_fields_that_the_model_has(crossed):
     arguments = {"dim": 3, "crossed": True} if crossed else {"dim": 3}

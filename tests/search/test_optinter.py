@@ -30,6 +30,7 @@ def test_a_memorizable_pair_is_memorized_and_noise_left_alone(seed):
 
 
 @pytest.mark.backend
+@pytest.mark.usefixtures("eager")
 def test_what_is_found_can_be_retrained():
     rows = data(categories=4, rows=1000)
     search = OptInterSearch(epochs=1, model_args=MODEL, **SETTINGS)
@@ -59,6 +60,7 @@ def searched_model(monkeypatch, rows, **settings):
 
 
 @pytest.mark.backend
+@pytest.mark.usefixtures("eager")
 def test_the_temperature_falls_over_one_epoch_of_training_steps(monkeypatch):
     rows = data(categories=4, rows=1000)
     model = searched_model(monkeypatch, rows, epochs=1, batch_size=100)
@@ -70,6 +72,7 @@ def test_the_temperature_falls_over_one_epoch_of_training_steps(monkeypatch):
 
 
 @pytest.mark.backend
+@pytest.mark.usefixtures("eager")
 def test_one_step_moves_weights_and_logits_and_a_bilevel_one_in_turns(monkeypatch):
     rows = data(categories=4, rows=100)
     for bilevel, steps in ((False, [1, 1]), (True, [1, 1])):
@@ -83,6 +86,7 @@ def test_one_step_moves_weights_and_logits_and_a_bilevel_one_in_turns(monkeypatc
 
 
 @pytest.mark.backend
+@pytest.mark.usefixtures("eager")
 def test_tables_start_wide_unless_told_otherwise(monkeypatch):
     rows = data(categories=4, rows=100)
     still = {"learning_rate": 0.0, "epochs": 1}
@@ -94,6 +98,7 @@ def test_tables_start_wide_unless_told_otherwise(monkeypatch):
 
 
 @pytest.mark.backend
+@pytest.mark.usefixtures("eager")
 def test_tables_are_drawn_by_the_seed_and_each_of_its_own(monkeypatch):
     rows = data(categories=4, rows=100)
 

@@ -18,6 +18,8 @@ from ctr_keras.search.stage import Stage
 from tests.optimizers.training import weights
 from tests.search.planted import planted_clicks, planted_tables
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 DATA = planted_clicks([(0, 1)], fields=4, categories=5, train_rows=1000, test_rows=300)
 COMMON = {"batch_size": 100, "learning_rate": 1e-2, "verbose": False}
 
@@ -25,7 +27,7 @@ COMMON = {"batch_size": 100, "learning_rate": 1e-2, "verbose": False}
 def crossed_data():
     """Features, training and validation rows whose first pair is memorizable."""
     tables = {(0, 1): np.random.default_rng(0).normal(size=(4, 4))}
-    data = planted_tables(tables, 0, 3, 4, train_rows=1000, test_rows=300, crossed=True)
+    data = planted_tables(tables, 0, 3, 4, train_rows=400, test_rows=300, crossed=True)
     return data.features, data.train, data.test
 
 
@@ -84,7 +86,7 @@ def undisturbed(method):
         ("autofis", 3),
         ("autofis", 17),
         ("aim", 17),
-        pytest.param("optinter", 28, marks=pytest.mark.backend),
+        pytest.param("optinter", 11, marks=pytest.mark.backend),
     ],
 )
 def test_killed_and_given_again_it_finds_the_same(method, killed_at, kill_after, tmp_path):
@@ -122,7 +124,7 @@ def test_an_early_stop_returns_the_plan_of_the_best_epoch(monkeypatch):
     """Of the four AUCs that are given the third is no better, so the second epoch's plan counts."""
     features, train, validation = crossed_data()
     search = OptInterSearch(epochs=4, rounds=2, gate_learning_rate=0.5, **COMMON)
-    given = {"gate_learning_rate": 0.5, "temperature_rate": 0.099, **COMMON}
+    given = {"gate_learning_rate": 0.5, "temperature_rate": 0.99 / 4, **COMMON}
     second, third = (
         OptInterSearch(epochs=epochs, **given).search(features, train) for epochs in (2, 3)
     )
@@ -191,7 +193,7 @@ def test_an_early_stop_is_decided_with_the_statistics_of_the_weights(monkeypatch
 
     def checked(self, model):
         labels, expected = score(self, model)
-        recompute_statistics(model, SearchRows(features, train).inputs_of(model, 1000))
+        recompute_statistics(model, SearchRows(features, train).inputs_of(model, 400))
         np.testing.assert_allclose(score(self, model)[1], expected, 1e-4)
         scored.append(len(labels))
         return labels, expected

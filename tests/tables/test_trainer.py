@@ -13,7 +13,7 @@ from ctr_keras.models import FM
 from ctr_keras.models.base import CTRModel
 from ctr_keras.optimizers import RoutedOptimizer, SparseAdam, SparseSGD
 from tests.optimizers.training import BY_ROWS, FEATURES, assert_same, batches, summed
-from tests.packed import JIT
+from tests.packed import FEW_STEPS, JIT
 
 pytestmark = pytest.mark.backend
 
@@ -40,11 +40,11 @@ def dense_adam():
     return summed(OPTIMIZERS.Adam(0.02, epsilon=1e-9))
 
 
-def compiled(optimizer, model=None):
+def compiled(optimizer, model=None, how=FEW_STEPS):
     if model is None:
         keras.utils.set_random_seed(4)
         model = FM(FEATURES, dim=4, embeddings_initializer="random_normal")
-    model.compile(optimizer, "binary_crossentropy", jit_compile=JIT)
+    model.compile(optimizer, "binary_crossentropy", **how)
     return model
 
 
@@ -67,7 +67,7 @@ class Onlooker(keras.callbacks.Callback):
 
 def fitted(optimizer, folder):
     """What validation and callbacks have seen of a `fit`, and the weights that it leaves."""
-    model, onlooker = compiled(optimizer), Onlooker()
+    model, onlooker = compiled(optimizer, how={"jit_compile": JIT}), Onlooker()
     inputs, labels = together(BATCHES)
     history = model.fit(
         inputs,
@@ -309,7 +309,7 @@ def test_a_ctr_model_has_functional_subclasses_and_its_old_name():
 def plain(optimizer, model):
     """A model without the mixin after a step of `fit`."""
     model = keras.Model(model.input, model.output)
-    model.compile(optimizer, "binary_crossentropy", jit_compile=JIT)
+    model.compile(optimizer, "binary_crossentropy", **FEW_STEPS)
     model.fit(*STEPS[0], verbose=0)
     return model
 
@@ -376,18 +376,13 @@ def test_there_is_no_warning_where_a_dense_gradient_is_right(change):
 # What Keras' `fit` can do.
 
 
-def as_by_keras(build, *data, steps_per_execution=1, **options):
+def as_by_keras(build, *data, how=FEW_STEPS, **options):
     """The weights after `fit` with `SparseSGD`, which are those after Keras' SGD."""
     results = []
     for optimizer in (SparseSGD(0.5), OPTIMIZERS.SGD(0.5)):
         keras.utils.set_random_seed(4)
         model = build()
-        model.compile(
-            optimizer,
-            "binary_crossentropy",
-            jit_compile=JIT,
-            steps_per_execution=steps_per_execution,
-        )
+        model.compile(optimizer, "binary_crossentropy", **how)
         model.fit(*data, batch_size=8, epochs=2, shuffle=False, verbose=0, **options)
         results.append(model.get_weights())
     assert_seen_alike({"weights": results[0]}, {"weights": results[1]})
@@ -395,8 +390,9 @@ def as_by_keras(build, *data, steps_per_execution=1, **options):
 
 
 def test_weights_of_classes_and_samples_and_steps_per_execution_are_those_of_keras():
+    steps = 1 if BACKEND == "torch" else 4  # of which Keras has one there
     options = [
-        {"steps_per_execution": 1 if BACKEND == "torch" else 4},  # of which Keras has one there
+        {"how": {"jit_compile": JIT, "steps_per_execution": steps}},
         {"class_weight": {0: 1.0, 1: 3.0}},
         {"sample_weight": np.linspace(0, 2, 32)},
     ]
