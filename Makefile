@@ -58,7 +58,8 @@ mutants: $(VENV)/installed
 # With the oldest versions that pyproject.toml accepts.
 $(OLDEST)/installed: pyproject.toml constraints-oldest.txt
 	$(PYTHON) -m venv $(OLDEST)
-	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-oldest.txt -e '.[plots]' jax pandas pytest pytest-xdist
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-oldest.txt -e '.[plots,tune]' \
+	  jax pandas pytest pytest-xdist scikit-learn
 	touch $@
 
 test-oldest: $(OLDEST)/installed

@@ -15,7 +15,8 @@ RATE = 0.01
 ROWS = 8
 # Of scores: how exactly another runtime computes in a precision what Keras does.
 TOLERANCE = {"float32": 1e-5, "int8": 1e-3, "mixed_bfloat16": 2e-2, "mixed_float16": 2e-3}
-QUANTIZED = 0.01  # of scores, int8 against float32
+# Of scores, int8 against float32; Keras 3.12 rounds what goes into dense layers as well.
+QUANTIZED = 0.01 if hasattr(keras.quantizers, "Int8QuantizationConfig") else 0.02
 
 
 def run(combination: Combination, folder: pathlib.Path) -> None:
@@ -121,8 +122,12 @@ def assert_same_weights(model, expected, tolerance=0.0) -> None:
 
 
 def rates(optimizer) -> list[float]:
-    """The learning rate, or those of all optimizers of one that has several."""
+    """The learning rate, or those of all optimizers of one that has several.
+
+    The callbacks of Keras 3.12 reach the first of several alone.
+    """
     optimizers = getattr(optimizer, "optimizers", [optimizer])
+    optimizers = optimizers if hasattr(keras.optimizers, "MultiOptimizer") else [optimizer]
     return [float(optimizer.learning_rate) for optimizer in optimizers]
 
 
