@@ -14,6 +14,7 @@ Presets: TypeAlias = Mapping[str, Mapping[str, Settings]]
 _ALL = yaml.safe_load(pathlib.Path(__file__).with_name("presets.yaml").read_text("utf-8"))
 PRESETS: Presets = _ALL["training"]
 SEARCH_PRESETS: Presets = _ALL["search"]
+_DEFAULT = "default"
 
 
 def find_preset(name: str, data: str) -> Settings:
@@ -21,7 +22,8 @@ def find_preset(name: str, data: str) -> Settings:
 
     Args:
         name: str. A model in `ctr_keras.models.MODELS`, or a search in `ctr_keras.search.SEARCHES`.
-        data: str. A data set's name; with `-fm` for AutoFIS on FM rather than DeepFM.
+        data: str. A data set's name, with `-fm` for AutoFIS on FM rather than DeepFM; or
+            `"default"`.
 
     Raises:
         ValueError: if there is none, naming those there are.
@@ -37,3 +39,17 @@ def find_preset(name: str, data: str) -> Settings:
     if not isinstance(data, str) or data not in presets:
         raise ValueError(f"{name} has no preset {data!r}{did_you_mean(data, presets)}")
     return presets[data]
+
+
+def default_preset(model: str) -> str | None:
+    """The name of the preset that is in force where no other is named, if a model has one.
+
+    Args:
+        model: str. A name in `ctr_keras.models.MODELS`.
+
+    Example:
+
+    >>> default_preset("LR"), default_preset("FM")
+    ('default', None)
+    """
+    return _DEFAULT if _DEFAULT in PRESETS.get(model, {}) else None

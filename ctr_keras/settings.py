@@ -31,6 +31,7 @@ def _as_tuple(value: Any) -> Any:
 Count: TypeAlias = Annotated[int, pydantic.Field(ge=1)]
 CountOrAuto: TypeAlias = Count | Literal["auto"]
 Fraction: TypeAlias = Annotated[float, pydantic.Field(ge=0, lt=1)]
+FractionOrAuto: TypeAlias = Fraction | Literal["auto"]
 JitCompile: TypeAlias = bool | Literal["auto"]
 TupleOf: TypeAlias = Annotated[tuple[T, ...], pydantic.BeforeValidator(_as_tuple)]
 
@@ -256,12 +257,13 @@ class Source:
         others = {other: value for other, value in self.values.items() if other != key}
         return dataclasses.replace(self, values=others).build(kind)
 
-    def with_preset(self, find: Callable[[str], Settings]) -> Source:
-        """These settings over those of the preset that the setting `preset` names, if any."""
-        if "preset" not in self.values:
+    def with_preset(self, find: Callable[[str], Settings], default: str | None = None) -> Source:
+        """These settings over those of the preset that the setting `preset` names, or `default`."""
+        name = self.values.get("preset", default)
+        if name is None:
             return self
         with self.located("preset"):
-            preset = find(self.values["preset"])
+            preset = find(name)
         values = {key: value for key, value in self.values.items() if key != "preset"}
         preset = {key: value for key, value in preset.items() if key not in self._model_args()}
         return dataclasses.replace(self, values={**preset, **values})

@@ -8,7 +8,7 @@ are read, many at a time, and what is shuffled is numbers: records are slow to m
 import glob
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -164,11 +164,32 @@ def row_count(prepared: str, split: str) -> int:
     Raises:
         FileNotFoundError: if the folder holds no prepared data.
     """
+    return int(_report(prepared)["rows"][split])
+
+
+def click_rate(prepared: str) -> float | None:
+    """The mean label of the training rows, from the same report.
+
+    Args:
+        prepared: str. The folder that `ctr-keras prepare` wrote.
+
+    Returns:
+        float, or None if the report does not say.
+
+    Raises:
+        FileNotFoundError: if the folder holds no prepared data.
+    """
+    rate = _report(prepared).get("label_mean", {}).get("train")
+    return None if rate is None else float(rate)
+
+
+def _report(prepared: str) -> Mapping[str, Any]:
     path = os.path.join(prepared, "report.json")
     if not os.path.exists(path):
         raise FileNotFoundError(f"{prepared} holds no prepared data: there is no report.json")
     with open(path, encoding="utf-8") as file:
-        return int(json.load(file)["rows"][split])
+        report: Mapping[str, Any] = json.load(file)
+    return report
 
 
 def example_files(prepared: str, split: str) -> list[str]:

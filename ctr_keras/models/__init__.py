@@ -1,6 +1,7 @@
 """Models: functional builders from a feature set to a `keras.Model`."""
 
 from ctr_keras.models.attention import AutoInt, AutoIntPlus
+from ctr_keras.models.click_rate import start_at_click_rate
 from ctr_keras.models.factorization import FM, DeepFM
 from ctr_keras.models.field_aware import FFM
 from ctr_keras.models.linear import LR
@@ -38,5 +39,6 @@ __all__ = [
     "build_model",
     "check_arguments",
     "model_arguments",
+    "start_at_click_rate",
     "transfer",
 ]

@@ -7,18 +7,20 @@ from typing import Any, Literal
 from pydantic import NonNegativeFloat, NonNegativeInt
 
 from ctr_keras.models import check_arguments, model_arguments
-from ctr_keras.presets import find_preset
+from ctr_keras.presets import default_preset, find_preset
 from ctr_keras.runs import Optimization, check_callbacks
 from ctr_keras.settings import (
     Count,
     CountOrAuto,
-    Fraction,
+    FractionOrAuto,
     JitCompile,
     SettingError,
     Source,
     TupleOf,
     plain,
 )
+
+_AUTO_AVERAGING = 0.99
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,14 +34,14 @@ class TrainConfig(Optimization):
         model_args: dict. Arguments of the model's builder. Defaults to none.
         batch_size: int or str. Defaults to `"auto"`: 256 for a training split of up to 100,000
             rows, and for more of them so large that a pass has 200 steps, up to 4,096.
-        epochs: int. Passes over the training split, at most. Defaults to `10`.
+        epochs: int. Passes over the training split, at most. Defaults to `50`.
         evaluations_per_epoch: int or str. How often in a pass to evaluate on the validation split,
             and with it to checkpoint and decide on stopping. Defaults to `"auto"`: after about
             250,000 rows, from once to eight times.
         monitor: str. By what evaluations are compared, for the best model, `patience` and
             `schedule=plateau`: `"log_loss"`, `"auc"` or `"auc_by_group"`. Defaults to `"log_loss"`.
         patience: int. Stop after so many consecutive evaluations without a better one.
-            Defaults to `2`.
+            Defaults to `3`.
         group: str. A categorical feature, such as the user, in whose groups `auc_by_group` is
             computed and `pairwise_weight` makes pairs. Rows whose value is missing or not in the
             vocabulary are in no group. Defaults to `""`: none.
@@ -53,8 +55,10 @@ class TrainConfig(Optimization):
         sample_weight: str. The weight that the data set declares (`weight:` in its YAML), by which
             the loss of a row is multiplied. Metrics weigh rows by it, too: those of validation,
             and so `monitor`, and those of `ctr-keras evaluate`. Defaults to `""`: none.
-        averaging: float. Momentum, such as 0.999, of moving averages of the weights, which are
-            evaluated and kept instead of the weights. Defaults to `0.0`: none.
+        averaging: float or str. Momentum of moving averages of the weights, which are evaluated
+            and kept instead of the weights; 0 for none, which saves a copy of the weights. Defaults
+            to `"auto"`: 0.99, the average of about the last 100 steps, but none with
+            `table_updates=exact`, which has none.
         callbacks: list of str. `"tensorboard"` (in the run's folder), `"mlflow"`, `"wandb"`, or
             `"module:Class"` for a class of your own below `keras.callbacks.Callback`, which is made
             without arguments. Each round, `on_epoch_end` is given the numbers of `history.csv`.
@@ -88,14 +92,14 @@ class TrainConfig(Optimization):
     out: str
     model_args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     batch_size: CountOrAuto = "auto"
-    epochs: Count = 10
+    epochs: Count = 50
     evaluations_per_epoch: CountOrAuto = "auto"
     monitor: Literal["log_loss", "auc", "auc_by_group"] = "log_loss"
-    patience: Count = 2
+    patience: Count = 3
     group: str = ""
     pairwise_weight: NonNegativeFloat = 0.0
     sample_weight: str = ""
-    averaging: Fraction = 0.0
+    averaging: FractionOrAuto = "auto"
     callbacks: TupleOf[str] = ()
     start_from: str = ""
     cache: str = ""
@@ -110,7 +114,7 @@ class TrainConfig(Optimization):
         if not self.group and (self.monitor == "auc_by_group" or self.pairwise_weight):
             setting = "pairwise_weight" if self.pairwise_weight else "monitor"
             raise SettingError(f"{setting}={getattr(self, setting)} needs a group", setting)
-        if self.averaging and self.table_updates == "exact":
+        if self.momentum_of_averages and self.table_updates == "exact":
             raise SettingError(
                 "averaging does not go with table_updates=exact: set table_updates=dense",
                 "averaging",
@@ -120,6 +124,13 @@ class TrainConfig(Optimization):
         except SettingError as error:
             raise SettingError(str(error), "model_args", *error.keys) from None
 
+    @property
+    def momentum_of_averages(self) -> float:
+        """What `averaging` is, "auto" resolved."""
+        if self.averaging != "auto":
+            return self.averaging
+        return 0.0 if self.table_updates == "exact" else _AUTO_AVERAGING
+
     @classmethod
     def read(
         cls, path: str | None = None, overrides: Iterable[str] = (), **given: Any
@@ -128,7 +139,7 @@ class TrainConfig(Optimization):
 
         A key that is no setting but an argument of the model goes to `model_args`. The key `preset`
         stands for a paper's settings for a data set (`ctr_keras.training.PRESETS`), which all other
-        keys override.
+        keys override. Without it, a model that has a preset `default` starts from that.
 
         Args:
             path: str or None. The YAML file. Defaults to `None`: none.
@@ -144,7 +155,7 @@ class TrainConfig(Optimization):
         model = source.values["model"]
         with source.located("model"):
             arguments = model_arguments(model)
-        source = source.with_preset(lambda name: find_preset(model, name))
+        source = source.with_preset(lambda name: find_preset(model, name), default_preset(model))
         return source.with_model_args(cls, arguments).build(cls)
 
     def to_dict(self) -> dict[str, Any]:

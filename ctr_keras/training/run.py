@@ -9,11 +9,11 @@ from typing import Any
 import keras
 
 from ctr_keras import metrics
-from ctr_keras.data import Examples, open_examples, read_rows
+from ctr_keras.data import Examples, click_rate, open_examples, read_rows
 from ctr_keras.features import FeatureSet
 from ctr_keras.features.statistics import numbers_file, vocabulary_file
 from ctr_keras.layers import has_statistics, recompute_statistics
-from ctr_keras.models import build_model, transfer
+from ctr_keras.models import build_model, start_at_click_rate, transfer
 from ctr_keras.models.base import built_features
 from ctr_keras.optimizers import averaged
 from ctr_keras.runs import (
@@ -124,7 +124,10 @@ def _compiled(
     print_left_out(config.model, built_features(model, features), features)
     if config.start_from:
         model = _started(model, features, config)
-    averages = {"use_ema": True, "ema_momentum": config.averaging} if config.averaging else {}
+    else:
+        start_at_click_rate(model, click_rate(config.data))
+    momentum = config.momentum_of_averages
+    averages = {"use_ema": True, "ema_momentum": momentum} if momentum else {}
     loss = config.make_loss()
     if config.pairwise_weight:
         loss = PairwiseLoss(loss, config.pairwise_weight)

@@ -101,7 +101,7 @@ def test_the_settings_of_an_earlier_run_are_read(tmp_path):
         (["schedule=exponential"], "--set schedule=exponential: .* needs a learning_rate_decay"),
         (["monitor=auc_by_group"], "--set monitor=auc_by_group: .* needs a group"),
         (["pairwise_weight=1"], "--set pairwise_weight=1: pairwise_weight=1.0 needs a group"),
-        (["averaging=1"], "averaging must be below 1, got 1"),
+        (["averaging=1"], "averaging must be below 1 or 'auto', got 1"),
         (
             ["averaging=0.9", "table_updates=exact"],
             "--set averaging=0.9: averaging does not go with table_updates=exact",
@@ -162,3 +162,32 @@ def test_wrong_types_of_a_models_arguments_are_named(line, overrides, message, t
     with pytest.raises(ValueError) as error:  # noqa: PT011  # the whole message is compared
         TrainConfig.read(str(path), overrides, data="d", out="o")
     assert str(error.value).removeprefix(f"{tmp_path}/") == message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], 0.99),
+        (["averaging=0"], 0.0),
+        (["averaging=0.9"], 0.9),
+        (["table_updates=exact"], 0.0),
+        (["table_updates=dense"], 0.99),
+    ],
+)
+def test_weights_are_averaged_where_they_can_be(overrides, expected):
+    config = TrainConfig.read(None, overrides, data="d", model="FM", out="o")
+    assert config.momentum_of_averages == expected
+
+
+@pytest.mark.parametrize(
+    ("model", "overrides", "expected"),
+    [
+        ("LR", [], 0.01),
+        ("LR", ["learning_rate=0.5"], 0.5),
+        ("LR", ["preset=optinter-criteo"], 0.0005),
+        ("FM", [], 0.001),
+    ],
+)
+def test_a_model_starts_from_its_own_defaults_where_no_preset_is_named(model, overrides, expected):
+    config = TrainConfig.read(None, overrides, data="d", model=model, out="o")
+    assert config.learning_rate == expected

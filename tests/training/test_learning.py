@@ -1,7 +1,9 @@
 """Runs whose weights learn in other ways than by default: what counts, and kills in between."""
 
 import dataclasses
+import json
 import pathlib
+import shutil
 
 import keras
 import numpy as np
@@ -12,6 +14,7 @@ from ctr_keras.data import open_examples
 from ctr_keras.features import FeatureSet, Label
 from ctr_keras.training import TrainConfig, evaluate_run, load_run, train
 from ctr_keras.training import run as run_module
+from ctr_keras.training.evaluation import predict
 from tests.data.shards import FEATURES, write_prepared
 from tests.training.kills import call, copy_before
 from tests.training.test_run import history, without_time
@@ -73,6 +76,22 @@ def test_a_killed_run_ends_bit_for_bit_as_if_it_had_not_been(name, settings, tmp
         np.testing.assert_array_equal(weight, other)
     again = evaluate_run(killed.out, "validation")
     assert again["log_loss"] == pytest.approx(report["validation"]["log_loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize(("reported", "expected"), [({"label_mean": {"train": 0.2}}, 0.2), ({}, 0.5)])
+def test_a_run_starts_at_the_click_rate_of_its_rows(
+    reported, expected, prepared, settings, tmp_path
+):
+    data = tmp_path / "data"
+    shutil.copytree(prepared, data)
+    report = json.loads((data / "report.json").read_text())
+    (data / "report.json").write_text(json.dumps(report | reported))
+    changes = {"model": "LR", "model_args": {}, "learning_rate": 0.0, "epochs": 1}
+    config = TrainConfig(**settings | changes | {"data": str(data)})
+    train(config)
+    model, features, _ = load_run(config.out)
+    _, scores = predict(model, open_examples(config.data, "test", features))
+    np.testing.assert_allclose(scores, expected, 1e-5)
 
 
 def test_the_rate_falls_after_each_evaluation_that_is_no_better(settings, monkeypatch):

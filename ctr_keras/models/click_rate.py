@@ -1,0 +1,54 @@
+"""Where a fresh model starts: at the click rate of its log."""
+
+import math
+
+import keras
+
+from ctr_keras.types import Tensor, Variable
+
+
+def start_at_click_rate(model: keras.Model, click_rate: float | None) -> None:
+    """Adds the log-odds of a click rate to the bias of a model's logit.
+
+    A fresh model says about 0.5 of every row. Adam moves a bias by about the learning rate in a
+    step, so that one of 0.001 takes some 6,000 steps to the log-odds of 0.002, -6.2; until then all
+    other weights learn that clicks are rare instead of what makes them more or less so.
+
+    Args:
+        model: keras.Model of a builder of `ctr_keras.models`. Without such a bias (AIM with part
+            scalers, whose logits are multiplied before they are summed; a score of two units) it
+            stays as it is.
+        click_rate: float or None. The share of clicks in the training rows. A rate of 0 or 1 has
+            no log-odds, and leaves the model as it is, as does None.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from ctr_keras.features import Categorical, FeatureSet, Label
+    >>> from ctr_keras.models import LR
+    >>> features = FeatureSet(Categorical("a"), label=Label("y"), vocabulary_sizes={"a": 3})
+    >>> model = LR(features)
+    >>> start_at_click_rate(model, 0.02)
+    >>> round(float(model({"categorical": np.array([[2]])})[0, 0]), 4)
+    0.02
+    """
+    if click_rate is None or not 0 < click_rate < 1:
+        return
+    bias = _output_bias(model)
+    if bias is not None:
+        bias.assign_add([math.log(click_rate / (1 - click_rate))])
+
+
+def _output_bias(model: keras.Model) -> Variable | None:
+    """The bias of the logit, or of one of those that are summed to it."""
+    logit = model.get_layer("logit")
+    summed = [logit.output, *keras.tree.flatten(logit.input)]
+    for layer in model.layers:
+        bias = getattr(layer, "bias", None)
+        if bias is not None and tuple(bias.shape) == (1,) and _is_one_of(layer.output, summed):
+            return bias
+    return None
+
+
+def _is_one_of(tensor: Tensor, tensors: list[Tensor]) -> bool:
+    return any(tensor is other for other in tensors)
