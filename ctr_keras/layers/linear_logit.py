@@ -21,7 +21,7 @@ class LinearLogit(PackedLayer):
         features: FeatureSet with known vocabulary sizes, or its `to_dict()`.
         use_bias: bool. Whether there is a bias. Defaults to `True`.
         initializer: initializer of the weights, or a number, the standard deviation of a normal
-            distribution. From zero, a value that was never seen says nothing. Defaults to `"zeros"`.
+            distribution. From 0, a value that was never seen says nothing. Defaults to `"zeros"`.
         regularizer: regularizer of all weights of ids. Defaults to `None`.
         l2: float. Penalty of the weights that a batch reads and of those of numbers, as in
             `FieldEmbedding`. Defaults to `0.0`.

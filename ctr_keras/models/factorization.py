@@ -43,7 +43,7 @@ def FM(  # noqa: N802 (a builder reads as the model it builds)
     embedding_l2: float = 0.0,
     linear_l2: float = 0.0,
     kernel_initializer: Initializer = None,
-    embeddings_initializer: Initializer = "glorot_uniform",
+    embeddings_initializer: Initializer = None,
 ) -> keras.Model:
     """Factorization machine: a linear logit and the interactions of embeddings.
 
@@ -73,7 +73,7 @@ def FM(  # noqa: N802 (a builder reads as the model it builds)
         kernel_initializer: initializer of vector and scalar kernels and outer products.
             Defaults to `None`: as `GatedInteraction`.
         embeddings_initializer: initializer of the tables, or a number, the standard deviation of a
-            normal distribution. Defaults to `"glorot_uniform"`.
+            normal distribution. Defaults to `None`: as `FieldEmbedding`.
         check_ids: bool. Whether an id that is not of its field gives NaN (see `FieldEmbedding`).
             Defaults to `False`.
         crossed: bool. Whether crossed features are fields as others are; without it, the model does
@@ -140,8 +140,8 @@ def DeepFM(  # noqa: N802
     gated: bool = True,
     normalized: bool = True,
     share_embedding: bool = False,
-    hidden: Hidden = (400, 400, 400),
-    dropout: float = 0.0,
+    hidden: Hidden = (200, 80),
+    dropout: float = 0.1,
     hidden_dropout: float | None = None,
     normalization: str | None = "batch",
     norm_order: str = "unscaled",
@@ -149,7 +149,7 @@ def DeepFM(  # noqa: N802
     linear_l2: float = 0.0,
     net_l2: float = 0.0,
     kernel_initializer: Initializer = None,
-    embeddings_initializer: Initializer = "glorot_uniform",
+    embeddings_initializer: Initializer = None,
 ) -> keras.Model:
     """DeepFM: a factorization machine next to a deep tower on the same embedding.
 
@@ -158,8 +158,8 @@ def DeepFM(  # noqa: N802
     Args:
         features, dim, interactions, orders, gated, normalized, share_embedding: as in `FM`.
         embedding_l2, linear_l2, kernel_initializer, embeddings_initializer: as in `FM`.
-        hidden: list of int. Widths of the tower's layers. Defaults to `(400, 400, 400)`.
-        dropout: float. Share of the tower's units to drop in training. Defaults to `0.0`.
+        hidden: list of int. Widths of the tower's layers. Defaults to `(200, 80)`.
+        dropout: float. Share of the tower's units to drop in training. Defaults to `0.1`.
         hidden_dropout: float or None. The same, by an older name. Defaults to `None`: `dropout`.
         normalization: str or None. Of the tower (see `MLP`). Defaults to `"batch"`.
         norm_order: str. Where it stands (see `MLP`). Defaults to `"unscaled"`.

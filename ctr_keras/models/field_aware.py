@@ -19,7 +19,7 @@ def FFM(  # noqa: N802 (a builder reads as the model it builds)
     dropout: float = 0.0,
     embedding_l2: float = 0.0,
     linear_l2: float = 0.0,
-    embeddings_initializer: Initializer = "glorot_uniform",
+    embeddings_initializer: Initializer = None,
 ) -> keras.Model:
     """Field-aware factorization machine: a vector of a value for every other field.
 

@@ -38,15 +38,15 @@ def IPNN(  # noqa: N802 (a builder reads as the model it builds)
     gated: bool = False,
     normalized: bool = False,
     share_embedding: bool = False,
-    hidden: Hidden = (400, 400, 400),
-    dropout: float = 0.0,
+    hidden: Hidden = (200, 80),
+    dropout: float = 0.1,
     hidden_dropout: float | None = None,
     normalization: str | None = "batch",
     norm_order: str = "unscaled",
     embedding_l2: float = 0.0,
     net_l2: float = 0.0,
     kernel_initializer: Initializer = None,
-    embeddings_initializer: Initializer = "glorot_uniform",
+    embeddings_initializer: Initializer = None,
 ) -> keras.Model:
     """Inner-product network: a deep tower on the embeddings and each pair's inner product.
 
@@ -117,8 +117,8 @@ def AIM(  # noqa: N802
     orders: Sequence[int] | None = None,
     share_embedding: bool = False,
     part_scalers: bool = False,
-    hidden: Hidden = (400, 400, 400),
-    dropout: float = 0.0,
+    hidden: Hidden = (200, 80),
+    dropout: float = 0.1,
     hidden_dropout: float | None = None,
     normalization: str | None = "batch",
     norm_order: str = "unscaled",
@@ -126,7 +126,7 @@ def AIM(  # noqa: N802
     linear_l2: float = 0.0,
     net_l2: float = 0.0,
     kernel_initializer: Initializer = None,
-    embeddings_initializer: Initializer = "glorot_uniform",
+    embeddings_initializer: Initializer = None,
 ) -> keras.Model:
     """AIM: a linear logit, gated interactions by four functions, a tower on their products.
 

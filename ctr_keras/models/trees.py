@@ -77,7 +77,7 @@ def GBDTFFM(  # noqa: N802
     dropout: float = 0.0,
     embedding_l2: float = 0.0,
     linear_l2: float = 0.0,
-    embeddings_initializer: Initializer = "glorot_uniform",
+    embeddings_initializer: Initializer = None,
 ) -> keras.Model:
     """GBDT+FFM: each tree is one field more of a field-aware factorization machine.
 

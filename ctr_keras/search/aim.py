@@ -14,7 +14,7 @@ from ctr_keras.models.base import built_features
 from ctr_keras.models.interactions import table_name
 from ctr_keras.optimizers import GRDA
 from ctr_keras.plan import FUNCTIONS, Function, Interaction, InteractionPlan
-from ctr_keras.search.gates import Threshold, candidate_fields, candidate_pool, search_gates
+from ctr_keras.search.gates import DRAWN, Threshold, candidate_fields, candidate_pool, search_gates
 from ctr_keras.search.stage import Search, Stage
 from ctr_keras.types import Array, Settings
 
@@ -135,7 +135,7 @@ class _DimensionGates:
             gated=False,
             normalized=False,
             embedding_gates=True,
-            **self.model_args,
+            **{**DRAWN, **self.model_args},
         )
 
     def read(self, model: keras.Model) -> InteractionPlan:

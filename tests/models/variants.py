@@ -69,7 +69,7 @@ _TREES = Trees(  # by user and price, and by whether the genres have the second 
         Tree((8,), (0.5,), ((),), (False,), (-1,), (-2,), (-0.4, 0.5)),
     ],
 )
-_DEEP = {"dim": 4, "hidden": [6, 5]}
+_DEEP = {"dim": 4, "hidden": [6, 5], "dropout": 0.0}
 _MIAN = {"dim": 4, "heads": 2, "hidden": [6], "dropout": 0.0}
 
 # Name: model and arguments. All dropout is off.

@@ -78,7 +78,9 @@ def test_a_killed_run_ends_bit_for_bit_as_if_it_had_not_been(name, settings, tmp
     assert again["log_loss"] == pytest.approx(report["validation"]["log_loss"], rel=1e-5)
 
 
-@pytest.mark.parametrize(("reported", "expected"), [({"label_mean": {"train": 0.2}}, 0.2), ({}, 0.5)])
+@pytest.mark.parametrize(
+    ("reported", "expected"), [({"label_mean": {"train": 0.2}}, 0.2), ({}, 0.5)]
+)
 def test_a_run_starts_at_the_click_rate_of_its_rows(
     reported, expected, prepared, settings, tmp_path
 ):
