@@ -70,6 +70,7 @@ _TREES = Trees(  # by user and price, and by whether the genres have the second 
     ],
 )
 _DEEP = {"dim": 4, "hidden": [6, 5], "dropout": 0.0}
+_WIDE = {"embeddings_initializer": "glorot_uniform"}  # products that a step can be seen in
 _MIAN = {"dim": 4, "heads": 2, "hidden": [6], "dropout": 0.0}
 
 # Name: model and arguments. All dropout is off.
@@ -90,7 +91,10 @@ VARIANTS = {
         {"dim": 4, "layers": 2, "head_dim": 3, "variant": "official", **_CROSSED},
     ),
     "AutoIntPlus": ("AutoIntPlus", {**_DEEP, "layers": 1, "head_dim": 3}),
-    "AIM": ("AIM", {**_DEEP, "interactions": _FUNCTIONS, "part_scalers": True, **_CROSSED}),
+    "AIM": (
+        "AIM",
+        {**_DEEP, **_WIDE, "interactions": _FUNCTIONS, "part_scalers": True, **_CROSSED},
+    ),
     "OptInter": ("OptInter", {**_DEEP, "cross_dim": 3, "interactions": _METHODS}),
     "OptInter-mixture": ("OptInter", {**_DEEP, "cross_dim": 3, "factor_function": "generalized"}),
     "OptInterM": ("OptInterM", {**_DEEP, "cross_dim": 3}),
