@@ -1,4 +1,4 @@
-"""The main job from one command: a click log, TFRecords, AutoInt, a SavedModel, a scored request.
+"""The main job from one command: a click log, TFRecords, models, a SavedModel, a scored request.
 
 Every step is the `ctr-keras` command that it prints, so each can be run again by hand. What is done
 already in the folder is not done again.
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import urllib.request
 
+MODELS = ("LR", "FM", "DeepFM", "AutoInt")  # from the simplest on
 _COMMAND = [sys.executable, "-m", "ctr_keras.cli"]
 
 
@@ -22,20 +23,22 @@ def main() -> None:
     parser.add_argument("--rows", default=100_000, type=int)
     arguments = parser.parse_args()
     folder = arguments.folder
-    log, prepared, run, models = (folder / n for n in ("log", "prepared", "run", "models"))
+    log, prepared, runs, models = (folder / n for n in ("log", "prepared", "runs", "models"))
 
     if not (log / "truth.json").exists():
         ctr_keras("synthesize", "--rows", arguments.rows, "--out", log)
     ctr_keras("prepare", "--dataset", "synthetic", "--source", log, "--out", prepared)
-    chosen = ("variant=official", "layers=2", "head_dim=16", "embedding_dropout=0.1")
-    chosen += ("learning_rate=0.003", "epochs=6")
-    settings = [word for setting in chosen for word in ("--set", setting)]
-    ctr_keras("train", "--data", prepared, "--model", "AutoInt", "--out", run, *settings)
-    metrics = json.loads(ctr_keras("evaluate", "--run", run, "--split", "test"))
-    ctr_keras("export", "--run", run, "--out", models / "ctr")
+    reached = {}
+    for model in MODELS:
+        ctr_keras("train", "--data", prepared, "--model", model, "--out", runs / model)
+        reached[model] = json.loads(ctr_keras("evaluate", "--run", runs / model))
+    best = max(reached, key=lambda model: reached[model]["auc"])
+    ctr_keras("export", "--run", runs / best, "--out", models / "ctr")
+    print("on the test split" + "AUC".rjust(9) + "log loss".rjust(11))
+    for model, metrics in reached.items():
+        print(f"{model:<17}{metrics['auc']:9.4f}{metrics['log_loss']:11.4f}")
     truth = json.loads((log / "truth.json").read_text())
-    print(f"\ntest AUC {metrics['auc']:.4f}, log loss {metrics['log_loss']:.4f}")
-    print(f"the log's truth reaches {truth['best_auc']:.4f} and {truth['best_log_loss']:.4f}\n")
+    print(f"{'the truth':<17}{truth['best_auc']:9.4f}{truth['best_log_loss']:11.4f}\n")
     score_one_request(models, prepared)
 
 

@@ -111,6 +111,9 @@ class RowTrainer(CheckedInputs):
 
     def make_train_function(self, force: bool = False) -> None:
         _check_training(self)
+        # Keras leaves it to the first step, which TensorFlow traces again if it makes variables.
+        if self.built and not self.optimizer.built:  # type: ignore[attr-defined]
+            self.optimizer.build(self.trainable_variables)
         super().make_train_function(force)  # type: ignore[misc]
         self.train_function = _keeping_state(self, self.train_function)
 

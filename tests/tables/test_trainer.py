@@ -267,6 +267,22 @@ def test_every_kind_of_model_trains_exactly(kind, tmp_path):
     assert_goes_on_from_a_file(model, tmp_path / "model.keras")
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="JAX traces once")
+@pytest.mark.parametrize("make", [SparseAdam, exact_adam, keras.optimizers.Adam])
+def test_a_step_is_traced_once(make):
+    traced = []
+
+    class Counted(Functional):
+        def train_step(self, data):
+            traced.append(data)
+            return super().train_step(data)
+
+    model = functional()
+    model = compiled(make(), Counted(model.input, model.output), how={"jit_compile": JIT})
+    model.fit(*together(STEPS), batch_size=3, verbose=0)
+    assert len(traced) == 1
+
+
 def test_a_table_that_no_batch_reads_stays():
     class Idle(Subclass):
         def build(self, shape):

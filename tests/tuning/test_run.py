@@ -266,7 +266,7 @@ def test_real_trials_leave_the_best_trained_with_other_seeds(tmp_path):
     data = write_prepared(tmp_path / "data", {"train": 400, "validation": 100, "test": 100})
     config = TuneConfig.read(
         overrides=[
-            *("epochs=1", "learning_rate=0.05", "schedule=constant"),
+            *("epochs=2", "learning_rate=0.05", "schedule=constant"),
             *("dropout=0", "embedding_l2=0", "linear_l2=0"),
         ],
         data=data,

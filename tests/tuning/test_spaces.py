@@ -43,7 +43,7 @@ def test_what_is_given_is_not_searched(tmp_path):
     assert not {"dim", "learning_rate"} & set(config.space)
     preset = TuneConfig.read(overrides=["preset=criteo"], **given)
     assert not set(PRESETS["DeepFM"]["criteo"]) & set(preset.space)
-    assert "dropout" in preset.space
+    assert "embedding_l2" in preset.space
     file = tmp_path / "run.yaml"
     file.write_text("batch_size: 64\nmodel_args: {hidden: [8]}\n")
     assert not {"batch_size", "hidden"} & set(TuneConfig.read(str(file), **given).space)
