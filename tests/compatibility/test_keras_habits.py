@@ -236,9 +236,8 @@ def test_a_backup_goes_on_bit_for_bit(tmp_path, exact):
 
     def fit(epochs=4, callbacks=(), **options):
         keras.utils.set_random_seed(0)
-        model = DeepFM(
-            FEATURES, dim=2, hidden=[3], dropout=0.0
-        )  # whose seed Keras does not back up
+        # Without dropout, whose seed Keras does not back up.
+        model = DeepFM(FEATURES, dim=2, hidden=[3], dropout=0.0)
         compiled(model, optimizer=SparseAdam(exact=exact))
         options = {"batch_size": 4, "shuffle": False, "verbose": 0}
         model.fit(INPUTS, CLICKS, epochs=epochs, callbacks=list(callbacks), **options)
