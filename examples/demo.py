@@ -13,7 +13,7 @@ import subprocess
 import sys
 import urllib.request
 
-MODELS = ("LR", "FM", "DeepFM", "AutoInt")  # from the simplest on
+MODELS = ("LR", "FM", "DeepFM")
 _COMMAND = [sys.executable, "-m", "ctr_keras.cli"]
 
 
