@@ -1,4 +1,4 @@
-"""MIAN and its ablations, OptInter's extremes and FNN on MovieLens-1M, as in docs/results.md.
+"""MIAN and its ablations, OptInter's extremes and FNN on MovieLens-1M.
 
 Prepare the data first:
 
