@@ -24,13 +24,13 @@ from ctr_keras.runs import jit_setting
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "FM": {},
-    "DeepFM": {"hidden": HIDDEN, "normalization": None},
+    "DeepFM": {"hidden": HIDDEN, "dropout": 0.0, "normalization": None},
     "AutoInt": {"layers": ATTENTION_LAYERS, "head_dim": HEAD_DIM, "heads": HEADS},
 }
 
 
 def compile_ours(model: keras.Model, optimizer: str) -> None:
-    """Compiles as `ctr_keras.training` does.
+    """Compiles as `ctr_keras.training` does, without averages of weights, which no peer makes.
 
     Args:
         model: keras.Model.
