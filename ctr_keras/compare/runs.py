@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import yaml
 
+from ctr_keras.data.records import prepared_report
 from ctr_keras.features import FeatureSet
 from ctr_keras.training import load_run, predict_split
 from ctr_keras.training.evaluation import split_weights, weighs_rows
@@ -118,8 +119,7 @@ def _check_same_data(
 
 def _report(prepared: str) -> Mapping[str, Any]:
     """What prepared data are: two folders of one report hold the same rows in the same splits."""
-    with open(os.path.join(prepared, "report.json"), encoding="utf-8") as file:
-        report = json.load(file)
+    report = prepared_report(prepared)
     return {key: value for key, value in report.items() if key not in _OF_ONE_PREPARATION}
 
 

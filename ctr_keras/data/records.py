@@ -164,7 +164,7 @@ def row_count(prepared: str, split: str) -> int:
     Raises:
         FileNotFoundError: if the folder holds no prepared data.
     """
-    return int(_report(prepared)["rows"][split])
+    return int(prepared_report(prepared)["rows"][split])
 
 
 def click_rate(prepared: str) -> float | None:
@@ -179,11 +179,12 @@ def click_rate(prepared: str) -> float | None:
     Raises:
         FileNotFoundError: if the folder holds no prepared data.
     """
-    rate = _report(prepared).get("label_mean", {}).get("train")
+    rate = prepared_report(prepared).get("label_mean", {}).get("train")
     return None if rate is None else float(rate)
 
 
-def _report(prepared: str) -> Mapping[str, Any]:
+def prepared_report(prepared: str) -> Mapping[str, Any]:
+    """What `ctr-keras prepare` has said of a folder; raises as `row_count`."""
     path = os.path.join(prepared, "report.json")
     if not os.path.exists(path):
         raise FileNotFoundError(f"{prepared} holds no prepared data: there is no report.json")
