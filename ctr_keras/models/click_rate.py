@@ -4,7 +4,7 @@ import math
 
 import keras
 
-from ctr_keras.types import Tensor, Variable
+from ctr_keras.types import Variable
 
 
 def start_at_click_rate(model: keras.Model, click_rate: float | None) -> None:
@@ -15,9 +15,9 @@ def start_at_click_rate(model: keras.Model, click_rate: float | None) -> None:
     other weights learn that clicks are rare instead of what makes them more or less so.
 
     Args:
-        model: keras.Model of a builder of `ctr_keras.models`. Without such a bias (AIM with part
-            scalers, whose logits are multiplied before they are summed; a score of two units) it
-            stays as it is.
+        model: keras.Model of a builder of `ctr_keras.models`, or one that ends like them in a layer
+            `logit`. Without such a bias (AIM with part scalers, whose logits are multiplied before
+            they are summed; a score of two units) it stays as it is.
         click_rate: float or None. The share of clicks in the training rows. A rate of 0 or 1 has
             no log-odds, and leaves the model as it is, as does None.
 
@@ -41,14 +41,13 @@ def start_at_click_rate(model: keras.Model, click_rate: float | None) -> None:
 
 def _output_bias(model: keras.Model) -> Variable | None:
     """The bias of the logit, or of one of those that are summed to it."""
-    logit = model.get_layer("logit")
+    logit = next((layer for layer in model.layers if layer.name == "logit"), None)
+    if logit is None:
+        return None
     summed = [logit.output, *keras.tree.flatten(logit.input)]
     for layer in model.layers:
         bias = getattr(layer, "bias", None)
-        if bias is not None and tuple(bias.shape) == (1,) and _is_one_of(layer.output, summed):
+        is_of_logit = any(layer.output is tensor for tensor in summed)
+        if is_of_logit and bias is not None and tuple(bias.shape) == (1,):
             return bias
     return None
-
-
-def _is_one_of(tensor: Tensor, tensors: list[Tensor]) -> bool:
-    return any(tensor is other for other in tensors)

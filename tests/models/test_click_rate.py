@@ -29,6 +29,13 @@ def test_all_logits_move_by_the_log_odds(variant):
     np.testing.assert_allclose(logits_of(model, inputs), expected, 1e-5, 1e-5)
 
 
+def test_a_model_that_ends_in_another_way_stays_as_it_is():
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid")(inputs))
+    start_at_click_rate(model, 0.2)
+    np.testing.assert_array_equal(model.layers[-1].bias, [0.0])
+
+
 @pytest.mark.parametrize("rate", [0.0, 1.0])
 def test_a_log_of_one_kind_of_rows_has_no_log_odds(rate):
     model = build("FM")
