@@ -70,9 +70,9 @@ class Model(BaseModel):
         folder: str. Where `fit` keeps the best weights.
 
     Attributes:
-        evaluations: int. On the validation split.
-        seconds: float. Of training, without evaluations.
-        seconds_to_best: float. The same up to the best evaluation.
+        curve: list. For each evaluation the seconds of training so far, without evaluations, and
+            the validation AUC.
+        seconds_to_best: float. Of training up to the best evaluation.
     """
 
     def __init__(
@@ -89,7 +89,8 @@ class Model(BaseModel):
             model_root=folder,
             metrics=["AUC", "logloss"],
         )
-        self.evaluations, self.seconds, self.seconds_to_best = 0, 0.0, 0.0
+        self.curve: list[tuple[float, float]] = []
+        self.seconds_to_best = self._seconds = 0.0
         embeds = name != "LR"
         dim = settings["embedding_dim"]
         self.embedding_layer = FeatureEmbedding(features, dim) if embeds else None
@@ -109,12 +110,15 @@ class Model(BaseModel):
         super().train_epoch(data_generator)
 
     def eval_step(self) -> None:
-        self.seconds += time.perf_counter() - self._started
-        self.evaluations += 1
+        self._seconds += time.perf_counter() - self._started
         super().eval_step()
-        if self._stopping_steps == 0:
-            self.seconds_to_best = self.seconds
         self._started = time.perf_counter()
+
+    def checkpoint_and_earlystop(self, logs: Mapping[str, float], *options: Any) -> None:
+        super().checkpoint_and_earlystop(logs, *options)
+        self.curve.append((round(self._seconds, 3), float(logs["AUC"])))
+        if self._stopping_steps == 0:
+            self.seconds_to_best = round(self._seconds, 3)
 
 
 def _parts(
@@ -240,9 +244,10 @@ def train(rows: Mapping[str, np.ndarray], task: Mapping[str, Any]) -> dict[str, 
         validation = batches("validation")
         model.fit(batches("train", shuffled=True), settings["epochs"], validation_data=validation)
     report = {
-        "evaluations": model.evaluations,
-        "seconds": round(model.seconds, 3),
-        "seconds_to_best": round(model.seconds_to_best, 3),
+        "evaluations": len(model.curve),
+        "seconds": model.curve[-1][0],
+        "seconds_to_best": model.seconds_to_best,
+        "curve": model.curve,
     }
     scores = {"validation": model.predict(validation), "test": model.predict(batches("test"))}
     return {**scores, "report": json.dumps(report)}

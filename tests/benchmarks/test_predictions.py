@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import predictions
-from benchmarks.predictions import Job, Kept, Values, goals, peer_rows
+from benchmarks.predictions import __main__ as command
+from benchmarks.predictions import training
+from benchmarks.predictions.jobs import Job, Kept, Trained
+from benchmarks.predictions.peer import peer_rows
+from benchmarks.predictions.report import Values, goals, report
 from ctr_keras.data import open_examples, read_rows
 from tests.data.shards import FEATURES, write_prepared
 
@@ -27,11 +30,11 @@ def logs(tmp_path_factory):
 @pytest.fixture
 def invoke(logs, monkeypatch):
     """The command on the tiny log; the CPUs of the tests stay as they are."""
-    monkeypatch.setattr(predictions.os, "sched_setaffinity", lambda *_: None)
+    monkeypatch.setattr(command.os, "sched_setaffinity", lambda *_: None)
 
     def call(out, *options):
         given = ["--data", str(logs), "--out", str(out), *options]
-        return CliRunner().invoke(predictions.main, given, catch_exceptions=False)
+        return CliRunner().invoke(command.main, given, catch_exceptions=False)
 
     return call
 
@@ -46,7 +49,7 @@ def lines_of(out):
 
 
 def test_examples_run():
-    results = doctest.testmod(predictions)
+    results = doctest.testmod(training)
     assert results.attempted > 0
     assert results.failed == 0
 
@@ -54,7 +57,7 @@ def test_examples_run():
 def test_jobs_are_kept_and_not_done_again_and_one_that_fails_stops_no_other(
     out, logs, invoke, monkeypatch
 ):
-    monkeypatch.setattr(predictions, "environment_python", lambda *_: str(logs / "no-python"))
+    monkeypatch.setattr(command, "environment_python", lambda *_: str(logs / "no-python"))
     models = ("--models", "FuxiCTR:LR,LR,LightGBM")
     result = invoke(out, *models, "--seeds", "1")
     failed, lr, trees = lines_of(out)
@@ -75,7 +78,7 @@ def test_jobs_are_kept_and_not_done_again_and_one_that_fails_stops_no_other(
     assert labels.shape == scores.shape == (ROWS["test"],)
     assert scores.mean() / labels.mean() == pytest.approx(lr["calibration_ratio"], rel=1e-4)
 
-    monkeypatch.setattr(predictions, "run", None)  # a report trains nothing
+    monkeypatch.setattr(command, "run", None)  # a report trains nothing
     reported = invoke(out, "--report").stdout
     assert "| model | tiny |" in reported
     aucs = [line["auc"] for line in lines_of(out) if line["model"] == "LightGBM"]
@@ -138,7 +141,7 @@ def test_numbers_are_standardized_by_the_training_split(logs):
 
 def values(of_models):
     """Results on one log: by model the AUC by seed, and other numbers where they are given."""
-    defaults = {"calibration_ratio": 1.0, "seconds": 2.0, "seconds_to_best": 1.0}
+    defaults = {"log_loss": 0.5, "calibration_ratio": 1.0, "seconds": 2.0, "seconds_to_best": 1.0}
     return Values(
         {
             Job("log", model, seed): {"auc": auc, **defaults, **others}
@@ -224,3 +227,21 @@ def test_other_trials_and_failed_jobs_are_left_out():
     found = Values(results, trials=0)
     assert found.models == ["FM"]
     assert found.mean("log", "FM", "auc") == 0.7
+
+
+def test_races_end_at_the_lower_of_both_best_aucs(tmp_path):
+    aucs = {"auc": 0.7, "log_loss": 0.5, "calibration_ratio": 1.0, "seconds": 9.0}
+    kept = Kept(tmp_path)
+    curves = {
+        ("FM", 0): [[1.0, 0.6], [2.0, 0.7], [3.0, 0.8], [4.0, 0.7]],
+        ("FuxiCTR:FM", 0): [[5.0, 0.5], [6.0, 0.7], [7.0, 0.6]],
+        ("FM", 1): [[1.0, 0.6]],
+        ("FuxiCTR:FM", 1): [[5.0, 0.5], [8.0, 0.7]],
+        ("FM", 2): [[100.0, 0.9]],
+    }
+    labels, scores = np.array([0, 1]), np.array([0.2, 0.6])
+    for (model, seed), curve in curves.items():
+        line = {**aucs, "seconds_to_best": 3.0, "curve": curve}
+        kept.add(Job("log", model, seed), Trained(labels, scores, line))
+    # The first race ends at 0.7, after 2 and 6 seconds, the second at 0.6, after 1 and 8.
+    assert "| FuxiCTR:FM | 1.5 / 7.0 |" in list(report(kept))
