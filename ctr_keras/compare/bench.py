@@ -80,7 +80,7 @@ class Bench:
         given: dict[str, Any] = {"data": self.data, "model": model, "seed": seed}
         given["out"] = self._folder(model, seed)
         if model in _ON_TREES:
-            given["trees"] = os.path.join(self._folder(TREES, seed), "trees.json")
+            given["trees"] = self._folder(TREES, seed)
         return read_config(None, self._overrides_of(model), **given)
 
     def _folder(self, model: str, seed: int) -> str:

@@ -1,5 +1,7 @@
 """Models on the leaves of gradient-boosted trees: the leaves of a row are its fields."""
 
+import os
+
 import keras
 import numpy as np
 
@@ -25,7 +27,7 @@ def GBDTLR(  # noqa: N802 (a builder reads as the model it builds)
 
     Args:
         features: FeatureSet.
-        trees: Trees grown on these features, or path to them: the `trees.json` of a LightGBM run.
+        trees: Trees grown on these features, or path to them: a LightGBM run, or its `trees.json`.
             Defaults to `""`: none, which is refused.
         linear_l2: float. L2 penalty of the weights of the leaves that a batch reads. Defaults to
             `0.0`.
@@ -162,6 +164,6 @@ def _loaded(model: str, trees: Trees | str) -> Trees:
         return trees
     if not trees:
         raise SettingError(
-            f"{model} needs trees: train LightGBM, and set trees to its run's trees.json", "trees"
+            f"{model} needs trees: train LightGBM, and set trees to the folder of its run", "trees"
         )
-    return Trees.load(trees)
+    return Trees.load(os.path.join(trees, "trees.json") if os.path.isdir(trees) else trees)

@@ -14,6 +14,8 @@ from ctr_keras.training.trees_config import TreesConfig
 def open_run(config: TrainConfig | TreesConfig, features: FeatureSet) -> dict[str, Any] | None:
     """Writes what the run needs to be repeated, or checks that it is the same run.
 
+    A run that failed before its first round is none: its settings are replaced.
+
     Returns:
         What `finish_run` was given, None for a run that has not ended.
 
@@ -21,7 +23,7 @@ def open_run(config: TrainConfig | TreesConfig, features: FeatureSet) -> dict[st
         ValueError: naming the first setting that differs, or the data if they do.
     """
     path = os.path.join(config.out, "config.yaml")
-    if os.path.exists(path):
+    if os.path.exists(path) and _has_rounds(config.out):
         earlier = type(config).read(path, out=config.out).to_dict()
         check_same_settings(config.out, earlier, config.to_dict())
         check_same_features(FeatureSet.load(os.path.join(config.out, "features.json")), config.data)
@@ -42,6 +44,10 @@ def _read_report(out: str) -> dict[str, Any] | None:
         return None
     with open(_report_path(out), encoding="utf-8") as file:
         return dict(json.load(file))
+
+
+def _has_rounds(out: str) -> bool:
+    return any(os.path.exists(os.path.join(out, name)) for name in ("history.csv", "metrics.json"))
 
 
 def _report_path(out: str) -> str:

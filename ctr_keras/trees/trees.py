@@ -138,9 +138,17 @@ class Trees:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Trees:
-        """Reads a `trees.json`."""
+        """Reads a `trees.json`.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            ValueError: if it does not hold trees, naming the file.
+        """
         with open(path, encoding="utf-8") as file:
-            return cls.from_dict(json.load(file))
+            try:
+                return cls.from_dict(json.load(file))
+            except (ValueError, TypeError, AttributeError, KeyError) as error:
+                raise ValueError(f"{os.fspath(path)} does not hold trees: {error}") from error
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Trees) and self.to_dict() == other.to_dict()

@@ -194,6 +194,13 @@ def test_a_run_with_other_settings_is_refused(finished, change, message):
         train(dataclasses.replace(finished[0], **change))
 
 
+def test_a_run_that_failed_before_its_first_round_keeps_no_settings(settings, tmp_path):
+    config = TrainConfig(**settings | FM | {"epochs": 1, "out": str(tmp_path / "run")})
+    with pytest.raises(ValueError, match="dimm"):
+        train(dataclasses.replace(config, model_args={"dimm": 4}))
+    assert train(config)["rounds"] > 0
+
+
 def test_other_data_are_refused(finished, tmp_path):
     other = FeatureSet.from_dict(
         FEATURES.to_dict() | {"vocabulary_sizes": {"a": 9, "b": 2, "genres": 4}}

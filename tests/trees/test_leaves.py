@@ -133,8 +133,11 @@ def test_trees_come_back_from_their_file(tmp_path):
     trees = Trees(column_names(FEATURES), [stump(), by_number(0.1, True)])
     trees.save(tmp_path / "trees.json")
     assert Trees.load(tmp_path / "trees.json") == trees
-    model = GBDTLR(FEATURES, str(tmp_path / "trees.json"))
-    assert model.get_layer("leaves").trees == trees
+    for path in (tmp_path / "trees.json", tmp_path):
+        assert GBDTLR(FEATURES, str(path)).get_layer("leaves").trees == trees
+    (tmp_path / "trees.json").write_text("{}")
+    with pytest.raises(ValueError, match="trees.json does not hold trees: trees have format"):
+        GBDTLR(FEATURES, str(tmp_path))
     with pytest.raises(ValueError, match="trees have format version 9; this library reads 1"):
         Trees.from_dict({"version": 9})
 
