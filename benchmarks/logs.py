@@ -2,7 +2,7 @@
 
     python -m benchmarks.logs --data DATA --out DIR
 
-`DATA` holds the logs as they were published (in folders `frappe_x1`, `avazu`, ...). Six are
+`DATA` holds the logs as they were published (in folders `frappe_x1`, `avazu`, ...). Seven are
 declared as anybody's own data are, in `examples/logs/`, and three are built in. A log that is there
 already, or that `DATA` does not have, is passed over.
 """
@@ -13,6 +13,7 @@ import pathlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import click
 import numpy as np
@@ -56,6 +57,31 @@ def _amazon_reviews(log: pathlib.Path, folder: pathlib.Path) -> None:
     table.to_csv(folder / "reviews.csv", index=False)
 
 
+def _amazon_beauty(log: pathlib.Path, folder: pathlib.Path) -> None:
+    """Each purchase, and for each two items that its user never bought; the last ones are to test.
+
+    Of every third user, the last purchase is in the test split and the one before it in the
+    validation split.
+    """
+    with gzip.open(log / "Beauty_item2attributes.json.gz", "rt", encoding="utf-8") as file:
+        attributes = json.load(file)
+    purchases = [line.split() for line in _lines(log / "Beauty.txt.gz")]
+    items = np.unique(np.concatenate([bought for _, *bought in purchases]))
+    draw = np.random.default_rng(0)
+    rows: dict[str, list[dict[str, Any]]] = {"train": [], "validation": [], "test": []}
+    for user, *bought in purchases[::3]:
+        others = np.setdiff1d(items, bought)
+        for left, item in enumerate(reversed(bought)):
+            split = ("test", "validation", "train")[min(left, 2)]
+            for bought_one, shown in ((1, item), *((0, other) for other in draw.choice(others, 2))):
+                tags = " ".join(map(str, attributes.get(shown, ())))
+                rows[split].append(
+                    {"bought": bought_one, "user": user, "item": shown, "tags": tags}
+                )
+    for split, table in rows.items():
+        pd.DataFrame(table).to_csv(folder / f"{split}.csv", index=False)
+
+
 def _only_file(log: pathlib.Path, folder: pathlib.Path) -> None:
     (path,) = log.glob("*.csv.gz")
     shutil.copy(path, folder)
@@ -69,6 +95,7 @@ OWN: dict[str, tuple[str, Callable[[pathlib.Path, pathlib.Path], None]]] = {
     "talkingdata": ("talkingdata", _only_file),
     "ipinyou": ("ipinyou", _ipinyou),
     "amazon_reviews": ("amazon_reviews", _amazon_reviews),
+    "amazon_beauty": ("amazon_beauty", _amazon_beauty),
 }
 # Name of the log: the built-in data set and its source.
 BUILT_IN = {

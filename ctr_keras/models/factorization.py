@@ -149,7 +149,7 @@ def DeepFM(  # noqa: N802
     linear_l2: float = 0.0,
     net_l2: float = 0.0,
     kernel_initializer: Initializer = None,
-    embeddings_initializer: Initializer = None,
+    embeddings_initializer: Initializer = 1e-4,
 ) -> keras.Model:
     """DeepFM: a factorization machine next to a deep tower on the same embedding.
 
@@ -157,7 +157,9 @@ def DeepFM(  # noqa: N802
 
     Args:
         features, dim, interactions, orders, gated, normalized, share_embedding: as in `FM`.
-        embedding_l2, linear_l2, kernel_initializer, embeddings_initializer: as in `FM`.
+        embedding_l2, linear_l2, kernel_initializer: as in `FM`.
+        embeddings_initializer: as in `FM`. Defaults to `1e-4`: normalized by batch, a tower that is
+            fed anything larger learns the ids of rare values by heart before they mean anything.
         hidden: list of int. Widths of the tower's layers. Defaults to `(200, 80)`.
         dropout: float. Share of the tower's units to drop in training. Defaults to `0.1`.
         hidden_dropout: float or None. The same, by an older name. Defaults to `None`: `dropout`.

@@ -41,7 +41,7 @@ def IPNN(  # noqa: N802 (a builder reads as the model it builds)
     hidden: Hidden = (200, 80),
     dropout: float = 0.1,
     hidden_dropout: float | None = None,
-    normalization: str | None = "batch",
+    normalization: str | None = None,
     norm_order: str = "unscaled",
     embedding_l2: float = 0.0,
     net_l2: float = 0.0,
@@ -58,7 +58,9 @@ def IPNN(  # noqa: N802 (a builder reads as the model it builds)
         embedding_l2, kernel_initializer, embeddings_initializer: as in `FM`.
         gated: bool. Whether the interactions have gates. Defaults to `False`.
         normalized: bool. Whether they are normalized. Defaults to `False`.
-        hidden, dropout, hidden_dropout, normalization, norm_order, net_l2: as in `DeepFM`.
+        hidden, dropout, hidden_dropout, norm_order, net_l2: as in `DeepFM`.
+        normalization: str or None. Of the tower (see `MLP`). Defaults to `None`: by batch, the
+            inner products of rare values are learned by heart.
         check_ids, crossed: as in `FM`.
 
     Returns:
@@ -126,7 +128,7 @@ def AIM(  # noqa: N802
     linear_l2: float = 0.0,
     net_l2: float = 0.0,
     kernel_initializer: Initializer = None,
-    embeddings_initializer: Initializer = None,
+    embeddings_initializer: Initializer = 1e-4,
 ) -> keras.Model:
     """AIM: a linear logit, gated interactions by four functions, a tower on their products.
 
@@ -136,8 +138,8 @@ def AIM(  # noqa: N802
     product a number.
 
     Args:
-        features, dim, orders, embedding_l2, linear_l2, kernel_initializer, embeddings_initializer:
-            as in `FM`.
+        features, dim, orders, embedding_l2, linear_l2, kernel_initializer: as in `FM`.
+        embeddings_initializer: as in `DeepFM`. Defaults to `1e-4`.
         interactions: InteractionPlan, path to one, or None for every combination with every
             function. Defaults to `None`.
         share_embedding: bool. Whether all functions and orders use one table ("SE" in the paper).
