@@ -58,9 +58,7 @@ def IPNN(  # noqa: N802 (a builder reads as the model it builds)
         embedding_l2, kernel_initializer, embeddings_initializer: as in `FM`.
         gated: bool. Whether the interactions have gates. Defaults to `False`.
         normalized: bool. Whether they are normalized. Defaults to `False`.
-        hidden, dropout, hidden_dropout, norm_order, net_l2: as in `DeepFM`.
-        normalization: str or None. Of the tower (see `MLP`). Defaults to `None`: by batch, the
-            inner products of rare values are learned by heart.
+        hidden, dropout, hidden_dropout, normalization, norm_order, net_l2: as in `DeepFM`.
         check_ids, crossed: as in `FM`.
 
     Returns:

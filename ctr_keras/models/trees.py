@@ -76,6 +76,7 @@ def GBDTFFM(  # noqa: N802
     trees: Trees | str = "",
     dim: int = 4,
     *,
+    tree_count: int = 30,
     dropout: float = 0.0,
     embedding_l2: float = 0.0,
     linear_l2: float = 0.0,
@@ -83,12 +84,14 @@ def GBDTFFM(  # noqa: N802
 ) -> keras.Model:
     """GBDT+FFM: each tree is one field more of a field-aware factorization machine.
 
-    Its tables have `(fields + trees - 1) * dim` numbers a value, so take few trees.
+    Its tables have `(fields + trees - 1) * dim` numbers a value, and a row one product for each two
+    of fields and trees: it takes the first few trees alone.
 
     Args:
         features: FeatureSet.
         trees: as in `GBDTLR`. Defaults to `""`.
         dim: int. Width of one vector. Defaults to `4`.
+        tree_count: int. How many trees to take, the first ones. Defaults to `30`, as its authors.
         dropout, embedding_l2, linear_l2, embeddings_initializer: as in `FM`.
         check_ids, crossed: as in `GBDTLR`.
 
@@ -113,6 +116,7 @@ def GBDTFFM(  # noqa: N802
         Section 4.4.
     """
     trees = _loaded("GBDTFFM", trees)
+    trees = Trees(trees.columns, trees.trees[:tree_count])
     inputs = field_inputs(features)
     leaves = _leaves(features, trees, inputs)
     width = (len(features.fields) + len(trees.trees) - 1) * dim

@@ -28,7 +28,7 @@ class TuneConfig:
             `30`.
         seeds: int. With how many other seeds to train on what was best. Defaults to `3`.
         pruner: str. Which trials to stop early, by the monitored metric of the validation split
-            after each round: `"median"`, from the second round on those worse than the median of
+            after each round: `"median"`, from the fifth round on those worse than the median of
             earlier trials at that round, once five have ended; `"halving"`, all but the best third
             at rounds 1, 3, 9, ...; `"none"`. Defaults to `"median"`.
 

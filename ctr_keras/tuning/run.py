@@ -33,6 +33,7 @@ from ctr_keras.tuning.report import REASON, describe, write_report
 from ctr_keras.types import Settings
 
 _STARTS = "starts"
+_LOOKS_FROM = 5  # evaluations: averages of weights lag behind at first, most of all on small logs
 _MAX_STARTS = 3  # of one trial: what kills the process again and again must not go on for ever
 
 
@@ -206,7 +207,7 @@ def _by_name(settings: Settings) -> dict[str, Any]:
 
 def _pruner(name: str) -> optuna.pruners.BasePruner:
     pruners: Mapping[str, optuna.pruners.BasePruner] = {
-        "median": optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
+        "median": optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=_LOOKS_FROM),
         "halving": optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3),
         "none": optuna.pruners.NopPruner(),
     }

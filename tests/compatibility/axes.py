@@ -22,8 +22,8 @@ IS_WHOLE = "CTR_KERAS_MATRIX" in os.environ  # the folder of results that `make 
 _LIKE_ADAM = {"AdamW", "Adagrad", "Ftrl", "RMSprop", "Adadelta", "Adamax", "Nadam", "Lion", "Lamb"}
 _LIKE_ADAM |= {"ScheduleFreeAdamW", "DenseAdam"}
 _LIKE_SPARSE_SGD = {"SparseAdagrad", "SparseFtrl"}
-_BY_COST = ["FM", "DeepFM", "OptInter", "AutoInt", "IPNN", "GBDTFFM", "AIM", "MIAN"]
-_LIKE_OTHERS = {"LR", "FFM", "GBDTLR", "AutoIntPlus", "FNN", "OptInterM", "OptInterF"}
+_BY_COST = ["FM", "DeepFM", "OptInter", "AutoInt", "GBDTFFM", "AIM", "MIAN"]
+_LIKE_OTHERS = {"LR", "FFM", "GBDTLR", "IPNN", "AutoIntPlus", "FNN", "OptInterM", "OptInterF"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -148,6 +148,13 @@ def test_models_need_trees(build):
         build(FEATURES)
 
 
+def test_gbdt_ffm_takes_the_first_trees():
+    trees = Trees(column_names(FEATURES), [stump(), by_number(0.1, True), stump()])
+    for given, taken in ((2, trees.trees[:2]), (30, trees.trees)):
+        model = GBDTFFM(FEATURES, trees, tree_count=given)
+        assert model.get_layer("leaves").trees.trees == taken
+
+
 # What LightGBM gives.
 
 

@@ -38,7 +38,7 @@ def loss_of(run: TrainConfig) -> float:
     return 0.3 + run.model_args["dropout"] / 10 + (run.model_args["dim"] != 8) / 10
 
 
-def pretend(run, callbacks=(), rounds=3):
+def pretend(run, callbacks=(), rounds=7):
     """A run whose log loss falls to that of its settings."""
     for left in reversed(range(rounds)):
         loss = loss_of(run) + left / 10
@@ -113,15 +113,15 @@ def test_a_study_without_a_good_trial_says_why(study, monkeypatch):
         tune(study(3))
 
 
-@pytest.mark.parametrize("pruner", ["median", "halving"])
-def test_bad_trials_are_stopped_early(study, pretended, pruner):
+@pytest.mark.parametrize(("pruner", "rounds"), [("median", {5, 6}), ("halving", {1, 2, 3})])
+def test_bad_trials_are_stopped_early(study, pretended, pruner, rounds):
     config = study(20, pruner=pruner)
     report = tune(config)
     assert report["trials"]["pruned"] >= 2
     rows = trials_of(config)
     worst = max(float(row["validation_log_loss"]) for row in rows if row["state"] == "complete")
     stopped = [row for row in rows if row["state"] == "pruned"]
-    assert all(int(row["rounds"]) <= 3 for row in stopped)
+    assert {int(row["rounds"]) for row in stopped} <= rounds
     assert report["validation_log_loss"] < worst
 
 
