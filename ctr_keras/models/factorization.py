@@ -161,9 +161,9 @@ def DeepFM(  # noqa: N802
         hidden: list of int. Widths of the tower's layers. Defaults to `(200, 80)`.
         dropout: float. Share of the tower's units to drop in training. Defaults to `0.1`.
         hidden_dropout: float or None. The same, by an older name. Defaults to `None`: `dropout`.
-        normalization: str or None. Of the tower (see `MLP`). Defaults to `None`. `"batch"` finds more
-            in logs of few values that are all frequent, and learns rare ids by heart, best drawn
-            with `embeddings_initializer=1e-4`.
+        normalization: str or None. Of the tower (see `MLP`). Defaults to `None`. By `"batch"` it
+            finds more in logs of few values, all of them frequent, and learns rare ones by heart,
+            less so if they are drawn with `embeddings_initializer=1e-4`.
         norm_order: str. Where it stands (see `MLP`). Defaults to `"unscaled"`.
         net_l2: float. L2 penalty of the kernels of the tower and its logit: `net_l2 * sum of W^2`,
             which is in the loss that `fit` reports. Defaults to `0.0`.

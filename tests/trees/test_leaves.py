@@ -136,7 +136,7 @@ def test_trees_come_back_from_their_file(tmp_path):
     for path in (tmp_path / "trees.json", tmp_path):
         assert GBDTLR(FEATURES, str(path)).get_layer("leaves").trees == trees
     (tmp_path / "trees.json").write_text("{}")
-    with pytest.raises(ValueError, match="trees.json does not hold trees: trees have format"):
+    with pytest.raises(ValueError, match=r"trees\.json does not hold trees: trees have format"):
         GBDTLR(FEATURES, str(tmp_path))
     with pytest.raises(ValueError, match="trees have format version 9; this library reads 1"):
         Trees.from_dict({"version": 9})
