@@ -51,7 +51,7 @@ class FieldEmbedding(PackedLayer):
     code of your own cannot: there an id outside the table is an error on TensorFlow's CPU, zeros on
     its GPU, and NaN on JAX, negative ones as well; one of another field gives that field's vector.
     `check_ids` turns all of them into a NaN vector, in eager calls, too (a ReLU behind it may drop
-    the NaN in a TensorFlow graph on a CPU).
+    the NaN in a TensorFlow graph on a CPU; an `MLP` with `check_ids` does not).
 
     A number that is not finite is missing, as in `ctr-keras prepare`, and gives a zero vector.
 

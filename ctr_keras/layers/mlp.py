@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+from keras import ops
 
 from ctr_keras.layers.base import ConfiguredLayer, check_choice
 from ctr_keras.layers.batch_normalization import BatchNormalization
@@ -38,6 +39,8 @@ class MLP(ConfiguredLayer):
         kernel_initializer: initializer of the kernels. Defaults to `"glorot_uniform"`.
         bias_initializer: initializer of the biases. Defaults to `"zeros"`.
         kernel_regularizer: regularizer of the kernels. Defaults to `None`.
+        check_ids: bool. Whether NaN, which stands for a wrong id (see `FieldEmbedding`), passes: a
+            ReLU in a TensorFlow graph on a CPU makes 0 of it. Defaults to `False`.
         **kwargs: name, dtype and what else `keras.layers.Layer` takes.
 
     Call arguments:
@@ -73,6 +76,7 @@ class MLP(ConfiguredLayer):
         kernel_initializer: Initializer = "glorot_uniform",
         bias_initializer: Initializer = "zeros",
         kernel_regularizer: Regularizer = None,
+        check_ids: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -92,6 +96,7 @@ class MLP(ConfiguredLayer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.check_ids = check_ids
 
     def build(self, input_shape: Shape) -> None:
         if len(input_shape) < 2 or input_shape[-1] is None:
@@ -139,6 +144,8 @@ class MLP(ConfiguredLayer):
                 outputs = layer(outputs, training=training)
             else:
                 outputs = layer(outputs)
+        if self.check_ids:
+            outputs += 0.0 * ops.sum(inputs, axis=-1, keepdims=True)
         return outputs
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

@@ -172,3 +172,13 @@ def test_layers_do_not_start_equal():
 def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         MLP(**arguments)
+
+
+def test_nan_passes_in_compiled_code_where_it_stands_for_a_wrong_id():
+    inputs = np.array([[1.0, 2.0], [np.nan, 2.0]], "float32")
+    layer = MLP([4, 3], check_ids=True)
+    model = keras.Sequential([layer])
+    model.compile(jit_compile=False)
+    outputs = model.predict(inputs, verbose=0)
+    np.testing.assert_array_equal(np.isnan(outputs), [[False] * 3, [True] * 3])
+    np.testing.assert_allclose(outputs[0], to_numpy(layer(inputs))[0], 1e-6)

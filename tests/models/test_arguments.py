@@ -23,8 +23,7 @@ def compiled(model):
         return jax.jit(model)
     import tensorflow as tf
 
-    # In a graph TensorFlow's ReLU on a CPU drops NaN; only MIAN has no other way around its tower.
-    return tf.function(model, jit_compile=model.name == "MIAN")
+    return tf.function(model)
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="looks into a compiled graph")
