@@ -143,13 +143,13 @@ def DeepFM(  # noqa: N802
     hidden: Hidden = (200, 80),
     dropout: float = 0.1,
     hidden_dropout: float | None = None,
-    normalization: str | None = None,
+    normalization: str | None = "batch",
     norm_order: str = "unscaled",
     embedding_l2: float = 0.0,
     linear_l2: float = 0.0,
     net_l2: float = 0.0,
     kernel_initializer: Initializer = None,
-    embeddings_initializer: Initializer = None,
+    embeddings_initializer: Initializer = 1e-4,
 ) -> keras.Model:
     """DeepFM: a factorization machine next to a deep tower on the same embedding.
 
@@ -157,13 +157,14 @@ def DeepFM(  # noqa: N802
 
     Args:
         features, dim, interactions, orders, gated, normalized, share_embedding: as in `FM`.
-        embedding_l2, linear_l2, kernel_initializer, embeddings_initializer: as in `FM`.
+        embedding_l2, linear_l2, kernel_initializer: as in `FM`.
+        embeddings_initializer: as in `FM`. Defaults to `1e-4`: normalized by batch, a tower that is
+            fed anything larger learns rare ids by heart before they mean anything.
         hidden: list of int. Widths of the tower's layers. Defaults to `(200, 80)`.
         dropout: float. Share of the tower's units to drop in training. Defaults to `0.1`.
         hidden_dropout: float or None. The same, by an older name. Defaults to `None`: `dropout`.
-        normalization: str or None. Of the tower (see `MLP`). Defaults to `None`. By `"batch"` it
-            finds more in logs of few values, all of them frequent, and learns rare ones by heart,
-            less so if they are drawn with `embeddings_initializer=1e-4`.
+        normalization: str or None. Of the tower (see `MLP`). Defaults to `"batch"`. Where rows are
+            few and fields many, without it the log loss is lower and scores are better calibrated.
         norm_order: str. Where it stands (see `MLP`). Defaults to `"unscaled"`.
         net_l2: float. L2 penalty of the kernels of the tower and its logit: `net_l2 * sum of W^2`,
             which is in the loss that `fit` reports. Defaults to `0.0`.

@@ -41,12 +41,12 @@ def IPNN(  # noqa: N802 (a builder reads as the model it builds)
     hidden: Hidden = (200, 80),
     dropout: float = 0.1,
     hidden_dropout: float | None = None,
-    normalization: str | None = None,
+    normalization: str | None = "batch",
     norm_order: str = "unscaled",
     embedding_l2: float = 0.0,
     net_l2: float = 0.0,
     kernel_initializer: Initializer = None,
-    embeddings_initializer: Initializer = None,
+    embeddings_initializer: Initializer = 1e-4,
 ) -> keras.Model:
     """Inner-product network: a deep tower on the embeddings and each pair's inner product.
 
@@ -55,7 +55,8 @@ def IPNN(  # noqa: N802 (a builder reads as the model it builds)
 
     Args:
         features, dim, interactions, orders, share_embedding: as in `FM`.
-        embedding_l2, kernel_initializer, embeddings_initializer: as in `FM`.
+        embedding_l2, kernel_initializer: as in `FM`.
+        embeddings_initializer: as in `DeepFM`. Defaults to `1e-4`.
         gated: bool. Whether the interactions have gates. Defaults to `False`.
         normalized: bool. Whether they are normalized. Defaults to `False`.
         hidden, dropout, hidden_dropout, normalization, norm_order, net_l2: as in `DeepFM`.
