@@ -70,7 +70,7 @@ _TREES = Trees(  # by user and price, and by whether the genres have the second 
     ],
 )
 _DEEP = {"dim": 4, "hidden": [6, 5], "dropout": 0.0}
-_WIDE = {"embeddings_initializer": "glorot_uniform"}  # products that a step can be seen in
+_WIDE = {"embeddings_initializer": "glorot_uniform"}  # so that a step can be seen
 _MIAN = {"dim": 4, "heads": 2, "hidden": [6], "dropout": 0.0}
 
 # Name: model and arguments. All dropout is off.
@@ -81,10 +81,13 @@ VARIANTS = {
     "GBDTFFM": ("GBDTFFM", {"trees": _TREES, "dim": 2, **_CROSSED}),
     "FM": ("FM", {"dim": 4, "orders": [2, 3], **_CROSSED}),
     "AutoFM": ("FM", {"dim": 4, "interactions": _GATES}),
-    "DeepFM": ("DeepFM", _DEEP),
-    "AutoDeepFM": ("DeepFM", {**_DEEP, "interactions": _GATES}),
-    "IPNN": ("IPNN", {**_DEEP, **_CROSSED, "normalization": "layer", "norm_order": "after"}),
-    "AutoIPNN": ("IPNN", {**_DEEP, "interactions": _GATES}),
+    "DeepFM": ("DeepFM", {**_DEEP, **_WIDE}),
+    "AutoDeepFM": ("DeepFM", {**_DEEP, **_WIDE, "interactions": _GATES}),
+    "IPNN": (
+        "IPNN",
+        {**_DEEP, **_WIDE, **_CROSSED, "normalization": "layer", "norm_order": "after"},
+    ),
+    "AutoIPNN": ("IPNN", {**_DEEP, **_WIDE, "interactions": _GATES}),
     "FNN": ("FNN", _DEEP),
     "AutoInt": (
         "AutoInt",
