@@ -74,12 +74,22 @@ def load(work: Work, law: str) -> Iterator[Any]:
 
 def build(work: Work) -> tuple[Run, int]:
     """A model, and the function that its `fit` calls for every batch; on JAX `fit` itself."""
+    model = model_of(work)
+    compile_ours(model, work.optimizer)
+    return run_of(model), model.count_params()
+
+
+def model_of(work: Work, **arguments: Any) -> keras.Model:
+    """The model of the work, with more arguments of its builder."""
     keras.utils.set_random_seed(0)
     keras.config.set_dtype_policy(work.policy)
-    model = build_model(work.model, _features(work), dim=work.dim, **ARGUMENTS[work.model])
-    compile_ours(model, work.optimizer)
-    is_tensorflow = keras.backend.backend() == "tensorflow"
-    return (_steps if is_tensorflow else _fit)(model), model.count_params()
+    arguments = {"dim": work.dim, **ARGUMENTS[work.model], **arguments}
+    return build_model(work.model, _features(work), **arguments)
+
+
+def run_of(model: keras.Model) -> Run:
+    """What makes steps of a compiled model."""
+    return (_steps if keras.backend.backend() == "tensorflow" else _fit)(model)
 
 
 def _steps(model: keras.Model) -> Run:
