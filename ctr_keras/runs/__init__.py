@@ -5,6 +5,7 @@ from ctr_keras.runs.checkpoints import Checkpoints, State
 from ctr_keras.runs.folder import (
     Row,
     check_same_settings,
+    has_begun,
     write_settings,
     write_table,
     write_whole,
@@ -27,6 +28,7 @@ __all__ = [
     "check_callbacks",
     "check_same_settings",
     "decayed",
+    "has_begun",
     "jit_setting",
     "make_callbacks",
     "make_progress",

@@ -13,6 +13,7 @@ from ctr_keras.types import Settings
 
 Row: TypeAlias = dict[str, Any]  # of a history, by column
 
+_LEFT_BY_ROUNDS = ("checkpoints", "history.csv", "metrics.json", "plan.json")
 _PACKAGES = ("ctr-keras", "keras", "numpy", "tensorflow")
 
 
@@ -45,6 +46,11 @@ def write_settings(path: str, settings: Settings) -> None:
             continue
     document = {**settings, "versions": versions}
     write_whole(path, lambda file: yaml.safe_dump(document, file, sort_keys=False))
+
+
+def has_begun(out: str) -> bool:
+    """Whether a folder holds more than the settings of a run that failed before its first round."""
+    return any(os.path.exists(os.path.join(out, name)) for name in _LEFT_BY_ROUNDS)
 
 
 def check_same_settings(out: str, earlier: Settings, settings: Settings) -> None:

@@ -9,7 +9,7 @@ from ctr_keras.features import FeatureSet
 from ctr_keras.models import check_arguments, model_arguments
 from ctr_keras.plan import InteractionPlan
 from ctr_keras.presets import find_preset
-from ctr_keras.runs import check_same_settings, write_settings
+from ctr_keras.runs import check_same_settings, has_begun, write_settings
 from ctr_keras.search.aim import AIMSearch
 from ctr_keras.search.autofis import AutoFISSearch
 from ctr_keras.search.optinter import OptInterSearch
@@ -87,7 +87,7 @@ def run_search(method: str, search: Any, data: str, out: str) -> InteractionPlan
     features = FeatureSet.load(os.path.join(data, "features.json"))
     settings = {"data": data, "method": method, **plain(search)}
     config, declared = os.path.join(out, "config.yaml"), os.path.join(out, "features.json")
-    if os.path.exists(config):
+    if os.path.exists(config) and has_begun(out):
         check_same_settings(out, _read_settings(config), settings)
         if FeatureSet.load(declared) != features:
             raise ValueError(f"{out} holds a search of other data than {data}")

@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.runs import check_same_settings, write_settings, write_whole
+from ctr_keras.runs import check_same_settings, has_begun, write_settings, write_whole
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.evaluation import check_same_features
 from ctr_keras.training.trees_config import TreesConfig
@@ -23,7 +23,7 @@ def open_run(config: TrainConfig | TreesConfig, features: FeatureSet) -> dict[st
         ValueError: naming the first setting that differs, or the data if they do.
     """
     path = os.path.join(config.out, "config.yaml")
-    if os.path.exists(path) and _has_rounds(config.out):
+    if os.path.exists(path) and has_begun(config.out):
         earlier = type(config).read(path, out=config.out).to_dict()
         check_same_settings(config.out, earlier, config.to_dict())
         check_same_features(FeatureSet.load(os.path.join(config.out, "features.json")), config.data)
@@ -44,10 +44,6 @@ def _read_report(out: str) -> dict[str, Any] | None:
         return None
     with open(_report_path(out), encoding="utf-8") as file:
         return dict(json.load(file))
-
-
-def _has_rounds(out: str) -> bool:
-    return any(os.path.exists(os.path.join(out, name)) for name in ("history.csv", "metrics.json"))
 
 
 def _report_path(out: str) -> str:

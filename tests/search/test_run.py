@@ -64,6 +64,13 @@ def test_given_again_it_reports_and_with_other_settings_it_refuses(prepared, tmp
     assert "holds a run with mu=0.8, not 0.5" in other.output
 
 
+def test_a_search_that_failed_before_its_first_round_keeps_no_settings(prepared, tmp_path):
+    out = tmp_path / "search"
+    wrong = search(prepared, out, "--set", 'model_args={"dimm": 4}')
+    assert wrong.exit_code == 1
+    assert search(prepared, out).exit_code == 0
+
+
 def test_a_folder_of_an_earlier_version_is_read(prepared, tmp_path):
     """It has fewer settings: what it does not name is as it was."""
     search = read_search("autofis", None, [*SETTINGS, "base=FM", "learning_rate_decay=0.7"])
