@@ -59,6 +59,10 @@ class TrainConfig(Optimization):
             and kept instead of the weights; 0 for none, which saves a copy of the weights. Defaults
             to `"auto"`: 0.99, the average of about the last 100 steps, but none with
             `table_updates=exact`, which has none.
+        calibrate: bool. Whether to shift the logit of the model that is kept, so that its mean
+            score of validation rows is their click rate, less far if they have few clicks (see
+            `ctr_keras.models.click_rate.calibrating_shift`). Metrics of validation are those
+            after the shift. Defaults to `True`.
         callbacks: list of str. `"tensorboard"` (in the run's folder), `"mlflow"`, `"wandb"`, or
             `"module:Class"` for a class of your own below `keras.callbacks.Callback`, which is made
             without arguments. Each round, `on_epoch_end` is given the numbers of `history.csv`.
@@ -100,6 +104,7 @@ class TrainConfig(Optimization):
     pairwise_weight: NonNegativeFloat = 0.0
     sample_weight: str = ""
     averaging: FractionOrAuto = "auto"
+    calibrate: bool = True
     callbacks: TupleOf[str] = ()
     start_from: str = ""
     cache: str = ""

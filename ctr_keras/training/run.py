@@ -15,6 +15,7 @@ from ctr_keras.features.statistics import numbers_file, vocabulary_file
 from ctr_keras.layers import has_statistics, recompute_statistics
 from ctr_keras.models import build_model, start_at_click_rate, transfer
 from ctr_keras.models.base import built_features
+from ctr_keras.models.click_rate import calibrating_shift, output_bias, shift_scores, shifted
 from ctr_keras.optimizers import averaged
 from ctr_keras.runs import (
     STATISTICS_ROWS,
@@ -210,6 +211,7 @@ class _Validation:
         self._examples: Examples | None = None
         self._groups_of_rows: Array | None = None
         self._weights: Array | None = None
+        self._shift = 0.0
         self._training_inputs: Inputs = {}
 
     def measure(self, model: keras.Model, number: int, train_loss: float, seconds: float) -> Row:
@@ -238,6 +240,9 @@ class _Validation:
                 self._weights = read_weights(examples, self._features, _READ_ROWS)
         recompute_statistics(model, self._training_inputs)
         labels, scores = predict(model, self._examples)
+        if self._config.calibrate and output_bias(model) is not None:
+            self._shift = calibrating_shift(labels, scores, self._weights)
+            scores = shift_scores(scores, self._shift)
         validation = metrics.evaluate(labels, scores, self._weights)
         if self._groups_of_rows is not None:
             validation["auc_by_group"] = metrics.auc_by_group(
@@ -264,7 +269,7 @@ class _Validation:
         # A model of the same layers without the optimizer: that is a checkpoint's matter.
         assert folder is not None
         best = type(model)(model.input, model.output, name=model.name)
-        with averaged(model):
+        with averaged(model), shifted(model, self._shift):
             best.save(os.path.join(folder, _BEST))
         return {}
 

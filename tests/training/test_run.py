@@ -175,6 +175,23 @@ def test_a_short_run_is_kept_with_the_statistics_of_its_weights(settings, tmp_pa
     np.testing.assert_allclose(scores, expected, 1e-4)
 
 
+def test_the_model_that_is_kept_is_calibrated(settings, tmp_path):
+    data = write_prepared(tmp_path / "data", ROWS | {"validation": 3000})
+    reports, means = {}, {}
+    for calibrate in (False, True):
+        out = str(tmp_path / str(calibrate))
+        still = settings | FM | {"data": data, "out": out, "learning_rate": 1e-3}
+        config = TrainConfig(**still, averaging=0.0, calibrate=calibrate)
+        reports[calibrate] = train(config)["validation"]
+        model, features, _ = load_run(out)
+        labels, scores = predict_split(model, features, data, "validation")
+        means[calibrate] = scores.mean() / labels.mean()
+        assert reports[calibrate]["calibration_ratio"] == pytest.approx(means[calibrate], 1e-4)
+    assert abs(means[True] - 1) < 0.2 * abs(means[False] - 1)
+    assert reports[True]["log_loss"] < reports[False]["log_loss"]
+    assert reports[True]["auc"] == pytest.approx(reports[False]["auc"], abs=1e-3)
+
+
 def test_a_finished_run_is_not_trained_again(finished, monkeypatch):
     config, report = finished
     monkeypatch.setattr(keras.Model, "fit", lambda *_, **__: pytest.fail("trained again"))
@@ -304,6 +321,7 @@ def test_killed_and_started_again(settings, finished, tmp_path):
 def test_a_run_can_start_from_anothers_weights(finished, settings, tmp_path):
     config, report = finished
     still = settings | {"learning_rate": 0.0, "epochs": 1, "evaluations_per_epoch": 1}
+    still["calibrate"] = False
     further = train(TrainConfig(**still, start_from=config.out, out=str(tmp_path / "further")))
     assert further["validation"] == pytest.approx(report["validation"], rel=1e-4)
 
