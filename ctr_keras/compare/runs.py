@@ -166,7 +166,7 @@ def _identity(settings: Mapping[str, Any]) -> dict[str, Any]:
     arguments = dict(found.get("model_args") or {})
     for values, key in ((found, "start_from"), (arguments, "trees")):
         path = str(values.get(key) or "")
-        run = os.path.dirname(path) if key == "trees" else path
+        run = os.path.dirname(path) if path.endswith("trees.json") else path
         if run and os.path.exists(os.path.join(run, "config.yaml")):
             values[key] = _identity(_settings(run))
     return {**found, "model_args": arguments}
