@@ -24,7 +24,8 @@ DIM = 3
 PLAN = InteractionPlan.complete(["user", "item", "hour"])
 # One model for each of the layers that normalize.
 MODELS = {
-    "MLP": ("DeepFM", {"hidden": [32, 16], "norm_order": "before"}),
+    # Adam's first step is ten times the spread of DeepFM's default, which no average can follow.
+    "MLP": ("DeepFM", {"hidden": [32, 16], "norm_order": "before", "embeddings_initializer": 0.01}),
     "GatedInteraction": ("FM", {"interactions": PLAN}),
     "EmbeddingGate": (
         "FM",
