@@ -91,7 +91,7 @@ def GBDTFFM(  # noqa: N802
         features: FeatureSet.
         trees: as in `GBDTLR`. Defaults to `""`.
         dim: int. Width of one vector. Defaults to `4`.
-        tree_count: int. How many trees to take, the first ones. Defaults to `30`, as its authors.
+        tree_count: int. How many trees to take, the first ones. Defaults to `30`.
         dropout, embedding_l2, linear_l2, embeddings_initializer: as in `FM`.
         check_ids, crossed: as in `GBDTLR`.
 

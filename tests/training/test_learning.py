@@ -89,7 +89,7 @@ def test_a_run_starts_at_the_click_rate_of_its_rows(
     report = json.loads((data / "report.json").read_text())
     (data / "report.json").write_text(json.dumps(report | reported))
     changes = {"model": "LR", "model_args": {}, "learning_rate": 0.0, "epochs": 1}
-    config = TrainConfig(**settings | changes | {"data": str(data)})
+    config = TrainConfig(**settings | changes | {"data": str(data), "calibrate": False})
     train(config)
     model, features, _ = load_run(config.out)
     _, scores = predict(model, open_examples(config.data, "test", features))
