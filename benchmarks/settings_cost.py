@@ -19,7 +19,6 @@ from benchmarks.peers.train_ctr_keras import load, model_of, run_of
 from benchmarks.peers.work import LAWS, Work
 from benchmarks.peers.worker import Run
 from benchmarks.timing import median_seconds
-from ctr_keras.runs import jit_setting
 from ctr_keras.training import TrainConfig
 
 PLAIN = "plain"
@@ -59,14 +58,7 @@ def _variants(work: Work) -> dict[str, Run]:
     for name, (arguments, settings) in SETTINGS.items():
         model = model_of(work, **arguments)
         given = {"data": "", "model": work.model, "out": "", "averaging": 0.0, **settings}
-        config = TrainConfig(**given)
-        momentum = config.momentum_of_averages
-        averages = {"use_ema": True, "ema_momentum": momentum} if momentum else {}
-        model.compile(
-            config.make_optimizer(model, round_steps=1000, rounds=10, **averages),
-            loss=config.make_loss(),
-            jit_compile=jit_setting(config.jit_compile),
-        )
+        TrainConfig(**given).compile(model, round_steps=1000, rounds=10)
         found[name] = run_of(model)
     return found
 

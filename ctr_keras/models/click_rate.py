@@ -57,7 +57,7 @@ def calibrating_shift(labels: Array, scores: Array, weights: Array | None = None
     Args:
         labels: `(rows,)` or `(rows, 1)`, 0 or 1.
         scores: likewise, probabilities.
-        weights: likewise, or `None`: 1 each.
+        weights: likewise, how many rows each is worth, or `None`: 1.
 
     Example:
 

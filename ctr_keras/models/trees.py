@@ -1,7 +1,5 @@
 """Models on the leaves of gradient-boosted trees: the leaves of a row are its fields."""
 
-import os
-
 import keras
 import numpy as np
 
@@ -99,7 +97,7 @@ def GBDTFFM(  # noqa: N802
         A model from the packed inputs to the click probability, `(batch, 1)` float32.
 
     Raises:
-        ValueError: as `GBDTLR`.
+        ValueError: as `GBDTLR`, and for less than one tree.
 
     Example:
 
@@ -116,6 +114,8 @@ def GBDTFFM(  # noqa: N802
         Section 4.4.
     """
     trees = _loaded("GBDTFFM", trees)
+    if tree_count < 1:
+        raise SettingError(f"tree_count must be at least 1, got {tree_count}", "tree_count")
     trees = Trees(trees.columns, trees.trees[:tree_count])
     inputs = field_inputs(features)
     leaves = _leaves(features, trees, inputs)
@@ -170,4 +170,4 @@ def _loaded(model: str, trees: Trees | str) -> Trees:
         raise SettingError(
             f"{model} needs trees: train LightGBM, and set trees to the folder of its run", "trees"
         )
-    return Trees.load(os.path.join(trees, "trees.json") if os.path.isdir(trees) else trees)
+    return Trees.load(trees)

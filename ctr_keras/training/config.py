@@ -4,11 +4,12 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+import keras
 from pydantic import NonNegativeFloat, NonNegativeInt
 
 from ctr_keras.models import check_arguments, model_arguments
 from ctr_keras.presets import default_preset, find_preset
-from ctr_keras.runs import Optimization, check_callbacks
+from ctr_keras.runs import Optimization, PairwiseLoss, check_callbacks, jit_setting
 from ctr_keras.settings import (
     Count,
     CountOrAuto,
@@ -62,7 +63,8 @@ class TrainConfig(Optimization):
         calibrate: bool. Whether to shift the logit of the model that is kept, so that its mean
             score of validation rows is their click rate, less far if they have few clicks (see
             `ctr_keras.models.click_rate.calibrating_shift`). Metrics of validation are those
-            after the shift. Defaults to `True`.
+            after the shift. A model without a bias of its own (see `start_at_click_rate`) stays as
+            it is. Defaults to `True`.
         callbacks: list of str. `"tensorboard"` (in the run's folder), `"mlflow"`, `"wandb"`, or
             `"module:Class"` for a class of your own below `keras.callbacks.Callback`, which is made
             without arguments. Each round, `on_epoch_end` is given the numbers of `history.csv`.
@@ -135,6 +137,25 @@ class TrainConfig(Optimization):
         if self.averaging != "auto":
             return self.averaging
         return 0.0 if self.table_updates == "exact" else _AUTO_AVERAGING
+
+    def compile(self, model: keras.Model, round_steps: int, rounds: int) -> None:
+        """Compiles a model to be trained as the settings say.
+
+        Args:
+            model: keras.Model.
+            round_steps: int. Batches in a round.
+            rounds: int. Of a whole run.
+        """
+        momentum = self.momentum_of_averages
+        averages = {"use_ema": True, "ema_momentum": momentum} if momentum else {}
+        loss = self.make_loss()
+        if self.pairwise_weight:
+            loss = PairwiseLoss(loss, self.pairwise_weight)
+        model.compile(
+            self.make_optimizer(model, round_steps, rounds, **averages),
+            loss=loss,
+            jit_compile=jit_setting(self.jit_compile),
+        )
 
     @classmethod
     def read(

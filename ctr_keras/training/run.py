@@ -20,11 +20,9 @@ from ctr_keras.optimizers import averaged
 from ctr_keras.runs import (
     STATISTICS_ROWS,
     Checkpoints,
-    PairwiseLoss,
     Rounds,
     Row,
     State,
-    jit_setting,
     make_callbacks,
     make_progress,
     write_table,
@@ -127,16 +125,7 @@ def _compiled(
         model = _started(model, features, config)
     else:
         start_at_click_rate(model, click_rate(config.data))
-    momentum = config.momentum_of_averages
-    averages = {"use_ema": True, "ema_momentum": momentum} if momentum else {}
-    loss = config.make_loss()
-    if config.pairwise_weight:
-        loss = PairwiseLoss(loss, config.pairwise_weight)
-    model.compile(
-        config.make_optimizer(model, round_steps, rounds, **averages),
-        loss=loss,
-        jit_compile=jit_setting(config.jit_compile),
-    )
+    config.compile(model, round_steps, rounds)
     return model
 
 

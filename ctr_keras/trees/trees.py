@@ -138,12 +138,14 @@ class Trees:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Trees:
-        """Reads a `trees.json`.
+        """Reads a `trees.json`, or that of the folder of a LightGBM run.
 
         Raises:
             FileNotFoundError: if there is none.
             ValueError: if it does not hold trees, naming the file.
         """
+        if os.path.isdir(path):
+            path = os.path.join(path, "trees.json")
         with open(path, encoding="utf-8") as file:
             try:
                 return cls.from_dict(json.load(file))

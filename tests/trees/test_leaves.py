@@ -153,6 +153,8 @@ def test_gbdt_ffm_takes_the_first_trees():
     for given, taken in ((2, trees.trees[:2]), (30, trees.trees)):
         model = GBDTFFM(FEATURES, trees, tree_count=given)
         assert model.get_layer("leaves").trees.trees == taken
+    with pytest.raises(ValueError, match="tree_count must be at least 1, got 0"):
+        GBDTFFM(FEATURES, trees, tree_count=0)
 
 
 # What LightGBM gives.
