@@ -17,6 +17,7 @@ from ctr_keras.types import Array
 # FuxiCTR on the numbers as they are, and on standardized ones.
 PEER, STANDARDIZED = "FuxiCTR", "FuxiCTR-z"
 OURS = ("LR", "FM", "DeepFM", "IPNN", "AutoInt", "AutoIntPlus")
+ON_TREES = ("GBDTLR", "GBDTFFM")  # on LightGBM's, which has to be trained before
 PEERS = tuple(f"{peer}:{model}" for peer in (PEER, STANDARDIZED) for model in OURS)
 DEFAULT_MODELS = (*OURS, TREES, *(model for model in PEERS if model.startswith(f"{PEER}:")))
 

@@ -17,6 +17,7 @@ import optuna
 
 from benchmarks.peers.worker import ON_CPU, ROOT
 from benchmarks.predictions.jobs import (
+    ON_TREES,
     STANDARDIZED,
     Job,
     Line,
@@ -103,8 +104,15 @@ class Trainer:
 
     def _fit(self, job: Job, out: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         """What `ctr-keras train` does."""
-        given = {"data": self._prepared(job.log), "model": job.model, "out": out, "seed": job.seed}
-        return train(read_config(None, (), **{**settings, **given}))
+        given = {**settings, **self._given(job), "out": out, "seed": job.seed}
+        return train(read_config(None, (), **given))
+
+    def _given(self, job: Job) -> dict[str, Any]:
+        """What no trial changes: the log, the model and, for one on trees, LightGBM's run."""
+        given = {"data": self._prepared(job.log), "model": job.model}
+        if job.model in ON_TREES:
+            given["trees"] = self._run_folder(job._replace(model=TREES), f"seed-{job.seed}")
+        return given
 
     def _train_peer(self, job: Job, settings: Mapping[str, Any]) -> tuple[Trained, float]:
         """A trained model of FuxiCTR, and what its `fit` maximizes."""
@@ -161,8 +169,7 @@ class Trainer:
                 return -float(self._fit(trial, out, settings)["validation"]["log_loss"])
 
             return self._search(job, TREES_SPACE, gain)
-        given: dict[str, Any] = {"data": self._prepared(job.log), "model": job.model}
-        given["out"] = self._run_folder(job, "study")
+        given = {**self._given(job), "out": self._run_folder(job, "study")}
         return dict(tune(TuneConfig.read(trials=job.trials, seeds=0, **given))["settings"])
 
     def _search(

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from benchmarks.predictions import __main__ as command
@@ -101,6 +102,19 @@ def test_trees_are_tuned_by_random_trials_that_are_not_made_again(tmp_path, invo
     invoke(tmp_path, *options)
     assert len((folder / "trials.jsonl").read_text().splitlines()) == 2
     assert lines_of(tmp_path)[0]["settings"] == line["settings"]
+
+
+def test_a_model_on_trees_stands_on_those_of_its_seed(tmp_path, invoke):
+    invoke(tmp_path, "--models", "GBDTLR", "--seeds", "1")
+    assert "LightGBM" in lines_of(tmp_path)[0]["error"]  # there are no trees yet
+    invoke(tmp_path, "--models", "LightGBM,GBDTLR", "--seeds", "2")
+    lines = {(line["model"], line["seed"]): line for line in lines_of(tmp_path)}
+    for seed in (0, 1):
+        assert "settings" not in lines["GBDTLR", seed]
+        config = yaml.safe_load(
+            (tmp_path / f"runs/tiny/GBDTLR/trials-0/seed-{seed}/config.yaml").read_text()
+        )
+        assert config["model_args"]["trees"].endswith(f"tiny/LightGBM/trials-0/seed-{seed}")
 
 
 def test_an_unknown_model_is_refused(tmp_path, invoke):
