@@ -64,7 +64,7 @@ class TrainConfig(Optimization):
             score of validation rows is their click rate, less far if they have few clicks (see
             `ctr_keras.models.click_rate.calibrating_shift`). Metrics of validation are those
             after the shift. A model without a bias of its own (see `start_at_click_rate`) stays as
-            it is. Defaults to `True`.
+            it is, and the run says so. Defaults to `True`.
         callbacks: list of str. `"tensorboard"` (in the run's folder), `"mlflow"`, `"wandb"`, or
             `"module:Class"` for a class of your own below `keras.callbacks.Callback`, which is made
             without arguments. Each round, `on_epoch_end` is given the numbers of `history.csv`.

@@ -200,7 +200,7 @@ class _Validation:
         self._examples: Examples | None = None
         self._groups_of_rows: Array | None = None
         self._weights: Array | None = None
-        self._shift = 0.0
+        self._shift = 0.0  # of the logit of the model that was measured last
         self._training_inputs: Inputs = {}
 
     def measure(self, model: keras.Model, number: int, train_loss: float, seconds: float) -> Row:
@@ -217,6 +217,8 @@ class _Validation:
     def _evaluate(self, model: keras.Model) -> dict[str, Any]:
         if self._examples is None:
             self._examples = self._open(input_names(model))
+            if self._config.calibrate and output_bias(model) is None:
+                print(f"not calibrated: the logit of {self._config.model} has no bias to shift")
             if has_statistics(model):
                 self._training_inputs, _ = read_rows(
                     self._config.data, "train", self._features, STATISTICS_ROWS, input_names(model)
@@ -233,6 +235,8 @@ class _Validation:
             self._shift = calibrating_shift(labels, scores, self._weights)
             scores = shift_scores(scores, self._shift)
         validation = metrics.evaluate(labels, scores, self._weights)
+        if self._config.calibrate:
+            validation["calibration_shift"] = self._shift
         if self._groups_of_rows is not None:
             validation["auc_by_group"] = metrics.auc_by_group(
                 labels, scores, self._groups_of_rows, self._weights

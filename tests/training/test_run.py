@@ -19,6 +19,7 @@ from ctr_keras.cli import main
 from ctr_keras.data import open_examples, read_rows
 from ctr_keras.features import FeatureSet, Numeric
 from ctr_keras.layers import recompute_statistics
+from ctr_keras.models.click_rate import shift_scores
 from ctr_keras.training import TrainConfig, evaluate_run, load_run, predict_split, train
 from ctr_keras.training import run as run_module
 from ctr_keras.training.evaluation import input_names
@@ -190,6 +191,17 @@ def test_the_model_that_is_kept_is_calibrated(settings, tmp_path):
     assert abs(means[True] - 1) < 0.2 * abs(means[False] - 1)
     assert reports[True]["log_loss"] < reports[False]["log_loss"]
     assert reports[True]["auc"] == pytest.approx(reports[False]["auc"], abs=1e-3)
+    assert "calibration_shift" not in reports[False]
+    moved = shift_scores(scores, -reports[True]["calibration_shift"])
+    assert moved.mean() / labels.mean() == pytest.approx(means[False], 1e-4)
+
+
+def test_a_run_says_that_its_model_cannot_be_calibrated(settings, tmp_path, capsys):
+    of_parts = {"model": "AIM", "model_args": {"dim": 4, "part_scalers": True}}
+    report = train(TrainConfig(**settings | of_parts | {"out": str(tmp_path)}))
+    assert report["validation"]["calibration_shift"] == 0
+    said = capsys.readouterr().out
+    assert said.count("not calibrated: the logit of AIM has no bias to shift") == 1
 
 
 def test_a_finished_run_is_not_trained_again(finished, monkeypatch):
