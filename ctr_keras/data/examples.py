@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from ctr_keras.data.records import read_examples, row_count, stream_examples
 from ctr_keras.features import FeatureSet
@@ -111,27 +111,30 @@ def open_examples(
 
 @dataclasses.dataclass(frozen=True)
 class _Records:
-    """TFRecords, parsed in every pass."""
+    """TFRecords, parsed in every pass; what one pass has been built for serves the next ones."""
 
     prepared: str
     split: str
     features: FeatureSet
     inputs: Sequence[str] | None
+    _passes: dict[tuple[int, bool], Any] = dataclasses.field(default_factory=dict)
 
     @property
     def count(self) -> int:
         return row_count(self.prepared, self.split)
 
     def read(self, batch_size: int, *, drop_remainder: bool = False) -> Iterable[Rows]:
-        dataset = read_examples(
-            self.prepared,
-            self.split,
-            self.features,
-            batch_size,
-            self.inputs,
-            drop_remainder=drop_remainder,
-        )
-        batches: Iterable[Rows] = dataset.as_numpy_iterator()
+        kind = (batch_size, drop_remainder)
+        if kind not in self._passes:
+            self._passes[kind] = read_examples(
+                self.prepared,
+                self.split,
+                self.features,
+                batch_size,
+                self.inputs,
+                drop_remainder=drop_remainder,
+            )
+        batches: Iterable[Rows] = self._passes[kind].as_numpy_iterator()
         return batches
 
     def stream(

@@ -37,7 +37,7 @@ _PER_REPLICA = ("clipnorm", "clipvalue", "global_clipnorm", "loss_scale_factor")
 _BLOCK = 1 << 16  # rows that a walk over all rows reads at once
 
 # Within `apply`, the rows of the tables whose gradients are sums of rows, by position; with them
-# their weights, where there is a penalty.
+# their weights, where they were read already.
 _rows_of_step: ContextVar[dict[int, tuple[Tensor, Tensor | None]]] = ContextVar("rows_of_step")
 
 
@@ -176,12 +176,12 @@ class RowWise(AveragesByRows, DecaysInUpdateStep):
 
     def _sum_rows(self, gradient: Any, table: Variable) -> tuple[Tensor, Tensor, Tensor | None]:
         """The distinct rows of a sparse gradient, the gradient of each with its penalty, and the
-        weights, if they were read for it."""
+        weights, if they serve more than one purpose."""
         rows, sums = tables.sum_rows(gradient, table)
         l2 = getattr(built_with(self)[position(self, table)], "l2", 0.0)
+        weight = tables.read(table, rows) if l2 or self.use_ema else None
         if not l2:
-            return rows, sums, None
-        weight = tables.read(table, rows)
+            return rows, sums, weight
         scale = 2.0 * l2 * (self.loss_scale_factor or 1.0)
         penalized = ops.where(ops.not_equal(rows, 0)[:, None], weight, 0.0)
         return rows, sums + scale * penalized, weight
@@ -240,7 +240,7 @@ class RowWise(AveragesByRows, DecaysInUpdateStep):
     def _make_up(self, table: Variable, rows: Tensor, since: Tensor, missed: Tensor) -> None:
         """Makes up for `missed` steps after step `since`, `(rows,)` each."""
         average = averages(self)[position(self, table)]
-        weight = tables.read(table, rows)
+        weight = self._weight(table, rows)
         # As with Keras, an average starts as the weight after the first step.
         starts = ops.logical_and(since == 0, missed > 0)
         share = ops.where(starts, 0.0, self.ema_momentum ** ops.cast(missed, weight.dtype))
@@ -272,13 +272,16 @@ class RowWise(AveragesByRows, DecaysInUpdateStep):
     def _read(self, table: Variable, rows: Tensor) -> list[Tensor]:
         """The weights and the slots of some rows."""
         key = self._key(table)
-        read, weight = _rows_of_step.get({}).get(position(self, table), (None, None))
-        if weight is None or read is not rows:
-            weight = tables.read(table, rows)
+        weight = self._weight(table, rows)
         if key not in self._slots:
             return [weight]
         slots = tables.read(self._slots[key], rows)
         return [weight, *ops.split(slots, len(self._slot_initializers[key]), axis=1)]
+
+    def _weight(self, table: Variable, rows: Tensor) -> Tensor:
+        """The weights of some rows, read at most once in a step that has summed these rows."""
+        read, weight = _rows_of_step.get({}).get(position(self, table), (None, None))
+        return tables.read(table, rows) if weight is None or read is not rows else weight
 
     def _write(self, table: Variable, rows: Tensor, values: Sequence[Tensor]) -> None:
         weight, *slots = values
