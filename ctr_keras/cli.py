@@ -181,7 +181,14 @@ def search(
     default=3,
     show_default=True,
     type=click.IntRange(0),
-    help="Runs of the best settings with other seeds.",
+    help="Runs of each finalist with other seeds.",
+)
+@click.option(
+    "--finalists",
+    default=3,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Best trials to train again, of which the best in the mean is chosen.",
 )
 @click.option(
     "--pruner",

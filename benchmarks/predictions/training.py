@@ -175,10 +175,10 @@ class Trainer:
     def _search(
         self, job: Job, space: Space, gain: Callable[[int, Mapping[str, Any]], float]
     ) -> dict[str, Any]:
-        """The random settings that gain most; trials that are made are not made again."""
+        """The default or random settings that gain most; what is made is not made again."""
         path = pathlib.Path(self._run_folder(job, "trials.jsonl"))
         made = len(read_lines(path))
-        for number, settings in enumerate(drawn(space, job.trials)):
+        for number, settings in enumerate([{}, *drawn(space, job.trials - 1)]):
             if number >= made:
                 line: Line = {"settings": settings}
                 try:

@@ -7,12 +7,16 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import NonNegativeInt
 
+from ctr_keras.data.records import row_count
+from ctr_keras.models import model_arguments
 from ctr_keras.presets import find_preset
 from ctr_keras.settings import Count, Source, checked, plain
 from ctr_keras.training import TrainConfig
+from ctr_keras.training.pace import pace_of
 from ctr_keras.tuning.spaces import Space, model_space, read_space
 
 Pruner: TypeAlias = Literal["median", "halving", "none"]
+_TRAINING = dataclasses.fields(TrainConfig)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +30,9 @@ class TuneConfig:
             `Choice` or a `Range`.
         trials: int. How many, those of all workers and those that failed together. Defaults to
             `30`.
-        seeds: int. With how many other seeds to train on what was best. Defaults to `3`.
+        seeds: int. With how many other seeds to train the best trials again. Defaults to `3`.
+        finalists: int. How many of the best trials these are: one evaluation flatters the best of
+            many, so that it is chosen by the mean over the other seeds. Defaults to `3`.
         pruner: str. Which trials to stop early, by the monitored metric of the validation split
             after each round: `"median"`, from the fifth round on those worse than the median of
             earlier trials at that round, once five have ended; `"halving"`, all but the best third
@@ -48,11 +54,13 @@ class TuneConfig:
     trials: Count = 30
     seeds: NonNegativeInt = 3
     pruner: Pruner = "median"
+    finalists: Count = 3
 
     def __post_init__(self) -> None:
         checked("trials", self.trials, Count)
         checked("seeds", self.seeds, NonNegativeInt)
         checked("pruner", self.pruner, Pruner)
+        checked("finalists", self.finalists, Count)
         if not self.space:
             raise ValueError("there is nothing to search: all settings are fixed")
         for name, of in self.space.items():
@@ -69,6 +77,7 @@ class TuneConfig:
         trials: int = 30,
         seeds: int = 3,
         pruner: Pruner = "median",
+        finalists: int = 3,
         **given: Any,
     ) -> "TuneConfig":
         """A study of the space that comes with a model, or that of a file.
@@ -78,7 +87,7 @@ class TuneConfig:
         Args:
             path, overrides, **given: as in `TrainConfig.read`.
             space: str or None. A YAML file, see `read_space`. Defaults to `None`: the model's own.
-            trials, seeds, pruner: as in the class.
+            trials, seeds, pruner, finalists: as in the class.
 
         Raises:
             ValueError: as `TrainConfig.read` and `read_space`.
@@ -90,16 +99,27 @@ class TuneConfig:
         fixed = {*source.values, *base.model_args}
         searched = read_space(space, base.model) if space else model_space(base.model)
         searched = {name: of for name, of in searched.items() if name not in fixed}
-        return cls(base, searched, trials, seeds, pruner)
+        return cls(base, searched, trials, seeds, pruner, finalists)
 
     @property
     def minimizes(self) -> bool:
         """Whether less of the monitored metric is better."""
         return self.base.monitor == "log_loss"
 
+    def defaults(self) -> dict[str, Any]:
+        """What Optuna would draw for the settings of a run without a search, or next to them."""
+        values = {**model_arguments(self.base.model), **self.base.model_args}
+        values |= {field.name: getattr(self.base, field.name) for field in _TRAINING}
+        if not {"batch_size", "evaluations_per_epoch"}.isdisjoint(self.space):
+            pace = pace_of(self.base, row_count(self.base.data, "train"))
+            values |= {
+                name: getattr(pace, name) for name in ("batch_size", "evaluations_per_epoch")
+            }
+        return {name: of.nearest(values[name]) for name, of in self.space.items()}
+
     def run_config(self, settings: Mapping[str, Any], *folder: str, seed: int) -> TrainConfig:
         """A run in a folder below the study's with these of the searched settings."""
-        of_training = {field.name for field in dataclasses.fields(TrainConfig)}
+        of_training = {field.name for field in _TRAINING}
         arguments = {name: v for name, v in settings.items() if name not in of_training}
         return dataclasses.replace(
             self.base,

@@ -4,7 +4,7 @@ import collections
 import os
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -22,18 +22,47 @@ _METRICS = ("auc", "log_loss")
 _SHOWN = 10  # trials
 
 
+class Finalist(NamedTuple):
+    """One of the best trials, and what it came to with other seeds.
+
+    Attributes:
+        trial: FrozenTrial.
+        runs: list of str. Their folders.
+        values: list of float. What they reached by the monitored metric.
+    """
+
+    trial: FrozenTrial
+    runs: Sequence[str]
+    values: Sequence[float]
+
+    @property
+    def value(self) -> float:
+        """What it is judged by: the mean over other seeds, where there are some."""
+        return statistics.mean(self.values or [float(self.trial.value or 0)])
+
+
 def write_report(
-    config: TuneConfig, trials: Sequence[FrozenTrial], best: FrozenTrial, runs: Sequence[str]
+    config: TuneConfig, trials: Sequence[FrozenTrial], finalists: Sequence[Finalist]
 ) -> dict[str, Any]:
-    """Writes summary, table and pictures into the study's folder; what the summary says."""
+    """Writes summary, table and pictures into the study's folder; what the summary says.
+
+    Args:
+        config: TuneConfig.
+        trials: list of FrozenTrial. All of them.
+        finalists: list of Finalist, the best first.
+    """
     out, space = config.base.out, config.space
     monitor = config.base.monitor
     importance = importance_of(trials, config.minimizes)
+    best = finalists[0].trial
     report = {
         "best_trial": best.number,
         f"validation_{monitor}": best.value,
         "settings": {name: of.value(best.params[name]) for name, of in space.items()},
-        "seeds": _over_seeds(config.base.data, runs),
+        "seeds": _over_seeds(config.base.data, finalists[0].runs),
+        "finalists": {
+            one.trial.number: _mean_and_deviation(one.values) for one in finalists if one.values
+        },
         "importance": importance,
         "trials": dict(collections.Counter(trial.state.name.lower() for trial in trials)),
     }
@@ -92,6 +121,10 @@ def _mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
 
+def _spread(of_seeds: tuple[float, float]) -> str:
+    return "{:.4f} ± {:.4f}".format(*of_seeds)
+
+
 def _row(trial: FrozenTrial, monitor: str) -> dict[str, Any]:
     return {
         "trial": trial.number,
@@ -117,13 +150,8 @@ def _summary(config: TuneConfig, report: Mapping[str, Any], trials: Sequence[Fro
         "",
         f"Train with these settings: `ctr-keras train --config {base.out}/best.yaml --out RUN`",
     ]
-    if report["seeds"]:
-        rows = [
-            (split, *(f"{mean:.4f} ± {deviation:.4f}" for mean, deviation in of.values()))
-            for split, of in report["seeds"].items()
-        ]
-        title = f"Trained again with {config.seeds} other seeds: mean and standard deviation."
-        lines += ["", title, "", *_table(("split", "AUC", "log loss"), rows)]
+    if report["finalists"]:
+        lines += _final_lines(config, report)
     sign = 1 if config.minimizes else -1
     valued = sorted(
         (trial for trial in trials if trial.value is not None),
@@ -143,6 +171,23 @@ def _summary(config: TuneConfig, report: Mapping[str, Any], trials: Sequence[Fro
     if failed:
         lines += ["", "Failed:", "", *(f"- {line}" for line in failed)]
     return "\n".join(lines) + "\n"
+
+
+def _final_lines(config: TuneConfig, report: Mapping[str, Any]) -> list[str]:
+    """What other seeds say of the best trials, and all metrics of the one that they chose."""
+    finalists = [(str(number), _spread(of)) for number, of in report["finalists"].items()]
+    splits = [(split, *map(_spread, of.values())) for split, of in report["seeds"].items()]
+    return [
+        "",
+        f"The best trials, trained again with {config.seeds} other seeds, mean and standard "
+        f"deviation; the first is chosen. Runs are in {config.base.out}/finalists.",
+        "",
+        *_table(("trial", f"validation {config.base.monitor}"), finalists),
+        "",
+        f"Trial {report['best_trial']} over these seeds:",
+        "",
+        *_table(("split", "AUC", "log loss"), splits),
+    ]
 
 
 def _setting_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:

@@ -2,7 +2,8 @@
 
     <study>/config.yaml  journal.log     what is searched; Optuna's storage of all trials
     <study>/trials/NNNN/                 a run each, without its weights
-    <study>/best.yaml  best/seed-N/      settings of the best trial; runs of them
+    <study>/finalists/NNNN/seed-N/       runs of the best trials with other seeds
+    <study>/best.yaml                    settings of the best of them
     <study>/summary.md  trials.csv  importance.png  trials.png
 
 A process that works on a folder holds the lock in it until it ends, however it ends: a trial that
@@ -29,7 +30,7 @@ from ctr_keras.features import FeatureSet
 from ctr_keras.runs import check_same_settings, write_settings
 from ctr_keras.training import TrainConfig, train
 from ctr_keras.tuning.config import TuneConfig
-from ctr_keras.tuning.report import REASON, describe, write_report
+from ctr_keras.tuning.report import REASON, Finalist, describe, write_report
 from ctr_keras.types import Settings
 
 _STARTS = "starts"
@@ -40,20 +41,23 @@ _MAX_STARTS = 3  # of one trial: what kills the process again and again must not
 def tune(config: TuneConfig) -> dict[str, Any]:
     """Tries settings of a model and of its training, or goes on with a study.
 
-    Trials are runs of `ctr_keras.training.train`, drawn by Optuna's tree-structured Parzen
-    estimator, and compared by the validation split. Several processes may be given the same study
-    at once, and share its trials. The same call after an interruption goes on with the trials that
-    it has interrupted; with more trials than before it adds some.
+    Trials are runs of `ctr_keras.training.train`: the first with the settings that a run has by
+    default, or those of the space that are next to them, all others drawn by Optuna's
+    tree-structured Parzen estimator. They are compared by the validation split. Several processes
+    may be given the same study at once, and share its trials. The same call after an interruption
+    goes on with the trials that it has interrupted; with more trials than before it adds some.
 
-    A trial that fails is recorded with its reason. The settings of the best are trained again with
-    other seeds, whose runs in `best/` are what can be evaluated and exported.
+    A trial that fails is recorded with its reason. The best few are trained again with other seeds,
+    whose runs in `finalists/` are what can be evaluated and exported; what is best in the mean
+    over these is the best.
 
     Args:
         config: TuneConfig.
 
     Returns:
-        The best trial, its settings, metrics of the runs with other seeds as mean and standard
-        deviation by split, the importance of each setting, and trials by how they ended.
+        The best trial, its settings, metrics of its runs with other seeds as mean and standard
+        deviation by split, the monitored metric of the finalists likewise, the importance of each
+        setting, and trials by how they ended.
 
     Raises:
         FileNotFoundError: if the prepared data are not there.
@@ -66,22 +70,13 @@ def tune(config: TuneConfig) -> dict[str, Any]:
     study = _Study(config)
     while study.try_next():
         pass
-    best = study.best
-    settings = study.settings(best)
+    finalists = [_trained_again(study, trial) for trial in study.finalists]
+    finalists.sort(key=lambda one: one.value if config.minimizes else -one.value)
     base = config.base
-    runs = [
-        config.run_config(settings, "best", f"seed-{seed}", seed=seed)
-        for seed in range(base.seed + 1, base.seed + 1 + config.seeds)
-    ]
-    for waits in (False, True):  # those that no other process works on first
-        for run in runs:
-            with _locked(run.out, waits=waits) as is_ours:
-                if is_ours:
-                    _train(run)
     with _locked(base.out):
-        best_config = config.run_config(settings, seed=base.seed)
-        write_settings(os.path.join(base.out, "best.yaml"), best_config.to_dict())
-        return write_report(config, study.trials, best, [run.out for run in runs])
+        best = config.run_config(study.settings(finalists[0].trial), seed=base.seed)
+        write_settings(os.path.join(base.out, "best.yaml"), best.to_dict())
+        return write_report(config, study.trials, finalists)
 
 
 class _Study:
@@ -117,20 +112,33 @@ class _Study:
 
     @property
     def trials(self) -> list[FrozenTrial]:
-        """All trials, by number."""
-        return self._study.get_trials(deepcopy=False)
+        """All trials that have begun, by number."""
+        trials = self._study.get_trials(deepcopy=False)
+        return [trial for trial in trials if trial.state != TrialState.WAITING]
 
     @property
-    def best(self) -> FrozenTrial:
-        """The best of the trials that have ended."""
-        if not any(trial.state == TrialState.COMPLETE for trial in self.trials):
+    def finalists(self) -> list[FrozenTrial]:
+        """The best of the trials that have ended, as many as are to be trained again, or one."""
+        ended = [trial for trial in self.trials if trial.state == TrialState.COMPLETE]
+        if not ended:
             reasons = [t.user_attrs[REASON] for t in self.trials if REASON in t.user_attrs]
             raise ValueError(f"none of {len(self.trials)} trials has ended well: {reasons[-1]}")
-        return self._study.best_trial
+        ended.sort(key=lambda trial: trial.value or 0.0, reverse=not self._config.minimizes)
+        return ended[: self._config.finalists if self._config.seeds else 1]
 
     def settings(self, trial: FrozenTrial) -> dict[str, Any]:
         """What a trial tries."""
         return {name: of.value(trial.params[name]) for name, of in self._config.space.items()}
+
+    def runs(self, trial: FrozenTrial) -> list[TrainConfig]:
+        """The runs of a finalist."""
+        first, folder = self._config.base.seed + 1, f"{trial.number:04d}"
+        return [
+            self._config.run_config(
+                self.settings(trial), "finalists", folder, f"seed-{seed}", seed=seed
+            )
+            for seed in range(first, first + self._config.seeds)
+        ]
 
     def try_next(self) -> bool:
         """Runs a trial, or waits while another process runs one; False if none is left."""
@@ -168,6 +176,8 @@ class _Study:
         self._study.sampler = optuna.samplers.TPESampler(
             seed=int(seed[0]), multivariate=True, constant_liar=True
         )
+        if count == 0:
+            self._study.enqueue_trial(self._config.defaults(), skip_if_exists=True)
         space = {name: of.distribution() for name, of in self._config.space.items()}
         trial = self._study.ask(space)
         held.enter_context(_locked(self._folder(trial.number)))
@@ -236,6 +246,18 @@ def _train(run: TrainConfig, callbacks: Sequence[keras.callbacks.Callback] = ())
         contextlib.redirect_stdout(log),
     ):
         return train(run, callbacks)
+
+
+def _trained_again(study: _Study, trial: FrozenTrial) -> Finalist:
+    """A trial with its runs with other seeds, of which other processes may train some."""
+    runs = study.runs(trial)
+    values: dict[str, float] = {}
+    for waits in (False, True):  # those that no other process works on first
+        for run in runs:
+            with _locked(run.out, waits=waits) as is_ours:
+                if is_ours:
+                    values[run.out] = float(_train(run)["validation"][run.monitor])
+    return Finalist(trial, [run.out for run in runs], [values[run.out] for run in runs])
 
 
 def _remove_weights(run: str) -> None:

@@ -58,11 +58,26 @@ class Choice:
     @property
     def names(self) -> list[str]:
         """The values as strings."""
-        return [value if isinstance(value, str) else json.dumps(value) for value in self.values]
+        return [_name(value) for value in self.values]
 
     def value(self, drawn: Any) -> Any:
         """The value that was drawn."""
         return self.values[self.names.index(drawn)]
+
+    def nearest(self, value: Any) -> Any:
+        """What would be drawn for a value, or for the number next to it, or else the first."""
+        numbers = [number for number in self.values if _is_number(number)]
+        if _name(value) not in self.names and _is_number(value) and numbers:
+            value = min(numbers, key=lambda number: abs(number - value))
+        return _name(value) if _name(value) in self.names else self.names[0]
+
+
+def _name(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +126,13 @@ class Range:
     def value(self, drawn: Any) -> Any:
         """The value that was drawn."""
         return drawn
+
+    def nearest(self, value: Any) -> Any:
+        """What would be drawn for a value, or next to it; the low end for what is no number."""
+        number = min(max(value, self.low), self.high) if _is_number(value) else self.low
+        if self.step is not None:
+            number = self.low + round((number - self.low) / self.step) * self.step
+        return round(number) if isinstance(self.low, int) and isinstance(self.high, int) else number
 
 
 Space: TypeAlias = Mapping[str, Choice | Range]

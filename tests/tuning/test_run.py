@@ -10,6 +10,7 @@ import pytest
 
 from ctr_keras.training import TrainConfig, load_run
 from ctr_keras.tuning import Choice, Range, TuneConfig, tune
+from ctr_keras.tuning import report as report_module
 from ctr_keras.tuning import run as run_module
 from tests.data.shards import FEATURES, write_prepared
 
@@ -81,6 +82,62 @@ def test_the_best_of_the_trials_is_found_and_shown(study, pretended):
     best = TrainConfig.read(str(out / "best.yaml"), out="elsewhere")
     assert best.model_args["dim"] == 8
     assert [int(row["trial"]) for row in trials_of(config)] == list(range(25))
+
+
+def test_the_first_trial_is_a_run_without_a_search(study, pretended):
+    """Or what of the space is next to it: the defaults are a rate of .001, 16 and .1."""
+    tune(config := study(1))
+    assert settings_of(config) == [("0.001", "16", "0.1")]
+    set_ = dataclasses.replace(config.base, model_args={"dropout": 0.7}, out=f"{config.base.out}-2")
+    tune(config := dataclasses.replace(config, base=set_))
+    assert settings_of(config) == [("0.001", "16", "0.5")]
+
+
+def test_what_is_best_in_the_mean_over_other_seeds_is_chosen(study, monkeypatch):
+    """The one of the three best trials that other seeds do not bear out is not the best."""
+    trained = []
+
+    def train(run, callbacks=()):
+        report = pretend(run, callbacks)
+        if "finalists" in run.out:
+            trained.append(run)
+            number, seed = pathlib.Path(run.out).parts[-2:]
+            assert seed == f"seed-{run.seed}"
+            loss = {"0002": 0.5, "0001": 0.41, "0003": 0.4}[number] + run.seed / 100
+            return {"validation": {"log_loss": loss}}
+        losses = {0: 0.9, 1: 0.3, 2: 0.1, 3: 0.2, 4: 0.8}
+        report["validation"]["log_loss"] = losses[int(pathlib.Path(run.out).name)]
+        return report
+
+    monkeypatch.setattr(run_module, "_train", train)
+    monkeypatch.setattr(report_module, "_over_seeds", lambda data, runs: {"test": {}})
+    config = study(5, seeds=2, finalists=3)
+    report = tune(config)
+    assert report["best_trial"] == 3
+    assert {number: mean for number, (mean, _) in report["finalists"].items()} == pytest.approx(
+        {3: 0.415, 1: 0.425, 2: 0.515}
+    )
+    assert list(report["finalists"]) == [3, 1, 2]
+    assert sorted({run.out for run in trained}) == sorted(
+        str(pathlib.Path(config.base.out, "finalists", f"{number:04d}", f"seed-{seed}"))
+        for number in (1, 2, 3)
+        for seed in (1, 2)
+    )
+    best = TrainConfig.read(str(pathlib.Path(config.base.out, "best.yaml")), out="elsewhere")
+    row = trials_of(config)[3]
+    assert best.learning_rate == pytest.approx(float(row["learning_rate"]))
+    assert "| 3 | 0.4150 ± 0.0071 |" in pathlib.Path(config.base.out, "summary.md").read_text()
+
+
+def test_more_trials_may_have_other_finalists(tmp_path):
+    data = write_prepared(tmp_path / "data", {"train": 400, "validation": 100, "test": 100})
+    space = tmp_path / "space.yaml"
+    space.write_text("learning_rate: [1.0e-4, 0.05]\n")
+    base = {"data": data, "model": "LR", "out": str(tmp_path / "study"), "epochs": 1}
+    for trials, seeds in ((1, 1), (2, 1)):
+        config = TuneConfig.read(space=str(space), **base, trials=trials, seeds=seeds, finalists=1)
+        report = tune(config)
+    assert report["finalists"].keys() == {report["best_trial"]}
 
 
 def test_a_trial_that_fails_is_recorded_with_its_reason(study, monkeypatch):
@@ -287,6 +344,6 @@ def test_real_trials_leave_the_best_trained_with_other_seeds(tmp_path):
         assert {"config.yaml", "history.csv", "metrics.json", "log.txt"} <= names
         assert not {"model.keras", "checkpoints"} & names
     for seed in (1, 2):
-        _, _, run = load_run(str(tmp_path / "study" / "best" / f"seed-{seed}"))
+        _, _, run = load_run(str(tmp_path / "study" / "finalists" / "0000" / f"seed-{seed}"))
         assert run.seed == seed
         assert {"batch_size": run.batch_size, "dim": run.model_args["dim"]} == report["settings"]
