@@ -68,8 +68,9 @@ def AutoInt(  # noqa: N802 (a builder reads as the model it builds)
         embedding_l2: float. As in `FM`. Defaults to `0.0`.
         net_l2: float. L2 penalty of the kernels of attention, tower and logits, as in `DeepFM`.
             Defaults to `0.0`.
-        embeddings_initializer: initializer of the table, or a number, the standard deviation of a
-            normal distribution. Defaults to `None`: as `FieldEmbedding`.
+        embeddings_initializer: as in `FM`. Defaults to `None`: 0.01 as the authors have it if
+            `variant` is `"official"`, else 0.0001: drawn wider, users and items of few rows are
+            learned by heart before attention has learned what fields have in common.
         check_ids, crossed: as in `FM`.
 
     Returns:
@@ -90,7 +91,8 @@ def AutoInt(  # noqa: N802 (a builder reads as the model it builds)
         without the residual.
     """
     inputs = field_inputs(features)
-    embedded = embed(features, inputs, dim, embeddings_initializer, l2=embedding_l2)
+    spread = _spread(embeddings_initializer, variant)
+    embedded = embed(features, inputs, dim, spread, l2=embedding_l2)
     embedded = keras.layers.Dropout(embedding_dropout, name="embedding_dropout")(embedded)
     kind = {"head_dim": head_dim, "heads": heads, "variant": variant, "residual": residual}
     attended = _attended(embedded, layers, own_or(attention_dropout, dropout), net_l2, **kind)
@@ -111,8 +113,10 @@ def AutoIntPlus(  # noqa: N802
     dropout: float = 0.0,
     attention_dropout: float | None = None,
     embedding_dropout: float = 0.0,
-    hidden: Hidden = (400, 400),
-    hidden_dropout: float | None = None,
+    hidden: Hidden = (200, 80),
+    hidden_dropout: float | None = 0.1,
+    normalization: str | None = "batch",
+    norm_order: str = "unscaled",
     embedding_l2: float = 0.0,
     net_l2: float = 0.0,
     embeddings_initializer: Initializer = None,
@@ -122,9 +126,10 @@ def AutoIntPlus(  # noqa: N802
     Args:
         features, dim, layers, head_dim, heads, variant, residual: as in `AutoInt`.
         dropout, attention_dropout, embedding_dropout: as in `AutoInt`.
-        hidden: list of int. Widths of the tower's layers. Defaults to `(400, 400)`.
-        hidden_dropout: float or None. That of the tower's units alone. Defaults to `None`:
-            `dropout`.
+        hidden: list of int. Widths of the tower's layers. Defaults to `(200, 80)`.
+        hidden_dropout: float or None. Share of the tower's units to drop; `None` for `dropout`.
+            Defaults to `0.1`.
+        normalization, norm_order: as in `DeepFM`. The paper has none.
         embedding_l2, net_l2, embeddings_initializer: as in `AutoInt`.
         check_ids, crossed: as in `FM`.
 
@@ -142,7 +147,8 @@ def AutoIntPlus(  # noqa: N802
         [AutoInt](https://arxiv.org/abs/1810.11921), Section 5.5.
     """
     inputs = field_inputs(features)
-    embedded = embed(features, inputs, dim, embeddings_initializer, l2=embedding_l2)
+    spread = _spread(embeddings_initializer, variant)
+    embedded = embed(features, inputs, dim, spread, l2=embedding_l2)
     embedded = keras.layers.Dropout(embedding_dropout, name="embedding_dropout")(embedded)
     kind = {"head_dim": head_dim, "heads": heads, "variant": variant, "residual": residual}
     attended = _attended(embedded, layers, own_or(attention_dropout, dropout), net_l2, **kind)
@@ -151,11 +157,19 @@ def AutoIntPlus(  # noqa: N802
         embedded,
         hidden,
         own_or(hidden_dropout, dropout),
+        normalization,
+        norm_order,
         kernel_regularizer=kernel_penalty(net_l2),
         **_drawn(variant, _OFFICIAL),
     )
     logit = summed([attention_logit, _logit(deep, "deep_logit", variant, net_l2)])
     return CTRModel(inputs, probability(logit), name="AutoIntPlus")
+
+
+def _spread(given: Initializer, variant: str) -> Initializer:
+    if given is not None:
+        return given
+    return 0.01 if variant == "official" else 1e-4
 
 
 def _attended(fields: Tensor, layers: int, dropout: float, l2: float, **kind: Any) -> Tensor:

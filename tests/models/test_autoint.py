@@ -67,7 +67,7 @@ def test_parameter_counts_of_table_3(fields, paper, official):
 )
 def test_parameter_count_of_the_deep_tower(fields, tower):
     features = feature_set(*fields)
-    both = dense_parameters(AutoIntPlus(features))
+    both = dense_parameters(AutoIntPlus(features, hidden=[400, 400], normalization=None))
     assert both - dense_parameters(AutoInt(features)) == tower
 
 
@@ -136,7 +136,8 @@ def test_the_plus_adds_the_deep_logit_on_the_same_table():
 @pytest.mark.backend
 def test_official_initializers():
     keras.utils.set_random_seed(3)
-    draws = [AutoIntPlus(CRITEO, variant="official") for _ in range(10)]
+    authors = {"variant": "official", "hidden": [400, 400], "normalization": None}
+    draws = [AutoIntPlus(CRITEO, **authors) for _ in range(10)]
 
     def values(layer, index):
         weights = [model.get_layer(layer).weights[index] for model in draws]

@@ -91,9 +91,12 @@ VARIANTS = {
     "FNN": ("FNN", _DEEP),
     "AutoInt": (
         "AutoInt",
-        {"dim": 4, "layers": 2, "head_dim": 3, "variant": "official", **_CROSSED},
+        {"dim": 4, "layers": 2, "head_dim": 3, "variant": "official", **_WIDE, **_CROSSED},
     ),
-    "AutoIntPlus": ("AutoIntPlus", {**_DEEP, "layers": 1, "head_dim": 3}),
+    "AutoIntPlus": (
+        "AutoIntPlus",
+        {**_DEEP, **_WIDE, "layers": 1, "head_dim": 3, "hidden_dropout": 0.0},
+    ),
     "AIM": (
         "AIM",
         {**_DEEP, **_WIDE, "interactions": _FUNCTIONS, "part_scalers": True, **_CROSSED},
