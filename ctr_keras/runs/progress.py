@@ -17,14 +17,14 @@ _ERASE = "\r\x1b[K"  # what stands in the terminal's line
 
 
 def make_progress(
-    rounds: Rounds, describe: Callable[[Row], str], batch_size: int, title: str = ""
+    rounds: Rounds, describe: Callable[[Row], str], batch_size: float, title: str = ""
 ) -> "Progress":
     """The callback that shows how far a run is on standard output.
 
     Args:
         rounds: Rounds, that are called before it.
         describe: function. What counts of a row of the history, in a few words.
-        batch_size: int.
+        batch_size: float. Rows in a step, on average.
         title: str. What the lines begin with. Defaults to `""`.
     """
     kind = _TerminalProgress if sys.stdout.isatty() else Progress
@@ -35,7 +35,7 @@ class Progress(keras.callbacks.Callback):
     """A line when a round has ended."""
 
     def __init__(
-        self, rounds: Rounds, describe: Callable[[Row], str], batch_size: int, title: str
+        self, rounds: Rounds, describe: Callable[[Row], str], batch_size: float, title: str
     ) -> None:
         super().__init__()
         self._rounds = rounds
