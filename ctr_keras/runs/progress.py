@@ -52,7 +52,7 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         rounds, done = self._rounds, epoch + 1
         parts = [
-            f"{self._round(done)}: training loss {logs['loss']:.5f}",
+            f"{self._round(done)}: {_training(logs)}",
             self._describe(rounds.history[-1]),
             self._speed(rounds.steps, rounds.seconds),
         ]
@@ -94,7 +94,7 @@ class _TerminalProgress(Progress):
         self._changed = now
         parts = [
             f"{self._round(done + 1)}: step {batch + 1} of {steps}",
-            f"training loss {logs['loss']:.5f}",
+            _training(logs),
             self._speed(batch, now - self._round_began),
             self._left(done - self._first + (batch + 1) / steps),
         ]
@@ -103,6 +103,12 @@ class _TerminalProgress(Progress):
 
     def _print(self, line: str) -> None:
         super()._print(f"{_ERASE}{line}")
+
+
+def _training(logs: Any) -> str:
+    """The log loss of the training rows where it is measured, else what is minimized."""
+    kind = "log_loss" if "log_loss" in logs else "loss"
+    return f"training {kind.replace('_', ' ')} {logs[kind]:.5f}"
 
 
 def _duration(seconds: float) -> str:

@@ -9,7 +9,13 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 
 from ctr_keras.models import check_arguments, model_arguments
 from ctr_keras.presets import default_preset, find_preset
-from ctr_keras.runs import Optimization, PairwiseLoss, check_callbacks, jit_setting
+from ctr_keras.runs import (
+    Optimization,
+    PairwiseLoss,
+    check_callbacks,
+    jit_setting,
+    log_loss_metric,
+)
 from ctr_keras.settings import (
     Count,
     CountOrAuto,
@@ -155,6 +161,7 @@ class TrainConfig(Optimization):
         model.compile(
             self.make_optimizer(model, round_steps, rounds, **averages),
             loss=loss,
+            weighted_metrics=[log_loss_metric()],
             jit_compile=jit_setting(self.jit_compile),
         )
 

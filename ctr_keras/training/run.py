@@ -219,13 +219,14 @@ class _Validation:
         self._shift = 0.0  # of the logit of the model that was measured last
         self._training_inputs: Inputs = {}
 
-    def measure(self, model: keras.Model, number: int, train_loss: float, seconds: float) -> Row:
+    def measure(self, model: keras.Model, number: int, training: Row, seconds: float) -> Row:
         with averaged(model):
             validation = self._evaluate(model)
         return {
             "round": number,
             "epoch": number * self._pace.round_steps / self._pace.epoch_steps,
-            "train_loss": train_loss,
+            "train_loss": float(training["loss"]),
+            "train_log_loss": float(training["log_loss"]),
             **{f"validation_{name}": value for name, value in validation.items()},
             **({_SHIFT: self._shift} if self._config.calibrate else {}),
             "seconds": round(seconds, 3),
