@@ -74,6 +74,7 @@ def _history(grown: Grown, seconds: float) -> list[dict[str, Any]]:
         {
             "round": number,
             "train_loss": train_loss,
+            "train_log_loss": train_loss,
             "validation_log_loss": validation_loss,
             "seconds": round(seconds / rounds, 6),
         }
