@@ -73,7 +73,7 @@ def train(
     Raises:
         FileNotFoundError: if the prepared data are not there.
         ValueError: if the folder holds a run with other settings, naming the first that differs,
-            or the data have changed since.
+            or the data have changed since; if it holds no run, or another process trains in it.
     """
     if isinstance(config, TreesConfig):
         return train_trees(config)
@@ -82,10 +82,18 @@ def train(
     validation = _Validation(config, features, pace)
     check_weight(features, config.sample_weight)
     own = make_callbacks(config.callbacks, config.out, config.to_dict())
-    finished = open_run(config, features)
-    if finished is not None:
-        return finished
+    with open_run(config, features) as finished:
+        return finished or _trained(config, features, pace, validation, [*own, *callbacks])
 
+
+def _trained(
+    config: TrainConfig,
+    features: FeatureSet,
+    pace: Pace,
+    validation: "_Validation",
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> dict[str, Any]:
+    """What the rounds of a run give, all or those that are left."""
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.dtype_policy)
 
@@ -101,12 +109,12 @@ def train(
         patience=max(config.patience, 1),
     )
     if config.schedule == "plateau":
-        own.append(_Plateaus(config, rounds))
+        callbacks = [_Plateaus(config, rounds), *callbacks]
     rounds.run(
         lambda: _compiled(config, features, pace.round_steps, rounds.total),
         batches,
         pace.round_steps,
-        [make_progress(rounds, validation.describe, pace.batch_size), *own, *callbacks],
+        [make_progress(rounds, validation.describe, pace.batch_size), *callbacks],
     )
     assert checkpoints.last is not None
     _publish(os.path.join(checkpoints.last, _BEST), os.path.join(config.out, "model.keras"))

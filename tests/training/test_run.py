@@ -23,6 +23,7 @@ from ctr_keras.models.click_rate import shift_scores
 from ctr_keras.training import TrainConfig, evaluate_run, load_run, predict_split, train
 from ctr_keras.training import run as run_module
 from ctr_keras.training.evaluation import input_names
+from ctr_keras.training.folder import open_run
 from tests.data.shards import FEATURES, write_prepared
 from tests.processes import Command
 from tests.training.kills import call, copy_before
@@ -228,6 +229,50 @@ def test_a_run_that_failed_before_its_first_round_keeps_no_settings(settings, tm
     with pytest.raises(ValueError, match="dimm"):
         train(dataclasses.replace(config, model_args={"dimm": 4}))
     assert train(config)["rounds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"config.yaml": "model: FM\nspace: {}\n", "journal.log": ""}, "out holds a study: choose"),
+        ({"config.yaml": "method: aim\n", "plan.json": ""}, "out holds a search: choose"),
+        ({"config.yaml": "replicas: 3\n"}, "out is not empty and holds no run: choose another"),
+        ({"config.yaml": "a: b: c\n"}, "out is not empty and holds no run"),
+        ({"comparison.html": ""}, "out is not empty and holds no run"),
+        ({"metrics.json": "{}"}, "out is not empty and holds no run"),
+    ],
+)
+def test_a_folder_of_something_else_stays_as_it_is(files, message, settings, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    for name, text in files.items():
+        (out / name).write_text(text)
+    with pytest.raises(ValueError, match=message):
+        train(TrainConfig(**settings, out=str(out)))
+    assert {path.name: path.read_text() for path in out.iterdir()} == files
+
+
+@pytest.mark.parametrize(
+    "names", [(), ("lock", "log.txt"), ("features.json", "config.yaml.partial", "run.lock")]
+)
+def test_a_folder_without_anything_of_worth_is_taken(names, settings, tmp_path):
+    for name in names:
+        (tmp_path / name).touch()
+    with open_run(TrainConfig(**settings, out=str(tmp_path)), FEATURES) as finished:
+        assert finished is None
+    assert not (tmp_path / "run.lock").exists()
+
+
+def test_two_processes_do_not_train_in_one_folder(finished, settings, tmp_path):
+    config = TrainConfig(**settings, out=str(tmp_path))
+    with open_run(config, FEATURES):
+        with pytest.raises(ValueError, match=f"another process works in {tmp_path}"):
+            train(config)
+        assert "run.lock" in os.listdir(tmp_path)  # not taken from the one that holds it
+    with open_run(config, FEATURES):  # which has ended
+        pass
+    with open_run(finished[0], FEATURES), open_run(finished[0], FEATURES) as report:
+        assert report == finished[1]  # to read it needs no lock
 
 
 def test_other_data_are_refused(finished, tmp_path):
