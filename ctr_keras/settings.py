@@ -33,6 +33,7 @@ CountOrAuto: TypeAlias = Count | Literal["auto"]
 Fraction: TypeAlias = Annotated[float, pydantic.Field(ge=0, lt=1)]
 FractionOrAuto: TypeAlias = Fraction | Literal["auto"]
 JitCompile: TypeAlias = bool | Literal["auto"]
+Seed: TypeAlias = Annotated[int, pydantic.Field(ge=0, le=2**32 - 1)]
 TupleOf: TypeAlias = Annotated[tuple[T, ...], pydantic.BeforeValidator(_as_tuple)]
 
 _EXPECTED = {  # errors of pydantic that it says in other words
@@ -42,6 +43,7 @@ _EXPECTED = {  # errors of pydantic that it says in other words
     "greater_than_equal": "at least {ge:g}",
     "int_type": "an integer",
     "less_than": "below {lt:g}",
+    "less_than_equal": "at most {le}",
     "list_type": "a list",
     "sequence_str": "a list",
     "string_too_short": "a non-empty string",
@@ -119,7 +121,9 @@ def _as_setting_error(name: str, error: pydantic.ValidationError) -> SettingErro
 def _expected(error: Any) -> str:
     if error["type"] in _EXPECTED:
         return _EXPECTED[error["type"]].format(**error.get("ctx", {}))
-    return str(error["msg"]).removeprefix("Input should be ")
+    said = str(error["msg"]).removeprefix("Input should be ")
+    said = said.removeprefix("Value error, ")  # of a check of ours, which says what is expected
+    return said.replace("an instance of Sequence", "a list")
 
 
 def did_you_mean(name: object, available: Iterable[object]) -> str:
