@@ -11,6 +11,7 @@ from typing import Any, TextIO, TypeAlias
 import keras
 import yaml
 
+from ctr_keras.settings import write_yaml
 from ctr_keras.types import Settings
 
 Row: TypeAlias = dict[str, Any]  # of a history, by column
@@ -51,7 +52,7 @@ def write_settings(path: str, settings: Settings) -> None:
         except metadata.PackageNotFoundError:  # Keras on JAX needs no TensorFlow
             continue
     document = {**settings, "versions": versions}
-    write_whole(path, lambda file: yaml.safe_dump(document, file, sort_keys=False))
+    write_whole(path, lambda file: write_yaml(document, file))
 
 
 @contextlib.contextmanager
