@@ -154,6 +154,11 @@ def _batches(
 def _started(model: keras.Model, features: FeatureSet, config: TrainConfig) -> keras.Model:
     """The model with the weights of the run to start from: by value where vocabularies differ."""
     earlier, earlier_features, earlier_config = load_run(config.start_from)
+    if earlier_config.model != config.model:
+        raise ValueError(
+            f"start_from: {config.start_from} is a run of {earlier_config.model}, not of "
+            f"{config.model}"
+        )
     folders = (earlier_config.data, config.data)
     # Vocabularies of one size may still hold other values, and numbers have other statistics.
     files = ([vocabulary_file(f), numbers_file(f)] for f in folders)

@@ -20,6 +20,7 @@ from ctr_keras.data import open_examples, read_rows
 from ctr_keras.features import FeatureSet, Numeric
 from ctr_keras.layers import recompute_statistics
 from ctr_keras.models.click_rate import shift_scores
+from ctr_keras.runs import write_settings
 from ctr_keras.training import TrainConfig, evaluate_run, load_run, predict_split, train
 from ctr_keras.training import run as run_module
 from ctr_keras.training.evaluation import input_names
@@ -385,6 +386,23 @@ def test_a_run_can_start_from_anothers_weights(finished, settings, tmp_path):
 
 LOG = {"a": list("xxy"), "b": list("xxy"), "row": [0, 0, 0], "genres": ["p|q|r", "s", ""]}
 LOG["history"] = [""] * 3
+
+
+def test_a_run_of_another_model_is_no_start(finished, settings, tmp_path):
+    run = finished[0].out
+    config = TrainConfig(**settings | FM | {"start_from": run, "out": str(tmp_path / "run")})
+    with pytest.raises(ValueError, match=f"start_from: {run} is a run of DeepFM, not of FM$"):
+        train(config)
+
+
+def test_a_run_names_data_that_are_not_there(finished, tmp_path):
+    moved = tmp_path / "moved"
+    shutil.copytree(finished[0].out, moved)
+    config = dataclasses.replace(finished[0], data="data", out=str(moved))
+    write_settings(str(moved / "config.yaml"), config.to_dict())
+    with pytest.raises(FileNotFoundError, match=f"{moved} was trained on data, .* by --data$"):
+        evaluate_run(str(moved))
+    assert evaluate_run(str(moved), data=finished[0].data)["auc"] > 0.5
 
 
 @pytest.mark.backend
