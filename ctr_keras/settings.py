@@ -157,12 +157,19 @@ def did_you_mean(name: object, available: Iterable[object]) -> str:
     "; did you mean 'AutoInt'?"
     >>> did_you_mean("DCN", ["FM", "AutoInt"])
     '; available: FM, AutoInt'
+    >>> did_you_mean("AutoInt+", ["AutoInt", "AutoIntPlus"])
+    "; did you mean 'AutoIntPlus'?"
     """
-    names = {str(known).lower(): str(known) for known in available}
-    close = difflib.get_close_matches(str(name).lower(), names, n=1)
+    names = {_letters(known): str(known) for known in available}
+    close = difflib.get_close_matches(_letters(name), names, n=1)
     if close:
         return f"; did you mean {names[close[0]]!r}?"
     return f"; available: {', '.join(names.values()) or 'none'}"
+
+
+def _letters(name: object) -> str:
+    """A name as it is compared: papers write AutoInt+ and OptInter-M."""
+    return str(name).lower().replace("+", "plus").replace("-", "")
 
 
 def find(what: str, name: object, available: Mapping[str, T]) -> T:

@@ -172,5 +172,22 @@ def test_names_are_suggested_whatever_their_case():
     assert did_you_mean(3, []) == "; available: none"
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("AutoInt+", "AutoIntPlus"),
+        ("GBDT+LR", "GBDTLR"),
+        ("gbdt+ffm", "GBDTFFM"),
+        ("OptInter-M", "OptInterM"),
+        ("OptInter-F", "OptInterF"),
+        ("learning-rate", "learning_rate"),
+    ],
+)
+def test_names_of_papers_are_recognized(written, meant):
+    known = ["AutoInt", "AutoIntPlus", "FFM", "GBDTLR", "GBDTFFM", "LR", "LightGBM"]
+    known += ["OptInter", "OptInterM", "OptInterF", "learning_rate"]
+    assert did_you_mean(written, known) == f"; did you mean {meant!r}?"
+
+
 def test_settings_need_neither_keras_nor_tensorflow():
     assert not modules_after("import ctr_keras.settings") & {"keras", "tensorflow"}
