@@ -86,7 +86,11 @@ def _settings(command: Callable[..., None]) -> Callable[..., None]:
     """Settings from a file and one by one."""
     config = click.Path(exists=True, dir_okay=False)
     one = click.option(
-        "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting."
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="One setting; `ctr-keras models NAME` lists those of a model and of training.",
     )
     return click.option("--config", type=config, help="YAML settings.")(one(command))
 
@@ -105,8 +109,14 @@ def _compared(command: Callable[..., None]) -> Callable[..., None]:
     return split(by(_weighted()(replicates(command))))
 
 
-def _given(**values: str | int | None) -> dict[str, str | int]:
-    return {key: value for key, value in values.items() if value is not None}
+def _given(overrides: tuple[str, ...] = (), **values: str | int | None) -> dict[str, str | int]:
+    """The options that are given; a ValueError for one that is among the overrides, too."""
+    given = {key: value for key, value in values.items() if value is not None}
+    for override in overrides:
+        key = override.partition("=")[0]
+        if key in given:
+            raise ValueError(f"--set {override}: {key} is given twice, by --{key} {given[key]} too")
+    return given
 
 
 @click.group(cls=_Group)
@@ -127,7 +137,7 @@ def train(
     """Train a model; the same command again resumes or reports it."""
     from ctr_keras import training
 
-    given = _given(data=data, model=model, out=out)
+    given = _given(overrides, data=data, model=model, out=out)
     settings = training.read_config(config, overrides, **given)
     with contextlib.redirect_stdout(sys.stderr):  # the progress bar; stdout is for the result
         report = training.train(settings)
@@ -163,7 +173,7 @@ def search(
     """
     from ctr_keras.search import read_search, run_search
 
-    settings = read_search(method, config, overrides, **_given(order=order, base=base))
+    settings = read_search(method, config, overrides, **_given(overrides, order=order, base=base))
     with contextlib.redirect_stdout(sys.stderr):  # the progress bar; stdout is for the result
         plan = run_search(method, settings, data, out)
     click.echo(plan.summary())
@@ -378,7 +388,7 @@ def compare(runs: tuple[str, ...], out: str | None, as_json: bool, **options: An
     "overrides",
     multiple=True,
     metavar="[MODEL.]KEY=VALUE",
-    help="A setting of all models that have it, or of one.",
+    help="A setting of all models that have it, or of one; `ctr-keras models NAME` lists them.",
 )
 @_compared
 def bench(data: str, models: str, seeds: int, out: str, overrides: Any, **options: Any) -> None:
@@ -420,9 +430,9 @@ def _compare(runs: Any, out: str | None, as_json: bool, options: dict[str, Any])
 @main.command()
 @click.argument("name", required=False)
 def models(name: str | None) -> None:
-    """List the models, or describe one with its arguments."""
+    """List the models, or describe one and its settings."""
     from ctr_keras.models import MODELS
-    from ctr_keras.training import PRESETS, own_settings, trainable
+    from ctr_keras.training import PRESETS, own_settings, settings_of_training, trainable
 
     if name is None:
         for known, entry in trainable().items():
@@ -438,6 +448,9 @@ def models(name: str | None) -> None:
     for preset, settings in PRESETS.get(name, {}).items():
         values = ", ".join(f"{key}={value}" for key, value in settings.items())
         click.echo(f"preset={preset}: {values}")
+    if name in MODELS:
+        defaults = ", ".join(f"{key}={value!r}" for key, value in settings_of_training().items())
+        click.echo(click.wrap_text(f"settings of training: {defaults}", 100, "", "  "))
 
 
 def _print_json(value: Any) -> None:

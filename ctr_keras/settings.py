@@ -11,8 +11,9 @@ import contextlib
 import dataclasses
 import difflib
 import functools
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TextIO, TypeAlias, TypeVar, get_type_hints
 
 import pydantic
 import yaml
@@ -33,6 +34,7 @@ CountOrAuto: TypeAlias = Count | Literal["auto"]
 Fraction: TypeAlias = Annotated[float, pydantic.Field(ge=0, lt=1)]
 FractionOrAuto: TypeAlias = Fraction | Literal["auto"]
 JitCompile: TypeAlias = bool | Literal["auto"]
+Seed: TypeAlias = Annotated[int, pydantic.Field(ge=0, le=2**32 - 1)]
 TupleOf: TypeAlias = Annotated[tuple[T, ...], pydantic.BeforeValidator(_as_tuple)]
 
 _EXPECTED = {  # errors of pydantic that it says in other words
@@ -42,6 +44,7 @@ _EXPECTED = {  # errors of pydantic that it says in other words
     "greater_than_equal": "at least {ge:g}",
     "int_type": "an integer",
     "less_than": "below {lt:g}",
+    "less_than_equal": "at most {le}",
     "list_type": "a list",
     "sequence_str": "a list",
     "string_too_short": "a non-empty string",
@@ -49,6 +52,27 @@ _EXPECTED = {  # errors of pydantic that it says in other words
     "string_type": "a string",
     "tuple_type": "a list",
 }
+
+
+class _NumbersLoader(yaml.SafeLoader):
+    """YAML 1.1 with the numbers of 1.2: `1e-3` and `-.1` are some, too."""
+
+
+class _NumbersDumper(yaml.SafeDumper):
+    """Puts quotes around strings that would be such numbers."""
+
+
+for _kind in (_NumbersLoader, _NumbersDumper):
+    _kind.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"[-+]?(\.[0-9]+([eE][-+]?[0-9]+)?|[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+)$"),
+        list("-+.0123456789"),
+    )
+
+
+def write_yaml(document: Settings, file: TextIO) -> None:
+    """Writes settings as YAML from which `Source` reads them back."""
+    yaml.dump(document, file, _NumbersDumper, sort_keys=False)
 
 
 class SettingError(ValueError):
@@ -119,7 +143,9 @@ def _as_setting_error(name: str, error: pydantic.ValidationError) -> SettingErro
 def _expected(error: Any) -> str:
     if error["type"] in _EXPECTED:
         return _EXPECTED[error["type"]].format(**error.get("ctx", {}))
-    return str(error["msg"]).removeprefix("Input should be ")
+    said = str(error["msg"]).removeprefix("Input should be ")
+    said = said.removeprefix("Value error, ")  # of a check of ours, which says what is expected
+    return said.replace("an instance of Sequence", "a list")
 
 
 def did_you_mean(name: object, available: Iterable[object]) -> str:
@@ -131,12 +157,19 @@ def did_you_mean(name: object, available: Iterable[object]) -> str:
     "; did you mean 'AutoInt'?"
     >>> did_you_mean("DCN", ["FM", "AutoInt"])
     '; available: FM, AutoInt'
+    >>> did_you_mean("AutoInt+", ["AutoInt", "AutoIntPlus"])
+    "; did you mean 'AutoIntPlus'?"
     """
-    names = {str(known).lower(): str(known) for known in available}
-    close = difflib.get_close_matches(str(name).lower(), names, n=1)
+    names = {_letters(known): str(known) for known in available}
+    close = difflib.get_close_matches(_letters(name), names, n=1)
     if close:
         return f"; did you mean {names[close[0]]!r}?"
     return f"; available: {', '.join(names.values()) or 'none'}"
+
+
+def _letters(name: object) -> str:
+    """A name as it is compared: papers write AutoInt+ and OptInter-M."""
+    return str(name).lower().replace("+", "plus").replace("-", "")
 
 
 def find(what: str, name: object, available: Mapping[str, T]) -> T:
@@ -185,10 +218,14 @@ class Source:
         path: str | None = None,
         overrides: Iterable[str] = (),
         given: Settings | None = None,
+        *,
+        more_numbers: bool = True,
     ) -> Source:
         """Settings from a YAML file, changed by `given` and then by `key=value` strings, whose
-        values are written as in YAML; a ValueError if the file or a string is anything else."""
-        values, node = _read_yaml(path) if path else ({}, None)
+        values are written as in YAML; a ValueError if the file or a string is anything else. With
+        `more_numbers`, what YAML 1.2 takes for a number in a file is one, such as `1e-3`."""
+        loader = _NumbersLoader if more_numbers else yaml.SafeLoader
+        values, node = _read_yaml(path, loader) if path else ({}, None)
         values.pop("versions", None)  # a run's own config.yaml can be read back
         values |= given or {}
         elsewhere = dict.fromkeys(given or (), "")
@@ -198,7 +235,7 @@ class Source:
                 raise ValueError(f"--set {override}: expected key=value, got {override!r}")
             elsewhere[key] = f"--set {override}: "
             try:
-                values[key] = yaml.safe_load(value)
+                values[key] = yaml.load(value, _NumbersLoader)
             except yaml.YAMLError as error:
                 raise ValueError(f"{elsewhere[key]}{_problem(error)}") from error
         return cls(values, path or "", node, elsewhere)
@@ -299,10 +336,10 @@ def _fields(kind: Any) -> dict[str, bool]:
     return dict(sorted(fields.items(), key=lambda field: not field[1]))
 
 
-def _read_yaml(path: str) -> tuple[dict[str, Any], yaml.Node | None]:
+def _read_yaml(path: str, kind: type[yaml.SafeLoader]) -> tuple[dict[str, Any], yaml.Node | None]:
     with open(path, encoding="utf-8") as file:
         try:
-            loader = yaml.SafeLoader(file)
+            loader = kind(file)
             node = loader.get_single_node()
             values = {} if node is None else loader.construct_document(node)
         except yaml.YAMLError as error:

@@ -1,7 +1,7 @@
 """The types that signatures name. Keras and its backends have none of their own, so some stand for
 `Any`: their names say what is meant, to a reader and to whoever gives them a real type later."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,4 +18,3 @@ Activation: TypeAlias = str | Callable[[Tensor], Tensor] | None
 LearningRate: TypeAlias = Any  # float, schedule of `keras.optimizers.schedules` or function
 Config: TypeAlias = dict[str, Any]  # what `get_config` returns, and JSON takes
 Settings: TypeAlias = Mapping[str, Any]  # by name, as YAML gives them
-Hidden: TypeAlias = Sequence[int]  # widths of a tower's layers

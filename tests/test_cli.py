@@ -66,6 +66,15 @@ def test_models_shows_arguments_and_presets_of_one():
     assert "unknown model 'Opt'" in run("models", "Opt").output
 
 
+def test_models_lists_the_settings_of_training():
+    output = " ".join(run("models", "FM").output.split())
+    assert "settings of training: optimizer='adam', learning_rate=0.001" in output
+    assert {"batch_size='auto'", "epochs=50", "table_optimizer=None"} <= {*output.split(", ")}
+    assert "settings of training" not in run("models", "LightGBM").output
+    for command in ("train", "tune", "bench"):
+        assert "`ctr-keras models NAME`" in " ".join(run(command, "--help").output.split())
+
+
 def test_models_says_what_one_cannot_learn():
     assert "the two only add" in " ".join(run("models", "MIAN").output.split())
 
@@ -113,6 +122,29 @@ def test_models_shows_the_settings_of_lightgbm():
         (
             ["train", "--out", "r", "--data", ".", "--model", "FM", "--set", "preset=[3]"],
             "--set preset=[3]: FM has no preset [3]; available: criteo, avazu",
+        ),
+        (
+            ["train", "--out", "r", "--data", ".", "--model", "XYZ"],
+            ", LightGBM",
+        ),
+        (
+            ["bench", "--out", "r", "--data", ".", "--models", "XYZ"],
+            ", LightGBM",
+        ),
+        (
+            ["train", "--out", "r", "--data", ".", "--model", "FM"],
+            ". holds no prepared data: there is no features.json",
+        ),
+        (
+            ["train", "--out", "r", "--data", ".", "--model", "FM", "--set", "out=s"],
+            "--set out=s: out is given twice, by --out r too",
+        ),
+        (
+            [
+                *("search", "--out", "r", "--data", ".", "--method", "autofis"),
+                *("--base", "FM", "--set", "base=IPNN"),
+            ],
+            "--set base=IPNN: base is given twice, by --base FM too",
         ),
         (["evaluate", "--run", "."], "holds no finished run"),
         (["export", "--run", ".", "--out", "m"], "holds no finished run"),

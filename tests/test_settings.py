@@ -1,11 +1,21 @@
 """Settings: what a value may be, and where a wrong one was written."""
 
 import dataclasses
+import datetime
 from typing import Literal
 
 import pytest
+import yaml
 
-from ctr_keras.settings import Count, JitCompile, Source, TupleOf, check_settings, did_you_mean
+from ctr_keras.settings import (
+    Count,
+    JitCompile,
+    Source,
+    TupleOf,
+    check_settings,
+    did_you_mean,
+    write_yaml,
+)
 from tests.test_imports import modules_after
 
 
@@ -123,9 +133,60 @@ def test_merged_keys_are_located_too(tmp_path):
         Source.read(str(path)).at("two").build(Whole)
 
 
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("1e-3", 1e-3),
+        ("1E9", 1e9),
+        ("-1.5e3", -1500.0),
+        ("-.1", -0.1),
+        ("[1e-3, x]", [1e-3, "x"]),
+        ("'1e-3'", "1e-3"),
+        ("1e", "1e"),
+        ("12e45f", "12e45f"),
+        ("089", "089"),
+        ("12", 12),
+        ("2020-01-01", datetime.date(2020, 1, 1)),
+    ],
+)
+def test_numbers_are_written_as_users_write_them(written, value, tmp_path):
+    path = tmp_path / "numbers.yaml"
+    path.write_text(f"rate: {written}\n")
+    for source in (Source.read(None, [f"rate={written}"]), Source.read(str(path))):
+        assert source.values == {"rate": value}
+        assert type(source.values["rate"]) is type(value)
+    named = Source.read(str(path), more_numbers=False).values
+    assert named == yaml.safe_load(path.read_text())
+
+
+def test_strings_that_look_like_numbers_are_read_back(tmp_path):
+    path = tmp_path / "written.yaml"
+    settings = {"out": "1e3", "rate": 1e-5, "several": ["-.1", 12]}
+    with path.open("w") as file:
+        write_yaml(settings, file)
+    assert Source.read(str(path)).values == yaml.safe_load(path.read_text()) == settings
+
+
 def test_names_are_suggested_whatever_their_case():
     assert did_you_mean("fm", ["FM", "FNN"]) == "; did you mean 'FM'?"
     assert did_you_mean(3, []) == "; available: none"
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("AutoInt+", "AutoIntPlus"),
+        ("GBDT+LR", "GBDTLR"),
+        ("gbdt+ffm", "GBDTFFM"),
+        ("OptInter-M", "OptInterM"),
+        ("OptInter-F", "OptInterF"),
+        ("learning-rate", "learning_rate"),
+    ],
+)
+def test_names_of_papers_are_recognized(written, meant):
+    known = ["AutoInt", "AutoIntPlus", "FFM", "GBDTLR", "GBDTFFM", "LR", "LightGBM"]
+    known += ["OptInter", "OptInterM", "OptInterF", "learning_rate"]
+    assert did_you_mean(written, known) == f"; did you mean {meant!r}?"
 
 
 def test_settings_need_neither_keras_nor_tensorflow():

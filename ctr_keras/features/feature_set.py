@@ -421,9 +421,19 @@ class FeatureSet:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> FeatureSet:
-        """Reads a `features.json`."""
-        with open(path, encoding="utf-8") as file:
-            return cls.from_dict(json.load(file))
+        """Reads a `features.json`.
+
+        Raises:
+            FileNotFoundError: if it is not there, naming the folder.
+        """
+        try:
+            with open(path, encoding="utf-8") as file:
+                return cls.from_dict(json.load(file))
+        except FileNotFoundError:
+            folder, name = os.path.split(path)
+            raise FileNotFoundError(
+                f"{os.fspath(folder) or '.'} holds no prepared data: there is no {name}"
+            ) from None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, FeatureSet) and self.to_dict() == other.to_dict()

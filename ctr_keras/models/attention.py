@@ -8,6 +8,7 @@ import keras
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.layers import InteractingLayer
+from ctr_keras.models.arguments import Dropout, EmbeddingsInitializer, Hidden, Penalty
 from ctr_keras.models.base import CTRModel
 from ctr_keras.models.parts import (
     dense_logit,
@@ -20,7 +21,8 @@ from ctr_keras.models.parts import (
     tower,
 )
 from ctr_keras.models.registry import register
-from ctr_keras.types import Hidden, Initializer, Tensor
+from ctr_keras.settings import Count
+from ctr_keras.types import Initializer, Tensor
 
 # The authors draw their tower and last layers from N(0, 2 / (fan_in + fan_out)), not truncated,
 # biases too; those of the last layers from N(0, 1). The paper says nothing of it.
@@ -33,19 +35,19 @@ _OFFICIAL_LAST_BIAS = functools.partial(keras.initializers.RandomNormal, stddev=
 @register("multi-head self-attention over fields", "Song et al., CIKM 2019, Section 4")
 def AutoInt(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
-    dim: int = 16,
+    dim: Count = 16,
     layers: int = 3,
-    head_dim: int = 32,
-    heads: int = 2,
+    head_dim: Count = 32,
+    heads: Count = 2,
     *,
     variant: str = "paper",
     residual: str = "projection",
-    dropout: float = 0.0,
-    attention_dropout: float | None = None,
-    embedding_dropout: float = 0.0,
-    embedding_l2: float = 0.0,
-    net_l2: float = 0.0,
-    embeddings_initializer: Initializer = None,
+    dropout: Dropout = 0.0,
+    attention_dropout: Dropout | None = None,
+    embedding_dropout: Dropout = 0.0,
+    embedding_l2: Penalty = 0.0,
+    net_l2: Penalty = 0.0,
+    embeddings_initializer: EmbeddingsInitializer = None,
 ) -> keras.Model:
     """AutoInt: interacting layers on the fields' embeddings, and a linear logit on their outputs.
 
@@ -103,23 +105,23 @@ def AutoInt(  # noqa: N802 (a builder reads as the model it builds)
 @register("AutoInt next to a deep tower", "Song et al., CIKM 2019, Section 5.5")
 def AutoIntPlus(  # noqa: N802
     features: FeatureSet,
-    dim: int = 16,
+    dim: Count = 16,
     layers: int = 3,
-    head_dim: int = 32,
-    heads: int = 2,
+    head_dim: Count = 32,
+    heads: Count = 2,
     *,
     variant: str = "paper",
     residual: str = "projection",
-    dropout: float = 0.0,
-    attention_dropout: float | None = None,
-    embedding_dropout: float = 0.0,
+    dropout: Dropout = 0.0,
+    attention_dropout: Dropout | None = None,
+    embedding_dropout: Dropout = 0.0,
     hidden: Hidden = (200, 80),
-    hidden_dropout: float | None = 0.1,
+    hidden_dropout: Dropout | None = 0.1,
     normalization: str | None = "batch",
     norm_order: str = "unscaled",
-    embedding_l2: float = 0.0,
-    net_l2: float = 0.0,
-    embeddings_initializer: Initializer = None,
+    embedding_l2: Penalty = 0.0,
+    net_l2: Penalty = 0.0,
+    embeddings_initializer: EmbeddingsInitializer = None,
 ) -> keras.Model:
     """AutoInt+: AutoInt's logit plus that of a deep tower on the same embeddings.
 

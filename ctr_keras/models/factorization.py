@@ -7,6 +7,13 @@ import keras
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.layers import EmbeddingGate, FactorizationMachine, GatedInteraction, LinearLogit
+from ctr_keras.models.arguments import (
+    Dropout,
+    EmbeddingsInitializer,
+    Hidden,
+    KernelInitializer,
+    Penalty,
+)
 from ctr_keras.models.base import CTRModel
 from ctr_keras.models.interactions import BASE, Kind, own_table, read_plan, table_name
 from ctr_keras.models.parts import (
@@ -21,7 +28,8 @@ from ctr_keras.models.parts import (
 )
 from ctr_keras.models.registry import register
 from ctr_keras.plan import InteractionPlan
-from ctr_keras.types import Hidden, Initializer, Settings, Tensor
+from ctr_keras.settings import Count
+from ctr_keras.types import Settings, Tensor
 
 
 @register(
@@ -30,7 +38,7 @@ from ctr_keras.types import Hidden, Initializer, Settings, Tensor
 )
 def FM(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
-    dim: int = 16,
+    dim: Count = 16,
     *,
     interactions: InteractionPlan | str | None = None,
     orders: Sequence[int] | None = None,
@@ -39,11 +47,11 @@ def FM(  # noqa: N802 (a builder reads as the model it builds)
     share_embedding: bool = False,
     embedding_gates: bool = False,
     linear: bool = True,
-    dropout: float = 0.0,
-    embedding_l2: float = 0.0,
-    linear_l2: float = 0.0,
-    kernel_initializer: Initializer = None,
-    embeddings_initializer: Initializer = None,
+    dropout: Dropout = 0.0,
+    embedding_l2: Penalty = 0.0,
+    linear_l2: Penalty = 0.0,
+    kernel_initializer: KernelInitializer = None,
+    embeddings_initializer: EmbeddingsInitializer = None,
 ) -> keras.Model:
     """Factorization machine: a linear logit and the interactions of embeddings.
 
@@ -133,7 +141,7 @@ def FM(  # noqa: N802 (a builder reads as the model it builds)
 )
 def DeepFM(  # noqa: N802
     features: FeatureSet,
-    dim: int = 16,
+    dim: Count = 16,
     *,
     interactions: InteractionPlan | str | None = None,
     orders: Sequence[int] | None = None,
@@ -141,15 +149,15 @@ def DeepFM(  # noqa: N802
     normalized: bool = True,
     share_embedding: bool = False,
     hidden: Hidden = (200, 80),
-    dropout: float = 0.1,
-    hidden_dropout: float | None = None,
+    dropout: Dropout = 0.1,
+    hidden_dropout: Dropout | None = None,
     normalization: str | None = "batch",
     norm_order: str = "unscaled",
-    embedding_l2: float = 0.0,
-    linear_l2: float = 0.0,
-    net_l2: float = 3e-3,
-    kernel_initializer: Initializer = None,
-    embeddings_initializer: Initializer = 1e-4,
+    embedding_l2: Penalty = 0.0,
+    linear_l2: Penalty = 0.0,
+    net_l2: Penalty = 3e-3,
+    kernel_initializer: KernelInitializer = None,
+    embeddings_initializer: EmbeddingsInitializer = 1e-4,
 ) -> keras.Model:
     """DeepFM: a factorization machine next to a deep tower on the same embedding.
 

@@ -4,22 +4,23 @@ import keras
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.layers import FieldAwareInteraction, LinearLogit
+from ctr_keras.models.arguments import Dropout, EmbeddingsInitializer, Penalty
 from ctr_keras.models.base import CTRModel
 from ctr_keras.models.parts import embed, field_inputs, probability, summed
 from ctr_keras.models.registry import register
-from ctr_keras.types import Initializer
+from ctr_keras.settings import Count
 
 
 @register("field-aware factorization machine", "Juan et al., RecSys 2016, Section 3")
 def FFM(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
-    dim: int = 4,
+    dim: Count = 4,
     *,
     linear: bool = True,
-    dropout: float = 0.0,
-    embedding_l2: float = 0.0,
-    linear_l2: float = 0.0,
-    embeddings_initializer: Initializer = None,
+    dropout: Dropout = 0.0,
+    embedding_l2: Penalty = 0.0,
+    linear_l2: Penalty = 0.0,
+    embeddings_initializer: EmbeddingsInitializer = None,
 ) -> keras.Model:
     """Field-aware factorization machine: a vector of a value for every other field.
 

@@ -4,18 +4,18 @@ import keras
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.layers import LinearLogit
+from ctr_keras.models.arguments import EmbeddingsInitializer, Penalty
 from ctr_keras.models.base import CTRModel
 from ctr_keras.models.parts import field_inputs, probability, summed
 from ctr_keras.models.registry import register
-from ctr_keras.types import Initializer
 
 
 @register("logistic regression", "Richardson et al., WWW 2007, Section 4.1")
 def LR(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
     *,
-    linear_l2: float = 0.0,
-    embeddings_initializer: Initializer = "zeros",
+    linear_l2: Penalty = 0.0,
+    embeddings_initializer: EmbeddingsInitializer = "zeros",
 ) -> keras.Model:
     """Logistic regression on all fields: a weight for each value, and a bias.
 

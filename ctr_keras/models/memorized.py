@@ -10,6 +10,7 @@ import keras
 from ctr_keras.features import FeatureSet
 from ctr_keras.layers import CombinationBlock
 from ctr_keras.layers.base import check_choice
+from ctr_keras.models.arguments import Dropout, EmbeddingsInitializer, Hidden, Penalty
 from ctr_keras.models.base import CTRModel
 from ctr_keras.models.interactions import read_methods
 from ctr_keras.models.parts import (
@@ -24,7 +25,8 @@ from ctr_keras.models.parts import (
 )
 from ctr_keras.models.registry import Builder, register
 from ctr_keras.plan import Interaction, InteractionPlan
-from ctr_keras.types import Hidden, Initializer, Tensor
+from ctr_keras.settings import Count
+from ctr_keras.types import Tensor
 
 Pair = tuple[str, str]
 _FACTOR_SOURCES = ("separate", "original")
@@ -41,16 +43,16 @@ _OF_FACTORS = ("factor_function", "factor_source")
 )
 def FNN(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
-    dim: int = 20,
+    dim: Count = 20,
     *,
     hidden: Hidden = (400, 400, 400),
-    dropout: float = 0.0,
-    hidden_dropout: float | None = None,
+    dropout: Dropout = 0.0,
+    hidden_dropout: Dropout | None = None,
     normalization: str | None = "layer",
     norm_order: str = "before",
-    embedding_l2: float = 0.0,
-    net_l2: float = 0.0,
-    embeddings_initializer: Initializer = "glorot_uniform",
+    embedding_l2: Penalty = 0.0,
+    net_l2: Penalty = 0.0,
+    embeddings_initializer: EmbeddingsInitializer = "glorot_uniform",
 ) -> keras.Model:
     """FNN: a deep tower on the fields' embeddings. OptInter calls it naive.
 
@@ -97,24 +99,24 @@ def FNN(  # noqa: N802 (a builder reads as the model it builds)
 )
 def OptInter(  # noqa: N802
     features: FeatureSet,
-    dim: int = 20,
-    cross_dim: int = 10,
+    dim: Count = 20,
+    cross_dim: Count = 10,
     *,
     interactions: InteractionPlan | str | None = None,
     factor_function: str = "hadamard",
     factor_source: str = "separate",
-    cross_l2: float = 0.0,
+    cross_l2: Penalty = 0.0,
     keep_width: bool = False,
     gumbel_noise: bool = False,
     temperature_rate: float = 5e-5,
     hidden: Hidden = (400, 400, 400),
-    dropout: float = 0.0,
-    hidden_dropout: float | None = None,
+    dropout: Dropout = 0.0,
+    hidden_dropout: Dropout | None = None,
     normalization: str | None = "layer",
     norm_order: str = "before",
-    embedding_l2: float = 0.0,
-    net_l2: float = 0.0,
-    embeddings_initializer: Initializer = "glorot_uniform",
+    embedding_l2: Penalty = 0.0,
+    net_l2: Penalty = 0.0,
+    embeddings_initializer: EmbeddingsInitializer = "glorot_uniform",
 ) -> keras.Model:
     """OptInter: a deep tower on the fields' embeddings and a vector for each pair of fields.
 

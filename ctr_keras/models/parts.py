@@ -7,7 +7,8 @@ import keras
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.layers import MLP, FieldEmbedding, feature_inputs
-from ctr_keras.types import Hidden, Initializer, Inputs, Regularizer, Tensor
+from ctr_keras.models.arguments import Hidden
+from ctr_keras.types import Initializer, Inputs, Regularizer, Tensor
 
 
 def field_inputs(features: FeatureSet) -> dict[str, Tensor]:

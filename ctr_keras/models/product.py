@@ -7,6 +7,13 @@ import keras
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.layers import CompactEmbedding, GatedInteraction, LinearLogit
+from ctr_keras.models.arguments import (
+    Dropout,
+    EmbeddingsInitializer,
+    Hidden,
+    KernelInitializer,
+    Penalty,
+)
 from ctr_keras.models.base import CTRModel
 from ctr_keras.models.interactions import BASE, own_table, read_plan, table_name
 from ctr_keras.models.parts import (
@@ -22,7 +29,8 @@ from ctr_keras.models.parts import (
 )
 from ctr_keras.models.registry import register
 from ctr_keras.plan import FUNCTIONS, InteractionPlan
-from ctr_keras.types import Hidden, Initializer, Tensor
+from ctr_keras.settings import Count
+from ctr_keras.types import Tensor
 
 
 @register(
@@ -31,7 +39,7 @@ from ctr_keras.types import Hidden, Initializer, Tensor
 )
 def IPNN(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
-    dim: int = 16,
+    dim: Count = 16,
     *,
     interactions: InteractionPlan | str | None = None,
     orders: Sequence[int] | None = None,
@@ -39,14 +47,14 @@ def IPNN(  # noqa: N802 (a builder reads as the model it builds)
     normalized: bool = False,
     share_embedding: bool = False,
     hidden: Hidden = (200, 80),
-    dropout: float = 0.1,
-    hidden_dropout: float | None = None,
+    dropout: Dropout = 0.1,
+    hidden_dropout: Dropout | None = None,
     normalization: str | None = "batch",
     norm_order: str = "unscaled",
-    embedding_l2: float = 0.0,
-    net_l2: float = 3e-3,
-    kernel_initializer: Initializer = None,
-    embeddings_initializer: Initializer = 1e-4,
+    embedding_l2: Penalty = 0.0,
+    net_l2: Penalty = 3e-3,
+    kernel_initializer: KernelInitializer = None,
+    embeddings_initializer: EmbeddingsInitializer = 1e-4,
 ) -> keras.Model:
     """Inner-product network: a deep tower on the embeddings and each pair's inner product.
 
@@ -112,22 +120,22 @@ def IPNN(  # noqa: N802 (a builder reads as the model it builds)
 )
 def AIM(  # noqa: N802
     features: FeatureSet,
-    dim: int = 16,
+    dim: Count = 16,
     *,
     interactions: InteractionPlan | str | None = None,
     orders: Sequence[int] | None = None,
     share_embedding: bool = False,
     part_scalers: bool = False,
     hidden: Hidden = (200, 80),
-    dropout: float = 0.1,
-    hidden_dropout: float | None = None,
+    dropout: Dropout = 0.1,
+    hidden_dropout: Dropout | None = None,
     normalization: str | None = "batch",
     norm_order: str = "unscaled",
-    embedding_l2: float = 0.0,
-    linear_l2: float = 0.0,
-    net_l2: float = 3e-3,
-    kernel_initializer: Initializer = None,
-    embeddings_initializer: Initializer = 1e-4,
+    embedding_l2: Penalty = 0.0,
+    linear_l2: Penalty = 0.0,
+    net_l2: Penalty = 3e-3,
+    kernel_initializer: KernelInitializer = None,
+    embeddings_initializer: EmbeddingsInitializer = 1e-4,
 ) -> keras.Model:
     """AIM: a linear logit, gated interactions by four functions, a tower on their products.
 

@@ -15,10 +15,18 @@ from ctr_keras.layers import (
     MultiInteractive,
     feature_inputs,
 )
+from ctr_keras.models.arguments import (
+    Dropout,
+    EmbeddingsInitializer,
+    Hidden,
+    KernelInitializer,
+    Penalty,
+)
 from ctr_keras.models.base import CTRModel
 from ctr_keras.models.parts import dense_logit, kernel_penalty, own_or, probability, tower
 from ctr_keras.models.registry import register
-from ctr_keras.types import Hidden, Initializer, Inputs, Settings, Tensor
+from ctr_keras.settings import Count
+from ctr_keras.types import Inputs, Settings, Tensor
 
 MODULES = ("behaviors", "user", "context", "global")
 _OUTPUTS = ("sigmoid", "softmax2")
@@ -31,11 +39,11 @@ _OUTPUTS = ("sigmoid", "softmax2")
 )
 def MIAN(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
-    dim: int = 16,
+    dim: Count = 16,
     *,
     modules: Sequence[str] = MODULES,
     transformer: str = "pre",
-    heads: int = 8,
+    heads: Count = 8,
     feed_forward: int | None = None,
     positions: bool = False,
     final_normalization: bool = False,
@@ -45,12 +53,12 @@ def MIAN(  # noqa: N802 (a builder reads as the model it builds)
     align: str = "linear",
     pooling: str = "mean",
     hidden: Hidden = (400, 400, 400),
-    dropout: float = 0.0,
-    l2: float = 0.0,
-    net_l2: float | None = None,
-    embedding_l2: float = 0.0,
-    kernel_initializer: Initializer = "glorot_uniform",
-    embeddings_initializer: Initializer = 0.1,
+    dropout: Dropout = 0.0,
+    l2: Penalty = 0.0,
+    net_l2: Penalty | None = None,
+    embedding_l2: Penalty = 0.0,
+    kernel_initializer: KernelInitializer = "glorot_uniform",
+    embeddings_initializer: EmbeddingsInitializer = 0.1,
     output: str = "sigmoid",
 ) -> keras.Model:
     """MIAN: three local modules, a global one, and a tower on what they make.

@@ -5,12 +5,13 @@ import numpy as np
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.layers import FieldAwareInteraction, LinearLogit
+from ctr_keras.models.arguments import Dropout, EmbeddingsInitializer, Penalty
 from ctr_keras.models.base import CTRModel
 from ctr_keras.models.parts import embed, field_inputs, probability, summed
 from ctr_keras.models.registry import build_model, register
-from ctr_keras.settings import SettingError
+from ctr_keras.settings import Count, SettingError
 from ctr_keras.trees import TreeLeaves, Trees
-from ctr_keras.types import Initializer, Inputs
+from ctr_keras.types import Inputs
 
 
 @register("logistic regression on the leaves of trees", "He et al., ADKDD 2014, Section 3")
@@ -18,8 +19,8 @@ def GBDTLR(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
     trees: Trees | str = "",
     *,
-    linear_l2: float = 0.0,
-    embeddings_initializer: Initializer = "zeros",
+    linear_l2: Penalty = 0.0,
+    embeddings_initializer: EmbeddingsInitializer = "zeros",
 ) -> keras.Model:
     """GBDT+LR: a weight for each leaf of gradient-boosted trees, learned anew, and a bias.
 
@@ -72,13 +73,13 @@ def GBDTLR(  # noqa: N802 (a builder reads as the model it builds)
 def GBDTFFM(  # noqa: N802
     features: FeatureSet,
     trees: Trees | str = "",
-    dim: int = 4,
+    dim: Count = 4,
     *,
     tree_count: int = 30,
-    dropout: float = 0.0,
-    embedding_l2: float = 0.0,
-    linear_l2: float = 0.0,
-    embeddings_initializer: Initializer = None,
+    dropout: Dropout = 0.0,
+    embedding_l2: Penalty = 0.0,
+    linear_l2: Penalty = 0.0,
+    embeddings_initializer: EmbeddingsInitializer = None,
 ) -> keras.Model:
     """GBDT+FFM: each tree is one field more of a field-aware factorization machine.
 

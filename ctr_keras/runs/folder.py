@@ -1,19 +1,26 @@
 """The files of a run's folder: written as a whole or not at all."""
 
+import contextlib
 import csv
+import fcntl
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Any, TextIO, TypeAlias
 
 import keras
 import yaml
 
+from ctr_keras.settings import write_yaml
 from ctr_keras.types import Settings
 
 Row: TypeAlias = dict[str, Any]  # of a history, by column
 
 _LEFT_BY_ROUNDS = ("checkpoints", "history.csv", "metrics.json", "plan.json")
+_LEFT_EARLY = ("config.yaml.partial", "features.json")  # by what was killed as it began
+_LOCK = "run.lock"
+_LEFT_BY_PROCESSES = (_LOCK, "lock", "log.txt")  # the last two by a study around the run
+_TOLD_BY = {"space": "study", "method": "search", "model": "run"}  # by a key of `config.yaml`
 _PACKAGES = ("ctr-keras", "keras", "numpy", "tensorflow")
 
 
@@ -45,7 +52,57 @@ def write_settings(path: str, settings: Settings) -> None:
         except metadata.PackageNotFoundError:  # Keras on JAX needs no TensorFlow
             continue
     document = {**settings, "versions": versions}
-    write_whole(path, lambda file: yaml.safe_dump(document, file, sort_keys=False))
+    write_whole(path, lambda file: write_yaml(document, file))
+
+
+@contextlib.contextmanager
+def kept_for(kind: str, out: str) -> Iterator[None]:
+    """Keeps a folder, which is made where it is not there, for one process as long as it works.
+
+    Args:
+        kind: str. `"run"` or `"search"`: what the folder holds, or is to hold.
+        out: str.
+
+    Raises:
+        ValueError: if the folder holds something else, or another process works in it.
+    """
+    os.makedirs(out, exist_ok=True)
+    _check_holds(kind, out)
+    path = os.path.join(out, _LOCK)
+    with open(path, "w") as lock:  # its end releases it, that of a killed process too
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_ours = os.fstat(lock.fileno()).st_nlink > 0  # or who held it has just removed it
+        except BlockingIOError:
+            is_ours = False
+        if not is_ours:
+            raise ValueError(f"another process works in {out}: choose another folder")
+        try:
+            yield
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(path)
+
+
+def _check_holds(kind: str, out: str) -> None:
+    """Checks that a folder holds nothing yet, or what it is to hold."""
+    names = {*os.listdir(out)}.difference(_LEFT_EARLY, _LEFT_BY_PROCESSES)
+    found = _held(out)
+    if found is None and names:
+        raise ValueError(f"{out} is not empty and holds no {kind}: choose another folder")
+    if found not in (None, kind):
+        raise ValueError(f"{out} holds a {found}: choose another folder")
+
+
+def _held(out: str) -> str | None:
+    """Whether a folder holds a run, a search or a study, as its settings tell."""
+    try:
+        with open(os.path.join(out, "config.yaml"), encoding="utf-8") as file:
+            settings = yaml.safe_load(file)
+    except (FileNotFoundError, ValueError, yaml.YAMLError):  # or it is no text
+        return None
+    told = settings if isinstance(settings, Mapping) else {}
+    return next((kind for key, kind in _TOLD_BY.items() if key in told), None)
 
 
 def has_begun(out: str) -> bool:

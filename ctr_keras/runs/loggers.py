@@ -4,6 +4,7 @@ A run that goes on after a kill adds to what it has logged before.
 """
 
 import importlib
+import inspect
 import os
 import uuid
 from collections.abc import Callable, Sequence
@@ -64,6 +65,10 @@ def _own(name: str) -> keras.callbacks.Callback:
         ) from error
     if not (isinstance(found, type) and issubclass(found, keras.callbacks.Callback)):
         raise ValueError(f"callback {name!r}: {kind} is no class below keras.callbacks.Callback")
+    try:
+        inspect.signature(found).bind()
+    except TypeError as error:
+        raise ValueError(f"callback {name!r}: {kind} is made without arguments: {error}") from None
     return found()
 
 

@@ -18,7 +18,7 @@ from ctr_keras.optimizers import (
     SparseSGD,
     WarmUp,
 )
-from ctr_keras.settings import Count, Fraction, SettingError, check_settings
+from ctr_keras.settings import Count, Fraction, SettingError, check_settings, checked
 from ctr_keras.types import LearningRate, Settings
 
 OptimizerName: TypeAlias = Literal["adam", "adamw", "adagrad", "ftrl", "sgd"]
@@ -31,7 +31,26 @@ _KINDS: Mapping[str, Callable[..., keras.optimizers.Optimizer]] = {
     "sgd": SparseSGD,
 }
 _ADAMS = ("adam", "adamw")
+# By arguments of optimizers, the settings that stand for them, for Adam more than for others.
+_SETTINGS = {
+    "exact": "table_updates",
+    **dict.fromkeys(("use_ema", "ema_momentum", "ema_overwrite_frequency"), "averaging"),
+    "global_clipnorm": "max_gradient_norm",
+    "gradient_accumulation_steps": "gradient_accumulation_steps",
+}
+_SETTINGS_OF_ADAM = {**_SETTINGS, "epsilon": "epsilon", "weight_decay": "weight_decay"}
+_ARGUMENTS: Mapping[str, Any] = {  # of optimizers, whose types Keras does not check
+    **dict.fromkeys(("beta_1", "beta_2"), Fraction),
+    **dict.fromkeys(("beta", "epsilon", "initial_accumulator_value"), NonNegativeFloat),
+    **dict.fromkeys(("l1_regularization_strength", "l2_regularization_strength"), NonNegativeFloat),
+    **dict.fromkeys(("clipnorm", "clipvalue", "weight_decay"), NonNegativeFloat | None),
+    "learning_rate_power": float,
+    "loss_scale_factor": NonNegativeFloat | None,
+    "momentum": NonNegativeFloat,
+    "nesterov": bool,
+}
 _WEIGHT_DECAY = 0.004  # of Keras' AdamW
+_FOCAL_GAMMA = 2.0
 _PLATEAU_DECAY = 0.1  # of BARS
 
 
@@ -50,7 +69,8 @@ class Optimization:
             0.004.
         optimizer_args: dict. Further arguments of the optimizer, such as `{momentum: 0.9}` of
             `sgd` or `{l1_regularization_strength: 0.1}` of `ftrl`: those of
-            `ctr_keras.optimizers.SparseSGD`, `SparseFtrl`, ... Defaults to none.
+            `ctr_keras.optimizers.SparseSGD`, `SparseFtrl`, ..., but for those that other settings
+            stand for, such as `use_ema` (`averaging`). Defaults to none.
         table_optimizer: str or None. That of embedding tables and linear weights. Defaults to
             `None`: the same optimizer for all.
         table_learning_rate: float or None. Of `table_optimizer`. Defaults to `None`:
@@ -64,7 +84,7 @@ class Optimization:
             `learning_rate_decay` after each round; `"cosine"`, it falls to 0 over all epochs;
             `"plateau"`, it is multiplied with `learning_rate_decay` after each evaluation that is
             no better than all before. Defaults to `"constant"`.
-        learning_rate_decay: float or None. Defaults to `None`: 0.1 with `"plateau"`.
+        learning_rate_decay: float or None. At most 1. Defaults to `None`: 0.1 with `"plateau"`.
         warmup_steps: int. Steps in which the rate grows linearly, before the schedule begins.
             Defaults to `0`.
         max_gradient_norm: float. Gradients are scaled down where their norm is larger: that of all
@@ -73,7 +93,7 @@ class Optimization:
         gradient_accumulation_steps: int. Batches of which the mean gradient makes one step, with
             `table_updates=dense` alone. Defaults to `1`.
         loss: str. `"log_loss"` or `"focal"`. Defaults to `"log_loss"`.
-        focal_gamma: float. Of the focal loss. Defaults to `2.0`.
+        focal_gamma: float. Of `loss=focal`. Defaults to `2.0`.
         label_smoothing: float. A label `y` counts as `(1 - s) y + s / 2`. Defaults to `0.0`.
 
     Raises:
@@ -106,7 +126,7 @@ class Optimization:
     max_gradient_norm: NonNegativeFloat = 0.0
     gradient_accumulation_steps: Count = 1
     loss: Literal["log_loss", "focal"] = "log_loss"
-    focal_gamma: NonNegativeFloat = 2.0
+    focal_gamma: NonNegativeFloat = _FOCAL_GAMMA
     label_smoothing: Fraction = 0.0
 
     def __post_init__(self) -> None:
@@ -115,6 +135,8 @@ class Optimization:
         self._check_schedule()
         self._check_table_updates()
         self._check_arguments()
+        if self.loss != "focal" and self.focal_gamma != _FOCAL_GAMMA:
+            raise SettingError(f"focal_gamma={self.focal_gamma:g} needs loss=focal", "focal_gamma")
 
     @property
     def _of_tables(self) -> OptimizerName:
@@ -123,7 +145,7 @@ class Optimization:
     def _check_optimizers(self) -> None:
         if self.table_optimizer is None:
             for name in ("table_learning_rate", "table_optimizer_args"):
-                if getattr(self, name):
+                if getattr(self, name) not in (None, {}):
                     raise SettingError(f"{name} needs a table_optimizer", name)
         if self.weight_decay is not None and "adamw" not in (self.optimizer, self._of_tables):
             raise SettingError("weight_decay needs optimizer=adamw", "weight_decay")
@@ -137,6 +159,10 @@ class Optimization:
                 f"learning_rate_decay={decay:g} does not go with schedule={name}: "
                 "set schedule=exponential or schedule=plateau",
                 "learning_rate_decay",
+            )
+        if decay is not None and decay > 1:
+            raise SettingError(
+                f"learning_rate_decay must be at most 1, got {decay:g}", "learning_rate_decay"
             )
         if name == "plateau" and self.warmup_steps:
             raise SettingError("schedule=plateau takes no warmup_steps", "warmup_steps")
@@ -178,8 +204,12 @@ class Optimization:
         for setting, name in names.items():
             if name is None:
                 continue
+            arguments = getattr(self, setting)
+            _check_not_set_elsewhere(setting, name, arguments)
             try:
-                self._make(name, 0.0, getattr(self, setting))
+                for argument, value in arguments.items():
+                    checked(argument, value, _ARGUMENTS.get(argument, Any))
+                self._make(name, 0.0, arguments)
             except (TypeError, ValueError) as error:
                 raise SettingError(f"{setting} of {name}: {error}", setting) from None
 
@@ -256,6 +286,18 @@ class Optimization:
         elif self.schedule == "cosine":
             scheduled = CosineDecay(rate, max(steps * rounds - self.warmup_steps, 1))
         return WarmUp(scheduled, self.warmup_steps) if self.warmup_steps else scheduled
+
+
+def _check_not_set_elsewhere(setting: str, name: str, arguments: Settings) -> None:
+    """Checks that no argument of an optimizer stands for what a setting says."""
+    rate = "table_learning_rate" if setting == "table_optimizer_args" else "learning_rate"
+    known = {**(_SETTINGS_OF_ADAM if name in _ADAMS else _SETTINGS), "learning_rate": rate}
+    for argument in arguments:
+        if argument in known:
+            instead = known[argument]
+            raise SettingError(
+                f"{setting}: {argument} does not go here, set {instead} instead", setting, argument
+            )
 
 
 def decayed(rate: float, decay: float, round_steps: float) -> float | LearningRateSchedule:

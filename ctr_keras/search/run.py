@@ -9,7 +9,7 @@ from ctr_keras.features import FeatureSet
 from ctr_keras.models import check_arguments, model_arguments
 from ctr_keras.plan import InteractionPlan
 from ctr_keras.presets import find_preset
-from ctr_keras.runs import check_same_settings, has_begun, write_settings
+from ctr_keras.runs import check_same_settings, has_begun, kept_for, write_settings
 from ctr_keras.search.aim import AIMSearch
 from ctr_keras.search.autofis import AutoFISSearch
 from ctr_keras.search.optinter import OptInterSearch
@@ -82,22 +82,27 @@ def run_search(method: str, search: Any, data: str, out: str) -> InteractionPlan
 
     Raises:
         FileNotFoundError: if the prepared data are not there.
-        ValueError: if the folder holds a search with other settings or of other data.
+        ValueError: if the folder holds a search with other settings or of other data, or no search,
+            or another process works in it.
     """
     features = FeatureSet.load(os.path.join(data, "features.json"))
-    settings = {"data": data, "method": method, **plain(search)}
+    path = os.path.join(out, "plan.json")
+    with kept_for("search", out):
+        _open_folder(out, {"data": data, "method": method, **plain(search)}, features)
+        if not os.path.exists(path):
+            plan: InteractionPlan = search.search(features, data, data, out)
+            plan.save(path)
+        shutil.rmtree(os.path.join(out, "checkpoints"), ignore_errors=True)
+    return InteractionPlan.load(path)
+
+
+def _open_folder(out: str, settings: dict[str, Any], features: FeatureSet) -> None:
+    """Writes what the search needs to be repeated, or checks that it is the same search."""
     config, declared = os.path.join(out, "config.yaml"), os.path.join(out, "features.json")
     if os.path.exists(config) and has_begun(out):
         check_same_settings(out, _read_settings(config), settings)
         if FeatureSet.load(declared) != features:
-            raise ValueError(f"{out} holds a search of other data than {data}")
-    else:
-        os.makedirs(out, exist_ok=True)
-        features.save(declared)
-        write_settings(config, settings)
-    path = os.path.join(out, "plan.json")
-    if not os.path.exists(path):
-        plan: InteractionPlan = search.search(features, data, data, out)
-        plan.save(path)
-    shutil.rmtree(os.path.join(out, "checkpoints"), ignore_errors=True)
-    return InteractionPlan.load(path)
+            raise ValueError(f"{out} holds a search of other data than {settings['data']}")
+        return
+    features.save(declared)
+    write_settings(config, settings)

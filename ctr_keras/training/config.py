@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import keras
-from pydantic import NonNegativeFloat, NonNegativeInt
+from pydantic import NonNegativeFloat
 
 from ctr_keras.models import check_arguments, model_arguments
 from ctr_keras.presets import default_preset, find_preset
@@ -21,6 +21,7 @@ from ctr_keras.settings import (
     CountOrAuto,
     FractionOrAuto,
     JitCompile,
+    Seed,
     SettingError,
     Source,
     TupleOf,
@@ -118,13 +119,21 @@ class TrainConfig(Optimization):
     start_from: str = ""
     cache: str = ""
     resident: bool = False
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     dtype_policy: str = "float32"
     jit_compile: JitCompile = "auto"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_callbacks(self.callbacks)
+        try:
+            keras.dtype_policies.get(self.dtype_policy)
+        except ValueError:
+            raise SettingError(
+                "dtype_policy must be a policy of Keras, such as 'float32' or 'mixed_bfloat16', "
+                f"got {self.dtype_policy!r}",
+                "dtype_policy",
+            ) from None
         if not self.group and (self.monitor == "auc_by_group" or self.pairwise_weight):
             setting = "pairwise_weight" if self.pairwise_weight else "monitor"
             raise SettingError(f"{setting}={getattr(self, setting)} needs a group", setting)

@@ -84,7 +84,7 @@ def evaluate_run(
             or a weight that they do not have.
     """
     model, features, config = load_run(run)
-    prepared = data or config.data
+    prepared = data or _data_of(run, config)
     check_same_features(features, prepared)
     if by:
         features = FeatureSet.load_fitted(prepared)
@@ -111,6 +111,16 @@ def evaluate_run(
             {"value": value, **measure(rows)} for value, rows in found if measure.counts(rows)
         ]
     return result
+
+
+def _data_of(run: str, config: TrainConfig | TreesConfig) -> str:
+    """The data that a run was trained on."""
+    if not os.path.exists(config.data):
+        raise FileNotFoundError(
+            f"{run} was trained on {config.data}, which is not there: name its prepared data by "
+            "--data"
+        )
+    return config.data
 
 
 def weighs_rows(config: TrainConfig | TreesConfig, weighted: bool | None = None) -> bool:

@@ -1,34 +1,47 @@
 """The folder of a run: new, or that of the same run before it was interrupted or after its end."""
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.runs import check_same_settings, has_begun, write_settings, write_whole
+from ctr_keras.runs import check_same_settings, has_begun, kept_for, write_settings, write_whole
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.evaluation import check_same_features
-from ctr_keras.training.trees_config import TreesConfig
+from ctr_keras.training.trees_config import TreesConfig, read_config
 
 
-def open_run(config: TrainConfig | TreesConfig, features: FeatureSet) -> dict[str, Any] | None:
+@contextlib.contextmanager
+def open_run(
+    config: TrainConfig | TreesConfig, features: FeatureSet
+) -> Iterator[dict[str, Any] | None]:
     """Writes what the run needs to be repeated, or checks that it is the same run.
 
-    A run that failed before its first round is none: its settings are replaced.
+    A run that failed before its first round is none: its settings are replaced. Until the end of
+    the context no other process trains in the folder.
 
     Returns:
-        What `finish_run` was given, None for a run that has not ended.
+        A context with what `finish_run` was given, None for a run that has not ended.
 
     Raises:
-        ValueError: naming the first setting that differs, or the data if they do.
+        ValueError: naming the first setting that differs, or the data if they do; if the folder
+            holds anything but a run, or another process trains in it.
     """
-    path = os.path.join(config.out, "config.yaml")
+    files = (_settings_path(config.out), _report_path(config.out))
+    is_finished = all(map(os.path.exists, files))  # and only read, by any number of processes
+    with contextlib.nullcontext() if is_finished else kept_for("run", config.out):
+        yield _begun(config, features)
+
+
+def _begun(config: TrainConfig | TreesConfig, features: FeatureSet) -> dict[str, Any] | None:
+    path = _settings_path(config.out)
     if os.path.exists(path) and has_begun(config.out):
-        earlier = type(config).read(path, out=config.out).to_dict()
+        earlier = read_config(path, out=config.out).to_dict()
         check_same_settings(config.out, earlier, config.to_dict())
         check_same_features(FeatureSet.load(os.path.join(config.out, "features.json")), config.data)
         return _read_report(config.out)
-    os.makedirs(config.out, exist_ok=True)
     features.save(os.path.join(config.out, "features.json"))
     write_settings(path, config.to_dict())
     return None
@@ -44,6 +57,10 @@ def _read_report(out: str) -> dict[str, Any] | None:
         return None
     with open(_report_path(out), encoding="utf-8") as file:
         return dict(json.load(file))
+
+
+def _settings_path(out: str) -> str:
+    return os.path.join(out, "config.yaml")
 
 
 def _report_path(out: str) -> str:

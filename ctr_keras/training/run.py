@@ -76,7 +76,7 @@ def train(
     Raises:
         FileNotFoundError: if the prepared data are not there.
         ValueError: if the folder holds a run with other settings, naming the first that differs,
-            or the data have changed since.
+            or the data have changed since; if it holds no run, or another process trains in it.
     """
     if isinstance(config, TreesConfig):
         return train_trees(config)
@@ -86,10 +86,19 @@ def train(
     validation = _Validation(config, features, pace)
     check_weight(features, config.sample_weight)
     own = make_callbacks(config.callbacks, config.out, config.to_dict())
-    finished = open_run(config, features)
-    if finished is not None:
-        return finished
+    with open_run(config, features) as finished:
+        return finished or _trained(config, features, rows, pace, validation, [*own, *callbacks])
 
+
+def _trained(
+    config: TrainConfig,
+    features: FeatureSet,
+    rows: int,
+    pace: Pace,
+    validation: "_Validation",
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> dict[str, Any]:
+    """What the rounds of a run give, all or those that are left."""
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.dtype_policy)
 
@@ -106,12 +115,12 @@ def train(
     )
     _print_lagging_averages(config, pace)
     if config.schedule == "plateau":
-        own.append(_Plateaus(config, rounds))
+        callbacks = [_Plateaus(config, rounds), *callbacks]
     rounds.run(
         lambda: _compiled(config, features, pace.round_steps, rounds.total),
         batches,
         pace.round_steps,
-        [make_progress(rounds, validation.describe, rows / pace.epoch_steps), *own, *callbacks],
+        [make_progress(rounds, validation.describe, rows / pace.epoch_steps), *callbacks],
     )
     assert checkpoints.last is not None
     _publish(os.path.join(checkpoints.last, _BEST), os.path.join(config.out, "model.keras"))
@@ -162,6 +171,11 @@ def _batches(
 def _started(model: keras.Model, features: FeatureSet, config: TrainConfig) -> keras.Model:
     """The model with the weights of the run to start from: by value where vocabularies differ."""
     earlier, earlier_features, earlier_config = load_run(config.start_from)
+    if earlier_config.model != config.model:
+        raise ValueError(
+            f"start_from: {config.start_from} is a run of {earlier_config.model}, not of "
+            f"{config.model}"
+        )
     folders = (earlier_config.data, config.data)
     # Vocabularies of one size may still hold other values, and numbers have other statistics.
     files = ([vocabulary_file(f), numbers_file(f)] for f in folders)

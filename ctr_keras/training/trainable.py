@@ -6,9 +6,10 @@ from typing import Any
 from ctr_keras.models import MODELS, ModelEntry, model_arguments
 from ctr_keras.models.trees import boosted
 from ctr_keras.settings import find
+from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.trees_config import TREES, TreesConfig
 
-_OF_A_RUN = ("data", "out", "model")
+_OF_A_RUN = ("data", "out", "model", "model_args")
 _LIGHTGBM = ModelEntry(
     boosted,
     "gradient-boosted trees, grown by LightGBM",
@@ -42,5 +43,23 @@ def own_settings(name: str) -> dict[str, Any]:
     find("model", name, trainable())
     if name != TREES:
         return model_arguments(name)
-    fields = dataclasses.fields(TreesConfig)
-    return {field.name: field.default for field in fields if field.name not in _OF_A_RUN}
+    return _defaults(TreesConfig)
+
+
+def settings_of_training() -> dict[str, Any]:
+    """The settings that runs of all models but LightGBM have, with their defaults.
+
+    Example:
+
+    >>> settings_of_training()["optimizer"], settings_of_training()["optimizer_args"]
+    ('adam', {})
+    """
+    return _defaults(TrainConfig)
+
+
+def _defaults(kind: Any) -> dict[str, Any]:
+    return {
+        field.name: {} if field.default is dataclasses.MISSING else field.default
+        for field in dataclasses.fields(kind)
+        if field.name not in _OF_A_RUN
+    }

@@ -32,12 +32,15 @@ def train_trees(config: TreesConfig) -> dict[str, Any]:
     Raises:
         FileNotFoundError: if the prepared data are not there.
         ModuleNotFoundError: without LightGBM, which `ctr-keras[trees]` brings.
-        ValueError: if the folder holds a run with other settings, or the data have changed since.
+        ValueError: if the folder holds a run with other settings, or the data have changed since;
+            if it holds no run, or another process trains in it.
     """
     features = FeatureSet.load(os.path.join(config.data, "features.json"))
-    finished = open_run(config, features)
-    if finished is not None:
-        return finished
+    with open_run(config, features) as finished:
+        return finished or _grown(config, features)
+
+
+def _grown(config: TreesConfig, features: FeatureSet) -> dict[str, Any]:
     read = features if config.crossed else features.without_crossed()
     print_left_out(config.model, read, features)
     train, validation = (_rows(config.data, split, read) for split in ("train", "validation"))

@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from pydantic import NonNegativeInt
 
-from ctr_keras.settings import Source, plain
+from ctr_keras.models import MODELS
+from ctr_keras.settings import Source, find, plain
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.trees import BoostingSettings
 
@@ -92,7 +93,11 @@ def read_config(
     >>> type(read_config(data="d", model="LightGBM", out="r")).__name__
     'TreesConfig'
     """
-    is_trees = Source.read(path, overrides, given).values.get("model") == TREES
-    kind: Any = TreesConfig if is_trees else TrainConfig
+    source = Source.read(path, overrides, given)
+    model = source.values.get("model")
+    if model is not None:
+        with source.located("model"):
+            find("model", model, {**MODELS, TREES: None})
+    kind: Any = TreesConfig if model == TREES else TrainConfig
     config: TrainConfig | TreesConfig = kind.read(path, overrides, **given)
     return config

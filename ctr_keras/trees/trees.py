@@ -146,6 +146,11 @@ class Trees:
         """
         if os.path.isdir(path):
             path = os.path.join(path, "trees.json")
+        if not os.path.exists(path):
+            raise FileNotFoundError(
+                f"there is no {os.fspath(path)}: trees are the folder of a finished run of "
+                "LightGBM, or its trees.json"
+            )
         with open(path, encoding="utf-8") as file:
             try:
                 return cls.from_dict(json.load(file))

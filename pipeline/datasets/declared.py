@@ -62,7 +62,7 @@ _FORMATS = {"csv": _Csv, "tsv": _Tsv, "parquet": _Options}
 def load_dataset(path: str, source: str) -> Dataset:
     """The data set that the YAML file at `path` declares. A header in the source, if there is one,
     names the columns. A wrong declaration is a ValueError with the file and the line."""
-    yaml = Source.read(path)
+    yaml = Source.read(path, more_numbers=False)  # `missing` may have 1e3
     file = yaml.build(_File)
     places = (yaml.at("features", i) for i in range(len(file.features)))
     declared = [place.build_one_of("kind", FEATURE_KINDS) for place in places]

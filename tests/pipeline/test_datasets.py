@@ -108,6 +108,12 @@ def test_yaml_data_set(tmp_path, log):
     assert block.reason.tolist() == [None, None, "label click is not 0 or 1"]
 
 
+def test_strings_of_a_declaration_may_look_like_numbers(tmp_path, log):
+    log.write_text("site,price,click\n1e3,0.5,1\n1000,0.5,1\n")
+    dataset = find_dataset(declare(tmp_path, YAML.replace("[NA]", "[1e3]")), str(log))
+    assert parse(dataset, log)[1]["site"] == ["", "1000"]
+
+
 def test_yaml_weights_are_numbers_of_at_least_0(tmp_path, log):
     log.write_text("site,price,click,cost\na,1,1,2.5\nb,1,0,\na,1,0,-1\nb,1,1,0\nb,1,1,x\n")
     dataset = find_dataset(declare(tmp_path, YAML + "weight: cost\n"), str(log))

@@ -23,6 +23,12 @@ class Recorder(keras.callbacks.Callback):
         self.seen.append((epoch, logs["round"], logs["loss"]))
 
 
+class Demanding(keras.callbacks.Callback):
+    def __init__(self, rate):
+        super().__init__()
+        self.rate = rate
+
+
 class FakeMLflow(types.ModuleType):
     """Keeps parameters and metrics by run, as MLflow does."""
 
@@ -139,6 +145,11 @@ def test_unknown_names_are_refused(name, message):
         ("wandb", "'wandb': wandb is not installed: pip install 'ctr-keras\\[wandb]'$"),
         ("nowhere.at_all:C", "callback 'nowhere.at_all:C': No module named 'nowhere'; install"),
         ("json:JSONDecoder", "JSONDecoder is no class below keras.callbacks.Callback"),
+        (
+            "tests.runs.test_loggers:Demanding",
+            "callback 'tests.runs.test_loggers:Demanding': Demanding is made without arguments: "
+            "missing a required argument: 'rate'",
+        ),
         ("json:Nothing", "Nothing is no class below keras.callbacks.Callback"),
     ],
 )

@@ -218,6 +218,44 @@ def test_losses_of_rows_are_those_of_numpy(smoothing, gamma):
         ({"gradient_accumulation_steps": 4}, "needs table_updates=dense: set a batch_size 4 times"),
         ({"optimizer_args": {"nesterow": True}}, "optimizer_args of adam: .*nesterow"),
         ({"optimizer_args": {"amsgrad": True}}, "optimizer_args of adam: SparseAdam takes no ams"),
+        ({"table_learning_rate": 0.0}, "table_learning_rate needs a table_optimizer"),
+        ({"table_optimizer_args": {"beta_1": 0.5}}, "table_optimizer_args needs a table_optimizer"),
+        (
+            {"optimizer_args": {"use_ema": True}},
+            "optimizer_args: use_ema .* set averaging",
+        ),
+        ({"optimizer_args": {"ema_momentum": 0.9}}, "ema_momentum .*, set averaging instead"),
+        ({"optimizer_args": {"global_clipnorm": 1.0}}, ", set max_gradient_norm instead"),
+        ({"optimizer_args": {"exact": True}}, "exact .*, set table_updates instead"),
+        ({"optimizer_args": {"epsilon": 1e-3}}, "epsilon .*, set epsilon instead"),
+        ({"optimizer_args": {"weight_decay": 0.1}}, "weight_decay .*, set weight_decay instead"),
+        ({"optimizer_args": {"learning_rate": 0.1}}, ", set learning_rate instead"),
+        (
+            {"table_optimizer": "sgd", "table_optimizer_args": {"learning_rate": 0.1}},
+            "table_optimizer_args: .*, set table_learning_rate instead",
+        ),
+        (
+            {"optimizer_args": {"gradient_accumulation_steps": 2}},
+            ", set gradient_accumulation_steps instead",
+        ),
+        (
+            {"optimizer_args": {"beta_1": "abc"}},
+            "optimizer_args of adam: beta_1 must be a number, got 'abc'",
+        ),
+        ({"optimizer_args": {"beta_2": 1.5}}, "optimizer_args of adam: beta_2 must be below 1"),
+        (
+            {"optimizer": "ftrl", "optimizer_args": {"l1_regularization_strength": "x"}},
+            "optimizer_args of ftrl: l1_regularization_strength must be a number, got 'x'",
+        ),
+        ({"focal_gamma": 3.0}, "focal_gamma=3 needs loss=focal"),
+        (
+            {"schedule": "plateau", "learning_rate_decay": 2.0},
+            "learning_rate_decay must be at most 1, got 2",
+        ),
+        (
+            {"schedule": "exponential", "learning_rate_decay": 1.5},
+            "learning_rate_decay must be at most 1, got 1.5",
+        ),
         ({"label_smoothing": 1.0}, "label_smoothing must be below 1, got 1.0"),
     ],
 )
@@ -226,3 +264,8 @@ def test_settings_that_do_not_go_together_are_named(settings, message):
         Optimization(**settings)
     assert "\n" not in str(error.value)
     assert error.value.keys[0] in settings
+
+
+def test_arguments_that_no_setting_stands_for_are_taken():
+    Optimization(optimizer="sgd", optimizer_args={"weight_decay": 0.1, "clipnorm": None})
+    Optimization(optimizer="adagrad", optimizer_args={"epsilon": 1e-3})

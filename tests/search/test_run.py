@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from ctr_keras.cli import main
 from ctr_keras.features import FeatureSet
 from ctr_keras.plan import InteractionPlan
-from ctr_keras.runs import Optimization
+from ctr_keras.runs import Optimization, kept_for
 from ctr_keras.search import SEARCH_PRESETS, SEARCHES, read_search, run_search
 from tests.data.shards import write_prepared
 from tests.processes import Command
@@ -69,6 +69,14 @@ def test_a_search_that_failed_before_its_first_round_keeps_no_settings(prepared,
     wrong = search(prepared, out, "--set", 'model_args={"dimm": 4}')
     assert wrong.exit_code == 1
     assert search(prepared, out).exit_code == 0
+
+
+def test_a_folder_of_a_run_is_refused_and_one_that_another_process_works_in(prepared, tmp_path):
+    with kept_for("search", str(tmp_path)):
+        assert f"another process works in {tmp_path}" in search(prepared, tmp_path).output
+    (tmp_path / "config.yaml").write_text("model: FM\n")
+    assert f"{tmp_path} holds a run: choose another folder" in search(prepared, tmp_path).output
+    assert (tmp_path / "config.yaml").read_text() == "model: FM\n"
 
 
 def test_a_folder_of_an_earlier_version_is_read(prepared, tmp_path):

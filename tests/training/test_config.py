@@ -106,6 +106,8 @@ def test_the_settings_of_an_earlier_run_are_read(tmp_path):
             ["averaging=0.9", "table_updates=exact"],
             "--set averaging=0.9: averaging does not go with table_updates=exact",
         ),
+        (["dtype_policy=foo"], "--set dtype_policy=foo: .* policy of Keras, .* got 'foo'$"),
+        (["seed=4294967296"], "seed must be at most 4294967295, got 4294967296"),
         (["callbacks=[tensorbord]"], "unknown callback 'tensorbord'; did you mean 'tensorboard'"),
     ],
 )
@@ -162,6 +164,42 @@ def test_wrong_types_of_a_models_arguments_are_named(line, overrides, message, t
     with pytest.raises(ValueError) as error:  # noqa: PT011  # the whole message is compared
         TrainConfig.read(str(path), overrides, data="d", out="o")
     assert str(error.value).removeprefix(f"{tmp_path}/") == message
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("linear_l2: -1", "linear_l2 must be at least 0, got -1"),
+        ("embedding_l2: -0.5", "embedding_l2 must be at least 0, got -0.5"),
+        ("net_l2: -1", "net_l2 must be at least 0, got -1"),
+        ("dim: 0", "dim must be at least 1, got 0"),
+        ("dropout: 1.5", "dropout must be below 1, got 1.5"),
+        ("hidden: 0", "hidden must be a list, got 0"),
+        ("hidden: []", "hidden must be a non-empty list, got []"),
+        ("hidden: [0]", "hidden[0] must be at least 1, got 0"),
+        (
+            "kernel_initializer: foo",
+            "kernel_initializer must be an initializer of Keras, such as 'glorot_uniform', "
+            "got 'foo'",
+        ),
+        (
+            "embeddings_initializer: foo",
+            "embeddings_initializer must be an initializer of Keras, such as 'glorot_uniform', "
+            "or a standard deviation, got 'foo'",
+        ),
+    ],
+)
+def test_wrong_values_of_a_models_arguments_are_located(line, message, tmp_path):
+    path = write(tmp_path, f"model: DeepFM\n{line}\n")
+    with pytest.raises(ValueError) as error:  # noqa: PT011  # the whole message is compared
+        TrainConfig.read(path, data="d", out="o")
+    assert str(error.value) == f"{path}, line 2: {message}"
+
+
+@pytest.mark.parametrize("value", [None, 0.01, "zeros", {"class_name": "Zeros", "config": {}}])
+def test_initializers_are_any_that_keras_takes(value):
+    given = {**GIVEN, "model": "DeepFM", "model_args": {"embeddings_initializer": value}}
+    assert TrainConfig(**given).model_args == {"embeddings_initializer": value}
 
 
 @pytest.mark.parametrize(

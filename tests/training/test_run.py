@@ -20,9 +20,11 @@ from ctr_keras.data import open_examples, read_rows
 from ctr_keras.features import FeatureSet, Numeric
 from ctr_keras.layers import recompute_statistics
 from ctr_keras.models.click_rate import shift_scores
+from ctr_keras.runs import write_settings
 from ctr_keras.training import TrainConfig, evaluate_run, load_run, predict_split, train
 from ctr_keras.training import run as run_module
 from ctr_keras.training.evaluation import input_names
+from ctr_keras.training.folder import open_run
 from tests.data.shards import FEATURES, write_prepared
 from tests.processes import Command
 from tests.training.kills import call, copy_before
@@ -249,6 +251,50 @@ def test_a_run_that_failed_before_its_first_round_keeps_no_settings(settings, tm
     assert train(config)["rounds"] > 0
 
 
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"config.yaml": "model: FM\nspace: {}\n", "journal.log": ""}, "out holds a study: choose"),
+        ({"config.yaml": "method: aim\n", "plan.json": ""}, "out holds a search: choose"),
+        ({"config.yaml": "replicas: 3\n"}, "out is not empty and holds no run: choose another"),
+        ({"config.yaml": "a: b: c\n"}, "out is not empty and holds no run"),
+        ({"comparison.html": ""}, "out is not empty and holds no run"),
+        ({"metrics.json": "{}"}, "out is not empty and holds no run"),
+    ],
+)
+def test_a_folder_of_something_else_stays_as_it_is(files, message, settings, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    for name, text in files.items():
+        (out / name).write_text(text)
+    with pytest.raises(ValueError, match=message):
+        train(TrainConfig(**settings, out=str(out)))
+    assert {path.name: path.read_text() for path in out.iterdir()} == files
+
+
+@pytest.mark.parametrize(
+    "names", [(), ("lock", "log.txt"), ("features.json", "config.yaml.partial", "run.lock")]
+)
+def test_a_folder_without_anything_of_worth_is_taken(names, settings, tmp_path):
+    for name in names:
+        (tmp_path / name).touch()
+    with open_run(TrainConfig(**settings, out=str(tmp_path)), FEATURES) as finished:
+        assert finished is None
+    assert not (tmp_path / "run.lock").exists()
+
+
+def test_two_processes_do_not_train_in_one_folder(finished, settings, tmp_path):
+    config = TrainConfig(**settings, out=str(tmp_path))
+    with open_run(config, FEATURES):
+        with pytest.raises(ValueError, match=f"another process works in {tmp_path}"):
+            train(config)
+        assert "run.lock" in os.listdir(tmp_path)  # not taken from the one that holds it
+    with open_run(config, FEATURES):  # which has ended
+        pass
+    with open_run(finished[0], FEATURES), open_run(finished[0], FEATURES) as report:
+        assert report == finished[1]  # to read it needs no lock
+
+
 def test_other_data_are_refused(finished, tmp_path):
     other = FeatureSet.from_dict(
         FEATURES.to_dict() | {"vocabulary_sizes": {"a": 9, "b": 2, "genres": 4}}
@@ -359,6 +405,23 @@ def test_a_run_can_start_from_anothers_weights(finished, settings, tmp_path):
 
 LOG = {"a": list("xxy"), "b": list("xxy"), "row": [0, 0, 0], "genres": ["p|q|r", "s", ""]}
 LOG["history"] = [""] * 3
+
+
+def test_a_run_of_another_model_is_no_start(finished, settings, tmp_path):
+    run = finished[0].out
+    config = TrainConfig(**settings | FM | {"start_from": run, "out": str(tmp_path / "run")})
+    with pytest.raises(ValueError, match=f"start_from: {run} is a run of DeepFM, not of FM$"):
+        train(config)
+
+
+def test_a_run_names_data_that_are_not_there(finished, tmp_path):
+    moved = tmp_path / "moved"
+    shutil.copytree(finished[0].out, moved)
+    config = dataclasses.replace(finished[0], data="data", out=str(moved))
+    write_settings(str(moved / "config.yaml"), config.to_dict())
+    with pytest.raises(FileNotFoundError, match=f"{moved} was trained on data, .* by --data$"):
+        evaluate_run(str(moved))
+    assert evaluate_run(str(moved), data=finished[0].data)["auc"] > 0.5
 
 
 @pytest.mark.backend

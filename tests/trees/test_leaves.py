@@ -136,6 +136,14 @@ def test_trees_come_back_from_their_file(tmp_path):
     for path in (tmp_path / "trees.json", tmp_path):
         assert GBDTLR(FEATURES, str(path)).get_layer("leaves").trees == trees
     (tmp_path / "trees.json").write_text("{}")
+    (tmp_path / "run").mkdir()
+    for path, there in {"run": "run/trees.json", "nosuch": "nosuch"}.items():
+        with pytest.raises(FileNotFoundError) as error:
+            Trees.load(tmp_path / path)
+        assert str(error.value) == (
+            f"there is no {tmp_path / there}: trees are the folder of a finished run of LightGBM, "
+            "or its trees.json"
+        )
     with pytest.raises(ValueError, match=r"trees\.json does not hold trees: trees have format"):
         GBDTLR(FEATURES, str(tmp_path))
     with pytest.raises(ValueError, match="trees have format version 9; this library reads 1"):
