@@ -6,7 +6,7 @@ Those that come with the models are in `spaces.yaml`; a file of a user's own is 
 import dataclasses
 import json
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeAlias, get_type_hints
 
 from optuna import distributions
@@ -25,7 +25,12 @@ from ctr_keras.training import TrainConfig
 
 _BUILT_IN = str(pathlib.Path(__file__).with_name("spaces.yaml"))
 _SETTINGS = get_type_hints(TrainConfig, include_extras=True)
-_NOT_SEARCHED = ("data", "model", "out", "model_args", "start_from", "cache", "resident", "seed")
+_NOT_SEARCHED = {  # settings of training, by the reason
+    "decides what is measured": ("data", "monitor", "group", "sample_weight", "calibrate"),
+    "is the same in all trials": ("model", "out", "start_from", "seed"),
+    "holds what is searched by its own name": ("model_args",),
+    "changes nothing that is measured": ("cache", "resident", "callbacks", "jit_compile"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,13 +198,12 @@ def _read(source: Source, model: str) -> Space:
 
 
 def _check_name(model: str, name: str) -> None:
-    known = [*_searched_settings(), *model_arguments(model)]
+    reasons = {other: reason for reason, others in _NOT_SEARCHED.items() for other in others}
+    if name in reasons:
+        raise ValueError(f"{name!r} cannot be searched: it {reasons[name]}")
+    known = [*(other for other in _SETTINGS if other not in reasons), *model_arguments(model)]
     if name not in known:
         raise ValueError(f"{name!r} cannot be searched{did_you_mean(name, known)}")
-
-
-def _searched_settings() -> Iterator[str]:
-    return (name for name in _SETTINGS if name not in _NOT_SEARCHED)
 
 
 def _check_value(model: str, name: str, value: Any) -> None:

@@ -78,7 +78,12 @@ def test_a_space_of_ones_own(tmp_path):
     [
         ("lr: [1, 2]", ", line 1: 'lr' cannot be searched; "),
         ("dims: [1, 2]", ", line 1: 'dims' cannot be searched; did you mean 'dim'?"),
-        ("seed: [1, 2]", ", line 1: 'seed' cannot be searched"),
+        ("seed: [1, 2]", ", line 1: 'seed' cannot be searched: it is the same in all trials"),
+        ("monitor: [auc, log_loss]", ", line 1: 'monitor' .*: it decides what is measured"),
+        ("sample_weight: ['', cost]", ", line 1: 'sample_weight' .*: it decides what is measured"),
+        ("dim: [2, 4]\ngroup: [a, b]", ", line 2: 'group' .*: it decides what is measured"),
+        ("calibrate: [true, false]", ", line 1: 'calibrate' .*: it decides what is measured"),
+        ("jit_compile: [true, false]", ", line 1: 'jit_compile' .*: it changes nothing"),
         ("\ndim: {low: 0.5, high: 2.5}", ", line 2: dim must be an integer, got 0.5"),
         ("dim: {low: 4, high: 2}", ", line 1: low must be below high, got 4 and 2"),
         ("learning_rate: {low: 0, high: 1, log: true}", ", line 1: log needs a positive low"),
