@@ -5,8 +5,10 @@ Those that come with the models are in `spaces.yaml`; a file of a user's own is 
 
 import dataclasses
 import json
+import math
 import pathlib
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, TypeAlias, get_type_hints
 
 from optuna import distributions
@@ -92,11 +94,12 @@ class Range:
     Args:
         low, high: float. Both belong to the range.
         log: bool. Whether to draw by order of magnitude. Defaults to `False`.
-        step: float or None. Between neighbouring values, from `low` on. Defaults to `None`: any
-            value, or any integer.
+        step: float or None. Between neighbouring values, from `low` to `high`. Defaults to `None`:
+            any value, or any integer.
 
     Raises:
-        ValueError: for an empty range, and a logarithmic one from 0 or with steps.
+        ValueError: for an empty or infinite range, a logarithmic one from 0 or with steps, and
+            steps that do not lead from `low` to `high`, or from an integer to an integer.
     """
 
     low: int | float
@@ -106,12 +109,34 @@ class Range:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        if not (math.isfinite(self.low) and math.isfinite(self.high)):
+            raise SettingError(f"low and high must be finite, got {self.low} and {self.high}")
         if self.low >= self.high:
             raise SettingError(f"low must be below high, got {self.low} and {self.high}", "low")
         if self.log and (self.low <= 0 or self.step is not None):
             raise SettingError("log needs a positive low and no step", "log")
-        if self.step is not None and self.step <= 0:
-            raise SettingError(f"step must be positive, got {self.step}", "step")
+        if self.step is not None:
+            self._check_step(self.step)
+
+    def _check_step(self, step: int | float) -> None:
+        if not 0 < step < math.inf:
+            raise SettingError(f"step must be positive, got {step}", "step")
+        if self._is_integer and step != int(step):
+            raise SettingError(
+                f"a range of integers needs a whole step, got {step}; for one of decimal numbers "
+                f"write {float(self.low)} and {float(self.high)}",
+                "step",
+            )
+        low, high, exact = (Decimal(str(number)) for number in (self.low, self.high, step))
+        rest = (high - low) % exact  # without the rounding of binary numbers
+        if rest:
+            raise SettingError(
+                f"high is not a number of steps above low: the last is {high - rest}", "high"
+            )
+
+    @property
+    def _is_integer(self) -> bool:
+        return isinstance(self.low, int) and isinstance(self.high, int)
 
     @property
     def extremes(self) -> tuple[Any, ...]:
@@ -120,9 +145,9 @@ class Range:
 
     def distribution(self) -> BaseDistribution:
         """What Optuna draws from."""
-        if isinstance(self.low, int) and isinstance(self.high, int):
+        if self._is_integer:
             return distributions.IntDistribution(
-                self.low, self.high, log=self.log, step=int(self.step or 1)
+                int(self.low), int(self.high), log=self.log, step=int(self.step or 1)
             )
         return distributions.FloatDistribution(
             float(self.low), float(self.high), log=self.log, step=self.step
@@ -137,7 +162,7 @@ class Range:
         number = min(max(value, self.low), self.high) if _is_number(value) else self.low
         if self.step is not None:
             number = self.low + round((number - self.low) / self.step) * self.step
-        return round(number) if isinstance(self.low, int) and isinstance(self.high, int) else number
+        return round(number) if self._is_integer else number
 
 
 Space: TypeAlias = Mapping[str, Choice | Range]
@@ -176,9 +201,12 @@ def read_space(path: str, model: str) -> Space:
 
     Raises:
         ValueError: for a name that is no setting or argument that can be searched, or a value that
-            it does not take, with the file and the line.
+            it does not take, with the file and the line, and for a file of none.
     """
-    return _read(Source.read(path), model)
+    source = Source.read(path)
+    if not source.values:
+        raise ValueError(f"{path}: there is nothing to search: the file is empty")
+    return _read(source, model)
 
 
 def _read(source: Source, model: str) -> Space:
