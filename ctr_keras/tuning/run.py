@@ -29,6 +29,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ctr_keras.features import FeatureSet
 from ctr_keras.runs import check_same_settings, write_settings
 from ctr_keras.training import TrainConfig, train
+from ctr_keras.tuning.checks import check_models
 from ctr_keras.tuning.config import TuneConfig
 from ctr_keras.tuning.report import REASON, Finalist, describe, write_report
 from ctr_keras.types import Settings
@@ -61,8 +62,9 @@ def tune(config: TuneConfig) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: if the prepared data are not there.
-        ValueError: if the folder holds another study, naming the first setting that differs, or
-            all trials have failed, with a reason.
+        ValueError: if the folder holds another study, naming the first setting that differs; for a
+            searched value, or fixed settings, of which no model can be built; or if all trials have
+            failed, with a reason.
 
     References:
         Akiba et al., [Optuna](https://arxiv.org/abs/1907.10902).
@@ -85,7 +87,9 @@ class _Study:
     def __init__(self, config: TuneConfig) -> None:
         self._config = config
         self._out = config.base.out
-        FeatureSet.load(os.path.join(config.base.data, "features.json"))  # before there is a folder
+        features = FeatureSet.load(os.path.join(config.base.data, "features.json"))
+        if not os.path.exists(os.path.join(self._out, "config.yaml")):
+            check_models(config, features)  # before there is a folder
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with _locked(self._out):
             self._open_folder()

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, TypeAlias, get_type_hints
 
@@ -24,6 +24,7 @@ from ctr_keras.settings import (
     did_you_mean,
 )
 from ctr_keras.training import TrainConfig
+from ctr_keras.types import Settings
 
 _BUILT_IN = str(pathlib.Path(__file__).with_name("spaces.yaml"))
 _SETTINGS = get_type_hints(TrainConfig, include_extras=True)
@@ -207,6 +208,58 @@ def read_space(path: str, model: str) -> Space:
     if not source.values:
         raise ValueError(f"{path}: there is nothing to search: the file is empty")
     return _read(source, model)
+
+
+def check_values(space: Space, attempt: Callable[[Settings], object], source: Source) -> None:
+    """Checks that each value can be tried, those between two ends as these.
+
+    Values need not go with all others: it is enough if one attempt with a value does not fail,
+    alone or together with values of all other settings.
+
+    Args:
+        space: dict.
+        attempt: function of settings by name that raises what is wrong with them.
+        source: Source. Where the space was written.
+
+    Raises:
+        ValueError: for the first value that cannot be tried, with its place, or if no attempt
+            succeeds.
+    """
+    most = max((len(of.extremes) for of in space.values()), default=0)
+    together = [
+        {name: of.extremes[place % len(of.extremes)] for name, of in space.items()}
+        for place in range(most)
+    ]
+    errors = [_error(attempt, settings) for settings in ({}, *together)]
+    if errors[0] is not None and None not in errors:
+        raise ValueError(_one_line(errors[0]))
+    works = [one for one, error in zip(({}, *together), errors, strict=True) if error is None]
+    for name, of in space.items():
+        for value in of.extremes:
+            if any(name in one and one[name] == value for one in works):
+                continue
+            errors = [_error(attempt, {**one, name: value}) for one in works]
+            if errors[0] is not None and None not in errors:
+                with source.located(name):
+                    raise ValueError(_refusal(name, value, errors[0]))
+
+
+def _error(attempt: Callable[[Settings], object], settings: Settings) -> Exception | None:
+    try:
+        attempt(settings)
+    except Exception as error:  # builders and Keras raise what they like
+        return error
+    return None
+
+
+def _refusal(name: str, value: Any, error: Exception) -> str:
+    """What is wrong with a value, which a `SettingError` of the setting says itself."""
+    is_named = isinstance(error, SettingError) and name in error.keys
+    return _one_line(error) if is_named else f"{name}={_name(value)}: {_one_line(error)}"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _read(source: Source, model: str) -> Space:

@@ -94,7 +94,10 @@ def test_steps_lead_from_low_to_high_whatever_binary_numbers_make_of_them():
         ("dim: {low: 4, high: 2}", ", line 1: low must be below high, got 4 and 2"),
         ("learning_rate: {low: 0, high: 1, log: true}", ", line 1: log needs a positive low"),
         ("learning_rate: {low: 0.1, high: .inf}", ", line 1: low and high must be finite"),
-        ("dim: {low: 2,\n high: 8,\n step: 1.5}", ", line 3: .* whole step, got 1.5; .* 2.0 and 8.0"),
+        (
+            "dim: {low: 2,\n high: 8,\n step: 1.5}",
+            ", line 3: .* whole step, .* 2.0 and 8.0",
+        ),
         ("dim: {low: 2, high: 8, step: 0.5}", ", line 1: .* whole step, got 0.5"),
         ("dim: {low: 2, high: 8, step: 0}", ", line 1: step must be positive, got 0"),
         ("dim: {low: 2, high: 8, step: 4}", ", line 1: high is not a .* above low: the last is 6"),
