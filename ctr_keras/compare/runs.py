@@ -160,7 +160,9 @@ def by_settings(runs: Iterable[Scored]) -> dict[str, list[Scored]]:
 def _identity(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What makes a run another model than one of another seed.
 
-    A run that starts from another run, or takes its trees, has the settings of that one, too.
+    A run that starts from another run, or takes its trees, has the settings of that one, too. If
+    that one is not where its path leads, because it has moved or the path is relative to another
+    folder, the path stands for it: `seed-N` at its end is then the same for each run's own seed N.
     """
     found = {key: value for key, value in settings.items() if key not in _OF_ONE_RUN}
     arguments = dict(found.get("model_args") or {})
@@ -169,6 +171,8 @@ def _identity(settings: Mapping[str, Any]) -> dict[str, Any]:
         run = os.path.dirname(path) if path.endswith("trees.json") else path
         if run and os.path.exists(os.path.join(run, "config.yaml")):
             values[key] = _identity(_settings(run))
+        elif run and os.path.basename(os.path.normpath(run)) == f"seed-{settings['seed']}":
+            values[key] = os.path.join(os.path.dirname(os.path.normpath(run)), "seed-N")
     return {**found, "model_args": arguments}
 
 
