@@ -39,7 +39,7 @@ PEER_SPACE: Space = {
     "batch_size": _OUR_SPACE["batch_size"],
     "embedding_dim": _OUR_SPACE["dim"],
     "embedding_regularizer": _OUR_SPACE["embedding_l2"],
-    "net_regularizer": _OUR_SPACE["linear_l2"],
+    "net_regularizer": _OUR_SPACE["net_l2"],
     "hidden_units": _OUR_SPACE["hidden"],
     "net_dropout": _OUR_SPACE["dropout"],
     "batch_norm": Choice((False, True)),

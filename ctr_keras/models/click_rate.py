@@ -57,7 +57,8 @@ def calibrating_shift(labels: Array, scores: Array, weights: Array | None = None
     Args:
         labels: `(rows,)` or `(rows, 1)`, 0 or 1.
         scores: likewise, probabilities.
-        weights: likewise, how many rows each is worth, or `None`: 1.
+        weights: likewise, in any unit, or `None`: all alike. Together they count as the rows that
+            they are worth, `(sum w)^2 / sum w^2` (Kish): as all of them if they are alike.
 
     Example:
 
@@ -68,6 +69,7 @@ def calibrating_shift(labels: Array, scores: Array, weights: Array | None = None
     """
     logits, clicks = _logits(np.ravel(scores)), np.ravel(labels).astype("float64")
     weights = np.ones_like(clicks) if weights is None else np.ravel(weights).astype("float64")
+    weights = weights * (weights.sum() / max(np.square(weights).sum(), _TINY**2))
     shift = 0.0
     for _ in range(20):  # of Newton's method; the objective is concave
         chances = _chances(logits + shift)

@@ -44,7 +44,7 @@ def IPNN(  # noqa: N802 (a builder reads as the model it builds)
     normalization: str | None = "batch",
     norm_order: str = "unscaled",
     embedding_l2: float = 0.0,
-    net_l2: float = 0.0,
+    net_l2: float = 3e-3,
     kernel_initializer: Initializer = None,
     embeddings_initializer: Initializer = 1e-4,
 ) -> keras.Model:
@@ -125,7 +125,7 @@ def AIM(  # noqa: N802
     norm_order: str = "unscaled",
     embedding_l2: float = 0.0,
     linear_l2: float = 0.0,
-    net_l2: float = 0.0,
+    net_l2: float = 3e-3,
     kernel_initializer: Initializer = None,
     embeddings_initializer: Initializer = 1e-4,
 ) -> keras.Model:

@@ -11,7 +11,7 @@ from ctr_keras.runs.folder import (
     write_whole,
 )
 from ctr_keras.runs.loggers import check_callbacks, make_callbacks
-from ctr_keras.runs.losses import PairwiseLoss
+from ctr_keras.runs.losses import PairwiseLoss, log_loss_metric
 from ctr_keras.runs.optimization import Optimization, decayed, jit_setting
 from ctr_keras.runs.progress import make_progress
 from ctr_keras.runs.rounds import STATISTICS_ROWS, Objective, Rounds
@@ -30,6 +30,7 @@ __all__ = [
     "decayed",
     "has_begun",
     "jit_setting",
+    "log_loss_metric",
     "make_callbacks",
     "make_progress",
     "write_settings",

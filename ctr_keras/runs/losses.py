@@ -1,4 +1,4 @@
-"""Losses that Keras does not have."""
+"""Losses that Keras does not have, and the log loss of training whatever the loss."""
 
 from typing import Any
 
@@ -67,3 +67,14 @@ class PairwiseLoss(keras.losses.Loss):
     @classmethod
     def from_config(cls, config: Config) -> "PairwiseLoss":
         return cls(**{**config, "rows": keras.losses.deserialize(config["rows"])})
+
+
+def log_loss_metric() -> keras.metrics.Metric:
+    """The log loss of the rows of training, which a loss with penalties or pairs is not."""
+    return keras.metrics.MeanMetricWrapper(_log_loss, name="log_loss")
+
+
+@keras.saving.register_keras_serializable(package="ctr_keras")
+def _log_loss(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """Of each row `(batch,)`, whose group may stand next to its label."""
+    return keras.losses.binary_crossentropy(y_true[:, :1], y_pred)

@@ -17,14 +17,14 @@ _ERASE = "\r\x1b[K"  # what stands in the terminal's line
 
 
 def make_progress(
-    rounds: Rounds, describe: Callable[[Row], str], batch_size: int, title: str = ""
+    rounds: Rounds, describe: Callable[[Row], str], batch_size: float, title: str = ""
 ) -> "Progress":
     """The callback that shows how far a run is on standard output.
 
     Args:
         rounds: Rounds, that are called before it.
         describe: function. What counts of a row of the history, in a few words.
-        batch_size: int.
+        batch_size: float. Rows in a step, on average.
         title: str. What the lines begin with. Defaults to `""`.
     """
     kind = _TerminalProgress if sys.stdout.isatty() else Progress
@@ -35,7 +35,7 @@ class Progress(keras.callbacks.Callback):
     """A line when a round has ended."""
 
     def __init__(
-        self, rounds: Rounds, describe: Callable[[Row], str], batch_size: int, title: str
+        self, rounds: Rounds, describe: Callable[[Row], str], batch_size: float, title: str
     ) -> None:
         super().__init__()
         self._rounds = rounds
@@ -52,7 +52,7 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         rounds, done = self._rounds, epoch + 1
         parts = [
-            f"{self._round(done)}: training loss {logs['loss']:.5f}",
+            f"{self._round(done)}: {_training(logs)}",
             self._describe(rounds.history[-1]),
             self._speed(rounds.steps, rounds.seconds),
         ]
@@ -94,7 +94,7 @@ class _TerminalProgress(Progress):
         self._changed = now
         parts = [
             f"{self._round(done + 1)}: step {batch + 1} of {steps}",
-            f"training loss {logs['loss']:.5f}",
+            _training(logs),
             self._speed(batch, now - self._round_began),
             self._left(done - self._first + (batch + 1) / steps),
         ]
@@ -103,6 +103,12 @@ class _TerminalProgress(Progress):
 
     def _print(self, line: str) -> None:
         super()._print(f"{_ERASE}{line}")
+
+
+def _training(logs: Any) -> str:
+    """The log loss of the training rows where it is measured, else what is minimized."""
+    kind = "log_loss" if "log_loss" in logs else "loss"
+    return f"training {kind.replace('_', ' ')} {logs[kind]:.5f}"
 
 
 def _duration(seconds: float) -> str:

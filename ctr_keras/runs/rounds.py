@@ -17,8 +17,11 @@ STATISTICS_ROWS = 32_768  # of training, to recompute those of normalizations be
 class Objective(Protocol):
     """What the rounds of one kind of run are for."""
 
-    def measure(self, model: keras.Model, number: int, train_loss: float, seconds: float) -> Row:
-        """The history's row of a round that has just ended; numbers start from 1."""
+    def measure(self, model: keras.Model, number: int, training: Row, seconds: float) -> Row:
+        """The history's row of a round that has just ended; numbers start from 1.
+
+        `training` has the `loss` of the round, and what else the model was compiled to measure.
+        """
 
     def loss(self, row: Row) -> float | None:
         """By which rounds are compared; None for a round that has not been scored."""
@@ -125,7 +128,7 @@ class Rounds(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.seconds = time.monotonic() - self._started
-        row = self._objective.measure(self.model, epoch + 1, float(logs["loss"]), self.seconds)
+        row = self._objective.measure(self.model, epoch + 1, logs, self.seconds)
         self.history.append(row)
         logs |= {name: value for name, value in row.items() if isinstance(value, int | float)}
         if self._checkpoints is None:

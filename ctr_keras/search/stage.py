@@ -223,7 +223,7 @@ class _Plans:
         self._gates = gates
         self._stop_early = stop_early
 
-    def measure(self, model: keras.Model, number: int, train_loss: float, seconds: float) -> Row:
+    def measure(self, model: keras.Model, number: int, training: Row, seconds: float) -> Row:
         del seconds
         stage, auc = self._stage, None
         if self._stop_early and number % stage.settings.rounds == 0:
@@ -232,7 +232,7 @@ class _Plans:
                 recompute_statistics(model, stage.train.inputs_of(model, STATISTICS_ROWS))
             auc = metrics.auc(*stage.validation.score(model))
         described = self._gates.describe(self._gates.read(model))
-        row = {"stage": stage.number, "round": number, "train_loss": train_loss}
+        row = {"stage": stage.number, "round": number, "train_loss": float(training["loss"])}
         return {**row, "validation_auc": auc, "gates": described}
 
     def loss(self, row: Row) -> float | None:

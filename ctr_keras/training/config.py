@@ -9,7 +9,13 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 
 from ctr_keras.models import check_arguments, model_arguments
 from ctr_keras.presets import default_preset, find_preset
-from ctr_keras.runs import Optimization, PairwiseLoss, check_callbacks, jit_setting
+from ctr_keras.runs import (
+    Optimization,
+    PairwiseLoss,
+    check_callbacks,
+    jit_setting,
+    log_loss_metric,
+)
 from ctr_keras.settings import (
     Count,
     CountOrAuto,
@@ -37,8 +43,8 @@ class TrainConfig(Optimization):
             rows, and for more of them so large that a pass has 200 steps, up to 4,096.
         epochs: int. Passes over the training split, at most. Defaults to `50`.
         evaluations_per_epoch: int or str. How often in a pass to evaluate on the validation split,
-            and with it to checkpoint and decide on stopping. Defaults to `"auto"`: after about
-            250,000 rows, from once to eight times.
+            and with it to checkpoint and decide on stopping; at most after each step. Defaults to
+            `"auto"`: after about 250,000 rows, from once to eight times.
         monitor: str. By what evaluations are compared, for the best model, `patience` and
             `schedule=plateau`: `"log_loss"`, `"auc"` or `"auc_by_group"`. Defaults to `"log_loss"`.
         patience: int. Stop after so many consecutive evaluations without a better one.
@@ -57,9 +63,10 @@ class TrainConfig(Optimization):
             the loss of a row is multiplied. Metrics weigh rows by it, too: those of validation,
             and so `monitor`, and those of `ctr-keras evaluate`. Defaults to `""`: none.
         averaging: float or str. Momentum of moving averages of the weights, which are evaluated
-            and kept instead of the weights; 0 for none, which saves a copy of the weights. Defaults
-            to `"auto"`: 0.99, the average of about the last 100 steps, but none with
-            `table_updates=exact`, which has none.
+            and kept instead of the weights; 0 for none, which saves a copy of the weights. The
+            average starts at the weights after the first step, which are `averaging^n` of it `n`
+            steps later: a run of less than some 300 steps wants 0. Defaults to `"auto"`: 0.99, the
+            average of about the last 100 steps, but none with `table_updates=exact`.
         calibrate: bool. Whether to shift the logit of the model that is kept, so that its mean
             score of validation rows is their click rate, less far if they have few clicks (see
             `ctr_keras.models.click_rate.calibrating_shift`). Metrics of validation are those
@@ -154,6 +161,7 @@ class TrainConfig(Optimization):
         model.compile(
             self.make_optimizer(model, round_steps, rounds, **averages),
             loss=loss,
+            weighted_metrics=[log_loss_metric()],
             jit_compile=jit_setting(self.jit_compile),
         )
 

@@ -16,19 +16,25 @@ class Pace(NamedTuple):
         batch_size: rows in a step.
         evaluations_per_epoch: rounds in a pass.
         round_steps: steps between two evaluations.
+        epoch_steps: steps in a pass.
 
     Example:
 
     >>> config = TrainConfig("data", "FM", "run")
     >>> pace_of(config, rows=20_000)
-    Pace(batch_size=256, evaluations_per_epoch=1, round_steps=79)
+    Pace(batch_size=256, evaluations_per_epoch=1, round_steps=79, epoch_steps=79)
     >>> pace_of(config, rows=600_000)
-    Pace(batch_size=2048, evaluations_per_epoch=2, round_steps=147)
+    Pace(batch_size=2048, evaluations_per_epoch=2, round_steps=147, epoch_steps=293)
     """
 
     batch_size: int
     evaluations_per_epoch: int
     round_steps: int
+    epoch_steps: int
+
+    def rounds(self, epochs: int) -> int:
+        """Rounds in so many passes, the last of which may go on into the next pass."""
+        return -(-epochs * self.epoch_steps // self.round_steps)
 
 
 def pace_of(config: TrainConfig, rows: int) -> Pace:
@@ -43,7 +49,8 @@ def pace_of(config: TrainConfig, rows: int) -> Pace:
     if evaluations == "auto":
         evaluations = _clipped(rows // _ROUND_ROWS, 1, _ROUNDS)
     steps = -(-rows // batch_size)
-    return Pace(batch_size, evaluations, -(-steps // evaluations))
+    rounds = min(evaluations, steps)
+    return Pace(batch_size, rounds, -(-steps // rounds), steps)
 
 
 def _power_of_two(number: int) -> int:

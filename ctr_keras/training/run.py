@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from ctr_keras import metrics
 from ctr_keras.data import Examples, click_rate, open_examples, read_rows
@@ -49,6 +50,8 @@ from ctr_keras.types import Array, Inputs
 
 _BEST = "best.keras"  # in a checkpoint
 _READ_ROWS = 4096  # at once
+_SHIFT = "calibration_shift"  # of the logit of the model that was kept
+_LAGS = 0.05  # share of the averages of weights that is worth a word
 _SHOWN = {"log_loss": "log loss", "auc": "AUC", "auc_by_group": "AUC by group"}
 
 
@@ -78,7 +81,8 @@ def train(
     if isinstance(config, TreesConfig):
         return train_trees(config)
     features = FeatureSet.load(os.path.join(config.data, "features.json"))
-    pace = pace_of(config, open_examples(config.data, "train", features).count)
+    rows = open_examples(config.data, "train", features).count
+    pace = pace_of(config, rows)
     validation = _Validation(config, features, pace)
     check_weight(features, config.sample_weight)
     own = make_callbacks(config.callbacks, config.out, config.to_dict())
@@ -97,23 +101,35 @@ def train(
     rounds = Rounds(
         validation,
         checkpoints,
-        total=config.epochs * pace.evaluations_per_epoch,
+        total=pace.rounds(config.epochs),
         patience=max(config.patience, 1),
     )
+    _print_lagging_averages(config, pace)
     if config.schedule == "plateau":
         own.append(_Plateaus(config, rounds))
     rounds.run(
         lambda: _compiled(config, features, pace.round_steps, rounds.total),
         batches,
         pace.round_steps,
-        [make_progress(rounds, validation.describe, pace.batch_size), *own, *callbacks],
+        [make_progress(rounds, validation.describe, rows / pace.epoch_steps), *own, *callbacks],
     )
     assert checkpoints.last is not None
     _publish(os.path.join(checkpoints.last, _BEST), os.path.join(config.out, "model.keras"))
-    report = _report(rounds, pace, config.sample_weight)
+    report = _report(rounds, pace, rows, config.sample_weight)
     finish_run(config.out, report)
     checkpoints.remove()
     return report
+
+
+def _print_lagging_averages(config: TrainConfig, pace: Pace) -> None:
+    """Says it where averages of weights keep much of where these started, even at the end."""
+    steps = config.epochs * pace.epoch_steps
+    share = config.momentum_of_averages**steps
+    if share > _LAGS:
+        print(
+            f"averages of weights lag: after all {steps} steps {share:.0%} of them is still what "
+            "training started from; set averaging=0, or more epochs"
+        )
 
 
 def _compiled(
@@ -203,14 +219,16 @@ class _Validation:
         self._shift = 0.0  # of the logit of the model that was measured last
         self._training_inputs: Inputs = {}
 
-    def measure(self, model: keras.Model, number: int, train_loss: float, seconds: float) -> Row:
+    def measure(self, model: keras.Model, number: int, training: Row, seconds: float) -> Row:
         with averaged(model):
             validation = self._evaluate(model)
         return {
             "round": number,
-            "epoch": number / self._pace.evaluations_per_epoch,
-            "train_loss": train_loss,
+            "epoch": number * self._pace.round_steps / self._pace.epoch_steps,
+            "train_loss": float(training["loss"]),
+            "train_log_loss": float(training["log_loss"]),
             **{f"validation_{name}": value for name, value in validation.items()},
+            **({_SHIFT: self._shift} if self._config.calibrate else {}),
             "seconds": round(seconds, 3),
         }
 
@@ -231,17 +249,25 @@ class _Validation:
                 self._weights = read_weights(examples, self._features, _READ_ROWS)
         recompute_statistics(model, self._training_inputs)
         labels, scores = predict(model, self._examples)
+        self._check(scores)
         if self._config.calibrate and output_bias(model) is not None:
             self._shift = calibrating_shift(labels, scores, self._weights)
             scores = shift_scores(scores, self._shift)
         validation = metrics.evaluate(labels, scores, self._weights)
-        if self._config.calibrate:
-            validation["calibration_shift"] = self._shift
         if self._groups_of_rows is not None:
             validation["auc_by_group"] = metrics.auc_by_group(
                 labels, scores, self._groups_of_rows, self._weights
             )
         return validation
+
+    def _check(self, scores: Array) -> None:
+        unknown = int(np.isnan(scores).sum())
+        if unknown:
+            raise ValueError(
+                f"{unknown} of {len(scores)} validation scores are NaN: training has diverged; set "
+                f"a learning_rate below {self._config.learning_rate:g}, max_gradient_norm=10 or "
+                "dtype_policy=float32"
+            )
 
     def _open(self, inputs: Sequence[str]) -> Examples:
         return _open_split("validation", self._config, self._features, inputs)
@@ -276,22 +302,24 @@ def _publish(best: str, path: str) -> None:
     os.replace(f"{path}.partial", path)
 
 
-def _report(rounds: Rounds, pace: Pace, weight: str) -> dict[str, Any]:
+def _report(rounds: Rounds, pace: Pace, rows: int, weight: str) -> dict[str, Any]:
     """What `metrics.json` says."""
     # The first round builds and compiles the step, so speed is that of the others.
     seconds = sorted(row["seconds"] for row in rounds.history[1:] or rounds.history)
+    best = rounds.history[rounds.best - 1]
     return {
         "validation": {
             key.removeprefix("validation_"): value
-            for key, value in rounds.history[rounds.best - 1].items()
+            for key, value in best.items()
             if key.startswith("validation_")
         },
+        **({_SHIFT: best[_SHIFT]} if _SHIFT in best else {}),
         **({"weighted_by": weight} if weight else {}),
         "best_round": rounds.best,
         "rounds": len(rounds.history),
         "batch_size": pace.batch_size,
         "evaluations_per_epoch": pace.evaluations_per_epoch,
         "examples_per_second": round(
-            pace.round_steps * pace.batch_size / seconds[len(seconds) // 2]
+            pace.round_steps * rows / pace.epoch_steps / seconds[len(seconds) // 2]
         ),
     }

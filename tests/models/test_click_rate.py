@@ -82,12 +82,30 @@ def test_few_clicks_move_little():
     assert abs(calibrating_shift(labels, scores)) < 0.05
 
 
-def test_a_weight_is_as_many_rows():
+def test_rows_without_weight_do_not_count():
     labels, scores = drawn_rows(500)
-    weights = np.random.default_rng(1).integers(0, 4, 500)
-    expected = calibrating_shift(np.repeat(labels, weights), np.repeat(scores, weights))
-    found = calibrating_shift(labels[:, None], scores[:, None], weights[:, None])
+    counts = np.random.default_rng(1).random(500) < 0.5
+    expected = calibrating_shift(labels[counts], scores[counts])
+    found = calibrating_shift(labels[:, None], scores[:, None], counts[:, None])
     assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("unit", [1e-4, 1.0, 50.0])
+def test_the_unit_of_weights_does_not_matter(unit):
+    labels, scores = drawn_rows(500)
+    weights = np.random.default_rng(1).integers(1, 4, 500)
+    found = calibrating_shift(labels, scores, unit * weights)
+    assert found == pytest.approx(calibrating_shift(labels, scores, weights))
+    assert calibrating_shift(labels, scores, np.full(500, unit)) == pytest.approx(
+        calibrating_shift(labels, scores)
+    )
+
+
+def test_a_few_heavy_rows_move_as_little_as_so_many():
+    labels, scores = drawn_rows(10_000)
+    weights = np.where(np.arange(10_000) < 20, 1e6, 1.0)
+    expected = calibrating_shift(labels[:20], scores[:20])
+    assert calibrating_shift(labels, scores, weights) == pytest.approx(expected, rel=0.02)
 
 
 @pytest.mark.parametrize(("labels", "score"), [([1, 1, 1], 1.0), ([0, 0, 0], 1.0), ([1], 0.0)])

@@ -1,5 +1,6 @@
 """What a run shows: a line a round in a file, and one that changes in a terminal."""
 
+import contextlib
 import os
 import re
 import sys
@@ -58,6 +59,16 @@ def test_a_run_that_goes_on_says_after_what(tmp_path, capsys):
     )
 
 
+def read_all(reader):
+    """All that was written to a terminal whose other end is closed, a part at a time."""
+    parts = []
+    with contextlib.suppress(OSError):  # its end
+        while part := os.read(reader, 1 << 16):
+            parts.append(part)
+    os.close(reader)
+    return b"".join(parts).decode()
+
+
 @pytest.mark.parametrize("columns", [200, 40])
 def test_a_terminal_has_one_line_that_changes_below_those_of_the_rounds(columns, monkeypatch):
     """A line as wide as the terminal would wrap, and then not be replaced."""
@@ -67,8 +78,7 @@ def test_a_terminal_has_one_line_that_changes_below_those_of_the_rounds(columns,
     with os.fdopen(writer, "w") as terminal, monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", terminal)
         run([3.0, 2.0], total=2)
-        shown = os.read(reader, 1 << 16).decode()
-    os.close(reader)
+    shown = read_all(reader)
     lines = [part for part in shown.split("\r\x1b[K") if part]
     step = rf"stage 1, round %d of 2: step %d of 3, training loss \d\.\d{{5}}, {SPEED}, {LEFT}"
     patterns = [

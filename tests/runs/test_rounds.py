@@ -16,8 +16,8 @@ class Scores:
         self.losses = losses
         self.shown = []
 
-    def measure(self, model, number, train_loss, seconds):
-        assert np.isfinite(train_loss)
+    def measure(self, model, number, training, seconds):
+        assert np.isfinite(training["loss"])
         assert seconds > 0
         self.number = number
         return {"round": number, "loss": self.losses[number - 1]}

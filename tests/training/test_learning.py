@@ -154,7 +154,7 @@ def test_averages_are_evaluated_and_kept(settings):
 
 
 def untrained(settings, **changes):
-    """The loss of the only round of a run that learns nothing, its model and its batches."""
+    """The row of the only round of a run that learns nothing, its model and its batches."""
     still = settings | {"learning_rate": 0.0, "epochs": 1, "calibrate": False} | changes
     config = TrainConfig(**still, group="a", seed=3)
     train(config)
@@ -169,7 +169,7 @@ def untrained(settings, **changes):
         costs = columns.pop("cost")[:, 0]
         scores = np.ravel(keras.ops.convert_to_numpy(model(columns)))
         scored.append((np.ravel(labels), scores, costs, columns["categorical"][:, 0]))
-    return history(config.out)[0]["train_loss"], scored
+    return history(config.out)[0], scored
 
 
 def log_losses(labels, scores):
@@ -180,14 +180,16 @@ def log_losses(labels, scores):
 @pytest.mark.parametrize("way", ["streamed", "resident", "cached"])
 def test_rows_weigh_what_the_data_say(way, settings, tmp_path):
     reading = {"resident": {"resident": True}, "cached": {"cache": str(tmp_path / "cache")}}
-    loss, batches = untrained(settings, sample_weight="cost", **reading.get(way, {}))
-    expected = np.mean([np.mean(w * log_losses(y, p)) for y, p, w, _ in batches])
-    assert loss == pytest.approx(expected, rel=1e-4)
+    row, batches = untrained(settings, sample_weight="cost", **reading.get(way, {}))
+    costs = [w * log_losses(y, p) for y, p, w, _ in batches]
+    assert row["train_loss"] == pytest.approx(np.mean(costs), rel=1e-4)
+    weights = [w for _, _, w, _ in batches]
+    assert row["train_log_loss"] == pytest.approx(np.sum(costs) / np.sum(weights), rel=1e-4)
 
 
 @pytest.mark.backend
 def test_pairs_of_a_batch_are_those_of_a_group(settings):
-    loss, batches = untrained(settings, pairwise_weight=0.5)
+    row, batches = untrained(settings, pairwise_weight=0.5)
     expected = []
     for labels, scores, _, groups in batches:
         logits = np.log(scores) - np.log(1 - scores)
@@ -197,7 +199,9 @@ def test_pairs_of_a_batch_are_those_of_a_group(settings):
             for j in np.flatnonzero((labels == 0) & (groups == groups[i]))
         ]
         expected.append(np.mean(log_losses(labels, scores)) + 0.5 * np.mean(pairs))
-    assert loss == pytest.approx(np.mean(expected), rel=1e-4)
+    assert row["train_loss"] == pytest.approx(np.mean(expected), rel=1e-4)
+    of_rows = np.mean([log_losses(y, p) for y, p, _, _ in batches])
+    assert row["train_log_loss"] == pytest.approx(of_rows, rel=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,20 @@ def config(**settings):
     ],
 )
 def test_batches_and_evaluations_grow_with_the_rows(rows, expected):
-    assert pace_of(config(), rows) == expected
+    assert pace_of(config(), rows)[:3] == expected
 
 
 def test_what_is_set_stays():
-    assert pace_of(config(batch_size=100), 10**6) == (100, 4, 2500)
-    assert pace_of(config(evaluations_per_epoch=3), 1000) == (256, 3, 2)
+    assert pace_of(config(batch_size=100), 10**6) == (100, 4, 2500, 10_000)
+    assert pace_of(config(evaluations_per_epoch=3), 1000) == (256, 3, 2, 4)
+
+
+@pytest.mark.parametrize(
+    ("evaluations", "round_steps", "rounds"), [(4, 1, 12), (60, 1, 12), (3, 2, 6), (1, 4, 3)]
+)
+def test_three_passes_are_three_passes(evaluations, round_steps, rounds):
+    """However many evaluations a pass is to have; its last round may reach into the next."""
+    pace = pace_of(config(evaluations_per_epoch=evaluations), 1000)
+    assert pace.round_steps == round_steps
+    assert pace.rounds(3) == rounds
+    assert 12 <= pace.rounds(3) * round_steps < 12 + round_steps

@@ -183,25 +183,44 @@ def test_the_model_that_is_kept_is_calibrated(settings, tmp_path):
         out = str(tmp_path / str(calibrate))
         still = settings | FM | {"data": data, "out": out, "learning_rate": 1e-3}
         config = TrainConfig(**still, averaging=0.0, calibrate=calibrate)
-        reports[calibrate] = train(config)["validation"]
+        metrics_json = train(config)
+        reports[calibrate] = metrics_json["validation"]
         model, features, _ = load_run(out)
         labels, scores = predict_split(model, features, data, "validation")
         means[calibrate] = scores.mean() / labels.mean()
         assert reports[calibrate]["calibration_ratio"] == pytest.approx(means[calibrate], 1e-4)
+        assert ("calibration_shift" in metrics_json) == calibrate
     assert abs(means[True] - 1) < 0.2 * abs(means[False] - 1)
     assert reports[True]["log_loss"] < reports[False]["log_loss"]
     assert reports[True]["auc"] == pytest.approx(reports[False]["auc"], abs=1e-3)
-    assert "calibration_shift" not in reports[False]
-    moved = shift_scores(scores, -reports[True]["calibration_shift"])
+    moved = shift_scores(scores, -metrics_json["calibration_shift"])
     assert moved.mean() / labels.mean() == pytest.approx(means[False], 1e-4)
 
 
 def test_a_run_says_that_its_model_cannot_be_calibrated(settings, tmp_path, capsys):
     of_parts = {"model": "AIM", "model_args": {"dim": 4, "part_scalers": True}}
     report = train(TrainConfig(**settings | of_parts | {"out": str(tmp_path)}))
-    assert report["validation"]["calibration_shift"] == 0
+    assert report["calibration_shift"] == 0
     said = capsys.readouterr().out
     assert said.count("not calibrated: the logit of AIM has no bias to shift") == 1
+
+
+@pytest.mark.parametrize(("epochs", "share"), [(1, "74%"), (50, None)])
+def test_a_run_says_that_averages_of_weights_lag(settings, tmp_path, capsys, epochs, share):
+    still = settings | FM | {"epochs": epochs, "patience": 1, "learning_rate": 0.0}
+    train(TrainConfig(**still, out=str(tmp_path)))
+    said = capsys.readouterr().out
+    if share is None:
+        assert "averages" not in said
+    else:
+        assert f"lag: after all 30 steps {share} of them is still what training" in said
+
+
+def test_a_run_that_diverges_says_so_and_what_to_change(settings, tmp_path):
+    wild = settings | FM | {"learning_rate": 1e30}
+    message = r"of 400 validation scores are NaN: .*; set a learning_rate below 1e\+30, max_gra"
+    with pytest.raises(ValueError, match=message):
+        train(TrainConfig(**wild, out=str(tmp_path)))
 
 
 def test_a_finished_run_is_not_trained_again(finished, monkeypatch):
