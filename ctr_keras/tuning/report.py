@@ -236,7 +236,7 @@ def _setting_lines(report: Mapping[str, Any]) -> list[str]:
     settings, importance = report["settings"], report["importance"]
     if not importance:
         rows = [(name, _short(value)) for name, value in settings.items()]
-        remark = f"Less than {_FEWEST} trials have ended: too few for the importance of settings."
+        remark = f"Fewer than {_FEWEST} trials have ended: too few for the importance of settings."
         return [*_table(("setting", "value"), rows), "", remark]
     names = sorted(settings, key=lambda name: -importance.get(name, 0.0))
     ranked = [(name, _short(settings[name]), f"{importance.get(name, 0.0):.2f}") for name in names]
