@@ -103,7 +103,7 @@ def _compared(command: Callable[..., None]) -> Callable[..., None]:
         "--replicates",
         default=1000,
         show_default=True,
-        type=click.IntRange(1),
+        type=click.IntRange(100),  # of fewer, a quantile of 2.5% is the least of them or so
         help="Of the bootstrap.",
     )
     return split(by(_weighted()(replicates(command))))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from ctr_keras.compare.comparison import Comparison, Entry
 from ctr_keras.compare.text import SHORT
@@ -14,6 +15,7 @@ from ctr_keras.types import Array
 _FONT = 8
 _LINE = 0.3  # inches of height
 _POINTS = 201  # of a ROC curve
+_DECADES = 100  # the ratio of an axis' ends from which on powers of ten are enough labels
 # Those of Okabe and Ito, but for yellow, which is hard to see on white.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 _MARKERS = "osD^vP*"  # their number and that of colours have no common factor
@@ -53,7 +55,10 @@ def differences(comparison: Comparison, names: Sequence[str]) -> Figure:
 
 
 def learning_curves(comparison: Comparison) -> Figure:
-    """Log loss of validation and training, by round and by seconds, a line a seed."""
+    """Log loss of validation and training, by round and by seconds, a line a seed.
+
+    That of training is drawn of runs that minimize it: others have another loss.
+    """
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, label in zip(panels, ("round", "seconds of training"), strict=True):
@@ -63,14 +68,22 @@ def learning_curves(comparison: Comparison) -> Figure:
                 x = [row["round"] for row in run.history] if label == "round" else seconds
                 many = len(run.history) > 30
                 style: dict[str, Any] = {"color": _color(place), "linewidth": 1, "markersize": 3}
-                for key, dashes in (("validation_log_loss", "-"), ("train_loss", ":")):
+                curves = {"validation_log_loss": "-"}
+                if run.trains_log_loss:
+                    curves["train_loss"] = ":"
+                for key, dashes in curves.items():
                     y = [row.get(key, np.nan) for row in run.history]
                     axes.plot(x, y, dashes, marker="" if many else "o", **style)
         axes.set_xscale("log")
+        _label_few(axes)
         axes.set_xlabel(label, fontsize=_FONT)
         axes.tick_params(labelsize=_FONT)
     panels[0].set_ylabel("log loss", fontsize=_FONT)
-    _legend(figure, comparison)
+    black: dict[str, Any] = {"color": "black", "linewidth": 1}
+    kinds = [Line2D([], [], linestyle="-", label="validation", **black)]
+    if any(run.trains_log_loss for entry in comparison.entries for run in entry.runs):
+        kinds.append(Line2D([], [], linestyle=":", label="training", **black))
+    _legend(figure, comparison, kinds)
     return figure
 
 
@@ -149,8 +162,18 @@ def costs(comparison: Comparison) -> Figure:
         axes.bar_label(bars, texts, fontsize=_FONT - 1, padding=2)
         axes.set_xscale("log")
         axes.margins(x=0.2)
+        _label_few(axes)
         axes.set_xlabel(label, fontsize=_FONT)
     return figure
+
+
+def _label_few(axes: Any) -> None:
+    """Labels on a logarithmic axis that do not lie on each other: of decades, or of 1, 2 and 5."""
+    low, high = axes.get_xlim()
+    subs = (1.0,) if high / low > _DECADES else (1.0, 2.0, 5.0)
+    axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=5))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _rows_of_panels(comparison: Comparison, count: int) -> tuple[Figure, Sequence[Any]]:
@@ -180,13 +203,13 @@ def _names_down(axes: Any, names: Sequence[str]) -> None:
     axes.tick_params(labelsize=_FONT)
 
 
-def _legend(figure: Figure, comparison: Comparison) -> None:
+def _legend(figure: Figure, comparison: Comparison, others: Sequence[Line2D] = ()) -> None:
     handles = [
         Line2D([], [], color=_color(place), marker=_marker(place), markersize=4, label=entry.name)
         for place, entry in enumerate(comparison.entries)
     ]
     place = {"loc": "outside lower left", "ncols": 4}
-    figure.legend(handles=handles, fontsize=_FONT, frameon=False, **place)
+    figure.legend(handles=[*handles, *others], fontsize=_FONT, frameon=False, **place)
 
 
 def _color(place: int) -> Any:

@@ -94,8 +94,10 @@ def _differences(comparison: Comparison) -> Picture:
 
 def _curves(comparison: Comparison) -> Picture:
     caption = (
-        "Log loss of the validation split (lines) and of training (dots: with dropout, and over a "
-        "round in which the model changes), a line a seed. A round of trees is a tree."
+        "Log loss of the validation split (lines) and of training (dotted: with dropout, and over "
+        "a round in which the model changes), a line a seed. Runs that minimize another loss, as "
+        "with weights, pairs, smoothed labels or penalties of kernels, have no dotted line; the "
+        "table has it as train_loss. A round of trees is a tree."
     )
     rows = [
         (entry.name, run.seed, *(row.get(key, "") for key in _CURVE_KEYS))

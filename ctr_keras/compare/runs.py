@@ -48,6 +48,19 @@ class Scored(NamedTuple):
         """Of all its rounds; evaluating is not in them."""
         return sum(row["seconds"] for row in self.history)
 
+    @property
+    def trains_log_loss(self) -> bool:
+        """Whether what is minimized is the log loss of rows that count alike, and nothing more.
+
+        Penalties of the rows that a batch reads add nothing to a loss, those of kernels do.
+        """
+        others = ("pairwise_weight", "label_smoothing", "sample_weight")
+        arguments = self.settings.get("model_args") or {}
+        return self.settings.get("loss", "log_loss") == "log_loss" and not (
+            any(self.settings.get(name) for name in others)
+            or any(arguments.get(name) for name in ("l2", "net_l2"))
+        )
+
 
 class ScoredRows(NamedTuple):
     """Rows that all runs have scored.
@@ -160,7 +173,9 @@ def by_settings(runs: Iterable[Scored]) -> dict[str, list[Scored]]:
 def _identity(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What makes a run another model than one of another seed.
 
-    A run that starts from another run, or takes its trees, has the settings of that one, too.
+    A run that starts from another run, or takes its trees, has the settings of that one, too. If
+    that one is not where its path leads, because it has moved or the path is relative to another
+    folder, the path stands for it: `seed-N` at its end is then the same for each run's own seed N.
     """
     found = {key: value for key, value in settings.items() if key not in _OF_ONE_RUN}
     arguments = dict(found.get("model_args") or {})
@@ -169,6 +184,8 @@ def _identity(settings: Mapping[str, Any]) -> dict[str, Any]:
         run = os.path.dirname(path) if path.endswith("trees.json") else path
         if run and os.path.exists(os.path.join(run, "config.yaml")):
             values[key] = _identity(_settings(run))
+        elif run and os.path.basename(os.path.normpath(run)) == f"seed-{settings['seed']}":
+            values[key] = os.path.join(os.path.dirname(os.path.normpath(run)), "seed-N")
     return {**found, "model_args": arguments}
 
 

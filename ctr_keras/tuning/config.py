@@ -11,9 +11,9 @@ from ctr_keras.data.records import row_count
 from ctr_keras.models import model_arguments
 from ctr_keras.presets import find_preset
 from ctr_keras.settings import Count, Source, checked, plain
-from ctr_keras.training import TrainConfig
+from ctr_keras.training import TREES, TrainConfig
 from ctr_keras.training.pace import pace_of
-from ctr_keras.tuning.spaces import Space, model_space, read_space
+from ctr_keras.tuning.spaces import Space, check_values, model_space, read_space
 
 Pruner: TypeAlias = Literal["median", "halving", "none"]
 _TRAINING = dataclasses.fields(TrainConfig)
@@ -33,6 +33,8 @@ class TuneConfig:
         seeds: int. With how many other seeds to train the best trials again. Defaults to `3`.
         finalists: int. How many of the best trials these are: one evaluation flatters the best of
             many, so that it is chosen by the mean over the other seeds. Defaults to `3`.
+        space_file: str. The YAML file that the space was read from, if any, which messages name.
+            Defaults to `""`.
         pruner: str. Which trials to stop early, by the monitored metric of the validation split
             after each round: `"median"`, from the fifth round on those worse than the median of
             earlier trials at that round, once five have ended; `"halving"`, all but the best third
@@ -55,17 +57,18 @@ class TuneConfig:
     seeds: NonNegativeInt = 3
     pruner: Pruner = "median"
     finalists: Count = 3
+    space_file: str = ""
 
     def __post_init__(self) -> None:
         checked("trials", self.trials, Count)
         checked("seeds", self.seeds, NonNegativeInt)
         checked("pruner", self.pruner, Pruner)
         checked("finalists", self.finalists, Count)
-        if not self.space:
-            raise ValueError("there is nothing to search: all settings are fixed")
-        for name, of in self.space.items():
-            for value in of.extremes:
-                self.run_config({name: value}, seed=0)  # goes with what is fixed
+        source = self.source
+        with source.located():
+            if not self.space:
+                raise ValueError("there is nothing to search: all settings are fixed")
+        check_values(self.space, lambda settings: self.run_config(settings, seed=0), source)
 
     @classmethod
     def read(
@@ -93,13 +96,24 @@ class TuneConfig:
             ValueError: as `TrainConfig.read` and `read_space`.
         """
         overrides = tuple(overrides)
-        base = TrainConfig.read(path, overrides, **given)
         source = Source.read(path, overrides, given)
+        if source.values.get("model") == TREES:
+            with source.located("model"):
+                raise ValueError(
+                    f"tune is for the networks of ctr_keras.models; give the settings of {TREES} "
+                    f"to train: ctr-keras train --model {TREES} --set num_leaves=63"
+                )
+        base = TrainConfig.read(path, overrides, **given)
         source = source.with_preset(lambda name: find_preset(base.model, name))
         fixed = {*source.values, *base.model_args}
         searched = read_space(space, base.model) if space else model_space(base.model)
         searched = {name: of for name, of in searched.items() if name not in fixed}
-        return cls(base, searched, trials, seeds, pruner, finalists)
+        return cls(base, searched, trials, seeds, pruner, finalists, space or "")
+
+    @property
+    def source(self) -> Source:
+        """Where the space was written."""
+        return Source.read(self.space_file or None)
 
     @property
     def minimizes(self) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from optuna.trial import FrozenTrial, TrialState
 
 from ctr_keras.explain.figures import bars
@@ -15,7 +16,8 @@ from ctr_keras.types import Array
 _BLUE, _GREY, _VERMILLION = "#0072B2", "#999999", "#D55E00"  # of Okabe and Ito
 _FONT = 8
 _COLUMNS = 3
-_MOST = 0.8  # of the trials are not at the edge of the picture
+_MOST = 0.8  # of the trials are in the picture wherever they are
+_FAR = 1.5  # times as far from these as they are from the best, others are moved to the edge
 
 
 def importance_picture(importance: Mapping[str, float]) -> Figure:
@@ -30,13 +32,13 @@ def trials_picture(config: TuneConfig, trials: Sequence[FrozenTrial], best: Froz
     space, monitor = config.space, config.base.monitor
     rows = -(-len(space) // _COLUMNS)
     figure = Figure(figsize=(3.2 * _COLUMNS, 2.4 * rows), layout="constrained", dpi=120)
-    title = "What was tried; trials that are far worse lie at the edge"
-    figure.suptitle(title, fontsize=_FONT + 2, x=0.01, ha="left")
+    figure.suptitle("What was tried", fontsize=_FONT + 2, x=0.01, ha="left")
     panels = figure.subplots(rows, _COLUMNS, sharey=True, squeeze=False).ravel()
     valued = [trial for trial in trials if trial.value is not None]
-    values = _without_the_worst(
+    values, is_moved = _with_the_worst_at_the_edge(
         np.array([trial.value for trial in valued], float), config.minimizes
     )
+    outwards = "^" if config.minimizes else "v"
     for axes, (name, of) in zip(panels, space.items(), strict=False):
         places = _places(axes, of, [trial.params[name] for trial in valued])
         for state, color, label in (
@@ -44,7 +46,10 @@ def trials_picture(config: TuneConfig, trials: Sequence[FrozenTrial], best: Froz
             (TrialState.COMPLETE, _BLUE, "trained to the end"),
         ):
             is_in = np.array([trial.state == state for trial in valued])
-            axes.scatter(places[is_in], values[is_in], s=18, color=color, label=label, linewidths=0)
+            style: dict[str, Any] = {"s": 18, "color": color, "linewidths": 0}
+            near, far = is_in & ~is_moved, is_in & is_moved
+            axes.scatter(places[near], values[near], label=label, **style)
+            axes.scatter(places[far], values[far], marker=outwards, **style)
         is_best = [trial.number == best.number for trial in valued]
         ring: dict[str, Any] = {"facecolors": "none", "edgecolors": _VERMILLION, "label": "best"}
         axes.scatter(places[is_best], values[is_best], s=60, linewidths=1.5, **ring)
@@ -55,18 +60,25 @@ def trials_picture(config: TuneConfig, trials: Sequence[FrozenTrial], best: Froz
         axes.set_axis_off()
     for axes in panels[::_COLUMNS]:
         axes.set_ylabel(f"validation {monitor}", fontsize=_FONT)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower left", ncols=3, fontsize=_FONT, frameon=False)
+    handles, _ = panels[0].get_legend_handles_labels()
+    if is_moved.any():
+        triangle: dict[str, Any] = {"marker": outwards, "color": "black", "linestyle": ""}
+        label = "far worse, moved to the edge"
+        handles.append(Line2D([], [], markersize=4, label=label, **triangle))
+    place = {"loc": "outside lower left", "ncols": 4}
+    figure.legend(handles=handles, fontsize=_FONT, frameon=False, **place)
     return figure
 
 
-def _without_the_worst(values: Array, minimizes: bool) -> Array:
-    """Values that are far worse than most are moved to the edge of these."""
-    best, edge = (values.min(), _MOST) if minimizes else (values.max(), 1 - _MOST)
-    worst = np.quantile(values, edge)
-    worst += 0.1 * (worst - best)
-    moved: Array = np.minimum(values, worst) if minimizes else np.maximum(values, worst)
-    return moved
+def _with_the_worst_at_the_edge(values: Array, minimizes: bool) -> tuple[Array, Array]:
+    """Values of which those that are far worse than most are moved next to the others, and which
+    these are."""
+    losses = values if minimizes else -values
+    best, most = losses.min(), np.quantile(losses, _MOST)
+    is_far = (losses > most + _FAR * (most - best)) & (most > best)
+    worst = losses[~is_far].max()
+    moved = np.where(is_far, worst + 0.1 * (worst - best), losses)
+    return moved if minimizes else -moved, is_far
 
 
 def _places(axes: Any, of: Choice | Range, values: Sequence[Any]) -> Any:

@@ -4,22 +4,31 @@ import collections
 import os
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from ctr_keras import metrics
+from ctr_keras.data import open_examples
 from ctr_keras.data.records import row_count
+from ctr_keras.features import FeatureSet
 from ctr_keras.runs import write_table, write_whole
-from ctr_keras.training import load_run, predict_split
+from ctr_keras.training import TrainConfig, load_run, predict_split
+from ctr_keras.training.batches import Groups
 from ctr_keras.training.evaluation import split_weights, weighs_rows
 from ctr_keras.tuning.config import TuneConfig
 from ctr_keras.tuning.pictures import importance_picture, trials_picture
+from ctr_keras.types import Array
 
 REASON = "reason"  # why a trial has failed
-_METRICS = ("auc", "log_loss")
+_METRICS = {"auc": "AUC", "log_loss": "log loss"}
+_BY_GROUP = {"auc_by_group": "AUC by group"}
 _SHOWN = 10  # trials
+_FEWEST = 5  # trials that have ended, of which the importance of settings says something
+_BATCH_SIZE = 4096
+
+Spread: TypeAlias = tuple[float, float | None]  # mean and standard deviation, None of one value
 
 
 class Finalist(NamedTuple):
@@ -29,11 +38,13 @@ class Finalist(NamedTuple):
         trial: FrozenTrial.
         runs: list of str. Their folders.
         values: list of float. What they reached by the monitored metric.
+        failure: str. Why one of them has failed, `""` if none has.
     """
 
     trial: FrozenTrial
     runs: Sequence[str]
     values: Sequence[float]
+    failure: str = ""
 
     @property
     def value(self) -> float:
@@ -49,7 +60,7 @@ def write_report(
     Args:
         config: TuneConfig.
         trials: list of FrozenTrial. All of them.
-        finalists: list of Finalist, the best first.
+        finalists: list of Finalist, the best first, those that have failed last.
     """
     out, space = config.base.out, config.space
     monitor = config.base.monitor
@@ -59,15 +70,19 @@ def write_report(
         "best_trial": best.number,
         f"validation_{monitor}": best.value,
         "settings": {name: of.value(best.params[name]) for name, of in space.items()},
-        "seeds": _over_seeds(config.base.data, finalists[0].runs),
+        "seeds": _over_seeds(config.base, finalists[0].runs),
         "finalists": {
-            one.trial.number: _mean_and_deviation(one.values) for one in finalists if one.values
+            one.trial.number: _spread_of(one.values)
+            for one in finalists
+            if one.values and not one.failure
         },
+        "failed_finalists": {one.trial.number: one.failure for one in finalists if one.failure},
         "importance": importance,
         "trials": dict(collections.Counter(trial.state.name.lower() for trial in trials)),
     }
     write_table(os.path.join(out, "trials.csv"), [_row(trial, monitor) for trial in trials])
-    importance_picture(importance).savefig(os.path.join(out, "importance.png"))
+    if importance:
+        importance_picture(importance).savefig(os.path.join(out, "importance.png"))
     trials_picture(config, trials, best).savefig(os.path.join(out, "trials.png"))
     text = _summary(config, report, trials)
     write_whole(os.path.join(out, "summary.md"), lambda file: file.write(text))
@@ -77,11 +92,13 @@ def write_report(
 def importance_of(trials: Sequence[FrozenTrial], minimizes: bool) -> dict[str, float]:
     """How much of the difference between the best tenth of the trials and all each setting makes.
 
+    Nothing if so few have ended that it says nothing.
+
     References:
         Watanabe et al., [PED-ANOVA](https://arxiv.org/abs/2304.10255).
     """
     ended = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    if len(ended) < 2:
+    if len(ended) < _FEWEST:
         return {}
     study = optuna.create_study(direction="minimize" if minimizes else "maximize")
     study.add_trials(ended)
@@ -101,8 +118,9 @@ def describe(trial: FrozenTrial, monitor: str) -> str:
     return f"trial {trial.number}: {ended[trial.state]()}; {settings}"
 
 
-def _over_seeds(data: str, runs: Sequence[str]) -> dict[str, dict[str, tuple[float, float]]]:
-    """Mean and standard deviation of the metrics of runs, by split."""
+def _over_seeds(base: TrainConfig, runs: Sequence[str]) -> dict[str, dict[str, Spread | None]]:
+    """Mean and standard deviation of the metrics of runs, by split; None of one without a value."""
+    data = base.data
     splits = [split for split in ("validation", "test") if runs and row_count(data, split)]
     measured: dict[str, list[dict[str, Any]]] = {split: [] for split in splits}
     for run in runs:
@@ -110,19 +128,37 @@ def _over_seeds(data: str, runs: Sequence[str]) -> dict[str, dict[str, tuple[flo
         for split, of_runs in measured.items():
             labels, scores = predict_split(model, features, data, split)
             weights = split_weights(features, data, split) if weighs_rows(config) else None
-            of_runs.append(metrics.evaluate(labels, scores, weights))
+            groups = _groups(features, base, split) if base.group else None
+            of_runs.append(metrics.report(labels, scores, weights, groups))
     return {
-        split: {name: _mean_and_deviation([of[name] for of in of_runs]) for name in _METRICS}
+        split: {name: _spread_of([of[name] for of in of_runs]) for name in _shown_metrics(base)}
         for split, of_runs in measured.items()
     }
 
 
-def _mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
-    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+def _shown_metrics(base: TrainConfig) -> dict[str, str]:
+    """What the metrics that are shown are called, that by group where there are groups."""
+    return {**_METRICS, **(_BY_GROUP if base.group else {})}
 
 
-def _spread(of_seeds: tuple[float, float]) -> str:
-    return "{:.4f} ± {:.4f}".format(*of_seeds)
+def _groups(features: FeatureSet, base: TrainConfig, split: str) -> Array:
+    groups = Groups(features, base.group)
+    examples = open_examples(base.data, split, features, inputs=[groups.packed])
+    return groups.of_all(examples, _BATCH_SIZE)
+
+
+def _spread_of(values: Sequence[float | None]) -> Spread | None:
+    numbers = [value for value in values if value is not None]
+    if len(numbers) < len(values):
+        return None
+    return statistics.mean(numbers), statistics.stdev(numbers) if len(numbers) > 1 else None
+
+
+def _spread(of_seeds: Spread | None) -> str:
+    if of_seeds is None:
+        return ""
+    mean, deviation = of_seeds
+    return f"{mean:.4f}" if deviation is None else f"{mean:.4f} ± {deviation:.4f}"
 
 
 def _row(trial: FrozenTrial, monitor: str) -> dict[str, Any]:
@@ -146,7 +182,7 @@ def _summary(config: TuneConfig, report: Mapping[str, Any], trials: Sequence[Fro
         f"{len(trials)} trials ({ended}). The best is trial {report['best_trial']}, with a "
         f"validation {monitor} of {report[f'validation_{monitor}']:.5f}:",
         "",
-        *_table(("setting", "value", "importance"), _setting_rows(report)),
+        *_setting_lines(report),
         "",
         f"Train with these settings: `ctr-keras train --config {base.out}/best.yaml --out RUN`",
     ]
@@ -168,6 +204,10 @@ def _summary(config: TuneConfig, report: Mapping[str, Any], trials: Sequence[Fro
     ]
     lines += ["", "Best trials:", "", *_table(("trial", monitor, "state", "settings"), rows)]
     failed = [describe(trial, monitor) for trial in trials if trial.state == TrialState.FAIL]
+    failed += [
+        f"trial {number} with another seed: {reason}"
+        for number, reason in report["failed_finalists"].items()
+    ]
     if failed:
         lines += ["", "Failed:", "", *(f"- {line}" for line in failed)]
     return "\n".join(lines) + "\n"
@@ -177,26 +217,30 @@ def _final_lines(config: TuneConfig, report: Mapping[str, Any]) -> list[str]:
     """What other seeds say of the best trials, and all metrics of the one that they chose."""
     finalists = [(str(number), _spread(of)) for number, of in report["finalists"].items()]
     splits = [(split, *map(_spread, of.values())) for split, of in report["seeds"].items()]
+    seeds = "1 other seed" if config.seeds == 1 else f"{config.seeds} other seeds"
+    statistic = "" if config.seeds == 1 else ", mean and standard deviation"
     return [
         "",
-        f"The best trials, trained again with {config.seeds} other seeds, mean and standard "
-        f"deviation; the first is chosen. Runs are in {config.base.out}/finalists.",
+        f"The best trials, trained again with {seeds}{statistic}; the first is chosen. "
+        f"Runs are in {config.base.out}/finalists.",
         "",
         *_table(("trial", f"validation {config.base.monitor}"), finalists),
         "",
-        f"Trial {report['best_trial']} over these seeds:",
+        f"Trial {report['best_trial']} with {seeds}{statistic}:",
         "",
-        *_table(("split", "AUC", "log loss"), splits),
+        *_table(("split", *_shown_metrics(config.base).values()), splits),
     ]
 
 
-def _setting_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    importance = report["importance"]
-    names = sorted(report["settings"], key=lambda name: -importance.get(name, 0.0))
-    return [
-        (name, _short(report["settings"][name]), f"{importance.get(name, 0.0):.2f}")
-        for name in names
-    ]
+def _setting_lines(report: Mapping[str, Any]) -> list[str]:
+    settings, importance = report["settings"], report["importance"]
+    if not importance:
+        rows = [(name, _short(value)) for name, value in settings.items()]
+        remark = f"Fewer than {_FEWEST} trials have ended: too few for the importance of settings."
+        return [*_table(("setting", "value"), rows), "", remark]
+    names = sorted(settings, key=lambda name: -importance.get(name, 0.0))
+    ranked = [(name, _short(settings[name]), f"{importance.get(name, 0.0):.2f}") for name in names]
+    return _table(("setting", "value", "importance"), ranked)
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

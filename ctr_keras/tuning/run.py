@@ -12,6 +12,7 @@ runs but whose lock is free was killed, and goes on after its last checkpoint.
 
 import contextlib
 import fcntl
+import itertools
 import math
 import os
 import shutil
@@ -29,6 +30,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ctr_keras.features import FeatureSet
 from ctr_keras.runs import check_same_settings, write_settings
 from ctr_keras.training import TrainConfig, train
+from ctr_keras.tuning.checks import check_models
 from ctr_keras.tuning.config import TuneConfig
 from ctr_keras.tuning.report import REASON, Finalist, describe, write_report
 from ctr_keras.types import Settings
@@ -49,20 +51,23 @@ def tune(config: TuneConfig) -> dict[str, Any]:
 
     A trial that fails is recorded with its reason. The best few are trained again with other seeds,
     whose runs in `finalists/` are what can be evaluated and exported; what is best in the mean
-    over these is the best.
+    over these is the best. One of whose runs some fail is not chosen; the same call tries them
+    again.
 
     Args:
         config: TuneConfig.
 
     Returns:
         The best trial, its settings, metrics of its runs with other seeds as mean and standard
-        deviation by split, the monitored metric of the finalists likewise, the importance of each
+        deviation by split, the monitored metric of the finalists likewise and the reasons of those
+        that failed (deviations are None with one seed), the importance of each
         setting, and trials by how they ended.
 
     Raises:
         FileNotFoundError: if the prepared data are not there.
-        ValueError: if the folder holds another study, naming the first setting that differs, or
-            all trials have failed, with a reason.
+        ValueError: if the folder holds another study, naming the first setting that differs; for a
+            searched value, or fixed settings, of which no model can be built; or if all trials have
+            failed, or all of the best with other seeds, with a reason.
 
     References:
         Akiba et al., [Optuna](https://arxiv.org/abs/1907.10902).
@@ -70,8 +75,14 @@ def tune(config: TuneConfig) -> dict[str, Any]:
     study = _Study(config)
     while study.try_next():
         pass
-    finalists = [_trained_again(study, trial) for trial in study.finalists]
-    finalists.sort(key=lambda one: one.value if config.minimizes else -one.value)
+    finalists = _trained_again(study)
+    sign = 1 if config.minimizes else -1
+    finalists.sort(key=lambda one: (bool(one.failure), 0 if one.failure else sign * one.value))
+    if finalists[0].failure:
+        raise ValueError(
+            f"none of the {len(finalists)} best trials has ended well with other seeds: "
+            f"{finalists[0].failure}"
+        )
     base = config.base
     with _locked(base.out):
         best = config.run_config(study.settings(finalists[0].trial), seed=base.seed)
@@ -85,7 +96,9 @@ class _Study:
     def __init__(self, config: TuneConfig) -> None:
         self._config = config
         self._out = config.base.out
-        FeatureSet.load(os.path.join(config.base.data, "features.json"))  # before there is a folder
+        features = FeatureSet.load(os.path.join(config.base.data, "features.json"))
+        if not os.path.exists(os.path.join(self._out, "config.yaml")):
+            check_models(config, features)  # before there is a folder
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with _locked(self._out):
             self._open_folder()
@@ -162,7 +175,9 @@ class _Study:
 
     def _interrupted(self, held: contextlib.ExitStack) -> optuna.Trial | None:
         for trial in self._running:
-            if held.enter_context(_locked(self._folder(trial.number), waits=False)):
+            is_free = held.enter_context(_locked(self._folder(trial.number), waits=False))
+            # It may have ended, and released its lock, since it was found to be running.
+            if is_free and trial.number in {running.number for running in self._running}:
                 return optuna.Trial(self._study, trial._trial_id)
         return None
 
@@ -194,16 +209,11 @@ class _Study:
             run = self._config.run_config(
                 settings, "trials", os.path.basename(folder), seed=self._config.base.seed
             )
-            report = _train(run, [_Reports(trial, run.monitor)])
-            value = float(report["validation"][run.monitor])
-            if not math.isfinite(value):
-                raise ValueError(f"validation {run.monitor} is {value}")
-            self._study.tell(trial.number, value)
+            self._study.tell(trial.number, _reached(run, [_Reports(trial, run.monitor)]))
         except optuna.TrialPruned:
             self._study.tell(trial.number, state=TrialState.PRUNED)
         except Exception as error:  # whatever it is, other settings may do
-            message = str(error).strip().split("\n")[0]
-            trial.set_user_attr(REASON, f"{type(error).__name__}: {message}")
+            trial.set_user_attr(REASON, _reason(error))
             self._study.tell(trial.number, state=TrialState.FAIL)
         _remove_weights(folder)
         print(describe(self.trials[trial.number], self._config.base.monitor), flush=True)
@@ -248,16 +258,48 @@ def _train(run: TrainConfig, callbacks: Sequence[keras.callbacks.Callback] = ())
         return train(run, callbacks)
 
 
-def _trained_again(study: _Study, trial: FrozenTrial) -> Finalist:
-    """A trial with its runs with other seeds, of which other processes may train some."""
-    runs = study.runs(trial)
+def _reached(run: TrainConfig, callbacks: Sequence[keras.callbacks.Callback] = ()) -> float:
+    """What a run comes to by the monitored metric."""
+    value = float(_train(run, callbacks)["validation"][run.monitor])
+    if not math.isfinite(value):
+        raise ValueError(f"validation {run.monitor} is {value}")
+    return value
+
+
+def _reason(error: Exception) -> str:
+    message = str(error).strip().split("\n")[0]
+    return f"{type(error).__name__}: {message}"
+
+
+def _trained_again(study: _Study) -> list[Finalist]:
+    """The best trials with their runs with other seeds, of which other processes may train some."""
+    trials = study.finalists
+    runs = {trial.number: study.runs(trial) for trial in trials}
     values: dict[str, float] = {}
+    failures: dict[str, str] = {}
     for waits in (False, True):  # those that no other process works on first
-        for run in runs:
+        for run in itertools.chain.from_iterable(runs.values()):
+            if run.out in values or run.out in failures:
+                continue
             with _locked(run.out, waits=waits) as is_ours:
                 if is_ours:
-                    values[run.out] = float(_train(run)["validation"][run.monitor])
-    return Finalist(trial, [run.out for run in runs], [values[run.out] for run in runs])
+                    try:
+                        values[run.out] = _reached(run)
+                    except Exception as error:  # whatever it is, other finalists may do
+                        failures[run.out] = _reason(error)
+    return [_finalist(trial, runs[trial.number], values, failures) for trial in trials]
+
+
+def _finalist(
+    trial: FrozenTrial,
+    runs: Sequence[TrainConfig],
+    values: Mapping[str, float],
+    failures: Mapping[str, str],
+) -> Finalist:
+    folders = [run.out for run in runs]
+    failed = [f"seed {run.seed}: {failures[run.out]}" for run in runs if run.out in failures]
+    reached = [values[folder] for folder in folders if folder in values]
+    return Finalist(trial, folders, reached, failed[0] if failed else "")
 
 
 def _remove_weights(run: str) -> None:

@@ -5,8 +5,10 @@ Those that come with the models are in `spaces.yaml`; a file of a user's own is 
 
 import dataclasses
 import json
+import math
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any, TypeAlias, get_type_hints
 
 from optuna import distributions
@@ -22,10 +24,16 @@ from ctr_keras.settings import (
     did_you_mean,
 )
 from ctr_keras.training import TrainConfig
+from ctr_keras.types import Settings
 
 _BUILT_IN = str(pathlib.Path(__file__).with_name("spaces.yaml"))
 _SETTINGS = get_type_hints(TrainConfig, include_extras=True)
-_NOT_SEARCHED = ("data", "model", "out", "model_args", "start_from", "cache", "resident", "seed")
+_NOT_SEARCHED = {  # settings of training, by the reason
+    "decides what is measured": ("data", "monitor", "group", "sample_weight", "calibrate"),
+    "is the same in all trials": ("model", "out", "start_from", "seed"),
+    "holds what is searched by its own name": ("model_args",),
+    "changes nothing that is measured": ("cache", "resident", "callbacks", "jit_compile"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,11 +95,12 @@ class Range:
     Args:
         low, high: float. Both belong to the range.
         log: bool. Whether to draw by order of magnitude. Defaults to `False`.
-        step: float or None. Between neighbouring values, from `low` on. Defaults to `None`: any
-            value, or any integer.
+        step: float or None. Between neighbouring values, from `low` to `high`. Defaults to `None`:
+            any value, or any integer.
 
     Raises:
-        ValueError: for an empty range, and a logarithmic one from 0 or with steps.
+        ValueError: for an empty or infinite range, a logarithmic one from 0 or with steps, and
+            steps that do not lead from `low` to `high`, or from an integer to an integer.
     """
 
     low: int | float
@@ -101,12 +110,34 @@ class Range:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        if not (math.isfinite(self.low) and math.isfinite(self.high)):
+            raise SettingError(f"low and high must be finite, got {self.low} and {self.high}")
         if self.low >= self.high:
             raise SettingError(f"low must be below high, got {self.low} and {self.high}", "low")
         if self.log and (self.low <= 0 or self.step is not None):
             raise SettingError("log needs a positive low and no step", "log")
-        if self.step is not None and self.step <= 0:
-            raise SettingError(f"step must be positive, got {self.step}", "step")
+        if self.step is not None:
+            self._check_step(self.step)
+
+    def _check_step(self, step: int | float) -> None:
+        if not 0 < step < math.inf:
+            raise SettingError(f"step must be positive, got {step}", "step")
+        if self._is_integer and step != int(step):
+            raise SettingError(
+                f"a range of integers needs a whole step, got {step}; for one of decimal numbers "
+                f"write {float(self.low)} and {float(self.high)}",
+                "step",
+            )
+        low, high, exact = (Decimal(str(number)) for number in (self.low, self.high, step))
+        rest = (high - low) % exact  # without the rounding of binary numbers
+        if rest:
+            raise SettingError(
+                f"high is not a number of steps above low: the last is {high - rest}", "high"
+            )
+
+    @property
+    def _is_integer(self) -> bool:
+        return isinstance(self.low, int) and isinstance(self.high, int)
 
     @property
     def extremes(self) -> tuple[Any, ...]:
@@ -115,9 +146,9 @@ class Range:
 
     def distribution(self) -> BaseDistribution:
         """What Optuna draws from."""
-        if isinstance(self.low, int) and isinstance(self.high, int):
+        if self._is_integer:
             return distributions.IntDistribution(
-                self.low, self.high, log=self.log, step=int(self.step or 1)
+                int(self.low), int(self.high), log=self.log, step=int(self.step or 1)
             )
         return distributions.FloatDistribution(
             float(self.low), float(self.high), log=self.log, step=self.step
@@ -132,7 +163,7 @@ class Range:
         number = min(max(value, self.low), self.high) if _is_number(value) else self.low
         if self.step is not None:
             number = self.low + round((number - self.low) / self.step) * self.step
-        return round(number) if isinstance(self.low, int) and isinstance(self.high, int) else number
+        return round(number) if self._is_integer else number
 
 
 Space: TypeAlias = Mapping[str, Choice | Range]
@@ -171,9 +202,64 @@ def read_space(path: str, model: str) -> Space:
 
     Raises:
         ValueError: for a name that is no setting or argument that can be searched, or a value that
-            it does not take, with the file and the line.
+            it does not take, with the file and the line, and for a file of none.
     """
-    return _read(Source.read(path), model)
+    source = Source.read(path)
+    if not source.values:
+        raise ValueError(f"{path}: there is nothing to search: the file is empty")
+    return _read(source, model)
+
+
+def check_values(space: Space, attempt: Callable[[Settings], object], source: Source) -> None:
+    """Checks that each value can be tried, those between two ends as these.
+
+    Values need not go with all others: it is enough if one attempt with a value does not fail,
+    alone or together with values of all other settings.
+
+    Args:
+        space: dict.
+        attempt: function of settings by name that raises what is wrong with them.
+        source: Source. Where the space was written.
+
+    Raises:
+        ValueError: for the first value that cannot be tried, with its place, or if no attempt
+            succeeds.
+    """
+    most = max((len(of.extremes) for of in space.values()), default=0)
+    together = [
+        {name: of.extremes[place % len(of.extremes)] for name, of in space.items()}
+        for place in range(most)
+    ]
+    errors = [_error(attempt, settings) for settings in ({}, *together)]
+    if errors[0] is not None and None not in errors:
+        raise ValueError(_one_line(errors[0]))
+    works = [one for one, error in zip(({}, *together), errors, strict=True) if error is None]
+    for name, of in space.items():
+        for value in of.extremes:
+            if any(name in one and one[name] == value for one in works):
+                continue
+            errors = [_error(attempt, {**one, name: value}) for one in works]
+            if errors[0] is not None and None not in errors:
+                with source.located(name):
+                    raise ValueError(_refusal(name, value, errors[0]))
+
+
+def _error(attempt: Callable[[Settings], object], settings: Settings) -> Exception | None:
+    try:
+        attempt(settings)
+    except Exception as error:  # builders and Keras raise what they like
+        return error
+    return None
+
+
+def _refusal(name: str, value: Any, error: Exception) -> str:
+    """What is wrong with a value, which a `SettingError` of the setting says itself."""
+    is_named = isinstance(error, SettingError) and name in error.keys
+    return _one_line(error) if is_named else f"{name}={_name(value)}: {_one_line(error)}"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _read(source: Source, model: str) -> Space:
@@ -193,13 +279,12 @@ def _read(source: Source, model: str) -> Space:
 
 
 def _check_name(model: str, name: str) -> None:
-    known = [*_searched_settings(), *model_arguments(model)]
+    reasons = {other: reason for reason, others in _NOT_SEARCHED.items() for other in others}
+    if name in reasons:
+        raise ValueError(f"{name!r} cannot be searched: it {reasons[name]}")
+    known = [*(other for other in _SETTINGS if other not in reasons), *model_arguments(model)]
     if name not in known:
         raise ValueError(f"{name!r} cannot be searched{did_you_mean(name, known)}")
-
-
-def _searched_settings() -> Iterator[str]:
-    return (name for name in _SETTINGS if name not in _NOT_SEARCHED)
 
 
 def _check_value(model: str, name: str, value: Any) -> None:

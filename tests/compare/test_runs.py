@@ -200,6 +200,18 @@ def test_the_same_run_twice_is_refused(trained, tmp_path):
         compare_runs([trained[0][0]] * 2)
 
 
+@pytest.mark.parametrize("end", ["", "/", "/trees.json"])
+def test_trees_that_are_not_where_their_path_leads_are_one_model_by_seed(end):
+    def run(trees, seed):
+        settings = {"model": "GBDTLR", "seed": seed, "model_args": {"trees": f"{trees}{end}"}}
+        return Scored(f"{trees} {seed}", settings, [], 0, None)
+
+    trees = "moved/LightGBM/seed-{}".format
+    assert len(by_settings([run(trees(0), 0), run(trees(1), 1), run(trees(12), 12)])) == 1
+    others = [run("moved/other/seed-3", 3), run(trees(1), 4), run("moved/LightGBM", 5)]
+    assert len(by_settings([run(trees(0), 0), *others])) == 4
+
+
 def test_rows_of_one_model_are_named_by_what_differs():
     def run(folder, **settings):
         settings = {"model": "FM", "seed": 0, "out": folder, "epochs": 2, **settings}

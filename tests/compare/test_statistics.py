@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from scipy import stats
 
+from ctr_keras.cli import main
 from ctr_keras.compare.statistics import paired_t_test, resampled
 from ctr_keras.metrics import auc, bootstrap_intervals, log_loss, paired_bootstrap
 from ctr_keras.metrics.bootstrap import interval, paired_difference
@@ -63,3 +65,9 @@ def test_the_t_test_is_of_pairs_of_the_same_seed():
 @pytest.mark.parametrize("second", [{0: 0.5}, {5: 0.5, 6: 0.4}, {0: 0.71, 1: 0.72}])
 def test_without_two_differences_there_is_no_t_test(second):
     assert paired_t_test({0: 0.71, 1: 0.72}, second) is None
+
+
+def test_the_command_takes_no_replicates_that_are_too_few_for_an_interval():
+    result = CliRunner().invoke(main, ["compare", ".", "--replicates", "99"])
+    assert result.exit_code == 2
+    assert "99 is not in the range x>=100" in result.output

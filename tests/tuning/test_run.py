@@ -22,8 +22,9 @@ SPACE = {
 
 
 @pytest.fixture
-def study(tmp_path):
-    """A study of `DeepFM`, for trials that are not really trained."""
+def study(tmp_path, monkeypatch):
+    """A study of `DeepFM`, for trials whose models are not really built and trained."""
+    monkeypatch.setattr(run_module, "check_models", lambda config, features: None)
     data = tmp_path / "data"
     data.mkdir()
     FEATURES.save(data / "features.json")
@@ -127,6 +128,119 @@ def test_what_is_best_in_the_mean_over_other_seeds_is_chosen(study, monkeypatch)
     row = trials_of(config)[3]
     assert best.learning_rate == pytest.approx(float(row["learning_rate"]))
     assert "| 3 | 0.4150 ± 0.0071 |" in pathlib.Path(config.base.out, "summary.md").read_text()
+
+
+def failing_finalists(*failing):
+    """Like `pretend`, but these runs of finalists fail: one with an error, others with NaN."""
+
+    def train(run, callbacks=()):
+        place = "/".join(pathlib.Path(run.out).parts[-2:])
+        if place == failing[0]:
+            raise MemoryError("no room")
+        if place in failing:
+            return {"validation": {"log_loss": float("nan")}}
+        report = pretend(run, callbacks)
+        if "trials" in run.out:  # later ones are worse
+            report["validation"]["log_loss"] = 0.2 + run.seed + int(run.out[-4:]) / 100
+        return report
+
+    return train
+
+
+def test_a_finalist_that_fails_with_another_seed_is_not_chosen(study, monkeypatch):
+    monkeypatch.setattr(run_module, "_train", failing_finalists("0000/seed-2", "0001/seed-1"))
+    monkeypatch.setattr(report_module, "_over_seeds", lambda base, runs: {"test": {}})
+    config = study(5, seeds=2, finalists=3)
+    report = tune(config)
+    assert report["best_trial"] == 2
+    assert list(report["finalists"]) == [2]
+    assert report["failed_finalists"] == {
+        0: "seed 2: MemoryError: no room",
+        1: "seed 1: ValueError: validation log_loss is nan",
+    }
+    summary = pathlib.Path(config.base.out, "summary.md").read_text()
+    assert "- trial 0 with another seed: seed 2: MemoryError: no room" in summary
+    monkeypatch.setattr(run_module, "_train", failing_finalists("never"))
+    assert list(tune(config)["finalists"]) != [2]  # tried again
+
+
+def test_finalists_that_all_fail_with_other_seeds_say_why(study, monkeypatch):
+    monkeypatch.setattr(run_module, "_train", failing_finalists("0000/seed-1", "0001/seed-1"))
+    with pytest.raises(
+        ValueError, match=r"none of the 2 best trials .*seed 1: MemoryError: no room"
+    ):
+        tune(study(3, seeds=1, finalists=2))
+
+
+def test_one_seed_has_no_deviation_and_few_trials_no_importance(study, pretended, monkeypatch):
+    monkeypatch.setattr(
+        report_module, "_over_seeds", lambda base, runs: {"test": {"a": (0.5, None)}}
+    )
+    config = study(4, seeds=1, finalists=2)
+    report = tune(config)
+    assert all(deviation is None for _, deviation in report["finalists"].values())
+    assert report["importance"] == {}
+    out = pathlib.Path(config.base.out)
+    summary = (out / "summary.md").read_text()
+    assert "with 1 other seed; " in summary
+    assert "±" not in summary
+    assert "| test | 0.5000 |" in summary
+    assert "too few for the importance of settings" in summary
+    assert "| setting | value |\n" in summary
+    assert not (out / "importance.png").exists()
+
+
+def test_the_metric_that_is_tuned_is_shown_over_seeds(tmp_path):
+    data = write_prepared(tmp_path / "data", {"train": 400, "validation": 100, "test": 100})
+    changes = {"epochs": 1, "monitor": "auc_by_group", "group": "a"}
+    base = TrainConfig(data=data, model="LR", out=str(tmp_path / "study"), **changes)
+    config = TuneConfig(base, {"learning_rate": Choice([0.01, 0.05])}, 1, 2, finalists=1)
+    report = tune(config)
+    (mean,) = [mean for mean, _ in report["finalists"].values()]
+    assert report["seeds"]["validation"]["auc_by_group"][0] == pytest.approx(mean, abs=1e-6)
+    summary = (tmp_path / "study" / "summary.md").read_text()
+    assert "| split | AUC | log loss | AUC by group |" in summary
+
+
+def test_a_trial_that_ends_while_it_is_looked_at_is_not_run_again(study, pretended, monkeypatch):
+    config = study(1)
+    ours = run_module._Study(config)
+    trial = ours._study.ask({name: of.distribution() for name, of in SPACE.items()})
+    locked = run_module._locked
+
+    def ends_before(folder, *, waits=True):
+        if not waits and trial.number in {running.number for running in ours._running}:
+            ours._study.tell(trial.number, 0.5)
+        return locked(folder, waits=waits)
+
+    monkeypatch.setattr(run_module, "_locked", ends_before)
+    assert ours.try_next() is False
+    assert ours.trials[0].value == 0.5
+
+
+def test_finalists_are_shared_by_workers(study, monkeypatch):
+    """One that waits for nothing trains runs of the next finalist, and none is trained twice."""
+    begun, both = [], threading.Barrier(2)
+
+    def train(run, callbacks=()):
+        if "finalists" in run.out and run.out not in begun:
+            begun.append(run.out)
+            if len(begun) <= 2:
+                both.wait(timeout=30)  # the only seeds of two finalists, at once
+        return pretend(run, callbacks)
+
+    monkeypatch.setattr(run_module, "_train", train)
+    monkeypatch.setattr(report_module, "_over_seeds", lambda base, runs: {})
+    config, reports = study(2, seeds=1, finalists=2), []
+    workers = [
+        threading.Thread(target=lambda: reports.append(tune(config)), daemon=True) for _ in range(2)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(timeout=60)
+    assert len(reports) == 2
+    assert reports[0] == reports[1]
 
 
 def test_more_trials_may_have_other_finalists(tmp_path):

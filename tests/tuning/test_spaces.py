@@ -73,15 +73,36 @@ def test_a_space_of_ones_own(tmp_path):
     )
 
 
+def test_steps_lead_from_low_to_high_whatever_binary_numbers_make_of_them():
+    steps = Range(0.1, 0.7, step=0.2).distribution()
+    assert (steps.low, steps.high, steps.step) == (0.1, 0.7, 0.2)
+    assert Range(2, 8, step=2.0).distribution().step == 2
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("lr: [1, 2]", ", line 1: 'lr' cannot be searched; "),
         ("dims: [1, 2]", ", line 1: 'dims' cannot be searched; did you mean 'dim'?"),
-        ("seed: [1, 2]", ", line 1: 'seed' cannot be searched"),
+        ("seed: [1, 2]", ", line 1: 'seed' cannot be searched: it is the same in all trials"),
+        ("monitor: [auc, log_loss]", ", line 1: 'monitor' .*: it decides what is measured"),
+        ("sample_weight: ['', cost]", ", line 1: 'sample_weight' .*: it decides what is measured"),
+        ("dim: [2, 4]\ngroup: [a, b]", ", line 2: 'group' .*: it decides what is measured"),
+        ("calibrate: [true, false]", ", line 1: 'calibrate' .*: it decides what is measured"),
+        ("jit_compile: [true, false]", ", line 1: 'jit_compile' .*: it changes nothing"),
         ("\ndim: {low: 0.5, high: 2.5}", ", line 2: dim must be an integer, got 0.5"),
         ("dim: {low: 4, high: 2}", ", line 1: low must be below high, got 4 and 2"),
         ("learning_rate: {low: 0, high: 1, log: true}", ", line 1: log needs a positive low"),
+        ("learning_rate: {low: 0.1, high: .inf}", ", line 1: low and high must be finite"),
+        (
+            "dim: {low: 2,\n high: 8,\n step: 1.5}",
+            ", line 3: .* whole step, .* 2.0 and 8.0",
+        ),
+        ("dim: {low: 2, high: 8, step: 0.5}", ", line 1: .* whole step, got 0.5"),
+        ("dim: {low: 2, high: 8, step: 0}", ", line 1: step must be positive, got 0"),
+        ("dim: {low: 2, high: 8, step: 4}", ", line 1: high is not a .* above low: the last is 6"),
+        ("dropout: {low: 0.0,\n high: 0.5,\n step: 0.2}", ", line 2: high is .* the last is 0.4"),
+        ("", ": there is nothing to search: the file is empty"),
         ("dim: {low: 4, hgh: 8}", ", line 1: unknown setting 'hgh'; did you mean 'high'?"),
         ("dim: [4]", ", line 1: a choice needs two or more different values"),
         ("dim: [4, 4]", ", line 1: a choice needs two or more different values"),
