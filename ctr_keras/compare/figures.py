@@ -15,6 +15,7 @@ from ctr_keras.types import Array
 _FONT = 8
 _LINE = 0.3  # inches of height
 _POINTS = 201  # of a ROC curve
+_TRAINING = "train_log_loss"  # a column of histories
 _DECADES = 100  # the ratio of an axis' ends from which on powers of ten are enough labels
 # Those of Okabe and Ito, but for yellow, which is hard to see on white.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
@@ -57,7 +58,7 @@ def differences(comparison: Comparison, names: Sequence[str]) -> Figure:
 def learning_curves(comparison: Comparison) -> Figure:
     """Log loss of validation and training, by round and by seconds, a line a seed.
 
-    That of training is drawn of runs that minimize it: others have another loss.
+    Runs of earlier versions have none of training, only what they minimized.
     """
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
@@ -68,12 +69,10 @@ def learning_curves(comparison: Comparison) -> Figure:
                 x = [row["round"] for row in run.history] if label == "round" else seconds
                 many = len(run.history) > 30
                 style: dict[str, Any] = {"color": _color(place), "linewidth": 1, "markersize": 3}
-                curves = {"validation_log_loss": "-"}
-                if run.trains_log_loss:
-                    curves["train_loss"] = ":"
-                for key, dashes in curves.items():
-                    y = [row.get(key, np.nan) for row in run.history]
-                    axes.plot(x, y, dashes, marker="" if many else "o", **style)
+                for key, dashes in (("validation_log_loss", "-"), (_TRAINING, ":")):
+                    if key in run.history[0]:
+                        y = [row[key] for row in run.history]
+                        axes.plot(x, y, dashes, marker="" if many else "o", **style)
         axes.set_xscale("log")
         _label_few(axes)
         axes.set_xlabel(label, fontsize=_FONT)
@@ -81,7 +80,7 @@ def learning_curves(comparison: Comparison) -> Figure:
     panels[0].set_ylabel("log loss", fontsize=_FONT)
     black: dict[str, Any] = {"color": "black", "linewidth": 1}
     kinds = [Line2D([], [], linestyle="-", label="validation", **black)]
-    if any(run.trains_log_loss for entry in comparison.entries for run in entry.runs):
+    if any(_TRAINING in run.history[0] for entry in comparison.entries for run in entry.runs):
         kinds.append(Line2D([], [], linestyle=":", label="training", **black))
     _legend(figure, comparison, kinds)
     return figure

@@ -95,9 +95,8 @@ def _differences(comparison: Comparison) -> Picture:
 def _curves(comparison: Comparison) -> Picture:
     caption = (
         "Log loss of the validation split (lines) and of training (dotted: with dropout, and over "
-        "a round in which the model changes), a line a seed. Runs that minimize another loss, as "
-        "with weights, pairs, smoothed labels or penalties of kernels, have no dotted line; the "
-        "table has it as train_loss. A round of trees is a tree."
+        "a round in which the model changes), a line a seed. Runs of earlier versions have no "
+        "dotted line. A round of trees is a tree."
     )
     rows = [
         (entry.name, run.seed, *(row.get(key, "") for key in _CURVE_KEYS))
@@ -110,7 +109,7 @@ def _curves(comparison: Comparison) -> Picture:
     return Picture("learning-curves", "Learning curves", caption, figure, header, rows)
 
 
-_CURVE_KEYS = ("round", "train_loss", "validation_log_loss", "validation_auc", "seconds")
+_CURVE_KEYS = ("round", "train_log_loss", "validation_log_loss", "validation_auc", "seconds")
 
 
 def _calibration(comparison: Comparison) -> Picture:

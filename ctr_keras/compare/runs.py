@@ -48,19 +48,6 @@ class Scored(NamedTuple):
         """Of all its rounds; evaluating is not in them."""
         return sum(row["seconds"] for row in self.history)
 
-    @property
-    def trains_log_loss(self) -> bool:
-        """Whether what is minimized is the log loss of rows that count alike, and nothing more.
-
-        Penalties of the rows that a batch reads add nothing to a loss, those of kernels do.
-        """
-        others = ("pairwise_weight", "label_smoothing", "sample_weight")
-        arguments = self.settings.get("model_args") or {}
-        return self.settings.get("loss", "log_loss") == "log_loss" and not (
-            any(self.settings.get(name) for name in others)
-            or any(arguments.get(name) for name in ("l2", "net_l2"))
-        )
-
 
 class ScoredRows(NamedTuple):
     """Rows that all runs have scored.

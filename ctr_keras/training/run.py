@@ -16,7 +16,7 @@ from ctr_keras.features.statistics import numbers_file, vocabulary_file
 from ctr_keras.layers import has_statistics, recompute_statistics
 from ctr_keras.models import build_model, start_at_click_rate, transfer
 from ctr_keras.models.base import built_features
-from ctr_keras.models.click_rate import calibrating_shift, output_bias, shift_scores, shifted
+from ctr_keras.models.click_rate import calibrating_shift, output_bias, shifted
 from ctr_keras.optimizers import averaged
 from ctr_keras.runs import (
     STATISTICS_ROWS,
@@ -266,7 +266,8 @@ class _Validation:
         self._check(scores)
         if self._config.calibrate and output_bias(model) is not None:
             self._shift = calibrating_shift(labels, scores, self._weights)
-            scores = shift_scores(scores, self._shift)
+            with shifted(model, self._shift):  # scored anew: rounding would not be the model's
+                _, scores = predict(model, self._examples)
         validation = metrics.evaluate(labels, scores, self._weights)
         if self._groups_of_rows is not None:
             validation["auc_by_group"] = metrics.auc_by_group(
