@@ -28,7 +28,7 @@ WIDTHS = InteractionPlan(GATES.interactions, {"inner_2": {"a": [0, 2]}})
 METHODS = InteractionPlan([Interaction(("a", "b"), "factorize", 0.9)])
 GATE_NAMES = ["gates-inner_2", "gates-outer_2", "gates-inner_3"]
 STATISTICS_NAMES = ["statistics-inner_2", "statistics-outer_2"]
-ATTENTION = {"dim": 4, "layers": 1, "head_dim": 3}
+ATTENTION = {"embeddings_initializer": 0.01, "dim": 4, "layers": 1, "head_dim": 3}
 
 
 @pytest.fixture(scope="module")
