@@ -64,7 +64,7 @@ def test_a_killed_run_ends_bit_for_bit_as_if_it_had_not_been(name, settings, tmp
     undisturbed = TrainConfig(**settings | WAYS[name])
     killed = dataclasses.replace(undisturbed, out=str(tmp_path / "killed"))
     with monkeypatch.context() as patch:
-        copy_before(patch, run_module, "predict", call(3), undisturbed.out, killed.out)
+        copy_before(patch, run_module, "recompute_statistics", call(3), undisturbed.out, killed.out)
         report = train(undisturbed)
     assert len(history(killed.out)) == 2
     train(killed)

@@ -369,7 +369,7 @@ def test_a_run_from_a_cache_or_from_memory_goes_on_within_an_epoch(
     undisturbed = TrainConfig(**settings | FM | changes, out=str(tmp_path / "undisturbed"))
     killed = dataclasses.replace(undisturbed, out=str(tmp_path / "killed"))
     with monkeypatch.context() as patch:
-        copy_before(patch, run_module, "predict", call(2), undisturbed.out, killed.out)
+        copy_before(patch, run_module, "recompute_statistics", call(2), undisturbed.out, killed.out)
         train(undisturbed)
     assert len(history(killed.out)) == 1
     train(killed)
