@@ -198,7 +198,7 @@ def search(
     default=3,
     show_default=True,
     type=click.IntRange(1),
-    help="Best trials to train again, of which the best in the mean is chosen.",
+    help="Best trials to train again, next to the defaults; the best in the mean is chosen.",
 )
 @click.option(
     "--pruner",

@@ -13,10 +13,10 @@ and print the tables of what is there. `--logs criteo,frappe`, `--models LR,Fuxi
 A job is a log, a model and a seed. It leaves a line in `DIR/results.jsonl` and its test scores in
 `DIR/scores`; what is there is not trained again, but for jobs that failed. Seeds start from 0,
 after trials from 1, as the trials themselves have seed 0. Our models are tuned by
-`ctr_keras.tuning.tune` without finalists, LightGBM and FuxiCTR's models by as many random trials,
-the same ones on all logs; the first trial of all has the default settings. `GBDTLR` and `GBDTFFM`
-stand on the trees of the LightGBM job with the same seed and trials, which has to be there:
-`--models LightGBM,GBDTLR`.
+`ctr_keras.tuning.tune`, which trains three finalists and the defaults again with three other seeds;
+LightGBM and FuxiCTR's models by as many random trials as are trainings in all, the same ones on all
+logs, of which the first has the default settings. `GBDTLR` and `GBDTFFM` stand on the trees of the
+LightGBM job with the same seed and trials, which has to be there: `--models LightGBM,GBDTLR`.
 
 All get the same rows, ids and numbers, without crossed columns. FuxiCTR trains in a process and an
 environment of its own, which is made at first (some GB below `--environments`); each field has an

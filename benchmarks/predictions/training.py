@@ -32,6 +32,7 @@ from ctr_keras.training import TREES, load_run, predict_split, read_config, trai
 from ctr_keras.tuning import Choice, Range, TuneConfig, model_space, tune
 from ctr_keras.tuning.spaces import Space
 
+_FINALS = 4 * 3  # finalists of a study by their seeds
 # What FuxiCTR's trials draw from, where our own models' do; some settings are not of every model.
 _OUR_SPACE = model_space("DeepFM")
 PEER_SPACE: Space = {
@@ -170,15 +171,18 @@ class Trainer:
 
             return self._search(job, TREES_SPACE, gain)
         given = {**self._given(job), "out": self._run_folder(job, "study")}
-        return dict(tune(TuneConfig.read(trials=job.trials, seeds=0, **given))["settings"])
+        return dict(tune(TuneConfig.read(trials=job.trials, **given))["settings"])
 
     def _search(
         self, job: Job, space: Space, gain: Callable[[int, Mapping[str, Any]], float]
     ) -> dict[str, Any]:
-        """The default or random settings that gain most; what is made is not made again."""
+        """The default or random settings that gain most; what is made is not made again.
+
+        There are as many trainings as a study has: its trials, and its finalists' other seeds.
+        """
         path = pathlib.Path(self._run_folder(job, "trials.jsonl"))
         made = len(read_lines(path))
-        for number, settings in enumerate([{}, *drawn(space, job.trials - 1)]):
+        for number, settings in enumerate([{}, *drawn(space, job.trials + _FINALS - 1)]):
             if number >= made:
                 line: Line = {"settings": settings}
                 try:
@@ -188,7 +192,7 @@ class Trainer:
                 add_line(path, line)
         best = max(read_lines(path), key=lambda line: line["gain"])
         if "error" in best:
-            raise RuntimeError(f"all {job.trials} trials have failed: {best['error']}")
+            raise RuntimeError(f"all trials have failed: {best['error']}")
         return dict(best["settings"])
 
     def _prepared(self, log: str) -> str:

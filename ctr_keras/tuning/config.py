@@ -30,7 +30,8 @@ class TuneConfig:
             `Choice` or a `Range`.
         trials: int. How many, those of all workers and those that failed together. Defaults to
             `30`.
-        seeds: int. With how many other seeds to train the best trials again. Defaults to `3`.
+        seeds: int. With how many other seeds to train the best trials and the defaults again.
+            Defaults to `3`.
         finalists: int. How many of the best trials these are: one evaluation flatters the best of
             many, so that it is chosen by the mean over the other seeds. Defaults to `3`.
         space_file: str. The YAML file that the space was read from, if any, which messages name.

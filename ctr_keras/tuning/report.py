@@ -221,8 +221,8 @@ def _final_lines(config: TuneConfig, report: Mapping[str, Any]) -> list[str]:
     statistic = "" if config.seeds == 1 else ", mean and standard deviation"
     return [
         "",
-        f"The best trials, trained again with {seeds}{statistic}; the first is chosen. "
-        f"Runs are in {config.base.out}/finalists.",
+        f"The best trials and the defaults, trial 0, trained again with {seeds}{statistic}; the "
+        f"first is chosen. Runs are in {config.base.out}/finalists.",
         "",
         *_table(("trial", f"validation {config.base.monitor}"), finalists),
         "",

@@ -36,6 +36,7 @@ from ctr_keras.tuning.report import REASON, Finalist, describe, write_report
 from ctr_keras.types import Settings
 
 _STARTS = "starts"
+_DEFAULTS = 0  # the trial of the settings that a run has without a search
 _LOOKS_FROM = 5  # evaluations: averages of weights lag behind at first, most of all on small logs
 _MAX_STARTS = 3  # of one trial: what kills the process again and again must not go on for ever
 
@@ -131,13 +132,19 @@ class _Study:
 
     @property
     def finalists(self) -> list[FrozenTrial]:
-        """The best of the trials that have ended, as many as are to be trained again, or one."""
+        """The trials to train again: the best of those that have ended, and the defaults.
+
+        Or the best one alone, without other seeds.
+        """
         ended = [trial for trial in self.trials if trial.state == TrialState.COMPLETE]
         if not ended:
             reasons = [t.user_attrs[REASON] for t in self.trials if REASON in t.user_attrs]
             raise ValueError(f"none of {len(self.trials)} trials has ended well: {reasons[-1]}")
         ended.sort(key=lambda trial: trial.value or 0.0, reverse=not self._config.minimizes)
-        return ended[: self._config.finalists if self._config.seeds else 1]
+        if not self._config.seeds:
+            return ended[:1]
+        best, others = ended[: self._config.finalists], ended[self._config.finalists :]
+        return [*best, *(trial for trial in others if trial.number == _DEFAULTS)]
 
     def settings(self, trial: FrozenTrial) -> dict[str, Any]:
         """What a trial tries."""

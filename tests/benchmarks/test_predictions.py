@@ -86,7 +86,8 @@ def test_jobs_are_kept_and_not_done_again_and_one_that_fails_stops_no_other(
     assert f"| LightGBM | {np.mean(aucs):.4f} +/- {np.std(aucs, ddof=1):.4f} / " in reported
 
 
-def test_trees_are_tuned_by_random_trials_that_are_not_made_again(tmp_path, invoke):
+def test_trees_are_tuned_by_random_trials_that_are_not_made_again(tmp_path, invoke, monkeypatch):
+    monkeypatch.setattr(training, "_FINALS", 1)
     options = ("--models", "LightGBM", "--trials", "2", "--seeds", "1")
     result = invoke(tmp_path, *options)
     assert result.stdout.startswith("## Best of 2 trials")
@@ -94,13 +95,14 @@ def test_trees_are_tuned_by_random_trials_that_are_not_made_again(tmp_path, invo
     assert (line["seed"], line["trials"]) == (1, 2)
     folder = tmp_path / "runs" / Job("tiny", "LightGBM", 1, 2).folder
     trials = [json.loads(one) for one in (folder / "trials.jsonl").read_text().splitlines()]
-    assert len(trials) == 2
+    assert len(trials) == 3
+    assert trials[0]["settings"] == {}
     assert line["settings"] == max(trials, key=lambda one: one["gain"])["settings"]
 
     (folder / "tuned.json").unlink()
     (tmp_path / "results.jsonl").unlink()
     invoke(tmp_path, *options)
-    assert len((folder / "trials.jsonl").read_text().splitlines()) == 2
+    assert len((folder / "trials.jsonl").read_text().splitlines()) == 3
     assert lines_of(tmp_path)[0]["settings"] == line["settings"]
 
 
