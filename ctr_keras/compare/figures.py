@@ -171,7 +171,7 @@ def _label_few(axes: Any) -> None:
     low, high = axes.get_xlim()
     subs = (1.0,) if high / low > _DECADES else (1.0, 2.0, 5.0)
     axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=5))
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}" if x < 1000 else EngFormatter(sep="")(x))
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 

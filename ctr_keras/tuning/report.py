@@ -21,6 +21,7 @@ from ctr_keras.tuning.config import TuneConfig
 from ctr_keras.tuning.pictures import importance_picture, trials_picture
 from ctr_keras.types import Array
 
+DEFAULTS = 0  # the trial of the settings that a run has without a search
 REASON = "reason"  # why a trial has failed
 _METRICS = {"auc": "AUC", "log_loss": "log loss"}
 _BY_GROUP = {"auc_by_group": "AUC by group"}
@@ -186,6 +187,9 @@ def _summary(config: TuneConfig, report: Mapping[str, Any], trials: Sequence[Fro
         "",
         f"Train with these settings: `ctr-keras train --config {base.out}/best.yaml --out RUN`",
     ]
+    if report["best_trial"] == DEFAULTS and len(trials) > 1:
+        moved = "These are the default settings: no trial was better. Try more trials, or a space"
+        lines += ["", f"{moved} of fewer settings (`--set` fixes one, `--space` names your own)."]
     if report["finalists"]:
         lines += _final_lines(config, report)
     sign = 1 if config.minimizes else -1

@@ -32,11 +32,10 @@ from ctr_keras.runs import check_same_settings, write_settings
 from ctr_keras.training import TrainConfig, train
 from ctr_keras.tuning.checks import check_models
 from ctr_keras.tuning.config import TuneConfig
-from ctr_keras.tuning.report import REASON, Finalist, describe, write_report
+from ctr_keras.tuning.report import DEFAULTS, REASON, Finalist, describe, write_report
 from ctr_keras.types import Settings
 
 _STARTS = "starts"
-_DEFAULTS = 0  # the trial of the settings that a run has without a search
 _LOOKS_FROM = 5  # evaluations: averages of weights lag behind at first, most of all on small logs
 _MAX_STARTS = 3  # of one trial: what kills the process again and again must not go on for ever
 
@@ -144,7 +143,7 @@ class _Study:
         if not self._config.seeds:
             return ended[:1]
         best, others = ended[: self._config.finalists], ended[self._config.finalists :]
-        return [*best, *(trial for trial in others if trial.number == _DEFAULTS)]
+        return [*best, *(trial for trial in others if trial.number == DEFAULTS)]
 
     def settings(self, trial: FrozenTrial) -> dict[str, Any]:
         """What a trial tries."""

@@ -85,10 +85,24 @@ def test_the_best_of_the_trials_is_found_and_shown(study, pretended):
     assert [int(row["trial"]) for row in trials_of(config)] == list(range(25))
 
 
+NOTHING_FOUND = "These are the default settings: no trial was better"
+
+
+def test_a_search_that_found_nothing_says_so(study, monkeypatch):
+    def train(run, callbacks=()):
+        return {"validation": {"log_loss": 0.5 + int(run.out[-4:]) / 100}}
+
+    monkeypatch.setattr(run_module, "_train", train)
+    config = study(3)
+    assert tune(config)["best_trial"] == 0
+    assert NOTHING_FOUND in pathlib.Path(config.base.out, "summary.md").read_text()
+
+
 def test_the_first_trial_is_a_run_without_a_search(study, pretended):
     """Or what of the space is next to it: the defaults are a rate of .001, 16 and .1."""
     tune(config := study(1))
     assert settings_of(config) == [("0.001", "16", "0.1")]
+    assert NOTHING_FOUND not in pathlib.Path(config.base.out, "summary.md").read_text()
     set_ = dataclasses.replace(config.base, model_args={"dropout": 0.7}, out=f"{config.base.out}-2")
     tune(config := dataclasses.replace(config, base=set_))
     assert settings_of(config) == [("0.001", "16", "0.5")]
