@@ -155,7 +155,7 @@ def DeepFM(  # noqa: N802
     norm_order: str = "unscaled",
     embedding_l2: Penalty = 0.0,
     linear_l2: Penalty = 0.0,
-    net_l2: Penalty = 3e-3,
+    net_l2: Penalty = 0.0,
     kernel_initializer: KernelInitializer = None,
     embeddings_initializer: EmbeddingsInitializer = 1e-4,
 ) -> keras.Model:
@@ -175,7 +175,8 @@ def DeepFM(  # noqa: N802
             few and fields many, without it the log loss is lower and scores are better calibrated.
         norm_order: str. Where it stands (see `MLP`). Defaults to `"unscaled"`.
         net_l2: float. L2 penalty of the kernels of the tower and its logit: `net_l2 * sum of W^2`,
-            which is in the loss that `fit` reports. Defaults to `0.003`.
+            which is in the loss that `fit` reports. Defaults to `0.0`. A run takes one that fits
+            the rows unless it is set (see `ctr_keras.training.penalties`).
         check_ids, crossed: as in `FM`.
 
     Returns:

@@ -52,7 +52,7 @@ def IPNN(  # noqa: N802 (a builder reads as the model it builds)
     normalization: str | None = "batch",
     norm_order: str = "unscaled",
     embedding_l2: Penalty = 0.0,
-    net_l2: Penalty = 3e-3,
+    net_l2: Penalty = 0.0,
     kernel_initializer: KernelInitializer = None,
     embeddings_initializer: EmbeddingsInitializer = 1e-4,
 ) -> keras.Model:
@@ -133,7 +133,7 @@ def AIM(  # noqa: N802
     norm_order: str = "unscaled",
     embedding_l2: Penalty = 0.0,
     linear_l2: Penalty = 0.0,
-    net_l2: Penalty = 3e-3,
+    net_l2: Penalty = 0.0,
     kernel_initializer: KernelInitializer = None,
     embeddings_initializer: EmbeddingsInitializer = 1e-4,
 ) -> keras.Model:

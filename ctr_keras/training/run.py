@@ -44,9 +44,10 @@ from ctr_keras.training.evaluation import (
 )
 from ctr_keras.training.folder import finish_run, open_run
 from ctr_keras.training.pace import Pace, pace_of
+from ctr_keras.training.penalties import model_arguments_of
 from ctr_keras.training.trees import train_trees
 from ctr_keras.training.trees_config import TreesConfig
-from ctr_keras.types import Array, Inputs
+from ctr_keras.types import Array, Inputs, Settings
 
 _BEST = "best.keras"  # in a checkpoint
 _READ_ROWS = 4096  # at once
@@ -114,10 +115,11 @@ def _trained(
         patience=max(config.patience, 1),
     )
     _print_lagging_averages(config, pace)
+    arguments = model_arguments_of(config, rows)
     if config.schedule == "plateau":
         callbacks = [_Plateaus(config, rounds), *callbacks]
     rounds.run(
-        lambda: _compiled(config, features, pace.round_steps, rounds.total),
+        lambda: _compiled(config, arguments, features, pace.round_steps, rounds.total),
         batches,
         pace.round_steps,
         [make_progress(rounds, validation.describe, rows / pace.epoch_steps), *callbacks],
@@ -125,6 +127,7 @@ def _trained(
     assert checkpoints.last is not None
     _publish(os.path.join(checkpoints.last, _BEST), os.path.join(config.out, "model.keras"))
     report = _report(rounds, pace, rows, config.sample_weight)
+    report |= {name: arguments[name] for name in arguments.keys() - config.model_args.keys()}
     finish_run(config.out, report)
     checkpoints.remove()
     return report
@@ -142,9 +145,9 @@ def _print_lagging_averages(config: TrainConfig, pace: Pace) -> None:
 
 
 def _compiled(
-    config: TrainConfig, features: FeatureSet, round_steps: int, rounds: int
+    config: TrainConfig, arguments: Settings, features: FeatureSet, round_steps: int, rounds: int
 ) -> keras.Model:
-    model = build_model(config.model, features, **config.model_args)
+    model = build_model(config.model, features, **arguments)
     print_left_out(config.model, built_features(model, features), features)
     if config.start_from:
         model = _started(model, features, config)

@@ -13,6 +13,7 @@ from ctr_keras.presets import find_preset
 from ctr_keras.settings import Count, Source, checked, plain
 from ctr_keras.training import TREES, TrainConfig
 from ctr_keras.training.pace import pace_of
+from ctr_keras.training.penalties import model_arguments_of
 from ctr_keras.tuning.spaces import Space, check_values, model_space, read_space
 
 Pruner: TypeAlias = Literal["median", "halving", "none"]
@@ -125,11 +126,10 @@ class TuneConfig:
         """What Optuna would draw for the settings of a run without a search, or next to them."""
         values = {**model_arguments(self.base.model), **self.base.model_args}
         values |= {field.name: getattr(self.base, field.name) for field in _TRAINING}
-        if not {"batch_size", "evaluations_per_epoch"}.isdisjoint(self.space):
-            pace = pace_of(self.base, row_count(self.base.data, "train"))
-            values |= {
-                name: getattr(pace, name) for name in ("batch_size", "evaluations_per_epoch")
-            }
+        if not {"batch_size", "evaluations_per_epoch", "net_l2"}.isdisjoint(self.space):
+            rows = row_count(self.base.data, "train")
+            pace = pace_of(self.base, rows)
+            values |= {**model_arguments_of(self.base, rows), **pace._asdict()}
         return {name: of.nearest(values[name]) for name, of in self.space.items()}
 
     def run_config(self, settings: Mapping[str, Any], *folder: str, seed: int) -> TrainConfig:
