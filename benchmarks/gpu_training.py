@@ -42,7 +42,7 @@ State = tuple[list[Any], ...]  # trainable, other, the optimizer's and metrics' 
 FIELDS = tuple(f"field_{index}" for index in range(39))
 MODELS: dict[str, dict[str, Any]] = {
     "AutoInt": {"dim": 16, "layers": 5, "head_dim": 64, "heads": 1},
-    "DeepFM": {"dim": 16, "hidden": (400, 400, 400), "dropout": 0.0, "net_l2": 0.0},
+    "DeepFM": {"dim": 16, "hidden": (400, 400, 400), "dropout": 0.0},
 }
 
 

@@ -26,7 +26,7 @@ from ctr_keras.models import build_model
 from ctr_keras.runs import jit_setting
 
 MODELS: dict[str, dict[str, Any]] = {
-    "DeepFM": {"dim": 16, "hidden": (400, 400, 400), "dropout": 0.0, "net_l2": 0.0},
+    "DeepFM": {"dim": 16, "hidden": (400, 400, 400), "dropout": 0.0},
     "AutoInt": {"dim": 16, "layers": 3, "heads": 2, "head_dim": 32},
 }
 ARRAYS = "arrays"

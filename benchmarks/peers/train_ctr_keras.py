@@ -24,7 +24,7 @@ from ctr_keras.runs import jit_setting
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "FM": {},
-    "DeepFM": {"hidden": HIDDEN, "dropout": 0.0, "net_l2": 0.0, "normalization": None},
+    "DeepFM": {"hidden": HIDDEN, "dropout": 0.0, "normalization": None},
     "AutoInt": {"layers": ATTENTION_LAYERS, "head_dim": HEAD_DIM, "heads": HEADS},
 }
 
