@@ -117,7 +117,9 @@ class _Records:
     split: str
     features: FeatureSet
     inputs: Sequence[str] | None
-    _passes: dict[tuple[int, bool], Any] = dataclasses.field(default_factory=dict)
+    _passes: dict[tuple[int, bool], Any] = dataclasses.field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def count(self) -> int:

@@ -49,10 +49,10 @@ def tune(config: TuneConfig) -> dict[str, Any]:
     may be given the same study at once, and share its trials. The same call after an interruption
     goes on with the trials that it has interrupted; with more trials than before it adds some.
 
-    A trial that fails is recorded with its reason. The best few are trained again with other seeds,
-    whose runs in `finalists/` are what can be evaluated and exported; what is best in the mean
-    over these is the best. One of whose runs some fail is not chosen; the same call tries them
-    again.
+    A trial that fails is recorded with its reason. The best few and the defaults are trained again
+    with other seeds, whose runs in `finalists/` are what can be evaluated and exported; what is
+    best in the mean over these is the best. So a search that has found nothing ends with the
+    defaults. One of whose runs some fail is not chosen; the same call tries them again.
 
     Args:
         config: TuneConfig.
