@@ -39,9 +39,9 @@ class TrainConfig(Optimization):
         data: str. The folder that `ctr-keras prepare` wrote.
         model: str. A name in `ctr_keras.models.MODELS`.
         out: str. The run's folder.
-        model_args: dict. Arguments of the model's builder. `DeepFM`, `IPNN` and `AIM` have a
-            `net_l2` of 200 / rows, 0.003 at most, unless it is among them; `metrics.json` says it.
-            Defaults to none.
+        model_args: dict. Arguments of the model's builder. `DeepFM` and `IPNN` have a `net_l2`
+            of 200 / rows, 0.003 at most, unless it is among them; `metrics.json` says it. Defaults
+            to none.
         batch_size: int or str. Defaults to `"auto"`: 256 for a training split of up to 100,000
             rows, and for more of them so large that a pass has 200 steps, up to 4,096.
         epochs: int. Passes over the training split, at most. Defaults to `50`.

@@ -14,7 +14,8 @@ from tests.data.shards import write_prepared
     [
         ("DeepFM", {}, 8_000, 0.003),
         ("IPNN", {}, 100_000, 0.002),
-        ("AIM", {}, 40_000_000, 5e-6),
+        ("IPNN", {}, 40_000_000, 5e-6),
+        ("AIM", {}, 8_000, None),
         ("DeepFM", {"net_l2": 0.0}, 8_000, 0.0),
         ("AutoInt", {}, 8_000, None),
         ("FM", {}, 8_000, None),
