@@ -129,7 +129,9 @@ class TuneConfig:
         if not {"batch_size", "evaluations_per_epoch", "net_l2"}.isdisjoint(self.space):
             rows = row_count(self.base.data, "train")
             pace = pace_of(self.base, rows)
-            values |= {**model_arguments_of(self.base, rows), **pace._asdict()}
+            values |= model_arguments_of(self.base, rows)
+            values["batch_size"] = pace.batch_size
+            values["evaluations_per_epoch"] = pace.evaluations_per_epoch
         return {name: of.nearest(values[name]) for name, of in self.space.items()}
 
     def run_config(self, settings: Mapping[str, Any], *folder: str, seed: int) -> TrainConfig:
