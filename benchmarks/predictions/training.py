@@ -74,8 +74,12 @@ class Trainer:
         self._peer_python = functools.cache(peer_python)
 
     def train(self, job: Job) -> Trained:
-        """Trains a model, by the best settings of its trials if it has some."""
-        settings = self._tuned(job) if job.trials else {}
+        """Trains a model, by the best settings of its trials if it has some.
+
+        A model on trees has the default settings on tuned trees, whose trials are its own.
+        """
+        is_tuned = job.trials and job.model not in ON_TREES
+        settings = self._tuned(job) if is_tuned else {}
         if job.is_peers:
             trained, _ = self._train_peer(job, settings)
         else:

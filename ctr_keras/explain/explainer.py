@@ -7,7 +7,12 @@ from keras import ops
 
 from ctr_keras.explain.plans import plan_of_model
 from ctr_keras.features import FeatureSet
-from ctr_keras.layers import GatedInteraction, InteractingLayer, MultiInteractive
+from ctr_keras.layers import (
+    CalibratedSigmoid,
+    GatedInteraction,
+    InteractingLayer,
+    MultiInteractive,
+)
 from ctr_keras.models.base import built_features
 from ctr_keras.plan import FUNCTIONS
 from ctr_keras.types import Inputs, Tensor
@@ -84,6 +89,8 @@ class Explainer:
             gated = [i for i in interactions if i.function in FUNCTIONS]
             names = [f"{i.function}({'*'.join(i.fields)})" for i in gated]
             self._describe("gated_terms", "interactions", names)
+        score = model.layers[-1]
+        self._scale = score.scale if isinstance(score, CalibratedSigmoid) else 1.0
         layers: list[keras.layers.Layer] = [*self._interacting, *self._multi_interactive]
         layers += self._gated
         # To the score and to what goes into these layers, masks last, which are then called again.
@@ -126,5 +133,5 @@ class Explainer:
                 layer(*of_layers[layer.name], training=False, return_terms=True)[-1]
                 for layer in self._gated
             ]
-            outputs["gated_terms"] = ops.concatenate(terms, axis=1)
+            outputs["gated_terms"] = self._scale * ops.concatenate(terms, axis=1)
         return {name: ops.cast(value, "float32") for name, value in outputs.items()}

@@ -5,6 +5,7 @@ from ctr_keras.layers.batch_normalization import (
     has_statistics,
     recompute_statistics,
 )
+from ctr_keras.layers.calibrated_sigmoid import CalibratedSigmoid
 from ctr_keras.layers.combination_block import CombinationBlock
 from ctr_keras.layers.compact_embedding import CompactEmbedding
 from ctr_keras.layers.embedding_gate import EmbeddingGate
@@ -26,6 +27,7 @@ from ctr_keras.tables.trainer import RowTrainer
 __all__ = [
     "MLP",
     "BatchNormalization",
+    "CalibratedSigmoid",
     "CombinationBlock",
     "CompactEmbedding",
     "EmbeddingGate",

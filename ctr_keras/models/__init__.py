@@ -1,6 +1,7 @@
 """Models: functional builders from a feature set to a `keras.Model`."""
 
 from ctr_keras.models.attention import AutoInt, AutoIntPlus
+from ctr_keras.models.calibration import Calibration, calibrate, calibration_of
 from ctr_keras.models.click_rate import start_at_click_rate
 from ctr_keras.models.factorization import FM, DeepFM
 from ctr_keras.models.field_aware import FFM
@@ -31,12 +32,15 @@ __all__ = [
     "MODELS",
     "AutoInt",
     "AutoIntPlus",
+    "Calibration",
     "DeepFM",
     "ModelEntry",
     "OptInter",
     "OptInterF",
     "OptInterM",
     "build_model",
+    "calibrate",
+    "calibration_of",
     "check_arguments",
     "model_arguments",
     "start_at_click_rate",

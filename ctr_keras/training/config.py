@@ -51,7 +51,7 @@ class TrainConfig(Optimization):
         monitor: str. By what evaluations are compared, for the best model, `patience` and
             `schedule=plateau`: `"log_loss"`, `"auc"` or `"auc_by_group"`. Defaults to `"log_loss"`.
         patience: int. Stop after so many consecutive evaluations without a better one.
-            Defaults to `3`.
+            Defaults to `5`.
         group: str. A categorical feature, such as the user, in whose groups `auc_by_group` is
             computed and `pairwise_weight` makes pairs. Rows whose value is missing or not in the
             vocabulary are in no group. Defaults to `""`: none.
@@ -70,11 +70,11 @@ class TrainConfig(Optimization):
             average starts at the weights after the first step, which are `averaging^n` of it `n`
             steps later: a run of less than some 300 steps wants 0. Defaults to `"auto"`: 0.99, the
             average of about the last 100 steps, but none with `table_updates=exact`.
-        calibrate: bool. Whether to shift the logit of the model that is kept, so that its mean
-            score of validation rows is their click rate, less far if they have few clicks (see
-            `ctr_keras.models.click_rate.calibrating_shift`). Metrics of validation are those
-            after the shift. A model without a bias of its own (see `start_at_click_rate`) stays as
-            it is, and the run says so. Defaults to `True`.
+        calibrate: bool. Whether the model that is kept scales and shifts its logit, by the two
+            numbers with which it predicts the validation rows best (see
+            `ctr_keras.models.calibration_of`), if it ends in a sigmoid. Each evaluation finds them
+            anew, and its metrics are those after it: which round is the best is about what a model
+            knows, not about how sure it is. Defaults to `True`.
         callbacks: list of str. `"tensorboard"` (in the run's folder), `"mlflow"`, `"wandb"`, or
             `"module:Class"` for a class of your own below `keras.callbacks.Callback`, which is made
             without arguments. Each round, `on_epoch_end` is given the numbers of `history.csv`.
@@ -111,7 +111,7 @@ class TrainConfig(Optimization):
     epochs: Count = 50
     evaluations_per_epoch: CountOrAuto = "auto"
     monitor: Literal["log_loss", "auc", "auc_by_group"] = "log_loss"
-    patience: Count = 3
+    patience: Count = 5
     group: str = ""
     pairwise_weight: NonNegativeFloat = 0.0
     sample_weight: str = ""

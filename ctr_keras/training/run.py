@@ -13,10 +13,17 @@ from ctr_keras import metrics
 from ctr_keras.data import Examples, click_rate, open_examples, read_rows
 from ctr_keras.features import FeatureSet
 from ctr_keras.features.statistics import numbers_file, vocabulary_file
-from ctr_keras.layers import has_statistics, recompute_statistics
-from ctr_keras.models import build_model, start_at_click_rate, transfer
+from ctr_keras.layers import CalibratedSigmoid, has_statistics, recompute_statistics
+from ctr_keras.models import (
+    Calibration,
+    build_model,
+    calibrate,
+    calibration_of,
+    start_at_click_rate,
+    transfer,
+)
 from ctr_keras.models.base import built_features
-from ctr_keras.models.click_rate import calibrating_shift, output_bias, shifted
+from ctr_keras.models.calibration import logits_of
 from ctr_keras.optimizers import averaged
 from ctr_keras.runs import (
     STATISTICS_ROWS,
@@ -51,7 +58,7 @@ from ctr_keras.types import Array, Inputs, Settings
 
 _BEST = "best.keras"  # in a checkpoint
 _READ_ROWS = 4096  # at once
-_SHIFT = "calibration_shift"  # of the logit of the model that was kept
+_CALIBRATION = tuple(f"calibration_{name}" for name in Calibration._fields)
 _LAGS = 0.05  # share of the averages of weights that is worth a word
 _SHOWN = {"log_loss": "log loss", "auc": "AUC", "auc_by_group": "AUC by group"}
 
@@ -233,7 +240,8 @@ class _Validation:
         self._examples: Examples | None = None
         self._groups_of_rows: Array | None = None
         self._weights: Array | None = None
-        self._shift = 0.0  # of the logit of the model that was measured last
+        self._calibration = Calibration()  # of the model that was measured last
+        self._logits: keras.Model | None = None  # the model up to its logit
         self._training_inputs: Inputs = {}
 
     def measure(self, model: keras.Model, number: int, training: Row, seconds: float) -> Row:
@@ -245,15 +253,17 @@ class _Validation:
             "train_loss": float(training["loss"]),
             "train_log_loss": float(training["log_loss"]),
             **{f"validation_{name}": value for name, value in validation.items()},
-            **({_SHIFT: self._shift} if self._config.calibrate else {}),
+            **(dict(zip(_CALIBRATION, self._calibration, strict=True)) if self._logits else {}),
             "seconds": round(seconds, 3),
         }
 
     def _evaluate(self, model: keras.Model) -> dict[str, Any]:
         if self._examples is None:
             self._examples = self._open(input_names(model))
-            if self._config.calibrate and output_bias(model) is None:
-                print(f"not calibrated: the logit of {self._config.model} has no bias to shift")
+            if self._config.calibrate:
+                self._logits = logits_of(model)
+                if self._logits is None:
+                    print(f"not calibrated: {self._config.model} does not end in a sigmoid layer")
             if has_statistics(model):
                 self._training_inputs, _ = read_rows(
                     self._config.data, "train", self._features, STATISTICS_ROWS, input_names(model)
@@ -265,12 +275,7 @@ class _Validation:
                 examples = self._open([self._config.sample_weight])
                 self._weights = read_weights(examples, self._features, _READ_ROWS)
         recompute_statistics(model, self._training_inputs)
-        labels, scores = predict(model, self._examples)
-        self._check(scores)
-        if self._config.calibrate and output_bias(model) is not None:
-            self._shift = calibrating_shift(labels, scores, self._weights)
-            with shifted(model, self._shift):  # scored anew: rounding would not be the model's
-                _, scores = predict(model, self._examples)
+        labels, scores = self._scored(model, self._examples)
         validation = metrics.evaluate(labels, scores, self._weights)
         if self._groups_of_rows is not None:
             validation["auc_by_group"] = metrics.auc_by_group(
@@ -278,13 +283,25 @@ class _Validation:
             )
         return validation
 
+    def _scored(self, model: keras.Model, examples: Examples) -> tuple[Array, Array]:
+        """Labels and scores of a model, as it is or calibrated."""
+        if self._logits is None:
+            labels, scores = predict(model, examples)
+            self._check(scores)
+            return labels, scores
+        labels, logits = predict(self._logits, examples)
+        self._check(logits)
+        self._calibration = calibration_of(labels, logits, self._weights)
+        scores = CalibratedSigmoid(*self._calibration, dtype="float32")(logits)
+        return labels, keras.ops.convert_to_numpy(scores)
+
     def _check(self, scores: Array) -> None:
-        unknown = int(np.isnan(scores).sum())
+        unknown = int((~np.isfinite(scores)).sum())
         if unknown:
             raise ValueError(
-                f"{unknown} of {len(scores)} validation scores are NaN: training has diverged; set "
-                f"a learning_rate below {self._config.learning_rate:g}, max_gradient_norm=10 or "
-                "dtype_policy=float32"
+                f"{unknown} of {len(scores)} validation scores are NaN or infinite: training has "
+                f"diverged; set a learning_rate below {self._config.learning_rate:g}, "
+                "max_gradient_norm=10 or dtype_policy=float32"
             )
 
     def _open(self, inputs: Sequence[str]) -> Examples:
@@ -305,8 +322,11 @@ class _Validation:
     def keep(self, model: keras.Model, folder: str | None) -> State:
         # A model of the same layers without the optimizer: that is a checkpoint's matter.
         assert folder is not None
-        best = type(model)(model.input, model.output, name=model.name)
-        with averaged(model), shifted(model, self._shift):
+        if self._logits:
+            best = calibrate(model, self._calibration)
+        else:
+            best = type(model)(model.input, model.output, name=model.name)
+        with averaged(model):
             best.save(os.path.join(folder, _BEST))
         return {}
 
@@ -331,7 +351,7 @@ def _report(rounds: Rounds, pace: Pace, rows: int, weight: str) -> dict[str, Any
             for key, value in best.items()
             if key.startswith("validation_")
         },
-        **({_SHIFT: best[_SHIFT]} if _SHIFT in best else {}),
+        **{name: best[name] for name in _CALIBRATION if name in best},
         **({"weighted_by": weight} if weight else {}),
         "best_round": rounds.best,
         "rounds": len(rounds.history),

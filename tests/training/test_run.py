@@ -19,7 +19,7 @@ from ctr_keras.cli import main
 from ctr_keras.data import open_examples, read_rows
 from ctr_keras.features import FeatureSet, Numeric
 from ctr_keras.layers import recompute_statistics
-from ctr_keras.models.click_rate import shift_scores
+from ctr_keras.models import Calibration, calibrate
 from ctr_keras.runs import write_settings
 from ctr_keras.training import TrainConfig, evaluate_run, load_run, predict_split, train
 from ctr_keras.training import run as run_module
@@ -181,30 +181,45 @@ def test_a_short_run_is_kept_with_the_statistics_of_its_weights(settings, tmp_pa
 def test_the_model_that_is_kept_is_calibrated(settings, tmp_path):
     data = write_prepared(tmp_path / "data", ROWS | {"validation": 3000})
     reports, means = {}, {}
-    for calibrate in (False, True):
-        out = str(tmp_path / str(calibrate))
+    for is_calibrated in (False, True):
+        out = str(tmp_path / str(is_calibrated))
         still = settings | FM | {"data": data, "out": out, "learning_rate": 1e-3}
-        config = TrainConfig(**still, averaging=0.0, calibrate=calibrate)
+        config = TrainConfig(**still, averaging=0.0, calibrate=is_calibrated)
         metrics_json = train(config)
-        reports[calibrate] = metrics_json["validation"]
+        reports[is_calibrated] = metrics_json["validation"]
         model, features, _ = load_run(out)
         labels, scores = predict_split(model, features, data, "validation")
-        means[calibrate] = scores.mean() / labels.mean()
-        assert reports[calibrate]["calibration_ratio"] == pytest.approx(means[calibrate], 1e-4)
-        assert ("calibration_shift" in metrics_json) == calibrate
+        means[is_calibrated] = scores.mean() / labels.mean()
+        assert reports[is_calibrated]["calibration_ratio"] == pytest.approx(
+            means[is_calibrated], 1e-4
+        )
+        for number in ("calibration_scale", "calibration_shift"):
+            assert (number in metrics_json) == is_calibrated
     assert abs(means[True] - 1) < 0.2 * abs(means[False] - 1)
     assert reports[True]["log_loss"] < reports[False]["log_loss"]
     assert reports[True]["auc"] == pytest.approx(reports[False]["auc"], abs=1e-3)
-    moved = shift_scores(scores, -metrics_json["calibration_shift"])
-    assert moved.mean() / labels.mean() == pytest.approx(means[False], 1e-4)
+    score = model.get_layer("score")
+    found = (metrics_json["calibration_scale"], metrics_json["calibration_shift"])
+    assert (score.scale, score.shift) == found
+    plain = calibrate(model, Calibration())
+    _, scores = predict_split(plain, features, data, "validation")
+    assert scores.mean() / labels.mean() == pytest.approx(means[False], 1e-4)
 
 
-def test_a_run_says_that_its_model_cannot_be_calibrated(settings, tmp_path, capsys):
-    of_parts = {"model": "AIM", "model_args": {"dim": 4, "part_scalers": True}}
-    report = train(TrainConfig(**settings | of_parts | {"out": str(tmp_path)}))
-    assert report["calibration_shift"] == 0
+def test_a_run_says_that_its_model_cannot_be_calibrated(settings, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(run_module, "logits_of", lambda model: None)
+    report = train(TrainConfig(**settings | FM | {"out": str(tmp_path)}))
+    assert "calibration_scale" not in report
     said = capsys.readouterr().out
-    assert said.count("not calibrated: the logit of AIM has no bias to shift") == 1
+    assert said.count("not calibrated: FM does not end in a sigmoid layer") == 1
+
+
+def test_a_run_from_a_calibrated_one_starts_from_its_weights(settings, tmp_path):
+    first = TrainConfig(**settings | FM | {"out": str(tmp_path / "first")})
+    scale = train(first)["calibration_scale"]
+    still = settings | FM | {"start_from": first.out, "learning_rate": 0.0, "averaging": 0.0}
+    again = train(TrainConfig(**still, out=str(tmp_path / "again")))
+    assert again["calibration_scale"] == pytest.approx(scale, abs=1e-5) != 1
 
 
 @pytest.mark.parametrize(("epochs", "share"), [(1, "74%"), (50, None)])
@@ -220,7 +235,9 @@ def test_a_run_says_that_averages_of_weights_lag(settings, tmp_path, capsys, epo
 
 def test_a_run_that_diverges_says_so_and_what_to_change(settings, tmp_path):
     wild = settings | FM | {"learning_rate": 1e30}
-    message = r"of 400 validation scores are NaN: .*; set a learning_rate below 1e\+30, max_gra"
+    message = (
+        r"of 400 validation scores are NaN or infinite: .*; set a learning_rate below 1e\+30, m"
+    )
     with pytest.raises(ValueError, match=message):
         train(TrainConfig(**wild, out=str(tmp_path)))
 
@@ -398,7 +415,6 @@ def test_killed_and_started_again(settings, finished, tmp_path):
 def test_a_run_can_start_from_anothers_weights(finished, settings, tmp_path):
     config, report = finished
     still = settings | {"learning_rate": 0.0, "epochs": 1, "evaluations_per_epoch": 1}
-    still["calibrate"] = False
     further = train(TrainConfig(**still, start_from=config.out, out=str(tmp_path / "further")))
     assert further["validation"] == pytest.approx(report["validation"], rel=1e-4)
 
