@@ -117,7 +117,7 @@ STRENGTH = 3 if IS_WHOLE else 2
 
 
 def tuples() -> list[dict[str, str]]:
-    """Every value of two axes together, on any backend or, of the whole matrix, on each."""
+    """Every value of two axes together; of the whole matrix, on each backend."""
     return [
         dict(zip(names, values, strict=True))
         for names in itertools.combinations(AXES, STRENGTH)

@@ -1,7 +1,8 @@
-"""A few combinations in which every pair of values of two axes occurs, if so on each backend.
+"""A few combinations in which every value, or of the whole matrix every pair, occurs on each backend.
 
-Greedy and deterministic: each combination starts from a pair that has not occurred and takes, axis
-by axis, the value that brings most new pairs; the first one, which is the cheapest, if several do.
+Greedy and deterministic: each combination starts from a value that has not occurred on a backend and
+takes, axis by axis, the value that brings most new pairs; the first one, which is the cheapest, if
+several do.
 """
 
 import functools
@@ -15,15 +16,15 @@ _Part = frozenset[tuple[str, str]]  # axes and their values
 
 
 def covering() -> list[Combination]:
-    """Combinations that hold every one of `tuples`.
+    """Combinations that hold every one of `tuples` that names a backend.
 
     A tuple that refusals rule out occurs in no combination that works; instead, whatever values a
     refusal names occur together in one that is refused.
     """
     left = dict.fromkeys(part for part in map(_part, tuples()) if possible(part))
     made = []
-    while left:
-        row = _filled(next(iter(left)), left)
+    while start := next((part for part in left if "backend" in dict(part)), None):
+        row = _filled(start, left)
         for covered in itertools.combinations(sorted(row), STRENGTH):
             left.pop(frozenset(covered), None)
         made.append(row)
