@@ -1,8 +1,8 @@
-"""A few combinations in which every value, or of the whole matrix every pair, occurs on each backend.
+"""A few combinations that have every value, or for `make matrix` every pair, on each backend.
 
-Greedy and deterministic: each combination starts from a value that has not occurred on a backend and
-takes, axis by axis, the value that brings most new pairs; the first one, which is the cheapest, if
-several do.
+Greedy and deterministic: each combination starts from a value or pair that a backend has not had
+and takes, axis by axis, the value that brings most new pairs; the first one, which is the cheapest,
+if several do.
 """
 
 import functools

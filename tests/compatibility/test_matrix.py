@@ -1,7 +1,7 @@
 """Models, optimizers, precisions, saved forms, callbacks and modes together: works, or refused.
 
-Every value occurs on each backend. With `CTR_KERAS_MATRIX`, the folder of results that `make matrix`
-keeps, every pair of values does.
+Every value occurs on each backend; with `CTR_KERAS_MATRIX`, the folder of results of `make matrix`,
+every pair of values does.
 """
 
 import importlib.util

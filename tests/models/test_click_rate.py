@@ -6,18 +6,17 @@ import pytest
 
 from ctr_keras.models import start_at_click_rate
 from tests.models.test_models import batch_for
-from tests.models.variants import VARIANTS, build
-
-pytestmark = pytest.mark.backend
+from tests.models.variants import VARIANTS, build, some_on_jax
+from tests.packed import called
 
 
 def logits_of(model, inputs):
     """What goes into the layer `score`."""
     logit = keras.Model(model.input, model.get_layer("score").input)
-    return keras.ops.convert_to_numpy(logit(inputs))
+    return called(logit, inputs)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", some_on_jax(VARIANTS))
 def test_all_logits_move_by_the_log_odds(variant):
     model = build(variant)
     inputs = batch_for(model)
@@ -29,6 +28,7 @@ def test_all_logits_move_by_the_log_odds(variant):
     np.testing.assert_allclose(logits_of(model, inputs), expected, 1e-5, 1e-5)
 
 
+@pytest.mark.backend
 def test_a_model_that_ends_in_another_way_stays_as_it_is():
     inputs = keras.Input((2,))
     model = keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid")(inputs))
@@ -36,6 +36,7 @@ def test_a_model_that_ends_in_another_way_stays_as_it_is():
     np.testing.assert_array_equal(model.layers[-1].bias, [0.0])
 
 
+@pytest.mark.backend
 @pytest.mark.parametrize("rate", [0.0, 1.0])
 def test_a_log_of_one_kind_of_rows_has_no_log_odds(rate):
     model = build("FM")

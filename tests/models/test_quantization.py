@@ -14,7 +14,7 @@ from ctr_keras.layers import FieldEmbedding
 from ctr_keras.models import DeepFM, build_model
 from ctr_keras.optimizers import SparseAdam
 from tests.models.variants import FEATURES, VARIANTS, build, some_on_jax
-from tests.packed import FEW_STEPS, JIT, inputs_of, labels, packed_inputs
+from tests.packed import FEW_STEPS, JIT, called, inputs_of, labels, packed_inputs
 
 HAS_CONFIGS = hasattr(keras.quantizers, "Int8QuantizationConfig")  # not in Keras 3.12
 WIDTHS = {"dim": 16, "cross_dim": 16, "head_dim": 8, "hidden": [64, 32]}
@@ -34,10 +34,6 @@ pytestmark = [
 
 def to_numpy(tensor):
     return keras.ops.convert_to_numpy(tensor)
-
-
-def scores(model, inputs):
-    return to_numpy(model(inputs))
 
 
 def trained(variant):
@@ -62,7 +58,7 @@ def quantized(variant):
     """A trained model after `quantize("int8")`, inputs, and its scores of them before."""
     keras.utils.set_random_seed(0)
     model, inputs = trained(variant)
-    before = scores(model, inputs)
+    before = called(model, inputs)
     model.quantize("int8")
     return model, inputs, before
 
@@ -89,7 +85,7 @@ def loaded(model, folder, **options):
 def test_scores_are_those_of_float_within_a_hundredth(variant):
     model, inputs, before = quantized(variant)
     assert {mode for _, mode in modes(model)} == {"int8"}
-    after = scores(model, inputs)
+    after = called(model, inputs)
     # Keras 3.12 rounds what goes into dense layers, too.
     np.testing.assert_allclose(after, before, 0, 0.01 if HAS_CONFIGS else 0.03)
     assert (after != before).any()
@@ -99,7 +95,7 @@ def test_scores_are_those_of_float_within_a_hundredth(variant):
 def test_models_of_weights_of_width_one_stay_as_they_are(variant):
     model, inputs, before = quantized(variant)
     assert not any(layer.quantization_mode for layer in layers_in(model))
-    np.testing.assert_array_equal(scores(model, inputs), before)
+    np.testing.assert_array_equal(called(model, inputs), before)
 
 
 @pytest.mark.parametrize("variant", some_on_jax(SOME))
@@ -107,7 +103,7 @@ def test_quantized_models_load_again(variant, tmp_path):
     model, inputs, _ = quantized(variant)
     again = loaded(model, tmp_path, compile=False)
     assert modes(again) == modes(model)
-    np.testing.assert_allclose(scores(again, inputs), scores(model, inputs), 1e-6)
+    np.testing.assert_allclose(called(again, inputs), called(model, inputs), 1e-6)
     assert json.dumps(again.get_config()) == json.dumps(model.get_config())
 
 
@@ -120,7 +116,7 @@ def test_copies_by_config_take_the_weights(tmp_path):
     again = type(model).from_config(model.get_config())
     again.set_weights(model.get_weights())
     for copy in (clone, again):
-        np.testing.assert_allclose(scores(copy, inputs), scores(model, inputs), 1e-6)
+        np.testing.assert_allclose(called(copy, inputs), called(model, inputs), 1e-6)
 
 
 @pytest.mark.backend
@@ -131,7 +127,7 @@ def test_a_model_quantized_after_fit_loads_compiled(tmp_path):
     model.train_on_batch(inputs, labels())
     model.quantize("int8")
     again = loaded(model, tmp_path)
-    np.testing.assert_allclose(scores(again, inputs), scores(model, inputs), 1e-6)
+    np.testing.assert_allclose(called(again, inputs), called(model, inputs), 1e-6)
 
 
 def test_a_table_takes_a_quarter_and_a_scale_a_row(tmp_path):
@@ -157,7 +153,7 @@ def test_exported_models_score_alike(variant, tmp_path):
     model.export(tmp_path / "exported", verbose=False)
     artifact = tf.saved_model.load(tmp_path / "exported")
     served = artifact.serve({name: tf.constant(values) for name, values in inputs.items()})
-    np.testing.assert_allclose(served, scores(model, inputs), 1e-5)
+    np.testing.assert_allclose(served, called(model, inputs), 1e-5)
 
 
 @pytest.mark.backend
@@ -187,14 +183,14 @@ def test_in_other_modes_tables_stay_and_the_rest_loads_again(mode, tmp_path):
     keras.utils.set_random_seed(0)
     model = build("AutoIntPlus")
     inputs = inputs_of(model, packed_inputs(FEATURES))
-    before = scores(model, inputs)
+    before = called(model, inputs)
     with pytest.warns(UserWarning, match=f"only, not by {mode}, and stays float32"):
         model.quantize(mode)
     assert model.get_layer("embedding").quantization_mode is None
     assert model.get_layer("interacting_0").query.quantization_mode == mode
-    np.testing.assert_allclose(scores(model, inputs), before, 0, 0.1)
+    np.testing.assert_allclose(called(model, inputs), before, 0, 0.1)
     again = loaded(model, tmp_path)
-    np.testing.assert_allclose(scores(again, inputs), scores(model, inputs), 1e-6)
+    np.testing.assert_allclose(called(again, inputs), called(model, inputs), 1e-6)
 
 
 def test_modes_that_calibrate_are_refused_before_anything_changes():
@@ -218,20 +214,20 @@ def test_filters_choose_what_is_quantized(tmp_path):
     assert {name for name, mode in modes(model) if mode} == {"embedding", "query"}
     again = loaded(model, tmp_path)
     assert modes(again) == modes(model)
-    np.testing.assert_allclose(scores(again, inputs), scores(model, inputs), 1e-6)
+    np.testing.assert_allclose(called(again, inputs), called(model, inputs), 1e-6)
 
 
 def test_a_layer_is_quantized_alone_and_once(tmp_path):
     model = build("AutoInt")
     inputs = inputs_of(model, packed_inputs(FEATURES))
-    before = scores(model, inputs)
+    before = called(model, inputs)
     for layer in (model.get_layer("embedding"), model.get_layer("interacting_1").value):
         layer.quantize("int8")
         with pytest.raises(ValueError, match="already quantized"):
             layer.quantize("int8")
     assert {name for name, mode in modes(model) if mode} == {"embedding", "value"}
-    np.testing.assert_allclose(scores(model, inputs), before, 0, 0.02)
-    np.testing.assert_allclose(scores(loaded(model, tmp_path), inputs), scores(model, inputs), 1e-6)
+    np.testing.assert_allclose(called(model, inputs), before, 0, 0.02)
+    np.testing.assert_allclose(called(loaded(model, tmp_path), inputs), called(model, inputs), 1e-6)
 
 
 @pytest.mark.skipif(not HAS_CONFIGS, reason="Keras 3.12 always rounds what goes into dense layers")
@@ -258,10 +254,10 @@ def test_half_precision():
         finally:
             keras.config.set_dtype_policy(policy)
         inputs = inputs_of(model, packed_inputs(FEATURES))
-        before = scores(model, inputs)
+        before = called(model, inputs)
         if name == "mixed_float16":
             with pytest.raises(ValueError, match=r"int8.*doesn't work well with"):
                 model.quantize("int8")
             continue
         model.quantize("int8")
-        np.testing.assert_allclose(scores(model, inputs), before, 0, 0.02)
+        np.testing.assert_allclose(called(model, inputs), before, 0, 0.02)
