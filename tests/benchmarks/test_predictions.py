@@ -14,6 +14,7 @@ from benchmarks.predictions.jobs import Job, Kept, Trained
 from benchmarks.predictions.peer import peer_rows
 from benchmarks.predictions.report import Values, goals, report
 from ctr_keras.data import open_examples, read_rows
+from ctr_keras.training import read_config
 from tests.data.shards import FEATURES, write_prepared
 
 pytest.importorskip("lightgbm")
@@ -28,10 +29,17 @@ def logs(tmp_path_factory):
     return folder
 
 
+def short_config(path, overrides, **given):
+    """The settings of a run that is over soon."""
+    short = "num_threads=1" if given["model"] == "LightGBM" else "epochs=2"
+    return read_config(path, (*overrides, short), **given)
+
+
 @pytest.fixture
 def invoke(logs, monkeypatch):
-    """The command on the tiny log; the CPUs of the tests stay as they are."""
+    """The command on the tiny log; runs are short, and the CPUs of the tests stay as they are."""
     monkeypatch.setattr(command.os, "sched_setaffinity", lambda *_: None)
+    monkeypatch.setattr(training, "read_config", short_config)
 
     def call(out, *options):
         given = ["--data", str(logs), "--out", str(out), *options]

@@ -8,10 +8,8 @@ import pytest
 
 from ctr_keras.layers import MLP, InteractingLayer
 from ctr_keras.models import MODELS, build_model, check_arguments, model_arguments
-from tests.models.variants import FEATURES, VARIANTS
+from tests.models.variants import FEATURES, VARIANTS, some_on_jax
 from tests.packed import inputs_of, packed_inputs
-
-pytestmark = pytest.mark.backend
 
 ONE_EACH = dict(VARIANTS.values())  # the last variant of each
 
@@ -27,7 +25,7 @@ def compiled(model):
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="looks into a compiled graph")
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", some_on_jax(MODELS))
 def test_check_ids_marks_the_rows_of_wrong_ids_in_compiled_code(name):
     assert model_arguments(name)["check_ids"] is False
     model = build_model(name, FEATURES, **ONE_EACH[name], check_ids=True)
@@ -37,10 +35,11 @@ def test_check_ids_marks_the_rows_of_wrong_ids_in_compiled_code(name):
     lists = [key for key in inputs if key != "numeric"]
     for row, key in enumerate(lists):
         wrong[key][row, 0] = -1 if row % 2 else FEATURES.id_ranges["genres"].stop + 4
-    score = np.array(compiled(again)(wrong))
+    program = compiled(again)
+    score = np.array(program(wrong))
     assert np.isnan(score[: len(lists)]).all()
     assert np.isfinite(score[len(lists) :]).all()
-    assert np.isfinite(np.array(compiled(again)(inputs))).all()
+    assert np.isfinite(np.array(program(inputs))).all()
 
 
 def as_numpy(value):
@@ -60,6 +59,7 @@ def test_builders_take_numbers_of_numpy(name):
     assert [w.shape for w in model.weights] == [w.shape for w in expected.weights]
 
 
+@pytest.mark.backend
 def test_layers_take_numbers_of_numpy():
     layer = MLP([*np.array([3, 2])], dropout=np.float32(0.5))
     assert type(layer.dropout) is float
