@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -109,14 +109,20 @@ def _compared(command: Callable[..., None]) -> Callable[..., None]:
     return split(by(_weighted()(replicates(command))))
 
 
-def _given(overrides: tuple[str, ...] = (), **values: str | int | None) -> dict[str, str | int]:
+def _given(overrides: tuple[str, ...], **values: str | int | None) -> dict[str, str | int]:
     """The options that are given; a ValueError for one that is among the overrides, too."""
     given = {key: value for key, value in values.items() if value is not None}
+    _check_given_once(overrides, given)
+    return given
+
+
+def _check_given_once(overrides: tuple[str, ...], options: Mapping[str, str | int]) -> None:
     for override in overrides:
         key = override.partition("=")[0]
-        if key in given:
-            raise ValueError(f"--set {override}: {key} is given twice, by --{key} {given[key]} too")
-    return given
+        if key in options:
+            raise ValueError(
+                f"--set {override}: {key} is given twice, by --{key} {options[key]} too"
+            )
 
 
 @click.group(cls=_Group)
@@ -173,6 +179,7 @@ def search(
     """
     from ctr_keras.search import read_search, run_search
 
+    _check_given_once(overrides, {"data": data, "method": method, "out": out})
     settings = read_search(method, config, overrides, **_given(overrides, order=order, base=base))
     with contextlib.redirect_stdout(sys.stderr):  # the progress bar; stdout is for the result
         plan = run_search(method, settings, data, out)
@@ -229,7 +236,7 @@ def tune(
     """
     from ctr_keras import tuning
 
-    given: dict[str, Any] = {**study, **_given(data=data, model=model, out=out)}
+    given: dict[str, Any] = {**study, **_given(overrides, data=data, model=model, out=out)}
     settings = tuning.TuneConfig.read(config, overrides, space, **given)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of every other model
     with contextlib.redirect_stdout(sys.stderr):  # a line a trial; stdout is for the result
@@ -301,14 +308,15 @@ def evaluate(run_folder: str, as_json: bool | None, **options: Any) -> None:
     type=click.IntRange(0),
     help="Row of the test split whose attention to show.",
 )
-def explain(run_folder: str, out: str, rows: int, case: int) -> None:
+@_data(help="Its prepared data, if they have moved.")
+def explain(run_folder: str, out: str, rows: int, case: int, data: str | None) -> None:
     """Draw gates, methods, embedding widths and attention maps.
 
     Writes PNG files and one HTML page.
     """
     from ctr_keras.explain import explain_run
 
-    for path in explain_run(run_folder, out, rows, case):
+    for path in explain_run(run_folder, out, rows, case, data):
         click.echo(path)
 
 
@@ -365,6 +373,7 @@ def embeddings(run_folder: str, out: str, data: str | None) -> None:
 @main.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False))
 @_compared
+@_data(help="Prepared data to score all runs on, if theirs have moved.")
 @click.option("--out", type=click.Path(file_okay=False), help="Folder for the page, if any.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of Markdown.")
 def compare(runs: tuple[str, ...], out: str | None, as_json: bool, **options: Any) -> None:
@@ -398,6 +407,7 @@ def bench(data: str, models: str, seeds: int, out: str, overrides: Any, **option
     """
     from ctr_keras.compare import Bench, run_bench
 
+    _check_given_once(overrides, {"data": data, "out": out})
     names = [name.strip() for name in models.split(",") if name.strip()]
     settings = Bench(data, names, out, seeds, overrides)
     with contextlib.redirect_stdout(sys.stderr):

@@ -84,7 +84,7 @@ def evaluate_run(
             or a weight that they do not have.
     """
     model, features, config = load_run(run)
-    prepared = data or _data_of(run, config)
+    prepared = data_of(run, config.data, data)
     check_same_features(features, prepared)
     if by:
         features = FeatureSet.load_fitted(prepared)
@@ -113,14 +113,23 @@ def evaluate_run(
     return result
 
 
-def _data_of(run: str, config: TrainConfig | TreesConfig) -> str:
-    """The data that a run was trained on."""
-    if not os.path.exists(config.data):
+def data_of(run: str, trained_on: str, data: str | None = None) -> str:
+    """The prepared data to look at with a run or a search.
+
+    Args:
+        run: str. Its folder.
+        trained_on: str. The prepared data of its settings.
+        data: str or None. Other prepared data, which take precedence. Defaults to `None`: none.
+
+    Raises:
+        FileNotFoundError: if those it was trained on are needed and not there.
+    """
+    if data is None and not os.path.exists(trained_on):
         raise FileNotFoundError(
-            f"{run} was trained on {config.data}, which is not there: name its prepared data by "
+            f"{run} was trained on {trained_on}, which is not there: name its prepared data by "
             "--data"
         )
-    return config.data
+    return data or trained_on
 
 
 def weighs_rows(config: TrainConfig | TreesConfig, weighted: bool | None = None) -> bool:

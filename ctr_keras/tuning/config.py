@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from pydantic import NonNegativeInt
@@ -14,7 +14,7 @@ from ctr_keras.settings import Count, Source, checked, plain
 from ctr_keras.training import TREES, TrainConfig
 from ctr_keras.training.pace import pace_of
 from ctr_keras.training.penalties import model_arguments_of
-from ctr_keras.tuning.spaces import Space, check_values, model_space, read_space
+from ctr_keras.tuning.spaces import Choice, Space, check_values, model_space, read_space
 
 Pruner: TypeAlias = Literal["median", "halving", "none"]
 _TRAINING = dataclasses.fields(TrainConfig)
@@ -145,6 +145,21 @@ class TuneConfig:
             out=os.path.join(self.base.out, *folder),
             seed=seed,
         )
+
+    def without(self, values: Mapping[str, Sequence[Any]]) -> "TuneConfig":
+        """The same study without some values of choices; of which one is left, that is fixed."""
+        left = {
+            name: [value for value in of.extremes if value not in values.get(name, ())]
+            for name, of in self.space.items()
+        }
+        space = {
+            name: Choice(left[name]) if name in values else of
+            for name, of in self.space.items()
+            if len(left[name]) > 1
+        }
+        fixed = {name: left[name][0] for name in self.space if name not in space}
+        base = dataclasses.replace(self.run_config(fixed, seed=self.base.seed), out=self.base.out)
+        return dataclasses.replace(self, base=base, space=space)
 
     def to_dict(self) -> dict[str, Any]:
         """What must not change when a study goes on, as YAML gives it back."""

@@ -68,12 +68,12 @@ def test_values_that_need_others_of_the_space_are_tried(given, space_file, monke
 
     monkeypatch.setattr(checks_module, "build_model", build)
     config = TuneConfig.read(space=str(space_file), **given)
-    checks_module.check_models(config, FEATURES)
+    checks_module.buildable(config, FEATURES)
     narrow = dataclasses.replace(
         config, space={"dim": Choice([2, 3]), "hidden": Choice([[4], [5]])}
     )
     with pytest.raises(ValueError, match=r"hidden=\[4\]: too wide"):
-        checks_module.check_models(narrow, FEATURES)
+        checks_module.buildable(narrow, FEATURES)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_tables_are_small_whatever_the_vocabularies(given, monkeypatch):
         vocabulary_sizes={"a": 10**9, "b": 1, "genres": 10**9},
     )
     base = TrainConfig(**{**given, "model": "LR"})
-    checks_module.check_models(TuneConfig(base, {"learning_rate": Range(1e-3, 1e-2)}), large)
+    checks_module.buildable(TuneConfig(base, {"learning_rate": Range(1e-3, 1e-2)}), large)
     assert sizes == [{"a": 2, "b": 1, "genres": 2}]
 
 
