@@ -62,6 +62,8 @@ def _extra_of(module: str | None) -> str:
 
 # Options that several commands have.
 
+_REPLICATES = click.IntRange(100)  # of fewer, a quantile of 2.5% is the least of them or so
+
 _existing_folder = functools.partial(click.option, type=click.Path(exists=True, file_okay=False))
 _data = functools.partial(_existing_folder, "--data")
 _run = functools.partial(_existing_folder, "--run", "run_folder", required=True)
@@ -103,7 +105,7 @@ def _compared(command: Callable[..., None]) -> Callable[..., None]:
         "--replicates",
         default=1000,
         show_default=True,
-        type=click.IntRange(100),  # of fewer, a quantile of 2.5% is the least of them or so
+        type=_REPLICATES,
         help="Of the bootstrap.",
     )
     return split(by(_weighted()(replicates(command))))
@@ -150,7 +152,23 @@ def train(
     _print_json(report)
 
 
-@main.command()
+class _SearchCommand(click.Command):
+    """Its help lists the settings of the methods, which takes the time of importing Keras."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from ctr_keras.search import SEARCH_PRESETS, SEARCHES, method_settings, shared_settings
+
+        for method in SEARCHES:
+            with formatter.section(f"Settings of {method}, with their defaults"):
+                presets = ", ".join(SEARCH_PRESETS.get(method, {})) or "none"
+                own = {**method_settings(method), "preset": f"there are: {presets}"}
+                formatter.write_dl(list(own.items()))
+        with formatter.section("Settings that autofis, aim and optinter share"):
+            settings = ", ".join(f"{key}={value}" for key, value in shared_settings().items())
+            formatter.write_text(settings)
+
+
+@main.command(cls=_SearchCommand)
 @_data(required=True, help="Prepared data.")
 @click.option(
     "--method",
@@ -266,9 +284,10 @@ def tune(
 )
 @click.option(
     "--bootstrap",
-    default=0,
     metavar="REPLICATES",
-    type=click.IntRange(0),
+    type=_REPLICATES,
+    default=None,
+    callback=lambda context, option, value: value or 0,
     help="Intervals of 95%; of groups where there are any. 1000 are usual.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of the bootstrap.")

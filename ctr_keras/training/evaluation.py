@@ -72,7 +72,8 @@ def evaluate_run(
             declares. Defaults to `None`: if the run was trained with `sample_weight`.
 
     Returns:
-        `ctr_keras.metrics.report` of the split, without `undefined` where that is empty. In
+        `ctr_keras.metrics.report` of the split, without `undefined` and `no_interval` where these
+        are empty. In
         addition, where they are asked for, `calibration`, the buckets; `baseline_auc` and
         `rela_impr`; and `slices`, by field a list of such reports with their `value`, without
         values of whose rows none has a weight above 0. `weighted_by` names the weight of rows,
@@ -159,6 +160,7 @@ class _Measure:
         groups = None if self.groups is None else self.groups[rows]
         measured = metrics.report(labels, scores, weights, groups, **self.settings)
         undefined = measured.pop("undefined")
+        no_interval = measured.pop("no_interval", {})
         if self.baseline_scores is not None:
             measured |= {"baseline_auc": None, "rela_impr": None}
             try:
@@ -170,7 +172,8 @@ class _Measure:
         if self.buckets:
             buckets = metrics.calibration_buckets(labels, scores, weights, buckets=self.buckets)
             measured["calibration"] = buckets
-        return {**measured, "undefined": undefined} if undefined else measured
+        reasons = {"no_interval": no_interval, "undefined": undefined}
+        return measured | {name: of for name, of in reasons.items() if of}
 
 
 def _baseline_scores(run: str, features: FeatureSet, prepared: str, split: str) -> Array:

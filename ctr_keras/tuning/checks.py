@@ -1,6 +1,5 @@
 """Whether the models of a study can be built, before one is trained."""
 
-import collections
 from typing import Any
 
 import keras
@@ -9,7 +8,7 @@ from ctr_keras.features import FeatureSet
 from ctr_keras.models import build_model, model_arguments
 from ctr_keras.training.batches import Groups, check_weight
 from ctr_keras.tuning.config import TuneConfig
-from ctr_keras.tuning.spaces import model_space, refused_values
+from ctr_keras.tuning.spaces import Range, model_space, refused_values
 from ctr_keras.types import Settings
 
 _VALUES = 2  # of a vocabulary, at most: a table of all would take time and memory
@@ -44,14 +43,16 @@ def buildable(config: TuneConfig, features: FeatureSet) -> TuneConfig:
         keras.config.set_dtype_policy(run.dtype_policy)
         build_model(run.model, features, **run.model_args)
 
-    own, left_out = model_space(base.model), collections.defaultdict[str, list[Any]](list)
+    own = model_space(base.model)
+    left_out: dict[str, list[Any]] = {}
     try:
         for refused in refused_values(space, build):
-            if space[refused.name] != own.get(refused.name):
+            of = space[refused.name]
+            if isinstance(of, Range) or of != own.get(refused.name):
                 with config.source.located(refused.name):
                     raise ValueError(refused.reason)
             print(f"not searched: {refused.reason}")
-            left_out[refused.name].append(refused.value)
+            left_out.setdefault(refused.name, []).append(refused.value)
     finally:
         keras.utils.clear_session()
     return config.without(left_out)

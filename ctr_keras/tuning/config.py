@@ -147,18 +147,15 @@ class TuneConfig:
         )
 
     def without(self, values: Mapping[str, Sequence[Any]]) -> "TuneConfig":
-        """The same study without some values of choices; of which one is left, that is fixed."""
-        left = {
-            name: [value for value in of.extremes if value not in values.get(name, ())]
-            for name, of in self.space.items()
-        }
-        space = {
-            name: Choice(left[name]) if name in values else of
-            for name, of in self.space.items()
-            if len(left[name]) > 1
-        }
-        fixed = {name: left[name][0] for name in self.space if name not in space}
-        base = dataclasses.replace(self.run_config(fixed, seed=self.base.seed), out=self.base.out)
+        """The same study without some values of choices; where one is left, it is fixed."""
+        space, fixed = dict(self.space), {}
+        for name, of_name in values.items():
+            left = [value for value in space.pop(name).extremes if value not in of_name]
+            if len(left) > 1:
+                space[name] = Choice(left)
+            elif left:
+                fixed[name] = left[0]
+        base = self.run_config(fixed, seed=self.base.seed)
         return dataclasses.replace(self, base=base, space=space)
 
     def to_dict(self) -> dict[str, Any]:
