@@ -150,16 +150,15 @@ def intervals(
 ) -> dict[str, Interval | None]:
     """The same for rows that are checked."""
     rows = rows.sorted()
-    if _unit_count(rows) < _FEWEST_UNITS:
-        return dict.fromkeys(metrics)
     statistics = {metric: statistic_of(metric, rows) for metric in metrics}
     drawn = resampled_weights(rows, replicates, seed)
     values = np.array([[statistic(w) for statistic in statistics.values()] for w in drawn])
+    is_many = _unit_count(rows) >= _FEWEST_UNITS
     found: dict[str, Interval | None] = {}
     for metric, column in zip(statistics, values.T, strict=True):
         defined = column[~np.isnan(column)]
         is_spread = len(defined) and np.ptp(defined) > _ROUNDING
-        found[metric] = interval(defined, level) if is_spread else None
+        found[metric] = interval(defined, level) if is_many and is_spread else None
     return found
 
 

@@ -230,7 +230,9 @@ def _final_lines(config: TuneConfig, report: Mapping[str, Any]) -> list[str]:
     finalists = [(str(number), _spread(of)) for number, of in report["finalists"].items()]
     splits = [(split, *map(_spread, of.values())) for split, of in report["seeds"].items()]
     defaults = report["defaults_trial"]
-    looked_at = "The best trials" + ("" if defaults is None else f" and the defaults, trial {defaults}")
+    looked_at = "The best trials" + (
+        "" if defaults is None else f" and the defaults, trial {defaults}"
+    )
     seeds = "1 other seed" if config.seeds == 1 else f"{config.seeds} other seeds"
     statistic = "" if config.seeds == 1 else ", mean and standard deviation"
     return [
