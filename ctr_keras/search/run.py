@@ -82,7 +82,13 @@ def method_settings(method: str) -> dict[str, str]:
 
 
 def shared_settings() -> dict[str, str]:
-    """The settings that all searches have which train gates, with their defaults."""
+    """The settings that all searches have which train gates, with their defaults.
+
+    Example:
+
+    >>> shared_settings()["batch_size"]
+    '2000'
+    """
     return _defaults(Search)
 
 

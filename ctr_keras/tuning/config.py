@@ -152,7 +152,7 @@ class TuneConfig:
         for name, of_name in values.items():
             left = [value for value in space.pop(name).extremes if value not in of_name]
             if len(left) > 1:
-                space[name] = Choice(left)
+                space[name] = Choice(tuple(left))
             elif left:
                 fixed[name] = left[0]
         base = self.run_config(fixed, seed=self.base.seed)
