@@ -16,6 +16,10 @@ _TINY = 1e-12
 class Calibration(NamedTuple):
     """What becomes of a logit: `scale * logit + shift`.
 
+    Attributes:
+        scale: float, above 0.
+        shift: float.
+
     Example:
 
     >>> Calibration(scale=0.5).shift
@@ -43,8 +47,9 @@ def calibration_of(labels: Array, logits: Array, weights: Array | None = None) -
     Args:
         labels: `(rows,)` or `(rows, 1)`, 0 or 1.
         logits: likewise.
-        weights: likewise, in any unit, or `None`: all alike. Together they count as the rows that
-            they are worth, `(sum w)^2 / sum w^2` (Kish): as all of them if they are alike.
+        weights: likewise, in any unit. Together they count as the rows that they are worth,
+            `(sum w)^2 / sum w^2` (Kish): as all of them if they are alike. Defaults to `None`: all
+            are alike.
 
     Returns:
         Calibration, whose scale is 0.05 at least: scores keep their order.

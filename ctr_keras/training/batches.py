@@ -1,4 +1,4 @@
-"""Batches for `fit` with more than inputs and labels: sample weights, and groups of a row."""
+"""The rows of a run: opened, and in batches with sample weights and the groups of rows."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -6,11 +6,26 @@ from typing import Any
 
 import numpy as np
 
-from ctr_keras.data import Examples
+from ctr_keras.data import Examples, open_examples
 from ctr_keras.features import FeatureSet
 from ctr_keras.settings import SettingError
+from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.slices import Column, groups_of, read_columns
 from ctr_keras.types import Array, Rows
+
+
+def open_split(
+    split: str, config: TrainConfig, features: FeatureSet, inputs: Sequence[str]
+) -> Examples:
+    """A split of a run's data, read as its settings say."""
+    return open_examples(
+        config.data,
+        split,
+        features,
+        inputs=inputs,
+        cache=config.cache,
+        resident=config.resident,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 from ctr_keras.explain import Explainer, summarize
 from ctr_keras.features import Categorical, FeatureSet, Label
 from ctr_keras.layers import InteractingLayer
-from ctr_keras.models import build_model
+from ctr_keras.models import Calibration, build_model, calibrate
 from tests.models import variants
 from tests.packed import inputs_of, packed_inputs
 
@@ -132,3 +132,11 @@ def test_a_model_without_attention_and_gates_has_a_score_alone(inputs):
     assert explainer.axes == explainer.names == {}
     assert explainer.attending == []
     assert set(explainer(inputs)) == {"score"}
+
+
+@pytest.mark.backend
+def test_terms_of_a_calibrated_model_are_of_its_logit(inputs):
+    model = variants.build("AutoDeepFM")
+    terms = numpy_of(explainer_of(model)(inputs))["gated_terms"]
+    calibrated = numpy_of(explainer_of(calibrate(model, Calibration(0.5, -1.0)))(inputs))
+    np.testing.assert_allclose(calibrated["gated_terms"], 0.5 * terms, 1e-6)

@@ -14,6 +14,7 @@ from ctr_keras.data import open_examples
 from ctr_keras.features import FeatureSet, Label
 from ctr_keras.training import TrainConfig, evaluate_run, load_run, train
 from ctr_keras.training import run as run_module
+from ctr_keras.training import validation as validation_module
 from ctr_keras.training.evaluation import predict
 from tests.data.shards import FEATURES, write_prepared
 from tests.training.kills import call, copy_before
@@ -64,7 +65,9 @@ def test_a_killed_run_ends_bit_for_bit_as_if_it_had_not_been(name, settings, tmp
     undisturbed = TrainConfig(**settings | WAYS[name])
     killed = dataclasses.replace(undisturbed, out=str(tmp_path / "killed"))
     with monkeypatch.context() as patch:
-        copy_before(patch, run_module, "recompute_statistics", call(3), undisturbed.out, killed.out)
+        copy_before(
+            patch, validation_module, "recompute_statistics", call(3), undisturbed.out, killed.out
+        )
         report = train(undisturbed)
     assert len(history(killed.out)) == 2
     train(killed)
@@ -107,7 +110,7 @@ def test_the_rate_falls_after_each_evaluation_that_is_no_better(settings, monkey
     aucs = iter([0.6, 0.7, 0.7, 0.5, 0.8, 0.8])
     real = metrics.evaluate
     monkeypatch.setattr(
-        run_module.metrics, "evaluate", lambda *rows: real(*rows) | {"auc": next(aucs)}
+        validation_module.metrics, "evaluate", lambda *rows: real(*rows) | {"auc": next(aucs)}
     )
     monkeypatch.setattr(run_module, "make_callbacks", lambda *_: [Look()])
     changes = {"schedule": "plateau", "monitor": "auc", "patience": 3, "epochs": 6}
@@ -118,7 +121,7 @@ def test_the_rate_falls_after_each_evaluation_that_is_no_better(settings, monkey
 
 def test_the_best_model_is_that_of_the_monitored_metric(settings, monkeypatch):
     given = iter([0.4, 0.6, 0.3, 0.6])
-    monkeypatch.setattr(run_module.metrics, "auc_by_group", lambda *_: next(given))
+    monkeypatch.setattr(validation_module.metrics, "auc_by_group", lambda *_: next(given))
     changes = {"monitor": "auc_by_group", "group": "a", "epochs": 4}
     report = train(TrainConfig(**settings | changes))
     assert report["best_round"] == 2  # as good is no better

@@ -23,6 +23,7 @@ from ctr_keras.models import Calibration, calibrate
 from ctr_keras.runs import write_settings
 from ctr_keras.training import TrainConfig, evaluate_run, load_run, predict_split, train
 from ctr_keras.training import run as run_module
+from ctr_keras.training import validation as validation_module
 from ctr_keras.training.evaluation import input_names
 from ctr_keras.training.folder import open_run
 from tests.data.shards import FEATURES, write_prepared
@@ -158,7 +159,7 @@ def test_rows_for_statistics_are_read_where_there_are_any(
         read.append(split)
         return read_rows(data, split, *arguments)
 
-    monkeypatch.setattr(run_module, "read_rows", watched)
+    monkeypatch.setattr(validation_module, "read_rows", watched)
     arguments = {"dim": 4, "hidden": [8], "normalization": normalization}
     short = {"model": "DeepFM", "model_args": arguments, "epochs": 1}
     train(TrainConfig(**settings | short, out=str(tmp_path / "run")))
@@ -207,7 +208,7 @@ def test_the_model_that_is_kept_is_calibrated(settings, tmp_path):
 
 
 def test_a_run_says_that_its_model_cannot_be_calibrated(settings, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(run_module, "logits_of", lambda model: None)
+    monkeypatch.setattr(validation_module, "logits_of", lambda model: None)
     report = train(TrainConfig(**settings | FM | {"out": str(tmp_path)}))
     assert "calibration_scale" not in report
     said = capsys.readouterr().out
@@ -344,7 +345,7 @@ def test_the_best_weights_need_not_be_the_last(settings, tmp_path, monkeypatch):
     changes = {"patience": 2, "epochs": 3}
     config = TrainConfig(**settings | FM | changes, out=str(tmp_path / "run"))
     with monkeypatch.context() as patch:
-        patch.setattr(run_module.metrics, "evaluate", evaluate)
+        patch.setattr(validation_module.metrics, "evaluate", evaluate)
         assert train(config)["best_round"] == 2
     first, second, third, fourth = (row["validation_auc"] for row in history(config.out))
     assert len({first, second, third, fourth}) == 4
@@ -386,7 +387,9 @@ def test_a_run_from_a_cache_or_from_memory_goes_on_within_an_epoch(
     undisturbed = TrainConfig(**settings | FM | changes, out=str(tmp_path / "undisturbed"))
     killed = dataclasses.replace(undisturbed, out=str(tmp_path / "killed"))
     with monkeypatch.context() as patch:
-        copy_before(patch, run_module, "recompute_statistics", call(2), undisturbed.out, killed.out)
+        copy_before(
+            patch, validation_module, "recompute_statistics", call(2), undisturbed.out, killed.out
+        )
         train(undisturbed)
     assert len(history(killed.out)) == 1
     train(killed)

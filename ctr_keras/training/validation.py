@@ -1,0 +1,140 @@
+"""What each evaluation of a run measures, and the model that it keeps."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from ctr_keras import metrics
+from ctr_keras.data import Examples, read_rows
+from ctr_keras.features import FeatureSet
+from ctr_keras.layers import CalibratedSigmoid, has_statistics, recompute_statistics
+from ctr_keras.models import Calibration, calibrate, calibration_of
+from ctr_keras.models.calibration import logits_of
+from ctr_keras.optimizers import averaged
+from ctr_keras.runs import STATISTICS_ROWS, Row, State, write_table
+from ctr_keras.training.batches import Groups, open_split, read_weights
+from ctr_keras.training.config import TrainConfig
+from ctr_keras.training.evaluation import input_names, predict
+from ctr_keras.training.pace import Pace
+from ctr_keras.types import Array, Inputs
+
+BEST = "best.keras"  # in a checkpoint
+CALIBRATION = tuple(f"calibration_{name}" for name in Calibration._fields)
+_READ_ROWS = 4096  # at once
+_SHOWN = {"log_loss": "log loss", "auc": "AUC", "auc_by_group": "AUC by group"}
+
+
+class Validation:
+    """Each round is scored on the validation split; the best model is kept.
+
+    It is scored and kept with the statistics of its weights as they are, over training rows.
+    """
+
+    def __init__(self, config: TrainConfig, features: FeatureSet, pace: Pace) -> None:
+        self._config = config
+        self._features = features
+        self._pace = pace
+        self._groups = Groups(features, config.group) if config.group else None
+        self._examples: Examples | None = None
+        self._groups_of_rows: Array | None = None
+        self._weights: Array | None = None
+        self._calibration = Calibration()  # of the model that was measured last
+        self._logits: keras.Model | None = None  # the model up to its logit
+        self._training_inputs: Inputs = {}
+
+    def measure(self, model: keras.Model, number: int, training: Row, seconds: float) -> Row:
+        with averaged(model):
+            validation = self._evaluate(model)
+        return {
+            "round": number,
+            "epoch": number * self._pace.round_steps / self._pace.epoch_steps,
+            "train_loss": float(training["loss"]),
+            "train_log_loss": float(training["log_loss"]),
+            **{f"validation_{name}": value for name, value in validation.items()},
+            **(dict(zip(CALIBRATION, self._calibration, strict=True)) if self._logits else {}),
+            "seconds": round(seconds, 3),
+        }
+
+    def _evaluate(self, model: keras.Model) -> dict[str, Any]:
+        if self._examples is None:
+            self._examples = self._start(model)
+        recompute_statistics(model, self._training_inputs)
+        labels, scores = self._scored(model, self._examples)
+        validation = metrics.evaluate(labels, scores, self._weights)
+        if self._groups_of_rows is not None:
+            validation["auc_by_group"] = metrics.auc_by_group(
+                labels, scores, self._groups_of_rows, self._weights
+            )
+        return validation
+
+    def _start(self, model: keras.Model) -> Examples:
+        """Reads what all evaluations need; the rows that they score."""
+        config, inputs = self._config, input_names(model)
+        if config.calibrate:
+            self._logits = logits_of(model)
+            if self._logits is None:
+                print(f"not calibrated: {config.model} does not end in a sigmoid layer")
+        if has_statistics(model):
+            self._training_inputs, _ = read_rows(
+                config.data, "train", self._features, STATISTICS_ROWS, inputs
+            )
+        if self._groups:
+            examples = self._open([self._groups.packed])
+            self._groups_of_rows = self._groups.of_all(examples, _READ_ROWS)
+        if config.sample_weight:
+            examples = self._open([config.sample_weight])
+            self._weights = read_weights(examples, self._features, _READ_ROWS)
+        return self._open(inputs)
+
+    def _scored(self, model: keras.Model, examples: Examples) -> tuple[Array, Array]:
+        """Labels and scores of a model, as it is or calibrated."""
+        if self._logits is None:
+            labels, scores = predict(model, examples)
+            self._check(scores)
+            return labels, scores
+        labels, logits = predict(self._logits, examples)
+        self._check(logits)
+        self._calibration = calibration_of(labels, logits, self._weights)
+        scores = CalibratedSigmoid(*self._calibration, dtype="float32")(logits)
+        return labels, keras.ops.convert_to_numpy(scores)
+
+    def _check(self, scores: Array) -> None:
+        unknown = int((~np.isfinite(scores)).sum())
+        if unknown:
+            raise ValueError(
+                f"{unknown} of {len(scores)} validation scores are NaN or infinite: training has "
+                f"diverged; set a learning_rate below {self._config.learning_rate:g}, "
+                "max_gradient_norm=10 or dtype_policy=float32"
+            )
+
+    def _open(self, inputs: Sequence[str]) -> Examples:
+        return open_split("validation", self._config, self._features, inputs)
+
+    def loss(self, row: Row) -> float:
+        value = float(row[f"validation_{self._config.monitor}"])
+        return value if self._config.monitor == "log_loss" else -value
+
+    def describe(self, row: Row) -> str:
+        shown = {name: row.get(f"validation_{name}") for name in _SHOWN}
+        weight = self._config.sample_weight
+        of_rows = f"validation, weighted by {weight}: " if weight else "validation "
+        return of_rows + ", ".join(
+            f"{_SHOWN[name]} {value:.5f}" for name, value in shown.items() if value is not None
+        )
+
+    def keep(self, model: keras.Model, folder: str | None) -> State:
+        # A model of the same layers without the optimizer: that is a checkpoint's matter.
+        assert folder is not None
+        if self._logits:
+            best = calibrate(model, self._calibration)
+        else:
+            best = type(model)(model.input, model.output, name=model.name)
+        with averaged(model):
+            best.save(os.path.join(folder, BEST))
+        return {}
+
+    def show(self, history: Sequence[Row]) -> None:
+        write_table(os.path.join(self._config.out, "history.csv"), history)
