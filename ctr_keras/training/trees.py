@@ -75,12 +75,7 @@ def _rows(config: TreesConfig, split: str, features: FeatureSet) -> Rows | Weigh
     inputs, labels = read_rows(config.data, split, features, count, names)
     if not config.sample_weight:
         return inputs, labels
-    weights = split_weights(features, config.data, split)
-    if not weights.any():
-        raise ValueError(
-            f"sample_weight={config.sample_weight}: all rows of the {split} split have weight 0"
-        )
-    return inputs, labels, weights
+    return inputs, labels, split_weights(features, config.data, split)
 
 
 def _history(grown: Grown, seconds: float) -> list[dict[str, Any]]:

@@ -12,7 +12,14 @@ from ctr_keras.cli import main
 from ctr_keras.compare import compare_runs
 from ctr_keras.data import read_rows
 from ctr_keras.features import Statistics
-from ctr_keras.training import TreesConfig, evaluate_run, load_run, read_config, train
+from ctr_keras.training import (
+    TrainConfig,
+    TreesConfig,
+    evaluate_run,
+    load_run,
+    read_config,
+    train,
+)
 from tests.data.shards import FEATURES, write_prepared
 from tests.training.test_evaluation import VALUES
 from tests.training.test_learning import WEIGHTED
@@ -102,10 +109,13 @@ def test_a_run_without_weights_can_be_given_again(runs):
         train(TreesConfig(**config.to_dict() | {"sample_weight": "cost"}))
 
 
-def test_a_split_whose_rows_all_have_weight_zero_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "settings"), [(TreesConfig, SETTINGS), (TrainConfig, {"model": "LR"})]
+)
+def test_a_split_whose_rows_all_have_weight_zero_is_refused(tmp_path, kind, settings):
     data = write_prepared(tmp_path / "data", {"train": 200, "validation": 1, "test": 1}, WEIGHTED)
     costs, _ = read_rows(data, "validation", WEIGHTED, 1, ["cost"])
     assert not np.any(costs["cost"])
-    config = TreesConfig(data=data, out=str(tmp_path / "run"), sample_weight="cost", **SETTINGS)
-    with pytest.raises(ValueError, match="cost: all rows of the validation split have weight 0"):
+    config = kind(data=data, out=str(tmp_path / "run"), sample_weight="cost", **settings)
+    with pytest.raises(ValueError, match="all rows of the validation split have the cost 0"):
         train(config)
