@@ -11,9 +11,8 @@ import numpy as np
 from ctr_keras import metrics
 from ctr_keras.data import Examples, open_examples
 from ctr_keras.features import FeatureSet
-from ctr_keras.training.batches import read_weights
 from ctr_keras.training.config import TrainConfig
-from ctr_keras.training.slices import Column, groups_of, slices
+from ctr_keras.training.slices import Column, groups_of, read_columns, slices
 from ctr_keras.training.trees_config import TreesConfig, read_config
 from ctr_keras.types import Array, Rows
 
@@ -209,11 +208,15 @@ def split_weights(features: FeatureSet, prepared: str, split: str) -> Array:
     """The weights `(rows,)` of the rows of `predict_split`.
 
     Raises:
-        ValueError: if the data set declares none.
+        ValueError: if the data set declares none, or all are 0.
     """
-    weight = Column.of_weight(features).packed
-    examples = open_examples(prepared, split, features, inputs=[weight])
-    return read_weights(examples, features, _BATCH_SIZE)
+    column = Column.of_weight(features)
+    examples = open_examples(prepared, split, features, inputs=[column.packed])
+    read = read_columns(examples.read(_BATCH_SIZE), {column.packed: column})
+    weights = read[column.packed][:, 0]
+    if not weights.any():
+        raise ValueError(f"all rows of the {split} split have the {features.label.weight} 0")
+    return weights
 
 
 def check_same_features(features: FeatureSet, prepared: str) -> None:
