@@ -476,7 +476,7 @@ def test_real_trials_leave_the_best_trained_with_other_seeds(tmp_path):
     config = TuneConfig.read(
         overrides=[
             *("epochs=2", "learning_rate=0.05", "schedule=constant"),
-            *("dropout=0", "embedding_l2=0", "linear_l2=0"),
+            *("dropout=0", "embedding_l2=0", "linear_l2=0", "embeddings_initializer=0.1"),
         ],
         data=data,
         model="FM",
