@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -62,6 +62,8 @@ def _extra_of(module: str | None) -> str:
 
 # Options that several commands have.
 
+_REPLICATES = click.IntRange(100)  # of fewer, a quantile of 2.5% is the least of them or so
+
 _existing_folder = functools.partial(click.option, type=click.Path(exists=True, file_okay=False))
 _data = functools.partial(_existing_folder, "--data")
 _run = functools.partial(_existing_folder, "--run", "run_folder", required=True)
@@ -103,20 +105,26 @@ def _compared(command: Callable[..., None]) -> Callable[..., None]:
         "--replicates",
         default=1000,
         show_default=True,
-        type=click.IntRange(100),  # of fewer, a quantile of 2.5% is the least of them or so
+        type=_REPLICATES,
         help="Of the bootstrap.",
     )
     return split(by(_weighted()(replicates(command))))
 
 
-def _given(overrides: tuple[str, ...] = (), **values: str | int | None) -> dict[str, str | int]:
+def _given(overrides: tuple[str, ...], **values: str | int | None) -> dict[str, str | int]:
     """The options that are given; a ValueError for one that is among the overrides, too."""
     given = {key: value for key, value in values.items() if value is not None}
+    _check_given_once(overrides, given)
+    return given
+
+
+def _check_given_once(overrides: tuple[str, ...], options: Mapping[str, str | int]) -> None:
     for override in overrides:
         key = override.partition("=")[0]
-        if key in given:
-            raise ValueError(f"--set {override}: {key} is given twice, by --{key} {given[key]} too")
-    return given
+        if key in options:
+            raise ValueError(
+                f"--set {override}: {key} is given twice, by --{key} {options[key]} too"
+            )
 
 
 @click.group(cls=_Group)
@@ -144,7 +152,23 @@ def train(
     _print_json(report)
 
 
-@main.command()
+class _SearchCommand(click.Command):
+    """Its help lists the settings of the methods, which takes the time of importing Keras."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from ctr_keras.search import SEARCH_PRESETS, SEARCHES, method_settings, shared_settings
+
+        for method in SEARCHES:
+            with formatter.section(f"Settings of {method}, with their defaults"):
+                presets = ", ".join(SEARCH_PRESETS.get(method, {})) or "none"
+                own = {**method_settings(method), "preset": f"there are: {presets}"}
+                formatter.write_dl(list(own.items()))
+        with formatter.section("Settings that autofis, aim and optinter share"):
+            settings = ", ".join(f"{key}={value}" for key, value in shared_settings().items())
+            formatter.write_text(settings)
+
+
+@main.command(cls=_SearchCommand)
 @_data(required=True, help="Prepared data.")
 @click.option(
     "--method",
@@ -173,6 +197,7 @@ def search(
     """
     from ctr_keras.search import read_search, run_search
 
+    _check_given_once(overrides, {"data": data, "method": method, "out": out})
     settings = read_search(method, config, overrides, **_given(overrides, order=order, base=base))
     with contextlib.redirect_stdout(sys.stderr):  # the progress bar; stdout is for the result
         plan = run_search(method, settings, data, out)
@@ -229,7 +254,7 @@ def tune(
     """
     from ctr_keras import tuning
 
-    given: dict[str, Any] = {**study, **_given(data=data, model=model, out=out)}
+    given: dict[str, Any] = {**study, **_given(overrides, data=data, model=model, out=out)}
     settings = tuning.TuneConfig.read(config, overrides, space, **given)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of every other model
     with contextlib.redirect_stdout(sys.stderr):  # a line a trial; stdout is for the result
@@ -259,9 +284,10 @@ def tune(
 )
 @click.option(
     "--bootstrap",
-    default=0,
     metavar="REPLICATES",
-    type=click.IntRange(0),
+    type=_REPLICATES,
+    default=None,
+    callback=lambda context, option, value: value or 0,
     help="Intervals of 95%; of groups where there are any. 1000 are usual.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of the bootstrap.")
@@ -301,14 +327,15 @@ def evaluate(run_folder: str, as_json: bool | None, **options: Any) -> None:
     type=click.IntRange(0),
     help="Row of the test split whose attention to show.",
 )
-def explain(run_folder: str, out: str, rows: int, case: int) -> None:
+@_data(help="Its prepared data, if they have moved.")
+def explain(run_folder: str, out: str, rows: int, case: int, data: str | None) -> None:
     """Draw gates, methods, embedding widths and attention maps.
 
     Writes PNG files and one HTML page.
     """
     from ctr_keras.explain import explain_run
 
-    for path in explain_run(run_folder, out, rows, case):
+    for path in explain_run(run_folder, out, rows, case, data):
         click.echo(path)
 
 
@@ -365,6 +392,7 @@ def embeddings(run_folder: str, out: str, data: str | None) -> None:
 @main.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False))
 @_compared
+@_data(help="Prepared data to score all runs on, if theirs have moved.")
 @click.option("--out", type=click.Path(file_okay=False), help="Folder for the page, if any.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of Markdown.")
 def compare(runs: tuple[str, ...], out: str | None, as_json: bool, **options: Any) -> None:
@@ -398,6 +426,7 @@ def bench(data: str, models: str, seeds: int, out: str, overrides: Any, **option
     """
     from ctr_keras.compare import Bench, run_bench
 
+    _check_given_once(overrides, {"data": data, "out": out})
     names = [name.strip() for name in models.split(",") if name.strip()]
     settings = Bench(data, names, out, seeds, overrides)
     with contextlib.redirect_stdout(sys.stderr):

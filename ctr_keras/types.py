@@ -12,6 +12,7 @@ Shape: TypeAlias = tuple[Any, ...]  # sizes, None for one that is not known
 Variable: TypeAlias = Any  # `keras.Variable`
 Inputs: TypeAlias = Mapping[str, Tensor]  # the packed inputs, by name
 Rows: TypeAlias = tuple[Mapping[str, Array], Array]  # packed inputs and labels, (rows, width) each
+WeightedRows: TypeAlias = tuple[Mapping[str, Array], Array, Array]  # and weights, (rows,)
 Initializer: TypeAlias = Any  # what `keras.initializers.get` takes; likewise below
 Regularizer: TypeAlias = Any
 Activation: TypeAlias = str | Callable[[Tensor], Tensor] | None

@@ -75,6 +75,23 @@ def test_models_lists_the_settings_of_training():
         assert "`ctr-keras models NAME`" in " ".join(run(command, "--help").output.split())
 
 
+def test_help_of_search_lists_the_settings_of_each_method():
+    output = run("search", "--help").output
+    _, *sections = re.split(r"^Settings of (\w+), with their defaults:$", output, flags=re.M)
+    methods = dict(zip(sections[::2], sections[1::2], strict=True))
+    assert list(methods) == ["autofis", "aim", "optinter", "random", "statistics"]
+    lines = {name: [line.split() for line in of.splitlines()] for name, of in methods.items()}
+    assert ["c", "None"] in lines["autofis"]
+    assert ["mu", "0.8"] in lines["autofis"]
+    assert ["dims_c", "None"] in lines["aim"]
+    assert ["temperature_rate", "None"] in lines["optinter"]
+    assert ["epochs", "10"] in lines["optinter"]  # shared, but another default
+    assert ["like", "must", "be", "given"] in lines["random"]
+    shared = " ".join(methods["statistics"].partition("share:")[2].split())
+    assert "optimizer='adam', learning_rate=0.001" in shared
+    assert "batch_size=2000, epochs=1" in shared
+
+
 def test_models_says_what_one_cannot_learn():
     assert "the two only add" in " ".join(run("models", "MIAN").output.split())
 
@@ -138,6 +155,18 @@ def test_models_shows_the_settings_of_lightgbm():
         (
             ["train", "--out", "r", "--data", ".", "--model", "FM", "--set", "out=s"],
             "--set out=s: out is given twice, by --out r too",
+        ),
+        *(
+            ([*command, "--set", f"{key}=s"], f"--set {key}=s: {key} is given twice, by --{key} ")
+            for command, keys in (
+                (["tune", "--out", "r", "--data", ".", "--model", "FM"], ("out", "data", "model")),
+                (
+                    ["search", "--out", "r", "--data", ".", "--method", "aim"],
+                    ("out", "data", "method"),
+                ),
+                (["bench", "--out", "r", "--data", ".", "--models", "FM"], ("out", "data")),
+            )
+            for key in keys
         ),
         (
             [

@@ -167,6 +167,7 @@ def compare_runs(
     replicates: int = 1000,
     seed: int = 0,
     weighted: bool | None = None,
+    data: str | None = None,
 ) -> Comparison:
     """Scores a split with each run, and compares what differs in more than the seed.
 
@@ -178,6 +179,8 @@ def compare_runs(
         seed: int. Of the bootstrap. Defaults to `0`.
         weighted: bool or None. Whether metrics weigh rows, by the weight that the data set
             declares. Defaults to `None`: if one of the runs was trained with `sample_weight`.
+        data: str or None. Prepared data to score all runs on. Defaults to `None`: those that they
+            were trained on.
 
     Returns:
         `Comparison`. Intervals are of the test rows: what others of the same kind would give for
@@ -189,7 +192,7 @@ def compare_runs(
         ValueError: if the runs are not all of the same data, two are the same run, or there is no
             such field.
     """
-    rows, scored = score_runs(runs, split, weighted)
+    rows, scored = score_runs(runs, split, weighted, data)
     groups = by_settings(scored)
     scores = {name: [run.scores for run in members] for name, members in groups.items()}
     values, drawn = resampled(rows.labels, scores, METRICS, replicates, seed, rows.weights)

@@ -15,7 +15,7 @@ import yaml
 from ctr_keras.data.records import prepared_report
 from ctr_keras.features import FeatureSet
 from ctr_keras.training import load_run, predict_split
-from ctr_keras.training.evaluation import split_weights, weighs_rows
+from ctr_keras.training.evaluation import check_same_features, data_of, split_weights, weighs_rows
 from ctr_keras.types import Array
 
 _OF_ONE_RUN = ("out", "seed", "versions", "data")  # settings that do not make it another model
@@ -66,7 +66,7 @@ class ScoredRows(NamedTuple):
 
 
 def score_runs(
-    folders: Sequence[str], split: str, weighted: bool | None = None
+    folders: Sequence[str], split: str, weighted: bool | None = None, data: str | None = None
 ) -> tuple[ScoredRows, list[Scored]]:
     """Scores a split with each run.
 
@@ -74,13 +74,15 @@ def score_runs(
         folders: of the runs.
         split: which rows.
         weighted: whether rows are weighed; None: if a run was trained with `sample_weight`.
+        data: prepared data to score all runs on; None: those that they were trained on.
 
     Returns:
         The rows, and the runs.
 
     Raises:
         FileNotFoundError: if a folder holds no finished run, or the data are not there.
-        ValueError: if the runs are not all of the same data and split, naming two.
+        ValueError: if the runs are not all of the same data and split, naming two; if `data` were
+            prepared with other features or vocabularies.
     """
     repeated = [f for n, f in enumerate(folders) if f in folders[:n]]
     if repeated:
@@ -90,19 +92,20 @@ def score_runs(
     weighs = False
     for folder in folders:
         model, features, config = load_run(folder)
-        if first is None:
-            first = folder, features, config.data
-        _check_same_data(first, (folder, features, config.data))
+        run = folder, features, data_of(folder, config.data, data)
+        first = first or run
+        check_same_features(features, run[2])
+        _check_same_data(first, run)
         weighs = weighs or weighs_rows(config, weighted)
         labels, scores = predict_split(model, features, first[2], split)
         trained = sum(math.prod(weight.shape) for weight in model.trainable_weights)
         scored.append(Scored(folder, _settings(folder), _history(folder), trained, scores))
         keras.backend.clear_session()
     assert first is not None
-    _, features, data = first
-    weights = split_weights(features, data, split) if weighs else np.ones_like(labels)
+    _, features, prepared = first
+    weights = split_weights(features, prepared, split) if weighs else np.ones_like(labels)
     weight = features.label.weight if weighs else ""
-    return ScoredRows(data, labels, weight, weights), scored
+    return ScoredRows(prepared, labels, weight, weights), scored
 
 
 def _check_same_data(

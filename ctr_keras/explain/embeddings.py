@@ -17,7 +17,7 @@ from ctr_keras.data import open_examples
 from ctr_keras.features import FeatureSet, Numeric, Vocabulary
 from ctr_keras.keras_internals import flat_layers
 from ctr_keras.layers import FieldEmbedding
-from ctr_keras.training.evaluation import check_same_features, load_run
+from ctr_keras.training.evaluation import check_same_features, data_of, load_run
 from ctr_keras.types import Array
 
 _BATCH_SIZE = 4096
@@ -66,7 +66,7 @@ def export_embeddings(run: str, out: str, data: str | None = None) -> list[str]:
     if os.path.exists(out):
         raise FileExistsError(f"{out} exists; choose another folder")
     model, features, config = load_run(run)
-    data = data or config.data
+    data = data_of(run, config.data, data)
     check_same_features(features, data)
     tables = embedding_tables(model, FeatureSet.load_fitted(data))
     if not tables:

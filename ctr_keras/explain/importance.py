@@ -15,6 +15,7 @@ from ctr_keras.runs import write_table
 from ctr_keras.settings import find
 from ctr_keras.training.evaluation import (
     check_same_features,
+    data_of,
     input_names,
     load_run,
     weighs_rows,
@@ -83,7 +84,7 @@ def run_importance(
             all of one class.
     """
     model, features, config = load_run(run)
-    data = data or config.data
+    data = data_of(run, config.data, data)
     check_same_features(features, data)
     names = input_names(model)
     weight = [features.label.weight] if weighs_rows(config) else []

@@ -14,13 +14,15 @@ from ctr_keras.features import FeatureSet
 from ctr_keras.layers import CompactEmbedding
 from ctr_keras.models import model_arguments
 from ctr_keras.plan import InteractionPlan
-from ctr_keras.training.evaluation import check_same_features, load_run
+from ctr_keras.training.evaluation import check_same_features, data_of, load_run
 
 if TYPE_CHECKING:  # it needs the packages for plots
     from ctr_keras.explain.page import Picture
 
 
-def explain_run(run: str, out: str, rows: int = 100_000, case: int = 0) -> list[str]:
+def explain_run(
+    run: str, out: str, rows: int = 100_000, case: int = 0, data: str | None = None
+) -> list[str]:
     """Draws what a run can say of itself: PNG files, and one page that holds them all.
 
     - The result of a search, or a model built from one: gates by pair, gates over statistics_AUC,
@@ -34,12 +36,13 @@ def explain_run(run: str, out: str, rows: int = 100_000, case: int = 0) -> list[
         out: str. The folder to write.
         rows: int. Rows to count and average over, of each split, at most. Defaults to `100000`.
         case: int. The row of the test split whose attention is shown. Defaults to `0`.
+        data: str or None. Prepared data. Defaults to `None`: those of the run.
 
     Returns:
         Paths of the files, the page `index.html` last.
 
     Raises:
-        FileNotFoundError: if `run` is no finished run.
+        FileNotFoundError: if `run` is no finished run, or the data are not there.
         ValueError: if the run has nothing to show, `out` holds something else, or there is no such
             row.
         ModuleNotFoundError: without the packages of `ctr-keras[plots]`.
@@ -50,7 +53,7 @@ def explain_run(run: str, out: str, rows: int = 100_000, case: int = 0) -> list[
         )
     check_packages()
     check_out(out)
-    subject = _read(run)
+    subject = _read(run, data)
     pictures = _draw(run, subject, rows, case)
     name = os.path.basename(os.path.abspath(run))
     return write_page(out, f"What {name} has learned", subject.facts, pictures)
@@ -67,20 +70,21 @@ class _Subject(NamedTuple):
     facts: list[tuple[str, str]]
 
 
-def _read(run: str) -> _Subject:
+def _read(run: str, data: str | None) -> _Subject:
     """The plan of a search, or the model of a training run and the plan in it."""
     if not os.path.exists(os.path.join(run, "model.keras")):
-        return _read_search(run)
+        return _read_search(run, data)
     model, features, config = load_run(run)
+    data = data_of(run, config.data, data)
     plan = plan_of_model(model, features)
     if not plan.interactions and config.model_args.get("interactions"):  # a model without gates
         plan = InteractionPlan.load(config.model_args["interactions"])
     dims = [layer.dim for layer in model.layers if isinstance(layer, CompactEmbedding)]
-    facts = [("model", config.model), ("data", config.data)]
-    return _Subject(features, config.data, plan, max(dims, default=0), model, facts)
+    facts = [("model", config.model), ("data", data)]
+    return _Subject(features, data, plan, max(dims, default=0), model, facts)
 
 
-def _read_search(run: str) -> _Subject:
+def _read_search(run: str, data: str | None) -> _Subject:
     for name in ("config.yaml", "features.json", "plan.json"):
         if not os.path.exists(os.path.join(run, name)):
             raise FileNotFoundError(
@@ -88,14 +92,15 @@ def _read_search(run: str) -> _Subject:
             )
     with open(os.path.join(run, "config.yaml"), encoding="utf-8") as file:
         settings = yaml.safe_load(file)
+    data = data_of(run, settings["data"], data)
     features = FeatureSet.load(os.path.join(run, "features.json"))
     plan = InteractionPlan.load(os.path.join(run, "plan.json"))
     plan.check(features.field_names)
-    facts = [("search", settings["method"]), ("data", settings["data"])]
+    facts = [("search", settings["method"]), ("data", data)]
     dim = 0
     if plan.kept_dims:
         dim = settings["model_args"].get("dim", model_arguments("FM")["dim"])
-    return _Subject(features, settings["data"], plan, dim, None, facts)
+    return _Subject(features, data, plan, dim, None, facts)
 
 
 def _draw(run: str, subject: _Subject, rows: int, case: int) -> "list[Picture]":

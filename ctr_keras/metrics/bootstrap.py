@@ -17,6 +17,7 @@ from ctr_keras.types import Array
 
 Interval: TypeAlias = tuple[float, float]
 
+_FEWEST_UNITS = 20  # of fewer, intervals are far too narrow
 _ROUNDING = 1e-12  # what replicates that are equal may differ by
 
 
@@ -64,8 +65,8 @@ def bootstrap_intervals(
 
     Returns:
         Low and high of each metric: quantiles of the replicates in which it has a value (one of
-        few rows may have one class only). None where replicates do not differ, as with one group:
-        they tell nothing.
+        few rows may have one class only). None where these tell nothing: they do not differ, or
+        less than 20 rows or groups are drawn.
 
     Raises:
         ValueError: for an unknown metric, and as the metrics.
@@ -152,12 +153,29 @@ def intervals(
     statistics = {metric: statistic_of(metric, rows) for metric in metrics}
     drawn = resampled_weights(rows, replicates, seed)
     values = np.array([[statistic(w) for statistic in statistics.values()] for w in drawn])
+    is_many = _unit_count(rows) >= _FEWEST_UNITS
     found: dict[str, Interval | None] = {}
     for metric, column in zip(statistics, values.T, strict=True):
         defined = column[~np.isnan(column)]
         is_spread = len(defined) and np.ptp(defined) > _ROUNDING
-        found[metric] = interval(defined, level) if is_spread else None
+        found[metric] = interval(defined, level) if is_many and is_spread else None
     return found
+
+
+def why_no_interval(rows: Scored) -> str:
+    """What is to be said of metrics of the rows for which `intervals` has none."""
+    count, units = _unit_count(rows), "rows" if rows.groups is None else "groups"
+    if count < _FEWEST_UNITS:
+        return f"the bootstrap needs {_FEWEST_UNITS} {units}, got {count}"
+    return f"it is the same whichever {units} the bootstrap draws"
+
+
+def _unit_count(rows: Scored) -> int:
+    """How many units are drawn that have a weight."""
+    has_weight = rows.weights > 0
+    if rows.groups is None:
+        return int(has_weight.sum())
+    return len(np.unique(_units(rows.groups)[has_weight]))
 
 
 def resampled_weights(rows: Scored, replicates: int, seed: int) -> Iterator[Array]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from ctr_keras.metrics.bootstrap import intervals
+from ctr_keras.metrics.bootstrap import intervals, why_no_interval
 from ctr_keras.metrics.named import OF_ROWS, of_groups, statistic_of
 from ctr_keras.metrics.ranking import group_counts_of
 from ctr_keras.metrics.scored import Scored, Statistic, scored, weighted_mean
@@ -61,7 +61,8 @@ def report(
     Returns:
         What `evaluate` returns, but None for a metric without a value. In addition, with groups
         `auc_by_group`, `ndcg_at_K`, `mrr_at_K`, `recall_at_K` and what `group_counts` returns;
-        `undefined`, the reason for each None; with a bootstrap `intervals`, of 95%.
+        `undefined`, the reason for each None; with a bootstrap `intervals`, of 95%, and
+        `no_interval`, the reason for each that is None.
 
     Raises:
         ValueError: for rows that are not in order, as labels that are not 0 or 1.
@@ -85,7 +86,10 @@ def report(
     counts = _counts(rows) | (group_counts_of(rows) if groups is not None else {})
     result: dict[str, Any] = values | counts | {"undefined": undefined}
     if replicates:
-        result["intervals"] = intervals(rows, statistics, replicates, seed=seed)
+        found = intervals(rows, statistics, replicates, seed=seed)
+        without = [name for name, interval in found.items() if interval is None]
+        result["intervals"] = found
+        result["no_interval"] = dict.fromkeys(without, why_no_interval(rows))
     return result
 
 

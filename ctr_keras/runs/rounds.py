@@ -45,7 +45,7 @@ class Rounds(keras.callbacks.Callback):
 
     The best round is the one of least loss, or the last one as long as none has been scored. A run
     that was killed goes on after its last checkpoint. It is over after `total` rounds, or after
-    `patience` consecutive ones without a better one.
+    `patience` consecutive ones without a better one. A callback may end it before.
     """
 
     def __init__(
@@ -136,7 +136,8 @@ class Rounds(keras.callbacks.Callback):
         else:
             self._checkpoints.save(len(self.history), self.model, self._keep)
         self._objective.show(self.history)
-        self.model.stop_training = self.is_over
+        if self.is_over:  # else it stays as it is: another callback may have ended the round
+            self.model.stop_training = True
 
     def _keep(self, folder: str | None) -> State:
         """Keeps the round if it is the best one; returns the state of a checkpoint."""

@@ -4,7 +4,13 @@ from ctr_keras.presets import SEARCH_PRESETS
 from ctr_keras.search.aim import AIMSearch
 from ctr_keras.search.autofis import AutoFISSearch
 from ctr_keras.search.optinter import OptInterSearch
-from ctr_keras.search.run import SEARCHES, read_search, run_search
+from ctr_keras.search.run import (
+    SEARCHES,
+    method_settings,
+    read_search,
+    run_search,
+    shared_settings,
+)
 from ctr_keras.search.selections import RandomSelection, StatisticsSelection
 from ctr_keras.search.stage import Search
 
@@ -17,6 +23,8 @@ __all__ = [
     "RandomSelection",
     "Search",
     "StatisticsSelection",
+    "method_settings",
     "read_search",
     "run_search",
+    "shared_settings",
 ]

@@ -1,5 +1,6 @@
 """A search as a run: settings, prepared data, and a folder that holds what was found."""
 
+import dataclasses
 import os
 import shutil
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ from ctr_keras.search.aim import AIMSearch
 from ctr_keras.search.autofis import AutoFISSearch
 from ctr_keras.search.optinter import OptInterSearch
 from ctr_keras.search.selections import RandomSelection, StatisticsSelection
+from ctr_keras.search.stage import Search
 from ctr_keras.settings import Source, find, plain
 
 SEARCHES: dict[str, Any] = {
@@ -58,6 +60,48 @@ def read_search(
     with source.located("model_args"):
         check_arguments(base, source.values.get("model_args", {}))
     return source.build(kind)
+
+
+def method_settings(method: str) -> dict[str, str]:
+    """A method's own settings with their defaults, as they are written; `shared_settings` are not
+    among them, unless the method has another default.
+
+    Args:
+        method: str. A name in `SEARCHES`.
+
+    Example:
+
+    >>> method_settings("autofis")["mu"], method_settings("random")
+    ('0.8', {'like': 'must be given', 'seed': '0'})
+    """
+    kind, shared = SEARCHES[method], shared_settings()
+    settings = _defaults(kind)
+    if not issubclass(kind, Search):
+        return settings
+    return {name: value for name, value in settings.items() if shared.get(name) != value}
+
+
+def shared_settings() -> dict[str, str]:
+    """The settings that all searches have which train gates, with their defaults.
+
+    Example:
+
+    >>> shared_settings()["batch_size"]
+    '2000'
+    """
+    return _defaults(Search)
+
+
+def _defaults(kind: Any) -> dict[str, str]:
+    no_default = dataclasses.MISSING
+    return {
+        field.name: repr(field.default)
+        if field.default is not no_default
+        else "must be given"
+        if field.default_factory is no_default
+        else repr(field.default_factory())
+        for field in dataclasses.fields(kind)
+    }
 
 
 def _read_settings(path: str) -> dict[str, Any]:

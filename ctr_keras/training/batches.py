@@ -75,13 +75,6 @@ def check_weight(features: FeatureSet, name: str) -> None:
         )
 
 
-def read_weights(examples: Examples, features: FeatureSet, batch_size: int) -> Array:
-    """The sample weights `(rows,)` of a split, in its order."""
-    column = Column.of_weight(features)
-    read = read_columns(examples.read(batch_size), {column.packed: column})
-    return read[column.packed][:, 0]
-
-
 def with_weights_and_groups(
     batches: Iterable[Rows],
     inputs: Sequence[str],

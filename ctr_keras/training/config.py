@@ -85,9 +85,12 @@ class TrainConfig(Optimization):
             by value (see `ctr_keras.models.transfer`), and numbers whose statistics have changed
             are refused. Defaults to `""`: fresh weights.
         cache: str. A folder on a local disk for decoded copies of the data, made at the first use
-            and then memory-mapped. Defaults to `""`: parse the TFRecords in every pass.
-        resident: bool. Whether to keep the data in memory: on JAX that of the accelerator. Defaults
-            to `False`: memory does not grow with the data.
+            and then memory-mapped. Rows come in another order than without, and so a seed gives
+            another result; with `resident` it is the same. Defaults to `""`: parse the TFRecords in
+            every pass.
+        resident: bool. Whether to keep the data in memory: on JAX that of the accelerator. Rows
+            come in the order of `cache`, which is another than without. Defaults to `False`: memory
+            does not grow with the data.
         seed: int. Of weights, dropout and the order of rows. Defaults to `0`.
         dtype_policy: str. Keras' policy, such as `"mixed_bfloat16"`. Defaults to `"float32"`.
         jit_compile: bool or str. Whether to compile the step with XLA. Defaults to `"auto"`: yes

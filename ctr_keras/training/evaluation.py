@@ -11,9 +11,8 @@ import numpy as np
 from ctr_keras import metrics
 from ctr_keras.data import Examples, open_examples
 from ctr_keras.features import FeatureSet
-from ctr_keras.training.batches import read_weights
 from ctr_keras.training.config import TrainConfig
-from ctr_keras.training.slices import Column, groups_of, slices
+from ctr_keras.training.slices import Column, groups_of, read_columns, slices
 from ctr_keras.training.trees_config import TreesConfig, read_config
 from ctr_keras.types import Array, Rows
 
@@ -72,7 +71,8 @@ def evaluate_run(
             declares. Defaults to `None`: if the run was trained with `sample_weight`.
 
     Returns:
-        `ctr_keras.metrics.report` of the split, without `undefined` where that is empty. In
+        `ctr_keras.metrics.report` of the split, without `undefined` and `no_interval` where these
+        are empty. In
         addition, where they are asked for, `calibration`, the buckets; `baseline_auc` and
         `rela_impr`; and `slices`, by field a list of such reports with their `value`, without
         values of whose rows none has a weight above 0. `weighted_by` names the weight of rows,
@@ -84,7 +84,7 @@ def evaluate_run(
             or a weight that they do not have.
     """
     model, features, config = load_run(run)
-    prepared = data or _data_of(run, config)
+    prepared = data_of(run, config.data, data)
     check_same_features(features, prepared)
     if by:
         features = FeatureSet.load_fitted(prepared)
@@ -113,14 +113,23 @@ def evaluate_run(
     return result
 
 
-def _data_of(run: str, config: TrainConfig | TreesConfig) -> str:
-    """The data that a run was trained on."""
-    if not os.path.exists(config.data):
+def data_of(run: str, trained_on: str, data: str | None = None) -> str:
+    """The prepared data to look at with a run or a search.
+
+    Args:
+        run: str. Its folder.
+        trained_on: str. The prepared data of its settings.
+        data: str or None. Other prepared data, which take precedence. Defaults to `None`: none.
+
+    Raises:
+        FileNotFoundError: if those it was trained on are needed and not there.
+    """
+    if data is None and not os.path.exists(trained_on):
         raise FileNotFoundError(
-            f"{run} was trained on {config.data}, which is not there: name its prepared data by "
+            f"{run} was trained on {trained_on}, which is not there: name its prepared data by "
             "--data"
         )
-    return config.data
+    return data or trained_on
 
 
 def weighs_rows(config: TrainConfig | TreesConfig, weighted: bool | None = None) -> bool:
@@ -150,6 +159,7 @@ class _Measure:
         groups = None if self.groups is None else self.groups[rows]
         measured = metrics.report(labels, scores, weights, groups, **self.settings)
         undefined = measured.pop("undefined")
+        no_interval = measured.pop("no_interval", {})
         if self.baseline_scores is not None:
             measured |= {"baseline_auc": None, "rela_impr": None}
             try:
@@ -161,7 +171,8 @@ class _Measure:
         if self.buckets:
             buckets = metrics.calibration_buckets(labels, scores, weights, buckets=self.buckets)
             measured["calibration"] = buckets
-        return {**measured, "undefined": undefined} if undefined else measured
+        reasons = {"no_interval": no_interval, "undefined": undefined}
+        return measured | {name: of for name, of in reasons.items() if of}
 
 
 def _baseline_scores(run: str, features: FeatureSet, prepared: str, split: str) -> Array:
@@ -197,11 +208,15 @@ def split_weights(features: FeatureSet, prepared: str, split: str) -> Array:
     """The weights `(rows,)` of the rows of `predict_split`.
 
     Raises:
-        ValueError: if the data set declares none.
+        ValueError: if the data set declares none, or all are 0.
     """
-    weight = Column.of_weight(features).packed
-    examples = open_examples(prepared, split, features, inputs=[weight])
-    return read_weights(examples, features, _BATCH_SIZE)
+    column = Column.of_weight(features)
+    examples = open_examples(prepared, split, features, inputs=[column.packed])
+    read = read_columns(examples.read(_BATCH_SIZE), {column.packed: column})
+    weights = read[column.packed][:, 0]
+    if not weights.any():
+        raise ValueError(f"all rows of the {split} split have the {features.label.weight} 0")
+    return weights
 
 
 def check_same_features(features: FeatureSet, prepared: str) -> None:

@@ -1,6 +1,5 @@
 """A training run: fit in rounds, evaluate, checkpoint, stop early, resume."""
 
-import filecmp
 import os
 import shutil
 from collections.abc import Iterable, Sequence
@@ -10,8 +9,7 @@ import keras
 
 from ctr_keras.data import click_rate, open_examples
 from ctr_keras.features import FeatureSet
-from ctr_keras.features.statistics import numbers_file, vocabulary_file
-from ctr_keras.models import build_model, start_at_click_rate, transfer
+from ctr_keras.models import build_model, start_at_click_rate
 from ctr_keras.models.base import built_features
 from ctr_keras.runs import Checkpoints, Rounds, make_callbacks, make_progress
 from ctr_keras.training.batches import (
@@ -22,10 +20,11 @@ from ctr_keras.training.batches import (
 )
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.crosses import print_left_out
-from ctr_keras.training.evaluation import check_same_features, input_names, load_run
+from ctr_keras.training.evaluation import input_names
 from ctr_keras.training.folder import finish_run, open_run
 from ctr_keras.training.pace import Pace, pace_of
 from ctr_keras.training.penalties import model_arguments_of
+from ctr_keras.training.start_from import started
 from ctr_keras.training.trees import train_trees
 from ctr_keras.training.trees_config import TreesConfig
 from ctr_keras.training.validation import BEST, CALIBRATION, Validation
@@ -47,10 +46,13 @@ def train(
     Args:
         config: TrainConfig, or TreesConfig for trees, which are grown at one go.
         callbacks: list of keras.callbacks.Callback. Called when a round has been measured and
-            saved, with the numbers of its row of `history.csv` in `logs`. Defaults to `()`.
+            saved, with the numbers of its row of `history.csv` in `logs`. One that sets
+            `model.stop_training`, as Keras' own that stop early, finishes the run. Defaults to
+            `()`.
 
     Returns:
-        The contents of `metrics.json`: the best round's validation metrics, rounds and speed.
+        The contents of `metrics.json`: the best round's validation metrics, rounds and speed, and
+        `stopped` if a callback has ended the run.
 
     Raises:
         FileNotFoundError: if the prepared data are not there.
@@ -102,6 +104,8 @@ def _trained(
         pace.round_steps,
         [make_progress(rounds, validation.describe, rows / pace.epoch_steps), *callbacks],
     )
+    if not rounds.is_over:
+        print(f"stopped {_stopped(rounds)}")
     assert checkpoints.last is not None
     _publish(os.path.join(checkpoints.last, BEST), os.path.join(config.out, "model.keras"))
     report = _report(rounds, pace, rows, config.sample_weight)
@@ -128,7 +132,7 @@ def _compiled(
     model = build_model(config.model, features, **arguments)
     print_left_out(config.model, built_features(model, features), features)
     if config.start_from:
-        model = _started(model, features, config)
+        model = started(model, features, config)
     else:
         start_at_click_rate(model, click_rate(config.data))
     config.compile(model, round_steps, rounds)
@@ -149,29 +153,6 @@ def _batches(
     return with_weights_and_groups(batches, inputs, weight, groups)
 
 
-def _started(model: keras.Model, features: FeatureSet, config: TrainConfig) -> keras.Model:
-    """The model with the weights of the run to start from: by value where vocabularies differ."""
-    earlier, earlier_features, earlier_config = load_run(config.start_from)
-    if earlier_config.model != config.model:
-        raise ValueError(
-            f"start_from: {config.start_from} is a run of {earlier_config.model}, not of "
-            f"{config.model}"
-        )
-    folders = (earlier_config.data, config.data)
-    # Vocabularies of one size may still hold other values, and numbers have other statistics.
-    files = ([vocabulary_file(f), numbers_file(f)] for f in folders)
-    is_same = all(
-        not (old and new) or filecmp.cmp(old, new, shallow=False)
-        for old, new in zip(*files, strict=True)
-    )
-    if is_same and built_features(earlier, earlier_features) == built_features(model, features):
-        model.set_weights(earlier.get_weights())
-        return model
-    check_same_features(earlier_features, earlier_config.data)
-    old, new = (FeatureSet.load_fitted(folder) for folder in folders)
-    return transfer(earlier, old, new, lambda _: model)
-
-
 class _Plateaus(keras.callbacks.Callback):
     """The learning rate falls after each evaluation that is no better than all before."""
 
@@ -190,6 +171,11 @@ def _publish(best: str, path: str) -> None:
     os.replace(f"{path}.partial", path)
 
 
+def _stopped(rounds: Rounds) -> str:
+    """What ended a run whose rounds are not over."""
+    return f"by a callback after round {len(rounds.history)} of {rounds.total}"
+
+
 def _report(rounds: Rounds, pace: Pace, rows: int, weight: str) -> dict[str, Any]:
     """What `metrics.json` says."""
     # The first round builds and compiles the step, so speed is that of the others.
@@ -205,6 +191,7 @@ def _report(rounds: Rounds, pace: Pace, rows: int, weight: str) -> dict[str, Any
         **({"weighted_by": weight} if weight else {}),
         "best_round": rounds.best,
         "rounds": len(rounds.history),
+        **({"stopped": _stopped(rounds)} if not rounds.is_over else {}),
         "batch_size": pace.batch_size,
         "evaluations_per_epoch": pace.evaluations_per_epoch,
         "examples_per_second": round(

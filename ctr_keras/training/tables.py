@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 _NO_METRICS = (
-    *("rows", "label_mean", "weighted_by", "intervals", "undefined", "calibration", "slices"),
+    *("rows", "label_mean", "weighted_by", "intervals", "no_interval", "undefined"),
+    *("calibration", "slices"),
     *("groups", "groups_of_one_class", "groups_without_click", "rows_without_group"),
 )
 _OF_SLICES = ("auc", "auc_by_group", "log_loss", "calibration_ratio", "rela_impr")
@@ -36,12 +37,14 @@ def _blocks(measured: Mapping[str, Any]) -> Iterator[list[str]]:
     width = max(map(len, names))
     yield [f"{name:<{width}}  {_cell(measured, name)}" for name in names]
     yield [f"{name}: {reason}" for name, reason in measured.get("undefined", {}).items()]
+    yield _without_interval(measured)
     if "calibration" in measured:
         yield _calibration(measured["calibration"])
     for field, slices in measured.get("slices", {}).items():
         names = [name for name in _OF_SLICES if any(name in of_value for of_value in slices)]
         yield _by_value(field, slices, names)
         yield [line for name in names for line in _without(slices, name)]
+        yield _slices_without_interval(slices)
 
 
 def _heading(measured: Mapping[str, Any]) -> list[str]:
@@ -81,6 +84,23 @@ def _without(slices: Sequence[Mapping[str, Any]], name: str) -> Iterator[str]:
         reason = missing[0].get("undefined", {}).get(name)
         others = f"; so {len(missing) - 1} more" if len(missing) > 1 else ""
         yield f"no {name} for {missing[0]['value']}: {reason}{others}"
+
+
+def _without_interval(measured: Mapping[str, Any]) -> list[str]:
+    """Which metrics lack an interval, and why: the reason is one for all."""
+    reasons = measured.get("no_interval", {})
+    return [f"no interval of {', '.join(reasons)}: {one}" for one in set(reasons.values())]
+
+
+def _slices_without_interval(slices: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which values lack intervals, and why the first one does."""
+    missing = [of_value for of_value in slices if "no_interval" in of_value]
+    others = f"; so {len(missing) - 1} more" if len(missing) > 1 else ""
+    return [
+        f"{of_value['value']}: {line}{others}"
+        for of_value in missing[:1]
+        for line in _without_interval(of_value)
+    ]
 
 
 def _cell(measured: Mapping[str, Any], name: str, digits: int = 4) -> str:

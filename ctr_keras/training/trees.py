@@ -9,12 +9,13 @@ from ctr_keras.data import open_examples, read_rows
 from ctr_keras.features import FeatureSet
 from ctr_keras.models.trees import boosted
 from ctr_keras.runs import write_table
+from ctr_keras.training.batches import check_weight
 from ctr_keras.training.crosses import print_left_out
-from ctr_keras.training.evaluation import predict_split
+from ctr_keras.training.evaluation import predict_split, split_weights
 from ctr_keras.training.folder import finish_run, open_run
 from ctr_keras.training.trees_config import TreesConfig
 from ctr_keras.trees import Grown, grow
-from ctr_keras.types import Rows
+from ctr_keras.types import Rows, WeightedRows
 
 
 def train_trees(config: TreesConfig) -> dict[str, Any]:
@@ -36,6 +37,7 @@ def train_trees(config: TreesConfig) -> dict[str, Any]:
             if it holds no run, or another process trains in it.
     """
     features = FeatureSet.load(os.path.join(config.data, "features.json"))
+    check_weight(features, config.sample_weight)
     with open_run(config, features) as finished:
         return finished or _grown(config, features)
 
@@ -43,7 +45,7 @@ def train_trees(config: TreesConfig) -> dict[str, Any]:
 def _grown(config: TreesConfig, features: FeatureSet) -> dict[str, Any]:
     read = features if config.crossed else features.without_crossed()
     print_left_out(config.model, read, features)
-    train, validation = (_rows(config.data, split, read) for split in ("train", "validation"))
+    train, validation = (_rows(config, split, read) for split in ("train", "validation"))
     started = time.monotonic()
     grown = grow(read, train, validation, config, config.seed)
     seconds = time.monotonic() - started
@@ -52,8 +54,11 @@ def _grown(config: TreesConfig, features: FeatureSet) -> dict[str, Any]:
     model = boosted(read, grown.trees)
     model.save(os.path.join(config.out, "model.keras"))
     rounds = len(grown.train_loss)
+    weight = config.sample_weight
+    labels, scores = predict_split(model, features, config.data, "validation")
     report = {
-        "validation": metrics.evaluate(*predict_split(model, features, config.data, "validation")),
+        "validation": metrics.evaluate(labels, scores, *validation[2:]),
+        **({"weighted_by": weight} if weight else {}),
         "best_round": len(grown.trees.trees),
         "rounds": rounds,
         "examples_per_second": round(len(train[1]) * rounds / seconds),
@@ -62,12 +67,15 @@ def _grown(config: TreesConfig, features: FeatureSet) -> dict[str, Any]:
     return report
 
 
-def _rows(prepared: str, split: str, features: FeatureSet) -> Rows:
+def _rows(config: TreesConfig, split: str, features: FeatureSet) -> Rows | WeightedRows:
     """A whole split, without sequences, on which trees cannot split."""
     sequences = {feature.name for feature in features.sequences}
-    inputs = [name for name in features.packed_shapes if name not in sequences]
-    count = open_examples(prepared, split, features).count
-    return read_rows(prepared, split, features, count, inputs)
+    names = [name for name in features.packed_shapes if name not in sequences]
+    count = open_examples(config.data, split, features).count
+    inputs, labels = read_rows(config.data, split, features, count, names)
+    if not config.sample_weight:
+        return inputs, labels
+    return inputs, labels, split_weights(features, config.data, split)
 
 
 def _history(grown: Grown, seconds: float) -> list[dict[str, Any]]:

@@ -23,6 +23,8 @@ class TreesConfig(BoostingSettings):
         out: str. The run's folder.
         model: str. `"LightGBM"`, by which such a run is recognized. Defaults to `"LightGBM"`.
         crossed: bool. Whether trees split on crossed features, too. Defaults to `False`.
+        sample_weight: str. The weight that the data set declares, by which a row counts in growing
+            and in metrics, as in `TrainConfig`. Defaults to `""`: none.
         seed: int. Of the rows and columns that are drawn for a tree. Defaults to `0`.
         num_iterations, patience, learning_rate, num_leaves: as in `BoostingSettings`.
         max_depth, min_data_in_leaf, bagging_fraction, feature_fraction: likewise.
@@ -41,6 +43,7 @@ class TreesConfig(BoostingSettings):
     out: str
     model: Literal["LightGBM"] = "LightGBM"
     crossed: bool = False
+    sample_weight: str = ""
     seed: NonNegativeInt = 0
 
     @classmethod
@@ -64,11 +67,6 @@ class TreesConfig(BoostingSettings):
     def model_args(self) -> dict[str, Any]:
         """The arguments of a model's builder, of which trees have none."""
         return {}
-
-    @property
-    def sample_weight(self) -> str:
-        """The weights of rows, which all count alike for trees."""
-        return ""
 
     def to_dict(self) -> dict[str, Any]:
         """All settings by name, as `read` takes them and YAML gives them back."""

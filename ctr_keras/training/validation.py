@@ -15,9 +15,9 @@ from ctr_keras.models import Calibration, calibrate, calibration_of
 from ctr_keras.models.calibration import logits_of
 from ctr_keras.optimizers import averaged
 from ctr_keras.runs import STATISTICS_ROWS, Row, State, write_table
-from ctr_keras.training.batches import Groups, open_split, read_weights
+from ctr_keras.training.batches import Groups, open_split
 from ctr_keras.training.config import TrainConfig
-from ctr_keras.training.evaluation import input_names, predict
+from ctr_keras.training.evaluation import input_names, predict, split_weights
 from ctr_keras.training.pace import Pace
 from ctr_keras.types import Array, Inputs
 
@@ -85,8 +85,7 @@ class Validation:
             examples = self._open([self._groups.packed])
             self._groups_of_rows = self._groups.of_all(examples, _READ_ROWS)
         if config.sample_weight:
-            examples = self._open([config.sample_weight])
-            self._weights = read_weights(examples, self._features, _READ_ROWS)
+            self._weights = split_weights(self._features, config.data, "validation")
         return self._open(inputs)
 
     def _scored(self, model: keras.Model, examples: Examples) -> tuple[Array, Array]:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -11,7 +12,7 @@ from ctr_keras.features import FeatureSet
 from ctr_keras.trees.columns import column_names, column_values, id_ranges
 from ctr_keras.trees.settings import BoostingSettings
 from ctr_keras.trees.trees import Tree, Trees
-from ctr_keras.types import Array, Config, Rows
+from ctr_keras.types import Array, Config, Rows, WeightedRows
 
 _ROWS_AT_ONCE = 2**16
 
@@ -33,8 +34,8 @@ class Grown(NamedTuple):
 
 def grow(
     features: FeatureSet,
-    train: Rows,
-    validation: Rows,
+    train: Rows | WeightedRows,
+    validation: Rows | WeightedRows,
     settings: BoostingSettings,
     seed: int = 0,
 ) -> Grown:
@@ -42,7 +43,8 @@ def grow(
 
     Args:
         features: FeatureSet with known vocabulary sizes.
-        train: packed inputs by name, and labels `(rows, 1)`.
+        train: packed inputs by name, labels `(rows, 1)` and, if rows do not count alike, their
+            weights `(rows,)`.
         validation: the same, of other rows.
         settings: BoostingSettings.
         seed: int. Of the rows and columns that are drawn for a tree. Defaults to `0`.
@@ -65,18 +67,24 @@ def grow(
 
 
 def grow_booster(
-    features: FeatureSet, train: Rows, validation: Rows, settings: BoostingSettings, seed: int
+    features: FeatureSet,
+    train: Rows | WeightedRows,
+    validation: Rows | WeightedRows,
+    settings: BoostingSettings,
+    seed: int,
 ) -> tuple[Any, dict[str, list[float]]]:
     """LightGBM's booster, and the log loss after each of its trees."""
     lightgbm = _lightgbm()
     sizes = [len(ids) for ids in id_ranges(features)]
+    matrix, labels, weights = _arrays(features, train)
     rows = lightgbm.Dataset(
-        _matrix(features, train[0]),
-        np.ravel(train[1]),
+        matrix,
+        labels,
+        weight=weights,
         categorical_feature=[n for n, size in enumerate(sizes) if size <= settings.max_categories],
         params={"verbosity": -1},
     )
-    others = rows.create_valid(_matrix(features, validation[0]), np.ravel(validation[1]))
+    others = rows.create_valid(*_arrays(features, validation))
     losses: dict[str, dict[str, list[float]]] = {}
     booster = lightgbm.train(
         {
@@ -114,6 +122,17 @@ def _lightgbm() -> Any:
     import lightgbm
 
     return lightgbm
+
+
+def _arrays(features: FeatureSet, rows: Rows | WeightedRows) -> tuple[Array, Array, Array | None]:
+    """Columns, labels and weights, without rows of weight 0: LightGBM would draw them for a tree,
+    and count them in `min_data_in_leaf`."""
+    inputs, labels, weights = keras.utils.unpack_x_y_sample_weight(rows)
+    columns, labels = _matrix(features, inputs), np.ravel(labels)
+    if weights is None:
+        return columns, labels, None
+    counts = weights != 0
+    return columns[counts], labels[counts], weights[counts]
 
 
 def _matrix(features: FeatureSet, inputs: Mapping[str, Array]) -> Array:

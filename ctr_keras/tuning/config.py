@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from pydantic import NonNegativeInt
@@ -14,7 +14,7 @@ from ctr_keras.settings import Count, Source, checked, plain
 from ctr_keras.training import TREES, TrainConfig
 from ctr_keras.training.pace import pace_of
 from ctr_keras.training.penalties import model_arguments_of
-from ctr_keras.tuning.spaces import Space, check_values, model_space, read_space
+from ctr_keras.tuning.spaces import Choice, Space, check_values, model_space, read_space
 
 Pruner: TypeAlias = Literal["median", "halving", "none"]
 _TRAINING = dataclasses.fields(TrainConfig)
@@ -145,6 +145,18 @@ class TuneConfig:
             out=os.path.join(self.base.out, *folder),
             seed=seed,
         )
+
+    def without(self, values: Mapping[str, Sequence[Any]]) -> "TuneConfig":
+        """The same study without some values of choices; where one is left, it is fixed."""
+        space, fixed = dict(self.space), {}
+        for name, of_name in values.items():
+            left = [value for value in space.pop(name).extremes if value not in of_name]
+            if len(left) > 1:
+                space[name] = Choice(tuple(left))
+            elif left:
+                fixed[name] = left[0]
+        base = self.run_config(fixed, seed=self.base.seed)
+        return dataclasses.replace(self, base=base, space=space)
 
     def to_dict(self) -> dict[str, Any]:
         """What must not change when a study goes on, as YAML gives it back."""

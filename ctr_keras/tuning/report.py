@@ -21,7 +21,7 @@ from ctr_keras.tuning.config import TuneConfig
 from ctr_keras.tuning.pictures import importance_picture, trials_picture
 from ctr_keras.types import Array
 
-DEFAULTS = 0  # the trial of the settings that a run has without a search
+DEFAULTS = "defaults"  # attribute of the trial of the settings that a run has without a search
 REASON = "reason"  # why a trial has failed
 _METRICS = {"auc": "AUC", "log_loss": "log loss"}
 _BY_GROUP = {"auc_by_group": "AUC by group"}
@@ -69,6 +69,7 @@ def write_report(
     best = finalists[0].trial
     report = {
         "best_trial": best.number,
+        "defaults_trial": next((trial.number for trial in trials if is_of_defaults(trial)), None),
         f"validation_{monitor}": best.value,
         "settings": {name: of.value(best.params[name]) for name, of in space.items()},
         "seeds": _over_seeds(config.base, finalists[0].runs),
@@ -88,6 +89,13 @@ def write_report(
     text = _summary(config, report, trials)
     write_whole(os.path.join(out, "summary.md"), lambda file: file.write(text))
     return report
+
+
+def is_of_defaults(trial: FrozenTrial) -> bool:
+    """Whether a trial has the settings that a run has without a search, or those next to them.
+
+    No trial of a study that an earlier version has ended need be."""
+    return DEFAULTS in trial.user_attrs
 
 
 def importance_of(trials: Sequence[FrozenTrial], minimizes: bool) -> dict[str, float]:
@@ -187,7 +195,7 @@ def _summary(config: TuneConfig, report: Mapping[str, Any], trials: Sequence[Fro
         "",
         f"Train with these settings: `ctr-keras train --config {base.out}/best.yaml --out RUN`",
     ]
-    if report["best_trial"] == DEFAULTS and len(trials) > 1:
+    if report["best_trial"] == report["defaults_trial"] and len(trials) > 1:
         moved = "These are the default settings: no trial was better. Try more trials, or a space"
         lines += ["", f"{moved} of fewer settings (`--set` fixes one, `--space` names your own)."]
     if report["finalists"]:
@@ -221,12 +229,16 @@ def _final_lines(config: TuneConfig, report: Mapping[str, Any]) -> list[str]:
     """What other seeds say of the best trials, and all metrics of the one that they chose."""
     finalists = [(str(number), _spread(of)) for number, of in report["finalists"].items()]
     splits = [(split, *map(_spread, of.values())) for split, of in report["seeds"].items()]
+    defaults = report["defaults_trial"]
+    looked_at = "The best trials" + (
+        "" if defaults is None else f" and the defaults, trial {defaults}"
+    )
     seeds = "1 other seed" if config.seeds == 1 else f"{config.seeds} other seeds"
     statistic = "" if config.seeds == 1 else ", mean and standard deviation"
     return [
         "",
-        f"The best trials and the defaults, trial 0, trained again with {seeds}{statistic}; the "
-        f"first is chosen. Runs are in {config.base.out}/finalists.",
+        f"{looked_at}, trained again with {seeds}{statistic}; the first is chosen. Runs are in "
+        f"{config.base.out}/finalists.",
         "",
         *_table(("trial", f"validation {config.base.monitor}"), finalists),
         "",

@@ -30,9 +30,16 @@ from optuna.trial import FrozenTrial, TrialState
 from ctr_keras.features import FeatureSet
 from ctr_keras.runs import check_same_settings, write_settings
 from ctr_keras.training import TrainConfig, train
-from ctr_keras.tuning.checks import check_models
+from ctr_keras.tuning.checks import buildable
 from ctr_keras.tuning.config import TuneConfig
-from ctr_keras.tuning.report import DEFAULTS, REASON, Finalist, describe, write_report
+from ctr_keras.tuning.report import (
+    DEFAULTS,
+    REASON,
+    Finalist,
+    describe,
+    is_of_defaults,
+    write_report,
+)
 from ctr_keras.types import Settings
 
 _STARTS = "starts"
@@ -72,6 +79,7 @@ def tune(config: TuneConfig) -> dict[str, Any]:
     References:
         Akiba et al., [Optuna](https://arxiv.org/abs/1907.10902).
     """
+    config = buildable(config, FeatureSet.load(os.path.join(config.base.data, "features.json")))
     study = _Study(config)
     while study.try_next():
         pass
@@ -96,9 +104,6 @@ class _Study:
     def __init__(self, config: TuneConfig) -> None:
         self._config = config
         self._out = config.base.out
-        features = FeatureSet.load(os.path.join(config.base.data, "features.json"))
-        if not os.path.exists(os.path.join(self._out, "config.yaml")):
-            check_models(config, features)  # before there is a folder
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with _locked(self._out):
             self._open_folder()
@@ -143,7 +148,7 @@ class _Study:
         if not self._config.seeds:
             return ended[:1]
         best, others = ended[: self._config.finalists], ended[self._config.finalists :]
-        return [*best, *(trial for trial in others if trial.number == DEFAULTS)]
+        return [*best, *(trial for trial in others if is_of_defaults(trial))]
 
     def settings(self, trial: FrozenTrial) -> dict[str, Any]:
         """What a trial tries."""
@@ -188,7 +193,8 @@ class _Study:
         return None
 
     def _new(self, held: contextlib.ExitStack) -> optuna.Trial | None:
-        count = len(self.trials)
+        trials = self.trials
+        count = len(trials)
         if count >= self._config.trials:
             return None
         # Each trial has a seed of its own, so that a study which goes on does not draw the first
@@ -197,8 +203,10 @@ class _Study:
         self._study.sampler = optuna.samplers.TPESampler(
             seed=int(seed[0]), multivariate=True, constant_liar=True
         )
-        if count == 0:
-            self._study.enqueue_trial(self._config.defaults(), skip_if_exists=True)
+        if not any(map(is_of_defaults, trials)):  # of a study of an earlier version, not one
+            self._study.enqueue_trial(
+                self._config.defaults(), user_attrs={DEFAULTS: True}, skip_if_exists=True
+            )
         space = {name: of.distribution() for name, of in self._config.space.items()}
         trial = self._study.ask(space)
         held.enter_context(_locked(self._folder(trial.number)))

@@ -7,9 +7,9 @@ import dataclasses
 import json
 import math
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
-from typing import Any, TypeAlias, get_type_hints
+from typing import Any, NamedTuple, TypeAlias, get_type_hints
 
 from optuna import distributions
 from optuna.distributions import BaseDistribution
@@ -210,8 +210,38 @@ def read_space(path: str, model: str) -> Space:
     return _read(source, model)
 
 
+class Refused(NamedTuple):
+    """A value that cannot be tried.
+
+    Attributes:
+        name: str. Of the setting.
+        value: of the setting.
+        reason: str. What is wrong with it, in one line.
+    """
+
+    name: str
+    value: Any
+    reason: str
+
+
 def check_values(space: Space, attempt: Callable[[Settings], object], source: Source) -> None:
-    """Checks that each value can be tried, those between two ends as these.
+    """Checks that each value can be tried.
+
+    Args:
+        space, attempt: as in `refused_values`.
+        source: Source. Where the space was written.
+
+    Raises:
+        ValueError: for the first value that cannot be tried, with its place, or if no attempt
+            succeeds.
+    """
+    for refused in refused_values(space, attempt):
+        with source.located(refused.name):
+            raise ValueError(refused.reason)
+
+
+def refused_values(space: Space, attempt: Callable[[Settings], object]) -> Iterator[Refused]:
+    """The values that cannot be tried, those between two ends as these.
 
     Values need not go with all others: it is enough if one attempt with a value does not fail,
     alone or together with values of all other settings.
@@ -219,11 +249,9 @@ def check_values(space: Space, attempt: Callable[[Settings], object], source: So
     Args:
         space: dict.
         attempt: function of settings by name that raises what is wrong with them.
-        source: Source. Where the space was written.
 
     Raises:
-        ValueError: for the first value that cannot be tried, with its place, or if no attempt
-            succeeds.
+        ValueError: if no attempt succeeds.
     """
     most = max((len(of.extremes) for of in space.values()), default=0)
     together = [
@@ -240,8 +268,7 @@ def check_values(space: Space, attempt: Callable[[Settings], object], source: So
                 continue
             errors = [_error(attempt, {**one, name: value}) for one in works]
             if errors[0] is not None and None not in errors:
-                with source.located(name):
-                    raise ValueError(_refusal(name, value, errors[0]))
+                yield Refused(name, value, _refusal(name, value, errors[0]))
 
 
 def _error(attempt: Callable[[Settings], object], settings: Settings) -> Exception | None:

@@ -192,6 +192,18 @@ def test_runs_on_other_data_are_refused(data, trained, tmp_path):
         compare_runs([trained[0][0], str(run)])
 
 
+def test_runs_whose_data_have_moved_are_compared_on_what_is_named(trained, data, tmp_path):
+    copy = shutil.copytree(trained[0][0], tmp_path / "copy")
+    path = copy / "config.yaml"
+    path.write_text(path.read_text().replace(data, "gone"))
+    runs = [str(copy), trained[0][1]]
+    with pytest.raises(FileNotFoundError, match=f"{copy} was trained on gone, .* by --data$"):
+        compare_runs(runs)
+    found = compare_runs(runs, replicates=20, data=data)
+    assert found.data == data
+    assert len(found.entries) == 2
+
+
 def test_the_same_run_twice_is_refused(trained, tmp_path):
     copy = shutil.copytree(trained[0][0], tmp_path / "copy")
     with pytest.raises(ValueError, match="are the same run: all settings are the same, seed 0"):

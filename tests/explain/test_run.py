@@ -3,12 +3,15 @@
 import io
 import os
 import pathlib
+import shutil
 
 import keras
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
+from ctr_keras.cli import main
 from ctr_keras.explain import Explainer, explain_run, page, run
 from ctr_keras.explain import folder as page_folder
 from ctr_keras.plan import Interaction, InteractionPlan
@@ -41,6 +44,15 @@ def search(data, tmp_path_factory):
     return write_search(tmp_path_factory.mktemp("runs") / "search", data, "optinter", METHODS)
 
 
+FRAME = {  # of the sizes of FEATURES
+    "a": ["x", "y"],
+    "b": ["u", "v"],
+    "row": [0.0, 1.0],
+    "genres": ["1|2", "3|4"],
+    "history": ["x", "y"],
+}
+
+
 def names_of(paths):
     return [pathlib.Path(path).stem for path in paths]
 
@@ -56,6 +68,25 @@ def check_files(paths, out):
         Image.open(io.BytesIO(path.read_bytes())).verify()
         assert f'id="{path.stem}"' in text
     return text
+
+
+@pytest.mark.parametrize("command", ["explain", "importance", "embeddings", "explain a search"])
+def test_data_that_have_moved_are_named(command, data, tmp_path):
+    command, *of_search = command.split(maxsplit=1)
+    moved = pathlib.Path(shutil.copytree(data, tmp_path / "moved"))
+    FEATURES.fit(FRAME).save_fitted(moved)
+    if of_search:
+        subject = write_search(tmp_path / "subject", "gone", "autofis", GATES)
+    else:
+        subject = write_run(tmp_path / "subject", "gone", "AutoInt", **ATTENTION)
+    arguments = [command, "--run", subject, "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, arguments)
+    assert result.output == (
+        f"Error: {subject} was trained on gone, which is not there: name its prepared data by "
+        "--data\n"
+    )
+    result = CliRunner().invoke(main, [*arguments, "--data", str(moved)])
+    assert result.exit_code == 0, result.output
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ctr_keras import metrics
-from ctr_keras.metrics.bootstrap import resampled_weights
+from ctr_keras.metrics.bootstrap import resampled_weights, why_no_interval
 from ctr_keras.metrics.named import OF_ROWS, of_groups
 from ctr_keras.metrics.scored import scored
 
@@ -97,6 +97,28 @@ def test_replicates_that_do_not_differ_are_no_interval(labels, groups):
     scores = [0.9, 0.1, 0.2, 0.3]
     found = metrics.bootstrap_intervals(labels, scores, ["auc_by_group"], groups=groups)
     assert found == {"auc_by_group": None}
+    many = np.arange(25 * 2) // 2
+    same = metrics.bootstrap_intervals([1, 0] * 25, [0.9, 0.1] * 25, ["auc_by_group"], groups=many)
+    assert same == {"auc_by_group": None}
+
+
+@pytest.mark.parametrize("units", [19, 20])
+def test_few_rows_or_groups_are_no_interval(units):
+    labels, scores, _ = some_rows(units)
+    assert (metrics.bootstrap_intervals(labels, scores, ["auc"])["auc"] is None) == (units < 20)
+    labels, scores, weights = (np.repeat(of, 3) for of in (labels, scores, np.ones(units)))
+    found = metrics.bootstrap_intervals(
+        labels, scores, ["auc"], groups=np.arange(3 * units) // 3, weights=weights
+    )
+    assert (found["auc"] is None) == (units < 20)
+    weights[:3] = 0  # a group without weight is none
+    alone = np.where(np.arange(3 * units) < 6, np.nan, np.arange(3 * units) // 3)  # of no group
+    counted = scored(labels, scores, weights, alone)
+    assert why_no_interval(counted) == (
+        f"the bootstrap needs 20 groups, got {units + 1}"
+        if units + 1 < 20
+        else "it is the same whichever groups the bootstrap draws"
+    )
 
 
 def test_paired_replicates_share_their_rows():

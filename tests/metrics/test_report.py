@@ -37,6 +37,18 @@ def test_intervals_are_those_of_the_bootstrap():
     assert "intervals" not in metrics.report(labels, scores)
 
 
+def test_what_has_no_interval_says_why():
+    labels, scores, weights, groups = some_rows()
+    found = metrics.report(labels, scores, weights, groups % 5, replicates=20)
+    assert {*found["intervals"].values()} == {None}
+    reason = "the bootstrap needs 20 groups, got 5"
+    assert found["no_interval"] == dict.fromkeys(found["intervals"], reason)
+    constant = metrics.report(labels, np.full(200, 0.5), replicates=20)
+    reason = "it is the same whichever rows the bootstrap draws"
+    assert constant["no_interval"] == {"auc": reason, "log_loss": reason}
+    assert constant["intervals"]["pr_auc"] is not None
+
+
 @pytest.mark.parametrize("replicates", [0, 10])
 @pytest.mark.parametrize("label", [0, 1])
 def test_one_class_leaves_out_what_needs_two_and_says_why(label, replicates):

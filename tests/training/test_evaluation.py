@@ -13,6 +13,7 @@ from ctr_keras import metrics
 from ctr_keras.cli import main
 from ctr_keras.data import read_rows
 from ctr_keras.features import Statistics
+from ctr_keras.metrics import bootstrap
 from ctr_keras.models import build_model
 from ctr_keras.runs import write_settings
 from ctr_keras.training import TrainConfig, evaluate_run, evaluation_table, predict_split
@@ -83,7 +84,8 @@ def test_slices_measure_the_rows_of_each_value(runs, test_rows):
     assert sum(of_value["rows"] for of_value in found["row"]) == ROWS["test"]
 
 
-def test_groups_k_and_intervals_reach_the_metrics(runs, test_rows):
+def test_groups_k_and_intervals_reach_the_metrics(runs, test_rows, monkeypatch):
+    monkeypatch.setattr(bootstrap, "_FEWEST_UNITS", 2)
     inputs, labels, scores = test_rows
     found = evaluate_run(runs[0], group="a", k=3, bootstrap=20, seed=7)
     groups = inputs["categorical"][:, 0]
@@ -151,14 +153,18 @@ def evaluate(*arguments):
 
 def test_the_command_prints_json_for_scripts_and_tables_for_people(runs, monkeypatch):
     options = ["--run", runs[0], "--by", "a", "--by", "b", "--group", "a", "--k", "3"]
-    options += ["--bootstrap", "10", "--seed", "3", "--buckets", "2", "--baseline", runs[1]]
+    options += ["--bootstrap", "100", "--seed", "3", "--buckets", "2", "--baseline", runs[1]]
     found = json.loads(evaluate(*options).stdout)
     expected = evaluate_run(
-        runs[0], by=["a", "b"], group="a", k=3, bootstrap=10, seed=3, buckets=2, baseline=runs[1]
+        runs[0], by=["a", "b"], group="a", k=3, bootstrap=100, seed=3, buckets=2, baseline=runs[1]
     )
     assert found == json.loads(json.dumps(expected))
     assert json.loads(evaluate(*options, "--json").stdout) == found
     assert evaluate(*options, "--table").stdout == f"{evaluation_table(expected)}\n"
+    assert {*found["no_interval"].values()} == {"the bootstrap needs 20 groups, got 2"}
+    too_few = evaluate("--run", runs[0], "--bootstrap", "10")
+    assert "Invalid value for '--bootstrap'" in too_few.stderr
+    assert "intervals" not in json.loads(evaluate("--run", runs[0]).stdout)
 
 
 TABLE = """\
@@ -166,9 +172,12 @@ TABLE = """\
 7 groups, 2 of one class, 1 without a click; 30 rows without a group
 
 auc           0.7500 [0.7000, 0.8000]
+pr_auc        0.5000
 auc_by_group  -
 
 auc_by_group: why
+
+no interval of pr_auc: few
 
 scores            rows  predicted  clicks
 0.1000 to 0.2000   500     0.1500  0.1400
@@ -178,7 +187,9 @@ a          12,345  50.00%  0.500 [0.400, 0.600]             -
 (missing)       3   0.00%                     -             -
 
 no auc for (missing): one class
-no auc_by_group for a: small; so 1 more"""
+no auc_by_group for a: small; so 1 more
+
+a: no interval of pr_auc, log_loss: some; so 1 more"""
 
 
 def test_a_table_by_eye():
@@ -187,9 +198,12 @@ def test_a_table_by_eye():
     first |= {"intervals": {"auc": (0.4, 0.6)}, "undefined": {"auc_by_group": "small"}}
     last = {"value": "(missing)", "auc": None, "auc_by_group": None, "label_mean": 0.0, "rows": 3}
     last |= {"intervals": {}, "undefined": {"auc": "one class", "auc_by_group": "none"}}
-    measured = {"auc": 0.75, "auc_by_group": None, "label_mean": 0.25, "rows": 1000}
+    first["no_interval"] = {"pr_auc": "some", "log_loss": "some"}
+    last["no_interval"] = {"pr_auc": "few"}
+    measured = {"auc": 0.75, "pr_auc": 0.5, "auc_by_group": None, "label_mean": 0.25, "rows": 1000}
     measured |= {"groups": 7, "groups_of_one_class": 2, "groups_without_click": 1}
     measured |= {"rows_without_group": 30, "undefined": {"auc_by_group": "why"}}
-    measured |= {"intervals": {"auc": (0.7, 0.8)}, "calibration": [bucket]}
+    measured |= {"intervals": {"auc": (0.7, 0.8), "pr_auc": None}, "calibration": [bucket]}
+    measured |= {"no_interval": {"pr_auc": "few"}}
     measured |= {"slices": {"site": [first, last]}}
     assert evaluation_table(measured) == TABLE

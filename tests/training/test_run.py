@@ -433,6 +433,90 @@ def test_a_run_of_another_model_is_no_start(finished, settings, tmp_path):
         train(config)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"dim": 3},
+            r"the shape \(\d+, 2\) there and \(\d+, 3\) here: .* dim is 2 there and 3 here$",
+        ),
+        (
+            {"hidden": [4, 4]},
+            r"its model has \d+ weights, .* hidden is \[4\] there and \[4, 4\] here$",
+        ),
+        ({}, r"train without start_from$"),
+    ],
+)
+def test_a_run_of_other_arguments_is_no_start_and_they_are_named(
+    changes, message, finished, settings, tmp_path
+):
+    run = finished[0].out
+    if not changes:  # a run that says that it has what this one has
+        run = shutil.copytree(run, tmp_path / "earlier")
+        changes = {"dim": 3}
+        edited = dataclasses.replace(finished[0], model_args={**settings["model_args"], **changes})
+        write_settings(str(run / "config.yaml"), edited.to_dict())
+    arguments = {"model_args": {**settings["model_args"], **changes}, "start_from": str(run)}
+    with pytest.raises(ValueError, match=f"start_from: {run}: .*{message}") as error:
+        train(TrainConfig(**settings | arguments | {"out": str(tmp_path / "run")}))
+    assert "\n" not in str(error.value)
+
+
+def test_other_vocabularies_need_the_same_arguments_and_the_earlier_data(
+    finished, settings, tmp_path
+):
+    FEATURES.fit(LOG).save_fitted(finished[0].data)
+    after = FEATURES.fit(LOG | {"genres": ["p|q|r", "s|t", ""]})
+    data = write_prepared(tmp_path / "after", ROWS, after)
+    after.save_fitted(data)
+    wide = {**settings["model_args"], "dim": 3}
+    changes = {"data": data, "out": str(tmp_path / "run"), "model_args": wide}
+    message = "is 3 wide, and the old one 2; model arguments differ: dim is 2 there and 3 here$"
+    with pytest.raises(ValueError, match=message):
+        train(TrainConfig(**settings | changes, start_from=finished[0].out))
+    moved = shutil.copytree(finished[0].out, tmp_path / "moved")
+    write_settings(
+        str(moved / "config.yaml"), dataclasses.replace(finished[0], data="gone").to_dict()
+    )
+    with pytest.raises(FileNotFoundError, match=f"start_from: {moved} was trained on gone, which "):
+        train(
+            TrainConfig(**settings | {"data": data, "out": changes["out"]}, start_from=str(moved))
+        )
+
+
+class Stopper(keras.callbacks.Callback):
+    """Stops the training in the second round: at its end, or after its first step."""
+
+    def __init__(self, at_once):
+        super().__init__()
+        self._at_once = at_once
+        self._round = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._round = epoch + 1
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self._at_once and self._round == 2:
+            self.model.stop_training = True
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._round == 2:
+            self.model.stop_training = True
+
+
+@pytest.mark.backend
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_run_that_a_callback_stops_is_finished_and_says_so(at_once, settings, tmp_path, capsys):
+    config = TrainConfig(**settings | FM | {"out": str(tmp_path), "evaluations_per_epoch": 4})
+    stopper = Stopper(at_once)
+    report = train(config, [stopper])
+    assert report["rounds"] == stopper._round == 2
+    assert report["stopped"] == "by a callback after round 2 of 4"
+    assert "\nstopped by a callback after round 2 of 4\n" in capsys.readouterr().out
+    assert train(config) == report
+    assert "stopped" not in train(dataclasses.replace(config, out=str(tmp_path / "whole")))
+
+
 def test_a_run_names_data_that_are_not_there(finished, tmp_path):
     moved = tmp_path / "moved"
     shutil.copytree(finished[0].out, moved)

@@ -240,6 +240,59 @@ def test_leaves_are_those_of_lightgbm_on_real_data(real_data):
     assert_leaves_are_those_of_lightgbm(features, *rows, settings)
 
 
+def weighted(rows, seed):
+    """The same rows with weights of quarters."""
+    return *rows, np.random.default_rng(seed).integers(1, 9, len(rows[1])).astype("float32") / 4
+
+
+def test_weighted_rows_grow_the_trees_of_lightgbm_given_weights():
+    lightgbm = pytest.importorskip("lightgbm")
+    rows = [weighted(random_rows(1000, seed), seed) for seed in range(2)]
+    settings = BoostingSettings(num_iterations=15, num_threads=1)
+    grown = grow(FEATURES, *rows, settings, seed=3)
+    columns = [keras.ops.convert_to_numpy(column_values(FEATURES, row[0])) for row in rows]
+    train, validation = (
+        lightgbm.Dataset(x, np.ravel(labels), weight=weights, params={"verbosity": -1})
+        for x, (_, labels, weights) in zip(columns, rows, strict=True)
+    )
+    train.set_categorical_feature([0])
+    losses = {}
+    booster = lightgbm.train(
+        {
+            **{"objective": "binary", "metric": "binary_logloss", "seed": 3, "bagging_freq": 1},
+            **{"deterministic": True, "force_row_wise": True, "verbosity": -1},
+            **settings.parameters(),
+        },
+        train,
+        valid_sets=[train, validation.set_reference(train)],
+        valid_names=["train", "validation"],
+        callbacks=[lightgbm.record_evaluation(losses)],
+    )
+    assert grown.validation_loss == losses["validation"]["binary_logloss"]
+    assert grown.train_loss == losses["train"]["binary_logloss"]
+    best = len(grown.trees.trees)
+    scores = keras.ops.convert_to_numpy(boosted(FEATURES, grown.trees)(rows[1][0]))[:, 0]
+    np.testing.assert_allclose(scores, booster.predict(columns[1], num_iteration=best), 1e-5)
+    without = grow(FEATURES, *(row[:2] for row in rows), settings, seed=3)
+    assert without.trees != grown.trees
+
+
+def test_rows_of_weight_zero_change_nothing():
+    pytest.importorskip("lightgbm")
+    rows = [weighted(random_rows(500, seed), seed) for seed in range(2)]
+    others = random_rows(700, seed=2)
+    more = [
+        (
+            {name: np.concatenate([x, others[0][name]]) for name, x in packed.items()},
+            np.concatenate([labels, others[1]]),
+            np.concatenate([weights, np.zeros(700, "float32")]),
+        )
+        for packed, labels, weights in rows
+    ]
+    settings = BoostingSettings(num_iterations=10, num_threads=1)
+    assert grow(FEATURES, *more, settings) == grow(FEATURES, *rows, settings)
+
+
 def test_the_same_seed_grows_the_same_trees_and_another_others():
     pytest.importorskip("lightgbm")
     rows = [random_rows(500, seed) for seed in range(2)]

@@ -9,6 +9,7 @@ from ctr_keras.training import TrainConfig
 from ctr_keras.tuning import Choice, Range, TuneConfig, tune
 from ctr_keras.tuning import checks as checks_module
 from tests.data.shards import FEATURES
+from tests.explain.runs import FEATURES as GROUPED
 
 
 @pytest.fixture
@@ -68,12 +69,31 @@ def test_values_that_need_others_of_the_space_are_tried(given, space_file, monke
 
     monkeypatch.setattr(checks_module, "build_model", build)
     config = TuneConfig.read(space=str(space_file), **given)
-    checks_module.check_models(config, FEATURES)
+    checks_module.buildable(config, FEATURES)
     narrow = dataclasses.replace(
         config, space={"dim": Choice([2, 3]), "hidden": Choice([[4], [5]])}
     )
     with pytest.raises(ValueError, match=r"hidden=\[4\]: too wide"):
-        checks_module.check_models(narrow, FEATURES)
+        checks_module.buildable(narrow, FEATURES)
+
+
+@pytest.mark.parametrize(
+    ("dim", "searched", "fixed"), [(4, (1, 2, 4), None), (6, (1, 2), None), (3, None, 1)]
+)
+def test_values_of_a_models_own_space_that_do_not_go_with_what_is_given_are_left_out(
+    dim, searched, fixed, given, space_file, capsys
+):
+    given["model"] = "MIAN"
+    overrides = [f"dim={dim}", "hidden=[4]", "batch_size=9", "schedule=constant"]
+    config = checks_module.buildable(TuneConfig.read(None, overrides, **given), GROUPED)
+    assert getattr(config.space.get("heads"), "values", None) == searched
+    assert config.base.model_args.get("heads") == fixed
+    assert config.base.out == given["out"]
+    assert "not searched: heads=8: heads=8 must divide" in capsys.readouterr().out
+    space_file.write_text("heads: [1, 7]\ntransformer: [pre, post]")
+    own = TuneConfig.read(None, overrides, str(space_file), **given)
+    with pytest.raises(ValueError, match=r"space.yaml, line 1: heads=7: heads=7 must divide"):
+        checks_module.buildable(own, GROUPED)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +125,7 @@ def test_tables_are_small_whatever_the_vocabularies(given, monkeypatch):
         vocabulary_sizes={"a": 10**9, "b": 1, "genres": 10**9},
     )
     base = TrainConfig(**{**given, "model": "LR"})
-    checks_module.check_models(TuneConfig(base, {"learning_rate": Range(1e-3, 1e-2)}), large)
+    checks_module.buildable(TuneConfig(base, {"learning_rate": Range(1e-3, 1e-2)}), large)
     assert sizes == [{"a": 2, "b": 1, "genres": 2}]
 
 

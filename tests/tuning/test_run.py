@@ -24,7 +24,7 @@ SPACE = {
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     """A study of `DeepFM`, for trials whose models are not really built and trained."""
-    monkeypatch.setattr(run_module, "check_models", lambda config, features: None)
+    monkeypatch.setattr(run_module, "buildable", lambda config, features: config)
     data = tmp_path / "data"
     data.mkdir()
     FEATURES.save(data / "features.json")
@@ -145,6 +145,27 @@ def test_what_is_best_in_the_mean_over_other_seeds_is_chosen(study, monkeypatch)
     row = trials_of(config)[3]
     assert best.learning_rate == pytest.approx(float(row["learning_rate"]))
     assert "| 3 | 0.4150 ± 0.0071 |" in pathlib.Path(config.base.out, "summary.md").read_text()
+
+
+def test_a_study_of_an_earlier_version_tries_the_defaults_next(study, monkeypatch):
+    """Its first trial was drawn: it is not taken for the defaults by its number."""
+    monkeypatch.setattr(run_module, "_train", pretend)
+    monkeypatch.setattr(report_module, "_over_seeds", lambda base, runs: {"test": {}})
+    config = study(1, seeds=1, finalists=1)
+    drawn = {"learning_rate": 0.009, "dim": "8", "dropout": 0.0}
+    earlier = run_module._Study(config)
+    earlier._study.enqueue_trial(drawn)
+    trial = earlier._study.ask({name: of.distribution() for name, of in SPACE.items()})
+    earlier._study.tell(trial, 0.3)
+    assert tune(config)["defaults_trial"] is None
+    summary = pathlib.Path(config.base.out, "summary.md")
+    assert "\nThe best trials, trained again with 1 other seed;" in summary.read_text()
+    config = dataclasses.replace(config, trials=3)
+    report = tune(config)
+    assert settings_of(config)[1] == ("0.001", "16", "0.1")
+    assert report["defaults_trial"] == 1
+    assert 1 in report["finalists"]
+    assert "and the defaults, trial 1, trained again" in summary.read_text()
 
 
 def failing_finalists(*failing):
@@ -455,7 +476,7 @@ def test_real_trials_leave_the_best_trained_with_other_seeds(tmp_path):
     config = TuneConfig.read(
         overrides=[
             *("epochs=2", "learning_rate=0.05", "schedule=constant"),
-            *("dropout=0", "embedding_l2=0", "linear_l2=0"),
+            *("dropout=0", "embedding_l2=0", "linear_l2=0", "embeddings_initializer=0.1"),
         ],
         data=data,
         model="FM",
