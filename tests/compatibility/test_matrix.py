@@ -58,6 +58,7 @@ def test_every_value_or_pair_occurs_on_each_backend():
 
 
 def test_few_combinations_do():
-    """Not many more than the two longest axes need: every optimizer with every model."""
-    backends = len(AXES["backend"]) if IS_WHOLE else 1
-    assert len(COMBINATIONS) < 1.3 * len(AXES["model"]) * len(AXES["optimizer"]) * backends
+    """Not many more work than the longest axes need: optimizers, or each with every model."""
+    works = [one for one in COMBINATIONS if not refusals_of(one)]
+    models = len(AXES["model"]) if IS_WHOLE else 1
+    assert len(works) < 1.3 * models * len(AXES["optimizer"]) * len(AXES["backend"])
