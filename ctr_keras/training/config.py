@@ -50,8 +50,8 @@ class TrainConfig(Optimization):
             `"auto"`: after about 250,000 rows, from once to eight times.
         monitor: str. By what evaluations are compared, for the best model, `patience` and
             `schedule=plateau`: `"log_loss"`, `"auc"` or `"auc_by_group"`. Defaults to `"log_loss"`.
-        patience: int. Stop after so many consecutive evaluations without a better one.
-            Defaults to `5`.
+        patience: int or str. Stop after so many consecutive evaluations without a better one.
+            Defaults to `"auto"`: after 500 steps, but from 5 to 20 evaluations.
         group: str. A categorical feature, such as the user, in whose groups `auc_by_group` is
             computed and `pairwise_weight` makes pairs. Rows whose value is missing or not in the
             vocabulary are in no group. Defaults to `""`: none.
@@ -114,7 +114,7 @@ class TrainConfig(Optimization):
     epochs: Count = 50
     evaluations_per_epoch: CountOrAuto = "auto"
     monitor: Literal["log_loss", "auc", "auc_by_group"] = "log_loss"
-    patience: Count = 5
+    patience: CountOrAuto = "auto"
     group: str = ""
     pairwise_weight: NonNegativeFloat = 0.0
     sample_weight: str = ""

@@ -92,7 +92,7 @@ def _trained(
         validation,
         checkpoints,
         total=pace.rounds(config.epochs),
-        patience=max(config.patience, 1),
+        patience=pace.patience,
     )
     _print_lagging_averages(config, pace)
     arguments = model_arguments_of(config, rows)

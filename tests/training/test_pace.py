@@ -26,9 +26,18 @@ def test_batches_and_evaluations_grow_with_the_rows(rows, expected):
     assert pace_of(config(), rows)[:3] == expected
 
 
+@pytest.mark.parametrize(
+    ("rows", "patience"),
+    [(1, 20), (6_400, 20), (8_000, 16), (25_600, 5), (10**6, 9), (10**8, 5)],
+)
+def test_patience_is_of_500_steps(rows, patience):
+    assert pace_of(config(), rows).patience == patience
+
+
 def test_what_is_set_stays():
-    assert pace_of(config(batch_size=100), 10**6) == (100, 4, 2500, 10_000)
-    assert pace_of(config(evaluations_per_epoch=3), 1000) == (256, 3, 2, 4)
+    assert pace_of(config(batch_size=100), 10**6) == (100, 4, 2500, 10_000, 5)
+    assert pace_of(config(evaluations_per_epoch=3), 1000) == (256, 3, 2, 4, 20)
+    assert pace_of(config(patience=1), 1000).patience == 1
 
 
 @pytest.mark.parametrize(
