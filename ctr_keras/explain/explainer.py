@@ -14,6 +14,7 @@ from ctr_keras.layers import (
     MultiInteractive,
 )
 from ctr_keras.models.base import built_features
+from ctr_keras.models.calibration import score_layer
 from ctr_keras.plan import FUNCTIONS
 from ctr_keras.types import Inputs, Tensor
 
@@ -89,7 +90,7 @@ class Explainer:
             gated = [i for i in interactions if i.function in FUNCTIONS]
             names = [f"{i.function}({'*'.join(i.fields)})" for i in gated]
             self._describe("gated_terms", "interactions", names)
-        score = model.layers[-1]
+        score = score_layer(model)
         self._scale = score.scale if isinstance(score, CalibratedSigmoid) else 1.0
         layers: list[keras.layers.Layer] = [*self._interacting, *self._multi_interactive]
         layers += self._gated

@@ -119,7 +119,7 @@ def logits_of(model: keras.Model) -> keras.Model | None:
     True
     >>> logits_of(keras.Model(x, keras.layers.Dense(1, activation="sigmoid")(x)))
     """
-    score = _score(model)
+    score = score_layer(model)
     return None if score is None else type(model)(model.input, score.input)
 
 
@@ -145,15 +145,15 @@ def calibrate(model: keras.Model, calibration: Calibration) -> keras.Model:
     >>> round(float(model({"categorical": np.array([[2]])})[0, 0]), 4)
     0.1192
     """
-    score = _score(model)
+    score = score_layer(model)
     if score is None:
         raise ValueError(f"{model.name} does not end in a layer that is the sigmoid of a logit")
     layer = CalibratedSigmoid(*calibration, dtype="float32", name=score.name)
     return type(model)(model.input, layer(score.input), name=model.name)
 
 
-def _score(model: keras.Model) -> keras.layers.Layer | None:
-    """The layer that makes the score of a logit."""
+def score_layer(model: keras.Model) -> keras.layers.Layer | None:
+    """The layer that makes a model's score of its logit, or `None` if it ends in another way."""
     last = [layer for layer in model.layers if layer.output is model.output]
     return next((layer for layer in last if _is_sigmoid(layer)), None)
 

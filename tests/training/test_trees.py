@@ -11,7 +11,6 @@ from sklearn.metrics import log_loss
 from ctr_keras.cli import main
 from ctr_keras.compare import compare_runs
 from ctr_keras.data import read_rows
-from ctr_keras.features import Statistics
 from ctr_keras.training import (
     TrainConfig,
     TreesConfig,
@@ -21,9 +20,8 @@ from ctr_keras.training import (
     train,
 )
 from tests.data.shards import FEATURES, write_prepared
-from tests.training.test_evaluation import VALUES
 from tests.training.test_learning import WEIGHTED
-from tests.training.test_weights import expected, of, scored
+from tests.training.test_weights import expected, of, scored, write_weighted
 
 pytest.importorskip("lightgbm")
 
@@ -33,10 +31,7 @@ SETTINGS = {"num_iterations": 8, "min_data_in_leaf": 5, "num_threads": 1, "learn
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data") / "prepared"
-    write_prepared(folder, ROWS, WEIGHTED)
-    Statistics(VALUES, {}).save(folder, WEIGHTED.vocabularies)
-    return str(folder)
+    return write_weighted(tmp_path_factory.mktemp("data") / "prepared", ROWS)
 
 
 @pytest.fixture(scope="module")

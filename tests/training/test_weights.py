@@ -28,12 +28,16 @@ from tests.training.test_learning import WEIGHTED
 ROWS = {"train": 300, "validation": 200, "test": 400}
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data") / "prepared"
-    write_prepared(folder, ROWS, WEIGHTED)
+def write_weighted(folder, rows):
+    """Prepared data that declare weights and have a vocabulary."""
+    write_prepared(folder, rows, WEIGHTED)
     Statistics(VALUES, {}).save(folder, WEIGHTED.vocabularies)
     return str(folder)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    return write_weighted(tmp_path_factory.mktemp("data") / "prepared", ROWS)
 
 
 def trained(prepared, folder, **settings):
