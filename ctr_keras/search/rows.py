@@ -35,6 +35,27 @@ class SearchRows:
             return len(self._source[1])
         return self._opened(self._source).count
 
+    def held_out(self) -> tuple["SearchRows", "SearchRows"]:
+        """Rows to learn from and others to judge by: of prepared data the validation split, of
+        arrays every tenth row.
+
+        Raises:
+            ValueError: where there are none.
+        """
+        if isinstance(self._source, str):
+            rows, others = self, SearchRows(self._features, self._source, "validation")
+        else:
+            is_held_out = np.arange(self.count) % 10 == 9
+            rows, others = (self._part(~is_held_out), self._part(is_held_out))
+        if not others.count:
+            raise ValueError("there are no validation rows to choose by: give some, or set keep=K")
+        return rows, others
+
+    def _part(self, is_in: Array) -> "SearchRows":
+        inputs, labels = self._source
+        part = {name: values[is_in] for name, values in inputs.items()}
+        return SearchRows(self._features, (part, labels[is_in]))
+
     def stream(
         self, model: keras.Model, batch_size: int, seed: int, skip: int = 0
     ) -> Iterable[Rows]:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from benchmarks.planted_log import planted_clicks, planted_tables
 from ctr_keras import models
 from ctr_keras.features import Categorical, Crossed, FeatureSet, Label
 from ctr_keras.layers import EmbeddingGate
@@ -14,7 +15,6 @@ from ctr_keras.search import AIMSearch
 from ctr_keras.search.aim import _kept_dims, _without_empty
 from ctr_keras.search.gates import candidate_pool
 from tests.packed import JIT, inputs_of, labels, packed_inputs
-from tests.search.planted import planted_clicks, planted_tables
 
 # As AutoFIS' planted search: a threshold that grows late.
 LATE = {"c": 0.05, "mu": 0.8}

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+from benchmarks.planted_log import planted_clicks
 from ctr_keras import metrics
 from ctr_keras.features import Categorical, Crossed, FeatureSet, Label
 from ctr_keras.models import FM
@@ -15,7 +16,6 @@ from ctr_keras.search import AutoFISSearch
 from ctr_keras.search.gates import candidate_fields, candidate_pool
 from ctr_keras.search.rows import SearchRows
 from tests.packed import JIT
-from tests.search.planted import planted_clicks
 
 PAIRS = [(0, 1), (2, 5), (3, 4)]
 ROWS = 20_000

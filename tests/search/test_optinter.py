@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from benchmarks.planted_log import planted_tables
 from ctr_keras import models
 from ctr_keras.search import OptInterSearch
-from tests.search.planted import planted_tables
 
 SETTINGS = {"batch_size": 500, "learning_rate": 1e-2, "gate_learning_rate": 0.05, "verbose": False}
 MODEL = {"dim": 4, "cross_dim": 4, "hidden": [32]}

@@ -11,12 +11,12 @@ import keras
 import numpy as np
 import pytest
 
+from benchmarks.planted_log import planted_clicks, planted_tables
 from ctr_keras.layers import recompute_statistics
 from ctr_keras.search import AIMSearch, AutoFISSearch, OptInterSearch
 from ctr_keras.search.rows import SearchRows
 from ctr_keras.search.stage import Stage
 from tests.optimizers.training import weights
-from tests.search.planted import planted_clicks, planted_tables
 
 pytestmark = pytest.mark.usefixtures("eager")
 
