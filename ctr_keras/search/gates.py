@@ -19,8 +19,8 @@ from ctr_keras.search.verdict import Course, of_gates
 from ctr_keras.types import Array, Settings
 
 _START = 0.6  # of AutoFIS' gates
-# Where the threshold ends: at 1 it closes what has not grown, as in the paper's runs on Avazu; below
-# the start it presses gates down and leaves them to be ranked.
+# Where the threshold ends: at 1 it closes what has not grown, as in the paper's runs on Avazu;
+# below the start it presses gates down and leaves them to be ranked.
 _CLOSING, _RANKING = 1.0, 0.5
 
 
@@ -43,8 +43,8 @@ class Threshold:
     def hint(self, stage: Stage) -> str:
         """What would have left gates open, where all are closed."""
         return (
-            f"They start at {_START}: with c={self.ending_at(_START, stage):.2g} the threshold ends "
-            "there, and those that grew stay open"
+            f"They start at {_START}: with c={self.ending_at(_START, stage):.2g} the threshold "
+            "ends there, and those that grew stay open"
         )
 
     def ending_at(self, value: float, stage: Stage) -> float:

@@ -51,7 +51,8 @@ class OptInterSearch(Search):
         max_gradient_norm, gradient_accumulation_steps: as in `Search`.
         loss, focal_gamma, label_smoothing: as in `Search`.
         model_args, verbose: as in `Search`; `model_args` are those of the model `OptInter`, whose
-            tables are drawn from a normal distribution with deviation 0.3 unless they say otherwise.
+            tables are drawn from a normal distribution with deviation 0.3 unless they say
+            otherwise.
 
     Example:
 

@@ -44,8 +44,8 @@ class Search(Optimization):
     """What all searches share.
 
     Args:
-        batch_size: int or str. Defaults to `"auto"`: so large that a pass has 200 steps, from 256 to
-            2,000, that of all three papers.
+        batch_size: int or str. Defaults to `"auto"`: so large that a pass has 200 steps, from 256
+            to 2,000, that of all three papers.
         epochs: int or str. Passes over the training rows in a stage. Defaults to `"auto"`: as many
             as 1,000 steps take, but 5 at most.
         rounds: int. Parts of an epoch, after each of which learning rates may fall, progress is

@@ -11,7 +11,7 @@ import numpy as np
 
 from ctr_keras.metrics import rank_correlation
 from ctr_keras.plan import METHODS
-from ctr_keras.runs import Row, write_table
+from ctr_keras.runs import Row, write_table, write_whole
 from ctr_keras.search.closing import Tried, largest
 from ctr_keras.types import Array
 
@@ -72,26 +72,23 @@ class Verdict:
     def save(self, folder: str, course: Course) -> None:
         """Adds it to those of the stages before: `verdict.json`, `kept.csv`, `gates.csv`."""
         before = [one for one in read_verdicts(folder) if one.stage < self.stage]
-        verdicts = [*before, self]
-        path = os.path.join(folder, VERDICT)
-        with open(f"{path}.partial", "w", encoding="utf-8") as file:
-            json.dump([dataclasses.asdict(one) for one in verdicts], file, indent=2)
-        os.replace(f"{path}.partial", path)
+        verdicts = [dataclasses.asdict(one) for one in (*before, self)]
+        text = json.dumps(verdicts, indent=2) + "\n"
+        write_whole(os.path.join(folder, VERDICT), lambda file: file.write(text))
         kept = [
-            {"stage": one.stage, **row, "fields": " x ".join(row["fields"])}
+            {"stage": one["stage"], **row, "fields": " x ".join(row["fields"])}
             for one in verdicts
-            for row in one.kept
+            for row in one["kept"]
         ]
         if kept:
             write_table(os.path.join(folder, KEPT), kept)
-        rows = [
+        gates = [row for row in _read_gates(folder) if int(row["stage"]) < self.stage]
+        gates += [
             {"stage": self.stage, "round": number, "gate": name, "value": value}
             for number, values in enumerate(course.values.tolist())
             for name, value in zip(course.names, values, strict=True)
         ]
-        path = os.path.join(folder, GATES)
-        earlier = [row for row in read_gates(folder) if int(row["stage"]) < self.stage]
-        write_table(path, [*earlier, *rows])
+        write_table(os.path.join(folder, GATES), gates)
 
 
 def read_verdicts(folder: str) -> list[Verdict]:
@@ -103,8 +100,19 @@ def read_verdicts(folder: str) -> list[Verdict]:
         return [Verdict(**one) for one in json.load(file)]
 
 
-def read_gates(folder: str) -> list[Row]:
-    """The rows of `gates.csv`: stage, round, what the gate is of, its value."""
+def read_courses(folder: str) -> dict[int, Course]:
+    """The gates over the rounds of a search's stages, by the number of the stage."""
+    rows = _read_gates(folder)
+    courses = {}
+    for stage in sorted({int(row["stage"]) for row in rows}):
+        own = [row for row in rows if int(row["stage"]) == stage]
+        names = [row["gate"] for row in own if row["round"] == "0"]
+        values = np.array([float(row["value"]) for row in own]).reshape(-1, len(names))
+        courses[stage] = Course(names, values)
+    return courses
+
+
+def _read_gates(folder: str) -> list[Row]:
     path = os.path.join(folder, GATES)
     if not os.path.exists(path):
         return []
@@ -172,9 +180,8 @@ def _advice(facts: Mapping[str, Any], is_judged: bool, hint: str) -> list[str]:
         )
     if not facts["kept"] and is_judged:
         says.append(
-            "nothing was found: without any, validation rows are predicted as well. If there should "
-            "be something, more epochs or a larger learning_rate show it, or keep=K keeps the K "
-            "largest"
+            "nothing was found: without any, validation rows are predicted as well. If there "
+            "should be something, set more epochs or a larger learning_rate, or keep=K"
         )
     if facts["kept"] == facts["gates"]:
         says.append(
