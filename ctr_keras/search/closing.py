@@ -29,6 +29,7 @@ _BATCH_SIZE = 4096
 _ERRORS = 2.0  # standard errors that count as noise
 _EACH, _BEYOND = 100, 40  # counts that are tried one by one, and how many of the larger ones
 _NEWTON_STEPS = 12
+_TINY = 1e-12
 
 
 class Gated(Protocol):
@@ -153,16 +154,16 @@ def _mean_and_error(values: Array) -> tuple[float, float]:
 
 
 def _fitted(columns: Array, labels: Array) -> Array:
-    """The logits of a logistic regression on a few columns, by Newton's method."""
-    weights = np.ones(columns.shape[1])
-    weights[0] = 0.0
+    """The logits of a logistic regression on a few columns, by Newton's method from nothing on."""
+    columns = columns / np.maximum(np.sqrt(np.square(columns).mean(axis=0)), _TINY)
+    logits, weights = np.zeros(len(columns)), np.zeros(columns.shape[1])
     for _ in range(_NEWTON_STEPS):
-        scores = 1 / (1 + np.exp(-np.clip(columns @ weights, -30, 30)))
+        scores = 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
         weighted = columns * (scores * (1 - scores))[:, None]
-        curvature = weighted.T @ columns + 1e-3 * np.eye(len(weights))
-        weights += np.linalg.solve(curvature, columns.T @ (labels - scores))
-    fitted: Array = columns @ weights
-    return fitted
+        curvature = weighted.T @ columns + np.eye(len(weights))
+        weights += np.linalg.solve(curvature, columns.T @ (labels - scores) - weights)
+        logits = columns @ weights
+    return logits
 
 
 class GatedTerms:
