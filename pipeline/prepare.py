@@ -1,21 +1,18 @@
 """Prepared data from raw logs: the job is run, reported and published."""
 
 import dataclasses
-import json
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
 
-from apache_beam.io.filesystems import FileSystems
-
 from ctr_keras.features.statistics import NUMBERS_FILE
+from ctr_keras.files import delete, exists, read_json, write_json
 from pipeline.datasets import find_dataset
 from pipeline.datasets.base import Dataset
-from pipeline.job import Job
-from pipeline.numbers import read_numbers
+from pipeline.description import describe, difference
 from pipeline.report import TooManyRejectedError, check_rows, summarize
-from pipeline.storage import Output, delete, exists, read_json, write_json
-from pipeline.vocabulary import read_sizes
+from pipeline.storage import REPORT, Output
 
 __all__ = ["TooManyRejectedError", "prepare"]
 
@@ -31,13 +28,15 @@ def prepare(
 ) -> dict[str, Any]:
     """Analyzes the training split of a data set and transforms all of it to TFRecords.
 
-    The folder appears under its name only when it is whole. A killed run leaves `<out>.partial`
-    behind, which the next run clears away. Running again what has finished returns its report.
+    The folder appears under its name only when it is whole. A run that was killed or has failed
+    leaves `<out>.partial` or `<out>.failed` behind, which the next run clears away. Running again
+    what has finished returns its report.
 
     Args:
         dataset: str or Dataset. The name of a built-in data set (`pipeline.datasets.DATASETS`), the
             path of a YAML file, or a declaration.
-        source: str. File, folder or pattern of the raw logs, on any Beam file system.
+        source: str. File, folder or pattern of the raw logs, on any file system of
+            `ctr_keras.files`.
         out: str. Folder to write: `features.json`, `numbers.json`, `transform_fn/`,
             `transformed_metadata/`, `examples/`, `rejected/`, `samples.jsonl` and the same rows
             transformed, `samples.tfrecord.gz`, and `report.json`.
@@ -54,7 +53,10 @@ def prepare(
     Raises:
         ValueError: for a wrong declaration or an empty training split.
         FileNotFoundError: if the source is not there.
-        FileExistsError: if `out` holds something else.
+        OSError: if `out` cannot be written.
+        FileExistsError: if `out` holds something else, saying in what it differs.
+        JobError: if the job fails. The message is the cause, in one line, and where the traceback
+            is.
         TooManyRejectedError: if more rows than allowed are bad. They and the report are left in
             `<out>.failed`.
 
@@ -74,44 +76,45 @@ def prepare(
     if cross_min_count is not None:
         features = dataset.features.with_crossed_pairs(cross_min_count)
         dataset = dataclasses.replace(dataset, features=features)
-    # What decides the result.
-    declaration = {"features": dataset.features.to_dict(), "split": repr(dataset.split)}
-    description = {"dataset": dataset.name, "source": source, "declaration": declaration}
+    files = dataset.files(source)
+    declaration = describe(dataset, source, files)
     output = Output(out)
     if exists(output.path):
-        return _finished_report(output, description)
-    files = dataset.files(source)
-    output.begin("examples", "rejected")
+        return _finished_report(output, declaration)
+    if beam_options:
+        from pipeline.runners import check_options
 
-    counts = Job(dataset, source, files, output.partial).run(beam_options)
+        check_options(beam_options, out)
+    output.begin()
 
-    transform_fn = FileSystems.join(output.partial, "transform_fn")
-    features = dataset.features.with_vocabulary_sizes(read_sizes(transform_fn))
-    numbers = read_numbers(transform_fn, features)
+    from pipeline.job import run_job  # all that is slow to import, after all that is quick to check
+
+    counts, features, numbers = run_job(dataset, source, files, output, beam_options)
     seconds = round(time.time() - started, 1)
-    report = description | summarize(counts, features) | {"wall_seconds": seconds}
-    write_json(features.to_dict(), FileSystems.join(output.partial, "features.json"))
-    write_json(numbers, FileSystems.join(output.partial, NUMBERS_FILE))
-    write_json(report, FileSystems.join(output.partial, "report.json"))
+    report = {"dataset": dataset.name, "source": source, **summarize(counts, features)}
+    report |= {"declaration": declaration, "wall_seconds": seconds}
+    write_json(features.to_dict(), os.path.join(output.partial, "features.json"))
+    write_json(numbers, os.path.join(output.partial, NUMBERS_FILE))
+    write_json(report, os.path.join(output.partial, REPORT))
     try:
         check_rows(report, max_rejected, output)
     except TooManyRejectedError:
-        delete(FileSystems.join(output.partial, "examples/"))
+        delete(os.path.join(output.partial, "examples"))
         output.fail()
         raise
     output.publish()
     return report
 
 
-def _finished_report(output: Output, description: dict[str, Any]) -> dict[str, Any]:
-    """The report of the run that wrote the output, if it is one of the same description."""
-    path = FileSystems.join(output.path, "report.json")
-    if not FileSystems.exists(path):
+def _finished_report(output: Output, declaration: dict[str, Any]) -> dict[str, Any]:
+    """The report of the run that wrote the output, if it is one of the same declaration."""
+    path = os.path.join(output.path, REPORT)
+    if not exists(path):
         raise FileExistsError(f"{output.path} exists and is not a prepared data set")
     report: dict[str, Any] = read_json(path)
-    for key, value in json.loads(json.dumps(description)).items():
-        if report[key] != value:
-            raise FileExistsError(
-                f"{output.path} holds data prepared with another {key}; choose another"
-            )
+    if changed := difference(report["declaration"], declaration):
+        raise FileExistsError(
+            f"{output.path} holds data that were prepared otherwise: {changed}; choose another "
+            "folder, or delete it first"
+        )
     return report

@@ -1,24 +1,35 @@
 """Source files, cut into chunks that workers read on their own, and the lines in them.
 
-A path may be anything Beam's file systems open (local, `gs://`, ...), may end in `.gz`, and may
-name a member of a zip archive as `archive.zip!member`. Compressed files are one chunk.
+A path may be anything that `ctr_keras.files` opens (local, `gs://`, ...), may end in `.gz`, `.bz2`,
+`.xz` or `.zst`, and may name a member of a zip archive as `archive.zip!member`. Compressed files
+are one chunk.
 """
 
+import bz2
 import dataclasses
+import gzip
 import itertools
+import lzma
 import math
 import os
 import zipfile
-from collections.abc import Iterator
-from typing import IO
+from collections.abc import Callable, Iterator
+from typing import IO, Any
 
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
+import pyarrow as pa
+
+from ctr_keras import files
 
 CHUNK_BYTES = 4 * 2**20  # at most
 BLOCK_LINES = 4096
 MAX_LINE_BYTES = 2**20
 _READ_BYTES = 2**20  # no more than MAX_LINE_BYTES
+_DECOMPRESSED: dict[str, Callable[[Any], Any]] = {  # by the end of a file's name
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+    ".zst": lambda file: pa.CompressedInputStream(file, "zstd"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,12 +47,10 @@ class Chunk:
 def find_files(source: str, pattern: str = "") -> list[tuple[str, int]]:
     """Paths and sizes in bytes of the files that match a pattern below `source`, sorted; without
     one, of the source itself (a file or a pattern), or all files in it."""
-    tried = [FileSystems.join(source, pattern)] if pattern else [source, f"{source}/*"]
+    tried = [os.path.join(source, pattern)] if pattern else [source, f"{source}/*"]
     for full in tried:
-        matches = FileSystems.match([full])[0].metadata_list
-        found = sorted((match.path, match.size_in_bytes) for match in matches)
-        if found and not os.path.isdir(found[0][0]):
-            return found
+        if found := files.find(full):
+            return [(file.path, file.size) for file in found]
     raise FileNotFoundError(f"no file matches {' or '.join(map(repr, tried))}")
 
 
@@ -59,8 +68,8 @@ def name_below(source: str, path: str) -> str:
 def member_path(source: str, name: str) -> str:
     """The path of a file in a folder or zip archive, at any depth in the archive."""
     if not source.endswith(".zip"):
-        return str(FileSystems.join(source, name))
-    with FileSystems.open(source, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        return os.path.join(source, name)
+    with files.open_input(source) as file:
         for member in zipfile.ZipFile(file).namelist():
             if member.rpartition("/")[2] == name:
                 return f"{source}!{member}"
@@ -69,8 +78,7 @@ def member_path(source: str, name: str) -> str:
 
 def line_chunks(whole: Chunk, size: int) -> list[Chunk]:
     """The chunks of a text file of `size` bytes, about equal so that workers have equal shares."""
-    compression = CompressionTypes.detect_compression_type(whole.path)
-    if "!" in whole.path or compression != CompressionTypes.UNCOMPRESSED:
+    if "!" in whole.path or whole.path.endswith(tuple(_DECOMPRESSED)):
         return [whole]
     count = max(1, math.ceil(size / CHUNK_BYTES))
     starts = [size * i // count for i in range(count)]
@@ -84,9 +92,11 @@ def line_chunks(whole: Chunk, size: int) -> list[Chunk]:
 def open_source(path: str) -> IO[bytes]:
     """Opens a source file for reading bytes, decompressing by its name."""
     archive, _, member = path.partition("!")
-    compression = CompressionTypes.UNCOMPRESSED if member else CompressionTypes.AUTO
-    file: IO[bytes] = FileSystems.open(archive, compression_type=compression)
-    return zipfile.ZipFile(file).open(member) if member else file
+    file = files.open_input(archive)
+    if member:
+        return zipfile.ZipFile(file).open(member)
+    decompressed = _DECOMPRESSED.get(os.path.splitext(path)[1])
+    return decompressed(file) if decompressed else file
 
 
 def read_lines(chunk: Chunk) -> Iterator[tuple[list[int], list[bytes]]]:

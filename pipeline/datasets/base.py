@@ -78,6 +78,11 @@ class Dataset:
             for path, size in find_files(source, pattern)
         ]
 
+    def side_files(self, source: str) -> list[str]:
+        """Paths of the files that are read next to those of `files`."""
+        del source
+        return []
+
     def derive(self, block: Block, source: str) -> dict[str, pa.Array]:
         """The columns of `features` and the label's, from the columns of the file.
 

@@ -19,8 +19,8 @@ from pipeline import sources
 from pipeline.batches import in_column_order
 from pipeline.datasets import find_dataset
 from pipeline.datasets.synthetic import BREAKAGES, write_synthetic_log
-from pipeline.job import pipeline_options
 from pipeline.prepare import TooManyRejectedError, prepare
+from pipeline.runners import pipeline_options
 from pipeline.splits import SPLITS, RandomSplit
 from tests.prepared import BROKEN, ROWS, prepare_once, read_records
 from tests.processes import Command
@@ -153,7 +153,7 @@ def test_finished_work_is_not_done_again_nor_overwritten(prepared_synthetic, syn
     report = prepare("synthetic", str(synthetic_log), str(prepared_synthetic))
     assert report == report_of(prepared_synthetic)
     assert contents(prepared_synthetic) == before
-    with pytest.raises(FileExistsError, match="another dataset"):
+    with pytest.raises(FileExistsError, match="min_count of feature C1 was 20 and is 10"):
         prepare("criteo", str(synthetic_log), str(prepared_synthetic))
 
 
