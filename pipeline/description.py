@@ -21,19 +21,13 @@ def describe(
     features = dataset.features.to_dict()
     by_name = {f"feature {_feature_name(feature)}": feature for feature in features.pop("features")}
     paths = [*(path for path, _, _ in found), *dataset.side_files(source)]
-    described = {
-        **features,
-        **by_name,
-        "order of features": list(by_name),
-        "split": _plain(dataset.split),
-        "history": _plain(dataset.history),
-        "source": {
-            **_plain(dataset.table),
-            "files": dataset.pattern,
-            "missing": dataset.missing,
-        },
-        "files": _describe_files(source, paths),
+    others = {
+        field.name: _plain(getattr(dataset, field.name))
+        for field in dataclasses.fields(dataset)
+        if field.name not in ("name", "features")
     }
+    described = {**features, **by_name, "order of features": list(by_name), **others}
+    described["files"] = _describe_files(source, paths)
     return dict(json.loads(json.dumps(described)))  # as it is read back
 
 
@@ -42,8 +36,10 @@ def _feature_name(feature: Mapping[str, Any]) -> str:
 
 
 def _plain(part: Any) -> Any:
-    """A dataclass as a dict that also tells its kind."""
-    return {"kind": type(part).__name__, **dataclasses.asdict(part)} if part else None
+    """A dataclass as a dict that also tells its kind; anything else as it is."""
+    if not dataclasses.is_dataclass(part):
+        return part
+    return {"kind": type(part).__name__, **dataclasses.asdict(part)}  # type: ignore[arg-type]
 
 
 def _describe_files(source: str, paths: Iterable[str]) -> dict[str, Any]:
@@ -60,8 +56,8 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
 
     Example:
 
-    >>> difference({"source": {"delimiter": ","}}, {"source": {"delimiter": ";"}})
-    "delimiter of source was ',' and is ';'"
+    >>> difference({"table": {"delimiter": ","}}, {"table": {"delimiter": ";"}})
+    "delimiter of table was ',' and is ';'"
     >>> difference({"files": {}}, {"files": {"a.csv": {"bytes": 3}, "b.csv": {"bytes": 5}}})
     '2 files were added'
     """
