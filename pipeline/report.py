@@ -18,6 +18,7 @@ from pipeline.storage import Output
 
 _PACKAGES = ("ctr-keras", "tensorflow", "tensorflow-transform", "apache-beam", "pyarrow", "numpy")
 _SAMPLES = 1000
+_REASONS = 20  # that are shown, of rejected rows
 _BATCHES_HELD = 32  # of which a sample is taken at once
 
 
@@ -54,6 +55,8 @@ def summarize(counts: dict[str, int], features: FeatureSet) -> dict[str, Any]:
 
     written, clicks = with_prefix("written: "), with_prefix("clicks: ")
     filtered, rejected = with_prefix("filtered: "), with_prefix("rejected: ")
+    by_count = sorted(rejected.items(), key=lambda reason: -reason[1])
+    others = sum(count for _, count in by_count[_REASONS:])
     return {
         "rows": {
             "read": counts.get("read", 0),
@@ -62,7 +65,8 @@ def summarize(counts: dict[str, int], features: FeatureSet) -> dict[str, Any]:
             "rejected": sum(rejected.values()),
         },
         "filtered_because": filtered,
-        "rejected_because": rejected,
+        "rejected_because": dict(by_count[:_REASONS])
+        | ({"other reasons": others} if others else {}),
         "label_mean": {
             split: clicks.get(split, 0) / written[split] if written[split] else None
             for split in SPLITS

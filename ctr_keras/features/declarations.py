@@ -8,16 +8,24 @@ NaN.
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from ctr_keras.features.layout import Vocabulary
 from ctr_keras.settings import Count, SettingError, Source, TupleOf, check_settings
-from ctr_keras.types import Settings
+from ctr_keras.types import Config, Settings
 
 PACKED_INPUTS = ("categorical", "numeric", "crossed")
 
+
+def _as_spelling(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a string in quotes (YAML takes yes and no for true and false)")
+    return str(value) if isinstance(value, int) else value
+
+
+Spelling: TypeAlias = Annotated[str, BeforeValidator(_as_spelling)]
 Group: TypeAlias = Literal["item", "user", "context", "behaviors"]
 TimePart: TypeAlias = Literal["day", "hour", "weekday"]
 Separator: TypeAlias = Annotated[str, Field(min_length=1)]
@@ -268,21 +276,45 @@ class Label:
         weight: str. A column of weights of rows, numbers of at least 0, by which training may
             multiply a row's loss. Models do not read it, nor do requests carry it. Defaults to
             `""`: none.
+        positive: list of str. The values that mean 1. Defaults to `()`: the usual ones (see
+            `ctr_keras.features.labels.is_positive`).
+        negative: list of str. The values that mean 0. Defaults to `()`: where `positive` is
+            declared, all others but a missing one.
+
+    Raises:
+        ValueError: for a value that is both, or negative ones without positive ones.
 
     Example:
 
-    >>> Label("click", weight="cost").name
-    'click'
+    >>> Label("answer", weight="cost", positive=["yes", "maybe"]).positive
+    ('yes', 'maybe')
     """
 
     kind: ClassVar[str] = "label"
     name: str
     weight: str = ""
+    positive: TupleOf[Spelling] = ()
+    negative: TupleOf[Spelling] = ()
 
     def __post_init__(self) -> None:
+        check_settings(self)
         _check_name(self.name)
         if self.weight:
             _check_name(self.weight)
+        if self.negative and not self.positive:
+            raise SettingError("a label with negative values needs positive ones", "negative")
+        both = sorted({*self.positive} & {*self.negative})
+        if both:
+            raise SettingError(f"{both[0]!r} cannot be positive and negative", "negative")
+
+    def options(self) -> Config:
+        """What is not as by default, but the name."""
+        defaults = dataclasses.asdict(Label(self.name))
+        return {
+            name: value
+            for name, value in dataclasses.asdict(self).items()
+            if value != defaults[name]
+        }
 
 
 Feature: TypeAlias = Categorical | Numeric | MultiValued | Sequence | Crossed

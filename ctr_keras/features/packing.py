@@ -85,8 +85,7 @@ def pack(features: FeatureSet, statistics: Statistics, frame: Frame) -> dict[str
 
 def labels(features: FeatureSet, frame: Frame) -> Array:
     """The labels of a frame's rows, (rows, 1) float32."""
-    name = features.label.name
-    return Columns(frame, [name]).labels(name)
+    return Columns(frame, [features.label.name]).labels(features.label)
 
 
 # Categories: the values of each feature, a string or, of `MultiValued` and `Sequence`, a list of

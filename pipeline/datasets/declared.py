@@ -21,7 +21,7 @@ class _File:
     """The keys of the file."""
 
     source: Mapping[str, Any]
-    label: str
+    label: str | Mapping[str, Any]
     features: TupleOf[Mapping[str, Any]]
     split: Mapping[str, Any] | None = None
     history: Mapping[str, Any] | None = None
@@ -29,6 +29,15 @@ class _File:
 
     def __post_init__(self) -> None:
         check_settings(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Label:
+    """The keys below `label`."""
+
+    column: str
+    positive: Any = ()
+    negative: Any = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +75,9 @@ def load_dataset(path: str, source: str) -> Dataset:
     file = yaml.build(_File)
     places = (yaml.at("features", i) for i in range(len(file.features)))
     declared = [place.build_one_of("kind", FEATURE_KINDS) for place in places]
+    label = _label(yaml, file)
     with yaml.located("features"):
-        features = FeatureSet(*declared, label=Label(file.label, file.weight))
+        features = FeatureSet(*declared, label=label)
     split = yaml.at("split").build_one_of("by", _SPLITS, "split") if file.split else RandomSplit()
     history = yaml.at("history").build(History) if file.history else None
     options = yaml.at("source").build_one_of("format", _FORMATS)
@@ -80,6 +90,13 @@ def load_dataset(path: str, source: str) -> Dataset:
         raise ValueError(f"{yaml.place('source')}the source has no column {column!r}{hint}")
     name = os.path.splitext(os.path.basename(path))[0]
     return Dataset(name, features, table, options.files, split, history, options.missing)
+
+
+def _label(yaml: Source, file: _File) -> Label:
+    is_column = isinstance(file.label, str)
+    keys = _Label(file.label) if is_column else yaml.at("label").build(_Label)
+    with yaml.located("label"):
+        return Label(keys.column, file.weight, keys.positive, keys.negative)
 
 
 def _needed_columns(features: FeatureSet, split: Split, history: History | None) -> set[str]:
