@@ -55,3 +55,5 @@ def prepare(**arguments: Any) -> None:
     report = run(**arguments)
     shown = {key: report[key] for key in ("rows", "rejected_because", "id_count")}
     click.echo(json.dumps(shown, indent=2))
+    for warning in report["warnings"]:
+        click.echo(f"Warning: {warning}", err=True)

@@ -94,7 +94,7 @@ class Dataset:
         coded = values.dictionary_encode()
         names = coded.dictionary.to_pylist()
         read = [is_positive(label, "" if name in self.missing else name) for name in names]
-        labels = np.array(read, np.float32)[coded.indices]  # None is NaN
+        labels: Array = np.array(read, np.float32)[coded.indices]  # None is NaN
         is_missing = mask(pc.is_in(values, pa.array(["", *self.missing])))
         is_bad = np.isnan(labels)
         block.reject(is_bad & is_missing, f"label {label.name} is missing")

@@ -11,9 +11,14 @@ from pipeline.datasets.base import Dataset, History
 from pipeline.parsing.delimited import Delimited, header_names
 from pipeline.parsing.parquet import Parquet
 from pipeline.sources import MAX_LINE_BYTES, find_files, open_source
-from pipeline.splits import FileSplit, RandomSplit, Split, TimeSplit
+from pipeline.splits import ColumnSplit, FileSplit, RandomSplit, Split, TimeSplit
 
-_SPLITS = {"random": RandomSplit, "time": TimeSplit, "files": FileSplit}
+_SPLITS = {
+    "random": RandomSplit,
+    "time": TimeSplit,
+    "column": ColumnSplit,
+    "files": FileSplit,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,8 +98,8 @@ def load_dataset(path: str, source: str) -> Dataset:
 
 
 def _label(yaml: Source, file: _File) -> Label:
-    is_column = isinstance(file.label, str)
-    keys = _Label(file.label) if is_column else yaml.at("label").build(_Label)
+    is_name = isinstance(file.label, str)
+    keys = _Label(str(file.label)) if is_name else yaml.at("label").build(_Label)
     with yaml.located("label"):
         return Label(keys.column, file.weight, keys.positive, keys.negative)
 
@@ -105,7 +110,7 @@ def _needed_columns(features: FeatureSet, split: Split, history: History | None)
     needed = {*features.raw_columns, *filter(None, (label.name, label.weight))}
     if history:
         needed = needed - {history.column} | {history.user, history.item, history.time}
-    if isinstance(split, TimeSplit):
+    if isinstance(split, TimeSplit | ColumnSplit):
         needed.add(split.column)
     if isinstance(split, RandomSplit) and split.key:
         needed.add(split.key)

@@ -11,7 +11,7 @@ from pipeline.block import Block
 from pipeline.datasets import DATASETS, find_dataset
 from pipeline.parsing.parquet import Parquet
 from pipeline.sources import Chunk
-from pipeline.splits import FileSplit, RandomSplit, TimeSplit
+from pipeline.splits import ColumnSplit, FileSplit, RandomSplit, TimeSplit
 from tests.prepared import BROKEN, ROWS
 
 MOVIELENS = {
@@ -176,6 +176,14 @@ def test_yaml_splits_by_time_key_and_files(tmp_path, log):
     by_time = YAML + "split: {by: time, column: time, validation_from: 2, test_from: 3}"
     dataset = find_dataset(declare(tmp_path, by_time), str(log))
     assert dataset.split == TimeSplit("time", 2, 3)
+    dates = "validation_from: 2024-05-01, test_from: 2024-06-01 12:00:00, gap: 1d"
+    dataset = find_dataset(
+        declare(tmp_path, YAML + f"split: {{by: time, column: time, {dates}}}"), str(log)
+    )
+    assert dataset.split == TimeSplit("time", "2024-05-01", "2024-06-01 12:00:00", "1d")
+    by_column = YAML + "split: {by: column, column: time, train: [1, 2], test: [3]}"
+    dataset = find_dataset(declare(tmp_path, by_column), str(log))
+    assert dataset.split == ColumnSplit("time", train=("1", "2"), test=("3",))
     by_key = YAML + "split: {by: random, key: time}"
     dataset = find_dataset(declare(tmp_path, by_key), str(log))
     assert dataset.split == RandomSplit(key="time")
@@ -236,6 +244,12 @@ def test_yaml_parquet_reads_only_what_is_declared(tmp_path, log):
         (YAML + "split: {by: random, key: sesion}", "the source has no column 'sesion'"),
         (YAML + "split: {by: random, tests: 1}", "unknown setting 'tests'; did you mean 'test'?"),
         (YAML + "split:\n  by: random\n  seed: x", ", line 9: seed must be an integer, got 'x'"),
+        (
+            YAML
+            + "split: {by: time, column: time, validation_from: 1/2/24, test_from: 2024-02-01}",
+            ", line 7: validation_from is no time: '1/2/24'; spell times as YYYY-MM-DD",
+        ),
+        (YAML + "split: {by: column, column: fold}", "the source has no column 'fold'"),
         (YAML + "split: 0.1", ", line 7: split must be keys and values, got 0.1"),
         (YAML + "history: {column: h}", ", line 7: user is not given"),
         (YAML.replace("missing: [NA]", "header: false"), ", line 2: .*`columns` must name"),
