@@ -19,6 +19,7 @@ _EXISTING_FOLDER = click.Path(exists=True, file_okay=False)
 @click.command()
 @click.option("--run", "run_folder", required=True, type=_EXISTING_FOLDER, help="The run.")
 @click.option("--out", required=True, type=_FOLDER, help="The model's folder: models/NAME.")
+@click.option("--data", type=_EXISTING_FOLDER, help="Prepared data. [default: those of the run]")
 @click.option(
     "--item-columns",
     metavar="A,B,...",
@@ -33,7 +34,9 @@ _EXISTING_FOLDER = click.Path(exists=True, file_okay=False)
     help="By how much the AUC on sample rows may be below that of the version in place.",
 )
 @click.option("--force", is_flag=True, help="Publish without comparing anything.")
-def export(run_folder: str, out: str, item_columns: str, margin: float, force: bool) -> None:
+def export(
+    run_folder: str, out: str, data: str | None, item_columns: str, margin: float, force: bool
+) -> None:
     """Export a run as the next version of a served model.
 
     The version is published only if it serves the scores of the run, and its AUC is not below that
@@ -42,7 +45,7 @@ def export(run_folder: str, out: str, item_columns: str, margin: float, force: b
     from serving.export import ExportOptions, export_run
 
     columns = tuple(name.strip() for name in item_columns.split(",") if name.strip())
-    click.echo(export_run(run_folder, out, ExportOptions(columns, margin, force)))
+    click.echo(export_run(run_folder, out, ExportOptions(columns, margin, force), data))
 
 
 @click.command()

@@ -52,19 +52,23 @@ class ExportOptions:
     force: bool = False
 
 
-def export_run(run: str, out: str, options: ExportOptions = ExportOptions()) -> str:
+def export_run(
+    run: str, out: str, options: ExportOptions = ExportOptions(), data: str | None = None
+) -> str:
     """Exports a run that `ctr-keras train` finished as the next version of a model.
 
     Args:
         run: str. The run's folder.
         out: str. The model's folder; its name is the model's name.
         options: ExportOptions.
+        data: str or None. The prepared data. Defaults to `None`: those the run was trained on.
 
     Returns:
         The new version's folder: `out` and a number one above the highest there.
 
     Raises:
-        FileNotFoundError: if the run or its prepared data are not there.
+        FileNotFoundError: if the run or the data are not there.
+        ValueError: if the data were prepared with other features or vocabularies.
         NotBlessedError: if the version is refused; see `export_model`.
 
     Example:
@@ -74,10 +78,12 @@ def export_run(run: str, out: str, options: ExportOptions = ExportOptions()) -> 
     >>> export_run("runs/ml", "models/ml", ExportOptions(margin=0.01))  # doctest: +SKIP
     'models/ml/2'
     """
-    from ctr_keras.training import load_run
+    from ctr_keras.training.evaluation import check_same_features, data_of, load_run
 
     model, features, config = load_run(run)
-    return export_model(model, features, config.data, out, options)
+    prepared = data_of(run, config.data, data)
+    check_same_features(features, prepared)
+    return export_model(model, features, prepared, out, options)
 
 
 def export_model(
@@ -113,12 +119,12 @@ def export_model(
             "export needs KERAS_BACKEND=tensorflow, whatever the run was trained with, "
             f"got {keras.backend.backend()}"
         )
+    item_columns = find_item_columns(features, options.item_columns)
     os.makedirs(out, exist_ok=True)
     # Without numbers, so that no server takes them for versions.
     partial, refused = os.path.join(out, ".partial"), os.path.join(out, ".refused")
     for leftover in (partial, refused):
         shutil.rmtree(leftover, ignore_errors=True)
-    item_columns = find_item_columns(features, options.item_columns)
     signatures = _write_saved_model(model, features, prepared, item_columns, partial)
     samples = read_samples(prepared, features)
     scores = _scores(model, samples.inputs)

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import yaml
 from click.testing import CliRunner, Result
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
@@ -229,8 +230,21 @@ def test_an_item_column_that_is_none_is_named(run, tmp_path):
     result = export(run, tmp_path / "ctr", "--item-columns", "C1, C99")
     assert result.exit_code == 1
     assert "there is no column C99 to vary by item" in result.stderr
-    assert os.listdir(tmp_path) in ([], ["ctr"])
-    assert not any((tmp_path / "ctr").glob("*"))
+    assert not os.listdir(tmp_path)
+
+
+def test_a_run_whose_data_have_moved_is_exported_from_where_they_are(
+    run, prepared_synthetic, tmp_path
+):
+    moved = shutil.copytree(run, tmp_path / "run")
+    settings = yaml.safe_load((moved / "config.yaml").read_text())
+    (moved / "config.yaml").write_text(yaml.safe_dump({**settings, "data": "gone"}))
+    result = export(moved, tmp_path / "ctr")
+    assert result.stderr.splitlines()[-1] == (
+        f"Error: {moved} was trained on gone, which is not there: name its prepared data by --data"
+    )
+    assert not (tmp_path / "ctr").exists()
+    assert export(moved, tmp_path / "ctr", "--data", prepared_synthetic).exit_code == 0
 
 
 def test_export_of_an_unfinished_run_says_so(tmp_path):
