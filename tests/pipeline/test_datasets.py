@@ -253,6 +253,23 @@ def test_yaml_parquet_reads_only_what_is_declared(tmp_path, log):
         (YAML + "split: 0.1", ", line 7: split must be keys and values, got 0.1"),
         (YAML + "history: {column: h}", ", line 7: user is not given"),
         (YAML.replace("missing: [NA]", "header: false"), ", line 2: .*`columns` must name"),
+        (
+            YAML.replace("[NA]", "[0]"),
+            r", line 2: missing\[0\] must be a string, got 0; put it in q",
+        ),
+        (YAML.replace("[NA]", "[2024-05-01]"), "got 2024-05-01; put it in quotes"),
+        (YAML + "split: {by: random, key: 7}", ", line 7: key must be a string, got 7; put it in"),
+        (YAML.partition("features:")[0] + "features:\n", ", line 4: features is empty"),
+        (YAML.partition("features:")[0] + "features: []\n", ", line 4: features is empty"),
+        (
+            YAML.partition("features:")[0] + "features: [site]\n",
+            "features.0. must be keys",
+        ),
+        (YAML + "split:\n", ", line 7: split is empty"),
+        (YAML + "history: {}\n", ", line 7: history is empty"),
+        (YAML + "label: other", ", line 7: label is given twice, in line 3 too"),
+        (YAML + "split: {by: [random}", ", line 7, column 20: expected ',' or ']', but got '}'"),
+        (YAML + "split: {by: a\n", ", line 8, column 1: .*<stream end>', in what begins in line 7"),
         ("just text", "my.yaml: expected keys and values, got 'just text'"),
     ],
 )
