@@ -3,7 +3,10 @@
 import collections
 import dataclasses
 import json
+import os
 import pathlib
+import shutil
+import time
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +27,8 @@ from pipeline.runners import pipeline_options
 from pipeline.splits import SPLITS, RandomSplit
 from tests.prepared import BROKEN, ROWS, prepare_once, read_records
 from tests.processes import Command
+
+KILLS = int(os.environ.get("CTR_KERAS_KILLS", "2"))  # at random moments
 
 
 def report_of(folder) -> dict:
@@ -244,6 +249,28 @@ def test_killed_run_leaves_nothing_under_the_name_and_the_next_one_finishes(
     assert CliRunner().invoke(main, command).exit_code == 0
     assert contents(out) == contents(prepared_synthetic)
     assert not (tmp_path / "out.partial").exists()
+
+
+@pytest.mark.slow
+def test_after_a_kill_at_any_moment_the_next_run_ends_with_the_same_bytes(
+    prepared_synthetic, synthetic_log, tmp_path
+):
+    out = tmp_path / "out"
+    command = ["prepare", "--dataset", "synthetic", "--source", str(synthetic_log)]
+    command += ["--out", str(out)]
+    started = time.monotonic()
+    assert Command(*command).ended(seconds=300) == 0
+    seconds = time.monotonic() - started
+    expected = contents(prepared_synthetic)
+    for moment in np.random.default_rng(0).uniform(0, seconds, KILLS):
+        shutil.rmtree(out)
+        process = Command(*command)
+        process.ended(moment)
+        process.kill()
+        assert not out.exists() or contents(out) == expected
+        prepare("synthetic", str(synthetic_log), str(out))
+        assert contents(out) == expected, moment
+        assert [*tmp_path.iterdir()] == [out]
 
 
 # Real data.
