@@ -9,6 +9,7 @@ from typing import Any
 from apache_beam.io.filesystems import FileSystems
 
 from ctr_keras.features.statistics import NUMBERS_FILE
+from pipeline.checks import check_source
 from pipeline.datasets import find_dataset
 from pipeline.datasets.base import Dataset
 from pipeline.job import Job
@@ -52,7 +53,8 @@ def prepare(
         The contents of `report.json`.
 
     Raises:
-        ValueError: for a wrong declaration or an empty training split.
+        ValueError: for a wrong declaration, files that are not as declared, or an empty training
+            split.
         FileNotFoundError: if the source is not there.
         FileExistsError: if `out` holds something else.
         TooManyRejectedError: if more rows than allowed are bad. They and the report are left in
@@ -70,7 +72,7 @@ def prepare(
     """
     started = time.time()
     if isinstance(dataset, str):
-        dataset = find_dataset(dataset, source)
+        dataset = find_dataset(dataset)
     if cross_min_count is not None:
         features = dataset.features.with_crossed_pairs(cross_min_count)
         dataset = dataclasses.replace(dataset, features=features)
@@ -80,10 +82,10 @@ def prepare(
     output = Output(out)
     if exists(output.path):
         return _finished_report(output, description)
-    files = dataset.files(source)
+    check_source(dataset, source)
     output.begin("examples", "rejected")
 
-    counts = Job(dataset, source, files, output.partial).run(beam_options)
+    counts = Job(dataset, source, dataset.files(source), output.partial).run(beam_options)
 
     transform_fn = FileSystems.join(output.partial, "transform_fn")
     features = dataset.features.with_vocabulary_sizes(read_sizes(transform_fn))
