@@ -6,13 +6,14 @@ import pathlib
 import numpy as np
 import pytest
 
+from ctr_keras.features import FeatureSet
 from pipeline.block import Block
 from pipeline.datasets import DATASETS, find_dataset
 from pipeline.parsing.delimited import Delimited
 from pipeline.parsing.json_lines import JsonLines
 from pipeline.parsing.parquet import Parquet
 from pipeline.sources import Chunk
-from pipeline.splits import FileSplit, RandomSplit, TimeSplit
+from pipeline.splits import ColumnSplit, FileSplit, RandomSplit, TimeSplit
 from tests.prepared import BROKEN, ROWS
 
 MOVIELENS = {
@@ -110,7 +111,52 @@ def test_yaml_data_set(tmp_path, log):
     assert columns["price"][0] == 0.5
     assert np.isnan(columns["price"][1])
     assert label[:2].tolist() == [1, 0]
-    assert block.reason.tolist() == [None, None, "label click is not 0 or 1"]
+    assert block.reason.tolist()[:2] == [None, None]
+    assert block.reason[2].startswith("label click is '2', not 0 or 1 (or true and false")
+
+
+@pytest.mark.parametrize(
+    ("label", "values", "expected"),
+    [
+        ("click", "1 1.0 +1 true TRUE Yes t Y", 1),
+        ("click", "0 0.0 -1 -1.0 false No F n", 0),
+        ("{column: click, positive: ['yes', 4]}", "yes 4", 1),
+        ("{column: click, positive: ['yes']}", "Yes 1 -", 0),
+        ("{column: click, positive: [a], negative: [b]}", "b", 0),
+    ],
+)
+def test_labels_are_taken_in_their_usual_spellings_or_as_declared(
+    tmp_path, log, label, values, expected
+):
+    log.write_text("site,price,click\n" + "".join(f"a,1,{value}\n" for value in values.split()))
+    text = YAML.replace("label: click", f"label: {label}")
+    dataset = find_dataset(declare(tmp_path, text))
+    block, _, labels = parse(dataset, log)
+    assert set(labels.tolist()) == {expected}
+    assert block.is_good.all()
+    features = FeatureSet.from_dict(dataset.features.to_dict())
+    assert set(features.labels({"click": values.split()}).ravel().tolist()) == {expected}
+
+
+def test_a_bad_label_is_named_with_a_remedy_in_few_reasons(tmp_path, log):
+    cells = [*("23" * 3), *"45678", "", "NA", "x" * 99]
+    log.write_text("site,price,click\n" + "".join(f"a,1,{cell}\n" for cell in cells))
+    block, _, _ = parse(find_dataset(declare(tmp_path, YAML)), log)
+    named = [reason.partition(",")[0] for reason in block.reason]
+    assert named[:6] == ["label click is '2'", "label click is '3'"] * 3
+    assert named.count("label click is another value") == 5
+    assert named.count("label click is missing") == 2
+    assert len(set(named)) == 5
+    assert all(
+        'declare what it means, as in label: {column: click, positive: ["yes"]}' in reason
+        for reason in block.reason
+        if "missing" not in reason
+    )
+    label = "label: {column: click, positive: ['2', '3'], negative: ['4']}"
+    text = YAML.replace("label: click", label)
+    block, _, _ = parse(find_dataset(declare(tmp_path, text)), log)
+    assert block.is_good.tolist() == [True] * 7 + [False] * 7
+    assert block.reason[7].endswith("neither in positive nor in negative: add it to one of them")
 
 
 def test_strings_of_a_declaration_may_look_like_numbers(tmp_path, log):
@@ -127,13 +173,18 @@ def test_yaml_weights_are_numbers_of_at_least_0(tmp_path, log):
     wrong = "weight cost is not a number of at least 0"
     assert block.reason.tolist() == [None, wrong, wrong, None, "cost is not a number"]
     assert (columns["cost"][0], columns["cost"][3]) == (2.5, 0)
-    assert "cost" in dataset.table.columns
 
 
 def test_yaml_splits_by_time_key_and_files(tmp_path, log):
     by_time = YAML + "split: {by: time, column: time, validation_from: 2, test_from: 3}"
     dataset = find_dataset(declare(tmp_path, by_time))
     assert dataset.split == TimeSplit("time", 2, 3)
+    dates = "validation_from: 2024-05-01, test_from: 2024-06-01 12:00:00, gap: 1d"
+    dataset = find_dataset(declare(tmp_path, YAML + f"split: {{by: time, column: time, {dates}}}"))
+    assert dataset.split == TimeSplit("time", "2024-05-01", "2024-06-01 12:00:00", "1d")
+    by_column = YAML + "split: {by: column, column: time, train: [1, 2], test: [3]}"
+    dataset = find_dataset(declare(tmp_path, by_column))
+    assert dataset.split == ColumnSplit("time", train=("1", "2"), test=("3",))
     by_key = YAML + "split: {by: random, key: time}"
     dataset = find_dataset(declare(tmp_path, by_key))
     assert dataset.split == RandomSplit(key="time")
@@ -142,6 +193,22 @@ def test_yaml_splits_by_time_key_and_files(tmp_path, log):
     dataset = find_dataset(declare(tmp_path, by_files))
     assert dataset.split == FileSplit("l*.csv", "", "test.csv")
     assert [split for _, _, split in dataset.files(str(tmp_path))] == ["train", "test"]
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("weight: cost", {"cost"}),
+        ("split: {by: random, key: user}", {"user"}),
+        ("split: {by: column, column: fold}", {"fold"}),
+        ("split: {by: time, column: t, validation_from: 1, test_from: 2}", {"t"}),
+        ("history: {column: site, user: u, item: i, time: t}", {"u", "i", "t"}),
+    ],
+)
+def test_what_a_declaration_names_is_read(tmp_path, text, columns):
+    dataset = find_dataset(declare(tmp_path, YAML + text))
+    columns |= {"click", "price", "site"} - ({"site"} if "history" in text else set())
+    assert set(dataset.table.columns) == columns
 
 
 def test_a_file_belongs_to_one_split(tmp_path, log):
@@ -173,6 +240,22 @@ def test_yaml_formats_read_only_what_is_declared(tmp_path, source, table):
         (YAML + "sources: 1", ", line 7: unknown setting 'sources'; did you mean 'source'?"),
         (YAML.replace("label: click", ""), ": label is not given"),
         (
+            YAML.replace("label: click", "label: {column: click, positive: [yes]}"),
+            r", line 3: positive\[0\] must be a string in quotes .*, got True",
+        ),
+        (
+            YAML.replace("label: click", "label: {column: click, positive: [a], negative: [a]}"),
+            ", line 3: 'a' cannot be positive and negative",
+        ),
+        (
+            YAML.replace("label: click", "label: {column: click, negative: [a]}"),
+            ", line 3: a label with negative values needs positive ones",
+        ),
+        (
+            YAML.replace("label: click", "label: {colum: click}"),
+            ", line 3: unknown setting 'colum'",
+        ),
+        (
             YAML.replace("csv", "excel"),
             ", line 2: unknown format 'excel'; available: csv, tsv",
         ),
@@ -193,6 +276,11 @@ def test_yaml_formats_read_only_what_is_declared(tmp_path, source, table):
         (YAML + "split: {by: magic}", ", line 7: unknown split 'magic'; available: random, tim"),
         (YAML + "split: {by: random, tests: 1}", "unknown setting 'tests'; did you mean 'test'?"),
         (YAML + "split:\n  by: random\n  seed: x", ", line 9: seed must be an integer, got 'x'"),
+        (
+            YAML
+            + "split: {by: time, column: time, validation_from: 1/2/24, test_from: 2024-02-01}",
+            ", line 7: validation_from is no time: '1/2/24'; spell times as YYYY-MM-DD",
+        ),
         (YAML + "split: 0.1", ", line 7: split must be keys and values, got 0.1"),
         (YAML + "history: {column: h}", ", line 7: user is not given"),
         (YAML.replace("missing: [NA]", "header: false"), ", line 2: .*`columns` must name"),
