@@ -18,9 +18,10 @@ from apache_beam.pvalue import TaggedOutput
 from ctr_keras.features.hashing import fingerprints
 from ctr_keras.types import Array
 from pipeline.block import Block
+from pipeline.counts import count_clicks, count_missing
 from pipeline.datasets.base import Dataset, History
 from pipeline.sources import BLOCK_LINES, Chunk, name_below
-from pipeline.splits import SPLITS, FileSplit
+from pipeline.splits import LEFT_OUT, SPLITS, FileSplit
 
 KEY, SPLIT = "row.key", "row.split"  # no feature's name has a dot
 REJECTED, COUNTS, LINES = "rejected", "counts", "lines"  # side outputs of ParseChunk
@@ -89,7 +90,7 @@ class ParseChunk(beam.DoFn):
 
 
 class SelectRows(beam.DoFn):
-    """Drops the rows that the data set filters; counts them, and the clicks of each split."""
+    """Drops the rows that the data set filters; counts them, and what the others have."""
 
     def __init__(self, dataset: Dataset):
         self._dataset = dataset
@@ -97,14 +98,18 @@ class SelectRows(beam.DoFn):
     def process(self, batch: pa.RecordBatch) -> Iterator[Any]:
         label = column_values(batch, self._dataset.features.label.name)
         split = column_values(batch, SPLIT)
-        kept = ~np.isnan(label)
-        if not kept.all():
-            name = f"filtered: {self._dataset.filter_rule}"
-            yield TaggedOutput(COUNTS, (name, int((~kept).sum())))
-            batch = take(batch, kept)
-        for index, name in enumerate(SPLITS):
-            clicks = int(label[kept & (split == index)].sum())
-            yield TaggedOutput(COUNTS, (f"clicks: {name}", clicks))
+        rules = {
+            self._dataset.filter_rule: np.isnan(label),
+            "in a gap before a split": ~np.isnan(label) & (split == LEFT_OUT),
+        }
+        for rule, filtered in rules.items():
+            if filtered.any():
+                yield TaggedOutput(COUNTS, (f"filtered: {rule}", int(filtered.sum())))
+        kept = ~np.any([*rules.values()], axis=0)
+        batch = take(batch, kept)
+        clicks = count_clicks(label[kept], split[kept])
+        for count in (*clicks, *count_missing(self._dataset.features, batch)):
+            yield TaggedOutput(COUNTS, count)
         if batch.num_rows:
             # One column order for all batches: their schema is fixed once for the whole job.
             yield in_column_order(batch)

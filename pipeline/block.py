@@ -1,5 +1,6 @@
 """A block: some rows of a file as columns of strings. It is made, and rejected from, only here."""
 
+import collections
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +10,9 @@ import pyarrow.compute as pc
 from ctr_keras.types import Array
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+
+_NAMED_VALUES = 3  # in reasons, of a block
+_SHOWN = 30  # characters of a value
 
 
 class Block:
@@ -42,6 +46,16 @@ class Block:
         """Gives a reason to the rows of a boolean mask that have none yet."""
         self.reason[is_bad & self.is_good] = reason
 
+    def reject_values(self, is_bad: Array, values: pa.Array, reason: str) -> None:
+        """As `reject`, with a reason in which `{}` stands for the row's value. Reasons are counted:
+        of many values only the most frequent are named."""
+        is_bad = is_bad & self.is_good
+        bad = np.array(values.filter(pa.array(is_bad)).to_pylist(), object)
+        reasons = np.full(len(bad), reason.replace("{}", "another value"), object)
+        for value, _ in collections.Counter(bad.tolist()).most_common(_NAMED_VALUES):
+            reasons[bad == value] = reason.replace("{}", _shown(value))
+        self.reason[is_bad] = reasons
+
     def rejected(self) -> list[tuple[int, str, bytes]]:
         """Line, reason and raw row of each bad row."""
         bad = ~self.is_good
@@ -61,6 +75,10 @@ class Block:
         is_finite = np.isfinite(values) | mask(pc.is_null(strings))
         self.reject(~is_finite, f"{name} is not a finite number")
         return pa.array(values, kind, from_pandas=False)
+
+
+def _shown(value: str) -> str:
+    return repr(value if len(value) <= _SHOWN else f"{value[:_SHOWN]}...")
 
 
 def mask(array: pa.Array) -> Array:

@@ -25,6 +25,19 @@ def synthesize(**arguments: Any) -> None:
     write_synthetic_log(**arguments)
 
 
+@click.command()
+@click.option("--source", required=True, help="File, folder or pattern of the raw logs.")
+@click.option("--out", required=True, type=click.Path(dir_okay=False), help="YAML file to write.")
+@click.option("--label", metavar="COLUMN", help="The column to predict, if it is not clear.")
+@click.option("--force", is_flag=True, help="Replace a file of that name.")
+def init(source: str, out: str, label: str | None, force: bool) -> None:
+    """Look at raw logs and write a declaration of them, for `prepare --dataset`."""
+    from pipeline.guessing import write_declaration
+
+    click.echo(write_declaration(source, out, label, force), nl=False)
+    click.echo(f"# {out}; next: ctr-keras prepare --dataset {out} --source {source} --out FOLDER")
+
+
 @click.command(
     context_settings={"ignore_unknown_options": True},
     epilog=f"Built-in data sets: {', '.join(DATASETS)}.",
@@ -55,3 +68,5 @@ def prepare(**arguments: Any) -> None:
     report = run(**arguments)
     shown = {key: report[key] for key in ("rows", "rejected_because", "id_count")}
     click.echo(json.dumps(shown, indent=2))
+    for warning in report["warnings"]:
+        click.echo(f"Warning: {warning}", err=True)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
@@ -18,6 +19,7 @@ from pipeline.storage import Output
 
 _PACKAGES = ("ctr-keras", "tensorflow", "tensorflow-transform", "apache-beam", "pyarrow", "numpy")
 _SAMPLES = 1000
+_REASONS = 20  # that are shown, of rejected rows
 _BATCHES_HELD = 32  # of which a sample is taken at once
 
 
@@ -46,7 +48,8 @@ def write_rejected(
 
 def summarize(counts: dict[str, int], features: FeatureSet) -> dict[str, Any]:
     """The report of the rows that the job has counted as `read`, `written: <split>`,
-    `clicks: <split>`, `filtered: <rule>` and `rejected: <reason>`."""
+    `clicks: <split>`, `filtered: <rule>`, `rejected: <reason>`, `missing: <feature>` and
+    `unread: <feature>`."""
 
     def with_prefix(prefix: str) -> dict[str, int]:
         names = sorted(name for name in counts if name.startswith(prefix))
@@ -54,6 +57,9 @@ def summarize(counts: dict[str, int], features: FeatureSet) -> dict[str, Any]:
 
     written, clicks = with_prefix("written: "), with_prefix("clicks: ")
     filtered, rejected = with_prefix("filtered: "), with_prefix("rejected: ")
+    by_count = sorted(rejected.items(), key=lambda reason: -reason[1])
+    others = sum(count for _, count in by_count[_REASONS:])
+    missing, unread = with_prefix("missing: "), with_prefix("unread: ")
     return {
         "rows": {
             "read": counts.get("read", 0),
@@ -62,16 +68,34 @@ def summarize(counts: dict[str, int], features: FeatureSet) -> dict[str, Any]:
             "rejected": sum(rejected.values()),
         },
         "filtered_because": filtered,
-        "rejected_because": rejected,
+        "rejected_because": dict(by_count[:_REASONS])
+        | ({"other reasons": others} if others else {}),
         "label_mean": {
             split: clicks.get(split, 0) / written[split] if written[split] else None
             for split in SPLITS
         },
+        "missing": {name: missing[name] for name in _names(features) if missing.get(name)},
+        "warnings": [*_warnings(missing, unread, sum(written.values()))],
         "vocabulary_sizes": features.vocabulary_sizes,
         "id_count": features.id_count,
         "versions": {"python": sys.version.split()[0]}
         | {package: metadata.version(package) for package in _PACKAGES},
     }
+
+
+def _names(features: FeatureSet) -> list[str]:
+    return [feature.name for feature in features.features]
+
+
+def _warnings(missing: dict[str, int], unread: dict[str, int], rows: int) -> Iterator[str]:
+    """What to look at, of features that say nothing in all rows, or in some against expectation."""
+    for name, count in missing.items():
+        if count == rows and not unread.get(name):
+            yield f"feature {name!r} is missing in every row"
+    for name, count in unread.items():
+        if count:
+            times = "all" if count == rows - (missing[name] - count) else str(count)
+            yield f"feature {name!r} is missing where its time could not be read: {times} times"
 
 
 def check_rows(report: dict[str, Any], max_rejected: float, output: Output) -> None:

@@ -19,12 +19,15 @@ Numbers are rounded to float32. Strings that are numbers are taken for them, inf
 
 import dataclasses
 import datetime
+import functools
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from ctr_keras.features.declarations import Label
+from ctr_keras.features.labels import is_positive, remedy
 from ctr_keras.settings import did_you_mean
 from ctr_keras.types import Array
 
@@ -88,10 +91,11 @@ class Columns:
         coded = _coded(self._columns[name])
         return Coded(coded.map(name, lambda value: _spelled(value, separator)), coded.codes)
 
-    def labels(self, name: str) -> Array:
+    def labels(self, label: Label) -> Array:
         """(rows, 1) float32 labels, 0 or 1."""
-        coded = _coded(self._columns[name])
-        return np.array(coded.map(name, _label), np.float32)[coded.codes][:, None]
+        coded = _coded(self._columns[label.name])
+        read = functools.partial(_label, label)
+        return np.array(coded.map(label.name, read), np.float32)[coded.codes][:, None]
 
     def numbers(self, name: str) -> Array:
         """(rows,) float32 numbers, NaN where missing."""
@@ -194,16 +198,17 @@ def _number(value: Any) -> float:
     return float(value)
 
 
-def _label(value: Any) -> float:
+def _label(label: Label, value: Any) -> float:
     try:
         spelled = _spelled(value)
-    except ValueError:
-        spelled = "another"
-    if spelled == "":
-        raise ValueError("is missing: a label must be 0 or 1")
-    if spelled not in ("0", "1"):
-        raise ValueError("is not a label: it must be 0 or 1")
-    return float(spelled)
+    except ValueError:  # a float that is not whole, or an object
+        spelled = str(value)
+    is_click = is_positive(label, spelled)
+    if not spelled and is_click is None:
+        raise ValueError("is missing: a label must not be")
+    if is_click is None:
+        raise ValueError(f"is a label {remedy(label)}")
+    return float(is_click)
 
 
 def _is_missing(value: Any) -> bool:

@@ -32,6 +32,7 @@ from ctr_keras.settings import did_you_mean
 from ctr_keras.types import Array, Config
 
 FORMAT_VERSION = 1
+_LABEL_OPTIONS = [option.name for option in dataclasses.fields(Label) if option.name != "name"]
 
 
 class FeatureSet:
@@ -434,7 +435,7 @@ class FeatureSet:
         return {
             "version": FORMAT_VERSION,
             "label": self.label.name,
-            **({"weight": self.label.weight} if self.label.weight else {}),
+            **self.label.options(),
             "features": [{"kind": f.kind, **dataclasses.asdict(f)} for f in self.features],
             "vocabulary_sizes": self.vocabulary_sizes,
             "vocabulary_version": self.vocabulary_version,
@@ -454,7 +455,7 @@ class FeatureSet:
             )
         return cls(
             *(feature_from_dict(feature) for feature in config["features"]),
-            label=Label(config["label"], config.get("weight", "")),
+            label=Label(config["label"], **{k: config[k] for k in _LABEL_OPTIONS if k in config}),
             vocabulary_sizes=config["vocabulary_sizes"],
             vocabulary_version=config.get("vocabulary_version", 1),
         )

@@ -10,7 +10,6 @@ import collections
 import dataclasses
 import functools
 import itertools
-import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -34,6 +33,7 @@ from ctr_keras.features.statistics import (
     mean_and_deviation,
     quantiles,
 )
+from ctr_keras.features.times import SPELL, part_of, read_time
 from ctr_keras.types import Array
 
 if TYPE_CHECKING:
@@ -42,12 +42,6 @@ if TYPE_CHECKING:
 Counts: TypeAlias = collections.Counter[str]
 
 _PAIR_SEPARATOR = "\x1f"
-_TIME = re.compile(
-    r"\d\d{month}{day}{hour}|\d{{4}}-{month}-{day}([ T]{hour}(:[0-5]\d(:[0-5]\d)?)?)?".format(
-        month=r"(0[1-9]|1[0-2])", day=r"(0[1-9]|[12]\d|3[01])", hour=r"([01]\d|2[0-3])"
-    ),
-    re.ASCII,
-)
 
 
 def fit(features: FeatureSet, frame: Frame, earlier: FeatureSet | None = None) -> Statistics:
@@ -99,8 +93,7 @@ def pack(features: FeatureSet, statistics: Statistics, frame: Frame) -> dict[str
 
 def labels(features: FeatureSet, frame: Frame) -> Array:
     """The labels of a frame's rows, (rows, 1) float32."""
-    name = features.label.name
-    return Columns(frame, [name]).labels(name)
+    return Columns(frame, [features.label.name]).labels(features.label)
 
 
 # Categories: the values of each feature, a string or, of `MultiValued` and `Sequence`, a list of
@@ -125,22 +118,19 @@ def _feature_values(features: FeatureSet, columns: Columns, numbers: Numbers) ->
 
 def _read(feature: Categorical | MultiValued | Sequence, value: str) -> str | list[str]:
     if isinstance(feature, Categorical):
-        return value if feature.time_part is None else _time_part(value, feature.time_part)
+        return value if feature.time_part is None else time_part(value, feature)
     kept = [part for part in value.split(feature.separator) if part]
     length = feature.max_length
     return kept[-length:] if isinstance(feature, Sequence) else kept[:length]
 
 
-def _time_part(value: str, part: str) -> str:
-    if not _TIME.fullmatch(value):
+def time_part(value: str, feature: Categorical) -> str:
+    """The part of a time that a feature takes, `""` if there is none."""
+    time = read_time(value, feature.zone)
+    part = feature.time_part
+    if time is None or part is None or (part == "hour" and not time.has_hour):
         return ""
-    digits = re.sub(r"\D", "", value)
-    if len(value) == len("YYMMDDHH"):
-        digits = f"20{digits}"
-    if part == "hour":
-        return str(int(digits[8:10])) if len(digits) >= len("YYYYMMDDHH") else ""
-    year, month, day = int(digits[:4]), int(digits[4:6]), int(digits[6:8])
-    return str(day if part == "day" else _weekday(year, month, day))
+    return str(part_of(part, time.seconds))
 
 
 def _check_times(features: FeatureSet, columns: Columns, values: Mapping[str, Coded]) -> None:
@@ -158,17 +148,9 @@ def _check_times(features: FeatureSet, columns: Columns, values: Mapping[str, Co
 def _refuse_time(part: str, value: str) -> None:
     if value:
         raise ValueError(
-            f"has no {part}, and no other row has one: spell times as YYMMDDHH, YYYY-MM-DD or "
-            "YYYY-MM-DD HH:MM:SS (or to the minute or hour, or with T for the space)"
+            f"has no {part}, and no other row has one: {SPELL} (ctr_keras/features/times.py has "
+            "all spellings)"
         )
-
-
-def _weekday(year: int, month: int, day: int) -> int:
-    """1 for Monday to 7 for Sunday, by counting days in years that begin in March."""
-    year -= month <= 2
-    days_before_month = (153 * ((month + 9) % 12) + 2) // 5
-    days = 365 * year + year // 4 - year // 100 + year // 400 + days_before_month + day
-    return (days + 1) % 7 + 1
 
 
 def _pairs(first: Coded, second: Coded) -> Coded:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ctr_keras.features import FeatureSet
+from ctr_keras.features.labels import is_positive, remedy
 from ctr_keras.settings import Count, check_settings
 from ctr_keras.types import Array
 from pipeline.block import Block, mask
@@ -88,11 +89,17 @@ class Dataset:
 
     def label(self, block: Block, columns: dict[str, pa.Array]) -> Array:
         """(rows,) float32 labels; NaN filters a row by the rule `filter_rule`. May reject rows."""
-        name = self.features.label.name
-        is_click = pc.equal(columns[name], "1")
-        is_valid = pc.or_(is_click, pc.equal(columns[name], "0"))
-        block.reject(~mask(is_valid), f"label {name} is not 0 or 1")
-        return mask(is_click).astype(np.float32)
+        label = self.features.label
+        values = pc.fill_null(columns[label.name], "")
+        coded = values.dictionary_encode()
+        names = coded.dictionary.to_pylist()
+        read = [is_positive(label, "" if name in self.missing else name) for name in names]
+        labels: Array = np.array(read, np.float32)[coded.indices]  # None is NaN
+        is_missing = mask(pc.is_in(values, pa.array(["", *self.missing])))
+        is_bad = np.isnan(labels)
+        block.reject(is_bad & is_missing, f"label {label.name} is missing")
+        block.reject_values(is_bad, values, f"label {label.name} is {{}}, {remedy(label)}")
+        return labels
 
     def parse(self, block: Block, source: str) -> tuple[dict[str, pa.Array], Array]:
         """Raw columns and weights, typed as declared, and labels. Rejects rows with a bad value."""

@@ -11,9 +11,14 @@ from pipeline.datasets.base import Dataset, History
 from pipeline.parsing.delimited import Delimited, header_names
 from pipeline.parsing.parquet import Parquet
 from pipeline.sources import MAX_LINE_BYTES, find_files, open_source
-from pipeline.splits import FileSplit, RandomSplit, Split, TimeSplit
+from pipeline.splits import ColumnSplit, FileSplit, RandomSplit, Split, TimeSplit
 
-_SPLITS = {"random": RandomSplit, "time": TimeSplit, "files": FileSplit}
+_SPLITS = {
+    "random": RandomSplit,
+    "time": TimeSplit,
+    "column": ColumnSplit,
+    "files": FileSplit,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +26,7 @@ class _File:
     """The keys of the file."""
 
     source: Mapping[str, Any]
-    label: str
+    label: str | Mapping[str, Any]
     features: TupleOf[Mapping[str, Any]]
     split: Mapping[str, Any] | None = None
     history: Mapping[str, Any] | None = None
@@ -29,6 +34,15 @@ class _File:
 
     def __post_init__(self) -> None:
         check_settings(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Label:
+    """The keys below `label`."""
+
+    column: str
+    positive: Any = ()
+    negative: Any = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +80,9 @@ def load_dataset(path: str, source: str) -> Dataset:
     file = yaml.build(_File)
     places = (yaml.at("features", i) for i in range(len(file.features)))
     declared = [place.build_one_of("kind", FEATURE_KINDS) for place in places]
+    label = _label(yaml, file)
     with yaml.located("features"):
-        features = FeatureSet(*declared, label=Label(file.label, file.weight))
+        features = FeatureSet(*declared, label=label)
     split = yaml.at("split").build_one_of("by", _SPLITS, "split") if file.split else RandomSplit()
     history = yaml.at("history").build(History) if file.history else None
     options = yaml.at("source").build_one_of("format", _FORMATS)
@@ -82,13 +97,20 @@ def load_dataset(path: str, source: str) -> Dataset:
     return Dataset(name, features, table, options.files, split, history, options.missing)
 
 
+def _label(yaml: Source, file: _File) -> Label:
+    is_name = isinstance(file.label, str)
+    keys = _Label(str(file.label)) if is_name else yaml.at("label").build(_Label)
+    with yaml.located("label"):
+        return Label(keys.column, file.weight, keys.positive, keys.negative)
+
+
 def _needed_columns(features: FeatureSet, split: Split, history: History | None) -> set[str]:
     """The columns that the source must have."""
     label = features.label
     needed = {*features.raw_columns, *filter(None, (label.name, label.weight))}
     if history:
         needed = needed - {history.column} | {history.user, history.item, history.time}
-    if isinstance(split, TimeSplit):
+    if isinstance(split, TimeSplit | ColumnSplit):
         needed.add(split.column)
     if isinstance(split, RandomSplit) and split.key:
         needed.add(split.key)

@@ -195,7 +195,9 @@ def test_numbers_without_spread_or_values_are_zero():
     np.testing.assert_array_equal(packed, np.zeros((2, 4)))
 
 
-@pytest.mark.parametrize("values", [[1, 0], [True, False], ["1", "0"], [1.0, 0.0]])
+@pytest.mark.parametrize(
+    "values", [[1, 0], [True, False], ["1", "0"], [1.0, 0.0], ["yes", "no"], [1, -1]]
+)
 def test_labels(values):
     labels = features(Numeric("n")).labels({"click": values})
     assert labels.dtype == np.float32
@@ -288,13 +290,13 @@ def test_a_column_that_occurs_twice_is_refused():
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (2, "2 is not a label: it must be 0 or 1"),
-        (0.3, "0.3 is not a label: it must be 0 or 1"),
-        ("yes", "'yes' is not a label: it must be 0 or 1"),
-        (NAN, "nan is missing: a label must be 0 or 1"),
-        (None, "None is missing: a label must be 0 or 1"),
-        ("", "'' is missing: a label must be 0 or 1"),
-        ([1], r"\[1\] is not a label: it must be 0 or 1"),
+        (2, "2 is a label not 0 or 1"),
+        (0.3, "0.3 is a label not 0 or 1"),
+        ("maybe", "'maybe' is a label not 0 or 1"),
+        (NAN, "nan is missing: a label must not be"),
+        (None, "None is missing: a label must not be"),
+        ("", "'' is missing: a label must not be"),
+        ([1], r"\[1\] is a label not 0 or 1"),
     ],
 )
 def test_bad_labels_are_named(value, message):

@@ -6,11 +6,12 @@ import pathlib
 import numpy as np
 import pytest
 
+from ctr_keras.features import FeatureSet
 from pipeline.block import Block
 from pipeline.datasets import DATASETS, find_dataset
 from pipeline.parsing.parquet import Parquet
 from pipeline.sources import Chunk
-from pipeline.splits import FileSplit, RandomSplit, TimeSplit
+from pipeline.splits import ColumnSplit, FileSplit, RandomSplit, TimeSplit
 from tests.prepared import BROKEN, ROWS
 
 MOVIELENS = {
@@ -105,7 +106,52 @@ def test_yaml_data_set(tmp_path, log):
     assert columns["price"][0] == 0.5
     assert np.isnan(columns["price"][1])
     assert label[:2].tolist() == [1, 0]
-    assert block.reason.tolist() == [None, None, "label click is not 0 or 1"]
+    assert block.reason.tolist()[:2] == [None, None]
+    assert block.reason[2].startswith("label click is '2', not 0 or 1 (or true and false")
+
+
+@pytest.mark.parametrize(
+    ("label", "values", "expected"),
+    [
+        ("click", "1 1.0 +1 true TRUE Yes t Y", 1),
+        ("click", "0 0.0 -1 -1.0 false No F n", 0),
+        ("{column: click, positive: ['yes', 4]}", "yes 4", 1),
+        ("{column: click, positive: ['yes']}", "Yes 1 -", 0),
+        ("{column: click, positive: [a], negative: [b]}", "b", 0),
+    ],
+)
+def test_labels_are_taken_in_their_usual_spellings_or_as_declared(
+    tmp_path, log, label, values, expected
+):
+    log.write_text("site,price,click\n" + "".join(f"a,1,{value}\n" for value in values.split()))
+    text = YAML.replace("label: click", f"label: {label}")
+    dataset = find_dataset(declare(tmp_path, text), str(log))
+    block, _, labels = parse(dataset, log)
+    assert set(labels.tolist()) == {expected}
+    assert block.is_good.all()
+    features = FeatureSet.from_dict(dataset.features.to_dict())
+    assert set(features.labels({"click": values.split()}).ravel().tolist()) == {expected}
+
+
+def test_a_bad_label_is_named_with_a_remedy_in_few_reasons(tmp_path, log):
+    cells = [*("23" * 3), *"45678", "", "NA", "x" * 99]
+    log.write_text("site,price,click\n" + "".join(f"a,1,{cell}\n" for cell in cells))
+    block, _, _ = parse(find_dataset(declare(tmp_path, YAML), str(log)), log)
+    named = [reason.partition(",")[0] for reason in block.reason]
+    assert named[:6] == ["label click is '2'", "label click is '3'"] * 3
+    assert named.count("label click is another value") == 5
+    assert named.count("label click is missing") == 2
+    assert len(set(named)) == 5
+    assert all(
+        'declare what it means, as in label: {column: click, positive: ["yes"]}' in reason
+        for reason in block.reason
+        if "missing" not in reason
+    )
+    label = "label: {column: click, positive: ['2', '3'], negative: ['4']}"
+    text = YAML.replace("label: click", label)
+    block, _, _ = parse(find_dataset(declare(tmp_path, text), str(log)), log)
+    assert block.is_good.tolist() == [True] * 7 + [False] * 7
+    assert block.reason[7].endswith("neither in positive nor in negative: add it to one of them")
 
 
 def test_strings_of_a_declaration_may_look_like_numbers(tmp_path, log):
@@ -130,6 +176,14 @@ def test_yaml_splits_by_time_key_and_files(tmp_path, log):
     by_time = YAML + "split: {by: time, column: time, validation_from: 2, test_from: 3}"
     dataset = find_dataset(declare(tmp_path, by_time), str(log))
     assert dataset.split == TimeSplit("time", 2, 3)
+    dates = "validation_from: 2024-05-01, test_from: 2024-06-01 12:00:00, gap: 1d"
+    dataset = find_dataset(
+        declare(tmp_path, YAML + f"split: {{by: time, column: time, {dates}}}"), str(log)
+    )
+    assert dataset.split == TimeSplit("time", "2024-05-01", "2024-06-01 12:00:00", "1d")
+    by_column = YAML + "split: {by: column, column: time, train: [1, 2], test: [3]}"
+    dataset = find_dataset(declare(tmp_path, by_column), str(log))
+    assert dataset.split == ColumnSplit("time", train=("1", "2"), test=("3",))
     by_key = YAML + "split: {by: random, key: time}"
     dataset = find_dataset(declare(tmp_path, by_key), str(log))
     assert dataset.split == RandomSplit(key="time")
@@ -150,6 +204,22 @@ def test_yaml_parquet_reads_only_what_is_declared(tmp_path, log):
     [
         (YAML + "sources: 1", ", line 7: unknown setting 'sources'; did you mean 'source'?"),
         (YAML.replace("label: click", ""), ": label is not given"),
+        (
+            YAML.replace("label: click", "label: {column: click, positive: [yes]}"),
+            r", line 3: positive\[0\] must be a string in quotes .*, got True",
+        ),
+        (
+            YAML.replace("label: click", "label: {column: click, positive: [a], negative: [a]}"),
+            ", line 3: 'a' cannot be positive and negative",
+        ),
+        (
+            YAML.replace("label: click", "label: {column: click, negative: [a]}"),
+            ", line 3: a label with negative values needs positive ones",
+        ),
+        (
+            YAML.replace("label: click", "label: {colum: click}"),
+            ", line 3: unknown setting 'colum'",
+        ),
         (
             YAML.replace("csv", "excel"),
             ", line 2: unknown format 'excel'; available: csv, tsv",
@@ -174,6 +244,12 @@ def test_yaml_parquet_reads_only_what_is_declared(tmp_path, log):
         (YAML + "split: {by: random, key: sesion}", "the source has no column 'sesion'"),
         (YAML + "split: {by: random, tests: 1}", "unknown setting 'tests'; did you mean 'test'?"),
         (YAML + "split:\n  by: random\n  seed: x", ", line 9: seed must be an integer, got 'x'"),
+        (
+            YAML
+            + "split: {by: time, column: time, validation_from: 1/2/24, test_from: 2024-02-01}",
+            ", line 7: validation_from is no time: '1/2/24'; spell times as YYYY-MM-DD",
+        ),
+        (YAML + "split: {by: column, column: fold}", "the source has no column 'fold'"),
         (YAML + "split: 0.1", ", line 7: split must be keys and values, got 0.1"),
         (YAML + "history: {column: h}", ", line 7: user is not given"),
         (YAML.replace("missing: [NA]", "header: false"), ", line 2: .*`columns` must name"),
