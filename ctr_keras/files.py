@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from pyarrow import fs as arrow
 
+_COPIED_BYTES = 8 * 2**20  # at once
 _REGEX = {"**/": "(.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}  # of what stands in patterns
 _GLOB = re.compile(rf"({'|'.join(map(re.escape, _REGEX))})")
 
@@ -52,7 +53,7 @@ def open_output(path: str) -> IO[bytes]:
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         return open(path, "wb")
     system, inner = _remote(path)
-    file: IO[bytes] = system.open_output_stream(inner)
+    file: IO[bytes] = system.open_output_stream(inner, compression=None)
     return file
 
 
@@ -128,28 +129,20 @@ def move(source: str, target: str, last: str = "") -> None:
 
 def copy(source: str, target: str, last: str = "") -> None:
     """Copies a folder file by file, that of the name `last` last."""
-    from pyarrow import fs as arrow
-
     found = files_below(source)
     for file in sorted(found, key=lambda file: os.path.basename(file.path) == last):
-        path = os.path.join(target, os.path.relpath(file.path, source))
-        if not is_remote(path):
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-        (from_system, from_path), (to_system, to_path) = _any(file.path), _any(path)
-        arrow.copy_files(
-            from_path, to_path, source_filesystem=from_system, destination_filesystem=to_system
-        )
+        copy_file(file.path, os.path.join(target, os.path.relpath(file.path, source)))
+
+
+def copy_file(source: str, target: str) -> None:
+    """Copies a file into a folder that is made where it is not there."""
+    with open_input(source) as read, open_output(target) as written:
+        shutil.copyfileobj(read, written, _COPIED_BYTES)
 
 
 def _local(path: str) -> File:
     status = os.stat(path)
     return File(path, status.st_size, status.st_mtime_ns)
-
-
-def _any(path: str) -> tuple[arrow.FileSystem, str]:
-    from pyarrow import fs as arrow
-
-    return _remote(path) if is_remote(path) else (arrow.LocalFileSystem(), os.path.abspath(path))
 
 
 def _remote(address: str) -> tuple[arrow.FileSystem, str]:

@@ -11,16 +11,17 @@ from pipeline.datasets.base import Dataset
 from pipeline.sources import name_below
 
 
-def describe(
-    dataset: Dataset, source: str, found: Iterable[tuple[str, int, str | None]]
-) -> dict[str, Any]:
-    """A declaration and the files that were found, for `report.json`: equal ones give equal data.
+def describe(dataset: Dataset, source: str) -> dict[str, Any]:
+    """A declaration and the files of its source, for `report.json`: equal ones give equal data.
 
     Sizes and times stand for what is in a file, which would take long to read.
+
+    Raises:
+        FileNotFoundError: if there is no file.
     """
     features = dataset.features.to_dict()
     by_name = {f"feature {_feature_name(feature)}": feature for feature in features.pop("features")}
-    paths = [*(path for path, _, _ in found), *dataset.side_files(source)]
+    paths = [*(path for path, _, _ in dataset.files(source)), *dataset.side_files(source)]
     others = {
         field.name: _plain(getattr(dataset, field.name))
         for field in dataclasses.fields(dataset)

@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -17,9 +18,11 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public.tfxio import TensorAdapterConfig
 
 from ctr_keras.features import FeatureSet
+from ctr_keras.features.statistics import NUMBERS_FILE
 from ctr_keras.files import move, read_json, write_json
 from pipeline.batches import KEY, SPLIT, in_column_order, only_split, read_rows
 from pipeline.datasets.base import Dataset
+from pipeline.growth import grow_transform
 from pipeline.numbers import read_numbers
 from pipeline.preprocessing import make_preprocessing_fn
 from pipeline.records import write_examples, write_shards
@@ -49,11 +52,19 @@ class JobError(RuntimeError):
 def run_job(
     dataset: Dataset,
     source: str,
-    files: list[tuple[str, int, str | None]],
     output: Output,
     beam_options: Sequence[str],
+    earlier: str | None = None,
+    grows: bool = False,
 ) -> tuple[dict[str, int], FeatureSet, dict[str, list[float]]]:
     """Runs the job, which leaves all but the report in `output.partial`.
+
+    Args:
+        dataset, source: what to prepare.
+        output: Output. Where to.
+        beam_options: list of str.
+        earlier: str or None. The prepared folder whose transform the rows get.
+        grows: bool. Whether its vocabularies grow by the training rows.
 
     Returns:
         The numbers of rows for `report.summarize`, the features with the sizes of their
@@ -69,12 +80,15 @@ def run_job(
     quiet = contextlib.redirect_stderr(printed) if runs_here(options) else contextlib.nullcontext()
     try:
         with output.work_folder(is_shared=not runs_here(options)) as work:
-            job = Job(dataset, source, files, output.partial, work)
+            files = dataset.files(source)
+            job = Job(dataset, source, files, output.partial, work, earlier, grows)
             with quiet, beam.Pipeline(options=options) as pipeline:
                 job.build(pipeline)
             counts = read_json(job.counts)
             transform_fn = os.path.join(job.transform, "transform_fn")
-            features = dataset.features.with_vocabulary_sizes(read_sizes(transform_fn))
+            known = dataset.features
+            filled_in = known.grown_to if earlier else known.with_vocabulary_sizes
+            features = filled_in(read_sizes(transform_fn))
             numbers = read_numbers(transform_fn, features)
             for part in _TRANSFORM_PARTS:
                 move(os.path.join(job.transform, part), os.path.join(output.partial, part))
@@ -112,6 +126,8 @@ class Job:
     files: list[tuple[str, int, str | None]]  # path, bytes, split (None if rows are split)
     folder: str  # where to write examples, samples and rejected rows
     work: str  # what the workers share meanwhile
+    earlier: str | None = None  # the prepared folder whose transform the rows get
+    grows: bool = False  # whether its vocabularies grow by the training rows
 
     @property
     def counts(self) -> str:
@@ -127,7 +143,7 @@ class Job:
         """The whole graph."""
         files = [(Chunk(path, i, split), size) for i, (path, size, split) in enumerate(self.files)]
         parsed, selected = pipeline | "Rows" >> read_rows(self.dataset, self.source, files)
-        if self.dataset.history:
+        if self.dataset.history or (self.earlier and not self.grows):
             analyzed = selected
         else:  # reading rows again is cheaper than keeping them from one pass to the next
             _, analyzed = pipeline | "AnalyzedRows" >> read_rows(self.dataset, self.source, files)
@@ -161,20 +177,35 @@ class Job:
         )
 
     def _transform(self, analyzed: beam.PCollection, rows: beam.PCollection) -> beam.PCollection:
-        """Analyzes the training split and transforms every row; both inputs hold all rows."""
+        """Transforms every row by what is learned of the training split, or was learned of an
+        earlier one; both inputs hold all rows."""
         features = self.dataset.features
         config = adapter_config(features)
         with tft_beam.Context(
             temp_dir=os.path.join(self.work, "analysis"),
             passthrough_keys={*passed_through(features)},
         ):
-            train = analyzed | "TrainRows" >> beam.FlatMap(only_split, "train")
-            analyze = tft_beam.AnalyzeDataset(make_preprocessing_fn(features))
-            transform = (train, config) | "Analyze" >> analyze
+            transform = self._learned(analyzed, config)
             apply = tft_beam.TransformDataset(output_record_batches=True)
             transformed, _ = ((rows, config), transform) | "Transform" >> apply
             _ = transform | "WriteTransform" >> tft_beam.WriteTransformFn(self.transform)
         return transformed | "Batches" >> beam.Keys() | "Ordered" >> beam.Map(in_column_order)
+
+    def _learned(self, rows: beam.PCollection, config: TensorAdapterConfig) -> tuple[Any, Any]:
+        """The transform graph and its metadata: of the training rows, or the earlier one."""
+        train = "TrainRows" >> beam.FlatMap(only_split, "train")
+        if self.earlier is None:
+            analyze = tft_beam.AnalyzeDataset(make_preprocessing_fn(self.dataset.features))
+            return (rows | train, config) | "Analyze" >> analyze
+        graph, metadata = rows.pipeline | tft_beam.ReadTransformFn(self.earlier)
+        if self.grows:
+            folder = os.path.join(self.earlier, "transform_fn")
+            numbers = read_json(os.path.join(self.earlier, NUMBERS_FILE))
+            grow = grow_transform(
+                self.dataset.features, numbers, folder, os.path.join(self.work, "grown")
+            )
+            graph = rows | train | grow
+        return graph, metadata
 
     def _shards(self) -> dict[str, int]:
         """The number of shards of each split."""

@@ -7,26 +7,35 @@ from collections.abc import Sequence
 from typing import Any
 
 from ctr_keras.features.statistics import NUMBERS_FILE
-from ctr_keras.files import delete, exists, read_json, write_json
+from ctr_keras.files import copy_file, delete, exists, read_json, write_json
+from pipeline.checks import check_source
 from pipeline.datasets import find_dataset
 from pipeline.datasets.base import Dataset
 from pipeline.description import describe, difference
+from pipeline.earlier import DECLARATION, dataset_like, declaration_file
 from pipeline.report import TooManyRejectedError, check_rows, summarize
+from pipeline.splits import SPLITS, OneSplit
 from pipeline.storage import REPORT, Output
 
 __all__ = ["TooManyRejectedError", "prepare"]
 
 
 def prepare(
-    dataset: str | Dataset,
+    dataset: str | Dataset | None,
     source: str,
     out: str,
     *,
+    like: str | None = None,
+    grow: bool = False,
+    split: str | None = None,
     cross_min_count: int | None = None,
     max_rejected: float = 0.01,
     beam_options: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Analyzes the training split of a data set and transforms all of it to TFRecords.
+
+    With `like`, nothing is analyzed: new rows are transformed as those of an earlier folder were,
+    equal rows to equal records. What `history` declares is made of the new rows alone.
 
     The folder appears under its name only when it is whole. A run that was killed or has failed
     leaves `<out>.partial` or `<out>.failed` behind, which the next run clears away. Running again
@@ -34,12 +43,19 @@ def prepare(
 
     Args:
         dataset: str or Dataset. The name of a built-in data set (`pipeline.datasets.DATASETS`), the
-            path of a YAML file, or a declaration.
+            path of a YAML file, or a declaration. None with `like`, whose folder knows it, unless
+            it was prepared from a declaration.
         source: str. File, folder or pattern of the raw logs, on any file system of
             `ctr_keras.files`.
         out: str. Folder to write: `features.json`, `numbers.json`, `transform_fn/`,
             `transformed_metadata/`, `examples/`, `rejected/`, `samples.jsonl` and the same rows
-            transformed, `samples.tfrecord.gz`, and `report.json`.
+            transformed, `samples.tfrecord.gz`, `report.json`, and `dataset.yaml`, the YAML file.
+        like: str or None. An earlier prepared folder. Defaults to `None`: there is none.
+        grow: bool. With `like`, whether values that are in no vocabulary yet and reach `min_count`
+            in the new training rows are appended to it (see `ctr_keras.features.growth`). Defaults
+            to `False`: they are out of vocabulary.
+        split: str or None. With `like`, the split of all new rows: `"test"` to score a new day, or
+            `"train"` to learn from all of it. Defaults to `None`: as declared.
         cross_min_count: int or None. Cross every pair of categorical columns, with pairs seen in
             fewer training rows out of vocabulary (OptInter's memorized pairs). Defaults to `None`:
             only the crossed features that are declared.
@@ -51,7 +67,8 @@ def prepare(
         The contents of `report.json`.
 
     Raises:
-        ValueError: for a wrong declaration or an empty training split.
+        ValueError: for a wrong declaration, files that are not as declared, or an empty training
+            split.
         FileNotFoundError: if the source is not there.
         OSError: if `out` cannot be written.
         FileExistsError: if `out` holds something else, saying in what it differs.
@@ -71,16 +88,17 @@ def prepare(
     1000
     """
     started = time.time()
-    if isinstance(dataset, str):
-        dataset = find_dataset(dataset, source)
+    _check_together(dataset, like, grow, split, cross_min_count)
+    declaration_path = declaration_file(dataset, like)
+    dataset = _declared(dataset, like, split)
     if cross_min_count is not None:
         features = dataset.features.with_crossed_pairs(cross_min_count)
         dataset = dataclasses.replace(dataset, features=features)
-    files = dataset.files(source)
-    declaration = describe(dataset, source, files)
+    declaration = describe(dataset, source) | ({"like": like, "grow": grow} if like else {})
     output = Output(out)
     if exists(output.path):
         return _finished_report(output, declaration)
+    check_source(dataset, source)
     if beam_options:
         from pipeline.runners import check_options
 
@@ -89,21 +107,52 @@ def prepare(
 
     from pipeline.job import run_job  # all that is slow to import, after all that is quick to check
 
-    counts, features, numbers = run_job(dataset, source, files, output, beam_options)
+    counts, features, numbers = run_job(dataset, source, output, beam_options, like, grow)
     seconds = round(time.time() - started, 1)
     report = {"dataset": dataset.name, "source": source, **summarize(counts, features)}
     report |= {"declaration": declaration, "wall_seconds": seconds}
     write_json(features.to_dict(), os.path.join(output.partial, "features.json"))
     write_json(numbers, os.path.join(output.partial, NUMBERS_FILE))
+    if declaration_path:
+        copy_file(declaration_path, os.path.join(output.partial, DECLARATION))
     write_json(report, os.path.join(output.partial, REPORT))
     try:
-        check_rows(report, max_rejected, output)
+        check_rows(report, max_rejected, output, SPLITS if like else ("train",))
     except TooManyRejectedError:
         delete(os.path.join(output.partial, "examples"))
         output.fail()
         raise
     output.publish()
     return report
+
+
+def _check_together(
+    dataset: str | Dataset | None,
+    like: str | None,
+    grow: bool,
+    split: str | None,
+    cross_min_count: int | None,
+) -> None:
+    """Checks that arguments that go or do not go together are given so."""
+    if dataset is None and like is None:
+        raise ValueError("say what the rows are: --dataset, or --like an earlier prepared folder")
+    if like is None and (grow or split):
+        raise ValueError("--grow and --split need --like: an earlier prepared folder")
+    if like and isinstance(dataset, str):
+        raise ValueError(f"--dataset {dataset} and --like {like}: give one, {like} knows its own")
+    if like and cross_min_count:
+        raise ValueError(f"--cross-min-count: features are those of {like}, crossed ones included")
+    if grow and split not in (None, "train"):
+        raise ValueError(f"--grow counts training rows, and --split {split} leaves none")
+
+
+def _declared(dataset: str | Dataset | None, like: str | None, split: str | None) -> Dataset:
+    if isinstance(dataset, str):
+        return find_dataset(dataset)
+    if like is None:
+        assert dataset is not None
+        return dataset
+    return dataset_like(like, OneSplit(split) if split else None, dataset)
 
 
 def _finished_report(output: Output, declaration: dict[str, Any]) -> dict[str, Any]:

@@ -33,8 +33,7 @@ def log(tmp_path) -> pathlib.Path:
 def described(log: pathlib.Path, declaration: str = DECLARATION) -> dict:
     path = log.parent / "my.yaml"
     path.write_text(declaration)
-    dataset = find_dataset(str(path), str(log))
-    return describe(dataset, str(log), dataset.files(str(log)))
+    return describe(find_dataset(str(path)), str(log))
 
 
 def test_the_same_declaration_and_files_are_the_same(log):
@@ -83,6 +82,6 @@ def test_a_file_of_the_same_size_has_changed_if_its_time_has(log):
 def test_tables_that_are_joined_count_too(tmp_path):
     for name in ("ratings.dat", "users.dat", "movies.dat"):
         (tmp_path / name).write_text("1::2\n")
-    dataset = find_dataset("movielens-1m", str(tmp_path))
-    files = describe(dataset, str(tmp_path), dataset.files(str(tmp_path)))["files"]
+    dataset = find_dataset("movielens-1m")
+    files = describe(dataset, str(tmp_path))["files"]
     assert list(files) == ["movies.dat", "ratings.dat", "users.dat"]
