@@ -69,7 +69,7 @@ class Delimited:
         first = 0
         for records in self._records(chunk):
             if self.header and first == chunk.index == 0:
-                first, records = records.lines[0], Records(*(column[1:] for column in records))
+                first, records = records.lines[0], records.behind_first()
             if records.rows:
                 block = Block(
                     first,

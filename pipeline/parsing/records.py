@@ -26,6 +26,10 @@ class Records(NamedTuple):
     rows: Sequence[bytes]  # without their line ends
     lines: Sequence[int]  # how many lines each takes
 
+    def behind_first(self) -> "Records":
+        """All but the first."""
+        return Records(self.starts[1:], self.rows[1:], self.lines[1:])
+
 
 def read_records(chunk: Chunk, encoding: str, delimiter: str | None) -> Iterator[Records]:
     """The rows that begin in a chunk, in blocks; with None for a delimiter, quotes mean nothing."""
