@@ -23,10 +23,10 @@ from pipeline.datasets.base import Dataset, History
 from pipeline.sources import Chunk, name_below
 from pipeline.splits import LEFT_OUT, SPLITS, FileSplit
 
-KEY, SPLIT = "row.key", "row.split"  # no feature's name has a dot
+KEY, SPLIT = "\x1frow.key", "\x1frow.split"  # no column of a file begins so
 REJECTED, COUNTS, LINES = "rejected", "counts", "lines"  # side outputs of ParseChunk
 _PARTITIONS = 64  # of the users
-_USER, _ITEM, _TIME, _ORDER = (f"history.{name}" for name in ("user", "item", "time", "order"))
+_USER, _ITEM, _TIME, _ORDER = (f"\x1fhistory.{name}" for name in ("user", "item", "time", "order"))
 
 
 @beam.ptransform_fn

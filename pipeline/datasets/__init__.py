@@ -31,6 +31,11 @@ DATASETS: dict[str, Callable[[], Dataset]] = {
 }
 
 
+def is_declared(name: str) -> bool:
+    """Whether a data set's name is that of a YAML file."""
+    return name.endswith((".yaml", ".yml"))
+
+
 def find_dataset(name: str) -> Dataset:
     """A built-in data set by name, or one declared in a YAML file.
 
@@ -48,7 +53,7 @@ def find_dataset(name: str) -> Dataset:
     >>> find_dataset("criteo").features.label.name
     'label'
     """
-    if name.endswith((".yaml", ".yml")):
+    if is_declared(name):
         from pipeline.datasets.declared import load_dataset
 
         return load_dataset(name)

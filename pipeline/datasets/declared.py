@@ -103,9 +103,9 @@ def _check_encoding(name: str) -> None:
         raise SettingError(f"unknown encoding {name!r}{hint}", "encoding") from error
 
 
-def load_dataset(path: str) -> Dataset:
-    """The data set that the YAML file at `path` declares. A wrong declaration is a ValueError with
-    the file and the line."""
+def load_dataset(path: str, split: Split | None = None) -> Dataset:
+    """The data set that the YAML file at `path` declares, or with another split. A wrong
+    declaration is a ValueError with the file and the line."""
     yaml = Source.read(path, more_numbers=False)  # `missing` may have 1e3
     file = yaml.build(_File)
     places = (yaml.at("features", i) for i in range(len(file.features)))
@@ -113,7 +113,9 @@ def load_dataset(path: str) -> Dataset:
     label = _label(yaml, file)
     with yaml.located("features"):
         features = FeatureSet(*declared, label=label)
-    split = yaml.at("split").build_one_of("by", _SPLITS, "split") if file.split else RandomSplit()
+    if split is None:
+        declares = file.split is not None
+        split = yaml.at("split").build_one_of("by", _SPLITS, "split") if declares else RandomSplit()
     history = yaml.at("history").build(History) if file.history else None
     options = yaml.at("source").build_one_of("format", _FORMATS)
     table = _table(options, features, tuple(sorted(_needed_columns(features, split, history))))
