@@ -111,9 +111,11 @@ class Delimited:
         for row in invalid:
             reason = f"expected {len(chunk.names)} columns, got {row.actual_columns}"
             block.reason[good[row.number - 1]] = reason
-        # The good rows to their places, null for the bad.
-        places = pa.array(np.cumsum(block.is_good) - 1, mask=~block.is_good)
-        table = table.take(places)
+        if table.num_rows > len(block):  # with the empty row
+            table = table.slice(0, len(block))
+        else:  # the good rows to their places, null for the bad
+            places = np.cumsum(block.is_good) - 1
+            table = table.take(pa.array(places, mask=~block.is_good))
         block.columns = {name: table[name].combine_chunks() for name in table.column_names}
         add_partition_columns(block, chunk.path, self.columns)
         return block
