@@ -21,10 +21,11 @@ from pipeline.block import Block
 from pipeline.counts import count_clicks, count_missing
 from pipeline.datasets.base import Dataset, History
 from pipeline.sources import BLOCK_LINES, Chunk, name_below
-from pipeline.splits import LEFT_OUT, SPLITS, FileSplit
+from pipeline.splits import LEFT_OUT, SPLITS, FileSplit, drawn
 
 KEY, SPLIT = "\x1frow.key", "\x1frow.split"  # no column of a file begins so
 REJECTED, COUNTS, LINES = "rejected", "counts", "lines"  # side outputs of ParseChunk
+_SAMPLE_SEED = 2**40  # no split's
 _PARTITIONS = 64  # of the users
 _USER, _ITEM, _TIME, _ORDER = (f"\x1fhistory.{name}" for name in ("user", "item", "time", "order"))
 
@@ -101,6 +102,7 @@ class SelectRows(beam.DoFn):
         rules = {
             self._dataset.filter_rule: np.isnan(label),
             "in a gap before a split": ~np.isnan(label) & (split == LEFT_OUT),
+            "label 0, left out of the sample": self._is_left_out(batch, label, split),
         }
         for rule, filtered in rules.items():
             if filtered.any():
@@ -113,6 +115,12 @@ class SelectRows(beam.DoFn):
         if batch.num_rows:
             # One column order for all batches: their schema is fixed once for the whole job.
             yield in_column_order(batch)
+
+    def _is_left_out(self, batch: pa.RecordBatch, label: Array, split: Array) -> Array:
+        """Of the training rows of label 0, those that the sample does not keep."""
+        kept = self._dataset.features.label.negatives_kept
+        is_drawn = drawn(column_values(batch, KEY), _SAMPLE_SEED) < kept
+        return (label == 0) & (split == SPLITS.index("train")) & ~is_drawn
 
 
 # Histories.

@@ -13,7 +13,7 @@ from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public.tfxio import TensorAdapterConfig
 
-from ctr_keras.features import FeatureSet
+from ctr_keras.features import GROUP, FeatureSet
 from pipeline.batches import KEY, SPLIT, in_column_order, only_split, read_rows
 from pipeline.datasets.base import Dataset
 from pipeline.preprocessing import make_preprocessing_fn
@@ -131,7 +131,8 @@ def passed_through(features: FeatureSet) -> dict[str, pa.DataType]:
     """The columns that TensorFlow Transform leaves alone."""
     label = features.label
     numbers = {name: pa.float32() for name in (label.name, label.weight) if name}
-    return {**numbers, KEY: pa.int64(), SPLIT: pa.int64()}
+    groups = {GROUP: pa.int64()} if label.group else {}
+    return {**numbers, **groups, KEY: pa.int64(), SPLIT: pa.int64()}
 
 
 def adapter_config(features: FeatureSet) -> TensorAdapterConfig:

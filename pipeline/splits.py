@@ -81,10 +81,7 @@ class RandomSplit:
             values = block.columns[self.key].fill_null("")  # in rejected rows
             has_value = ~mask(pc.is_in(values, pa.array(["", *missing])))
             keys = np.where(has_value, fingerprints(values.to_pylist()).view(np.int64), keys)
-        # The keys also order the rows inside a shard, so the split mixes them anew.
-        mixed = (keys.astype(np.uint64) ^ np.uint64(self.seed)) * np.uint64(0x9E3779B97F4A7C15)
-        mixed = (mixed ^ (mixed >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
-        share = (mixed >> np.uint64(11)).astype(np.float64) / 2**53
+        share = drawn(keys, self.seed)
         return np.where(share < self.test, 2, np.where(share < self.test + self.validation, 1, 0))
 
 
@@ -238,6 +235,14 @@ class FileSplit:
 
 
 Split: TypeAlias = RandomSplit | TimeSplit | ColumnSplit | FileSplit
+
+
+def drawn(keys: Array, seed: int) -> Array:
+    """(rows,) numbers from 0 to 1 for keys of rows, others for another seed. The keys also order
+    the rows inside a shard, so they are mixed anew."""
+    mixed = (keys.astype(np.uint64) ^ np.uint64(seed)) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
+    return np.asarray((mixed >> np.uint64(11)).astype(np.float64) / 2**53)
 
 
 class Values:

@@ -3,7 +3,9 @@
 import dataclasses
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from ctr_keras.features import FEATURE_KINDS, FeatureSet, Label, MultiValued, Sequence
 from ctr_keras.settings import SettingError, Source, TupleOf, check_settings, did_you_mean
@@ -30,7 +32,9 @@ class _File:
     features: TupleOf[Mapping[str, Any]]
     split: Mapping[str, Any] | None = None
     history: Mapping[str, Any] | None = None
+    sample: Mapping[str, Any] | None = None
     weight: str = ""
+    group: str = ""
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -43,6 +47,16 @@ class _Label:
     column: str
     positive: Any = ()
     negative: Any = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sample:
+    """The keys below `sample`."""
+
+    negatives: Annotated[float, Field(gt=0, le=1)]
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,14 +114,16 @@ def load_dataset(path: str, source: str) -> Dataset:
 def _label(yaml: Source, file: _File) -> Label:
     is_name = isinstance(file.label, str)
     keys = _Label(str(file.label)) if is_name else yaml.at("label").build(_Label)
+    kept = yaml.at("sample").build(_Sample).negatives if file.sample is not None else 1.0
+    columns = {"name": keys.column, "weight": file.weight, "group": file.group}
     with yaml.located("label"):
-        return Label(keys.column, file.weight, keys.positive, keys.negative)
+        return Label(**columns, positive=keys.positive, negative=keys.negative, negatives_kept=kept)
 
 
 def _needed_columns(features: FeatureSet, split: Split, history: History | None) -> set[str]:
     """The columns that the source must have."""
     label = features.label
-    needed = {*features.raw_columns, *filter(None, (label.name, label.weight))}
+    needed = {*features.raw_columns, *filter(None, (label.name, label.weight, label.group))}
     if history:
         needed = needed - {history.column} | {history.user, history.item, history.time}
     if isinstance(split, TimeSplit | ColumnSplit):
