@@ -25,13 +25,37 @@ def synthesize(**arguments: Any) -> None:
     write_synthetic_log(**arguments)
 
 
+@click.command()
+@click.option("--source", required=True, help="File, folder or pattern of the raw logs.")
+@click.option("--out", required=True, type=click.Path(dir_okay=False), help="YAML file to write.")
+@click.option("--label", metavar="COLUMN", help="The column to predict, if it is not clear.")
+@click.option("--force", is_flag=True, help="Replace a file of that name.")
+def init(source: str, out: str, label: str | None, force: bool) -> None:
+    """Look at raw logs and write a declaration of them, for `prepare --dataset`."""
+    from pipeline.guessing import write_declaration
+
+    click.echo(write_declaration(source, out, label, force), nl=False)
+    click.echo(f"# {out}; next: ctr-keras prepare --dataset {out} --source {source} --out FOLDER")
+
+
 @click.command(
     context_settings={"ignore_unknown_options": True},
     epilog=f"Built-in data sets: {', '.join(DATASETS)}.",
 )
-@click.option("--dataset", required=True, help="A built-in data set's name, or a YAML file.")
+@click.option("--dataset", help="A built-in data set's name, or a YAML file.")
 @click.option("--source", required=True, help="File, folder or pattern of the raw logs.")
 @click.option("--out", required=True, help="Folder to write.")
+@click.option(
+    "--like",
+    metavar="FOLDER",
+    help="Transform new rows as those of an earlier prepared folder, whose data set they are of.",
+)
+@click.option("--grow", is_flag=True, help="With --like: append new values to its vocabularies.")
+@click.option(
+    "--split",
+    type=click.Choice(["train", "validation", "test"]),
+    help="With --like: all new rows in one split, instead of as declared.",
+)
 @click.option(
     "--cross-min-count",
     type=click.IntRange(1),

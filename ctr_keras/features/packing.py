@@ -7,10 +7,11 @@ distinct values, so that what is done to strings is done once a value, not once 
 from __future__ import annotations
 
 import collections
+import dataclasses
 import functools
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -38,6 +39,8 @@ from ctr_keras.types import Array
 if TYPE_CHECKING:
     from ctr_keras.features.feature_set import FeatureSet
 
+Counts: TypeAlias = collections.Counter[str]
+
 _PAIR_SEPARATOR = "\x1f"
 
 
@@ -52,14 +55,25 @@ def fit(features: FeatureSet, frame: Frame, earlier: FeatureSet | None = None) -
     }
     of_features = _feature_values(features, columns, numbers)
     _check_times(features, columns, of_features)
-    values = {}
-    for name, coded in of_features.items():
-        vocabulary = features[name].vocabulary
-        if vocabulary is not None and vocabulary.is_counted:
-            values[name] = _frequent(coded, vocabulary.min_count)
-    return Statistics(
-        {v.name: values[v.name] for v in features.vocabularies if v.is_counted}, numbers
+    return Statistics(_frequent(features, _counts(features, of_features)), numbers)
+
+
+def grow(features: FeatureSet, statistics: Statistics, frame: Frame) -> Statistics:
+    """The statistics with the values appended that are frequent in more training rows."""
+    new = _frequent(features, count(features, statistics.numbers, frame))
+    return dataclasses.replace(
+        statistics,
+        values={
+            name: (*known, *(value for value in new[name] if value not in statistics.places(name)))
+            for name, known in statistics.values.items()
+        },
     )
+
+
+def count(features: FeatureSet, numbers: Numbers, frame: Frame) -> dict[str, Counts]:
+    """How often the rows of a frame have each value, by counted vocabulary."""
+    columns = Columns(frame, features.raw_columns)
+    return _counts(features, _feature_values(features, columns, numbers))
 
 
 def pack(features: FeatureSet, statistics: Statistics, frame: Frame) -> dict[str, Array]:
@@ -149,20 +163,33 @@ def _pairs(first: Coded, second: Coded) -> Coded:
 # Vocabularies and ids.
 
 
-def _frequent(coded: Coded, min_count: int) -> list[str]:
-    """The values of a vocabulary by falling frequency, ties by value. One with a line break is
+def _counts(features: FeatureSet, values: Mapping[str, Coded]) -> dict[str, Counts]:
+    """How often each value occurs, by counted vocabulary."""
+    counts: dict[str, Counts] = {}
+    for vocabulary in features.vocabularies:
+        if vocabulary.is_counted:
+            coded = values[vocabulary.name]
+            of_vocabulary = counts.setdefault(vocabulary.name, collections.Counter())
+            rows = np.bincount(coded.codes, minlength=len(coded.values)).tolist()
+            for value, in_rows in zip(coded.values, rows, strict=True):
+                for part in _parts(value):
+                    of_vocabulary[part] += in_rows
+    return counts
+
+
+def _frequent(features: FeatureSet, counts: Mapping[str, Counts]) -> dict[str, list[str]]:
+    """The values of each vocabulary by falling frequency, ties by value. One with a line break is
     never in a vocabulary, as it could not stand in the file."""
-    counts: collections.Counter[str] = collections.Counter()
-    rows = np.bincount(coded.codes, minlength=len(coded.values)).tolist()
-    for value, count in zip(coded.values, rows, strict=True):
-        for part in _parts(value):
-            counts[part] += count
-    kept = [
-        (-count, value)
-        for value, count in counts.items()
-        if count >= min_count and "\n" not in value and "\r" not in value
-    ]
-    return [value for _, value in sorted(kept)]
+    least = {vocabulary.name: vocabulary.min_count for vocabulary in features.vocabularies}
+    kept = {
+        name: [
+            (-number, value)
+            for value, number in of_vocabulary.items()
+            if number >= least[name] and "\n" not in value and "\r" not in value
+        ]
+        for name, of_vocabulary in counts.items()
+    }
+    return {name: [value for _, value in sorted(of)] for name, of in kept.items()}
 
 
 def _parts(value: str | list[str]) -> list[str]:

@@ -8,6 +8,7 @@ import keras
 from pydantic import NonNegativeFloat
 
 from ctr_keras.models import check_arguments, model_arguments
+from ctr_keras.models.transfer import NewRows
 from ctr_keras.presets import default_preset, find_preset
 from ctr_keras.runs import (
     Optimization,
@@ -85,6 +86,9 @@ class TrainConfig(Optimization):
             others than those of the run's data, which must still be there, weights are carried over
             by value (see `ctr_keras.models.transfer`), and numbers whose statistics have changed
             are refused. Defaults to `""`: fresh weights.
+        start_new_rows: str. What the table rows of values that are new since then start from:
+            `"oov"`, the out-of-vocabulary row that these values had; `"mean"` of all rows of their
+            vocabulary; or `"drawn"` as in a new model. Defaults to `"oov"`.
         cache: str. A folder on a local disk for decoded copies of the data, made at the first use
             and then memory-mapped. Rows come in another order than without, and so a seed gives
             another result; with `resident` it is the same. Defaults to `""`: parse the TFRecords in
@@ -123,6 +127,7 @@ class TrainConfig(Optimization):
     calibrate: bool = True
     callbacks: TupleOf[str] = ()
     start_from: str = ""
+    start_new_rows: NewRows = "oov"
     cache: str = ""
     resident: bool = False
     seed: Seed = 0
