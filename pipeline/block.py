@@ -11,7 +11,7 @@ from ctr_keras.types import Array
 
 BLOCK_ROWS = 4096  # about as many as a block has at most
 _NOT_FINITE = r"(?i)^([+-]?(nan|inf|infinity))$"
-_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 _NAMED_VALUES = 3  # in reasons, of a block
 _SHOWN = 30  # characters of a value
@@ -84,7 +84,7 @@ class Block:
         try:
             values = strings.cast(kind)
         except pa.ArrowInvalid:
-            is_number = pc.match_substring_regex(strings, f"{_NUMBER}|{_NOT_FINITE}")
+            is_number = pc.match_substring_regex(strings, f"{NUMBER}|{_NOT_FINITE}")
             self.reject(~mask(pc.fill_null(is_number, True)), f"{name} is not a number")
             values = pc.if_else(is_number, strings, None).cast(kind)
         numbers = np.array(values)

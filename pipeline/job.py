@@ -24,7 +24,7 @@ from pipeline.preprocessing import make_preprocessing_fn
 from pipeline.records import write_examples, write_shards
 from pipeline.report import sample, write_rejected, write_sample_rows
 from pipeline.sources import Chunk
-from pipeline.splits import SPLITS
+from pipeline.splits import SPLITS, LastSplit
 from pipeline.storage import delete, read_json, write_json
 
 # Beam's own default would first try to fetch another runner from the network. A second thread uses
@@ -79,7 +79,8 @@ class Job:
         """The whole graph."""
         files = [(Chunk(path, i, split), size) for i, (path, size, split) in enumerate(self.files)]
         parsed, selected = pipeline | "Rows" >> read_rows(self.dataset, self.source, files)
-        if self.dataset.history or (self.earlier and not self.grows):
+        groups_users = self.dataset.history or isinstance(self.dataset.split, LastSplit)
+        if groups_users or (self.earlier and not self.grows):
             analyzed = selected
         else:  # reading rows again is cheaper than keeping them from one pass to the next
             _, analyzed = pipeline | "AnalyzedRows" >> read_rows(self.dataset, self.source, files)

@@ -15,12 +15,13 @@ from pipeline.datasets.base import Dataset, History, Table
 from pipeline.parsing.delimited import Delimited
 from pipeline.parsing.json_lines import JsonLines
 from pipeline.parsing.parquet import Parquet
-from pipeline.splits import ColumnSplit, FileSplit, RandomSplit, Split, TimeSplit
+from pipeline.splits import ColumnSplit, FileSplit, LastSplit, RandomSplit, Split, TimeSplit
 
 _SPLITS = {
     "random": RandomSplit,
     "time": TimeSplit,
     "column": ColumnSplit,
+    "last": LastSplit,
     "files": FileSplit,
 }
 
@@ -154,6 +155,8 @@ def _needed_columns(features: FeatureSet, split: Split, history: History | None)
         needed = needed - {history.column} | {history.user, history.item, history.time}
     if isinstance(split, TimeSplit | ColumnSplit):
         needed.add(split.column)
+    if isinstance(split, LastSplit):
+        needed |= {split.user, split.time}
     if isinstance(split, RandomSplit) and split.key:
         needed.add(split.key)
     return needed
