@@ -13,7 +13,7 @@ from ctr_keras.features.statistics import NUMBERS_FILE
 from pipeline.checks import check_source
 from pipeline.datasets import find_dataset
 from pipeline.datasets.base import Dataset
-from pipeline.earlier import DECLARATION, dataset_like, declaration_file
+from pipeline.earlier import DECLARATION, dataset_like, declaration_file, warnings_of
 from pipeline.job import Job
 from pipeline.numbers import read_numbers
 from pipeline.report import TooManyRejectedError, check_rows, summarize
@@ -118,6 +118,7 @@ def prepare(
     numbers = read_numbers(transform_fn, features)
     seconds = round(time.time() - started, 1)
     report = description | summarize(counts, features) | {"wall_seconds": seconds}
+    report["warnings"] += warnings_of(dataset) if like else []
     write_json(features.to_dict(), FileSystems.join(output.partial, "features.json"))
     write_json(numbers, FileSystems.join(output.partial, NUMBERS_FILE))
     if declaration_path:

@@ -19,8 +19,9 @@ from ctr_keras.models import build_model
 from ctr_keras.partitions import join
 from ctr_keras.training import TrainConfig, evaluate_run, load_run, train
 from ctr_keras.training.start_from import started
+from pipeline.datasets import find_dataset
 from pipeline.datasets.base import Dataset
-from pipeline.earlier import dataset_like
+from pipeline.earlier import dataset_like, warnings_of
 from pipeline.growth import append_keys
 from pipeline.parsing.delimited import Delimited
 from pipeline.prepare import prepare
@@ -264,6 +265,12 @@ def test_a_joined_folder_is_one_to_prepare_like(folder):
     dataset = dataset_like(str(folder / "both"), OneSplit("test"))
     assert (dataset.name, dataset.split) == ("clicks", OneSplit("test"))
     assert dataset.features == FeatureSet.load(folder / "tuesday" / "features.json")
+
+
+def test_histories_that_begin_anew_are_warned_of():
+    assert warnings_of(find_dataset("criteo")) == []
+    (warning,) = warnings_of(find_dataset("movielens-1m-history"))
+    assert warning.startswith("column 'history' is made of the new rows alone")
 
 
 def test_only_new_keys_are_appended_and_nothing_else_changes(tmp_path):
