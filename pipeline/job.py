@@ -131,7 +131,8 @@ class Job:
         train = "TrainRows" >> beam.FlatMap(only_split, "train")
         if self.earlier is None:
             analyze = tft_beam.AnalyzeDataset(make_preprocessing_fn(self.dataset.features))
-            return (rows | train, config) | "Analyze" >> analyze
+            graph, metadata = (rows | train, config) | "Analyze" >> analyze
+            return graph, metadata
         graph, metadata = rows.pipeline | tft_beam.ReadTransformFn(self.earlier)
         if self.grows:
             folder = os.path.join(self.earlier, "transform_fn")
