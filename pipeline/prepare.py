@@ -14,10 +14,12 @@ from pipeline.datasets.base import Dataset
 from pipeline.job import Job
 from pipeline.numbers import read_numbers
 from pipeline.report import TooManyRejectedError, check_rows, summarize
+from pipeline.statistics import FILE as STATISTICS_FILE
+from pipeline.statistics.expectations import UnexpectedDataError, check_expectations
 from pipeline.storage import Output, delete, exists, read_json, write_json
 from pipeline.vocabulary import read_sizes
 
-__all__ = ["TooManyRejectedError", "prepare"]
+__all__ = ["TooManyRejectedError", "UnexpectedDataError", "prepare"]
 
 
 def prepare(
@@ -40,7 +42,7 @@ def prepare(
         source: str. File, folder or pattern of the raw logs, on any Beam file system.
         out: str. Folder to write: `features.json`, `numbers.json`, `transform_fn/`,
             `transformed_metadata/`, `examples/`, `rejected/`, `samples.jsonl` and the same rows
-            transformed, `samples.tfrecord.gz`, and `report.json`.
+            transformed, `samples.tfrecord.gz`, statistics of the raw rows, and `report.json`.
         cross_min_count: int or None. Cross every pair of categorical columns, with pairs seen in
             fewer training rows out of vocabulary (OptInter's memorized pairs). Defaults to `None`:
             only the crossed features that are declared.
@@ -57,6 +59,8 @@ def prepare(
         FileExistsError: if `out` holds something else.
         TooManyRejectedError: if more rows than allowed are bad. They and the report are left in
             `<out>.failed`.
+        UnexpectedDataError: if a limit of `expect` is broken, naming it. The report and the
+            statistics are left in `<out>.failed`.
 
     Example:
 
@@ -92,13 +96,16 @@ def prepare(
     report = description | summarize(counts, features) | {"wall_seconds": seconds}
     write_json(features.to_dict(), FileSystems.join(output.partial, "features.json"))
     write_json(numbers, FileSystems.join(output.partial, NUMBERS_FILE))
-    write_json(report, FileSystems.join(output.partial, "report.json"))
+    statistics = read_json(FileSystems.join(output.partial, STATISTICS_FILE))
     try:
         check_rows(report, max_rejected, output)
-    except TooManyRejectedError:
+        report["warnings"] += check_expectations(statistics, dataset.expect)
+    except (TooManyRejectedError, UnexpectedDataError):
+        write_json(report, FileSystems.join(output.partial, "report.json"))
         delete(FileSystems.join(output.partial, "examples/"))
         output.fail()
         raise
+    write_json(report, FileSystems.join(output.partial, "report.json"))
     output.publish()
     return report
 

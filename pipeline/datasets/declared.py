@@ -5,13 +5,14 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ctr_keras.features import FEATURE_KINDS, FeatureSet, Label, MultiValued, Sequence
+from ctr_keras.features import FEATURE_KINDS, Crossed, FeatureSet, Label, MultiValued, Sequence
 from ctr_keras.settings import SettingError, Source, TupleOf, check_settings, did_you_mean
 from pipeline.datasets.base import Dataset, History
 from pipeline.parsing.delimited import Delimited, header_names
 from pipeline.parsing.parquet import Parquet
 from pipeline.sources import MAX_LINE_BYTES, find_files, open_source
 from pipeline.splits import ColumnSplit, FileSplit, RandomSplit, Split, TimeSplit
+from pipeline.statistics.expectations import Expectation
 
 _SPLITS = {
     "random": RandomSplit,
@@ -31,6 +32,7 @@ class _File:
     split: Mapping[str, Any] | None = None
     history: Mapping[str, Any] | None = None
     weight: str = ""
+    expect: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -85,6 +87,7 @@ def load_dataset(path: str, source: str) -> Dataset:
         features = FeatureSet(*declared, label=label)
     split = yaml.at("split").build_one_of("by", _SPLITS, "split") if file.split else RandomSplit()
     history = yaml.at("history").build(History) if file.history else None
+    expect = _expectations(yaml, features) if file.expect else {}
     options = yaml.at("source").build_one_of("format", _FORMATS)
 
     needed = _needed_columns(features, split, history)
@@ -94,7 +97,7 @@ def load_dataset(path: str, source: str) -> Dataset:
         hint = did_you_mean(column, table.columns)
         raise ValueError(f"{yaml.place('source')}the source has no column {column!r}{hint}")
     name = os.path.splitext(os.path.basename(path))[0]
-    return Dataset(name, features, table, options.files, split, history, options.missing)
+    return Dataset(name, features, table, options.files, split, history, options.missing, expect)
 
 
 def _label(yaml: Source, file: _File) -> Label:
@@ -102,6 +105,15 @@ def _label(yaml: Source, file: _File) -> Label:
     keys = _Label(str(file.label)) if is_name else yaml.at("label").build(_Label)
     with yaml.located("label"):
         return Label(keys.column, file.weight, keys.positive, keys.negative)
+
+
+def _expectations(yaml: Source, features: FeatureSet) -> dict[str, Expectation]:
+    names = [feature.name for feature in features.features if not isinstance(feature, Crossed)]
+    for name in yaml.at("expect").values:
+        if name not in names:
+            place = yaml.place("expect", name)
+            raise ValueError(f"{place}there is no feature {name!r}{did_you_mean(name, names)}")
+    return {name: yaml.at("expect", name).build(Expectation) for name in yaml.values["expect"]}
 
 
 def _needed_columns(features: FeatureSet, split: Split, history: History | None) -> set[str]:
