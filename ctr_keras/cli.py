@@ -135,6 +135,20 @@ def main() -> None:
 
 
 @main.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False))
+@_out(help="Folder to write.")
+def join(folders: tuple[str, ...], out: str) -> None:
+    """Make prepared FOLDERS, such as those of several days, one.
+
+    Their examples are read where they are. Features and vocabularies have to be the same, or
+    grown from one another by `ctr-keras prepare --like --grow`.
+    """
+    from ctr_keras.partitions import join as run
+
+    _print_json(run(folders, out)["rows"])
+
+
+@main.command()
 @_data(help="Prepared data.")
 @click.option("--model", help="A model's name; see `ctr-keras models`.")
 @_out(help="The run's folder.")

@@ -17,16 +17,16 @@ from apache_beam.pvalue import TaggedOutput
 
 from ctr_keras.features.hashing import fingerprints
 from ctr_keras.types import Array
-from pipeline.block import Block
+from pipeline.block import BLOCK_ROWS, Block
 from pipeline.counts import count_clicks, count_missing
 from pipeline.datasets.base import Dataset, History
-from pipeline.sources import BLOCK_LINES, Chunk, name_below
+from pipeline.sources import Chunk, name_below
 from pipeline.splits import LEFT_OUT, SPLITS, FileSplit
 
-KEY, SPLIT = "row.key", "row.split"  # no feature's name has a dot
+KEY, SPLIT = "\x1frow.key", "\x1frow.split"  # no column of a file begins so
 REJECTED, COUNTS, LINES = "rejected", "counts", "lines"  # side outputs of ParseChunk
 _PARTITIONS = 64  # of the users
-_USER, _ITEM, _TIME, _ORDER = (f"history.{name}" for name in ("user", "item", "time", "order"))
+_USER, _ITEM, _TIME, _ORDER = (f"\x1fhistory.{name}" for name in ("user", "item", "time", "order"))
 
 
 @beam.ptransform_fn
@@ -63,7 +63,7 @@ class ParseChunk(beam.DoFn):
     def process(self, chunk: Chunk) -> Iterator[Any]:
         lines = 0
         for block in self._dataset.table.read(chunk):
-            lines = int(block.line[-1]) + 1
+            lines = block.next_line
             batch = self._parse(chunk, block)
             yield TaggedOutput(COUNTS, ("read", len(block)))
             rejected = block.rejected()
@@ -158,9 +158,9 @@ def _add_history(
             recent.append(items[row])
     batch = batch.drop_columns([_USER, _ITEM, _TIME, _ORDER])
     batch = batch.append_column(history.column, as_lists(pa.array(histories)))
-    for start in range(0, batch.num_rows, BLOCK_LINES):
+    for start in range(0, batch.num_rows, BLOCK_ROWS):
         # Not a slice, with which Beam would write all of the batch each time.
-        yield batch.take(pa.array(range(start, min(start + BLOCK_LINES, batch.num_rows))))
+        yield batch.take(pa.array(range(start, min(start + BLOCK_ROWS, batch.num_rows))))
 
 
 # What all steps share.

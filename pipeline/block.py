@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from ctr_keras.types import Array
 
+BLOCK_ROWS = 4096  # about as many as a block has at most
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 _NAMED_VALUES = 3  # in reasons, of a block
@@ -16,9 +17,15 @@ _SHOWN = 30  # characters of a value
 
 
 class Block:
-    """Some consecutive rows of a chunk: the lines of the file and their columns by name.
+    """Some consecutive rows of a chunk: as they stand in the file, and their columns by name.
 
-    `position` says where in the file each row is, however that is cut into chunks.
+    Args:
+        first: int. Number in the chunk of the first row's line, from 0.
+        raw: list of bytes. The rows.
+        columns: dict. Arrays of strings. Defaults to none yet.
+        positions: list of int. Where in the file each row is, however that is cut into chunks.
+        lines: list of int. How many lines each row takes. Defaults to one.
+        decimal: str. What stands before the decimals of a number. Defaults to `"."`.
     """
 
     def __init__(
@@ -27,12 +34,17 @@ class Block:
         raw: Sequence[bytes],
         columns: dict[str, pa.Array] | None = None,
         positions: Sequence[int] | Array = (),
+        lines: Sequence[int] = (),
+        decimal: str = ".",
     ):
-        self.line = np.arange(first, first + len(raw))  # numbers in the chunk, from 0
+        taken = np.array(lines or [1] * len(raw), np.int64)
+        self.line = first + np.cumsum(taken) - taken  # numbers in the chunk, from 0
+        self.next_line = first + int(taken.sum())  # behind the block
         self.position = np.array(positions, np.int64)
         self.raw = np.array(raw, object)  # bytes as they stand in the file
         self.columns = columns or {}  # strings; null in some rejected rows
         self.reason = np.full(len(raw), None, object)  # why a row is bad
+        self._decimal = decimal
 
     def __len__(self) -> int:
         return len(self.line)
@@ -65,6 +77,8 @@ class Block:
     def numbers(self, name: str, strings: pa.Array, kind: pa.DataType) -> pa.Array:
         """Finite numbers, NaN where the string is empty. Rejects rows with another string."""
         strings = pc.if_else(pc.equal(strings, ""), None, strings)
+        if self._decimal != ".":  # then points are for thousands, which no number here has
+            strings = pc.replace_substring(pc.replace_substring(strings, ".", " "), ",", ".")
         try:
             values = strings.cast(kind)
         except pa.ArrowInvalid:

@@ -53,9 +53,20 @@ def stats(data: str, out: str | None) -> None:
     context_settings={"ignore_unknown_options": True},
     epilog=f"Built-in data sets: {', '.join(DATASETS)}.",
 )
-@click.option("--dataset", required=True, help="A built-in data set's name, or a YAML file.")
+@click.option("--dataset", help="A built-in data set's name, or a YAML file.")
 @click.option("--source", required=True, help="File, folder or pattern of the raw logs.")
 @click.option("--out", required=True, help="Folder to write.")
+@click.option(
+    "--like",
+    metavar="FOLDER",
+    help="Transform new rows as those of an earlier prepared folder, whose data set they are of.",
+)
+@click.option("--grow", is_flag=True, help="With --like: append new values to its vocabularies.")
+@click.option(
+    "--split",
+    type=click.Choice(["train", "validation", "test"]),
+    help="With --like: all new rows in one split, instead of as declared.",
+)
 @click.option(
     "--cross-min-count",
     type=click.IntRange(1),

@@ -2,7 +2,9 @@
 
 import dataclasses
 import math
+import os
 from collections.abc import Sequence
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -14,8 +16,10 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public.tfxio import TensorAdapterConfig
 
 from ctr_keras.features import FeatureSet
+from ctr_keras.features.statistics import NUMBERS_FILE
 from pipeline.batches import KEY, SPLIT, in_column_order, only_split, read_rows
 from pipeline.datasets.base import Dataset
+from pipeline.growth import grow_transform
 from pipeline.preprocessing import make_preprocessing_fn
 from pipeline.records import write_examples, write_shards
 from pipeline.report import sample, write_rejected, write_sample_rows
@@ -59,6 +63,8 @@ class Job:
     source: str  # as the user named it
     files: list[tuple[str, int, str | None]]  # path, bytes, split (None if rows are split)
     folder: str  # where to write
+    earlier: str | None = None  # the prepared folder whose transform the rows get
+    grows: bool = False  # whether its vocabularies grow by the training rows
 
     def run(self, beam_options: Sequence[str]) -> dict[str, int]:
         """Runs the job; the numbers of rows, for `report.summarize`."""
@@ -75,7 +81,7 @@ class Job:
         """The whole graph."""
         files = [(Chunk(path, i, split), size) for i, (path, size, split) in enumerate(self.files)]
         parsed, selected = pipeline | "Rows" >> read_rows(self.dataset, self.source, files)
-        if self.dataset.history:
+        if self.dataset.history or (self.earlier and not self.grows):
             analyzed = selected
         else:  # reading rows again is cheaper than keeping them from one pass to the next
             _, analyzed = pipeline | "AnalyzedRows" >> read_rows(self.dataset, self.source, files)
@@ -112,20 +118,35 @@ class Job:
         )
 
     def _transform(self, analyzed: beam.PCollection, rows: beam.PCollection) -> beam.PCollection:
-        """Analyzes the training split and transforms every row; both inputs hold all rows."""
+        """Transforms every row by what is learned of the training split, or was learned of an
+        earlier one; both inputs hold all rows."""
         features = self.dataset.features
         config = adapter_config(features)
         with tft_beam.Context(
             temp_dir=self._path("tmp", "transform"),
             passthrough_keys={*passed_through(features)},
         ):
-            train = analyzed | "TrainRows" >> beam.FlatMap(only_split, "train")
-            analyze = tft_beam.AnalyzeDataset(make_preprocessing_fn(features))
-            transform = (train, config) | "Analyze" >> analyze
+            transform = self._learned(analyzed, config)
             apply = tft_beam.TransformDataset(output_record_batches=True)
             transformed, _ = ((rows, config), transform) | "Transform" >> apply
             _ = transform | "WriteTransform" >> tft_beam.WriteTransformFn(self.folder)
         return transformed | "Batches" >> beam.Keys() | "Ordered" >> beam.Map(in_column_order)
+
+    def _learned(self, rows: beam.PCollection, config: TensorAdapterConfig) -> tuple[Any, Any]:
+        """The transform graph and its metadata: of the training rows, or the earlier one."""
+        train = "TrainRows" >> beam.FlatMap(only_split, "train")
+        if self.earlier is None:
+            analyze = tft_beam.AnalyzeDataset(make_preprocessing_fn(self.dataset.features))
+            return (rows | train, config) | "Analyze" >> analyze
+        graph, metadata = rows.pipeline | tft_beam.ReadTransformFn(self.earlier)
+        if self.grows:
+            folder = os.path.join(self.earlier, "transform_fn")
+            numbers = read_json(os.path.join(self.earlier, NUMBERS_FILE))
+            grow = grow_transform(
+                self.dataset.features, numbers, folder, self._path("tmp", "grown")
+            )
+            graph = rows | train | grow
+        return graph, metadata
 
     def _shards(self) -> dict[str, int]:
         """The number of shards of each split."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 from apache_beam.io.filesystems import FileSystems
 
 from ctr_keras.features.statistics import NUMBERS_FILE
+from pipeline.checks import check_source
 from pipeline.datasets import find_dataset
 from pipeline.datasets.base import Dataset
+from pipeline.earlier import DECLARATION, dataset_like, declaration_file
 from pipeline.job import Job
 from pipeline.numbers import read_numbers
 from pipeline.report import TooManyRejectedError, check_rows, summarize
+from pipeline.splits import SPLITS, OneSplit
 from pipeline.statistics import FILE as STATISTICS_FILE
 from pipeline.statistics.expectations import UnexpectedDataError, check_expectations
 from pipeline.storage import Output, delete, exists, read_json, write_json
@@ -23,26 +27,40 @@ __all__ = ["TooManyRejectedError", "UnexpectedDataError", "prepare"]
 
 
 def prepare(
-    dataset: str | Dataset,
+    dataset: str | Dataset | None,
     source: str,
     out: str,
     *,
+    like: str | None = None,
+    grow: bool = False,
+    split: str | None = None,
     cross_min_count: int | None = None,
     max_rejected: float = 0.01,
     beam_options: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Analyzes the training split of a data set and transforms all of it to TFRecords.
 
+    With `like`, nothing is analyzed: new rows are transformed as those of an earlier folder were,
+    equal rows to equal records. What `history` declares is made of the new rows alone.
+
     The folder appears under its name only when it is whole. A killed run leaves `<out>.partial`
     behind, which the next run clears away. Running again what has finished returns its report.
 
     Args:
         dataset: str or Dataset. The name of a built-in data set (`pipeline.datasets.DATASETS`), the
-            path of a YAML file, or a declaration.
+            path of a YAML file, or a declaration. None with `like`, whose folder knows it, unless
+            it was prepared from a declaration.
         source: str. File, folder or pattern of the raw logs, on any Beam file system.
         out: str. Folder to write: `features.json`, `numbers.json`, `transform_fn/`,
             `transformed_metadata/`, `examples/`, `rejected/`, `samples.jsonl` and the same rows
-            transformed, `samples.tfrecord.gz`, statistics of the raw rows, and `report.json`.
+            transformed, `samples.tfrecord.gz`, statistics of the raw rows, `report.json`, and
+            `dataset.yaml`, the YAML file.
+        like: str or None. An earlier prepared folder. Defaults to `None`: there is none.
+        grow: bool. With `like`, whether values that are in no vocabulary yet and reach `min_count`
+            in the new training rows are appended to it (see `ctr_keras.features.growth`). Defaults
+            to `False`: they are out of vocabulary.
+        split: str or None. With `like`, the split of all new rows: `"test"` to score a new day, or
+            `"train"` to learn from all of it. Defaults to `None`: as declared.
         cross_min_count: int or None. Cross every pair of categorical columns, with pairs seen in
             fewer training rows out of vocabulary (OptInter's memorized pairs). Defaults to `None`:
             only the crossed features that are declared.
@@ -54,7 +72,8 @@ def prepare(
         The contents of `report.json`.
 
     Raises:
-        ValueError: for a wrong declaration or an empty training split.
+        ValueError: for a wrong declaration, files that are not as declared, or an empty training
+            split.
         FileNotFoundError: if the source is not there.
         FileExistsError: if `out` holds something else.
         TooManyRejectedError: if more rows than allowed are bad. They and the report are left in
@@ -73,32 +92,39 @@ def prepare(
     1000
     """
     started = time.time()
-    if isinstance(dataset, str):
-        dataset = find_dataset(dataset, source)
+    _check_together(dataset, like, grow, split, cross_min_count)
+    declaration_path = declaration_file(dataset, like)
+    dataset = _declared(dataset, like, split)
     if cross_min_count is not None:
         features = dataset.features.with_crossed_pairs(cross_min_count)
         dataset = dataclasses.replace(dataset, features=features)
     # What decides the result.
     declaration = {"features": dataset.features.to_dict(), "split": repr(dataset.split)}
     description = {"dataset": dataset.name, "source": source, "declaration": declaration}
+    description |= {"like": like, "grow": grow} if like else {}
     output = Output(out)
     if exists(output.path):
         return _finished_report(output, description)
-    files = dataset.files(source)
+    check_source(dataset, source)
     output.begin("examples", "rejected")
 
-    counts = Job(dataset, source, files, output.partial).run(beam_options)
+    files = dataset.files(source)
+    counts = Job(dataset, source, files, output.partial, like, grow).run(beam_options)
 
     transform_fn = FileSystems.join(output.partial, "transform_fn")
-    features = dataset.features.with_vocabulary_sizes(read_sizes(transform_fn))
+    sizes = read_sizes(transform_fn)
+    filled_in = dataset.features.grown_to if like else dataset.features.with_vocabulary_sizes
+    features = filled_in(sizes)
     numbers = read_numbers(transform_fn, features)
     seconds = round(time.time() - started, 1)
     report = description | summarize(counts, features) | {"wall_seconds": seconds}
     write_json(features.to_dict(), FileSystems.join(output.partial, "features.json"))
     write_json(numbers, FileSystems.join(output.partial, NUMBERS_FILE))
+    if declaration_path:
+        shutil.copyfile(declaration_path, FileSystems.join(output.partial, DECLARATION))
     statistics = read_json(FileSystems.join(output.partial, STATISTICS_FILE))
     try:
-        check_rows(report, max_rejected, output)
+        check_rows(report, max_rejected, output, SPLITS if like else ("train",))
         report["warnings"] += check_expectations(statistics, dataset.expect)
     except (TooManyRejectedError, UnexpectedDataError):
         write_json(report, FileSystems.join(output.partial, "report.json"))
@@ -108,6 +134,35 @@ def prepare(
     write_json(report, FileSystems.join(output.partial, "report.json"))
     output.publish()
     return report
+
+
+def _check_together(
+    dataset: str | Dataset | None,
+    like: str | None,
+    grow: bool,
+    split: str | None,
+    cross_min_count: int | None,
+) -> None:
+    """Checks that arguments that go or do not go together are given so."""
+    if dataset is None and like is None:
+        raise ValueError("say what the rows are: --dataset, or --like an earlier prepared folder")
+    if like is None and (grow or split):
+        raise ValueError("--grow and --split need --like: an earlier prepared folder")
+    if like and isinstance(dataset, str):
+        raise ValueError(f"--dataset {dataset} and --like {like}: give one, {like} knows its own")
+    if like and cross_min_count:
+        raise ValueError(f"--cross-min-count: features are those of {like}, crossed ones included")
+    if grow and split not in (None, "train"):
+        raise ValueError(f"--grow counts training rows, and --split {split} leaves none")
+
+
+def _declared(dataset: str | Dataset | None, like: str | None, split: str | None) -> Dataset:
+    if isinstance(dataset, str):
+        return find_dataset(dataset)
+    if like is None:
+        assert dataset is not None
+        return dataset
+    return dataset_like(like, OneSplit(split) if split else None, dataset)
 
 
 def _finished_report(output: Output, description: dict[str, Any]) -> dict[str, Any]:

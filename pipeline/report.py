@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -98,8 +98,13 @@ def _warnings(missing: dict[str, int], unread: dict[str, int], rows: int) -> Ite
             yield f"feature {name!r} is missing where its time could not be read: {times} times"
 
 
-def check_rows(report: dict[str, Any], max_rejected: float, output: Output) -> None:
-    """Checks that nothing is lost, not too much is bad, and there is a row to train on."""
+def check_rows(
+    report: dict[str, Any],
+    max_rejected: float,
+    output: Output,
+    needed: Sequence[str] = ("train",),
+) -> None:
+    """Checks that nothing is lost, not too much is bad, and one of the needed splits has a row."""
     counted = dict(report["rows"])
     read, rejected = counted.pop("read"), counted["rejected"]
     if sum(counted.values()) != read:
@@ -113,8 +118,8 @@ def check_rows(report: dict[str, Any], max_rejected: float, output: Output) -> N
             f"{max_rejected:.2%} allowed: {reasons}. They are in "
             f"{FileSystems.join(output.failed, 'rejected')}; mend them or raise --max-rejected"
         )
-    if not counted["train"]:
-        raise ValueError(f"no row falls into the training split: {report['rows']}")
+    if not any(counted[split] for split in needed):
+        raise ValueError(f"no row falls into {' or '.join(needed)}: {report['rows']}")
 
 
 @beam.ptransform_fn

@@ -4,7 +4,7 @@ import dataclasses
 import datetime
 import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -237,7 +237,31 @@ class FileSplit:
             raise ValueError("a split by files needs files for train")
 
 
-Split: TypeAlias = RandomSplit | TimeSplit | ColumnSplit | FileSplit
+@dataclasses.dataclass(frozen=True)
+class OneSplit:
+    """All rows in one split: a new day to score, or to learn from as a whole.
+
+    Args:
+        split: str. One of `SPLITS`.
+
+    Example:
+
+    >>> OneSplit("test").assign(np.zeros(2), Block(0, [b""] * 2))
+    array([2, 2])
+    """
+
+    split: Literal["train", "validation", "test"]
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def assign(self, keys: Array, block: Block, missing: Sequence[str] = ()) -> Array:
+        """Index into `SPLITS` of each row."""
+        del keys, missing
+        return np.full(len(block), SPLITS.index(self.split))
+
+
+Split: TypeAlias = RandomSplit | TimeSplit | ColumnSplit | FileSplit | OneSplit
 
 
 class Values:

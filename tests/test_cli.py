@@ -26,7 +26,7 @@ CONTEXT = click.Context(main)
 def test_help_lists_the_commands_of_all_packages():
     assert main.list_commands(CONTEXT) == [
         *("bench", "compare", "deploy", "embeddings", "evaluate", "explain", "export"),
-        *("importance", "models", "predict", "prepare", "search", "serve", "synthesize"),
+        *("importance", "join", "models", "predict", "prepare", "search", "serve", "synthesize"),
         *("train", "tune", "verify"),
     ]
     output = run("--help").output

@@ -52,8 +52,8 @@ class _Column:
 
     def __post_init__(self) -> None:
         _check_name(self.name)
-        _check_name(self.raw_column)
         _check_declaration(self)
+        _check_column(self.raw_column)
 
     @property
     def raw_column(self) -> str:
@@ -311,9 +311,10 @@ class Label:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        _check_name(self.name)
-        if self.weight:
-            _check_name(self.weight)
+        for column in filter(None, (self.name, self.weight)):
+            _check_column(column)
+            if column in PACKED_INPUTS:
+                raise ValueError(f"label or weight {column!r} is reserved for a packed input")
         if self.negative and not self.positive:
             raise SettingError("a label with negative values needs positive ones", "negative")
         both = sorted({*self.positive} & {*self.negative})
@@ -356,11 +357,16 @@ def feature_from_dict(config: Settings) -> Feature:
 def _check_name(name: str) -> None:
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         raise ValueError(
-            f"a feature's name must be letters, digits and _, not starting with a digit. "
-            f"Received: {name!r}"
+            "a feature's name must be letters, digits and _, not starting with a digit (its "
+            f"`column` may be called anything). Received: {name!r}"
         )
     if name in PACKED_INPUTS:
         raise ValueError(f"feature name {name!r} is reserved for a packed input")
+
+
+def _check_column(column: str) -> None:
+    if not column:
+        raise ValueError("a column needs a name, got ''")
 
 
 def _check_declaration(feature: _Column | Crossed) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -14,10 +14,13 @@ from ctr_keras.settings import Count, check_settings
 from ctr_keras.types import Array
 from pipeline.block import Block, mask
 from pipeline.parsing.delimited import Delimited
+from pipeline.parsing.json_lines import JsonLines
 from pipeline.parsing.parquet import Parquet
 from pipeline.sources import find_files
 from pipeline.splits import FileSplit, RandomSplit, Split
 from pipeline.statistics.expectations import Expectation
+
+Table: TypeAlias = Delimited | JsonLines | Parquet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Dataset:
     Args:
         name: str.
         features: FeatureSet. Its label names the source's label column.
-        table: Delimited or Parquet.
+        table: Delimited, JsonLines or Parquet.
         pattern: files below the source; empty for the source itself. Unused with `FileSplit`.
         split: RandomSplit, TimeSplit or FileSplit.
         history: History or None.
@@ -60,7 +63,7 @@ class Dataset:
 
     name: str
     features: FeatureSet
-    table: Delimited | Parquet
+    table: Table
     pattern: str = ""
     split: Split = RandomSplit()  # noqa: RUF009 (frozen)
     history: History | None = None
@@ -73,15 +76,17 @@ class Dataset:
 
         Raises:
             FileNotFoundError: if a file is missing, naming it.
+            ValueError: if a file belongs to two splits.
         """
         if not isinstance(self.split, FileSplit):
             return [(path, size, None) for path, size in find_files(source, self.pattern)]
-        return [
-            (path, size, split)
-            for split, pattern in dataclasses.asdict(self.split).items()
-            if pattern
-            for path, size in find_files(source, pattern)
-        ]
+        files: dict[str, tuple[str, int, str | None]] = {}
+        for split, pattern in dataclasses.asdict(self.split).items():
+            for path, size in find_files(source, pattern) if pattern else ():
+                if path in files:
+                    raise ValueError(f"{path} cannot be for {files[path][2]} and for {split}, too")
+                files[path] = (path, size, split)
+        return list(files.values())
 
     def derive(self, block: Block, source: str) -> dict[str, pa.Array]:
         """The columns of `features` and the label's, from the columns of the file.

@@ -15,11 +15,11 @@ from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 from ctr_keras.cli import main
 from ctr_keras.features import FeatureSet
 from pipeline import records as records_room
-from pipeline import sources
 from pipeline.batches import in_column_order
 from pipeline.datasets import find_dataset
 from pipeline.datasets.synthetic import BREAKAGES, write_synthetic_log
 from pipeline.job import pipeline_options
+from pipeline.parsing import lines as lines_room
 from pipeline.prepare import TooManyRejectedError, prepare
 from pipeline.splits import SPLITS, RandomSplit
 from tests.prepared import BROKEN, ROWS, prepare_once, read_records
@@ -172,7 +172,7 @@ def test_order_of_rows_and_files_does_not_matter_where_a_key_splits_them(tmp_pat
     (tmp_path / "b").mkdir()
     for name, part in (("part-1.tsv", lines[1000:]), ("part-2.tsv", lines[:1000][::-1])):
         (tmp_path / "b" / name).write_bytes(b"".join(part))
-    dataset = dataclasses.replace(find_dataset("synthetic", ""), split=RandomSplit(key="C26"))
+    dataset = dataclasses.replace(find_dataset("synthetic"), split=RandomSplit(key="C26"))
     outputs = [tmp_path / f"out-{name}" for name in "ab"]
     for name, out in zip("ab", outputs, strict=True):
         prepare(dataset, str(tmp_path / name), str(out))
@@ -199,7 +199,7 @@ def test_order_of_rows_and_files_does_not_matter_where_a_key_splits_them(tmp_pat
 def test_number_of_workers_and_chunks_does_not_matter(
     prepared_synthetic, synthetic_log, tmp_path, monkeypatch, options
 ):
-    monkeypatch.setattr(sources, "CHUNK_BYTES", 2**17)
+    monkeypatch.setattr(lines_room, "CHUNK_BYTES", 2**17)
     monkeypatch.setattr(records_room, "_ROWS_HELD", 1500)
     # If this were in force, Beam would lose some rows between threads.
     monkeypatch.setattr(worker_handlers, "DATA_BUFFER_TIME_LIMIT_MS", 1)

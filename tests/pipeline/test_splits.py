@@ -11,10 +11,10 @@ from apache_beam.pvalue import TaggedOutput
 
 from ctr_keras.features import Categorical, FeatureSet, Label
 from ctr_keras.metrics import auc
-from pipeline import sources
 from pipeline.batches import SPLIT, ParseChunk, column_values, row_keys
 from pipeline.block import Block
 from pipeline.datasets.base import Dataset
+from pipeline.parsing import lines as lines_room
 from pipeline.parsing.delimited import Delimited
 from pipeline.parsing.parquet import Parquet
 from pipeline.sources import Chunk
@@ -123,7 +123,7 @@ def test_chunks_and_added_rows_leave_a_row_in_its_split(
 ):
     path = repeated[0] / name
     *_, split = rows_of(table, path, RandomSplit())
-    monkeypatch.setattr(sources, "CHUNK_BYTES", 50_000)
+    monkeypatch.setattr(lines_room, "CHUNK_BYTES", 50_000)
     np.testing.assert_array_equal(rows_of(table, path, RandomSplit())[-1], split)
     longer = tmp_path / name
     if table is CSV:
