@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import operator
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 import apache_beam as beam
 import numpy as np
@@ -22,7 +23,6 @@ from pipeline.statistics.counts import Counts, DistinctSample, Moments, count, m
 from pipeline.times import time_part
 
 _ROWS_HELD = 2**16  # that are counted at once
-_LISTS = (MultiValued, SequenceFeature)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Column:
         """That of all rows."""
         moments = [part.moments for part in parts if part.moments is not None]
         return cls(
-            sum(part.rows for part in parts),
+            np.sum([part.rows for part in parts], axis=0),
             merge([part.counts for part in parts]),
             DistinctSample.merge([part.sample for part in parts]),
             functools.reduce(operator.add, moments) if moments else None,
@@ -65,7 +65,7 @@ class Counted:
         """That of all rows of the parts."""
         names = parts[0].columns
         columns = {name: Column.merge([part.columns[name] for part in parts]) for name in names}
-        return cls(sum(part.rows for part in parts), columns)
+        return cls(np.sum([part.rows for part in parts], axis=0), columns)
 
 
 def count_batch(batch: pa.RecordBatch, features: FeatureSet) -> Counted:
@@ -82,40 +82,48 @@ def count_batch(batch: pa.RecordBatch, features: FeatureSet) -> Counted:
 
 def _count_feature(feature: Feature, raw: pa.Array, cells: Array) -> Column:
     if isinstance(feature, Numeric):
-        numbers = np.asarray(raw, np.float64)
-        is_there = np.isfinite(numbers)
-        numbers, cells = numbers[is_there], cells[is_there]
-        counted = count(numbers, cells)
-        moments = Moments.of(numbers, cells // 2)
-        return Column(_table(cells), counted, DistinctSample.of(counted), moments)
-    is_time = isinstance(feature, Categorical) and feature.time_part
-    values = _time_parts(feature, raw) if is_time else raw
-    is_there = np.asarray(pc.not_equal(values, ""))
-    values, cells = values.filter(pa.array(is_there)), cells[is_there]
-    rows = _table(cells)
-    moments = None
-    if isinstance(feature, _LISTS):
-        lists = pc.split_pattern(values, feature.separator)
-        of_row = np.asarray(pc.list_parent_indices(lists))
-        values = lists.flatten()
-        is_item = np.asarray(pc.not_equal(values, ""))
-        values, of_row = values.filter(pa.array(is_item)), of_row[is_item]
-        lengths = np.bincount(of_row, minlength=len(cells)).astype(np.float64)
-        moments = Moments.of(lengths, cells // 2)
-        cells = cells[of_row]
+        return _count_numbers(np.asarray(raw, np.float64), cells)
+    values = raw
+    if isinstance(feature, Categorical) and feature.time_part:
+        values = _time_parts(feature, raw)
+    is_there = pc.not_equal(values, "")
+    values, cells = values.filter(is_there), cells[np.asarray(is_there)]
+    if isinstance(feature, MultiValued | SequenceFeature):
+        return _count_lists(pc.split_pattern(values, feature.separator), cells)
     counted = count(values, cells)
-    return Column(rows, counted, DistinctSample.of(counted), moments)
+    return Column(_table(cells), counted, DistinctSample.of(counted))
+
+
+def _count_numbers(numbers: Array, cells: Array) -> Column:
+    is_there = np.isfinite(numbers)
+    numbers, cells = numbers[is_there], cells[is_there]
+    counted = count(numbers, cells)
+    moments = Moments.of(numbers, cells // 2)
+    return Column(_table(cells), counted, DistinctSample.of(counted), moments)
+
+
+def _count_lists(lists: pa.ListArray, cells: Array) -> Column:
+    items, of_row = lists.flatten(), np.asarray(pc.list_parent_indices(lists))
+    is_there = pc.not_equal(items, "")
+    items, of_row = items.filter(is_there), of_row[np.asarray(is_there)]
+    lengths = np.bincount(of_row, minlength=len(cells)).astype(np.float64)
+    counted = count(items, cells[of_row])
+    moments = Moments.of(lengths, cells // 2)
+    return Column(_table(cells), counted, DistinctSample.of(counted), moments)
 
 
 def _time_parts(feature: Categorical, times: pa.Array) -> pa.Array:
     coded = times.dictionary_encode()
-    distinct = coded.dictionary.to_numpy(zero_copy_only=False)
-    parts = time_part(tf.constant(distinct, tf.string), feature.time_part, feature.zone).numpy()
+    distinct = tf.constant(coded.dictionary.to_numpy(zero_copy_only=False), tf.string)
+    parts = time_part(distinct, str(feature.time_part), feature.zone).numpy()
     return pa.array(parts, pa.string()).take(coded.indices)
 
 
 def _table(cells: Array) -> Array:
     return np.bincount(cells, minlength=2 * len(SPLITS)).reshape(-1, 2)
+
+
+_Held: TypeAlias = list[pa.RecordBatch | Counted]
 
 
 class CountFeatures(beam.CombineFn):
@@ -124,31 +132,26 @@ class CountFeatures(beam.CombineFn):
     def __init__(self, features: FeatureSet):
         self._features = features
 
-    def create_accumulator(self) -> list[pa.RecordBatch | Counted]:
+    def create_accumulator(self) -> _Held:
         return []
 
-    def add_input(
-        self, held: list[pa.RecordBatch | Counted], batch: pa.RecordBatch
-    ) -> list[pa.RecordBatch | Counted]:
+    def add_input(self, held: _Held, batch: pa.RecordBatch) -> _Held:
         held.append(batch)
         rows = sum(part.num_rows for part in held if isinstance(part, pa.RecordBatch))
         return self.compact(held) if rows >= _ROWS_HELD else held
 
-    def merge_accumulators(
-        self, accumulators: Iterable[list[pa.RecordBatch | Counted]]
-    ) -> list[pa.RecordBatch | Counted]:
-        merged: list[pa.RecordBatch | Counted] = []
+    def merge_accumulators(self, accumulators: Iterable[_Held]) -> _Held:
+        merged: _Held = []
         for held in accumulators:
             merged = self.compact([*merged, *held])
         return merged
 
-    def compact(self, held: list[pa.RecordBatch | Counted]) -> list[pa.RecordBatch | Counted]:
+    def compact(self, held: _Held) -> _Held:
         batches = [part for part in held if isinstance(part, pa.RecordBatch)]
         counted = [part for part in held if isinstance(part, Counted)]
         if batches:
             counted.append(count_batch(concatenate(batches), self._features))
         return [Counted.merge(counted)] if counted else []
 
-    def extract_output(self, held: list[pa.RecordBatch | Counted]) -> Counted | None:
-        compacted = self.compact(held)
-        return compacted[0] if compacted else None  # type: ignore[return-value]
+    def extract_output(self, held: _Held) -> Counted | None:
+        return next((part for part in self.compact(held) if isinstance(part, Counted)), None)

@@ -20,7 +20,7 @@ def to_statistics(summary: Mapping[str, Any]) -> bytes:
             _add_label(dataset, summary["label"], rows)
             for name, feature in summary["features"].items():
                 _add_feature(dataset, name, feature, split)
-    return datasets.SerializeToString(deterministic=True)
+    return bytes(datasets.SerializeToString(deterministic=True))
 
 
 def _add_label(dataset: Any, label: str, rows: Mapping[str, Any]) -> None:

@@ -1,20 +1,29 @@
 """Statistics of prepared data: those of pandas on the same rows, within a bounded memory."""
 
+import html.parser
 import json
 import math
+import pathlib
+import re
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import yaml
+from click.testing import CliRunner
 from google.protobuf import text_format
 from scipy.spatial import distance
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from ctr_keras.features import Categorical, FeatureSet, Label, MultiValued, Numeric
 from ctr_keras.metrics import mutual_information
+from pipeline import commands
 from pipeline.batches import KEY, SPLIT, ParseChunk, column_values, make_batch
 from pipeline.datasets import find_dataset
+from pipeline.prepare import prepare
 from pipeline.sources import Chunk
 from pipeline.splits import SPLITS
 from pipeline.statistics import FILE
@@ -25,14 +34,16 @@ from pipeline.statistics.expectations import (
     UnexpectedDataError,
     check_expectations,
 )
+from pipeline.statistics.page import show
 from pipeline.statistics.protos import to_schema, to_statistics
 from pipeline.statistics.summary import TOP, summarize
+from tests.conftest import ROOT
 from tests.prepared import prepare_once
 
 
 def raw_rows(name: str, source: str) -> pd.DataFrame:
     """The good rows of a data set as the pipeline reads them, with their splits."""
-    dataset = find_dataset(name, source)
+    dataset = find_dataset(name)
     frames = []
     for number, (path, size, split) in enumerate(dataset.files(source)):
         for chunk in dataset.table.chunks(Chunk(path, number, split), size):
@@ -75,7 +86,7 @@ def count_in_bundles(features: FeatureSet, batches: list[pa.RecordBatch], bundle
     return combine.extract_output(combine.merge_accumulators(accumulators))
 
 
-REAL = ("criteo-head", "movielens-1m-part", pytest.param("movielens-1m", marks=pytest.mark.slow))
+REAL = ("criteo-head", "movielens-1m-part")
 
 
 @pytest.fixture(scope="module", params=REAL)
@@ -84,7 +95,7 @@ def real(request, real_sources, tmp_path_factory) -> tuple[FeatureSet, pd.DataFr
     name = request.param.removesuffix("-head").removesuffix("-part")
     source = real_sources[request.param]
     folder = prepare_once(name, source, tmp_path_factory)
-    features = find_dataset(name, str(source)).features
+    features = find_dataset(name).features
     return features, raw_rows(name, str(source)), json.loads((folder / FILE).read_text())
 
 
@@ -353,3 +364,150 @@ def test_numbers_have_histograms_for_other_tools():
     assert sum(bucket.sample_count for bucket in buckets) == len(train)
     assert price.num_stats.median == np.quantile(train, 0.5, method="inverted_cdf")
     assert price.num_stats.mean == pytest.approx(train.mean(dtype=np.float64))
+
+
+# The page, and the command.
+
+
+@pytest.fixture
+def prepared_folder(shifted, tmp_path):
+    """A folder with statistics in which names are not harmless."""
+    _, summary = shifted
+    text = json.dumps(summary).replace('"new"', '"<script>alert(1)</script>"')
+    (tmp_path / FILE).write_text(text)
+    return tmp_path
+
+
+def test_the_page_needs_nothing_else_and_nothing_in_it_is_run(prepared_folder):
+    shown = CliRunner().invoke(commands.stats, ["--data", str(prepared_folder)])
+    assert shown.exit_code == 0, shown.output
+    page = (prepared_folder / "statistics.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert not re.search(r"""(src|href)=["'](?!#)""", page)
+    parsed = PageParser()
+    parsed.feed(page)
+    assert parsed.open == []
+    assert {"site", "hour"} <= parsed.ids
+    assert parsed.targets <= parsed.ids
+    assert shown.output.splitlines() == [
+        "train: 300 rows, click rate 25.0%",
+        "validation: 300 rows, click rate 25.0%",
+        "test: 300 rows, click rate 25.0%",
+        "site drifts from train: 1.0000 in test",
+        "site has values that train has not: 100.0% in test",
+        "hour is always the same in train",
+        "hour drifts from train: 1.0000 in validation, 1.0000 in test",
+        "hour has values that train has not: 100.0% in validation, 100.0% in test",
+        f"page: {prepared_folder / 'statistics.html'}",
+    ]
+
+
+class PageParser(html.parser.HTMLParser):
+    """The elements of a page that are still open, its ids and the ids that it links to."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.ids, self.targets = [], set(), set()
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        if tag not in ("meta",):
+            self.open.append(tag)
+        if "id" in attributes:
+            self.ids.add(attributes["id"])
+        if "href" in attributes:
+            self.targets.add(attributes["href"].removeprefix("#"))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_goes_where_it_is_wanted(prepared_folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("pages") / "page.html"
+    arguments = ["--data", str(prepared_folder), "--out", str(out)]
+    assert CliRunner().invoke(commands.stats, arguments).exit_code == 0
+    assert out.exists()
+    assert not (prepared_folder / "statistics.html").exists()
+
+
+def test_a_folder_without_statistics_is_said(tmp_path):
+    with pytest.raises(FileNotFoundError, match="is no prepared data set, or one of an earlier"):
+        list(show(str(tmp_path)))
+
+
+def test_the_page_comes_without_anything_heavy(prepared_folder):
+    code = (
+        "import sys; from pipeline.statistics.page import show; list(show(sys.argv[1]));"
+        "print(*sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(prepared_folder)]
+    loaded = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert loaded.returncode == 0, loaded.stderr
+    assert not {"apache_beam", "keras", "matplotlib", "tensorflow"} & set(loaded.stdout.split())
+
+
+# The job.
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory) -> pathlib.Path:
+    """A log whose last day is without a price."""
+    folder = tmp_path_factory.mktemp("log")
+    draw = np.random.default_rng(0)
+    rows = ["day,site,price,click"]
+    for row in range(400):
+        day, site, price = row // 40, draw.choice(["a", "b"]), f"{draw.random():.2}"
+        values = "c," if day == 9 else f"{site},{price}"
+        rows.append(f"{day},{values},{draw.integers(2)}")
+    (folder / "log.csv").write_text("\n".join(rows) + "\n")
+    return folder / "log.csv"
+
+
+def declaration(folder: pathlib.Path, **expect) -> str:
+    features = [
+        {"kind": "categorical", "name": "site"},
+        {"kind": "numeric", "name": "price", "scale": "z_score"},
+    ]
+    path = folder / "my.yaml"
+    split = {"by": "time", "column": "day", "validation_from": 8, "test_from": 9}
+    keys = {"source": {"format": "csv"}, "label": "click", "features": features, "split": split}
+    path.write_text(yaml.safe_dump({**keys, "expect": expect}))
+    return str(path)
+
+
+def test_a_broken_limit_fails_prepare_and_leaves_what_was_found(log, tmp_path):
+    name = declaration(
+        tmp_path, price={"missing": 0.1}, site={"drift": 0.3, "unseen": 0.5, "otherwise": "warn"}
+    )
+    with pytest.raises(UnexpectedDataError) as raised:
+        prepare(name, str(log), str(tmp_path / "out"))
+    expected = "price is missing in a share of 1 of test, expected at most 0.1"
+    assert str(raised.value) == expected
+    assert not (tmp_path / "out").exists()
+    found = json.loads((tmp_path / "out.failed" / FILE).read_text())
+    assert found["features"]["price"]["splits"]["test"]["missing"] == 40
+    assert not (tmp_path / "out.failed" / "examples").exists()
+
+
+def test_limits_that_only_warn_are_in_the_report(log, tmp_path):
+    name = declaration(tmp_path, price={"missing": 0.1, "otherwise": "warn"}, site={"missing": 0.1})
+    report = prepare(name, str(log), str(tmp_path / "out"))
+    expected = "price is missing in a share of 1 of test, expected at most 0.1"
+    assert expected in report["warnings"]
+    assert expected in json.loads((tmp_path / "out" / "report.json").read_text())["warnings"]
+
+
+@pytest.mark.parametrize(
+    ("expect", "message"),
+    [
+        ({"sit": {"drift": 0.1}}, r"line \d+: there is no feature 'sit'; did you mean 'site'\?"),
+        ({"site": {"drfit": 0.1}}, r"line \d+: unknown setting 'drfit'; did you mean 'drift'\?"),
+        ({"site": {"drift": -1}}, r"line \d+: drift must be at least 0"),
+        ({"site": {"otherwise": "shout"}}, r"line \d+: otherwise must be 'fail' or 'warn'"),
+        ({"site": 3}, r"line \d+: expected keys and values, got 3"),
+    ],
+)
+def test_a_wrong_expectation_is_named_with_its_line(expect, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        find_dataset(declaration(tmp_path, **expect))
