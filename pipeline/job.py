@@ -25,6 +25,8 @@ from pipeline.records import write_examples, write_shards
 from pipeline.report import sample, write_rejected, write_sample_rows
 from pipeline.sources import Chunk
 from pipeline.splits import SPLITS, LastSplit
+from pipeline.statistics.columns import CountFeatures
+from pipeline.statistics.files import write_statistics
 from pipeline.storage import delete, read_json, write_json
 
 # Beam's own default would first try to fetch another runner from the network. A second thread uses
@@ -93,6 +95,11 @@ class Job:
             selected.rows
             | "SampleRows" >> sample()
             | beam.Map(write_sample_rows, columns, self._path("samples.jsonl"))
+        )
+        _ = (
+            selected.rows
+            | "CountFeatures" >> beam.CombineGlobally(CountFeatures(self.dataset.features))
+            | "Statistics" >> beam.Map(write_statistics, self.dataset.features, self.folder)
         )
         _ = (
             transformed

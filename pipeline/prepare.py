@@ -18,10 +18,12 @@ from pipeline.job import Job
 from pipeline.numbers import read_numbers
 from pipeline.report import TooManyRejectedError, check_rows, summarize
 from pipeline.splits import SPLITS, OneSplit, SplitName
+from pipeline.statistics import FILE as STATISTICS_FILE
+from pipeline.statistics.expectations import UnexpectedDataError, check_expectations
 from pipeline.storage import Output, delete, exists, read_json, write_json
 from pipeline.vocabulary import read_sizes
 
-__all__ = ["TooManyRejectedError", "prepare"]
+__all__ = ["TooManyRejectedError", "UnexpectedDataError", "prepare"]
 
 
 def prepare(
@@ -51,7 +53,8 @@ def prepare(
         source: str. File, folder or pattern of the raw logs, on any Beam file system.
         out: str. Folder to write: `features.json`, `numbers.json`, `transform_fn/`,
             `transformed_metadata/`, `examples/`, `rejected/`, `samples.jsonl` and the same rows
-            transformed, `samples.tfrecord.gz`, `report.json`, and `dataset.yaml`, the YAML file.
+            transformed, `samples.tfrecord.gz`, statistics of the raw rows, `report.json`, and
+            `dataset.yaml`, the YAML file.
         like: str or None. An earlier prepared folder. Defaults to `None`: there is none.
         grow: bool. With `like`, whether values that are in no vocabulary yet and reach `min_count`
             in the new training rows are appended to it (see `ctr_keras.features.growth`). Defaults
@@ -75,6 +78,8 @@ def prepare(
         FileExistsError: if `out` holds something else.
         TooManyRejectedError: if more rows than allowed are bad. They and the report are left in
             `<out>.failed`.
+        UnexpectedDataError: if a limit of `expect` is broken, naming it. The report and the
+            statistics are left in `<out>.failed`.
 
     Example:
 
@@ -123,13 +128,16 @@ def prepare(
     write_json(numbers, FileSystems.join(output.partial, NUMBERS_FILE))
     if declaration_path:
         shutil.copyfile(declaration_path, FileSystems.join(output.partial, DECLARATION))
-    write_json(report, FileSystems.join(output.partial, "report.json"))
+    statistics = read_json(FileSystems.join(output.partial, STATISTICS_FILE))
     try:
         check_rows(report, max_rejected, output, SPLITS if like else ("train",))
-    except TooManyRejectedError:
+        report["warnings"] += check_expectations(statistics, dataset.expect)
+    except (TooManyRejectedError, UnexpectedDataError):
+        write_json(report, FileSystems.join(output.partial, "report.json"))
         delete(FileSystems.join(output.partial, "examples/"))
         output.fail()
         raise
+    write_json(report, FileSystems.join(output.partial, "report.json"))
     output.publish()
     return report
 
