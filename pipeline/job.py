@@ -17,7 +17,7 @@ import tensorflow_transform.beam as tft_beam
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public.tfxio import TensorAdapterConfig
 
-from ctr_keras.features import FeatureSet
+from ctr_keras.features import GROUP, FeatureSet
 from ctr_keras.features.statistics import NUMBERS_FILE
 from ctr_keras.files import move, read_json, write_json
 from pipeline.batches import KEY, SPLIT, in_column_order, only_split, read_rows
@@ -30,7 +30,9 @@ from pipeline.report import write_rejected
 from pipeline.runners import pipeline_options, runs_here
 from pipeline.samples import sample, write_sample_rows
 from pipeline.sources import Chunk
-from pipeline.splits import SPLITS
+from pipeline.splits import SPLITS, LastSplit
+from pipeline.statistics.columns import CountFeatures
+from pipeline.statistics.files import write_statistics
 from pipeline.storage import Output
 from pipeline.vocabulary import read_sizes
 
@@ -143,7 +145,8 @@ class Job:
         """The whole graph."""
         files = [(Chunk(path, i, split), size) for i, (path, size, split) in enumerate(self.files)]
         parsed, selected = pipeline | "Rows" >> read_rows(self.dataset, self.source, files)
-        if self.dataset.history or (self.earlier and not self.grows):
+        groups_users = self.dataset.history or isinstance(self.dataset.split, LastSplit)
+        if groups_users or (self.earlier and not self.grows):
             analyzed = selected
         else:  # reading rows again is cheaper than keeping them from one pass to the next
             _, analyzed = pipeline | "AnalyzedRows" >> read_rows(self.dataset, self.source, files)
@@ -158,6 +161,11 @@ class Job:
             selected.rows
             | "SampleRows" >> sample()
             | beam.Map(write_sample_rows, columns, os.path.join(self.folder, "samples.jsonl"))
+        )
+        _ = (
+            selected.rows
+            | "CountFeatures" >> beam.CombineGlobally(CountFeatures(self.dataset.features))
+            | "Statistics" >> beam.Map(write_statistics, self.dataset.features, self.folder)
         )
         _ = (
             transformed
@@ -196,7 +204,8 @@ class Job:
         train = "TrainRows" >> beam.FlatMap(only_split, "train")
         if self.earlier is None:
             analyze = tft_beam.AnalyzeDataset(make_preprocessing_fn(self.dataset.features))
-            return (rows | train, config) | "Analyze" >> analyze
+            graph, metadata = (rows | train, config) | "Analyze" >> analyze
+            return graph, metadata
         graph, metadata = rows.pipeline | tft_beam.ReadTransformFn(self.earlier)
         if self.grows:
             folder = os.path.join(self.earlier, "transform_fn")
@@ -218,7 +227,8 @@ def passed_through(features: FeatureSet) -> dict[str, pa.DataType]:
     """The columns that TensorFlow Transform leaves alone."""
     label = features.label
     numbers = {name: pa.float32() for name in (label.name, label.weight) if name}
-    return {**numbers, KEY: pa.int64(), SPLIT: pa.int64()}
+    groups = {GROUP: pa.int64()} if label.group else {}
+    return {**numbers, **groups, KEY: pa.int64(), SPLIT: pa.int64()}
 
 
 def adapter_config(features: FeatureSet) -> TensorAdapterConfig:

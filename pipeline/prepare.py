@@ -12,12 +12,14 @@ from pipeline.checks import check_source
 from pipeline.datasets import find_dataset
 from pipeline.datasets.base import Dataset
 from pipeline.description import describe, difference
-from pipeline.earlier import DECLARATION, dataset_like, declaration_file
+from pipeline.earlier import DECLARATION, dataset_like, declaration_file, warnings_of
 from pipeline.report import TooManyRejectedError, check_rows, summarize
-from pipeline.splits import SPLITS, OneSplit
+from pipeline.splits import SPLITS, OneSplit, SplitName
+from pipeline.statistics import FILE as STATISTICS_FILE
+from pipeline.statistics.expectations import UnexpectedDataError, check_expectations
 from pipeline.storage import REPORT, Output
 
-__all__ = ["TooManyRejectedError", "prepare"]
+__all__ = ["TooManyRejectedError", "UnexpectedDataError", "prepare"]
 
 
 def prepare(
@@ -27,7 +29,7 @@ def prepare(
     *,
     like: str | None = None,
     grow: bool = False,
-    split: str | None = None,
+    split: SplitName | None = None,
     cross_min_count: int | None = None,
     max_rejected: float = 0.01,
     beam_options: Sequence[str] = (),
@@ -49,7 +51,8 @@ def prepare(
             `ctr_keras.files`.
         out: str. Folder to write: `features.json`, `numbers.json`, `transform_fn/`,
             `transformed_metadata/`, `examples/`, `rejected/`, `samples.jsonl` and the same rows
-            transformed, `samples.tfrecord.gz`, `report.json`, and `dataset.yaml`, the YAML file.
+            transformed, `samples.tfrecord.gz`, statistics of the raw rows, `report.json`, and
+            `dataset.yaml`, the YAML file.
         like: str or None. An earlier prepared folder. Defaults to `None`: there is none.
         grow: bool. With `like`, whether values that are in no vocabulary yet and reach `min_count`
             in the new training rows are appended to it (see `ctr_keras.features.growth`). Defaults
@@ -76,6 +79,8 @@ def prepare(
             is.
         TooManyRejectedError: if more rows than allowed are bad. They and the report are left in
             `<out>.failed`.
+        UnexpectedDataError: if a limit of `expect` is broken, naming it. The report and the
+            statistics are left in `<out>.failed`.
 
     Example:
 
@@ -111,17 +116,21 @@ def prepare(
     seconds = round(time.time() - started, 1)
     report = {"dataset": dataset.name, "source": source, **summarize(counts, features)}
     report |= {"declaration": declaration, "wall_seconds": seconds}
+    report["warnings"] += warnings_of(dataset) if like else []
     write_json(features.to_dict(), os.path.join(output.partial, "features.json"))
     write_json(numbers, os.path.join(output.partial, NUMBERS_FILE))
     if declaration_path:
         copy_file(declaration_path, os.path.join(output.partial, DECLARATION))
-    write_json(report, os.path.join(output.partial, REPORT))
+    statistics = read_json(os.path.join(output.partial, STATISTICS_FILE))
     try:
         check_rows(report, max_rejected, output, SPLITS if like else ("train",))
-    except TooManyRejectedError:
+        report["warnings"] += check_expectations(statistics, dataset.expect)
+    except (TooManyRejectedError, UnexpectedDataError):
+        write_json(report, os.path.join(output.partial, REPORT))
         delete(os.path.join(output.partial, "examples"))
         output.fail()
         raise
+    write_json(report, os.path.join(output.partial, REPORT))
     output.publish()
     return report
 
@@ -130,7 +139,7 @@ def _check_together(
     dataset: str | Dataset | None,
     like: str | None,
     grow: bool,
-    split: str | None,
+    split: SplitName | None,
     cross_min_count: int | None,
 ) -> None:
     """Checks that arguments that go or do not go together are given so."""
@@ -146,7 +155,7 @@ def _check_together(
         raise ValueError(f"--grow counts training rows, and --split {split} leaves none")
 
 
-def _declared(dataset: str | Dataset | None, like: str | None, split: str | None) -> Dataset:
+def _declared(dataset: str | Dataset | None, like: str | None, split: SplitName | None) -> Dataset:
     if isinstance(dataset, str):
         return find_dataset(dataset)
     if like is None:

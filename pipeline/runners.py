@@ -26,7 +26,10 @@ _LOCAL_OPTIONS = (
     "--no_pipeline_type_check",
 )
 _LOCAL_RUNNERS = ("bundlebaseddirectrunner", "directrunner", "fnapirunner", "interactiverunner")
-_OF_PREPARE = ("--cross-min-count", "--dataset", "--max-rejected", "--out", "--source")
+_OF_PREPARE = (
+    *("--cross-min-count", "--dataset", "--grow", "--like", "--max-rejected", "--out"),
+    *("--source", "--split"),
+)
 _OUR_CONTAINERS = ("EXTERNAL", "LOOPBACK", "PROCESS")  # or rather, none
 
 

@@ -1,13 +1,15 @@
 """What a data set is: files, a table format, features, a label and a split."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import ClassVar, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ctr_keras.features import FeatureSet
+from ctr_keras.features import GROUP, FeatureSet
+from ctr_keras.features.hashing import group_numbers
 from ctr_keras.features.labels import is_positive, remedy
 from ctr_keras.settings import Count, check_settings
 from ctr_keras.types import Array
@@ -17,6 +19,7 @@ from pipeline.parsing.json_lines import JsonLines
 from pipeline.parsing.parquet import Parquet
 from pipeline.sources import find_files
 from pipeline.splits import FileSplit, RandomSplit, Split
+from pipeline.statistics.expectations import Expectation
 
 Table: TypeAlias = Delimited | JsonLines | Parquet
 
@@ -56,6 +59,7 @@ class Dataset:
         split: RandomSplit, TimeSplit or FileSplit.
         history: History or None.
         missing: strings that mean a missing value, next to the empty one.
+        expect: Expectation by name of a feature.
     """
 
     name: str
@@ -65,6 +69,7 @@ class Dataset:
     split: Split = RandomSplit()  # noqa: RUF009 (frozen)
     history: History | None = None
     missing: tuple[str, ...] = ()
+    expect: Mapping[str, Expectation] = dataclasses.field(default_factory=dict)
     filter_rule: ClassVar[str] = "no rule"  # what is true of the rows that `label` filters
 
     def files(self, source: str) -> list[tuple[str, int, str | None]]:
@@ -126,7 +131,16 @@ class Dataset:
             raw[name] = block.numbers(name, strings, pa.float32()) if kind == "float" else strings
         if weight := self.features.label.weight:
             raw[weight] = self._weights(block, weight, columns[weight])
+        if group := self.features.label.group:
+            raw[GROUP] = self._groups(columns[group])
         return raw, label
+
+    def _groups(self, strings: pa.Array) -> pa.Array:
+        """(rows,) int64 numbers, 0 where the group is missing."""
+        coded = pc.fill_null(strings, "").dictionary_encode()
+        numbers = group_numbers(coded.dictionary.to_pylist())
+        numbers[mask(pc.is_in(coded.dictionary, pa.array(["", *self.missing])))] = 0
+        return pa.array(numbers[coded.indices])
 
     def _weights(self, block: Block, name: str, strings: pa.Array) -> pa.Array:
         """(rows,) float32 weights. Rejects rows without one, or with one below 0."""

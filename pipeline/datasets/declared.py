@@ -5,20 +5,24 @@ import encodings.aliases
 import io
 import os
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from ctr_keras.features import FEATURE_KINDS, FeatureSet, Label, MultiValued, Sequence
+from pydantic import Field
+
+from ctr_keras.features import FEATURE_KINDS, Crossed, FeatureSet, Label, MultiValued, Sequence
 from ctr_keras.settings import SettingError, Source, TupleOf, check_settings, did_you_mean
 from pipeline.datasets.base import Dataset, History, Table
 from pipeline.parsing.delimited import Delimited
 from pipeline.parsing.json_lines import JsonLines
 from pipeline.parsing.parquet import Parquet
-from pipeline.splits import ColumnSplit, FileSplit, RandomSplit, Split, TimeSplit
+from pipeline.splits import ColumnSplit, FileSplit, LastSplit, RandomSplit, Split, TimeSplit
+from pipeline.statistics.expectations import Expectation
 
 _SPLITS = {
     "random": RandomSplit,
     "time": TimeSplit,
     "column": ColumnSplit,
+    "last": LastSplit,
     "files": FileSplit,
 }
 
@@ -32,7 +36,10 @@ class _File:
     features: TupleOf[Mapping[str, Any]]
     split: Mapping[str, Any] | None = None
     history: Mapping[str, Any] | None = None
+    sample: Mapping[str, Any] | None = None
     weight: str = ""
+    group: str = ""
+    expect: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -45,6 +52,16 @@ class _Label:
     column: str
     positive: Any = ()
     negative: Any = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sample:
+    """The keys below `sample`."""
+
+    negatives: Annotated[float, Field(gt=0, le=1)]
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,27 +137,41 @@ def load_dataset(path: str, split: Split | None = None) -> Dataset:
         declares = file.split is not None
         split = yaml.at("split").build_one_of("by", _SPLITS, "split") if declares else RandomSplit()
     history = yaml.at("history").build(History) if file.history else None
+    expect = _expectations(yaml, features) if file.expect else {}
     options = yaml.at("source").build_one_of("format", _FORMATS)
     table = _table(options, features, tuple(sorted(_needed_columns(features, split, history))))
     name = os.path.splitext(os.path.basename(path))[0]
-    return Dataset(name, features, table, options.files, split, history, options.missing)
+    return Dataset(name, features, table, options.files, split, history, options.missing, expect)
 
 
 def _label(yaml: Source, file: _File) -> Label:
     is_name = isinstance(file.label, str)
     keys = _Label(str(file.label)) if is_name else yaml.at("label").build(_Label)
+    kept = yaml.at("sample").build(_Sample).negatives if file.sample is not None else 1.0
+    columns = {"name": keys.column, "weight": file.weight, "group": file.group}
     with yaml.located("label"):
-        return Label(keys.column, file.weight, keys.positive, keys.negative)
+        return Label(**columns, positive=keys.positive, negative=keys.negative, negatives_kept=kept)
+
+
+def _expectations(yaml: Source, features: FeatureSet) -> dict[str, Expectation]:
+    names = [feature.name for feature in features.features if not isinstance(feature, Crossed)]
+    for name in yaml.at("expect").values:
+        if name not in names:
+            place = yaml.place("expect", name)
+            raise ValueError(f"{place}there is no feature {name!r}{did_you_mean(name, names)}")
+    return {name: yaml.at("expect", name).build(Expectation) for name in yaml.values["expect"]}
 
 
 def _needed_columns(features: FeatureSet, split: Split, history: History | None) -> set[str]:
     """The columns that the source must have."""
     label = features.label
-    needed = {*features.raw_columns, *filter(None, (label.name, label.weight))}
+    needed = {*features.raw_columns, *filter(None, (label.name, label.weight, label.group))}
     if history:
         needed = needed - {history.column} | {history.user, history.item, history.time}
     if isinstance(split, TimeSplit | ColumnSplit):
         needed.add(split.column)
+    if isinstance(split, LastSplit):
+        needed |= {split.user, split.time}
     if isinstance(split, RandomSplit) and split.key:
         needed.add(split.key)
     return needed

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipeline import commands, runners
 from pipeline.runners import check_options, pipeline_options, runs_here
 
 
@@ -43,3 +44,8 @@ def test_dataflow_cannot_write_to_the_disk():
     options = ["--runner=DataflowRunner", "--sdk_container_image=i"]
     with pytest.raises(ValueError, match=r"^the workers of DataflowRunner cannot write to out:"):
         check_options(options, "out")
+
+
+def test_did_you_mean_knows_the_options_of_the_command():
+    options = [param.opts[0] for param in commands.prepare.params if param.name != "beam_options"]
+    assert sorted(options) == sorted(runners._OF_PREPARE)
