@@ -18,6 +18,7 @@ from tfx_bsl.public.tfxio import TensorAdapterConfig
 from ctr_keras.features import GROUP, FeatureSet
 from ctr_keras.features.statistics import NUMBERS_FILE
 from pipeline.batches import KEY, SPLIT, in_column_order, only_split, read_rows
+from pipeline.counts import count_users, distinct, widest
 from pipeline.datasets.base import Dataset
 from pipeline.growth import grow_transform
 from pipeline.preprocessing import make_preprocessing_fn
@@ -103,8 +104,14 @@ class Job:
             write_rejected, beam.pvalue.AsDict(parsed.lines), self._path("rejected")
         )
         written |= beam.MapTuple(lambda split, count: (f"written: {split}", count))
+        spans = selected.spans | "Spans" >> beam.CombinePerKey(widest)
+        spans |= "FirstAndLast" >> beam.FlatMapTuple(
+            lambda split, span: zip((f"first: {split}", f"last: {split}"), span, strict=True)
+        )
+        users = selected.users | "Users" >> beam.CombinePerKey(distinct) | beam.Values()
+        users |= "CountUsers" >> beam.FlatMap(count_users)
         _ = (
-            (parsed.counts, selected.counts, written)
+            (parsed.counts, selected.counts, written, spans, users)
             | "AllCounts" >> beam.Flatten()
             | "Sum" >> beam.CombinePerKey(sum)
             | "ToDict" >> beam.combiners.ToDict()
