@@ -141,7 +141,7 @@ class SelectRows(beam.DoFn):
         """Of the training rows of label 0, those that the sample does not keep."""
         kept = self._dataset.features.label.negatives_kept
         is_drawn = drawn(column_values(batch, KEY), _SAMPLE_SEED) < kept
-        return (label == 0) & (split == SPLITS.index("train")) & ~is_drawn
+        return np.asarray((label == 0) & (split == SPLITS.index("train")) & ~is_drawn)
 
 
 # Histories.

@@ -38,6 +38,17 @@ def init(source: str, out: str, label: str | None, force: bool) -> None:
     click.echo(f"# {out}; next: ctr-keras prepare --dataset {out} --source {source} --out FOLDER")
 
 
+@click.command()
+@click.option("--data", required=True, help="Folder of prepared data.")
+@click.option("--out", help="HTML page to write.  [default: statistics.html in that folder]")
+def stats(data: str, out: str | None) -> None:
+    """Show the statistics of prepared data, as a page and what is unusual as lines."""
+    from pipeline.statistics.page import show
+
+    for line in show(data, out):
+        click.echo(line)
+
+
 @click.command(
     context_settings={"ignore_unknown_options": True},
     epilog=f"Built-in data sets: {', '.join(DATASETS)}.",

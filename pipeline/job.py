@@ -26,6 +26,8 @@ from pipeline.records import write_examples, write_shards
 from pipeline.report import sample, write_rejected, write_sample_rows
 from pipeline.sources import Chunk
 from pipeline.splits import SPLITS, LastSplit
+from pipeline.statistics.columns import CountFeatures
+from pipeline.statistics.files import write_statistics
 from pipeline.storage import delete, read_json, write_json
 
 # Beam's own default would first try to fetch another runner from the network. A second thread uses
@@ -96,6 +98,11 @@ class Job:
             | beam.Map(write_sample_rows, columns, self._path("samples.jsonl"))
         )
         _ = (
+            selected.rows
+            | "CountFeatures" >> beam.CombineGlobally(CountFeatures(self.dataset.features))
+            | "Statistics" >> beam.Map(write_statistics, self.dataset.features, self.folder)
+        )
+        _ = (
             transformed
             | "SampleExamples" >> sample()
             | beam.Map(write_examples, self._path("samples.tfrecord.gz"))
@@ -138,7 +145,8 @@ class Job:
         train = "TrainRows" >> beam.FlatMap(only_split, "train")
         if self.earlier is None:
             analyze = tft_beam.AnalyzeDataset(make_preprocessing_fn(self.dataset.features))
-            return (rows | train, config) | "Analyze" >> analyze
+            graph, metadata = (rows | train, config) | "Analyze" >> analyze
+            return graph, metadata
         graph, metadata = rows.pipeline | tft_beam.ReadTransformFn(self.earlier)
         if self.grows:
             folder = os.path.join(self.earlier, "transform_fn")

@@ -18,6 +18,7 @@ from ctr_keras.settings import SettingError, TupleOf, check_settings
 from ctr_keras.types import Array
 from pipeline.block import NUMBER, Block, mask
 
+SplitName: TypeAlias = Literal["train", "validation", "test"]
 SPLITS = ("train", "validation", "test")
 LEFT_OUT = -1  # instead of the index of a split
 
@@ -247,7 +248,7 @@ class OneSplit:
     array([2, 2])
     """
 
-    split: Literal["train", "validation", "test"]
+    split: SplitName
 
     def __post_init__(self) -> None:
         check_settings(self)

@@ -239,8 +239,11 @@ def check_same_features(features: FeatureSet, prepared: str) -> None:
     Raises:
         ValueError: if they differ.
     """
-    if FeatureSet.load(os.path.join(prepared, "features.json")) != features:
-        raise ValueError(f"{prepared} was prepared with other features or vocabularies")
+    found = FeatureSet.load(os.path.join(prepared, "features.json"))
+    if found != features:
+        has, wanted = (of.vocabulary_version for of in (found, features))
+        versions = f": their version {has}, not {wanted}" if has != wanted else ""
+        raise ValueError(f"{prepared} was prepared with other features or vocabularies{versions}")
 
 
 def predict_split(

@@ -1,6 +1,7 @@
 """What a data set is: files, a table format, features, a label and a split."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import ClassVar, TypeAlias
 
 import numpy as np
@@ -20,6 +21,7 @@ from pipeline.parsing.json_lines import JsonLines
 from pipeline.parsing.parquet import Parquet
 from pipeline.sources import find_files
 from pipeline.splits import FileSplit, LastSplit, RandomSplit, Split, TimeSplit
+from pipeline.statistics.expectations import Expectation
 
 Table: TypeAlias = Delimited | JsonLines | Parquet
 
@@ -59,6 +61,7 @@ class Dataset:
         split: RandomSplit, TimeSplit or FileSplit.
         history: History or None.
         missing: strings that mean a missing value, next to the empty one.
+        expect: Expectation by name of a feature.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Dataset:
     split: Split = RandomSplit()  # noqa: RUF009 (frozen)
     history: History | None = None
     missing: tuple[str, ...] = ()
+    expect: Mapping[str, Expectation] = dataclasses.field(default_factory=dict)
     filter_rule: ClassVar[str] = "no rule"  # what is true of the rows that `label` filters
 
     def files(self, source: str) -> list[tuple[str, int, str | None]]:

@@ -9,13 +9,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from ctr_keras.features import FEATURE_KINDS, FeatureSet, Label, MultiValued, Sequence
+from ctr_keras.features import FEATURE_KINDS, Crossed, FeatureSet, Label, MultiValued, Sequence
 from ctr_keras.settings import SettingError, Source, TupleOf, check_settings, did_you_mean
 from pipeline.datasets.base import Dataset, History, Table
 from pipeline.parsing.delimited import Delimited
 from pipeline.parsing.json_lines import JsonLines
 from pipeline.parsing.parquet import Parquet
 from pipeline.splits import ColumnSplit, FileSplit, LastSplit, RandomSplit, Split, TimeSplit
+from pipeline.statistics.expectations import Expectation
 
 _SPLITS = {
     "random": RandomSplit,
@@ -38,6 +39,7 @@ class _File:
     sample: Mapping[str, Any] | None = None
     weight: str = ""
     group: str = ""
+    expect: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -132,10 +134,11 @@ def load_dataset(path: str, split: Split | None = None) -> Dataset:
         declares = file.split is not None
         split = yaml.at("split").build_one_of("by", _SPLITS, "split") if declares else RandomSplit()
     history = yaml.at("history").build(History) if file.history else None
+    expect = _expectations(yaml, features) if file.expect else {}
     options = yaml.at("source").build_one_of("format", _FORMATS)
     table = _table(options, features, tuple(sorted(_needed_columns(features, split, history))))
     name = os.path.splitext(os.path.basename(path))[0]
-    return Dataset(name, features, table, options.files, split, history, options.missing)
+    return Dataset(name, features, table, options.files, split, history, options.missing, expect)
 
 
 def _label(yaml: Source, file: _File) -> Label:
@@ -145,6 +148,15 @@ def _label(yaml: Source, file: _File) -> Label:
     columns = {"name": keys.column, "weight": file.weight, "group": file.group}
     with yaml.located("label"):
         return Label(**columns, positive=keys.positive, negative=keys.negative, negatives_kept=kept)
+
+
+def _expectations(yaml: Source, features: FeatureSet) -> dict[str, Expectation]:
+    names = [feature.name for feature in features.features if not isinstance(feature, Crossed)]
+    for name in yaml.at("expect").values:
+        if name not in names:
+            place = yaml.place("expect", name)
+            raise ValueError(f"{place}there is no feature {name!r}{did_you_mean(name, names)}")
+    return {name: yaml.at("expect", name).build(Expectation) for name in yaml.values["expect"]}
 
 
 def _needed_columns(features: FeatureSet, split: Split, history: History | None) -> set[str]:

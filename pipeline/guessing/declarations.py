@@ -13,7 +13,7 @@ import yaml
 from ctr_keras.features import FeatureSet, Label
 from ctr_keras.features.declarations import PACKED_INPUTS, feature_from_dict
 from pipeline.guessing import splits
-from pipeline.guessing.files import Files
+from pipeline.guessing.files import find_paths, names_below
 from pipeline.guessing.labels import FoundLabel, find_label, information, twins
 from pipeline.guessing.names import group as group_of
 from pipeline.guessing.profiles import Profile, profile
@@ -51,8 +51,8 @@ def guess(source: Any, label: str | None = None) -> Declaration:
     """Looks at a sample of a log, or at a frame, and declares it as a data set.
 
     Args:
-        source: str or frame. CSV, TSV, JSON lines or Parquet: a file, a folder or a pattern, local
-            or a URI that Arrow opens; or a frame of pandas, polars or pyarrow, or whatever has
+        source: str or frame. CSV, TSV, JSON lines or Parquet: a file, a folder or a pattern, on any
+            Beam file system; or a frame of pandas, polars or pyarrow, or whatever has
             `__arrow_c_stream__`.
         label: str or None. The column of the label. Defaults to `None`: the one that has the name
             of a label, or is the only one of yes and no.
@@ -74,15 +74,15 @@ def guess(source: Any, label: str | None = None) -> Declaration:
     """
     if not isinstance(source, str):
         return _declare(sample_frame(source), "a frame", label)
-    files = Files(source)
-    found = splits.by_files(files.names(files.paths))
-    if found is None:
-        return _declare(sample_files(files, files.paths), source, label)
+    paths = find_paths(source)
+    # Patterns of a split are below a folder.
+    names = names_below(source, paths) if os.path.isdir(source) else paths
+    found = splits.by_files(names)
+    if not os.path.isdir(source) or found is None:
+        return _declare(sample_files(paths), source, label)
     split, used = found
-    paths = [
-        p for p, name in zip(files.paths, files.names(files.paths), strict=True) if name in used
-    ]
-    return _declare(sample_files(files, paths), source, label, split)
+    of_splits = [path for path, name in zip(paths, names, strict=True) if name in used]
+    return _declare(sample_files(of_splits), source, label, split)
 
 
 def write_declaration(source: str, out: str, label: str | None = None, force: bool = False) -> str:
@@ -239,8 +239,8 @@ def _describe(found: Profile) -> str:
         numbers = found.numbers()
         said = f"from {numbers.min():g} to {numbers.max():g}"
     elif found.kind == "time":
-        times = splits.moments(found)
-        said = f"{found.spelling}, from {times.min()} to {times.max()}"
+        first, last = found.seconds.min(), found.seconds.max()
+        said = f"from {splits.spelled(first)} to {splits.spelled(last)}"
     elif found.kind == "list":
         said = "lists"
     else:

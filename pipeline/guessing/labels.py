@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ctr_keras.features import Label
+from ctr_keras.features.labels import is_positive
 from ctr_keras.settings import did_you_mean
 from ctr_keras.types import Array
 from pipeline.guessing.names import LABELS, words
 from pipeline.guessing.profiles import Profile
 
-_POSITIVE = ("1", "1.0", "true", "yes", "t", "y")
-_NEGATIVE = ("0", "0.0", "-1", "-1.0", "false", "no", "f", "n")
 _MAX_RATINGS = 20  # distinct numbers of which the upper half may be positive
 _FREQUENT = 100  # values that are told apart
 _RARE = 10  # rows of a value that says nothing
@@ -70,8 +70,12 @@ def find_label(profiles: Mapping[str, Profile], asked: str | None, has_header: b
 
 
 def _is_binary(found: Profile) -> bool:
-    spelled = {value.lower() for value in found.values[:3]}
-    return len(spelled) == 2 and all(spelled & set(means) for means in (_POSITIVE, _NEGATIVE))
+    """Whether there are two values, which mean yes and no."""
+    return found.distinct == 2 and {_means_click(value) for value in found.values} == {True, False}
+
+
+def _means_click(value: str) -> bool | None:
+    return is_positive(Label("label"), value)
 
 
 def _is_rating(found: Profile) -> bool:
@@ -82,7 +86,7 @@ def _is_rating(found: Profile) -> bool:
 
 def _as_label(found: Profile) -> FoundLabel:
     if _is_binary(found):
-        yes = [place for place in (0, 1) if found.values[place].lower() in _POSITIVE]
+        yes = [place for place in (0, 1) if _means_click(found.values[place])]
         return FoundLabel(found.name, np.isin(found.codes, yes))
     if not _is_rating(found) and found.distinct != 2:
         raise ValueError(

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ctr_keras.features.times import read_time
 from ctr_keras.types import Array
 from pipeline.guessing.dialects import NUMBER
 from pipeline.guessing.names import IDS, NUMBERS, TIMES, words
@@ -19,17 +20,9 @@ _AMBIGUOUS = ("None", "-", "--")  # missing only among numbers and times
 _NUMBER = f"^{NUMBER}$"
 _DECIMAL_COMMA = r"^[+-]?\d+,\d+$"
 _SEPARATORS = ("|", ";", ",", "^", " ")
-_TIMES = {  # spelling: what matches it
-    "ISO": r"^\d{4}-\d{2}-\d{2}([ T]\d{2}(:\d{2}(:\d{2}([.,]\d+)?)?)?)?(Z|[+-]\d{2}:?\d{2})?$",
-    "YYYY/MM/DD": r"^\d{4}/\d{1,2}/\d{1,2}( \d{1,2}:\d{2}(:\d{2})?)?$",
-    "DD/MM/YYYY": r"^\d{1,2}/\d{1,2}/\d{4}( \d{1,2}:\d{2}(:\d{2})?)?$",
-    "DD.MM.YYYY": r"^\d{1,2}\.\d{1,2}\.\d{4}( \d{1,2}:\d{2}(:\d{2})?)?$",
-    "YYYYMMDD": r"^(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])$",
-    "YYMMDDHH": r"^\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])([01]\d|2[0-3])$",
-}
-_NEED_NAME = ("YYYYMMDD", "YYMMDDHH")  # whose digits could be a number
-_EPOCHS = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6}
-_EPOCH_RANGE = (9.4e8, 2.1e9)  # seconds: 2000 to 2036
+_TIMES_READ = 1000  # values of a column that must all be times
+_MANY_EPOCHS = 100  # digits that are all times by chance
+_YEARS = range(8 * 10**8, 21 * 10**8)  # 1995 to 2036, in seconds
 _FEW = 12  # distinct integers that are rather categories
 _SMOOTH = 0.82  # correlation of neighbouring integers' counts in numbers that measure
 _LONG_TEXT = 60  # characters
@@ -44,7 +37,6 @@ class Profile:
         strings: (rows,) Arrow array; lists joined by `separator`; null where missing.
         kind: str. What its values are.
         separator: str. Of lists.
-        spelling: str. Of times.
         missing: tuple of str. Strings that mean a missing value.
         decimal_comma: bool. Whether numbers have one.
     """
@@ -53,7 +45,6 @@ class Profile:
     strings: pa.Array
     kind: Kind
     separator: str = ""
-    spelling: str = ""
     missing: tuple[str, ...] = ()
     decimal_comma: bool = False
 
@@ -106,6 +97,12 @@ class Profile:
         """(distinct,) the values as float64, NaN where they are none."""
         return _as_numbers(self._coded[0], self.decimal_comma)
 
+    @functools.cached_property
+    def seconds(self) -> Array:
+        """(distinct,) the values of a column of times, since 1970 on their clock."""
+        times = map(read_time, self.values)
+        return np.array([time.seconds if time else 0 for time in times], np.int64)
+
 
 def profile(name: str, column: pa.Array) -> Profile:
     """What a column of strings, or of lists of strings, holds."""
@@ -116,15 +113,15 @@ def profile(name: str, column: pa.Array) -> Profile:
     distinct = pc.unique(column.drop_null())
     spelled = [word for word in MISSING if pc.index(distinct, word).as_py() >= 0]
     values = distinct.filter(pc.invert(pc.is_in(distinct, pa.array(spelled, pa.string()))))
-    spelling = _time_spelling(name, values)
-    decimal_comma = not spelling and _all_match(values, f"({_DECIMAL_COMMA})|({_NUMBER})")
+    is_time = len(values) > 0 and _is_time(name, values)
+    decimal_comma = not is_time and _all_match(values, f"({_DECIMAL_COMMA})|({_NUMBER})")
     is_number = decimal_comma and _all_match(values, _NUMBER)
     decimal_comma &= not is_number
-    is_measured = is_number or decimal_comma or bool(spelling)
+    is_measured = is_number or decimal_comma or is_time
     missing = tuple(word for word in spelled if is_measured or word not in _AMBIGUOUS)
     kept = pc.if_else(pc.is_in(column, pa.array(missing, pa.string())), None, column)
-    found = Profile(name, kept, "category", "", spelling, missing, decimal_comma)
-    if spelling:
+    found = Profile(name, kept, "category", "", missing, decimal_comma)
+    if is_time:
         return dataclasses.replace(found, kind="time")
     if is_number or decimal_comma:
         return dataclasses.replace(found, kind="number" if _measures(found) else "category")
@@ -137,19 +134,15 @@ def _all_match(values: pa.Array, pattern: str) -> bool:
     return len(values) > 0 and bool(pc.all(pc.match_substring_regex(values, pattern)).as_py())
 
 
-def _time_spelling(name: str, values: pa.Array) -> str:
-    is_named = bool(words(name) & TIMES)
-    for spelling, pattern in _TIMES.items():
-        if (is_named or spelling not in _NEED_NAME) and _all_match(values, pattern):
-            return spelling
-    if not _all_match(values, r"^\d{9,16}(\.\d+)?$") or not (is_named or len(values) > 100):
-        return ""
-    numbers = _as_numbers(values)
-    low, high = _EPOCH_RANGE
-    for unit, factor in _EPOCHS.items():
-        if ((numbers >= low * factor) & (numbers <= high * factor)).all():
-            return f"epoch in {unit}"
-    return ""
+def _is_time(name: str, values: pa.Array) -> bool:
+    """Whether all values are times; if they are digits, which may be anything else, the name has to
+    say so, or there have to be many."""
+    is_clear = words(name) & TIMES or not _all_match(values, r"^\d{8,19}(\.\d+)?$")
+    if not is_clear and (_all_match(values, r"^\d{8}$") or len(values) < _MANY_EPOCHS):
+        return False
+    places = np.linspace(0, len(values) - 1, min(len(values), _TIMES_READ)).astype(int)
+    times = map(read_time, values.take(pa.array(places)).to_pylist())
+    return all(time and time.seconds in _YEARS for time in times)
 
 
 def _as_numbers(values: pa.Array, decimal_comma: bool = False) -> Array:

@@ -4,7 +4,6 @@ import dataclasses
 import io
 import itertools
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -15,12 +14,12 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from pipeline.guessing.dialects import Dialect, guess_dialect, guess_encoding
-from pipeline.guessing.files import Files, some_of
+from pipeline.guessing.files import read_pieces, some_of
+from pipeline.sources import open_source, partition_columns
 
 _ROWS = 100_000  # of a sample
 _GROUPS = 4  # row groups of a Parquet file that are read
 _UNIT_SEPARATOR = "\x1f"
-_PARTITION = re.compile(r"([^=/]+)=([^/]*)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,14 +29,12 @@ class Sample:
     Attributes:
         columns: by name, strings, or lists of strings; null where there is nothing.
         settings: of the section `source:` of the declaration.
-        files: names of all files that are meant, below the source.
         comments: what a reader of the declaration should know.
         is_whole: whether the sample is all there is.
     """
 
     columns: dict[str, pa.Array]
     settings: dict[str, Any]
-    files: tuple[str, ...] = ()
     comments: tuple[str, ...] = ()
     is_whole: bool = True
 
@@ -47,34 +44,34 @@ class Sample:
         return len(next(iter(self.columns.values())))
 
 
-def sample_files(files: Files, paths: Sequence[str]) -> Sample:
-    """A sample of some files of a source.
+def sample_files(paths: Sequence[str]) -> Sample:
+    """A sample of some of these files.
 
     Raises:
         ValueError: naming a file that cannot be read, or that does not go with the others.
     """
     chosen = some_of(paths)
-    first = files.pieces(chosen[0], len(chosen))[0]
-    is_parquet = first.startswith(b"PAR1")
-    if is_parquet:
-        read: Any = _Parquet(files)
+    first = read_pieces(chosen[0], len(chosen))[0]
+    reader: _Delimited | _JsonLines | _Parquet
+    if first.startswith(b"PAR1"):
+        reader = _Parquet()
     elif first.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
-        read = _JsonLines(files)
+        reader = _JsonLines(guess_encoding(first))
     else:
-        read = _Delimited(files, first, chosen[0])
+        reader = _Delimited(first, chosen[0])
     tables: list[pa.Table] = []
     for path in chosen:
-        table = _with_partitions(read(path, len(chosen)), files.names([path])[0])
+        table = _with_partitions(reader.read(path, len(chosen)), path)
         if tables:
             _check_alike(tables[0], chosen[0], table, path)
         tables.append(table)
-    table = _thinned(pa.concat_tables(tables, promote_options="permissive"))
-    if not table.num_rows:
-        raise ValueError(f"there is no row at {files.source!r}")
+    whole = pa.concat_tables(tables, promote_options="permissive")
+    if not whole.num_rows:
+        raise ValueError(f"{chosen[0]} has no rows")
+    table = _thinned(whole)
     columns = {name: strings(table[name]) for name in table.column_names}
-    is_whole = len(chosen) == len(paths) and not read.is_cut and table.num_rows < _ROWS
-    names = tuple(files.names(paths))
-    return Sample(columns, read.settings(), names, tuple(read.comments), is_whole)
+    is_whole = len(chosen) == len(paths) and not reader.is_cut and table is whole
+    return Sample(columns, reader.settings(), tuple(reader.comments), is_whole)
 
 
 def sample_frame(frame: Any) -> Sample:
@@ -92,7 +89,7 @@ def sample_frame(frame: Any) -> Sample:
     table = _thinned(table)
     columns = {name: strings(table[name]) for name in table.column_names}
     comments = ("From a frame: save it as Parquet to prepare it.",)
-    return Sample(columns, {"format": "parquet"}, (), comments, table.num_rows < _ROWS)
+    return Sample(columns, {"format": "parquet"}, comments, table.num_rows < _ROWS)
 
 
 def strings(column: pa.ChunkedArray) -> pa.Array:
@@ -104,11 +101,10 @@ def strings(column: pa.ChunkedArray) -> pa.Array:
         return values.cast(pa.list_(pa.string()))
     if pa.types.is_boolean(values.type):
         values = values.cast(pa.int8())
-    if pa.types.is_nested(values.type):
+    try:
+        text = values.cast(pa.string())
+    except pa.ArrowException:  # an object, or bytes that are no text
         return pa.nulls(len(values), pa.string())
-    if pa.types.is_binary(values.type):
-        return pa.nulls(len(values), pa.string())
-    text = values.cast(pa.string())
     return pc.if_else(pc.equal(text, ""), None, text)
 
 
@@ -134,19 +130,18 @@ def _check_alike(first: pa.Table, first_path: str, table: pa.Table, path: str) -
         )
 
 
-def _with_partitions(table: pa.Table, name: str) -> pa.Table:
+def _with_partitions(table: pa.Table, path: str) -> pa.Table:
     """The table with what the names of its folders say, such as `day=2024-01-31`."""
-    for key, value in _PARTITION.findall(name.rpartition("/")[0]):
-        if key not in table.column_names:
-            table = table.append_column(key, pa.array([value] * table.num_rows))
+    for name, value in partition_columns(path).items():
+        if name not in table.column_names:
+            table = table.append_column(name, pa.repeat(value, table.num_rows))
     return table
 
 
 class _Delimited:
     """Reads files that are all written as the first is."""
 
-    def __init__(self, files: Files, first: bytes, path: str):
-        self._files = files
+    def __init__(self, first: bytes, path: str):
         self._encoding = guess_encoding(first)
         self._dialect = self._guess(first, path)
         self._skipped, self.is_cut = 0, False
@@ -160,8 +155,9 @@ class _Delimited:
     def _decoded(self, data: bytes) -> str:
         return data.decode(self._encoding, "replace").removeprefix("\ufeff")
 
-    def __call__(self, path: str, files: int) -> pa.Table:
-        pieces = [self._decoded(data) for data in self._files.pieces(path, files)]
+    def read(self, path: str, files: int) -> pa.Table:
+        """Some rows of a file."""
+        pieces = [self._decoded(data) for data in read_pieces(path, files)]
         self.is_cut |= len(pieces) > 1
         dialect = self._guess(pieces[0].encode(self._encoding), path)
         if len(dialect.columns) != len(self._dialect.columns):
@@ -228,26 +224,30 @@ class _JsonLines:
 
     comments: tuple[str, ...] = ()
 
-    def __init__(self, files: Files):
-        self._files, self.is_cut = files, False
+    def __init__(self, encoding: str):
+        self._encoding, self.is_cut = encoding, False
 
-    def __call__(self, path: str, files: int) -> pa.Table:
-        pieces = self._files.pieces(path, files)
+    def read(self, path: str, files: int) -> pa.Table:
+        """Some rows of a file."""
+        pieces = read_pieces(path, files)
         self.is_cut |= len(pieces) > 1
-        lines = [line for piece in pieces for line in piece.splitlines() if line.strip()]
+        text = "\n".join(piece.decode(self._encoding, "replace") for piece in pieces)
+        lines = [line for line in text.removeprefix("\ufeff").split("\n") if line.strip()]
         rows = [_json_object(line, path) for line in lines]
         names = dict.fromkeys(itertools.chain.from_iterable(rows))
         return pa.table({name: _json_column(row.get(name) for row in rows) for name in names})
 
     def settings(self) -> dict[str, Any]:
         """The section `source:`."""
-        return {"format": "jsonl"}
+        encoding = {} if self._encoding == "utf-8" else {"encoding": self._encoding}
+        return {"format": "jsonl", **encoding}
 
 
-def _json_object(line: bytes, path: str) -> dict[str, Any]:
+def _json_object(line: str, path: str) -> dict[str, Any]:
+    """An object whose numbers are spelled as they are in the file."""
     try:
-        value = json.loads(line)
-    except ValueError as error:
+        value = json.loads(line, parse_float=str, parse_int=str, parse_constant=str)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: a line is no JSON: {error}") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path}: a line is no JSON object")
@@ -264,35 +264,31 @@ def _json_column(values: Iterable[Any]) -> pa.Array:
 
 
 def _json_cell(value: Any) -> str | None:
-    """A value as a string: true is 1, a whole number has no point; an object is nothing."""
-    if value is None or isinstance(value, dict | list):
-        return None
+    """A value as a string: true is 1, an object is nothing."""
     if isinstance(value, bool):
         return str(int(value))
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        return str(int(value))
-    return str(value)
+    return value if isinstance(value, str) and value else None
 
 
 class _Parquet:
     """Reads some rows of some row groups."""
 
     comments: tuple[str, ...] = ()
+    is_cut = False
 
-    def __init__(self, files: Files):
-        self._files, self.is_cut = files, False
-
-    def __call__(self, path: str, files: int) -> pa.Table:
-        with self._files.open(path) as opened:
+    def read(self, path: str, files: int) -> pa.Table:
+        """Some rows of a file."""
+        with open_source(path) as file:
             try:
-                parquet = pyarrow.parquet.ParquetFile(opened)
+                parquet = pyarrow.parquet.ParquetFile(file)
                 last = parquet.num_row_groups - 1
                 groups = sorted({last * place // (_GROUPS - 1) for place in range(_GROUPS)})
                 rows = max(_ROWS // files // _GROUPS, 1)
                 some = (parquet.iter_batches(rows, [group]) for group in groups if last >= 0)
                 batches = [batch for of_group in some for batch in itertools.islice(of_group, 1)]
-            except (pa.ArrowException, OSError) as error:
-                raise ValueError(f"{path} cannot be read as Parquet: {error}") from error
+            except pa.ArrowException as error:
+                reason = str(error).partition("\n")[0]
+                raise ValueError(f"{path} cannot be read as Parquet: {reason}") from error
             table = pa.Table.from_batches(batches, parquet.schema_arrow)
             self.is_cut |= table.num_rows < parquet.metadata.num_rows
         return table

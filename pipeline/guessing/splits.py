@@ -1,5 +1,6 @@
 """How a log may be divided: by its files, by time, or at random."""
 
+import datetime
 import fnmatch
 import itertools
 import re
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ctr_keras.features.times import part_of
 from ctr_keras.types import Array
 from pipeline.guessing.profiles import Profile
 
@@ -17,9 +19,8 @@ _FILE_WORDS = {
     "validation": ("valid", "validation", "val", "dev", "eval"),
     "test": ("test", "testing", "holdout"),
 }
-_EPOCHS = {"epoch in seconds": 1, "epoch in milliseconds": 10**3, "epoch in microseconds": 10**6}
-_DIGITS = {"YYYYMMDD": ("", 4, 2, 2, 0), "YYMMDDHH": ("20", 2, 2, 2, 2)}
-_DAY = np.timedelta64(1, "D")
+_DAY = 86400
+_LONG = 20 * _DAY  # from which on splits begin with a day
 
 Settings = dict[str, Any]
 
@@ -73,64 +74,35 @@ def by_time(found: Profile, is_click: Array) -> Settings | None:
     """
     if found.missing_share > 0.01:
         return None
-    times = moments(found)
+    times = found.seconds
     order = np.argsort(times, kind="stable")
     rows = np.cumsum(found.counts[order])
     places = np.searchsorted(rows, [share * rows[-1] for share in _SHARES], side="right")
     bounds = times[order][np.minimum(places, len(times) - 1)]
-    if times.max() - times.min() > 20 * _DAY:
-        bounds = bounds.astype("datetime64[D]").astype(times.dtype)
+    if np.ptp(times) > _LONG:
+        bounds = bounds // _DAY * _DAY
     split = np.append((times[:, None] >= bounds).sum(1), -1)[found.codes]
     for index in range(len(bounds) + 1):
         clicks = is_click[split == index]
         if not clicks.size or clicks.all() or not clicks.any():
             return None
-    validation, test = (_spelled(bound, found) for bound in bounds)
+    validation, test = (spelled(bound) for bound in bounds.tolist())
     return {"by": "time", "column": found.name, "validation_from": validation, "test_from": test}
 
 
-def _spelled(moment: np.datetime64, found: Profile) -> int | str:
-    """A moment as the column would have it, a day where that is exact."""
-    if found.spelling in _EPOCHS:
-        return int(moment.astype("datetime64[s]").astype(int)) * _EPOCHS[found.spelling]
-    day, _, clock = str(moment.astype("datetime64[s]")).partition("T")
-    if found.spelling == "YYMMDDHH":
-        return int(day[2:].replace("-", "") + clock[:2])
-    if found.spelling == "YYYYMMDD":
-        return int(day.replace("-", ""))
-    if clock == "00:00:00":
-        return day
-    return day + ("T" if "T" in found.values[0] else " ") + clock
+def spelled(time: float) -> str:
+    """A time of a clock, or the day if it begins with it.
 
+    Example:
 
-def moments(found: Profile) -> Array:
-    """(distinct,) the values of a column of times, to the second; without their zones."""
-    if found.spelling in _EPOCHS:
-        seconds = found.numbers() // _EPOCHS[found.spelling]
-        return seconds.astype("datetime64[s]")
-    return np.array([_iso(value, found.spelling) for value in found.values], "datetime64[s]")
-
-
-def _iso(value: str, spelling: str) -> str:
-    if spelling in _DIGITS:
-        century, *widths = _DIGITS[spelling]
-        ends = np.cumsum(widths)
-        year, month, day, hour = (value[e - w : e] for e, w in zip(ends, widths, strict=True))
-        return f"{century}{year}-{month}-{day}T{hour or '00'}"
-    numbers = re.findall(r"\d+", value)
-    year, month, day = numbers[:3] if len(numbers[0]) == 4 else numbers[2::-1]
-    clock = [*numbers[3:6], "0", "0", "0"][:3]
-    hour, minute, second = (part.zfill(2) for part in clock)
-    return f"{year}-{month.zfill(2)}-{day.zfill(2)}T{hour}:{minute}:{second}"
+    >>> spelled(86400), spelled(86460)
+    ('1970-01-02', '1970-01-02 00:01:00')
+    """
+    moment = datetime.datetime.fromtimestamp(time, datetime.timezone.utc)
+    return f"{moment:%Y-%m-%d}" if time % _DAY == 0 else f"{moment:%Y-%m-%d %H:%M:%S}"
 
 
 def time_parts(found: Profile) -> list[str]:
     """The parts of a time that differ between rows."""
-    times = moments(found)
-    days = times.astype("datetime64[D]")
-    parts = []
-    if len(np.unique(times.astype("datetime64[h]") - days)) > 1:
-        parts.append("hour")
-    if len(np.unique(days)) > 1:
-        parts.append("weekday")
-    return parts
+    parts = ("hour", "weekday")
+    return [part for part in parts if len(np.unique(part_of(part, found.seconds))) > 1]
