@@ -214,6 +214,9 @@ def _drift(cells: Array, total: Array, split: int, is_number: bool) -> float | N
 
 
 def _unseen(column: Column, split: int) -> Summary:
+    """The values of a split that training has not; nothing is said if that has none."""
+    train, total = (int(column.counts.total[index].sum()) for index in (0, split))
+    if not train or not total:
+        return {"values": None, "rows": None, "rows_share": None}
     values, rows = column.sample.unseen(split)
-    total = int(column.counts.total[split].sum())
-    return {"values": values, "rows": rows, "rows_share": rows / total if total else 0.0}
+    return {"values": values, "rows": rows, "rows_share": rows / total}

@@ -325,6 +325,17 @@ def test_limits_that_are_broken_are_named_one_a_line(shifted):
     assert check_expectations(summary, {"site": Expectation(missing=0.2)}) == []
 
 
+def test_without_training_rows_nothing_is_new_and_nothing_drifts():
+    features, columns = many(50)
+    columns[SPLIT] = [2] * 50
+    summary = summarize(count_in_bundles(features, batches_of(columns), 1), features)
+    assert summary["features"]["user"]["unseen"]["test"]["rows_share"] is None
+    assert check_expectations(summary, {"user": Expectation(drift=0.1, unseen=0.1)}) == [
+        "user: drift and new values are not looked at without training rows"
+    ]
+    assert check_expectations(summary, {"user": Expectation(missing=0.1)}) == []
+
+
 def test_parts_of_times_are_counted_as_the_feature_has_them(shifted):
     _, summary = shifted
     hour = summary["features"]["hour"]
