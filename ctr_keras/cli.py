@@ -282,7 +282,11 @@ def tune(
 @_split(help="Rows to score.")
 @_data(help="Other prepared data.")
 @click.option("--by", multiple=True, metavar="FIELD", help="Measure by the values of a field, too.")
-@click.option("--group", metavar="FIELD", help="The user's field, for metrics by group.")
+@click.option(
+    "--group",
+    metavar="FIELD",
+    help="The user's field, for metrics by group. By default what the data set declares.",
+)
 @click.option(
     "--k",
     default=10,

@@ -100,7 +100,7 @@ def partitions(prepared: str) -> list[Partition]:
 def sample_partition(prepared: str) -> str:
     """The folder that the samples of a prepared one are of: itself, or one it was joined from."""
     manifest = _read_manifest(prepared)
-    return os.path.join(prepared, manifest["samples"]) if manifest else prepared
+    return os.path.join(prepared, str(manifest["samples"])) if manifest else prepared
 
 
 def moves_of(folders: Sequence[str], prepared: str, features: FeatureSet) -> dict[str, Array]:
@@ -160,7 +160,7 @@ def _features(folder: str) -> FeatureSet:
 
 def _with_samples(parts: Sequence[Partition]) -> str:
     """The last folder with samples, or else the last one."""
-    for part in reversed(parts):
+    for part in parts[::-1]:
         path = os.path.join(part.folder, SAMPLE_FILES[0])
         if os.path.exists(path) and os.path.getsize(path):
             return part.folder

@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 from ctr_keras.types import Array
 
 BLOCK_ROWS = 4096  # about as many as a block has at most
-_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+_NOT_FINITE = r"(?i)^([+-]?(nan|inf|infinity))$"
+NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 _NAMED_VALUES = 3  # in reasons, of a block
 _SHOWN = 30  # characters of a value
@@ -75,20 +76,24 @@ class Block:
         return list(zip(*columns, strict=True))
 
     def numbers(self, name: str, strings: pa.Array, kind: pa.DataType) -> pa.Array:
-        """Finite numbers, NaN where the string is empty. Rejects rows with another string."""
+        """Finite numbers, NaN where the string is empty or, as servers take them, `NaN` or `inf`.
+        Rejects rows with another string."""
         strings = pc.if_else(pc.equal(strings, ""), None, strings)
         if self._decimal != ".":  # then points are for thousands, which no number here has
             strings = pc.replace_substring(pc.replace_substring(strings, ".", " "), ",", ".")
         try:
             values = strings.cast(kind)
         except pa.ArrowInvalid:
-            is_number = pc.match_substring_regex(strings, _NUMBER)
+            is_number = pc.match_substring_regex(strings, f"{NUMBER}|{_NOT_FINITE}")
             self.reject(~mask(pc.fill_null(is_number, True)), f"{name} is not a number")
             values = pc.if_else(is_number, strings, None).cast(kind)
-        values = np.asarray(values)
-        is_finite = np.isfinite(values) | mask(pc.is_null(strings))
-        self.reject(~is_finite, f"{name} is not a finite number")
-        return pa.array(values, kind, from_pandas=False)
+        numbers = np.array(values)
+        is_infinite = np.isinf(numbers)
+        if is_infinite.any():
+            is_too_large = is_infinite & ~mask(pc.match_substring_regex(strings, _NOT_FINITE))
+            self.reject(is_too_large, f"{name} is not a finite number")
+            numbers[is_infinite] = np.nan
+        return pa.array(numbers, kind, from_pandas=False)
 
 
 def _shown(value: str) -> str:

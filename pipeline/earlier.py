@@ -50,6 +50,16 @@ def dataset_like(
     )
 
 
+def warnings_of(dataset: Dataset) -> list[str]:
+    """What to look at where new rows of a data set are prepared without the earlier ones."""
+    if not dataset.history:
+        return []
+    column = dataset.history.column
+    return [
+        f"column {column!r} is made of the new rows alone: earlier items of users are not known"
+    ]
+
+
 def declaration_file(dataset: str | Dataset | None, earlier: str | None) -> str | None:
     """The YAML file that declares a data set, or that of an earlier folder, if there is one."""
     if isinstance(dataset, str) and is_declared(dataset):

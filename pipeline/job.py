@@ -15,7 +15,7 @@ from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_bsl.public.tfxio import TensorAdapterConfig
 
-from ctr_keras.features import FeatureSet
+from ctr_keras.features import GROUP, FeatureSet
 from ctr_keras.features.statistics import NUMBERS_FILE
 from pipeline.batches import KEY, SPLIT, in_column_order, only_split, read_rows
 from pipeline.datasets.base import Dataset
@@ -24,7 +24,7 @@ from pipeline.preprocessing import make_preprocessing_fn
 from pipeline.records import write_examples, write_shards
 from pipeline.report import sample, write_rejected, write_sample_rows
 from pipeline.sources import Chunk
-from pipeline.splits import SPLITS
+from pipeline.splits import SPLITS, LastSplit
 from pipeline.statistics.columns import CountFeatures
 from pipeline.statistics.files import write_statistics
 from pipeline.storage import delete, read_json, write_json
@@ -81,7 +81,8 @@ class Job:
         """The whole graph."""
         files = [(Chunk(path, i, split), size) for i, (path, size, split) in enumerate(self.files)]
         parsed, selected = pipeline | "Rows" >> read_rows(self.dataset, self.source, files)
-        if self.dataset.history or (self.earlier and not self.grows):
+        groups_users = self.dataset.history or isinstance(self.dataset.split, LastSplit)
+        if groups_users or (self.earlier and not self.grows):
             analyzed = selected
         else:  # reading rows again is cheaper than keeping them from one pass to the next
             _, analyzed = pipeline | "AnalyzedRows" >> read_rows(self.dataset, self.source, files)
@@ -137,7 +138,8 @@ class Job:
         train = "TrainRows" >> beam.FlatMap(only_split, "train")
         if self.earlier is None:
             analyze = tft_beam.AnalyzeDataset(make_preprocessing_fn(self.dataset.features))
-            return (rows | train, config) | "Analyze" >> analyze
+            graph, metadata = (rows | train, config) | "Analyze" >> analyze
+            return graph, metadata
         graph, metadata = rows.pipeline | tft_beam.ReadTransformFn(self.earlier)
         if self.grows:
             folder = os.path.join(self.earlier, "transform_fn")
@@ -159,7 +161,8 @@ def passed_through(features: FeatureSet) -> dict[str, pa.DataType]:
     """The columns that TensorFlow Transform leaves alone."""
     label = features.label
     numbers = {name: pa.float32() for name in (label.name, label.weight) if name}
-    return {**numbers, KEY: pa.int64(), SPLIT: pa.int64()}
+    groups = {GROUP: pa.int64()} if label.group else {}
+    return {**numbers, **groups, KEY: pa.int64(), SPLIT: pa.int64()}
 
 
 def adapter_config(features: FeatureSet) -> TensorAdapterConfig:

@@ -13,11 +13,11 @@ from ctr_keras.features.statistics import NUMBERS_FILE
 from pipeline.checks import check_source
 from pipeline.datasets import find_dataset
 from pipeline.datasets.base import Dataset
-from pipeline.earlier import DECLARATION, dataset_like, declaration_file
+from pipeline.earlier import DECLARATION, dataset_like, declaration_file, warnings_of
 from pipeline.job import Job
 from pipeline.numbers import read_numbers
 from pipeline.report import TooManyRejectedError, check_rows, summarize
-from pipeline.splits import SPLITS, OneSplit
+from pipeline.splits import SPLITS, OneSplit, SplitName
 from pipeline.statistics import FILE as STATISTICS_FILE
 from pipeline.statistics.expectations import UnexpectedDataError, check_expectations
 from pipeline.storage import Output, delete, exists, read_json, write_json
@@ -33,7 +33,7 @@ def prepare(
     *,
     like: str | None = None,
     grow: bool = False,
-    split: str | None = None,
+    split: SplitName | None = None,
     cross_min_count: int | None = None,
     max_rejected: float = 0.01,
     beam_options: Sequence[str] = (),
@@ -100,8 +100,13 @@ def prepare(
         dataset = dataclasses.replace(dataset, features=features)
     # What decides the result.
     declaration = {"features": dataset.features.to_dict(), "split": repr(dataset.split)}
-    description = {"dataset": dataset.name, "source": source, "declaration": declaration}
-    description |= {"like": like, "grow": grow} if like else {}
+    description: dict[str, Any] = {
+        "dataset": dataset.name,
+        "source": source,
+        "declaration": declaration,
+    }
+    if like:
+        description |= {"like": like, "grow": grow}
     output = Output(out)
     if exists(output.path):
         return _finished_report(output, description)
@@ -118,6 +123,7 @@ def prepare(
     numbers = read_numbers(transform_fn, features)
     seconds = round(time.time() - started, 1)
     report = description | summarize(counts, features) | {"wall_seconds": seconds}
+    report["warnings"] += warnings_of(dataset) if like else []
     write_json(features.to_dict(), FileSystems.join(output.partial, "features.json"))
     write_json(numbers, FileSystems.join(output.partial, NUMBERS_FILE))
     if declaration_path:
@@ -140,7 +146,7 @@ def _check_together(
     dataset: str | Dataset | None,
     like: str | None,
     grow: bool,
-    split: str | None,
+    split: SplitName | None,
     cross_min_count: int | None,
 ) -> None:
     """Checks that arguments that go or do not go together are given so."""
@@ -156,7 +162,7 @@ def _check_together(
         raise ValueError(f"--grow counts training rows, and --split {split} leaves none")
 
 
-def _declared(dataset: str | Dataset | None, like: str | None, split: str | None) -> Dataset:
+def _declared(dataset: str | Dataset | None, like: str | None, split: SplitName | None) -> Dataset:
     if isinstance(dataset, str):
         return find_dataset(dataset)
     if like is None:

@@ -70,12 +70,16 @@ def summarize(counts: dict[str, int], features: FeatureSet) -> dict[str, Any]:
         "filtered_because": filtered,
         "rejected_because": dict(by_count[:_REASONS])
         | ({"other reasons": others} if others else {}),
+        "negatives_kept": features.label.negatives_kept,
         "label_mean": {
             split: clicks.get(split, 0) / written[split] if written[split] else None
             for split in SPLITS
         },
         "missing": {name: missing[name] for name in _names(features) if missing.get(name)},
-        "warnings": [*_warnings(missing, unread, sum(written.values()))],
+        "warnings": [
+            *_warnings_of_features(missing, unread, sum(written.values())),
+            *_warnings_of_splits(written, clicks),
+        ],
         "vocabulary_sizes": features.vocabulary_sizes,
         "id_count": features.id_count,
         "versions": {"python": sys.version.split()[0]}
@@ -87,7 +91,17 @@ def _names(features: FeatureSet) -> list[str]:
     return [feature.name for feature in features.features]
 
 
-def _warnings(missing: dict[str, int], unread: dict[str, int], rows: int) -> Iterator[str]:
+def _warnings_of_splits(written: dict[str, int], clicks: dict[str, int]) -> Iterator[str]:
+    for split in SPLITS:
+        rows, found = written[split], clicks.get(split, 0)
+        if rows and found in (0, rows):
+            which = "with" if found else "without"
+            yield f"all {rows} rows of the {split} split are {which} a click"
+
+
+def _warnings_of_features(
+    missing: dict[str, int], unread: dict[str, int], rows: int
+) -> Iterator[str]:
     """What to look at, of features that say nothing in all rows, or in some against expectation."""
     for name, count in missing.items():
         if count == rows and not unread.get(name):

@@ -16,8 +16,9 @@ from ctr_keras.features.hashing import fingerprints
 from ctr_keras.features.times import SPELL, check_zone, read_time
 from ctr_keras.settings import SettingError, TupleOf, check_settings
 from ctr_keras.types import Array
-from pipeline.block import Block, mask
+from pipeline.block import NUMBER, Block, mask
 
+SplitName: TypeAlias = Literal["train", "validation", "test"]
 SPLITS = ("train", "validation", "test")
 LEFT_OUT = -1  # instead of the index of a split
 
@@ -81,10 +82,7 @@ class RandomSplit:
             values = block.columns[self.key].fill_null("")  # in rejected rows
             has_value = ~mask(pc.is_in(values, pa.array(["", *missing])))
             keys = np.where(has_value, fingerprints(values.to_pylist()).view(np.int64), keys)
-        # The keys also order the rows inside a shard, so the split mixes them anew.
-        mixed = (keys.astype(np.uint64) ^ np.uint64(self.seed)) * np.uint64(0x9E3779B97F4A7C15)
-        mixed = (mixed ^ (mixed >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
-        share = (mixed >> np.uint64(11)).astype(np.float64) / 2**53
+        share = drawn(keys, self.seed)
         return np.where(share < self.test, 2, np.where(share < self.test + self.validation, 1, 0))
 
 
@@ -250,7 +248,7 @@ class OneSplit:
     array([2, 2])
     """
 
-    split: Literal["train", "validation", "test"]
+    split: SplitName
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -261,11 +259,60 @@ class OneSplit:
         return np.full(len(block), SPLITS.index(self.split))
 
 
-Split: TypeAlias = RandomSplit | TimeSplit | ColumnSplit | FileSplit | OneSplit
+@dataclasses.dataclass(frozen=True)
+class LastSplit:
+    """Leave one out: the last row of each user is for test, the one before it for validation.
+
+    A user of fewer than three rows, and rows without a user, stay in training.
+
+    Args:
+        user: str. A column of the source.
+        time: str. A column by which the rows of a user are ordered: numbers, or times in any
+            spelling. Rows in which it is missing or something else are rejected; rows of one time
+            keep the order of the files.
+
+    Example:
+
+    >>> users, times = np.array(["ann", "bob", "ann", "bob", "ann"]), np.array([3, 9, 1, 8, 2])
+    >>> LastSplit("user", "time").assign_by_user(users, times, np.arange(5))
+    array([2, 0, 0, 0, 1])
+    """
+
+    user: str
+    time: str
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def assign(self, keys: Array, block: Block, missing: Sequence[str] = ()) -> Array:
+        """Zeros: rows of other blocks decide, too."""
+        del block, missing
+        return np.zeros(len(keys), np.int64)
+
+    def assign_by_user(self, users: Array, times: Array, order: Array) -> Array:
+        """Index into `SPLITS` of each row, of all rows of some users, `""` for no user."""
+        rows = np.lexsort((order, times, users))
+        names, starts, counts = np.unique(users[rows], return_index=True, return_counts=True)
+        is_split = (counts >= len(SPLITS)) & (names != "")
+        ends = (starts + counts)[is_split]
+        split = np.zeros(len(rows), np.int64)
+        split[rows[ends - 1]], split[rows[ends - 2]] = 2, 1
+        return split
+
+
+Split: TypeAlias = RandomSplit | TimeSplit | ColumnSplit | LastSplit | FileSplit | OneSplit
+
+
+def drawn(keys: Array, seed: int) -> Array:
+    """(rows,) numbers from 0 to 1 for keys of rows, others for another seed. The keys also order
+    the rows inside a shard, so they are mixed anew."""
+    mixed = (keys.astype(np.uint64) ^ np.uint64(seed)) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
+    return np.asarray((mixed >> np.uint64(11)).astype(np.float64) / 2**53)
 
 
 class Values:
-    """The values of a column of a block, each of which rows need for their split."""
+    """The values of a column of a block that rows cannot do without."""
 
     def __init__(self, block: Block, name: str, missing: Sequence[str] = ()):
         strings = pc.fill_null(block.columns[name], "")  # in rejected rows
@@ -294,10 +341,24 @@ class Values:
 
     def numbers(self) -> Array:
         """(rows,) numbers."""
-        present = pc.if_else(pa.array(self._is_missing), "", self._strings)
-        numbers = self._block.numbers(self._name, present, pa.float64())
         self._reject_missing()
-        return np.asarray(np.nan_to_num(np.asarray(numbers)))
+        present = pc.if_else(pa.array(self._is_missing), "", self._strings)
+        numbers = np.asarray(self._block.numbers(self._name, present, pa.float64()))
+        self._block.reject(np.isnan(numbers), f"{self._name} is not a number")
+        return np.asarray(np.nan_to_num(numbers))
+
+    def order(self) -> Array:
+        """(rows,) what orders rows: numbers as they are, else times."""
+        if mask(pc.match_substring_regex(self._strings, NUMBER)).all():
+            return np.asarray(self._strings.cast(pa.float64()))
+
+        def read(value: str) -> float | None:
+            if re.match(NUMBER, value):
+                return float(value)
+            time = read_time(value)
+            return None if time is None else time.seconds
+
+        return self.each(read, f"which is no time: {SPELL}")
 
     def _reject_missing(self) -> None:
-        self._block.reject(self._is_missing, f"{self._name} is missing, which splits rows")
+        self._block.reject(self._is_missing, f"{self._name} is missing")

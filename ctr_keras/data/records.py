@@ -186,7 +186,8 @@ def row_count(prepared: str, split: str) -> int:
 
 
 def click_rate(prepared: str) -> float | None:
-    """The mean label of the training rows, from the same report.
+    """The mean label of the training rows, from the same report: of all, where negatives are a
+    sample.
 
     Args:
         prepared: str. The folder that `ctr-keras prepare` wrote.
@@ -197,8 +198,12 @@ def click_rate(prepared: str) -> float | None:
     Raises:
         FileNotFoundError: if the folder holds no prepared data.
     """
-    rate = prepared_report(prepared).get("label_mean", {}).get("train")
-    return None if rate is None else float(rate)
+    report = prepared_report(prepared)
+    rate = report.get("label_mean", {}).get("train")
+    if rate is None:
+        return None
+    clicks = rate * report.get("negatives_kept", 1.0)  # for a row each
+    return float(clicks / (clicks + 1 - rate))
 
 
 def example_files(prepared: str, split: str) -> list[str]:

@@ -14,7 +14,8 @@ How a value is spelled as a string, which is what vocabularies hold:
 - A time is refused: as a string it has the form that `Categorical(time_part=...)` reads.
 - A list, for `MultiValued` and `Sequence`, is joined by the feature's separator.
 
-Numbers are rounded to float32. Strings that are numbers are taken for them, infinities refused.
+Numbers are rounded to float32, and those that are not finite are missing. Strings that are numbers
+are taken for them.
 """
 
 import dataclasses
@@ -33,6 +34,7 @@ from ctr_keras.types import Array
 
 Frame: TypeAlias = Any  # columns by name
 
+_NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _LONG_FLOATS = {2: 2.0**11, 4: 2.0**24, 8: 1e10}  # by size in bytes
 _SPELL_TIMES = 'give it as strings, of pandas by column.dt.strftime("%Y-%m-%d %H:%M:%S")'
@@ -106,9 +108,11 @@ class Columns:
             column = values[coded.codes] if len(values) else np.zeros(0)
         with np.errstate(over="ignore"):
             numbers = column.astype(np.float32)
-        if np.isinf(numbers).any():
-            row = int(np.argmax(np.isinf(numbers)))
+        is_too_large = np.isinf(numbers) & np.isfinite(column)
+        if is_too_large.any():
+            row = int(np.argmax(is_too_large))
             raise ValueError(f"column {name!r}, row {row}: {column[row]} is not a finite number")
+        numbers[np.isinf(numbers)] = np.nan
         return numbers
 
 
@@ -193,6 +197,8 @@ def _number(value: Any) -> float:
         return float("nan")
     if isinstance(value, int | float | np.number | np.bool_):
         return float(value)
+    if isinstance(value, str) and _NOT_FINITE.fullmatch(value):
+        return float("nan")
     if not isinstance(value, str) or not _NUMBER.fullmatch(value):
         raise ValueError("is not a number")
     return float(value)

@@ -18,6 +18,7 @@ from ctr_keras.settings import Count, SettingError, Source, TupleOf, check_setti
 from ctr_keras.types import Config, Settings
 
 PACKED_INPUTS = ("categorical", "numeric", "crossed")
+GROUP = "\x1fgroup"  # in records: the rows' groups as numbers, 0 where missing
 
 
 def _as_spelling(value: Any) -> Any:
@@ -289,13 +290,20 @@ class Label:
         weight: str. A column of weights of rows, numbers of at least 0, by which training may
             multiply a row's loss. Models do not read it, nor do requests carry it. Defaults to
             `""`: none.
+        group: str. A column that says whose a row is, such as the user's, for metrics and pairs by
+            group. Models do not read it, unless a feature does, nor do requests carry it. Defaults
+            to `""`: none.
         positive: list of str. The values that mean 1. Defaults to `()`: the usual ones (see
             `ctr_keras.features.labels.is_positive`).
         negative: list of str. The values that mean 0. Defaults to `()`: where `positive` is
             declared, all others but a missing one.
+        negatives_kept: float. The share of the training rows of label 0 that prepared data have;
+            the others were left out at random. Scores are those of all rows nevertheless (see
+            `ctr_keras.runs.SampledLoss`). Defaults to `1.0`.
 
     Raises:
-        ValueError: for a value that is both, or negative ones without positive ones.
+        ValueError: for a value that is both, or negative ones without positive ones, and for a
+            share of 0 or less, or above 1.
 
     Example:
 
@@ -306,13 +314,15 @@ class Label:
     kind: ClassVar[str] = "label"
     name: str
     weight: str = ""
+    group: str = ""
     positive: TupleOf[Spelling] = ()
     negative: TupleOf[Spelling] = ()
+    negatives_kept: Annotated[float, Field(gt=0, le=1)] = 1.0
 
     def __post_init__(self) -> None:
         check_settings(self)
-        for column in filter(None, (self.name, self.weight)):
-            _check_column(column)
+        _check_column(self.name)
+        for column in (self.name, self.weight):
             if column in PACKED_INPUTS:
                 raise ValueError(f"label or weight {column!r} is reserved for a packed input")
         if self.negative and not self.positive:

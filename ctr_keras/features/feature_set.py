@@ -17,6 +17,7 @@ from ctr_keras.features import packing
 from ctr_keras.features.checks import check_set, check_sizes
 from ctr_keras.features.columns import Frame
 from ctr_keras.features.declarations import (
+    GROUP,
     Categorical,
     Crossed,
     Feature,
@@ -177,7 +178,11 @@ class FeatureSet:
             name: (shape, "float32" if name == "numeric" else "int32")
             for name, shape in self.packed_shapes.items()
         }
-        return {**columns, **({self.label.weight: ((1,), "float32")} if self.label.weight else {})}
+        if self.label.weight:
+            columns[self.label.weight] = ((1,), "float32")
+        if self.label.group:
+            columns[GROUP] = ((1,), "int32")
+        return columns
 
     def group(self, name: str) -> tuple[Feature, ...]:
         """The features of one group.

@@ -13,8 +13,9 @@ from ctr_keras.models import build_model, start_at_click_rate
 from ctr_keras.models.base import built_features
 from ctr_keras.runs import Checkpoints, Rounds, make_callbacks, make_progress
 from ctr_keras.training.batches import (
-    Groups,
+    check_validation,
     check_weight,
+    groups_for,
     open_split,
     with_weights_and_groups,
 )
@@ -66,6 +67,7 @@ def train(
     pace = pace_of(config, rows)
     validation = Validation(config, features, pace)
     check_weight(features, config.sample_weight)
+    check_validation(config.data)
     own = make_callbacks(config.callbacks, config.out, config.to_dict())
     with open_run(config, features) as finished:
         return finished or _trained(config, features, rows, pace, validation, [*own, *callbacks])
@@ -135,7 +137,7 @@ def _compiled(
         model = started(model, features, config)
     else:
         start_at_click_rate(model, click_rate(config.data))
-    config.compile(model, round_steps, rounds)
+    config.compile(model, round_steps, rounds, features.label.negatives_kept)
     return model
 
 
@@ -144,7 +146,7 @@ def _batches(
 ) -> Iterable[Any]:
     """The endless batches that `fit` takes, without those of the rounds done."""
     inputs, weight = input_names(model), config.sample_weight
-    groups = Groups(features, config.group) if config.pairwise_weight else None
+    groups = groups_for(config, features) if config.pairwise_weight else None
     columns = [*inputs, *([weight] if weight else []), *([groups.packed] if groups else [])]
     examples = open_split("train", config, features, list(dict.fromkeys(columns)))
     batches = examples.stream(batch_size, seed=config.seed, skip_batches=skipped)

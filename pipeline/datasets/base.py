@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ctr_keras.features import FeatureSet
+from ctr_keras.features import GROUP, FeatureSet
+from ctr_keras.features.hashing import group_numbers
 from ctr_keras.features.labels import is_positive, remedy
 from ctr_keras.settings import Count, check_settings
 from ctr_keras.types import Array
@@ -125,7 +126,16 @@ class Dataset:
             raw[name] = block.numbers(name, strings, pa.float32()) if kind == "float" else strings
         if weight := self.features.label.weight:
             raw[weight] = self._weights(block, weight, columns[weight])
+        if group := self.features.label.group:
+            raw[GROUP] = self._groups(columns[group])
         return raw, label
+
+    def _groups(self, strings: pa.Array) -> pa.Array:
+        """(rows,) int64 numbers, 0 where the group is missing."""
+        coded = pc.fill_null(strings, "").dictionary_encode()
+        numbers = group_numbers(coded.dictionary.to_pylist())
+        numbers[mask(pc.is_in(coded.dictionary, pa.array(["", *self.missing])))] = 0
+        return pa.array(numbers[coded.indices])
 
     def _weights(self, block: Block, name: str, strings: pa.Array) -> pa.Array:
         """(rows,) float32 weights. Rejects rows without one, or with one below 0."""

@@ -5,7 +5,9 @@ import encodings.aliases
 import io
 import os
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from ctr_keras.features import FEATURE_KINDS, Crossed, FeatureSet, Label, MultiValued, Sequence
 from ctr_keras.settings import SettingError, Source, TupleOf, check_settings, did_you_mean
@@ -13,13 +15,14 @@ from pipeline.datasets.base import Dataset, History, Table
 from pipeline.parsing.delimited import Delimited
 from pipeline.parsing.json_lines import JsonLines
 from pipeline.parsing.parquet import Parquet
-from pipeline.splits import ColumnSplit, FileSplit, RandomSplit, Split, TimeSplit
+from pipeline.splits import ColumnSplit, FileSplit, LastSplit, RandomSplit, Split, TimeSplit
 from pipeline.statistics.expectations import Expectation
 
 _SPLITS = {
     "random": RandomSplit,
     "time": TimeSplit,
     "column": ColumnSplit,
+    "last": LastSplit,
     "files": FileSplit,
 }
 
@@ -33,7 +36,9 @@ class _File:
     features: TupleOf[Mapping[str, Any]]
     split: Mapping[str, Any] | None = None
     history: Mapping[str, Any] | None = None
+    sample: Mapping[str, Any] | None = None
     weight: str = ""
+    group: str = ""
     expect: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -47,6 +52,16 @@ class _Label:
     column: str
     positive: Any = ()
     negative: Any = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sample:
+    """The keys below `sample`."""
+
+    negatives: Annotated[float, Field(gt=0, le=1)]
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,8 +144,10 @@ def load_dataset(path: str, split: Split | None = None) -> Dataset:
 def _label(yaml: Source, file: _File) -> Label:
     is_name = isinstance(file.label, str)
     keys = _Label(str(file.label)) if is_name else yaml.at("label").build(_Label)
+    kept = yaml.at("sample").build(_Sample).negatives if file.sample is not None else 1.0
+    columns = {"name": keys.column, "weight": file.weight, "group": file.group}
     with yaml.located("label"):
-        return Label(keys.column, file.weight, keys.positive, keys.negative)
+        return Label(**columns, positive=keys.positive, negative=keys.negative, negatives_kept=kept)
 
 
 def _expectations(yaml: Source, features: FeatureSet) -> dict[str, Expectation]:
@@ -145,11 +162,13 @@ def _expectations(yaml: Source, features: FeatureSet) -> dict[str, Expectation]:
 def _needed_columns(features: FeatureSet, split: Split, history: History | None) -> set[str]:
     """The columns that the source must have."""
     label = features.label
-    needed = {*features.raw_columns, *filter(None, (label.name, label.weight))}
+    needed = {*features.raw_columns, *filter(None, (label.name, label.weight, label.group))}
     if history:
         needed = needed - {history.column} | {history.user, history.item, history.time}
     if isinstance(split, TimeSplit | ColumnSplit):
         needed.add(split.column)
+    if isinstance(split, LastSplit):
+        needed |= {split.user, split.time}
     if isinstance(split, RandomSplit) and split.key:
         needed.add(split.key)
     return needed

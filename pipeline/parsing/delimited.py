@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import json
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,6 +16,7 @@ from pipeline.parsing.lines import check_text, line_chunks, reject_lines
 from pipeline.parsing.records import Records, is_open, is_strict, read_records, record_chunks
 from pipeline.sources import Chunk, SourceError
 
+_DELIMITERS = (";", "\t", "|", ",")  # that a file may have other than declared
 _UNIT_SEPARATOR = b"\x1f"  # instead of a delimiter that Arrow does not take
 
 
@@ -49,27 +51,36 @@ class Delimited:
         first = self._first_row(path)
         if not first:
             return  # an empty file has no rows
-        names = self._names(path)
-        if not self.header and tuple(first) == names:
+        other = next((mark for mark in _DELIMITERS if mark in first[0]), None)
+        if other and len(first) == 1 < len(self.names or self.columns):
+            raise SourceError(
+                f"{path} has a single column: declare `delimiter: {json.dumps(other)}`"
+            )
+        names = self._names(first)
+        if self.header:
+            if len(first) != len(names):
+                count = f"{len(first)} columns, and {len(names)} are declared"
+                raise SourceError(f"{path} has {count}: {shortened(', '.join(first))}")
+        elif tuple(first) == names:
             raise SourceError(f"{path} begins with the names of its columns: omit `header: false`")
-        if len(first) != len(names):
-            count = f"{len(first)} columns, and {len(names)} are declared"
-            raise SourceError(f"{path} has {count}: {shortened(', '.join(first))}")
+        elif not next(self.read(Chunk(path, 0, None))).is_good.any():
+            wrong = f"no row with the {len(names)} columns that are declared"
+            raise SourceError(f"{path} begins with {wrong}: {shortened(', '.join(first))}")
         check_columns(path, names, self.columns)
 
     def chunks(self, whole: Chunk, size: int) -> list[Chunk]:
         """The chunks of one file."""
-        whole = dataclasses.replace(whole, names=self._names(whole.path))
+        whole = dataclasses.replace(whole, names=self._names(self._first_row(whole.path)))
         chunks = line_chunks(whole, size, self.encoding)
         return record_chunks(whole, chunks, self.delimiter) if self.quoted else chunks
 
     def read(self, chunk: Chunk) -> Iterator[Block]:
         """The rows of one chunk."""
-        chunk = dataclasses.replace(chunk, names=chunk.names or self._names(chunk.path))
+        names = chunk.names or self._names(self._first_row(chunk.path))
         first = 0
         for records in self._records(chunk):
             if self.header and first == chunk.index == 0:
-                first, records = records.lines[0], Records(*(column[1:] for column in records))
+                first, records = records.lines[0], records.behind_first()
             if records.rows:
                 block = Block(
                     first,
@@ -78,7 +89,7 @@ class Delimited:
                     lines=records.lines,
                     decimal=self.decimal,
                 )
-                yield self._parse(block, chunk)
+                yield self._parse(block, names, chunk.path)
                 first = block.next_line
 
     def _records(self, chunk: Chunk) -> Iterator[Records]:
@@ -89,33 +100,38 @@ class Delimited:
         records = next(self._records(Chunk(path, 0, None)), None)
         if records is None:
             return []
-        text = records.rows[0].decode("utf-8", "backslashreplace")
+        row = records.rows[0]
+        if self.header and b"\r" in row and not (self.quoted and is_strict(row, self.delimiter)):
+            raise SourceError(
+                f"{path} has carriage returns without line feeds: convert its line ends"
+            )
+        text = row.decode("utf-8", "backslashreplace")
         if not self.quoted:
             return text.split(self.delimiter)
         return next(csv.reader(io.StringIO(text, newline=""), delimiter=self.delimiter), [])
 
-    def _names(self, path: str) -> tuple[str, ...]:
-        """The names of all columns of a file, in order."""
-        if self.names or not self.header:
-            return self.names or self.columns
-        return tuple(self._first_row(path))
+    def _names(self, first: list[str]) -> tuple[str, ...]:
+        """The names of all columns of a file, in order, by its first row."""
+        return self.names or (tuple(first) if self.header else self.columns)
 
-    def _parse(self, block: Block, chunk: Chunk) -> Block:
+    def _parse(self, block: Block, names: tuple[str, ...], path: str) -> Block:
         reject_lines(block, self.encoding)
         self._reject_characters(block)
-        table, invalid = self._read_csv(block, chunk.names)
+        table, invalid = self._read_csv(block, names)
         if table.num_rows + len(invalid) <= block.is_good.sum():
             self._reject_open_quotes(block)  # one has swallowed the ends of rows
-            table, invalid = self._read_csv(block, chunk.names)
+            table, invalid = self._read_csv(block, names)
         good = np.flatnonzero(block.is_good)
         for row in invalid:
-            reason = f"expected {len(chunk.names)} columns, got {row.actual_columns}"
+            reason = f"expected {len(names)} columns, got {row.actual_columns}"
             block.reason[good[row.number - 1]] = reason
-        # The good rows to their places, null for the bad.
-        places = pa.array(np.cumsum(block.is_good) - 1, mask=~block.is_good)
-        table = table.take(places)
+        if table.num_rows > len(block):  # with the empty row
+            table = table.slice(0, len(block))
+        else:  # the good rows to their places, null for the bad
+            places = np.cumsum(block.is_good) - 1
+            table = table.take(pa.array(places, mask=~block.is_good))
         block.columns = {name: table[name].combine_chunks() for name in table.column_names}
-        add_partition_columns(block, chunk.path, self.columns)
+        add_partition_columns(block, path, self.columns)
         return block
 
     def _reject_characters(self, block: Block) -> None:

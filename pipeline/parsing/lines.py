@@ -70,7 +70,7 @@ def line_chunks(whole: Chunk, size: int, encoding: str = "utf-8") -> list[Chunk]
 
 def cut(whole: Chunk, starts: list[int]) -> list[Chunk]:
     """The chunks of a file of which all but the first begin at `starts`."""
-    bounds = itertools.pairwise([whole.start, *starts, whole.stop])
+    bounds = zip([whole.start, *starts], [*starts, whole.stop], strict=True)
     return [
         dataclasses.replace(whole, index=index, start=start, stop=stop)
         for index, (start, stop) in enumerate(bounds)

@@ -97,13 +97,13 @@ def _open_parquet(path: str) -> Iterator[pyarrow.parquet.ParquetFile]:
 
 
 def _is_list(kind: pa.DataType) -> bool:
-    types = pa.types
-    return (
-        types.is_list(kind)
-        or types.is_large_list(kind)
-        or types.is_fixed_size_list(kind)
-        or types.is_list_view(kind)
-        or types.is_large_list_view(kind)
+    return isinstance(
+        kind,
+        pa.ListType
+        | pa.LargeListType
+        | pa.FixedSizeListType
+        | pa.ListViewType
+        | pa.LargeListViewType,
     )
 
 

@@ -16,7 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.parsing.lines import MAX_LINE_BYTES, cut, read_lines
-from pipeline.sources import Chunk
+from pipeline.sources import Chunk, open_source
+
+_READ_BYTES = 2**20
 
 
 class Records(NamedTuple):
@@ -25,6 +27,10 @@ class Records(NamedTuple):
     starts: Sequence[int]  # the bytes of the file before each
     rows: Sequence[bytes]  # without their line ends
     lines: Sequence[int]  # how many lines each takes
+
+    def behind_first(self) -> "Records":
+        """All but the first."""
+        return Records(self.starts[1:], self.rows[1:], self.lines[1:])
 
 
 def read_records(chunk: Chunk, encoding: str, delimiter: str | None) -> Iterator[Records]:
@@ -45,17 +51,24 @@ def read_records(chunk: Chunk, encoding: str, delimiter: str | None) -> Iterator
 def record_chunks(whole: Chunk, chunks: list[Chunk], delimiter: str) -> list[Chunk]:
     """The chunks of a file in UTF-8, each moved to where a row begins.
 
-    Reads all of the file, as only what comes before tells whether a line break is in quotes; next
-    to parsing that is little.
+    Reads the file, as only what comes before tells whether a line break is in quotes; next to
+    parsing that is little.
     """
     wanted = np.array([chunk.start for chunk in chunks[1:]], np.int64)
+    if not len(wanted) or not _has_quotes(whole.path):
+        return chunks
     found: set[int] = set()
-    for records in read_records(whole, "utf-8", delimiter) if len(wanted) else ():
+    for records in read_records(whole, "utf-8", delimiter):
         starts = np.array(records.starts)
         behind = np.searchsorted(starts, wanted)
         found.update(starts[behind[behind < len(starts)]].tolist())
         wanted = wanted[behind == len(starts)]
     return cut(whole, sorted(found))
+
+
+def _has_quotes(path: str) -> bool:
+    with open_source(path) as file:
+        return any(b'"' in data for data in iter(functools.partial(file.read, _READ_BYTES), b""))
 
 
 def is_strict(row: bytes, delimiter: str) -> bool:

@@ -158,6 +158,12 @@ def test_numbers_may_be_strings():
     np.testing.assert_array_equal(values[:, 0], [1.5, 0, -20, 0, 0.5, 1])
 
 
+def test_numbers_that_are_not_finite_are_missing():
+    fitted = features(Numeric("n")).fit({"n": [1.0]})
+    for values in (["nan", "-Infinity", "INF"], [NAN, np.inf, -np.inf]):
+        assert fitted.pack({"n": values})["numeric"].tolist() == [[0], [0], [0]]
+
+
 def test_a_value_with_a_line_break_is_out_of_vocabulary():
     assert ids(Categorical("a"), ["two\nlines", "two\nlines", "plain"]) == [1, 1, 2]
 
@@ -245,9 +251,7 @@ def test_a_fitted_set_is_saved_and_loaded(tmp_path):
         ({"user": np.float16([1, 2, 2048, 3])}, "row 2: 2048.0 is a long number as a float16"),
         ({"user": [datetime.date(2024, 1, 1)] * 4}, "row 0: .* is a date, not a string"),
         ({"price": [1, "many", 2, 3]}, "column 'price', row 1: 'many' is not a number"),
-        ({"price": [1, "nan", 2, 3]}, "column 'price', row 1: 'nan' is not a number"),
         ({"price": [1, [2], 2, 3]}, r"column 'price', row 1: \[2\] is not a number"),
-        ({"price": [1, 2, 3, -np.inf]}, "column 'price', row 3: -inf is not a finite number"),
         ({"price": [1, 2, 1e39, 3]}, r"column 'price', row 2: 1e.39 is not a finite number"),
     ],
 )

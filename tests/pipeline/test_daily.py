@@ -14,14 +14,19 @@ from ctr_keras.cli import main
 from ctr_keras.data import read_rows, read_samples
 from ctr_keras.features import Categorical, FeatureSet, Label
 from ctr_keras.features.growth import id_moves, is_grown_from
+from ctr_keras.features.layout import Vocabulary
 from ctr_keras.models import build_model
 from ctr_keras.partitions import join
 from ctr_keras.training import TrainConfig, evaluate_run, load_run, train
 from ctr_keras.training.start_from import started
+from pipeline.datasets import find_dataset
 from pipeline.datasets.base import Dataset
+from pipeline.earlier import dataset_like, warnings_of
+from pipeline.growth import append_keys
 from pipeline.parsing.delimited import Delimited
 from pipeline.prepare import prepare
 from pipeline.report import check_rows
+from pipeline.splits import OneSplit
 from pipeline.storage import Output
 
 DECLARATION = """
@@ -204,8 +209,11 @@ def invoke(*arguments: object):
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ("user,item,time,price,years,tags,click", "the source has no column 'age'"),
-        ("user,item,time,price,age,tags,clicked", "the source has no column 'click'; did you"),
+        ("user,item,time,price,years,tags,click", "new.csv has no column 'age'; available"),
+        (
+            "user,item,time,price,age,tags,clicked",
+            "new.csv has no column 'click'; did you mean 'clicked'?",
+        ),
     ],
 )
 def test_rows_that_do_not_fit_are_one_line(header, message, folder, tmp_path):
@@ -251,6 +259,29 @@ def test_a_declaration_in_python_is_asked_for_and_checked(folder, tmp_path):
     )
     with pytest.raises(ValueError, match=f"^{earlier} was prepared with other features than"):
         prepare(other, source, out, like=str(earlier))
+
+
+def test_a_joined_folder_is_one_to_prepare_like(folder):
+    dataset = dataset_like(str(folder / "both"), OneSplit("test"))
+    assert (dataset.name, dataset.split) == ("clicks", OneSplit("test"))
+    assert dataset.features == FeatureSet.load(folder / "tuesday" / "features.json")
+
+
+def test_histories_that_begin_anew_are_warned_of():
+    assert warnings_of(find_dataset("criteo")) == []
+    (warning,) = warnings_of(find_dataset("movielens-1m-history"))
+    assert warning.startswith("column 'history' is made of the new rows alone")
+
+
+def test_only_new_keys_are_appended_and_nothing_else_changes(tmp_path):
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.write_text('{"user": 2, "item": 1}\nuser\nuser=b\nuser=a\nhashed\nitem\nitem=x\n')
+    vocabularies = [Vocabulary("user"), Vocabulary("hashed", hash_buckets=3), Vocabulary("item")]
+    keys = [[b"user=c", b"user=a", b"user=="], [], [b"item=x"]]
+    append_keys(str(before), str(after), vocabularies, keys)
+    assert after.read_text() == (
+        '{"user": 4, "item": 1}\nuser\nuser=b\nuser=a\nuser=c\nuser==\nhashed\nitem\nitem=x\n'
+    )
 
 
 def test_a_day_to_score_needs_no_training_rows(tmp_path):

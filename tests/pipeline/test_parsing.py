@@ -238,7 +238,7 @@ def test_a_header_of_any_length(tmp_path):
         ({}, b"1,0.5\n1,2\n", " has no column 'a'; available: 1, 0.5"),
         ({}, b"a,b,a\n1,2,3\n", " has 2 columns named 'a': rename all but one"),
         ({"names": ("a", "b")}, b"x,y,z\n", " has 3 columns, and 2 are declared: x, y, z"),
-        ({"header": False}, b"1,2,3\n", " has 3 columns, and 2 are declared: 1, 2, 3"),
+        ({"header": False}, b"1,2,3\n4\n", " begins with no row with the 2 columns that are decl"),
         (
             {"header": False},
             b"a,b\n1,2\n",
@@ -247,6 +247,10 @@ def test_a_header_of_any_length(tmp_path):
         ({}, "a,b\n".encode("utf-16"), " is UTF-16: declare `encoding: utf-16`"),
         ({}, b"\x1f\x8b\x08", " is compressed: its name must end in .gz"),
         ({}, b"x" * 1000, f" has no column 'a'; available: {'x' * 187}..."),
+        ({}, b"a;b\n1;2\n", ' has a single column: declare `delimiter: ";"`'),
+        ({"header": False}, b"1\t2\n", r' has a single column: declare `delimiter: "\t"`'),
+        ({}, b"a,b\r1,2\r", " has carriage returns without line feeds: convert its line ends"),
+        ({"quoted": False}, b"a,b\r1,2\n", " has carriage returns without line feeds"),
         ({}, b"PAR1", " is a Parquet file: declare `format: parquet`"),
         ({}, b"PK\x03\x04", " is a zip archive: unpack it, or name a member as archive.zip!member"),
     ],
@@ -254,6 +258,10 @@ def test_a_header_of_any_length(tmp_path):
 def test_wrong_files_are_refused_before_the_job(tmp_path, settings, data, message):
     path = written(tmp_path / "log.csv", data)
     assert refusal(Delimited(("a", "b"), **settings), path).startswith(message)
+
+
+def test_a_file_without_a_header_may_begin_with_a_bad_row(tmp_path):
+    Delimited(("a", "b"), header=False).check(str(written(tmp_path / "log.csv", b"cut\n1,2\n")))
 
 
 def test_a_file_without_rows_is_none_at_all(tmp_path):
@@ -468,11 +476,12 @@ def test_folders_are_columns_of_all_formats(tmp_path):
 
 
 def test_numbers():
-    strings = ["1", "-2.5", "", "3e2", "many", "nan", "inf", "1e99", " 4"]
-    block = Block(0, [string.encode() for string in strings])
-    values = block.numbers("n", pa.array(strings), pa.float32()).to_pylist()
-    assert values[:2] == [1.0, -2.5]
-    assert np.isnan(values[2])
-    assert values[3] == 300.0
-    assert [reason is None for reason in block.reason] == [True] * 4 + [False] * 5
-    assert set(block.reason[4:]) == {"n is not a number", "n is not a finite number"}
+    strings = ["1", "-2.5", "3e2", "", "nan", "NaN", "inf", "-Infinity"]
+    for bad in ([], ["many", "1e99", " 4", "infinite"]):
+        block = Block(0, [string.encode() for string in (*strings, *bad)])
+        values = block.numbers("n", pa.array([*strings, *bad]), pa.float32()).to_pylist()
+        assert values[:3] == [1.0, -2.5, 300.0]
+        assert np.isnan(values[3:]).all()  # as servers take these
+        assert block.is_good.tolist() == [True] * 8 + [False] * len(bad)
+    wrong, too_large = "n is not a number", "n is not a finite number"
+    assert block.reason[8:].tolist() == [wrong, too_large, wrong, wrong]

@@ -18,7 +18,15 @@ from pipeline.parsing import lines as lines_room
 from pipeline.parsing.delimited import Delimited
 from pipeline.parsing.parquet import Parquet
 from pipeline.sources import Chunk
-from pipeline.splits import LEFT_OUT, ColumnSplit, FileSplit, RandomSplit, TimeSplit
+from pipeline.splits import (
+    LEFT_OUT,
+    ColumnSplit,
+    FileSplit,
+    LastSplit,
+    RandomSplit,
+    TimeSplit,
+    Values,
+)
 
 
 def block_of(**columns) -> Block:
@@ -150,7 +158,7 @@ def test_another_place_and_more_files_leave_a_row_in_its_split(repeated, tmp_pat
 def test_a_time_split_by_numbers_that_are_no_times():
     block = block_of(t=["9", "10", "19.5", "20", "soon", "", "-"])
     assert TimeSplit("t", 10, 20).assign(np.zeros(7), block, ["-"]).tolist()[:4] == [0, 1, 1, 2]
-    missing = "t is missing, which splits rows"
+    missing = "t is missing"
     assert block.reason.tolist() == [None] * 4 + ["t is not a number", missing, missing]
     gapped = TimeSplit("t", 10, 20, gap=2.5).assign(np.zeros(4), block_of(t=["7", "8", "18", "20"]))
     assert gapped.tolist() == [0, LEFT_OUT, LEFT_OUT, 2]
@@ -179,7 +187,7 @@ def test_a_time_split_rejects_what_is_no_time_whatever_text_it_is():
     split = TimeSplit("t", "2024-02-01", "2024-03-01")
     assert split.assign(np.zeros(8), block, missing=["NA"])[-1] == 0
     assert block.is_good.tolist() == [False] * 7 + [True]
-    assert block.reason[:3].tolist() == ["t is missing, which splits rows"] * 3
+    assert block.reason[:3].tolist() == ["t is missing"] * 3
     wrong = "which is no time: spell times as YYYY-MM-DD HH:MM:SS or as seconds since 1970"
     assert f"t is '03/01/2024', {wrong}" in block.reason
 
@@ -201,7 +209,7 @@ def test_a_column_may_name_the_splits():
     block = block_of(fold=["train", "dev", "test", "valid", "", "TEST"])
     split = ColumnSplit("fold").assign(np.zeros(6), block)
     assert split[:4].tolist() == [0, 1, 2, 1]
-    missing, wrong = "fold is missing, which splits rows", "fold is 'TEST', which names no split"
+    missing, wrong = "fold is missing", "fold is 'TEST', which names no split"
     assert block.reason.tolist() == [None] * 4 + [missing, wrong]
     numbered = ColumnSplit("fold", train=[0, 1], validation=[2], test=[])
     assert numbered.assign(np.zeros(3), block_of(fold=["1", "2", "0"])).tolist() == [0, 1, 0]
@@ -246,3 +254,26 @@ def test_impossible_splits_are_refused(make):
 def test_wrong_splits_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_the_last_rows_of_each_user_are_left_out():
+    users = np.array(["a", "a", "", "a", "b", "b", "", "", "c", "c", "c", "c"], object)
+    times = np.array([5, 5, 1, 4, 1, 2, 2, 3, 4, 3, 2, 1])
+    order = np.array([1, 0, *range(2, 12)])
+    split = LastSplit("user", "time").assign_by_user(users, times, order)
+    #                          one time, by place    too few and nobody
+    assert split.tolist() == [2, 1, 0, 0, 0, 0, 0, 0, 2, 1, 0, 0]
+    shuffled = np.random.default_rng(0).permutation(12)
+    again = LastSplit("user", "time").assign_by_user(
+        users[shuffled], times[shuffled], order[shuffled]
+    )
+    assert again.tolist() == split[shuffled].tolist()
+
+
+def test_rows_are_ordered_by_numbers_or_times():
+    block = block_of(t=["1", "2.5", "-3", "1e3"])
+    assert Values(block, "t").order().tolist() == [1, 2.5, -3, 1000]
+    block = block_of(t=["7", "1970-01-02", "soon", "-", ""])
+    assert Values(block, "t", ["-"]).order()[:2].tolist() == [7, 86400]
+    assert block.is_good.tolist() == [True, True, False, False, False]
+    assert block.reason[3:].tolist() == ["t is missing"] * 2

@@ -99,8 +99,6 @@ def test_the_settings_of_an_earlier_run_are_read(tmp_path):
         (["optimiser=adam"], "unknown setting 'optimiser'; did you mean 'optimizer'"),
         (["optimizer=adamm"], "--set optimizer=adamm: optimizer must be 'adam', .* got 'adamm'"),
         (["schedule=exponential"], "--set schedule=exponential: .* needs a learning_rate_decay"),
-        (["monitor=auc_by_group"], "--set monitor=auc_by_group: .* needs a group"),
-        (["pairwise_weight=1"], "--set pairwise_weight=1: pairwise_weight=1.0 needs a group"),
         (["averaging=1"], "averaging must be below 1 or 'auto', got 1"),
         (
             ["averaging=0.9", "table_updates=exact"],
