@@ -22,7 +22,7 @@ from pipeline.splits import SPLITS
 from pipeline.statistics.counts import Counts, DistinctSample, Moments, count, merge
 from pipeline.times import time_part
 
-_ROWS_HELD = 2**16  # that are counted at once
+_ROWS_HELD = 2**15  # that are counted at once
 
 
 @dataclasses.dataclass(frozen=True)
