@@ -387,8 +387,9 @@ def _problem(error: yaml.YAMLError) -> str:
     """What is wrong with YAML, in one line."""
     problem = getattr(error, "problem", None) or " ".join(str(error).split())
     start, mark = getattr(error, "context_mark", None), getattr(error, "problem_mark", None)
-    is_elsewhere = start is not None and mark is not None and start.line != mark.line
-    return f"{problem}, in what begins in line {start.line + 1}" if is_elsewhere else problem
+    if start is None or mark is None or start.line == mark.line:
+        return problem
+    return f"{problem}, in what begins in line {start.line + 1}"
 
 
 def _line(node: yaml.Node | None, keys: Iterable[str | int]) -> int | None:
