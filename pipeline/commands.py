@@ -88,6 +88,9 @@ def prepare(**arguments: Any) -> None:
     from pipeline.prepare import prepare as run
 
     report = run(**arguments)
+    if "rows" not in report:
+        click.echo(f"The job is translated, and {arguments['out']} is not written.")
+        return
     shown = {key: report[key] for key in ("rows", "rejected_because", "id_count")}
     click.echo(json.dumps(shown, indent=2))
     for warning in report["warnings"]:

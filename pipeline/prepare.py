@@ -67,7 +67,8 @@ def prepare(
             Defaults to `()`: run in this process.
 
     Returns:
-        The contents of `report.json`.
+        The contents of `report.json`; of a job that is only translated, as Beam's
+        `--template_location` and `--dry_run` ask for, just `dataset` and `source`.
 
     Raises:
         ValueError: for a wrong declaration, files that are not as declared, or an empty training
@@ -112,10 +113,14 @@ def prepare(
 
     from pipeline.job import run_job  # all that is slow to import, after all that is quick to check
 
-    counts, features, numbers = run_job(dataset, source, output, beam_options, like, grow)
-    seconds = round(time.time() - started, 1)
-    report = {"dataset": dataset.name, "source": source, **summarize(counts, features)}
-    report |= {"declaration": declaration, "wall_seconds": seconds}
+    report: dict[str, Any] = {"dataset": dataset.name, "source": source}
+    found = run_job(dataset, source, output, beam_options, like, grow)
+    if found is None:
+        delete(output.partial)
+        return report
+    counts, features, numbers = found
+    report |= summarize(counts, features) | {"declaration": declaration}
+    report["wall_seconds"] = round(time.time() - started, 1)
     report["warnings"] += warnings_of(dataset) if like else []
     write_json(features.to_dict(), os.path.join(output.partial, "features.json"))
     write_json(numbers, os.path.join(output.partial, NUMBERS_FILE))
