@@ -14,11 +14,11 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
-from apache_beam.io.filesystems import FileSystems
 
 from ctr_keras.features import FeatureSet, Vocabulary
 from ctr_keras.features.packing import count
 from ctr_keras.features.statistics import Numbers
+from ctr_keras.files import open_input, open_output
 from ctr_keras.types import Array
 from pipeline.batches import column_values
 from pipeline.vocabulary import FILE_NAME, frequent_keys, in_order
@@ -72,7 +72,7 @@ def append_keys(
 ) -> None:
     """Copies a vocabulary file, and appends to each vocabulary those of its keys that are new."""
     new = [dict.fromkeys(of_vocabulary) for of_vocabulary in keys]
-    with FileSystems.open(earlier) as file:
+    with open_input(earlier) as file:
         sizes = json.loads(file.readline())
         for vocabulary, of_vocabulary in zip(vocabularies, new, strict=True):
             file.readline()  # its name
@@ -80,7 +80,7 @@ def append_keys(
                 of_vocabulary.pop(line.removesuffix(b"\n"), None)
     by_name = {v.name: of_v for v, of_v in zip(vocabularies, new, strict=True)}
     header = {name: size + len(by_name[name]) for name, size in sizes.items()}
-    with FileSystems.open(earlier) as file, FileSystems.create(grown) as copy:
+    with open_input(earlier) as file, open_output(grown) as copy:
         file.readline()
         copy.write(json.dumps(header).encode() + b"\n")
         for name, of_vocabulary in by_name.items():

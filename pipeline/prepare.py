@@ -1,27 +1,23 @@
 """Prepared data from raw logs: the job is run, reported and published."""
 
 import dataclasses
-import json
-import shutil
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
 
-from apache_beam.io.filesystems import FileSystems
-
 from ctr_keras.features.statistics import NUMBERS_FILE
+from ctr_keras.files import copy_file, delete, exists, read_json, write_json
 from pipeline.checks import check_source
 from pipeline.datasets import find_dataset
 from pipeline.datasets.base import Dataset
+from pipeline.description import describe, difference
 from pipeline.earlier import DECLARATION, dataset_like, declaration_file, warnings_of
-from pipeline.job import Job
-from pipeline.numbers import read_numbers
 from pipeline.report import TooManyRejectedError, check_rows, summarize
 from pipeline.splits import SPLITS, OneSplit, SplitName
 from pipeline.statistics import FILE as STATISTICS_FILE
 from pipeline.statistics.expectations import UnexpectedDataError, check_expectations
-from pipeline.storage import Output, delete, exists, read_json, write_json
-from pipeline.vocabulary import read_sizes
+from pipeline.storage import REPORT, Output
 
 __all__ = ["TooManyRejectedError", "UnexpectedDataError", "prepare"]
 
@@ -43,14 +39,16 @@ def prepare(
     With `like`, nothing is analyzed: new rows are transformed as those of an earlier folder were,
     equal rows to equal records. What `history` declares is made of the new rows alone.
 
-    The folder appears under its name only when it is whole. A killed run leaves `<out>.partial`
-    behind, which the next run clears away. Running again what has finished returns its report.
+    The folder appears under its name only when it is whole. A run that was killed or has failed
+    leaves `<out>.partial` or `<out>.failed` behind, which the next run clears away. Running again
+    what has finished returns its report.
 
     Args:
         dataset: str or Dataset. The name of a built-in data set (`pipeline.datasets.DATASETS`), the
             path of a YAML file, or a declaration. None with `like`, whose folder knows it, unless
             it was prepared from a declaration.
-        source: str. File, folder or pattern of the raw logs, on any Beam file system.
+        source: str. File, folder or pattern of the raw logs, on any file system of
+            `ctr_keras.files`.
         out: str. Folder to write: `features.json`, `numbers.json`, `transform_fn/`,
             `transformed_metadata/`, `examples/`, `rejected/`, `samples.jsonl` and the same rows
             transformed, `samples.tfrecord.gz`, statistics of the raw rows, `report.json`, and
@@ -75,7 +73,10 @@ def prepare(
         ValueError: for a wrong declaration, files that are not as declared, or an empty training
             split.
         FileNotFoundError: if the source is not there.
-        FileExistsError: if `out` holds something else.
+        OSError: if `out` cannot be written.
+        FileExistsError: if `out` holds something else, saying in what it differs.
+        JobError: if the job fails. The message is the cause, in one line, and where the traceback
+            is.
         TooManyRejectedError: if more rows than allowed are bad. They and the report are left in
             `<out>.failed`.
         UnexpectedDataError: if a limit of `expect` is broken, naming it. The report and the
@@ -98,46 +99,38 @@ def prepare(
     if cross_min_count is not None:
         features = dataset.features.with_crossed_pairs(cross_min_count)
         dataset = dataclasses.replace(dataset, features=features)
-    # What decides the result.
-    declaration = {"features": dataset.features.to_dict(), "split": repr(dataset.split)}
-    description: dict[str, Any] = {
-        "dataset": dataset.name,
-        "source": source,
-        "declaration": declaration,
-    }
-    if like:
-        description |= {"like": like, "grow": grow}
+    declaration = describe(dataset, source) | ({"like": like, "grow": grow} if like else {})
     output = Output(out)
     if exists(output.path):
-        return _finished_report(output, description)
+        return _finished_report(output, declaration)
     check_source(dataset, source)
-    output.begin("examples", "rejected")
+    if beam_options:
+        from pipeline.runners import check_options
 
-    files = dataset.files(source)
-    counts = Job(dataset, source, files, output.partial, like, grow).run(beam_options)
+        check_options(beam_options, out)
+    output.begin()
 
-    transform_fn = FileSystems.join(output.partial, "transform_fn")
-    sizes = read_sizes(transform_fn)
-    filled_in = dataset.features.grown_to if like else dataset.features.with_vocabulary_sizes
-    features = filled_in(sizes)
-    numbers = read_numbers(transform_fn, features)
+    from pipeline.job import run_job  # all that is slow to import, after all that is quick to check
+
+    counts, features, numbers = run_job(dataset, source, output, beam_options, like, grow)
     seconds = round(time.time() - started, 1)
-    report = description | summarize(counts, features) | {"wall_seconds": seconds}
+    report = {"dataset": dataset.name, "source": source, **summarize(counts, features)}
+    report |= {"declaration": declaration, "wall_seconds": seconds}
     report["warnings"] += warnings_of(dataset) if like else []
-    write_json(features.to_dict(), FileSystems.join(output.partial, "features.json"))
-    write_json(numbers, FileSystems.join(output.partial, NUMBERS_FILE))
+    write_json(features.to_dict(), os.path.join(output.partial, "features.json"))
+    write_json(numbers, os.path.join(output.partial, NUMBERS_FILE))
     if declaration_path:
-        shutil.copyfile(declaration_path, FileSystems.join(output.partial, DECLARATION))
-    statistics = read_json(FileSystems.join(output.partial, STATISTICS_FILE))
+        copy_file(declaration_path, os.path.join(output.partial, DECLARATION))
+    statistics = read_json(os.path.join(output.partial, STATISTICS_FILE))
     try:
         check_rows(report, max_rejected, output, SPLITS if like else ("train",))
         report["warnings"] += check_expectations(statistics, dataset.expect)
     except (TooManyRejectedError, UnexpectedDataError):
-        write_json(report, FileSystems.join(output.partial, "report.json"))
-        delete(FileSystems.join(output.partial, "examples/"))
+        write_json(report, os.path.join(output.partial, REPORT))
+        delete(os.path.join(output.partial, "examples"))
         output.fail()
         raise
-    write_json(report, FileSystems.join(output.partial, "report.json"))
+    write_json(report, os.path.join(output.partial, REPORT))
     output.publish()
     return report
 
@@ -171,15 +164,15 @@ def _declared(dataset: str | Dataset | None, like: str | None, split: SplitName 
     return dataset_like(like, OneSplit(split) if split else None, dataset)
 
 
-def _finished_report(output: Output, description: dict[str, Any]) -> dict[str, Any]:
-    """The report of the run that wrote the output, if it is one of the same description."""
-    path = FileSystems.join(output.path, "report.json")
-    if not FileSystems.exists(path):
+def _finished_report(output: Output, declaration: dict[str, Any]) -> dict[str, Any]:
+    """The report of the run that wrote the output, if it is one of the same declaration."""
+    path = os.path.join(output.path, REPORT)
+    if not exists(path):
         raise FileExistsError(f"{output.path} exists and is not a prepared data set")
     report: dict[str, Any] = read_json(path)
-    for key, value in json.loads(json.dumps(description)).items():
-        if report[key] != value:
-            raise FileExistsError(
-                f"{output.path} holds data prepared with another {key}; choose another"
-            )
+    if changed := difference(report["declaration"], declaration):
+        raise FileExistsError(
+            f"{output.path} holds data that were prepared otherwise: {changed}; choose another "
+            "folder, or delete it first"
+        )
     return report

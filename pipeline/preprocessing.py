@@ -21,14 +21,13 @@ from ctr_keras.features import (
     Sequence,
     Vocabulary,
 )
-from pipeline.numbers import learned
+from pipeline.numbers import exact_sums, learned, quantiles_of
 from pipeline.times import time_part
 from pipeline.vocabulary import count_and_look_up
 
 Tensors = dict[str, tf.Tensor]
 _T = TypeVar("_T")
 
-_QUANTILE_EPSILON = 0.001
 _HASH_RANGE = 2**31 - 1
 _PAIR_SEPARATOR = "\x1f"  # ASCII's unit separator, unlikely inside a value
 
@@ -163,14 +162,10 @@ def _fallback(feature: Feature, strings: Tensors, buckets: Tensors) -> tf.Tensor
 def _bucket(feature: Numeric, column: tf.Tensor) -> tf.Tensor:
     """Index of each value's bucket, -1 where missing."""
     is_present = tf.math.is_finite(column)
-    if feature.boundaries is None:
-        boundaries = tft.quantiles(
-            tf.boolean_mask(column, is_present),
-            feature.buckets,
-            epsilon=_QUANTILE_EPSILON,
-            name=f"quantiles_{feature.name}",
-        )
-        boundaries = learned(f"quantiles_{feature.name}", tf.reshape(boundaries, [-1]))
+    if feature.buckets is not None:
+        name = f"quantiles_{feature.name}"
+        present = tf.boolean_mask(column, is_present)
+        boundaries = learned(name, quantiles_of(present, feature.buckets, name))
     else:
         boundaries = tf.constant(feature.boundaries, tf.float32)
     bucket = tf.searchsorted(boundaries, column, side="right", out_type=tf.int64)
@@ -211,11 +206,8 @@ def _min_max(values: tf.Tensor) -> tf.Tensor:
 def _z_score(values: tf.Tensor) -> tf.Tensor:
     is_present = tf.math.is_finite(values)
     exact = tf.where(is_present, tf.cast(values, tf.float64), 0.0)
-    sums = tft.sum(
-        tf.concat([tf.cast(is_present, tf.float64), exact, exact**2], axis=1),
-        reduce_instance_dims=False,
-        name="moments",
-    )
+    counted = tf.concat([tf.cast(is_present, tf.float64), exact, exact**2], axis=1)
+    sums = exact_sums(counted, "moments")
     count, total, total_squares = tf.split(learned("moments", sums), 3)
     mean = tf.math.divide_no_nan(total, count)
     variance = tf.maximum(tf.math.divide_no_nan(total_squares, count) - mean**2, 0.0)

@@ -1,13 +1,11 @@
 """Source files: found, opened, decompressed to their end, and the chunks that workers read.
 
-A path may be anything Beam's file systems open (local, `gs://`, ...), may end in `.gz`, `.bz2`,
-`.xz` or `.zst`, and may name a member of a zip archive as `archive.zip!member`. Beam is imported
-for what is not local only: what can be checked before a job is checked without it.
+A path may be anything that `ctr_keras.files` opens (local, `gs://`, ...), may end in `.gz`, `.bz2`,
+`.xz` or `.zst`, and may name a member of a zip archive as `archive.zip!member`.
 """
 
 import contextlib
 import dataclasses
-import glob
 import io
 import lzma
 import os
@@ -19,6 +17,8 @@ from typing import IO
 from urllib.parse import unquote
 
 import pyarrow as pa
+
+from ctr_keras import files
 
 _ARROW_CODECS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 _COMPRESSED = (*_ARROW_CODECS, ".xz")
@@ -53,22 +53,12 @@ def find_files(source: str, pattern: str = "") -> list[tuple[str, int]]:
     full = f"{source.rstrip('/')}/{pattern}" if pattern else source
     if ".zip!" in full:
         return [(full, 0)]
-    matched = _match(full) or _match(f"{full.rstrip('/')}/**")
-    found = [(path, size) for path, size in matched if not _is_hidden(path, full)]
+    matched = files.find(full) or files.find(f"{full.rstrip('/')}/**")
+    found = [(file.path, file.size) for file in matched if not _is_hidden(file.path, full)]
     if not found:
         hidden = " (names that begin with _ or . are passed over)" if matched else ""
         raise FileNotFoundError(f"no file matches {full!r}{hidden}")
     return sorted(found)
-
-
-def _match(pattern: str) -> list[tuple[str, int]]:
-    if "://" in pattern:
-        from apache_beam.io.filesystems import FileSystems
-
-        matches = FileSystems.match([pattern])[0].metadata_list
-        return [(match.path, match.size_in_bytes) for match in matches]
-    paths = [pattern] if os.path.exists(pattern) else glob.glob(pattern, recursive=True)
-    return [(path, os.path.getsize(path)) for path in paths if os.path.isfile(path)]
 
 
 def _is_hidden(path: str, pattern: str) -> bool:
@@ -127,7 +117,7 @@ def open_source(path: str) -> Iterator[IO[bytes]]:
     """
     archive, zipped, member = path.partition(".zip!")
     try:
-        with _open(archive + zipped.rstrip("!")) as file:
+        with files.open_input(archive + zipped.rstrip("!")) as file:
             if member:
                 with zipfile.ZipFile(file) as members, members.open(member) as unzipped:
                     yield unzipped
@@ -139,16 +129,6 @@ def open_source(path: str) -> Iterator[IO[bytes]]:
         reason = getattr(error, "strerror", None) or str(error).strip()
         what = "is cut off, damaged or not compressed" if is_compressed(path) else "cannot be read"
         raise SourceError(f"{path} {what}: {reason}") from error
-
-
-def _open(path: str) -> IO[bytes]:
-    if "://" not in path:
-        return open(path, "rb")
-    from apache_beam.io.filesystem import CompressionTypes
-    from apache_beam.io.filesystems import FileSystems
-
-    file: IO[bytes] = FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
-    return file
 
 
 def _decompressed(file: IO[bytes], ending: str) -> IO[bytes]:

@@ -10,6 +10,7 @@ line: it is always out of vocabulary.
 
 import collections
 import json
+import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -18,11 +19,11 @@ import apache_beam as beam
 import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.window import GlobalWindows, WindowedValue
 from tensorflow_transform.beam.experimental import PTransformAnalyzer
 
 from ctr_keras.features import Vocabulary
+from ctr_keras.files import exists, open_input, open_output
 from ctr_keras.types import Array
 
 FILE_NAME = "vocabulary"
@@ -55,10 +56,10 @@ def count_and_look_up(
 
 def read_sizes(transform_fn_dir: str) -> dict[str, int]:
     """The vocabulary sizes in the header of a transform graph's vocabulary file."""
-    path = FileSystems.join(transform_fn_dir, "assets", FILE_NAME)
-    if not FileSystems.exists(path):
+    path = os.path.join(transform_fn_dir, "assets", FILE_NAME)
+    if not exists(path):
         return {}
-    with FileSystems.open(path) as file:
+    with open_input(path) as file:
         return dict(json.loads(file.readline()))
 
 
@@ -70,7 +71,7 @@ class _CountKeys(PTransformAnalyzer):
         self._vocabularies = vocabularies
 
     def expand(self, batches: beam.PCollection) -> beam.PCollection:
-        path = FileSystems.join(self.base_temp_dir, FILE_NAME)
+        path = os.path.join(self.base_temp_dir, FILE_NAME)
         kept = batches | frequent_keys(self._vocabularies)
         write = beam.Map(_write, self._vocabularies, beam.pvalue.AsIter(kept))
         return batches.pipeline | "Once" >> beam.Create([path]) | "Write" >> write
@@ -130,7 +131,7 @@ def _write(
 ) -> np.ndarray:  # as Beam checks it, without parameters
     named = list(zip(vocabularies, in_order(kept, len(vocabularies)), strict=True))
     header = {v.name: len(of_v) for v, of_v in named if v.is_counted}
-    with FileSystems.create(path) as file:
+    with open_output(path) as file:
         file.write(json.dumps(header).encode() + b"\n")
         for vocabulary, of_vocabulary in named:
             lines = (vocabulary.name.encode(), *of_vocabulary)

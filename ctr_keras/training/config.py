@@ -7,6 +7,7 @@ from typing import Any, Literal
 import keras
 from pydantic import NonNegativeFloat
 
+from ctr_keras.mirrors import address_of
 from ctr_keras.models import check_arguments, model_arguments
 from ctr_keras.models.transfer import NewRows
 from ctr_keras.presets import default_preset, find_preset
@@ -214,4 +215,4 @@ class TrainConfig(Optimization):
 
     def to_dict(self) -> dict[str, Any]:
         """All settings by name, as `read` takes them and YAML gives them back."""
-        return plain(self)
+        return {**plain(self), "data": address_of(self.data), "out": address_of(self.out)}

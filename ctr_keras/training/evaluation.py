@@ -11,6 +11,8 @@ import numpy as np
 from ctr_keras import metrics
 from ctr_keras.data import Examples, open_examples
 from ctr_keras.features import GROUP, FeatureSet
+from ctr_keras.files import is_remote
+from ctr_keras.mirrors import local_copy
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.slices import Column, groups_of, read_columns, slices
 from ctr_keras.training.trees_config import TreesConfig, read_config
@@ -28,6 +30,7 @@ def load_run(run: str) -> tuple[keras.Model, FeatureSet, TrainConfig | TreesConf
     Raises:
         FileNotFoundError: if the folder holds no finished run.
     """
+    run = local_copy(run)
     for name in ("config.yaml", "features.json", "metrics.json", "model.keras"):
         if not os.path.exists(os.path.join(run, name)):
             raise FileNotFoundError(f"{run} holds no finished run: there is no {name}")
@@ -130,12 +133,14 @@ def data_of(run: str, trained_on: str, data: str | None = None) -> str:
     Raises:
         FileNotFoundError: if those it was trained on are needed and not there.
     """
-    if data is None and not os.path.exists(trained_on):
+    if data is not None or is_remote(trained_on):
+        return local_copy(data or trained_on)
+    if not os.path.exists(trained_on):
         raise FileNotFoundError(
             f"{run} was trained on {trained_on}, which is not there: name its prepared data by "
             "--data"
         )
-    return data or trained_on
+    return trained_on
 
 
 def weighs_rows(config: TrainConfig | TreesConfig, weighted: bool | None = None) -> bool:

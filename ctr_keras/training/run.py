@@ -1,5 +1,6 @@
 """A training run: fit in rounds, evaluate, checkpoint, stop early, resume."""
 
+import dataclasses
 import os
 import shutil
 from collections.abc import Iterable, Sequence
@@ -9,6 +10,8 @@ import keras
 
 from ctr_keras.data import click_rate, open_examples
 from ctr_keras.features import FeatureSet
+from ctr_keras.files import is_remote
+from ctr_keras.mirrors import local_copy, mirrored
 from ctr_keras.models import build_model, start_at_click_rate
 from ctr_keras.models.base import built_features
 from ctr_keras.runs import Checkpoints, Rounds, make_callbacks, make_progress
@@ -44,6 +47,9 @@ def train(
     call after an interruption goes on after the last round; after the end it returns the metrics at
     once.
 
+    Data at an address (`gs://...`) are copied once; a run at one is written on the disk and brought
+    there round by round.
+
     Args:
         config: TrainConfig, or TreesConfig for trees, which are grown at one go.
         callbacks: list of keras.callbacks.Callback. Called when a round has been measured and
@@ -60,6 +66,14 @@ def train(
         ValueError: if the folder holds a run with other settings, naming the first that differs,
             or the data have changed since; if it holds no run, or another process trains in it.
     """
+    if is_remote(config.data):
+        return train(dataclasses.replace(config, data=local_copy(config.data)), callbacks)
+    if is_remote(config.out):
+        folder, upload = mirrored(config.out)
+        each_round = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: upload())
+        report = train(dataclasses.replace(config, out=folder), [*callbacks, each_round])
+        upload()
+        return report
     if isinstance(config, TreesConfig):
         return train_trees(config)
     features = FeatureSet.load(os.path.join(config.data, "features.json"))

@@ -125,6 +125,9 @@ def load_dataset(path: str, split: Split | None = None) -> Dataset:
     declaration is a ValueError with the file and the line."""
     yaml = Source.read(path, more_numbers=False)  # `missing` may have 1e3
     file = yaml.build(_File)
+    for key in ("features", "history", "split"):
+        if key in yaml.values and not yaml.values[key]:
+            raise ValueError(f"{yaml.place(key)}{key} is empty")
     places = (yaml.at("features", i) for i in range(len(file.features)))
     declared = [place.build_one_of("kind", FEATURE_KINDS) for place in places]
     label = _label(yaml, file)

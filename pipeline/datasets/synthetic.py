@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.csv
 
 from ctr_keras.features.labels import remedy
+from ctr_keras.files import write_json
 from ctr_keras.types import Array
 from pipeline.datasets.base import Dataset
 from pipeline.datasets.criteo import CATEGORICAL, NUMERIC, TABLE, criteo_features
-from pipeline.storage import write_json
 
 PLANTED_PAIRS = (("C1", "C2"), ("C3", "C4"), ("C5", "C6"), ("C1", "C5"))
 PAIR_SCALE = 0.9

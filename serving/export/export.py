@@ -13,6 +13,7 @@ import itertools
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 
 import keras
@@ -24,6 +25,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 from ctr_keras.data import read_samples
 from ctr_keras.explain import Explainer
 from ctr_keras.features import FeatureSet
+from ctr_keras.files import copy, files_below, is_remote
 from serving.export.blessing import NotBlessedError, bless
 from serving.export.candidates import find_item_columns
 from serving.export.columns import argument_names, raw_arrays
@@ -84,7 +86,26 @@ def export_run(
     model, features, config = load_run(run)
     prepared = data_of(run, config.data, data)
     check_same_features(features, prepared)
+    if is_remote(out):
+        return _export_far(model, features, prepared, out, options)
     return export_model(model, features, prepared, out, options)
+
+
+def _export_far(
+    model: keras.Model, features: FeatureSet, prepared: str, out: str, options: ExportOptions
+) -> str:
+    """Exports to an address: on the disk, next to the newest version there, and then file by file,
+    that last without which no server takes a folder for a version."""
+    out = out.rstrip("/")
+    with tempfile.TemporaryDirectory() as folder:
+        local = os.path.join(folder, os.path.basename(out))
+        names = {file.path.removeprefix(f"{out}/").split("/")[0] for file in files_below(out)}
+        if newest := max(map(int, filter(str.isdigit, names)), default=0):
+            copy(f"{out}/{newest}", os.path.join(local, str(newest)))
+        version = export_model(model, features, prepared, local, options)
+        address = f"{out}/{os.path.basename(version)}"
+        copy(version, address, last="saved_model.pb")
+    return address
 
 
 def export_model(
