@@ -103,7 +103,9 @@ def prepare(
     declaration = describe(dataset, source) | ({"like": like, "grow": grow} if like else {})
     output = Output(out)
     if exists(output.path):
-        return _finished_report(output, declaration)
+        report = _finished_report(output, declaration)
+        warnings = [*report["warnings"], *_unexpected(output.path, dataset)]
+        return report | {"warnings": [*dict.fromkeys(warnings)]}
     check_source(dataset, source)
     if beam_options:
         from pipeline.runners import check_options
@@ -126,10 +128,9 @@ def prepare(
     write_json(numbers, os.path.join(output.partial, NUMBERS_FILE))
     if declaration_path:
         copy_file(declaration_path, os.path.join(output.partial, DECLARATION))
-    statistics = read_json(os.path.join(output.partial, STATISTICS_FILE))
     try:
         check_rows(report, max_rejected, output, SPLITS if like else ("train",))
-        report["warnings"] += check_expectations(statistics, dataset.expect)
+        report["warnings"] += _unexpected(output.partial, dataset)
     except (TooManyRejectedError, UnexpectedDataError):
         write_json(report, os.path.join(output.partial, REPORT))
         delete(os.path.join(output.partial, "examples"))
@@ -167,6 +168,13 @@ def _declared(dataset: str | Dataset | None, like: str | None, split: SplitName 
         assert dataset is not None
         return dataset
     return dataset_like(like, OneSplit(split) if split else None, dataset)
+
+
+def _unexpected(folder: str, dataset: Dataset) -> list[str]:
+    """Warnings about what is not as expected in a folder, or an error if that is to fail."""
+    if not dataset.expect:
+        return []
+    return check_expectations(read_json(os.path.join(folder, STATISTICS_FILE)), dataset.expect)
 
 
 def _finished_report(output: Output, declaration: dict[str, Any]) -> dict[str, Any]:
