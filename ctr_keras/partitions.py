@@ -27,7 +27,7 @@ _SHARED = (  # what is of no rows
     *("features.json", "dataset.yaml", "numbers.json", "vocabulary"),
     *("transform_fn", "transformed_metadata"),
 )
-_KEPT_OF_REPORT = ("dataset", "vocabulary_sizes", "id_count", "versions")
+_KEPT_OF_REPORT = ("dataset", "negatives_kept", "vocabulary_sizes", "id_count", "versions")
 
 
 class Partition(NamedTuple):

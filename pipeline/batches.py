@@ -19,13 +19,21 @@ from apache_beam.pvalue import TaggedOutput
 from ctr_keras.features.hashing import fingerprints
 from ctr_keras.types import Array
 from pipeline.block import BLOCK_ROWS, Block
-from pipeline.counts import count_clicks, count_missing
+from pipeline.counts import (
+    TIME,
+    USER,
+    count_clicks,
+    count_missing,
+    span_of_times,
+    users_by_split,
+)
 from pipeline.datasets.base import Dataset, History
 from pipeline.sources import Chunk, name_below
 from pipeline.splits import LEFT_OUT, SPLITS, FileSplit, LastSplit, Values, drawn
 
 KEY, SPLIT = "\x1frow.key", "\x1frow.split"  # no column of a file begins so
 REJECTED, COUNTS, LINES = "rejected", "counts", "lines"  # side outputs of ParseChunk
+SPANS, USERS = "spans", "users"  # of SelectRows, beside COUNTS
 _SAMPLE_SEED = 2**40  # no split's
 _PARTITIONS = 64  # of the users
 _USER, _ITEM, _TIME, _ORDER = (f"\x1fhistory.{name}" for name in ("user", "item", "time", "order"))
@@ -51,7 +59,7 @@ def read_rows(
     batches = add_history(parsed.rows, dataset.history) if dataset.history else parsed.rows
     if isinstance(dataset.split, LastSplit):
         batches = split_last(batches, dataset.split, dataset.features.label.name)
-    return parsed, batches | "Select" >> select.with_outputs(COUNTS, main="rows")
+    return parsed, batches | "Select" >> select.with_outputs(COUNTS, SPANS, USERS, main="rows")
 
 
 class ParseChunk(beam.DoFn):
@@ -84,6 +92,7 @@ class ParseChunk(beam.DoFn):
         columns, label = self._dataset.parse(block, self._source)
         columns[self._dataset.features.label.name] = pa.array(label)
         dataset = self._dataset
+        columns |= dataset.known_of(block)
         if dataset.history:
             columns |= history_columns(dataset.history, chunk, block, dataset.missing)
         if isinstance(dataset.split, LastSplit):
@@ -119,7 +128,12 @@ class SelectRows(beam.DoFn):
         clicks = count_clicks(label[kept], split[kept])
         for count in (*clicks, *count_missing(self._dataset.features, batch)):
             yield TaggedOutput(COUNTS, count)
+        for span in span_of_times(batch, split[kept]):
+            yield TaggedOutput(SPANS, span)
+        for users in users_by_split(batch, split[kept]):
+            yield TaggedOutput(USERS, users)
         if batch.num_rows:
+            batch = batch.drop_columns([n for n in (USER, TIME) if n in batch.schema.names])
             # One column order for all batches: their schema is fixed once for the whole job.
             yield in_column_order(batch)
 
@@ -127,7 +141,7 @@ class SelectRows(beam.DoFn):
         """Of the training rows of label 0, those that the sample does not keep."""
         kept = self._dataset.features.label.negatives_kept
         is_drawn = drawn(column_values(batch, KEY), _SAMPLE_SEED) < kept
-        return (label == 0) & (split == SPLITS.index("train")) & ~is_drawn
+        return np.asarray((label == 0) & (split == SPLITS.index("train")) & ~is_drawn)
 
 
 # Histories.

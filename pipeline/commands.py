@@ -31,7 +31,7 @@ def synthesize(**arguments: Any) -> None:
 @click.option("--label", metavar="COLUMN", help="The column to predict, if it is not clear.")
 @click.option("--force", is_flag=True, help="Replace a file of that name.")
 def init(source: str, out: str, label: str | None, force: bool) -> None:
-    """Look at raw logs and write a declaration of them, for `prepare --dataset`."""
+    """Guess a declaration from a look at raw logs."""
     from pipeline.guessing import write_declaration
 
     click.echo(write_declaration(source, out, label, force), nl=False)
@@ -42,7 +42,7 @@ def init(source: str, out: str, label: str | None, force: bool) -> None:
 @click.option("--data", required=True, help="Folder of prepared data.")
 @click.option("--out", help="HTML page to write.  [default: statistics.html in that folder]")
 def stats(data: str, out: str | None) -> None:
-    """Show the statistics of prepared data, as a page and what is unusual as lines."""
+    """Show what prepared data hold, as a page."""
     from pipeline.statistics.page import show
 
     for line in show(data, out):

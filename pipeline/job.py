@@ -21,6 +21,7 @@ from ctr_keras.features import GROUP, FeatureSet
 from ctr_keras.features.statistics import NUMBERS_FILE
 from ctr_keras.files import move, read_json, write_json
 from pipeline.batches import KEY, SPLIT, in_column_order, only_split, read_rows
+from pipeline.counts import count_users, distinct, widest
 from pipeline.datasets.base import Dataset
 from pipeline.growth import grow_transform
 from pipeline.numbers import read_numbers
@@ -179,8 +180,14 @@ class Job:
             write_rejected, beam.pvalue.AsDict(parsed.lines), os.path.join(self.folder, "rejected")
         )
         written |= beam.MapTuple(lambda split, count: (f"written: {split}", count))
+        spans = selected.spans | "Spans" >> beam.CombinePerKey(widest)
+        spans |= "FirstAndLast" >> beam.FlatMapTuple(
+            lambda split, span: zip((f"first: {split}", f"last: {split}"), span, strict=True)
+        )
+        users = selected.users | "Users" >> beam.CombinePerKey(distinct) | beam.Values()
+        users |= "CountUsers" >> beam.FlatMap(count_users)
         _ = (
-            (parsed.counts, selected.counts, written)
+            (parsed.counts, selected.counts, written, spans, users)
             | "AllCounts" >> beam.Flatten()
             | "Sum" >> beam.CombinePerKey(sum)
             | "ToDict" >> beam.combiners.ToDict()

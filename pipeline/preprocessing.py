@@ -162,8 +162,7 @@ def _fallback(feature: Feature, strings: Tensors, buckets: Tensors) -> tf.Tensor
 def _bucket(feature: Numeric, column: tf.Tensor) -> tf.Tensor:
     """Index of each value's bucket, -1 where missing."""
     is_present = tf.math.is_finite(column)
-    if feature.boundaries is None:
-        assert feature.buckets is not None
+    if feature.buckets is not None:
         name = f"quantiles_{feature.name}"
         present = tf.boolean_mask(column, is_present)
         boundaries = learned(name, quantiles_of(present, feature.buckets, name))

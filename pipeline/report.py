@@ -1,5 +1,6 @@
 """What a run shows of its rows: how many went where, and the rejected ones."""
 
+import datetime
 import json
 import os
 import sys
@@ -43,7 +44,8 @@ def write_rejected(
 def summarize(counts: dict[str, int], features: FeatureSet) -> dict[str, Any]:
     """The report of the rows that the job has counted as `read`, `written: <split>`,
     `clicks: <split>`, `filtered: <rule>`, `rejected: <reason>`, `missing: <feature>` and
-    `unread: <feature>`."""
+    `unread: <feature>`, and if they are known `first: <split>`, `last: <split>` in seconds since
+    1970, and `users: <splits>`, who have rows in exactly these."""
 
     def with_prefix(prefix: str) -> dict[str, int]:
         names = sorted(name for name in counts if name.startswith(prefix))
@@ -69,6 +71,15 @@ def summarize(counts: dict[str, int], features: FeatureSet) -> dict[str, Any]:
             split: clicks.get(split, 0) / written[split] if written[split] else None
             for split in SPLITS
         },
+        "splits": {
+            split: {
+                "rows": written[split],
+                "click_rate": clicks.get(split, 0) / written[split] if written[split] else None,
+                **_span(counts, split),
+                **_users(with_prefix("users: "), split),
+            }
+            for split in SPLITS
+        },
         "missing": {name: missing[name] for name in _names(features) if missing.get(name)},
         "warnings": [
             *_warnings_of_features(missing, unread, sum(written.values())),
@@ -79,6 +90,27 @@ def summarize(counts: dict[str, int], features: FeatureSet) -> dict[str, Any]:
         "versions": {"python": sys.version.split()[0]}
         | {package: metadata.version(package) for package in _PACKAGES},
     }
+
+
+def _span(counts: dict[str, int], split: str) -> dict[str, str]:
+    """The first and the last time of a split, if times are known."""
+    epoch = datetime.datetime(1970, 1, 1)
+    return {
+        which: str(epoch + datetime.timedelta(seconds=counts[f"{which}: {split}"]))
+        for which in ("first", "last")
+        if f"{which}: {split}" in counts
+    }
+
+
+def _users(by_splits: dict[str, int], split: str) -> dict[str, int]:
+    """How many users a split has, and how many of them have training rows, too."""
+    if not by_splits:
+        return {}
+    of_split = {names: n for names, n in by_splits.items() if split in names.split()}
+    users = {"users": sum(of_split.values())}
+    if split != "train":
+        users["users_in_train"] = sum(n for names, n in of_split.items() if "train" in names)
+    return users
 
 
 def _names(features: FeatureSet) -> list[str]:

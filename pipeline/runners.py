@@ -55,7 +55,7 @@ def runs_here(options: PipelineOptions) -> bool:
 
 
 def only_translates(options: PipelineOptions) -> bool:
-    """Whether the job is written down (`--template_location`) or tried (`--dry_run`), not run."""
+    """Whether the job is written down or tried (`--template_location`, `--dry_run`), not run."""
     template = options.view_as(GoogleCloudOptions).template_location
     return bool(template or options.view_as(TestOptions).dry_run)
 

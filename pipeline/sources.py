@@ -126,7 +126,7 @@ def open_source(path: str) -> Iterator[IO[bytes]]:
     except FileNotFoundError as error:
         raise SourceError(f"{path} is not there") from error
     except (OSError, EOFError, KeyError, lzma.LZMAError, zipfile.BadZipFile, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = getattr(error, "strerror", None) or str(error).strip()
         what = "is cut off, damaged or not compressed" if is_compressed(path) else "cannot be read"
         raise SourceError(f"{path} {what}: {reason}") from error
 

@@ -5,7 +5,7 @@ may be any string, and is what servers and clients go by. `export` lets both dif
 is no identifier. The name of an input's tensor is then still that of its argument.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tensorflow.core.protobuf import meta_graph_pb2
@@ -21,7 +21,7 @@ def by_inputs(
         signature: str. The signature's name.
         definition: SignatureDef. As the SavedModel holds it.
     """
-    keywords = (function.structured_input_signature or ((), {}))[1]
+    keywords: Mapping[str, Any] = (function.structured_input_signature or ((), {}))[1]
     others = {
         name: info.name.rpartition(":")[0].removeprefix(f"{signature}_")
         for name, info in definition.inputs.items()

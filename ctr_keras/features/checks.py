@@ -6,7 +6,13 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ctr_keras.features.declarations import Crossed, Feature, Numeric
+from ctr_keras.features.declarations import (
+    Crossed,
+    Feature,
+    MultiValued,
+    Numeric,
+    Sequence,
+)
 from ctr_keras.settings import did_you_mean
 
 if TYPE_CHECKING:
@@ -29,17 +35,22 @@ def check_set(features: FeatureSet) -> None:
     label = features.label
     _check_unique([*(f.name for f in features.features), *filter(None, (label.name, label.weight))])
     _check_column_types(features)
-    for feature in (*features.multi_valued, *features.sequences):
-        if _LAYERS.fullmatch(feature.name):
-            raise ValueError(
-                f"{feature.kind} feature {feature.name!r} is called as a layer of models is: "
-                f"give it another name, and `column: {feature.raw_column}`"
-            )
+    for lists in (features.multi_valued, features.sequences):
+        _check_no_layers(lists)
     for feature in features.features:
         if isinstance(feature, Crossed):
             _check_crossed(features, feature)
         elif feature.vocabulary_of is not None:
             _check_shared(features, feature, feature.vocabulary_of)
+
+
+def _check_no_layers(lists: Iterable[MultiValued | Sequence]) -> None:
+    for feature in lists:
+        if _LAYERS.fullmatch(feature.name):
+            raise ValueError(
+                f"{feature.kind} feature {feature.name!r} is called as a layer of models is: "
+                f"give it another name, and `column: {feature.raw_column}`"
+            )
 
 
 def _check_unique(names: Iterable[str]) -> None:

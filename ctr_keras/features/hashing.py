@@ -34,7 +34,7 @@ def group_numbers(values: Sequence[str]) -> Array:
     Example:
 
     >>> group_numbers(["ann", "bob", "ann"]).tolist()
-    [1449265862, 1283863366, 1449265862]
+    [874581445, 473773372, 874581445]
     """
     return hash_buckets(values, _HASH_RANGE) + 1
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ctr_keras.data import Examples, open_examples
-from ctr_keras.data.records import prepared_report
 from ctr_keras.features import FeatureSet
+from ctr_keras.partitions import prepared_report
 from ctr_keras.settings import SettingError
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.slices import Column, groups_of, read_columns

@@ -8,17 +8,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ctr_keras.features import GROUP, FeatureSet
+from ctr_keras.features import GROUP, Categorical, FeatureSet
 from ctr_keras.features.hashing import group_numbers
 from ctr_keras.features.labels import is_positive, remedy
+from ctr_keras.features.times import read_time
 from ctr_keras.settings import Count, check_settings
 from ctr_keras.types import Array
 from pipeline.block import Block, mask
+from pipeline.counts import TIME, USER
 from pipeline.parsing.delimited import Delimited
 from pipeline.parsing.json_lines import JsonLines
 from pipeline.parsing.parquet import Parquet
 from pipeline.sources import find_files
-from pipeline.splits import FileSplit, RandomSplit, Split
+from pipeline.splits import FileSplit, LastSplit, RandomSplit, Split, TimeSplit
 from pipeline.statistics.expectations import Expectation
 
 Table: TypeAlias = Delimited | JsonLines | Parquet
@@ -134,6 +136,38 @@ class Dataset:
         if group := self.features.label.group:
             raw[GROUP] = self._groups(columns[group])
         return raw, label
+
+    @property
+    def user_column(self) -> str:
+        """The column that says whose a row is, as far as it is known."""
+        split = self.split
+        of_split = split.key if isinstance(split, RandomSplit) else getattr(split, "user", "")
+        of_history = self.history.user if self.history else ""
+        return self.features.label.group or of_split or of_history
+
+    @property
+    def time_column(self) -> tuple[str, str]:
+        """The column of times, as far as it is known, and the zone on whose clock they are."""
+        if isinstance(self.split, TimeSplit) and self.split.is_of_times:
+            return self.split.column, self.split.zone
+        features = (f for f in self.features.features if isinstance(f, Categorical))
+        timed = [(f.raw_column, f.zone) for f in features if f.time_part]
+        ordered = self.split if isinstance(self.split, LastSplit) else self.history
+        return timed[0] if timed else (ordered.time if ordered else "", "UTC")
+
+    def known_of(self, block: Block) -> dict[str, pa.Array]:
+        """What the report says of rows beside features: `USER` numbers, 0 where missing, and `TIME`
+        in seconds since 1970, NaN where it is none."""
+        known = {}
+        if self.user_column in block.columns:
+            known[USER] = self._groups(block.columns[self.user_column])
+        column, zone = self.time_column
+        if column in block.columns:
+            coded = pc.fill_null(block.columns[column], "").dictionary_encode()
+            times = [read_time(value, zone) for value in coded.dictionary.to_pylist()]
+            seconds = np.array([time.seconds if time else np.nan for time in times])
+            known[TIME] = pa.array(seconds.astype(np.float64)[coded.indices])
+        return known
 
     def _groups(self, strings: pa.Array) -> pa.Array:
         """(rows,) int64 numbers, 0 where the group is missing."""

@@ -1,6 +1,7 @@
 """The declaration that a look at a log suggests, as YAML with comments."""
 
 import dataclasses
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -172,7 +173,7 @@ def _why_not(found: Profile, share: float, twin: str | None) -> str:
         return "always the same hour and day"
     if found.kind == "text":
         return "text, another one in nearly every row"
-    return f"says the same as {twin}" if twin else ""
+    return f"says the same as {_flow(twin)}" if twin else ""
 
 
 def _features(
@@ -253,7 +254,7 @@ def _describe(found: Profile) -> str:
 
 def _header(sample: Sample, source: str) -> Iterator[str]:
     rows = f"{'all' if sample.is_whole else 'a sample of'} {sample.rows:,} rows"
-    yield f"# Guessed by `ctr-keras init` from {rows} of {source}: look it over."
+    yield f"# Guessed by `ctr-keras init` from {rows} of {_flow(source)}: look it over."
     yield from (f"# {comment}" for comment in sample.comments)
 
 
@@ -274,7 +275,7 @@ def _source_section(settings: Mapping[str, Any], profiles: Mapping[str, Profile]
 
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
+    return ", ".join(map(_flow, names[:3])) + more
 
 
 def _feature_lines(entries: Mapping[str, _Entry]) -> Iterator[str]:
@@ -285,7 +286,7 @@ def _feature_lines(entries: Mapping[str, _Entry]) -> Iterator[str]:
     if left_out:
         yield "# Left out:"
         for name, entry in left_out.items():
-            yield f"#   {name}: {entry.left_out}"
+            yield f"#   {_flow(name)}: {entry.left_out}"
 
 
 def _split_lines(
@@ -312,4 +313,5 @@ def _flow(value: Any) -> str:
     text = yaml.safe_dump(
         value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6
     )
-    return text.removesuffix("\n").removesuffix("\n...")
+    text = text.removesuffix("\n").removesuffix("\n...")
+    return text if text.isprintable() else json.dumps(value)  # which YAML reads, too

@@ -1,7 +1,7 @@
 """Which column is the label, and which others give it away."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from ctr_keras.settings import did_you_mean
 from ctr_keras.types import Array
 from pipeline.guessing.names import LABELS, words
 from pipeline.guessing.profiles import Profile
+from pipeline.parsing.columns import shortened
 
 _MAX_RATINGS = 20  # distinct numbers of which the upper half may be positive
 _FREQUENT = 100  # values that are told apart
@@ -59,14 +60,19 @@ def find_label(profiles: Mapping[str, Profile], asked: str | None, has_header: b
         return _as_label(profiles[candidates[0]])
     if candidates:
         raise ValueError(
-            f"several columns may be the label: {', '.join(candidates)}; choose one by --label"
+            f"several columns may be the label: {_listed(candidates)}; choose one by --label"
         )
     ratings = [name for name, found in profiles.items() if _is_rating(found)]
-    may_be = f" (one of {', '.join(ratings)}, whose upper half is then positive)" if ratings else ""
+    may_be = f" (one of {_listed(ratings)}, whose upper half is then positive)" if ratings else ""
     raise ValueError(
         "no column has two values that mean yes and no, such as 1 and 0: name the label by "
-        f"--label{may_be}; the columns are {', '.join(profiles)}"
+        f"--label{may_be}; the columns are {_listed(profiles)}"
     )
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Names for a message, as many as fit into a line."""
+    return shortened(" ".join(", ".join(names).split()))
 
 
 def _is_binary(found: Profile) -> bool:
@@ -91,7 +97,7 @@ def _as_label(found: Profile) -> FoundLabel:
     if not _is_rating(found) and found.distinct != 2:
         raise ValueError(
             f"column {found.name!r} cannot be the label: it has {found.distinct} values "
-            f"({', '.join(found.values[:5])}{', ...' if found.distinct > 5 else ''}); declare "
+            f"({_listed(found.values)}); declare "
             'those that are clicks in the file, as in label: {column: ..., positive: ["yes"]}'
         )
     numbers = found.numbers()

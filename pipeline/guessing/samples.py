@@ -216,16 +216,17 @@ class _Delimited:
     def comments(self) -> Iterator[str]:
         """What was seen."""
         if self._skipped:
-            yield f"{self._skipped} rows of the sample have another number of columns: rejected."
+            yield (
+                f"{self._skipped} rows of the sample have another number of columns: they will be "
+                "rejected."
+            )
 
 
 class _JsonLines:
     """Reads files with one JSON object a line."""
 
-    comments: tuple[str, ...] = ()
-
     def __init__(self, encoding: str):
-        self._encoding, self.is_cut = encoding, False
+        self._encoding, self._skipped, self.is_cut = encoding, 0, False
 
     def read(self, path: str, files: int) -> pa.Table:
         """Some rows of a file."""
@@ -233,7 +234,10 @@ class _JsonLines:
         self.is_cut |= len(pieces) > 1
         text = "\n".join(piece.decode(self._encoding, "replace") for piece in pieces)
         lines = [line for line in text.removeprefix("\ufeff").split("\n") if line.strip()]
-        rows = [_json_object(line, path) for line in lines]
+        rows = [row for row in map(_json_object, lines) if row is not None]
+        if lines and not rows:
+            raise ValueError(f"{path}: no line is a JSON object")
+        self._skipped += len(lines) - len(rows)
         names = dict.fromkeys(itertools.chain.from_iterable(rows))
         return pa.table({name: _json_column(row.get(name) for row in rows) for name in names})
 
@@ -242,16 +246,20 @@ class _JsonLines:
         encoding = {} if self._encoding == "utf-8" else {"encoding": self._encoding}
         return {"format": "jsonl", **encoding}
 
+    @property
+    def comments(self) -> Iterator[str]:
+        """What was seen."""
+        if self._skipped:
+            yield f"{self._skipped} lines of the sample are no JSON objects: they will be rejected."
 
-def _json_object(line: str, path: str) -> dict[str, Any]:
-    """An object whose numbers are spelled as they are in the file."""
+
+def _json_object(line: str) -> dict[str, Any] | None:
+    """An object whose numbers are spelled as they are in the file; None for what is none."""
     try:
         value = json.loads(line, parse_float=str, parse_int=str, parse_constant=str)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: a line is no JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path}: a line is no JSON object")
-    return value
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _json_column(values: Iterable[Any]) -> pa.Array:
@@ -286,7 +294,7 @@ class _Parquet:
                 rows = max(_ROWS // files // _GROUPS, 1)
                 some = (parquet.iter_batches(rows, [group]) for group in groups if last >= 0)
                 batches = [batch for of_group in some for batch in itertools.islice(of_group, 1)]
-            except pa.ArrowException as error:
+            except (pa.ArrowException, OSError) as error:
                 reason = str(error).partition("\n")[0]
                 raise ValueError(f"{path} cannot be read as Parquet: {reason}") from error
             table = pa.Table.from_batches(batches, parquet.schema_arrow)

@@ -51,38 +51,43 @@ def check_expectations(
 
     Example:
 
-    >>> split = {"rows": 10, "missing_share": 0.2}
-    >>> site = {"splits": {"train": split}, "drift": {}, "unseen": {}}
-    >>> limits = Expectation(missing=0.1, otherwise="warn")
-    >>> check_expectations({"features": {"site": site}}, {"site": limits})
-    ['site is missing in a share of 0.2 of train, expected at most 0.1']
+    >>> drift = {"measure": "L-infinity", "validation": 0.02, "test": 0.3}
+    >>> new = {"validation": {"rows_share": 0.0}, "test": {"rows_share": 0.1}}
+    >>> site = {"splits": {"train": {"missing_share": 0.2}}, "drift": drift, "unseen": new}
+    >>> summary = {"splits": {"train": {"rows": 10}}, "features": {"site": site}}
+    >>> limits = Expectation(missing=0.3, drift=0.1, otherwise="warn")
+    >>> check_expectations(summary, {"site": limits})
+    ['site drifts from train to test by 0.3 (L-infinity), expected at most 0.1']
     """
     broken: dict[str, list[str]] = {"fail": [], "warn": []}
     for name, limits in expected.items():
         for line in _broken(summary["features"][name], limits):
             broken[limits.otherwise].append(f"{name} {line}")
+    compared = [
+        name for name, of in expected.items() if of.drift is not None or of.unseen is not None
+    ]
+    if compared and not summary["splits"]["train"]["rows"]:
+        names = ", ".join(compared)
+        broken["warn"].append(
+            f"{names}: drift and new values are not looked at without training rows"
+        )
     if broken["fail"]:
         raise UnexpectedDataError("\n".join(broken["fail"]))
     return broken["warn"]
 
 
 def _broken(feature: Mapping[str, Any], limits: Expectation) -> Iterator[str]:
-    found = [
+    found: list[tuple[float | None, float | None, str]] = [
         (limits.missing, split["missing_share"], f"is missing in a share of {{:.3g}} of {name}")
         for name, split in feature["splits"].items()
     ]
+    measure = feature["drift"]["measure"]
     for name in ("validation", "test"):
-        drift, unseen = feature["drift"].get(name), feature["unseen"].get(name)
-        if drift is not None:
-            measure = feature["drift"]["measure"]
-            found.append(
-                (limits.drift, drift, f"drifts from train to {name} by {{:.3g}} ({measure})")
-            )
-        if unseen is not None:
-            share = unseen["rows_share"]
-            found.append(
-                (limits.unseen, share, f"is new to train in a share of {{:.3g}} of {name}")
-            )
+        drift, new = feature["drift"][name], feature["unseen"][name]["rows_share"]
+        found += [
+            (limits.drift, drift, f"drifts from train to {name} by {{:.3g}} ({measure})"),
+            (limits.unseen, new, f"is new to train in a share of {{:.3g}} of {name}"),
+        ]
     for limit, share, said in found:
-        if limit is not None and share > limit:
+        if limit is not None and share is not None and share > limit:
             yield f"{said.format(share)}, expected at most {limit:.3g}"

@@ -190,6 +190,14 @@ def test_no_frame_and_an_empty_one_are_said():
         guess(pd.DataFrame({"click": []}))
 
 
+@pytest.mark.parametrize("name", ["a\nb", "#x", "{", "*", "it's", "a: b", "名", "null", " "])
+def test_any_name_of_a_column_makes_yaml_that_can_be_read(name):
+    rows = {name: [*"aabcd"] * 30, f"{name}2": ["x"] * 150, "click": [0, 1, 0] * 50}
+    feature, *others = declared(rows)["features"]
+    assert feature.get("column", feature["name"]) == name
+    assert others == []
+
+
 # The label.
 
 
@@ -339,7 +347,7 @@ def test_rows_come_from_all_over_the_source(tmp_path):
         (b"", "are empty"),
         (b"\n\n\n", "there is no line"),
         (b"a word\nmore than one\nor two or three\n", "this is no table"),
-        (b'{"click": 1}\n{"click": \n', "a line is no JSON: "),
+        (b'{"click": \n{"click"\n', "no line is a JSON object"),
         (b"[1]\n{}\n", "this is no table"),
         (b"PAR1 this is none", "cannot be read as Parquet"),
         (b"click,user\n", "has no rows"),
@@ -441,6 +449,12 @@ def test_looking_takes_seconds_and_imports_nothing_heavy(frame, tmp_path):
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - started < 20
     assert not {"apache_beam", "keras", "tensorflow"} & set(done.stdout.split())
+
+
+def test_lines_that_are_no_json_are_counted(tmp_path):
+    rows = [json.dumps({"user": i % 7, "click": i % 2}) for i in range(200)]
+    (tmp_path / "log.json").write_text("\n".join([*rows, "{", "[]"]))
+    assert "# 2 lines of the sample are no JSON objects" in guess(str(tmp_path)).text
 
 
 def test_json_values_are_spelled_as_the_pipeline_spells_them(tmp_path):

@@ -114,6 +114,31 @@ def test_vocabulary_is_counted_on_the_training_split_only(tmp_path):
     assert batch_of(both).column("categorical").to_pylist() == [[2]] * 5 + [[1]] * 5
 
 
+def test_rows_of_several_lines_come_whole_and_with_their_lines(tmp_path, monkeypatch):
+    monkeypatch.setattr(lines_room, "CHUNK_BYTES", 200)
+    rows = [f'{i % 2},"site\n{i},"' if i % 3 else f'{i % 2},"stray {i}' for i in range(100)]
+    log = tmp_path / "day=2024-05-01" / "log.csv"
+    log.parent.mkdir()
+    log.write_text("click,site\n" + "\n".join(rows) + "\n")
+    declaration = tmp_path / "my.yaml"
+    declaration.write_text(
+        "source: {format: csv}\nlabel: click\n"
+        "features: [{kind: categorical, name: site}, {kind: categorical, name: day}]\n"
+    )
+    report = prepare(str(declaration), str(log), str(tmp_path / "out"), max_rejected=0.4)
+    assert report["rows"]["read"] == 100
+    assert report["rejected_because"] == {"a quote is not closed": 34}
+    assert report["vocabulary_sizes"] == {"site": 0, "day": 1}  # a line break is out of any
+    lines = log.read_text().splitlines()
+    rejected = [
+        json.loads(line)
+        for path in (tmp_path / "out" / "rejected").iterdir()
+        for line in path.read_text().splitlines()
+    ]
+    assert len(rejected) == 34
+    assert all(lines[entry["line"] - 1] == entry["row"] for entry in rejected)
+
+
 def test_all_pairs_are_crossed_on_request(tmp_path):
     log = tmp_path / "log.csv"
     rows = (

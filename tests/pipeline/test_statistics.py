@@ -286,6 +286,27 @@ def test_a_split_without_rows_and_a_feature_without_values_have_no_drift():
         assert feature["values"] == []
 
 
+def test_rows_left_out_of_a_sample_are_made_up_for():
+    whole, columns = many(60_000)
+    columns["user"] = [f"u{n % 5}" for n in range(60_000)]
+    columns["click"] = np.float32(np.arange(60_000) % 7 < np.arange(60_000) % 5)
+    draw = np.random.default_rng(1)
+    kept = (columns["click"] == 1) | (columns[SPLIT] > 0) | (draw.random(60_000) < 0.2)
+    sampled = {name: np.array(values)[kept] for name, values in columns.items()}
+    label = Label("click", negatives_kept=0.2)
+    thinned = FeatureSet(*whole.features, label=label)
+    expected = summarize(count_in_bundles(whole, batches_of(columns), 1), whole)
+    found = summarize(count_in_bundles(thinned, batches_of(sampled), 1), thinned)
+    assert found["splits"]["train"]["rows"] < expected["splits"]["train"]["rows"]
+    rate = expected["splits"]["train"]["click_rate"]
+    assert found["splits"]["train"]["click_rate"] == pytest.approx(rate, abs=0.01)
+    for name in ("user", "price"):
+        feature, whole_feature = found["features"][name], expected["features"][name]
+        assert feature["drift"]["test"] == pytest.approx(whole_feature["drift"]["test"], abs=0.01)
+        nats = whole_feature["information"]["nats"]
+        assert feature["information"]["nats"] == pytest.approx(nats, rel=0.1, abs=0.002)
+
+
 # What is expected.
 
 
@@ -323,6 +344,17 @@ def test_limits_that_are_broken_are_named_one_a_line(shifted):
     warned = {"site": Expectation(missing=0.05, otherwise="warn")}
     assert check_expectations(summary, warned) == [str(raised.value).splitlines()[0]]
     assert check_expectations(summary, {"site": Expectation(missing=0.2)}) == []
+
+
+def test_without_training_rows_nothing_is_new_and_nothing_drifts():
+    features, columns = many(50)
+    columns[SPLIT] = [2] * 50
+    summary = summarize(count_in_bundles(features, batches_of(columns), 1), features)
+    assert summary["features"]["user"]["unseen"]["test"]["rows_share"] is None
+    assert check_expectations(summary, {"user": Expectation(drift=0.1, unseen=0.1)}) == [
+        "user: drift and new values are not looked at without training rows"
+    ]
+    assert check_expectations(summary, {"user": Expectation(missing=0.1)}) == []
 
 
 def test_parts_of_times_are_counted_as_the_feature_has_them(shifted):
@@ -490,12 +522,17 @@ def test_a_broken_limit_fails_prepare_and_leaves_what_was_found(log, tmp_path):
     assert not (tmp_path / "out.failed" / "examples").exists()
 
 
-def test_limits_that_only_warn_are_in_the_report(log, tmp_path):
-    name = declaration(tmp_path, price={"missing": 0.1, "otherwise": "warn"}, site={"missing": 0.1})
-    report = prepare(name, str(log), str(tmp_path / "out"))
-    expected = "price is missing in a share of 1 of test, expected at most 0.1"
-    assert expected in report["warnings"]
-    assert expected in json.loads((tmp_path / "out" / "report.json").read_text())["warnings"]
+def test_limits_that_only_warn_are_in_the_report_and_edited_ones_count_for_what_is_there(
+    log, tmp_path
+):
+    out, limits = tmp_path / "out", {"missing": 0.1}
+    prepare(declaration(tmp_path, site=limits), str(log), str(out))
+    warning = "price is missing in a share of 1 of test, expected at most 0.1"
+    warns = declaration(tmp_path, price={**limits, "otherwise": "warn"})
+    assert warning in prepare(warns, str(log), str(out))["warnings"]
+    with pytest.raises(UnexpectedDataError, match=warning):
+        prepare(declaration(tmp_path, price=limits), str(log), str(out))
+    assert out.exists()
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,12 @@ def test_rows_are_split_by_their_times_and_those_in_gaps_are_filtered(prepared):
     }
     assert report["filtered_because"] == {"in a gap before a split": 48}
     assert report["label_mean"] == dict.fromkeys(("train", "validation", "test"), 1 / 3)
+    spans = {name: (of["first"], of["last"]) for name, of in report["splits"].items()}
+    assert spans == {
+        "train": ("2024-05-01 00:30:00", "2024-05-04 23:00:00"),
+        "validation": ("2024-05-06 00:00:00", "2024-05-06 23:30:00"),
+        "test": ("2024-05-08 00:30:00", "2024-05-10 23:00:00"),
+    }
 
 
 def test_missing_values_are_counted_and_what_never_is_there_is_warned_of(prepared):
@@ -77,3 +83,30 @@ def test_times_are_packed_as_they_were_prepared(prepared):
     hours = features.statistics.values["hour"]
     assert set(hours) == {str(hour) for hour in range(24)}
     assert (samples.inputs["categorical"][:, 2] == week.start).all()  # week 19 is new
+
+
+def test_the_last_rows_of_users_are_left_out_and_users_are_counted(tmp_path):
+    log = ["site,who,when,click"]
+    for user, rows in (("a", 5), ("b", 3), ("c", 2), ("d", 1), ("", 4)):
+        log += [f"s,{user},2024-01-0{rows - i} 12:00,{i % 2}" for i in range(rows)]
+    (tmp_path / "log.csv").write_text("\n".join([*log, "s,a,,1", "s,b,never,0"]) + "\n")
+    (tmp_path / "my.yaml").write_text(
+        "source: {format: csv}\nlabel: click\nfeatures: [{kind: categorical, name: site}]\n"
+        "split: {by: last, user: who, time: when}\n"
+    )
+    out = str(tmp_path / "out")
+    report = prepare(str(tmp_path / "my.yaml"), str(tmp_path / "log.csv"), out, max_rejected=0.2)
+    assert report["rows"]["rejected"] == 2
+    assert "when is missing" in report["rejected_because"]
+    splits = report["splits"]
+    assert {name: of["rows"] for name, of in splits.items()} == {
+        "train": 11,
+        "validation": 2,
+        "test": 2,
+    }
+    assert (splits["test"]["last"], splits["validation"]["last"]) == (
+        "2024-01-05 12:00:00",
+        "2024-01-04 12:00:00",
+    )
+    assert splits["train"]["users"] == 4
+    assert (splits["test"]["users"], splits["test"]["users_in_train"]) == (2, 2)
