@@ -12,7 +12,7 @@ MATRIX ?= .matrix
 
 PYTEST := -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: demo test test-oldest test-torch test-random fuzz matrix coverage mutants lint clean
+.PHONY: demo test test-oldest test-torch test-random fuzz kills matrix coverage mutants lint clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +38,10 @@ test-random: $(VENV)/installed
 # Ten times the suite's requests that nobody meant, other ones each time.
 fuzz: $(VENV)/installed
 	CTR_KERAS_FUZZ=20000 $(BIN)/python -m pytest tests/serving/server/test_fuzz.py
+
+# `prepare` killed at 50 random moments, and run again each time.
+kills: $(VENV)/installed
+	CTR_KERAS_KILLS=50 $(BIN)/python -m pytest tests/pipeline/test_prepare.py -k kill
 
 # The compatibility matrix, every pair on each backend, and its page; given again, it goes on where it was.
 matrix: $(VENV)/installed

@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from ctr_keras.options import ExistingFolder, NewFolder
 from ctr_keras.version import __version__
 
 _EXTRAS = {  # modules that `pip install ctr-keras` leaves out; `explain` names its own
@@ -64,7 +65,7 @@ def _extra_of(module: str | None) -> str:
 
 _REPLICATES = click.IntRange(100)  # of fewer, a quantile of 2.5% is the least of them or so
 
-_existing_folder = functools.partial(click.option, type=click.Path(exists=True, file_okay=False))
+_existing_folder = functools.partial(click.option, type=ExistingFolder())
 _data = functools.partial(_existing_folder, "--data")
 _run = functools.partial(_existing_folder, "--run", "run_folder", required=True)
 _split = functools.partial(
@@ -74,7 +75,7 @@ _split = functools.partial(
     show_default=True,
     type=click.Choice(["train", "validation", "test"]),
 )
-_out = functools.partial(click.option, "--out", required=True, type=click.Path(file_okay=False))
+_out = functools.partial(click.option, "--out", required=True, type=NewFolder())
 _weighted = functools.partial(
     click.option,
     "--weighted/--unweighted",
@@ -135,9 +136,23 @@ def main() -> None:
 
 
 @main.command()
+@click.argument("folders", nargs=-1, required=True, type=ExistingFolder())
+@_out(help="Folder to write.")
+def join(folders: tuple[str, ...], out: str) -> None:
+    """Make prepared FOLDERS, such as those of several days, one.
+
+    Their examples are read where they are. Features and vocabularies have to be the same, or
+    grown from one another by `ctr-keras prepare --like --grow`.
+    """
+    from ctr_keras.partitions import join as run
+
+    _print_json(run(folders, out)["rows"])
+
+
+@main.command()
 @_data(help="Prepared data.")
 @click.option("--model", help="A model's name; see `ctr-keras models`.")
-@_out(help="The run's folder.")
+@_out(help="The run's folder, also at an address (gs://...).", type=click.Path(file_okay=False))
 @_settings
 def train(
     data: str | None, model: str | None, out: str, config: str | None, overrides: tuple[str, ...]
@@ -268,7 +283,11 @@ def tune(
 @_split(help="Rows to score.")
 @_data(help="Other prepared data.")
 @click.option("--by", multiple=True, metavar="FIELD", help="Measure by the values of a field, too.")
-@click.option("--group", metavar="FIELD", help="The user's field, for metrics by group.")
+@click.option(
+    "--group",
+    metavar="FIELD",
+    help="The user's field, for metrics by group. By default what the data set declares.",
+)
 @click.option(
     "--k",
     default=10,
@@ -344,7 +363,7 @@ def explain(
 
 @main.command()
 @_run(help="The run.")
-@click.option("--out", type=click.Path(file_okay=False), help="Folder for a table and a picture.")
+@click.option("--out", type=NewFolder(), help="Folder for a table and a picture.")
 @_split(help="Rows to permute and score.")
 @_data(help="Other prepared data.")
 @click.option(
@@ -393,10 +412,10 @@ def embeddings(run_folder: str, out: str, data: str | None) -> None:
 
 
 @main.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False))
+@click.argument("runs", nargs=-1, required=True, type=ExistingFolder())
 @_compared
 @_data(help="Prepared data to score all runs on, if theirs have moved.")
-@click.option("--out", type=click.Path(file_okay=False), help="Folder for the page, if any.")
+@click.option("--out", type=NewFolder(), help="Folder for the page, if any.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of Markdown.")
 def compare(runs: tuple[str, ...], out: str | None, as_json: bool, **options: Any) -> None:
     """Compare runs on the same data: metrics, intervals, tests.

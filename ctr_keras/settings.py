@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import difflib
 import functools
 import re
@@ -137,7 +138,17 @@ def _as_setting_error(name: str, error: pydantic.ValidationError) -> SettingErro
     inside = errors[0]["loc"] if len(errors) == 1 else ()
     keys = (name, *(key for key in inside if key != "[key]"))
     where = "".join(f"[{key!r}]" for key in keys[1:])
-    return SettingError(f"{name}{where} must be {expected}, got {errors[0]['input']!r}", *keys)
+    value = errors[0]["input"]
+    said = str(value) if isinstance(value, datetime.date) else repr(value)
+    return SettingError(
+        f"{name}{where} must be {expected}, got {said}{_remedy(expected, value)}", *keys
+    )
+
+
+def _remedy(expected: str, value: Any) -> str:
+    """What to do where YAML has made another type of what was meant."""
+    is_other = isinstance(value, bool | int | float | datetime.date)
+    return "; put it in quotes" if is_other and "a string" in expected.split(" or ") else ""
 
 
 def _expected(error: Any) -> str:
@@ -274,8 +285,10 @@ class Source:
     def require(self, *names: str) -> None:
         """Raises a ValueError for the first of these settings that is not given."""
         for name in names:
-            if self.values.get(name) is None:
+            if name not in self.values:
                 raise ValueError(f"{self.place()}{name} is not given")
+            if self.values[name] is None:
+                raise ValueError(f"{self.place(name)}{name} is empty")
 
     def build(self, kind: Callable[..., T]) -> T:
         """An instance of a dataclass; a ValueError for an unknown, a missing or a wrong setting."""
@@ -344,16 +357,39 @@ def _read_yaml(path: str, kind: type[yaml.SafeLoader]) -> tuple[dict[str, Any], 
             values = {} if node is None else loader.construct_document(node)
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
-            place = f"{path}, line {mark.line + 1}" if mark else path
+            place = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else path
             raise ValueError(f"{place}: {_problem(error)}") from error
+    _check_once(path, node)
     if not isinstance(values, dict):
         raise ValueError(f"{path}: expected keys and values, got {values!r}")
     return values, node
 
 
+def _check_once(path: str, node: yaml.Node | None) -> None:
+    """Checks that no key stands twice among others, of which YAML would keep the last."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _check_once(path, item)
+    if isinstance(node, yaml.MappingNode):
+        lines: dict[Any, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                first = lines[key.value]
+                raise ValueError(
+                    f"{path}, line {line}: {key.value} is given twice, in line {first} too"
+                )
+            lines[key.value] = line
+            _check_once(path, value)
+
+
 def _problem(error: yaml.YAMLError) -> str:
     """What is wrong with YAML, in one line."""
-    return getattr(error, "problem", None) or " ".join(str(error).split())
+    problem = getattr(error, "problem", None) or " ".join(str(error).split())
+    start, mark = getattr(error, "context_mark", None), getattr(error, "problem_mark", None)
+    if start is None or mark is None or start.line == mark.line:
+        return problem
+    return f"{problem}, in what begins in line {start.line + 1}"
 
 
 def _line(node: yaml.Node | None, keys: Iterable[str | int]) -> int | None:

@@ -25,13 +25,48 @@ def synthesize(**arguments: Any) -> None:
     write_synthetic_log(**arguments)
 
 
+@click.command()
+@click.option("--source", required=True, help="File, folder or pattern of the raw logs.")
+@click.option("--out", required=True, type=click.Path(dir_okay=False), help="YAML file to write.")
+@click.option("--label", metavar="COLUMN", help="The column to predict, if it is not clear.")
+@click.option("--force", is_flag=True, help="Replace a file of that name.")
+def init(source: str, out: str, label: str | None, force: bool) -> None:
+    """Guess a declaration from a look at raw logs."""
+    from pipeline.guessing import write_declaration
+
+    click.echo(write_declaration(source, out, label, force), nl=False)
+    click.echo(f"# {out}; next: ctr-keras prepare --dataset {out} --source {source} --out FOLDER")
+
+
+@click.command()
+@click.option("--data", required=True, help="Folder of prepared data.")
+@click.option("--out", help="HTML page to write.  [default: statistics.html in that folder]")
+def stats(data: str, out: str | None) -> None:
+    """Show what prepared data hold, as a page."""
+    from pipeline.statistics.page import show
+
+    for line in show(data, out):
+        click.echo(line)
+
+
 @click.command(
     context_settings={"ignore_unknown_options": True},
     epilog=f"Built-in data sets: {', '.join(DATASETS)}.",
 )
-@click.option("--dataset", required=True, help="A built-in data set's name, or a YAML file.")
+@click.option("--dataset", help="A built-in data set's name, or a YAML file.")
 @click.option("--source", required=True, help="File, folder or pattern of the raw logs.")
 @click.option("--out", required=True, help="Folder to write.")
+@click.option(
+    "--like",
+    metavar="FOLDER",
+    help="Transform new rows as those of an earlier prepared folder, whose data set they are of.",
+)
+@click.option("--grow", is_flag=True, help="With --like: append new values to its vocabularies.")
+@click.option(
+    "--split",
+    type=click.Choice(["train", "validation", "test"]),
+    help="With --like: all new rows in one split, instead of as declared.",
+)
 @click.option(
     "--cross-min-count",
     type=click.IntRange(1),
@@ -53,5 +88,10 @@ def prepare(**arguments: Any) -> None:
     from pipeline.prepare import prepare as run
 
     report = run(**arguments)
+    if "rows" not in report:
+        click.echo(f"The job is translated, and {arguments['out']} is not written.")
+        return
     shown = {key: report[key] for key in ("rows", "rejected_because", "id_count")}
     click.echo(json.dumps(shown, indent=2))
+    for warning in report["warnings"]:
+        click.echo(f"Warning: {warning}", err=True)

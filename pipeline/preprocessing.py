@@ -21,18 +21,15 @@ from ctr_keras.features import (
     Sequence,
     Vocabulary,
 )
-from pipeline.numbers import learned
+from pipeline.numbers import exact_sums, learned, quantiles_of
+from pipeline.times import time_part
 from pipeline.vocabulary import count_and_look_up
 
 Tensors = dict[str, tf.Tensor]
 _T = TypeVar("_T")
 
-_QUANTILE_EPSILON = 0.001
 _HASH_RANGE = 2**31 - 1
 _PAIR_SEPARATOR = "\x1f"  # ASCII's unit separator, unlikely inside a value
-_TIME = r"\d\d{month}{day}{hour}|\d{{4}}-{month}-{day}([ T]{hour}(:[0-5]\d(:[0-5]\d)?)?)?".format(
-    month=r"(0[1-9]|1[0-2])", day=r"(0[1-9]|[12]\d|3[01])", hour=r"([01]\d|2[0-3])"
-)
 
 
 def make_preprocessing_fn(features: FeatureSet) -> Callable[[Tensors], Tensors]:
@@ -82,8 +79,8 @@ def _strings(features: FeatureSet, columns: Tensors, buckets: Tensors) -> Tensor
         elif isinstance(feature, Crossed):
             strings[feature.name] = _pair(strings[feature.first], strings[feature.second])
         elif not isinstance(feature, Numeric):
-            column = columns[feature.raw_column]
-            strings[feature.name] = _time_part(column, feature.time_part)
+            column, part = columns[feature.raw_column], feature.time_part
+            strings[feature.name] = time_part(column, part, feature.zone) if part else column
     return {
         name: values if values.shape.rank == 2 else values[:, None]
         for name, values in strings.items()
@@ -101,37 +98,6 @@ def _split(feature: MultiValued | Sequence, column: tf.Tensor) -> tf.Tensor:
 def _pair(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
     missing = tf.logical_or(first == "", second == "")
     return tf.where(missing, "", tf.strings.join([first, second], _PAIR_SEPARATOR))
-
-
-def _time_part(column: tf.Tensor, part: str | None) -> tf.Tensor:
-    if part is None:
-        return column
-    digits = tf.strings.regex_replace(column, r"\D", "")
-    is_short = tf.strings.length(column) == len("YYMMDDHH")
-    digits = tf.where(is_short, tf.strings.join(["20", digits]), digits)
-    is_valid = tf.strings.regex_full_match(column, _TIME)
-    if part == "hour":
-        is_valid = tf.logical_and(is_valid, tf.strings.length(digits) >= len("YYYYMMDDHH"))
-    digits = tf.where(is_valid, digits, "2000010100")
-
-    def number(start: int, length: int) -> tf.Tensor:
-        return tf.strings.to_number(tf.strings.substr(digits, start, length), tf.int64)
-
-    if part == "hour":
-        value = number(8, 2)
-    elif part == "day":
-        value = number(6, 2)
-    else:
-        value = _weekday(number(0, 4), number(4, 2), number(6, 2))
-    return tf.where(is_valid, tf.strings.as_string(value), "")
-
-
-def _weekday(year: tf.Tensor, month: tf.Tensor, day: tf.Tensor) -> tf.Tensor:
-    """1 for Monday to 7 for Sunday, by counting days in years that begin in March."""
-    year = tf.where(month <= 2, year - 1, year)
-    days_before_month = (153 * ((month + 9) % 12) + 2) // 5
-    days = 365 * year + year // 4 - year // 100 + year // 400 + days_before_month + day
-    return (days + 1) % 7 + 1
 
 
 # Ids: one lookup for the columns ("slots") of all features' strings, joined side by side.
@@ -196,14 +162,10 @@ def _fallback(feature: Feature, strings: Tensors, buckets: Tensors) -> tf.Tensor
 def _bucket(feature: Numeric, column: tf.Tensor) -> tf.Tensor:
     """Index of each value's bucket, -1 where missing."""
     is_present = tf.math.is_finite(column)
-    if feature.boundaries is None:
-        boundaries = tft.quantiles(
-            tf.boolean_mask(column, is_present),
-            feature.buckets,
-            epsilon=_QUANTILE_EPSILON,
-            name=f"quantiles_{feature.name}",
-        )
-        boundaries = learned(f"quantiles_{feature.name}", tf.reshape(boundaries, [-1]))
+    if feature.buckets is not None:
+        name = f"quantiles_{feature.name}"
+        present = tf.boolean_mask(column, is_present)
+        boundaries = learned(name, quantiles_of(present, feature.buckets, name))
     else:
         boundaries = tf.constant(feature.boundaries, tf.float32)
     bucket = tf.searchsorted(boundaries, column, side="right", out_type=tf.int64)
@@ -244,11 +206,8 @@ def _min_max(values: tf.Tensor) -> tf.Tensor:
 def _z_score(values: tf.Tensor) -> tf.Tensor:
     is_present = tf.math.is_finite(values)
     exact = tf.where(is_present, tf.cast(values, tf.float64), 0.0)
-    sums = tft.sum(
-        tf.concat([tf.cast(is_present, tf.float64), exact, exact**2], axis=1),
-        reduce_instance_dims=False,
-        name="moments",
-    )
+    counted = tf.concat([tf.cast(is_present, tf.float64), exact, exact**2], axis=1)
+    sums = exact_sums(counted, "moments")
     count, total, total_squares = tf.split(learned("moments", sums), 3)
     mean = tf.math.divide_no_nan(total, count)
     variance = tf.maximum(tf.math.divide_no_nan(total_squares, count) - mean**2, 0.0)

@@ -14,12 +14,12 @@ from collections.abc import Iterable, Iterator
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import tensorflow as tf
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.window import GlobalWindows, WindowedValue
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
+from ctr_keras.files import is_remote, open_output
 from pipeline.batches import KEY, SPLIT, column_values
 from pipeline.splits import SPLITS
 
@@ -43,7 +43,7 @@ def write_shards(
     all_shards = [(split, i) for split, count in shards.items() for i in range(count)]
     nothing = batches.pipeline | "AllShards" >> beam.Create([(s, None) for s in all_shards])
     packets = batches | "ToPackets" >> beam.ParDo(_ToPackets(shards))
-    if FileSystems.get_scheme(waiting) is None:
+    if not is_remote(waiting):
         packets |= "KeepOnDisk" >> beam.Map(_keep_on_disk, waiting)
     return (
         (nothing, packets)
@@ -64,7 +64,7 @@ class _ToPackets(beam.DoFn):
 
     def process(self, batch: pa.RecordBatch) -> Iterator[tuple[Shard, pa.Table]]:
         columns = {name: column_values(batch, name) for name in (SPLIT, KEY)}
-        columns[_EXAMPLE] = pa.array(_examples(batch), pa.binary())
+        columns[_EXAMPLE] = _examples(batch)
         self._encoded.append(pa.RecordBatch.from_pydict(columns))
         if sum(encoded.num_rows for encoded in self._encoded) >= _ROWS_HELD:
             yield from self._packets()
@@ -88,8 +88,13 @@ class _ToPackets(beam.DoFn):
             yield (SPLITS[splits[first]], int(shards[first])), packet
 
 
-def _examples(batch: pa.RecordBatch) -> list[bytes]:
-    return list(RecordBatchToExamplesEncoder().encode(batch.drop_columns([KEY, SPLIT])))
+def _examples(batch: pa.RecordBatch) -> pa.Array:
+    """Serialized examples, the same bytes in every run: protobuf writes the features of one in an
+    order that changes from run to run, and reads what is put together as one message."""
+    names = sorted({*batch.schema.names} - {KEY, SPLIT})
+    encoder = RecordBatchToExamplesEncoder()
+    columns = (encoder.encode(batch.select([name])) for name in names)
+    return pc.binary_join_element_wise(*(pa.array(column, pa.binary()) for column in columns), b"")
 
 
 def _keep_on_disk(packet: tuple[Shard, pa.Table], folder: str) -> tuple[Shard, str]:
@@ -111,7 +116,7 @@ def _write_shard(
     order = [(KEY, "ascending"), (_EXAMPLE, "ascending")]
     rows = pa.concat_tables(packets).sort_by(order) if packets else pa.table({_EXAMPLE: []})
     name = f"{split}-{index:05d}-of-{shards[split]:05d}.tfrecord.gz"
-    _write(FileSystems.join(folder, name), (example.as_py() for example in rows[_EXAMPLE]))
+    _write(os.path.join(folder, name), (example.as_py() for example in rows[_EXAMPLE]))
     return split, rows.num_rows
 
 
@@ -124,7 +129,8 @@ def _packet(part: pa.Table | str) -> pa.Table:
 
 def write_examples(batch: pa.RecordBatch | None, path: str) -> None:
     """Writes a batch, in its order, as one compressed TFRecord file; None as an empty one."""
-    _write(path, [] if batch is None else _examples(batch))
+    examples = [] if batch is None else _examples(batch)
+    _write(path, (example.as_py() for example in examples))
 
 
 def _write(path: str, examples: Iterable[bytes]) -> None:
@@ -132,5 +138,5 @@ def _write(path: str, examples: Iterable[bytes]) -> None:
         with tf.io.TFRecordWriter(local.name, _COMPRESSION) as writer:
             for example in examples:
                 writer.write(example)
-        with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        with open_output(path) as file:
             shutil.copyfileobj(local, file)

@@ -1,24 +1,21 @@
-"""What a run shows of its rows: how many went where, the rejected ones, and samples."""
+"""What a run shows of its rows: how many went where, and the rejected ones."""
 
+import datetime
 import json
+import os
 import sys
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from typing import Any
 
-import apache_beam as beam
-import numpy as np
-import pyarrow as pa
-from apache_beam.io.filesystems import FileSystems
-
 from ctr_keras.features import FeatureSet
-from pipeline.batches import KEY, column_values, concatenate, only_split
+from ctr_keras.files import open_output
 from pipeline.sources import Chunk
 from pipeline.splits import SPLITS
 from pipeline.storage import Output
 
 _PACKAGES = ("ctr-keras", "tensorflow", "tensorflow-transform", "apache-beam", "pyarrow", "numpy")
-_SAMPLES = 1000
-_BATCHES_HELD = 32  # of which a sample is taken at once
+_REASONS = 20  # that are shown, of rejected rows
 
 
 class TooManyRejectedError(RuntimeError):
@@ -37,7 +34,7 @@ def write_rejected(
     chunk, rows = element
     before = sum(lines[chunk.file, index] for index in range(chunk.index))
     name = f"{chunk.file:05d}-{chunk.index:05d}-{rows[0][0]:09d}.jsonl"
-    with FileSystems.create(FileSystems.join(folder, name)) as file:
+    with open_output(os.path.join(folder, name)) as file:
         for line, reason, raw in rows:
             row = raw.decode("utf-8", "backslashreplace")
             entry = {"file": chunk.path, "line": before + line + 1, "reason": reason, "row": row}
@@ -46,7 +43,9 @@ def write_rejected(
 
 def summarize(counts: dict[str, int], features: FeatureSet) -> dict[str, Any]:
     """The report of the rows that the job has counted as `read`, `written: <split>`,
-    `clicks: <split>`, `filtered: <rule>` and `rejected: <reason>`."""
+    `clicks: <split>`, `filtered: <rule>`, `rejected: <reason>`, `missing: <feature>` and
+    `unread: <feature>`, and if they are known `first: <split>`, `last: <split>` in seconds since
+    1970, and `users: <splits>`, who have rows in exactly these."""
 
     def with_prefix(prefix: str) -> dict[str, int]:
         names = sorted(name for name in counts if name.startswith(prefix))
@@ -54,6 +53,9 @@ def summarize(counts: dict[str, int], features: FeatureSet) -> dict[str, Any]:
 
     written, clicks = with_prefix("written: "), with_prefix("clicks: ")
     filtered, rejected = with_prefix("filtered: "), with_prefix("rejected: ")
+    by_count = sorted(rejected.items(), key=lambda reason: -reason[1])
+    others = sum(count for _, count in by_count[_REASONS:])
+    missing, unread = with_prefix("missing: "), with_prefix("unread: ")
     return {
         "rows": {
             "read": counts.get("read", 0),
@@ -62,11 +64,27 @@ def summarize(counts: dict[str, int], features: FeatureSet) -> dict[str, Any]:
             "rejected": sum(rejected.values()),
         },
         "filtered_because": filtered,
-        "rejected_because": rejected,
+        "rejected_because": dict(by_count[:_REASONS])
+        | ({"other reasons": others} if others else {}),
+        "negatives_kept": features.label.negatives_kept,
         "label_mean": {
             split: clicks.get(split, 0) / written[split] if written[split] else None
             for split in SPLITS
         },
+        "splits": {
+            split: {
+                "rows": written[split],
+                "click_rate": clicks.get(split, 0) / written[split] if written[split] else None,
+                **_span(counts, split),
+                **_users(with_prefix("users: "), split),
+            }
+            for split in SPLITS
+        },
+        "missing": {name: missing[name] for name in _names(features) if missing.get(name)},
+        "warnings": [
+            *_warnings_of_features(missing, unread, sum(written.values())),
+            *_warnings_of_splits(written, clicks),
+        ],
         "vocabulary_sizes": features.vocabulary_sizes,
         "id_count": features.id_count,
         "versions": {"python": sys.version.split()[0]}
@@ -74,8 +92,59 @@ def summarize(counts: dict[str, int], features: FeatureSet) -> dict[str, Any]:
     }
 
 
-def check_rows(report: dict[str, Any], max_rejected: float, output: Output) -> None:
-    """Checks that nothing is lost, not too much is bad, and there is a row to train on."""
+def _span(counts: dict[str, int], split: str) -> dict[str, str]:
+    """The first and the last time of a split, if times are known."""
+    epoch = datetime.datetime(1970, 1, 1)
+    return {
+        which: str(epoch + datetime.timedelta(seconds=counts[f"{which}: {split}"]))
+        for which in ("first", "last")
+        if f"{which}: {split}" in counts
+    }
+
+
+def _users(by_splits: dict[str, int], split: str) -> dict[str, int]:
+    """How many users a split has, and how many of them have training rows, too."""
+    if not by_splits:
+        return {}
+    of_split = {names: n for names, n in by_splits.items() if split in names.split()}
+    users = {"users": sum(of_split.values())}
+    if split != "train":
+        users["users_in_train"] = sum(n for names, n in of_split.items() if "train" in names)
+    return users
+
+
+def _names(features: FeatureSet) -> list[str]:
+    return [feature.name for feature in features.features]
+
+
+def _warnings_of_splits(written: dict[str, int], clicks: dict[str, int]) -> Iterator[str]:
+    for split in SPLITS:
+        rows, found = written[split], clicks.get(split, 0)
+        if rows and found in (0, rows):
+            which = "with" if found else "without"
+            yield f"all {rows} rows of the {split} split are {which} a click"
+
+
+def _warnings_of_features(
+    missing: dict[str, int], unread: dict[str, int], rows: int
+) -> Iterator[str]:
+    """What to look at, of features that say nothing in all rows, or in some against expectation."""
+    for name, count in missing.items():
+        if count == rows and not unread.get(name):
+            yield f"feature {name!r} is missing in every row"
+    for name, count in unread.items():
+        if count:
+            times = "all" if count == rows - (missing[name] - count) else str(count)
+            yield f"feature {name!r} is missing where its time could not be read: {times} times"
+
+
+def check_rows(
+    report: dict[str, Any],
+    max_rejected: float,
+    output: Output,
+    needed: Sequence[str] = ("train",),
+) -> None:
+    """Checks that nothing is lost, not too much is bad, and one of the needed splits has a row."""
     counted = dict(report["rows"])
     read, rejected = counted.pop("read"), counted["rejected"]
     if sum(counted.values()) != read:
@@ -87,48 +156,7 @@ def check_rows(report: dict[str, Any], max_rejected: float, output: Output) -> N
         raise TooManyRejectedError(
             f"{rejected} of {read} rows were rejected ({rejected / read:.2%}), more than the "
             f"{max_rejected:.2%} allowed: {reasons}. They are in "
-            f"{FileSystems.join(output.failed, 'rejected')}; mend them or raise --max-rejected"
+            f"{os.path.join(output.failed, 'rejected')}; mend them or raise --max-rejected"
         )
-    if not counted["train"]:
-        raise ValueError(f"no row falls into the training split: {report['rows']}")
-
-
-@beam.ptransform_fn
-def sample(batches: beam.PCollection) -> beam.PCollection:
-    """Batches of all rows in, one of some of the test split out, or None if that is empty."""
-    test = batches | beam.FlatMap(only_split, "test")
-    return test | beam.CombineGlobally(SmallestKeys())
-
-
-class SmallestKeys(beam.CombineFn):
-    """The rows with the smallest keys: a sample that comes out the same in every run."""
-
-    def create_accumulator(self) -> list[pa.RecordBatch]:
-        return []
-
-    def add_input(self, held: list[pa.RecordBatch], batch: pa.RecordBatch) -> list[pa.RecordBatch]:
-        held.append(batch)
-        return held if len(held) < _BATCHES_HELD else self.compact(held)
-
-    def merge_accumulators(self, accumulators: list[list[pa.RecordBatch]]) -> list[pa.RecordBatch]:
-        return self.compact([batch for held in accumulators for batch in held])
-
-    def compact(self, held: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
-        if not held:
-            return []
-        batch = concatenate(held)
-        rows = np.argsort(column_values(batch, KEY), kind="stable")[:_SAMPLES]
-        return [batch.take(pa.array(rows))]
-
-    def extract_output(self, held: list[pa.RecordBatch]) -> pa.RecordBatch | None:
-        return next(iter(self.compact(held)), None)
-
-
-def write_sample_rows(batch: pa.RecordBatch | None, columns: list[str], path: str) -> None:
-    """Writes raw rows as requests carry them: JSON lines of `columns`; None as an empty file."""
-    with FileSystems.create(path) as file:
-        if batch is not None:
-            values = [column_values(batch, name).tolist() for name in columns]
-            for row in zip(*values, strict=True):
-                cells = (None if cell != cell else cell for cell in row)  # NaN is no JSON
-                file.write(json.dumps(dict(zip(columns, cells, strict=True))).encode() + b"\n")
+    if not any(counted[split] for split in needed):
+        raise ValueError(f"no row falls into {' or '.join(needed)}: {report['rows']}")

@@ -1,24 +1,33 @@
-"""Source files, cut into chunks that workers read on their own, and the lines in them.
+"""Source files: found, opened, decompressed to their end, and the chunks that workers read.
 
-A path may be anything Beam's file systems open (local, `gs://`, ...), may end in `.gz`, and may
-name a member of a zip archive as `archive.zip!member`. Compressed files are one chunk.
+A path may be anything that `ctr_keras.files` opens (local, `gs://`, ...), may end in `.gz`, `.bz2`,
+`.xz` or `.zst`, and may name a member of a zip archive as `archive.zip!member`.
 """
 
+import contextlib
 import dataclasses
-import itertools
-import math
+import io
+import lzma
 import os
+import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from typing import IO
+from urllib.parse import unquote
 
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
+import pyarrow as pa
 
-CHUNK_BYTES = 4 * 2**20  # at most
-BLOCK_LINES = 4096
-MAX_LINE_BYTES = 2**20
-_READ_BYTES = 2**20  # no more than MAX_LINE_BYTES
+from ctr_keras import files
+
+_ARROW_CODECS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+_COMPRESSED = (*_ARROW_CODECS, ".xz")
+_READ_BYTES = 2**20
+_NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"  # how Hive and Spark write a missing value
+
+
+class SourceError(ValueError):
+    """A source file that cannot be read as declared. The message is one line that names it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,18 +40,31 @@ class Chunk:
     index: int = 0  # of the chunk in its file
     start: int = 0  # in bytes, or row groups in a Parquet file
     stop: int | None = None  # None is the end
+    names: tuple[str, ...] = ()  # of the file's columns, in order; read from it if there are none
 
 
 def find_files(source: str, pattern: str = "") -> list[tuple[str, int]]:
     """Paths and sizes in bytes of the files that match a pattern below `source`, sorted; without
-    one, of the source itself (a file or a pattern), or all files in it."""
-    tried = [FileSystems.join(source, pattern)] if pattern else [source, f"{source}/*"]
-    for full in tried:
-        matches = FileSystems.match([full])[0].metadata_list
-        found = sorted((match.path, match.size_in_bytes) for match in matches)
-        if found and not os.path.isdir(found[0][0]):
-            return found
-    raise FileNotFoundError(f"no file matches {' or '.join(map(repr, tried))}")
+    one, of the source itself. What matches may be folders: then all files in them, at any depth.
+
+    Names that begin with `_` or `.`, as those of `_SUCCESS` and checksums do, are passed over
+    unless they are written out.
+    """
+    full = f"{source.rstrip('/')}/{pattern}" if pattern else source
+    if ".zip!" in full:
+        return [(full, 0)]
+    matched = files.find(full) or files.find(f"{full.rstrip('/')}/**")
+    found = [(file.path, file.size) for file in matched if not _is_hidden(file.path, full)]
+    if not found:
+        hidden = " (names that begin with _ or . are passed over)" if matched else ""
+        raise FileNotFoundError(f"no file matches {full!r}{hidden}")
+    return sorted(found)
+
+
+def _is_hidden(path: str, pattern: str) -> bool:
+    written, *wild = re.split(r"[*?\[]", pattern)
+    folder = os.path.dirname(written) if wild else written
+    return any(part.startswith(("_", ".")) for part in path.removeprefix(folder).split("/"))
 
 
 def name_below(source: str, path: str) -> str:
@@ -56,96 +78,95 @@ def name_below(source: str, path: str) -> str:
     return os.path.relpath(path, source)
 
 
+def partition_columns(path: str) -> dict[str, str]:
+    """The columns that the folders of a path name, as Hive and Spark write partitions.
+
+    Example:
+
+    >>> partition_columns("/logs/day=2024-01-31/country=C%C3%B4te/part-0.parquet")
+    {'day': '2024-01-31', 'country': 'Côte'}
+    """
+    parts = (folder.partition("=") for folder in path.split("/")[:-1])
+    columns = {unquote(name): unquote(value) for name, equals, value in parts if name and equals}
+    return {name: "" if value == _NO_PARTITION else value for name, value in columns.items()}
+
+
 def member_path(source: str, name: str) -> str:
     """The path of a file in a folder or zip archive, at any depth in the archive."""
     if not source.endswith(".zip"):
-        return str(FileSystems.join(source, name))
-    with FileSystems.open(source, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        return f"{source.rstrip('/')}/{name}"
+    with open_source(source) as file:
         for member in zipfile.ZipFile(file).namelist():
             if member.rpartition("/")[2] == name:
                 return f"{source}!{member}"
     raise FileNotFoundError(f"{source} has no member {name}")
 
 
-def line_chunks(whole: Chunk, size: int) -> list[Chunk]:
-    """The chunks of a text file of `size` bytes, about equal so that workers have equal shares."""
-    compression = CompressionTypes.detect_compression_type(whole.path)
-    if "!" in whole.path or compression != CompressionTypes.UNCOMPRESSED:
-        return [whole]
-    count = max(1, math.ceil(size / CHUNK_BYTES))
-    starts = [size * i // count for i in range(count)]
-    stops = [*starts[1:], None]
-    return [
-        dataclasses.replace(whole, index=index, start=start, stop=stop)
-        for index, (start, stop) in enumerate(zip(starts, stops, strict=True))
-    ]
+def is_compressed(path: str) -> bool:
+    """Whether a file can only be read from its beginning."""
+    return ".zip!" in path or path.endswith(_COMPRESSED)
 
 
-def open_source(path: str) -> IO[bytes]:
-    """Opens a source file for reading bytes, decompressing by its name."""
-    archive, _, member = path.partition("!")
-    compression = CompressionTypes.UNCOMPRESSED if member else CompressionTypes.AUTO
-    file: IO[bytes] = FileSystems.open(archive, compression_type=compression)
-    return zipfile.ZipFile(file).open(member) if member else file
+@contextlib.contextmanager
+def open_source(path: str) -> Iterator[IO[bytes]]:
+    """Opens a source file for reading bytes, decompressing by its name.
 
-
-def read_lines(chunk: Chunk) -> Iterator[tuple[list[int], list[bytes]]]:
-    """The lines that begin in a chunk, in blocks: the bytes of the file before each, and the lines
-    without their ends.
-
-    A line longer than `MAX_LINE_BYTES` comes cut to one byte more than that, so that a file without
-    line ends cannot fill the memory; callers reject such lines.
+    Raises:
+        SourceError: whenever reading fails inside the `with` block; also if a compressed file ends
+            too early or is damaged.
     """
-    starts: list[int] = []
-    lines: list[bytes] = []
-    with open_source(chunk.path) as file:
-        for some_starts, some in _lines(file, chunk.start, chunk.stop):
-            starts += some_starts
-            lines += [line.removesuffix(b"\r") for line in some]
-            ready = len(lines) - len(lines) % BLOCK_LINES
-            for first in range(0, ready, BLOCK_LINES):
-                block = slice(first, first + BLOCK_LINES)
-                yield starts[block], lines[block]
-            starts, lines = starts[ready:], lines[ready:]
-    if lines:
-        yield starts, lines
+    archive, zipped, member = path.partition(".zip!")
+    try:
+        with files.open_input(archive + zipped.rstrip("!")) as file:
+            if member:
+                with zipfile.ZipFile(file) as members, members.open(member) as unzipped:
+                    yield unzipped
+            else:
+                yield _decompressed(file, os.path.splitext(path)[1])
+    except FileNotFoundError as error:
+        raise SourceError(f"{path} is not there") from error
+    except (OSError, EOFError, KeyError, lzma.LZMAError, zipfile.BadZipFile, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or str(error).strip()
+        what = "is cut off, damaged or not compressed" if is_compressed(path) else "cannot be read"
+        raise SourceError(f"{path} {what}: {reason}") from error
 
 
-def _lines(
-    file: IO[bytes], start: int, stop: int | None
-) -> Iterator[tuple[list[int], list[bytes]]]:
-    """The lines that begin at or after `start` and before `stop`, and where, some at a time."""
-    # A line begins behind the end of another, so the byte before a range belongs to it, and the
-    # last byte of the range does not.
-    is_cut = start > 0
-    position = max(start - 1, 0)
-    if is_cut:
-        file.seek(position)
-    begin, rest = position, b""
-    for data in _read(file, None if stop is None else stop - 1 - position):
-        first, *others = data.split(b"\n")
-        rest = (rest + first)[: MAX_LINE_BYTES + 1]
-        if others:
-            *complete, last = rest, *others
-            lengths = (len(piece) + 1 for piece in (first, *others[:-1]))
-            *starts, begin = begin, *(position + n for n in itertools.accumulate(lengths))
-            yield starts[is_cut:], complete[is_cut:]
-            is_cut, rest = False, last
-        position += len(data)
-    if is_cut:
-        return  # no line begins here
-    for data in _read(file, None):
-        first, end, _ = data.partition(b"\n")
-        rest = (rest + first)[: MAX_LINE_BYTES + 1]
-        if end:
-            yield [begin], [rest]
-            return
-    if rest:
-        yield [begin], [rest]
+def _decompressed(file: IO[bytes], ending: str) -> IO[bytes]:
+    if ending not in _COMPRESSED:
+        return file
+    if not file.read(1):
+        raise EOFError("it is empty")
+    file.seek(0)
+    if ending in _ARROW_CODECS:
+        stream: IO[bytes] = pa.CompressedInputStream(file, _ARROW_CODECS[ending])
+        return stream
+    return io.BufferedReader(_Xz(file))
 
 
-def _read(file: IO[bytes], size: int | None) -> Iterator[bytes]:
-    """The next `size` bytes, or all until the file ends, in pieces."""
-    while data := file.read(_READ_BYTES if size is None else min(size, _READ_BYTES)):
-        yield data
-        size = None if size is None else size - len(data)
+class _Xz(io.RawIOBase):
+    """The streams of an xz file, one after the other. `lzma.LZMAFile` would pass over a damaged
+    one and all that follow it."""
+
+    def __init__(self, file: IO[bytes]):
+        self._file = file
+        self._stream = lzma.LZMADecompressor()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        data = b""
+        while not data:
+            given = b""
+            if self._stream.eof:
+                given = self._stream.unused_data or self._file.read(_READ_BYTES)
+                if not given.strip(b"\0"):  # the end, or padding
+                    return 0
+                self._stream = lzma.LZMADecompressor()
+            elif self._stream.needs_input:
+                given = self._file.read(_READ_BYTES)
+                if not given:
+                    raise EOFError("the last stream has no end")
+            data = self._stream.decompress(given, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)

@@ -1,55 +1,68 @@
-"""Folders that are there whole or not at all, on local disk and object stores."""
+"""The folder of a prepared data set: there whole or not at all, on local disk and object stores."""
 
-import json
-from typing import Any
+import contextlib
+import os
+import tempfile
+import traceback
+from collections.abc import Iterator
 
-from apache_beam.io.filesystems import FileSystems
+from ctr_keras import files
+
+REPORT = "report.json"  # written last: a folder without it is no prepared data set
+_PROBE_BYTES = 2**20
 
 
 class Output:
     """A folder that is written as `partial` and renamed when it is whole, or to `failed`."""
 
     def __init__(self, path: str):
-        # With a slash at its end, object stores take a path for a folder, too.
         self.path, self.partial, self.failed = (
-            f"{path.rstrip('/')}{suffix}/" for suffix in ("", ".partial", ".failed")
+            f"{path.rstrip('/')}{suffix}" for suffix in ("", ".partial", ".failed")
         )
 
-    def begin(self, *subfolders: str) -> None:
-        """Clears away what earlier runs have left and makes subfolders of `partial`."""
-        for leftover in (self.partial, self.failed):
-            if exists(leftover):
-                delete(leftover)
-        for folder in subfolders:
-            FileSystems.mkdirs(FileSystems.join(self.partial, folder))
+    def begin(self) -> None:
+        """Clears away what earlier runs have left, and tries whether there is room for this one.
+
+        Raises:
+            OSError: if nothing can be written, in one line.
+        """
+        probe = os.path.join(self.partial, "probe")
+        try:
+            for leftover in (self.partial, self.failed):
+                files.delete(leftover)
+            with files.open_output(probe) as file:
+                file.write(bytes(_PROBE_BYTES))
+            files.delete(probe)
+        except OSError as error:
+            raise OSError(f"cannot write to {self.partial}: {error.strerror or error}") from None
+
+    @contextlib.contextmanager
+    def work_folder(self, *, is_shared: bool) -> Iterator[str]:
+        """A folder for what the workers leave for each other, deleted at the end: on the disk
+        unless workers elsewhere share it."""
+        if files.is_remote(self.partial) and not is_shared:
+            with tempfile.TemporaryDirectory() as folder:
+                yield folder
+            return
+        folder = os.path.join(self.partial, "work")
+        yield folder
+        files.delete(folder)
+
+    def keep_traceback(self, error: BaseException, printed: str) -> str:
+        """Writes an error's traceback, and what was printed, next to what it leaves; says where."""
+        path = os.path.join(self.partial, "traceback.txt")
+        text = "".join([*traceback.format_exception(error), printed])
+        try:
+            with files.open_output(path) as file:
+                file.write(text.encode())
+        except OSError:  # a full disk, say, is what has failed
+            return ""
+        return f" (traceback: {path})"
 
     def publish(self) -> None:
         """Gives the folder its name."""
-        FileSystems.rename([self.partial], [self.path])
+        files.move(self.partial, self.path, last=REPORT)
 
     def fail(self) -> None:
         """Leaves the folder as `failed`."""
-        FileSystems.rename([self.partial], [self.failed])
-
-
-def exists(folder: str) -> bool:
-    """Whether there is something under the name of a folder, which ends with a slash."""
-    return any(match.metadata_list for match in FileSystems.match([folder, f"{folder}*"]))
-
-
-def delete(folder: str) -> None:
-    """Deletes such a folder and all in it."""
-    is_local = FileSystems.get_scheme(folder) is None
-    FileSystems.delete([folder.rstrip("/") if is_local else folder])
-
-
-def read_json(path: str) -> Any:
-    """The value in a JSON file."""
-    with FileSystems.open(path) as file:
-        return json.loads(file.read())
-
-
-def write_json(value: Any, path: str) -> None:
-    """Writes a value as a JSON file."""
-    with FileSystems.create(path) as file:
-        file.write(json.dumps(value, indent=2).encode() + b"\n")
+        files.move(self.partial, self.failed, last=REPORT)

@@ -10,18 +10,20 @@ line: it is always out of vocabulary.
 
 import collections
 import json
+import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.window import GlobalWindows, WindowedValue
 from tensorflow_transform.beam.experimental import PTransformAnalyzer
 
 from ctr_keras.features import Vocabulary
+from ctr_keras.files import exists, open_input, open_output
 from ctr_keras.types import Array
 
 FILE_NAME = "vocabulary"
@@ -54,10 +56,10 @@ def count_and_look_up(
 
 def read_sizes(transform_fn_dir: str) -> dict[str, int]:
     """The vocabulary sizes in the header of a transform graph's vocabulary file."""
-    path = FileSystems.join(transform_fn_dir, "assets", FILE_NAME)
-    if not FileSystems.exists(path):
+    path = os.path.join(transform_fn_dir, "assets", FILE_NAME)
+    if not exists(path):
         return {}
-    with FileSystems.open(path) as file:
+    with open_input(path) as file:
         return dict(json.loads(file.readline()))
 
 
@@ -69,11 +71,18 @@ class _CountKeys(PTransformAnalyzer):
         self._vocabularies = vocabularies
 
     def expand(self, batches: beam.PCollection) -> beam.PCollection:
-        path = FileSystems.join(self.base_temp_dir, FILE_NAME)
-        counts = batches | beam.ParDo(_CountPerBundle()) | beam.GroupByKey()
-        kept = counts | "KeepFrequent" >> beam.Map(_keep_frequent, self._vocabularies)
+        path = os.path.join(self.base_temp_dir, FILE_NAME)
+        kept = batches | frequent_keys(self._vocabularies)
         write = beam.Map(_write, self._vocabularies, beam.pvalue.AsIter(kept))
         return batches.pipeline | "Once" >> beam.Create([path]) | "Write" >> write
+
+
+@beam.ptransform_fn
+def frequent_keys(batches: beam.PCollection, vocabularies: Sequence[Vocabulary]) -> Any:
+    """Batches of (distinct keys, counts) in, lists of the frequent ones out, as (vocabulary's
+    index, -count, key)."""
+    counts = batches | beam.ParDo(_CountPerBundle()) | beam.GroupByKey()
+    return counts | "KeepFrequent" >> beam.Map(_keep_frequent, vocabularies)
 
 
 class _CountPerBundle(beam.DoFn):
@@ -120,14 +129,19 @@ def _keep_frequent(
 def _write(
     path: str, vocabularies: Sequence[Vocabulary], kept: Iterable[list[tuple[int, int, bytes]]]
 ) -> np.ndarray:  # as Beam checks it, without parameters
-    keys: list[list[bytes]] = [[] for _ in vocabularies]
-    for index, _, key in sorted(entry for part in kept for entry in part):
-        keys[index].append(key)
-    named = list(zip(vocabularies, keys, strict=True))
+    named = list(zip(vocabularies, in_order(kept, len(vocabularies)), strict=True))
     header = {v.name: len(of_v) for v, of_v in named if v.is_counted}
-    with FileSystems.create(path) as file:
+    with open_output(path) as file:
         file.write(json.dumps(header).encode() + b"\n")
         for vocabulary, of_vocabulary in named:
             lines = (vocabulary.name.encode(), *of_vocabulary)
             file.writelines(line + b"\n" for line in lines)
     return np.array(path, dtype=object)
+
+
+def in_order(kept: Iterable[list[tuple[int, int, bytes]]], vocabularies: int) -> list[list[bytes]]:
+    """The keys of `frequent_keys` by vocabulary, by falling frequency, ties by value."""
+    keys: list[list[bytes]] = [[] for _ in range(vocabularies)]
+    for index, _, key in sorted(entry for part in kept for entry in part):
+        keys[index].append(key)
+    return keys

@@ -10,15 +10,17 @@ from typing import Any, BinaryIO
 
 import click
 
+from ctr_keras.options import ExistingFolder, NewFolder
 from ctr_keras.version import __version__
 
-_FOLDER = click.Path(file_okay=False)
-_EXISTING_FOLDER = click.Path(exists=True, file_okay=False)
+_EXISTING_FOLDER = ExistingFolder()
 
 
 @click.command()
 @click.option("--run", "run_folder", required=True, type=_EXISTING_FOLDER, help="The run.")
-@click.option("--out", required=True, type=_FOLDER, help="The model's folder: models/NAME.")
+@click.option(
+    "--out", required=True, help="The model's folder: models/NAME, also at an address (gs://...)."
+)
 @click.option("--data", type=_EXISTING_FOLDER, help="Prepared data. [default: those of the run]")
 @click.option(
     "--item-columns",
@@ -112,7 +114,7 @@ def serve(**flags: Any) -> None:
 
 @click.command()
 @click.option("--models", "folder", required=True, type=_EXISTING_FOLDER, help="Folder of models.")
-@click.option("--out", required=True, type=_FOLDER, help="Folder for the files.")
+@click.option("--out", required=True, type=NewFolder(), help="Folder for the files.")
 @click.option("--name", default="tensorflow-serving", show_default=True, help="Of the service.")
 @click.option("--image", help="Container image with its version.")
 @click.option("--base-path", default="/models", show_default=True, help="The container's folder.")

@@ -120,6 +120,11 @@ def test_other_format_version_is_refused():
         ([Sequence("s", vocabulary_of="item")], "'s': vocabulary_of: unknown feature 'item'"),
         ([Numeric("n"), Sequence("s", vocabulary_of="n")], "'n' has no vocabulary"),
         ([Numeric("a", column="c"), Categorical("b", column="c")], "'c' is read both"),
+        (
+            [MultiValued("score")],
+            "'score' is called as a layer of models is: give it another name, and `column: score`",
+        ),
+        ([Sequence("inner_2", column="s")], "'inner_2' is called .* `column: s`"),
     ],
 )
 def test_contradictory_sets_are_refused(features, message):

@@ -12,8 +12,8 @@ import keras
 import numpy as np
 import yaml
 
-from ctr_keras.data.records import prepared_report
 from ctr_keras.features import FeatureSet
+from ctr_keras.partitions import prepared_report
 from ctr_keras.training import load_run, predict_split
 from ctr_keras.training.evaluation import check_same_features, data_of, split_weights, weighs_rows
 from ctr_keras.types import Array

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import urllib.parse
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def open_cache(folder: str, prepared: str, split: str, features: FeatureSet) -> 
             if not os.path.exists(copy):
                 _make(copy, prepared, split, features)
     names = [*features.record_columns, features.label.name]
-    return {name: np.load(os.path.join(copy, f"{name}.npy"), mmap_mode="r") for name in names}
+    return {name: np.load(_path(copy, name), mmap_mode="r") for name in names}
 
 
 def _digest(prepared: str, split: str, features: FeatureSet) -> str:
@@ -54,14 +55,18 @@ def _digest(prepared: str, split: str, features: FeatureSet) -> str:
     return hashlib.sha256(document.encode()).hexdigest()[:16]
 
 
+def _path(folder: str, name: str) -> str:
+    """The file of a packed input or a label, whatever that is called."""
+    return os.path.join(folder, f"{urllib.parse.quote(name, safe=' ')}.npy")
+
+
 def _make(copy: str, prepared: str, split: str, features: FeatureSet) -> None:
     partial = f"{copy}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     os.makedirs(partial)
 
     def allocate(name: str, shape: tuple[int, ...], dtype: Any) -> Array:
-        path = os.path.join(partial, f"{name}.npy")
-        return np.lib.format.open_memmap(path, "w+", dtype, shape)
+        return np.lib.format.open_memmap(_path(partial, name), "w+", dtype, shape)
 
     for array in decode(prepared, split, features, [*features.record_columns], allocate).values():
         array.flush()

@@ -6,6 +6,7 @@ are read, many at a time, and what is shuffled is numbers: records are slow to m
 """
 
 import glob
+import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,13 @@ import tensorflow as tf
 
 from ctr_keras.data.order import batches_in
 from ctr_keras.features import FeatureSet
+from ctr_keras.partitions import (
+    SAMPLE_FILES,
+    moves_of,
+    partitions,
+    prepared_report,
+    sample_partition,
+)
 from ctr_keras.types import Array, Rows, Tensor
 
 Dataset: TypeAlias = tf.data.Dataset
@@ -25,7 +33,13 @@ _PARALLEL_SHARDS = 4
 _ROWS_AT_ONCE = 1024  # parsed together
 _SHUFFLED_ROWS = 16 * _ROWS_AT_ONCE  # together, rounded up to whole batches; the first batch waits
 _PREFETCHED = 4  # batches
-_SAMPLE_FILES = ("jsonl", "tfrecord.gz")  # raw, transformed
+
+
+class _Shards(NamedTuple):
+    """Files, and what to add to the packed ids of each that are not 0, (files, width)."""
+
+    paths: Sequence[str]
+    moves: Mapping[str, Array]
 
 
 def read_examples(
@@ -49,7 +63,8 @@ def read_examples(
     """
     if drop_remainder:
         batches_in(row_count(prepared, split), batch_size, drop_remainder)
-    rows = _parsed(example_files(prepared, split), _ROWS_AT_ONCE, features, inputs)
+    shards = _shards(prepared, split, features)
+    rows = _parsed(shards, tf.range(len(shards.paths)), _ROWS_AT_ONCE, features, inputs)
     return rows.rebatch(batch_size, drop_remainder).prefetch(_PREFETCHED)
 
 
@@ -109,13 +124,14 @@ def read_samples(prepared: str, features: FeatureSet) -> Samples:
     Raises:
         FileNotFoundError: if they are not there, naming the file.
     """
-    raw, transformed = (os.path.join(prepared, f"samples.{end}") for end in _SAMPLE_FILES)
+    raw, transformed = (os.path.join(prepared, name) for name in SAMPLE_FILES)
     for path in (raw, transformed):
         if not os.path.exists(path):
             raise FileNotFoundError(f"there is no {path}; prepare the data again")
     with open(raw, encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
-    batches = _parsed([transformed], max(len(rows), 1), features, None)
+    shards = _Shards([transformed], moves_of([sample_partition(prepared)], prepared, features))
+    batches = _parsed(shards, [0], max(len(rows), 1), features, None)
     for inputs, labels in batches.as_numpy_iterator():
         return Samples(rows, inputs, np.ravel(labels))
     return Samples([], {}, np.zeros(0, np.float32))
@@ -136,13 +152,15 @@ def stream_examples(
 
     Returns and raises as `read_examples`; the last batch of each epoch may be smaller.
     """
-    files = example_files(prepared, split)
+    shards = _shards(prepared, split, features)
     epoch_batches = batches_in(row_count(prepared, split), batch_size, drop_remainder)
     block_rows = -(-_SHUFFLED_ROWS // batch_size) * batch_size
 
     def epoch(number: Tensor) -> Dataset:
-        order = tf.random.experimental.stateless_shuffle(files, [seed, number])
-        blocks = _parsed(order, _ROWS_AT_ONCE, features, inputs).rebatch(block_rows)
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(len(shards.paths)), [seed, number]
+        )
+        blocks = _parsed(shards, order, _ROWS_AT_ONCE, features, inputs).rebatch(block_rows)
 
         def shuffle(index: Tensor, block: Any) -> Any:
             # Stateless, as a buffer's seed cannot depend on the epoch.
@@ -168,7 +186,8 @@ def row_count(prepared: str, split: str) -> int:
 
 
 def click_rate(prepared: str) -> float | None:
-    """The mean label of the training rows, from the same report.
+    """The mean label of the training rows, from the same report: of all, where negatives are a
+    sample.
 
     Args:
         prepared: str. The folder that `ctr-keras prepare` wrote.
@@ -179,36 +198,46 @@ def click_rate(prepared: str) -> float | None:
     Raises:
         FileNotFoundError: if the folder holds no prepared data.
     """
-    rate = prepared_report(prepared).get("label_mean", {}).get("train")
-    return None if rate is None else float(rate)
-
-
-def prepared_report(prepared: str) -> Mapping[str, Any]:
-    """What `ctr-keras prepare` has said of a folder; raises as `row_count`."""
-    path = os.path.join(prepared, "report.json")
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"{prepared} holds no prepared data: there is no report.json")
-    with open(path, encoding="utf-8") as file:
-        report: Mapping[str, Any] = json.load(file)
-    return report
+    report = prepared_report(prepared)
+    rate = report.get("label_mean", {}).get("train")
+    if rate is None:
+        return None
+    clicks = rate * report.get("negatives_kept", 1.0)  # for a row each
+    return float(clicks / (clicks + 1 - rate))
 
 
 def example_files(prepared: str, split: str) -> list[str]:
-    """The TFRecord files of a split, sorted.
+    """The TFRecord files of a split, sorted, partition by partition.
 
     Raises:
         FileNotFoundError: if there are none, naming folder and split.
     """
-    files = sorted(glob.glob(os.path.join(glob.escape(prepared), "examples", f"{split}-*.gz")))
+    return [path for part in partitions(prepared) for path in _files_in(part.folder, split)]
+
+
+def _files_in(folder: str, split: str) -> list[str]:
+    files = sorted(glob.glob(os.path.join(glob.escape(folder), "examples", f"{split}-*.gz")))
     if not files:
-        raise FileNotFoundError(f"{prepared}/examples holds no {split} files")
+        raise FileNotFoundError(f"{folder}/examples holds no {split} files")
     return files
 
 
+def _shards(prepared: str, split: str, features: FeatureSet) -> _Shards:
+    folders = [part.folder for part in partitions(prepared)]
+    files = [_files_in(folder, split) for folder in folders]
+    partition = np.repeat(np.arange(len(files)), [len(of) for of in files])
+    moves = moves_of(folders, prepared, features)
+    return _Shards([*itertools.chain(*files)], {name: of[partition] for name, of in moves.items()})
+
+
 def _parsed(
-    files: Tensor, rows_at_once: int, features: FeatureSet, inputs: Sequence[str] | None
+    shards: _Shards,
+    order: Tensor,
+    rows_at_once: int,
+    features: FeatureSet,
+    inputs: Sequence[str] | None,
 ) -> Dataset:
-    """The rows of files, several of which take turns with up to `rows_at_once` rows each."""
+    """The rows of shards, several of which take turns with up to `rows_at_once` rows each."""
     label = features.label.name
     layout = {label: tf.io.FixedLenFeature([1], tf.float32)}
     for name in features.packed_shapes if inputs is None else inputs:
@@ -216,16 +245,20 @@ def _parsed(
         kind = tf.float32 if dtype == "float32" else tf.int64
         layout[name] = tf.io.FixedLenFeature(shape, kind)
 
-    def parse(records: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    def parse(records: Tensor, shard: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         parsed = tf.io.parse_example(records, layout)
         labels = parsed.pop(label)
         packed = {k: tf.cast(v, features.record_columns[k][1]) for k, v in parsed.items()}
+        for name in packed.keys() & shards.moves.keys():
+            moved = packed[name] + tf.gather(shards.moves[name], shard)
+            packed[name] = tf.where(packed[name] == 0, 0, moved)
         return packed, labels
 
-    def read(file: Tensor) -> Dataset:
-        return tf.data.TFRecordDataset(file, "GZIP").batch(rows_at_once).map(parse)
+    def read(shard: Tensor) -> Dataset:
+        records = tf.data.TFRecordDataset(tf.gather(shards.paths, shard), "GZIP")
+        return records.batch(rows_at_once).map(lambda some: parse(some, shard))
 
-    return tf.data.Dataset.from_tensor_slices(files).interleave(
+    return tf.data.Dataset.from_tensor_slices(order).interleave(
         read,
         cycle_length=_PARALLEL_SHARDS,
         num_parallel_calls=_PARALLEL_SHARDS,

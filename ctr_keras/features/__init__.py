@@ -7,6 +7,7 @@ It packs data frames itself: `fit`, `pack` and `labels` need neither Beam nor Te
 
 from ctr_keras.features.declarations import (
     FEATURE_KINDS,
+    GROUP,
     PACKED_INPUTS,
     Categorical,
     Crossed,
@@ -23,6 +24,7 @@ from ctr_keras.features.statistics import Statistics
 
 __all__ = [
     "FEATURE_KINDS",
+    "GROUP",
     "PACKED_INPUTS",
     "Categorical",
     "Crossed",

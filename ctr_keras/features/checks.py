@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ctr_keras.features.declarations import Crossed, Feature, Numeric
+from ctr_keras.features.declarations import (
+    Crossed,
+    Feature,
+    MultiValued,
+    Numeric,
+    Sequence,
+)
 from ctr_keras.settings import did_you_mean
 
 if TYPE_CHECKING:
     from ctr_keras.features.feature_set import FeatureSet
+
+
+# Lists are inputs of models under their own names, which must not be those of a model's layers.
+_LAYERS = re.compile(
+    r"(deep|attention)?_?logit|score|linear|item|deep|factors|combination|interactions|memorized|"
+    r"multi_interactive|leaves|leaf_linear|products|(concatenate|flatten)(_\d+)?|"
+    r"embedding(_.*)?|.*_embedding|(interacting|part_scaler)_\d+|"
+    r"(inner|outer|scalar|vector)_\d+(_products)?"
+)
 
 
 def check_set(features: FeatureSet) -> None:
@@ -19,11 +35,22 @@ def check_set(features: FeatureSet) -> None:
     label = features.label
     _check_unique([*(f.name for f in features.features), *filter(None, (label.name, label.weight))])
     _check_column_types(features)
+    for lists in (features.multi_valued, features.sequences):
+        _check_no_layers(lists)
     for feature in features.features:
         if isinstance(feature, Crossed):
             _check_crossed(features, feature)
         elif feature.vocabulary_of is not None:
             _check_shared(features, feature, feature.vocabulary_of)
+
+
+def _check_no_layers(lists: Iterable[MultiValued | Sequence]) -> None:
+    for feature in lists:
+        if _LAYERS.fullmatch(feature.name):
+            raise ValueError(
+                f"{feature.kind} feature {feature.name!r} is called as a layer of models is: "
+                f"give it another name, and `column: {feature.raw_column}`"
+            )
 
 
 def _check_unique(names: Iterable[str]) -> None:

@@ -14,22 +14,27 @@ How a value is spelled as a string, which is what vocabularies hold:
 - A time is refused: as a string it has the form that `Categorical(time_part=...)` reads.
 - A list, for `MultiValued` and `Sequence`, is joined by the feature's separator.
 
-Numbers are rounded to float32. Strings that are numbers are taken for them, infinities refused.
+Numbers are rounded to float32, and those that are not finite are missing. Strings that are numbers
+are taken for them.
 """
 
 import dataclasses
 import datetime
+import functools
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from ctr_keras.features.declarations import Label
+from ctr_keras.features.labels import is_positive, remedy
 from ctr_keras.settings import did_you_mean
 from ctr_keras.types import Array
 
 Frame: TypeAlias = Any  # columns by name
 
+_NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _LONG_FLOATS = {2: 2.0**11, 4: 2.0**24, 8: 1e10}  # by size in bytes
 _SPELL_TIMES = 'give it as strings, of pandas by column.dt.strftime("%Y-%m-%d %H:%M:%S")'
@@ -88,10 +93,11 @@ class Columns:
         coded = _coded(self._columns[name])
         return Coded(coded.map(name, lambda value: _spelled(value, separator)), coded.codes)
 
-    def labels(self, name: str) -> Array:
+    def labels(self, label: Label) -> Array:
         """(rows, 1) float32 labels, 0 or 1."""
-        coded = _coded(self._columns[name])
-        return np.array(coded.map(name, _label), np.float32)[coded.codes][:, None]
+        coded = _coded(self._columns[label.name])
+        read = functools.partial(_label, label)
+        return np.array(coded.map(label.name, read), np.float32)[coded.codes][:, None]
 
     def numbers(self, name: str) -> Array:
         """(rows,) float32 numbers, NaN where missing."""
@@ -102,9 +108,11 @@ class Columns:
             column = values[coded.codes] if len(values) else np.zeros(0)
         with np.errstate(over="ignore"):
             numbers = column.astype(np.float32)
-        if np.isinf(numbers).any():
-            row = int(np.argmax(np.isinf(numbers)))
+        is_too_large = np.isinf(numbers) & np.isfinite(column)
+        if is_too_large.any():
+            row = int(np.argmax(is_too_large))
             raise ValueError(f"column {name!r}, row {row}: {column[row]} is not a finite number")
+        numbers[np.isinf(numbers)] = np.nan
         return numbers
 
 
@@ -189,21 +197,24 @@ def _number(value: Any) -> float:
         return float("nan")
     if isinstance(value, int | float | np.number | np.bool_):
         return float(value)
+    if isinstance(value, str) and _NOT_FINITE.fullmatch(value):
+        return float("nan")
     if not isinstance(value, str) or not _NUMBER.fullmatch(value):
         raise ValueError("is not a number")
     return float(value)
 
 
-def _label(value: Any) -> float:
+def _label(label: Label, value: Any) -> float:
     try:
         spelled = _spelled(value)
-    except ValueError:
-        spelled = "another"
-    if spelled == "":
-        raise ValueError("is missing: a label must be 0 or 1")
-    if spelled not in ("0", "1"):
-        raise ValueError("is not a label: it must be 0 or 1")
-    return float(spelled)
+    except ValueError:  # a float that is not whole, or an object
+        spelled = str(value)
+    is_click = is_positive(label, spelled)
+    if not spelled and is_click is None:
+        raise ValueError("is missing: a label must not be")
+    if is_click is None:
+        raise ValueError(f"is a label {remedy(label)}")
+    return float(is_click)
 
 
 def _is_missing(value: Any) -> bool:

@@ -8,18 +8,28 @@ NaN.
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from ctr_keras.features.layout import Vocabulary
+from ctr_keras.features.times import check_zone
 from ctr_keras.settings import Count, SettingError, Source, TupleOf, check_settings
-from ctr_keras.types import Settings
+from ctr_keras.types import Config, Settings
 
 PACKED_INPUTS = ("categorical", "numeric", "crossed")
+GROUP = "\x1fgroup"  # in records: the rows' groups as numbers, 0 where missing
 
+
+def _as_spelling(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a string in quotes (YAML takes yes and no for true and false)")
+    return str(value) if isinstance(value, int) else value
+
+
+Spelling: TypeAlias = Annotated[str, BeforeValidator(_as_spelling)]
 Group: TypeAlias = Literal["item", "user", "context", "behaviors"]
-TimePart: TypeAlias = Literal["day", "hour", "weekday"]
+TimePart: TypeAlias = Literal["day", "hour", "weekday", "month", "week"]
 Separator: TypeAlias = Annotated[str, Field(min_length=1)]
 Scale: TypeAlias = Literal[
     "identity",
@@ -43,8 +53,8 @@ class _Column:
 
     def __post_init__(self) -> None:
         _check_name(self.name)
-        _check_name(self.raw_column)
         _check_declaration(self)
+        _check_column(self.raw_column)
 
     @property
     def raw_column(self) -> str:
@@ -80,10 +90,14 @@ class Categorical(_Categories):
     Args:
         name: str. The feature.
         column: str or None. The raw column it reads. Defaults to `None`: the one of its name.
-        time_part: str or None. Take the `"day"` of the month, the `"hour"` or the `"weekday"`
-            (1 is Monday) out of a time written as `YYMMDDHH` or `YYYY-MM-DD[ HH[:MM[:SS]]]`;
-            anything else is missing, but `fit` refuses a column of nothing else. Defaults to
-            `None`.
+        time_part: str or None. Take the `"hour"`, the `"day"` of the month, the `"weekday"`
+            (1 is Monday), the `"week"` of the year (as ISO 8601 counts them) or the `"month"` out
+            of a time, such as `2024-05-01 12:30:00` or the seconds since 1970
+            (`ctr_keras.features.times` has all spellings); anything else is missing, but `fit`
+            refuses a column of nothing else. Defaults to `None`.
+        zone: str. The time zone, such as `"Europe/Berlin"`, on whose clock to read times that say
+            when it was in UTC: since 1970, or with an offset. Others are read as they are written.
+            Defaults to `"UTC"`.
         min_count: int. Values seen in fewer training rows share the OOV ids. Defaults to `1`.
         oov_buckets: int. Ids for values outside the vocabulary, at least 1: a value is hashed
             to one of them. Defaults to `1`.
@@ -100,6 +114,14 @@ class Categorical(_Categories):
 
     kind: ClassVar[str] = "categorical"
     time_part: TimePart | None = None
+    zone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.zone != "UTC":
+            if self.time_part is None:
+                raise ValueError(f"feature {self.name!r}: a zone goes with a time_part")
+            check_zone(self.zone)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -268,21 +290,55 @@ class Label:
         weight: str. A column of weights of rows, numbers of at least 0, by which training may
             multiply a row's loss. Models do not read it, nor do requests carry it. Defaults to
             `""`: none.
+        group: str. A column that says whose a row is, such as the user's, for metrics and pairs by
+            group. Models do not read it, unless a feature does, nor do requests carry it. Defaults
+            to `""`: none.
+        positive: list of str. The values that mean 1. Defaults to `()`: the usual ones (see
+            `ctr_keras.features.labels.is_positive`).
+        negative: list of str. The values that mean 0. Defaults to `()`: where `positive` is
+            declared, all others but a missing one.
+        negatives_kept: float. The share of the training rows of label 0 that prepared data have;
+            the others were left out at random. Scores are those of all rows nevertheless (see
+            `ctr_keras.runs.SampledLoss`). Defaults to `1.0`.
+
+    Raises:
+        ValueError: for a value that is both, or negative ones without positive ones, and for a
+            share of 0 or less, or above 1.
 
     Example:
 
-    >>> Label("click", weight="cost").name
-    'click'
+    >>> Label("answer", weight="cost", positive=["yes", "maybe"]).positive
+    ('yes', 'maybe')
     """
 
     kind: ClassVar[str] = "label"
     name: str
     weight: str = ""
+    group: str = ""
+    positive: TupleOf[Spelling] = ()
+    negative: TupleOf[Spelling] = ()
+    negatives_kept: Annotated[float, Field(gt=0, le=1)] = 1.0
 
     def __post_init__(self) -> None:
-        _check_name(self.name)
-        if self.weight:
-            _check_name(self.weight)
+        check_settings(self)
+        _check_column(self.name)
+        for column in (self.name, self.weight):
+            if column in PACKED_INPUTS:
+                raise ValueError(f"label or weight {column!r} is reserved for a packed input")
+        if self.negative and not self.positive:
+            raise SettingError("a label with negative values needs positive ones", "negative")
+        both = sorted({*self.positive} & {*self.negative})
+        if both:
+            raise SettingError(f"{both[0]!r} cannot be positive and negative", "negative")
+
+    def options(self) -> Config:
+        """What is not as by default, but the name."""
+        defaults = dataclasses.asdict(Label(self.name))
+        return {
+            name: value
+            for name, value in dataclasses.asdict(self).items()
+            if value != defaults[name]
+        }
 
 
 Feature: TypeAlias = Categorical | Numeric | MultiValued | Sequence | Crossed
@@ -311,11 +367,16 @@ def feature_from_dict(config: Settings) -> Feature:
 def _check_name(name: str) -> None:
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         raise ValueError(
-            f"a feature's name must be letters, digits and _, not starting with a digit. "
-            f"Received: {name!r}"
+            "a feature's name must be letters, digits and _, not starting with a digit (its "
+            f"`column` may be called anything). Received: {name!r}"
         )
     if name in PACKED_INPUTS:
         raise ValueError(f"feature name {name!r} is reserved for a packed input")
+
+
+def _check_column(column: str) -> None:
+    if not column:
+        raise ValueError("a column needs a name, got ''")
 
 
 def _check_declaration(feature: _Column | Crossed) -> None:

@@ -17,6 +17,7 @@ from ctr_keras.features import packing
 from ctr_keras.features.checks import check_set, check_sizes
 from ctr_keras.features.columns import Frame
 from ctr_keras.features.declarations import (
+    GROUP,
     Categorical,
     Crossed,
     Feature,
@@ -32,6 +33,7 @@ from ctr_keras.settings import did_you_mean
 from ctr_keras.types import Array, Config
 
 FORMAT_VERSION = 1
+_LABEL_OPTIONS = [option.name for option in dataclasses.fields(Label) if option.name != "name"]
 
 
 class FeatureSet:
@@ -42,6 +44,8 @@ class FeatureSet:
         label: `Label`.
         vocabulary_sizes: dict or None. Number of values in each counted vocabulary. `prepare` fills
             it in; ids and embedding tables need it. Defaults to `None`.
+        vocabulary_version: int. One more each time that the vocabularies have grown. Defaults to
+            `1`.
 
     Raises:
         ValueError: for a contradictory declaration, naming the feature.
@@ -69,6 +73,7 @@ class FeatureSet:
         *features: Feature,
         label: Label,
         vocabulary_sizes: Mapping[str, int] | None = None,
+        vocabulary_version: int = 1,
     ) -> None:
         for feature in features:
             if not isinstance(feature, Feature):
@@ -82,6 +87,7 @@ class FeatureSet:
         self.label = label
         check_set(self)
         self.vocabulary_sizes = dict(vocabulary_sizes) if vocabulary_sizes is not None else None
+        self.vocabulary_version = vocabulary_version
         check_sizes(self)
         self._statistics: Statistics | None = None
 
@@ -172,7 +178,11 @@ class FeatureSet:
             name: (shape, "float32" if name == "numeric" else "int32")
             for name, shape in self.packed_shapes.items()
         }
-        return {**columns, **({self.label.weight: ((1,), "float32")} if self.label.weight else {})}
+        if self.label.weight:
+            columns[self.label.weight] = ((1,), "float32")
+        if self.label.group:
+            columns[GROUP] = ((1,), "int32")
+        return columns
 
     def group(self, name: str) -> tuple[Feature, ...]:
         """The features of one group.
@@ -219,9 +229,17 @@ class FeatureSet:
         """Rows of an embedding table for all ids, id 0 included."""
         return 1 + sum(len(ids) for ids in self.id_ranges.values())
 
-    def with_vocabulary_sizes(self, sizes: Mapping[str, int]) -> FeatureSet:
+    def with_vocabulary_sizes(self, sizes: Mapping[str, int], version: int = 1) -> FeatureSet:
         """The same declaration with its vocabulary sizes filled in."""
-        return FeatureSet(*self.features, label=self.label, vocabulary_sizes=sizes)
+        return FeatureSet(
+            *self.features, label=self.label, vocabulary_sizes=sizes, vocabulary_version=version
+        )
+
+    def grown_to(self, sizes: Mapping[str, int]) -> FeatureSet:
+        """The next version, of these vocabulary sizes; the same if they are those it has."""
+        if sizes == self.vocabulary_sizes:
+            return self
+        return self.with_vocabulary_sizes(sizes, self.vocabulary_version + 1)
 
     def with_crossed_pairs(self, min_count: int) -> FeatureSet:
         """The same declaration and a `Crossed` feature for every pair of categorical columns.
@@ -258,7 +276,12 @@ class FeatureSet:
             crossed = {feature.name for feature in self.crossed}
             sizes = {name: size for name, size in sizes.items() if name not in crossed}
         others = (feature for feature in self.features if not isinstance(feature, Crossed))
-        reduced = FeatureSet(*others, label=self.label, vocabulary_sizes=sizes)
+        reduced = FeatureSet(
+            *others,
+            label=self.label,
+            vocabulary_sizes=sizes,
+            vocabulary_version=self.vocabulary_version,
+        )
         reduced._statistics = self._statistics
         return reduced
 
@@ -294,6 +317,33 @@ class FeatureSet:
         """
         statistics = packing.fit(self, frame, numbers_of)
         return self.with_vocabulary_sizes(statistics.sizes)._with(statistics)
+
+    def grow(self, frame: Frame) -> FeatureSet:
+        """This fitted set and the values that are new in more training rows.
+
+        All values keep their places in their vocabularies. Behind them come those that are in
+        none yet and reach `min_count` in these rows, by falling frequency. What was learned of
+        numbers stays as it is. A model follows by `ctr_keras.models.transfer`.
+
+        Args:
+            frame: as in `fit`.
+
+        Returns:
+            A FeatureSet of the next `vocabulary_version`, or of this one if no value is new.
+
+        Raises:
+            ValueError: as `fit`, and for a set that is not fitted.
+
+        Example:
+
+        >>> monday = FeatureSet(Categorical("site", min_count=2), label=Label("click"))
+        >>> monday = monday.fit({"site": ["b", "a", "b", "a", "c"]})
+        >>> tuesday = monday.grow({"site": ["d", "d", "c", "b"]})
+        >>> tuesday.statistics.values["site"], tuesday.vocabulary_version
+        (('a', 'b', 'd'), 2)
+        """
+        statistics = packing.grow(self, self.statistics, frame)
+        return self.grown_to(statistics.sizes)._with(statistics)
 
     def pack(self, frame: Frame) -> dict[str, Array]:
         """The packed inputs of a frame's rows, with the ids and numbers that the pipeline gives.
@@ -390,9 +440,10 @@ class FeatureSet:
         return {
             "version": FORMAT_VERSION,
             "label": self.label.name,
-            **({"weight": self.label.weight} if self.label.weight else {}),
+            **self.label.options(),
             "features": [{"kind": f.kind, **dataclasses.asdict(f)} for f in self.features],
             "vocabulary_sizes": self.vocabulary_sizes,
+            "vocabulary_version": self.vocabulary_version,
         }
 
     @classmethod
@@ -409,8 +460,9 @@ class FeatureSet:
             )
         return cls(
             *(feature_from_dict(feature) for feature in config["features"]),
-            label=Label(config["label"], config.get("weight", "")),
+            label=Label(config["label"], **{k: config[k] for k in _LABEL_OPTIONS if k in config}),
             vocabulary_sizes=config["vocabulary_sizes"],
+            vocabulary_version=config.get("vocabulary_version", 1),
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:

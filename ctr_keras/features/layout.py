@@ -5,7 +5,9 @@ Id layout. All ids of a feature set are global: they index one embedding table.
 - Id 0 is padding and the missing value.
 - Then come the vocabularies in the order of their declaration, those of `Crossed` features last.
   A vocabulary holds its out-of-vocabulary (OOV) ids first, then its values by falling frequency in
-  the training split, ties broken by value.
+  the training split, ties broken by value. Where it has grown, the new values follow in the same
+  order: a value keeps its place in its vocabulary for ever, and `growth.py` says what that means
+  for global ids.
 - A hashed feature has `hash_buckets` ids and no OOV ids; buckets of a number have one id each.
 """
 

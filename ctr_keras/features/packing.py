@@ -7,11 +7,11 @@ distinct values, so that what is done to strings is done once a value, not once 
 from __future__ import annotations
 
 import collections
+import dataclasses
 import functools
 import itertools
-import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -33,18 +33,15 @@ from ctr_keras.features.statistics import (
     mean_and_deviation,
     quantiles,
 )
+from ctr_keras.features.times import SPELL, part_of, read_time
 from ctr_keras.types import Array
 
 if TYPE_CHECKING:
     from ctr_keras.features.feature_set import FeatureSet
 
+Counts: TypeAlias = collections.Counter[str]
+
 _PAIR_SEPARATOR = "\x1f"
-_TIME = re.compile(
-    r"\d\d{month}{day}{hour}|\d{{4}}-{month}-{day}([ T]{hour}(:[0-5]\d(:[0-5]\d)?)?)?".format(
-        month=r"(0[1-9]|1[0-2])", day=r"(0[1-9]|[12]\d|3[01])", hour=r"([01]\d|2[0-3])"
-    ),
-    re.ASCII,
-)
 
 
 def fit(features: FeatureSet, frame: Frame, earlier: FeatureSet | None = None) -> Statistics:
@@ -58,14 +55,25 @@ def fit(features: FeatureSet, frame: Frame, earlier: FeatureSet | None = None) -
     }
     of_features = _feature_values(features, columns, numbers)
     _check_times(features, columns, of_features)
-    values = {}
-    for name, coded in of_features.items():
-        vocabulary = features[name].vocabulary
-        if vocabulary is not None and vocabulary.is_counted:
-            values[name] = _frequent(coded, vocabulary.min_count)
-    return Statistics(
-        {v.name: values[v.name] for v in features.vocabularies if v.is_counted}, numbers
+    return Statistics(_frequent(features, _counts(features, of_features)), numbers)
+
+
+def grow(features: FeatureSet, statistics: Statistics, frame: Frame) -> Statistics:
+    """The statistics with the values appended that are frequent in more training rows."""
+    new = _frequent(features, count(features, statistics.numbers, frame))
+    return dataclasses.replace(
+        statistics,
+        values={
+            name: (*known, *(value for value in new[name] if value not in statistics.places(name)))
+            for name, known in statistics.values.items()
+        },
     )
+
+
+def count(features: FeatureSet, numbers: Numbers, frame: Frame) -> dict[str, Counts]:
+    """How often the rows of a frame have each value, by counted vocabulary."""
+    columns = Columns(frame, features.raw_columns)
+    return _counts(features, _feature_values(features, columns, numbers))
 
 
 def pack(features: FeatureSet, statistics: Statistics, frame: Frame) -> dict[str, Array]:
@@ -85,8 +93,7 @@ def pack(features: FeatureSet, statistics: Statistics, frame: Frame) -> dict[str
 
 def labels(features: FeatureSet, frame: Frame) -> Array:
     """The labels of a frame's rows, (rows, 1) float32."""
-    name = features.label.name
-    return Columns(frame, [name]).labels(name)
+    return Columns(frame, [features.label.name]).labels(features.label)
 
 
 # Categories: the values of each feature, a string or, of `MultiValued` and `Sequence`, a list of
@@ -111,22 +118,19 @@ def _feature_values(features: FeatureSet, columns: Columns, numbers: Numbers) ->
 
 def _read(feature: Categorical | MultiValued | Sequence, value: str) -> str | list[str]:
     if isinstance(feature, Categorical):
-        return value if feature.time_part is None else _time_part(value, feature.time_part)
+        return value if feature.time_part is None else time_part(value, feature)
     kept = [part for part in value.split(feature.separator) if part]
     length = feature.max_length
     return kept[-length:] if isinstance(feature, Sequence) else kept[:length]
 
 
-def _time_part(value: str, part: str) -> str:
-    if not _TIME.fullmatch(value):
+def time_part(value: str, feature: Categorical) -> str:
+    """The part of a time that a feature takes, `""` if there is none."""
+    time = read_time(value, feature.zone)
+    part = feature.time_part
+    if time is None or part is None or (part == "hour" and not time.has_hour):
         return ""
-    digits = re.sub(r"\D", "", value)
-    if len(value) == len("YYMMDDHH"):
-        digits = f"20{digits}"
-    if part == "hour":
-        return str(int(digits[8:10])) if len(digits) >= len("YYYYMMDDHH") else ""
-    year, month, day = int(digits[:4]), int(digits[4:6]), int(digits[6:8])
-    return str(day if part == "day" else _weekday(year, month, day))
+    return str(part_of(part, time.seconds))
 
 
 def _check_times(features: FeatureSet, columns: Columns, values: Mapping[str, Coded]) -> None:
@@ -144,17 +148,9 @@ def _check_times(features: FeatureSet, columns: Columns, values: Mapping[str, Co
 def _refuse_time(part: str, value: str) -> None:
     if value:
         raise ValueError(
-            f"has no {part}, and no other row has one: spell times as YYMMDDHH, YYYY-MM-DD or "
-            "YYYY-MM-DD HH:MM:SS (or to the minute or hour, or with T for the space)"
+            f"has no {part}, and no other row has one: {SPELL} (ctr_keras/features/times.py has "
+            "all spellings)"
         )
-
-
-def _weekday(year: int, month: int, day: int) -> int:
-    """1 for Monday to 7 for Sunday, by counting days in years that begin in March."""
-    year -= month <= 2
-    days_before_month = (153 * ((month + 9) % 12) + 2) // 5
-    days = 365 * year + year // 4 - year // 100 + year // 400 + days_before_month + day
-    return (days + 1) % 7 + 1
 
 
 def _pairs(first: Coded, second: Coded) -> Coded:
@@ -167,20 +163,33 @@ def _pairs(first: Coded, second: Coded) -> Coded:
 # Vocabularies and ids.
 
 
-def _frequent(coded: Coded, min_count: int) -> list[str]:
-    """The values of a vocabulary by falling frequency, ties by value. One with a line break is
+def _counts(features: FeatureSet, values: Mapping[str, Coded]) -> dict[str, Counts]:
+    """How often each value occurs, by counted vocabulary."""
+    counts: dict[str, Counts] = {}
+    for vocabulary in features.vocabularies:
+        if vocabulary.is_counted:
+            coded = values[vocabulary.name]
+            of_vocabulary = counts.setdefault(vocabulary.name, collections.Counter())
+            rows = np.bincount(coded.codes, minlength=len(coded.values)).tolist()
+            for value, in_rows in zip(coded.values, rows, strict=True):
+                for part in _parts(value):
+                    of_vocabulary[part] += in_rows
+    return counts
+
+
+def _frequent(features: FeatureSet, counts: Mapping[str, Counts]) -> dict[str, list[str]]:
+    """The values of each vocabulary by falling frequency, ties by value. One with a line break is
     never in a vocabulary, as it could not stand in the file."""
-    counts: collections.Counter[str] = collections.Counter()
-    rows = np.bincount(coded.codes, minlength=len(coded.values)).tolist()
-    for value, count in zip(coded.values, rows, strict=True):
-        for part in _parts(value):
-            counts[part] += count
-    kept = [
-        (-count, value)
-        for value, count in counts.items()
-        if count >= min_count and "\n" not in value and "\r" not in value
-    ]
-    return [value for _, value in sorted(kept)]
+    least = {vocabulary.name: vocabulary.min_count for vocabulary in features.vocabularies}
+    kept = {
+        name: [
+            (-number, value)
+            for value, number in of_vocabulary.items()
+            if number >= least[name] and "\n" not in value and "\r" not in value
+        ]
+        for name, of_vocabulary in counts.items()
+    }
+    return {name: [value for _, value in sorted(of)] for name, of in kept.items()}
 
 
 def _parts(value: str | list[str]) -> list[str]:

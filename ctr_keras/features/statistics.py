@@ -140,7 +140,7 @@ def mean_and_deviation(count: float, total: float, squares: float) -> tuple[floa
 def quantiles(values: Array, buckets: int) -> tuple[float, ...]:
     """The boundaries between equally filled buckets: the value of rank `k n / buckets`.
 
-    TensorFlow Transform estimates them for long logs, within 0.1% of the rows.
+    `ctr-keras prepare` takes them of a sample where there are more than 262,144 values.
     """
     if not len(values):
         return (0.0,) * (buckets - 1)

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, TypeAlias, get_args
 
 import keras
 import numpy as np
@@ -18,11 +19,14 @@ from ctr_keras.layers import (
     InteractingLayer,
     LinearLogit,
 )
+from ctr_keras.layers.base import check_choice
 from ctr_keras.models.base import built_features
 from ctr_keras.trees import TreeLeaves
 from ctr_keras.types import Array, Variable
 
-_NEW = -1  # a row of a table that has no source
+NewRows: TypeAlias = Literal["oov", "mean", "drawn"]
+
+_DRAWN, _MEAN = -1, -2  # rows of a table that have no single source
 
 
 def transfer(
@@ -30,15 +34,17 @@ def transfer(
     old_features: FeatureSet,
     new_features: FeatureSet,
     build: Callable[[FeatureSet], keras.Model] | None = None,
+    new_rows: NewRows = "oov",
 ) -> keras.Model:
     """The same model for another feature set, with the weights of the old one by value.
 
     A row of an embedding table is that of the same value, whatever its id. A value that is new to a
     vocabulary starts from the out-of-vocabulary row that it had until now, and one that has left it
     is out of vocabulary from now on, so that every score stays what it was for all values that are
-    known to both, or to the new set alone. Out-of-vocabulary ids, hash buckets and buckets of
-    numbers are carried over by place; where the number of buckets has changed, all are new.
-    Vocabularies of new features, and what else is new, keep their initial weights.
+    known to both, or to the new set alone (with other `new_rows` only for those known to both).
+    Out-of-vocabulary ids, hash buckets and buckets of numbers are carried over by place; where the
+    number of buckets has changed, all are new. Vocabularies of new features, and what else is new,
+    keep their initial weights.
 
     A weight of a number fits the scale that it was trained on, so numbers have to keep theirs:
     `numbers_of` in `FeatureSet.fit` keeps the statistics of an earlier set, and other ones are
@@ -57,6 +63,8 @@ def transfer(
         new_features: FeatureSet, fitted with `numbers_of=old_features`, or loaded.
         build: function from a FeatureSet to a model with layers of the same names, or None.
             Defaults to `None`: the old model's layers with the features replaced.
+        new_rows: str. What the rows of new values start from: `"oov"`, `"mean"` of all rows of
+            their vocabulary, or `"drawn"` as in a new model. Defaults to `"oov"`.
 
     Returns:
         A new model of the old one's class, or what `build` makes, not compiled.
@@ -81,6 +89,7 @@ def transfer(
     >>> bool(np.allclose(old_model(old.pack(rows)), new_model(new.pack(rows))))
     True
     """
+    check_choice("new_rows", new_rows, get_args(NewRows))
     old_features = built_features(old_model, old_features)
     _check_features(old_model, old_features)
     _check_numbers(old_features, new_features)
@@ -96,7 +105,7 @@ def transfer(
     is_same = _columns(old_features) == _columns(new_features)
     if not is_same:
         _check_no_field_aware(old_model)
-    sources = _sources(old_features, new_features)
+    sources = _sources(old_features, new_features, new_rows)
     for old, new in _pairs(old_model, new_model):
         if _embeddings(new):
             for pair in zip(_embeddings(old), _embeddings(new), strict=True):
@@ -210,17 +219,19 @@ def _rebuilt(model: keras.Model, features: FeatureSet) -> keras.Model:
 # Tables.
 
 
-def _sources(old: FeatureSet, new: FeatureSet) -> Array:
-    """The old id of every new id, or `_NEW`."""
-    sources = np.full(new.id_count, _NEW)
+def _sources(old: FeatureSet, new: FeatureSet, new_rows: NewRows) -> Array:
+    """The old id of every new id, or `_DRAWN` or `_MEAN`."""
+    sources = np.full(new.id_count, _DRAWN)
     sources[0] = 0
     of_old = {vocabulary.name: vocabulary for vocabulary in old.vocabularies}
     for vocabulary in new.vocabularies:
-        ids = new.id_ranges[vocabulary.name]
         if vocabulary.name in of_old:
-            sources[ids.start : ids.stop] = _vocabulary_sources(
-                old, new, of_old[vocabulary.name], vocabulary
-            )
+            ids = new.id_ranges[vocabulary.name]
+            of_vocabulary = sources[ids.start : ids.stop]
+            of_vocabulary[:] = _vocabulary_sources(old, new, of_old[vocabulary.name], vocabulary)
+            if vocabulary.is_counted and new_rows != "oov":
+                is_new = _is_new(old, new, vocabulary)
+                of_vocabulary[is_new] = _MEAN if new_rows == "mean" else _DRAWN
     return sources
 
 
@@ -233,10 +244,17 @@ def _vocabulary_sources(
             (v.hash_buckets, v.number_buckets, v.fixed_ids) for v in (old_vocabulary, vocabulary)
         )
         is_same = len(set(same)) == 1
-        return start + fixed if is_same else np.full(len(new.id_ranges[vocabulary.name]), _NEW)
+        return start + fixed if is_same else np.full(len(new.id_ranges[vocabulary.name]), _DRAWN)
     values = list(new.statistics.values[vocabulary.name])
     known = look_up(old, vocabulary.name, values, old.statistics)
     return np.concatenate([start + fixed % old_vocabulary.fixed_ids, known])
+
+
+def _is_new(old: FeatureSet, new: FeatureSet, vocabulary: Vocabulary) -> Array:
+    """Whether each id of a counted vocabulary is a value's that the old one does not know."""
+    known = set(old.statistics.values.get(vocabulary.name, ()))
+    is_new = [value not in known for value in new.statistics.values[vocabulary.name]]
+    return np.concatenate([np.zeros(vocabulary.fixed_ids, bool), np.array(is_new, bool)])
 
 
 def _embeddings(layer: keras.layers.Layer) -> list[FieldEmbedding]:
@@ -263,9 +281,12 @@ def _carry_over_table(old: FieldEmbedding, new: FieldEmbedding, sources: Array) 
         for name in new_rows.keys() & old_rows.keys():
             ids, rows = new.features.id_ranges[name], np.array(new_rows[name])
             source = sources[ids.start : ids.stop]
-            is_known = source != _NEW
+            is_known = source >= 0
             first = old_rows[name].start - old.features.id_ranges[name].start
             table[rows[is_known]] = old_table[source[is_known] + first]
+            if (source == _MEAN).any():
+                of_old = old_table[old_rows[name].start : old_rows[name].stop]
+                table[rows[source == _MEAN]] = of_old.mean(axis=0)
         new.table.assign(table)
     names, old_names = _numbers(new), _numbers(old)
     if names and old_names:

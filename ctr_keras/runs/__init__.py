@@ -12,7 +12,7 @@ from ctr_keras.runs.folder import (
     write_whole,
 )
 from ctr_keras.runs.loggers import check_callbacks, make_callbacks
-from ctr_keras.runs.losses import PairwiseLoss, log_loss_metric
+from ctr_keras.runs.losses import PairwiseLoss, SampledLoss, log_loss_metric
 from ctr_keras.runs.optimization import Optimization, decayed, jit_setting
 from ctr_keras.runs.progress import make_progress
 from ctr_keras.runs.rounds import STATISTICS_ROWS, Objective, Rounds
@@ -25,6 +25,7 @@ __all__ = [
     "PairwiseLoss",
     "Rounds",
     "Row",
+    "SampledLoss",
     "State",
     "check_callbacks",
     "check_same_settings",

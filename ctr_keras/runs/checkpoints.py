@@ -25,9 +25,12 @@ class Checkpoints:
 
     @property
     def last(self) -> str | None:
-        """The folder of the last checkpoint."""
+        """The folder of the last checkpoint. Its state is what comes last where files are copied
+        one by one: without it, it is not whole."""
         names = os.listdir(self.folder) if os.path.exists(self.folder) else []
-        numbers = [int(name) for name in names if name.isdigit()]
+        wholes = (os.path.exists(os.path.join(self.folder, name, "state.json")) for name in names)
+        whole = [name for name, is_whole in zip(names, wholes, strict=True) if is_whole]
+        numbers = [int(name) for name in whole if name.isdigit()]
         return os.path.join(self.folder, str(max(numbers))) if numbers else None
 
     def restore(self) -> tuple[keras.Model, State] | None:

@@ -69,12 +69,70 @@ class PairwiseLoss(keras.losses.Loss):
         return cls(**{**config, "rows": keras.losses.deserialize(config["rows"])})
 
 
-def log_loss_metric() -> keras.metrics.Metric:
-    """The log loss of the rows of training, which a loss with penalties or pairs is not."""
-    return keras.metrics.MeanMetricWrapper(_log_loss, name="log_loss")
+@keras.saving.register_keras_serializable(package="ctr_keras")
+class SampledLoss(keras.losses.Loss):
+    """The loss of rows of which those without a click are a sample, for a model of all rows.
+
+    Where only a share `w` of the rows without a click is kept, a row with the click probability `q`
+    among all rows has `p = q / (q + w (1 - q))` among those that are kept: the logit is larger by
+    `-log(w)`. He et al. train `p` and take it back where the model is used. Here the loss is of `p`
+    and the model gives `q`, so that nothing else has to know of the sample.
+
+    Args:
+        rows: keras.losses.Loss of probabilities.
+        kept: float. The share `w`.
+        name: str. Defaults to `"sampled"`.
+        **options: those of `keras.losses.Loss`.
+
+    Call arguments:
+        y_true: `(batch, 1)`, labels.
+        y_pred: `(batch, 1)`, probabilities among all rows.
+
+    Example:
+
+    >>> import numpy as np
+    >>> loss = SampledLoss(keras.losses.BinaryCrossentropy(), kept=0.1)
+    >>> round(float(loss(np.ones((1, 1)), np.full((1, 1), 1 / 11))), 3)  # p is a half
+    0.693
+
+    References:
+        He et al., [Practical lessons from predicting clicks on ads at Facebook](https://research.facebook.com/publications/practical-lessons-from-predicting-clicks-on-ads-at-facebook/),
+        2014, Section 6.3.
+    """
+
+    def __init__(
+        self, rows: keras.losses.Loss, kept: float, name: str = "sampled", **options: Any
+    ) -> None:
+        super().__init__(name=name, **options)
+        self.rows = rows
+        self.kept = kept
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        return self.rows.call(y_true, among_sampled(y_pred, self.kept))
+
+    def get_config(self) -> Config:
+        rows = keras.losses.serialize(self.rows)
+        return {**super().get_config(), "rows": rows, "kept": self.kept}
+
+    @classmethod
+    def from_config(cls, config: Config) -> "SampledLoss":
+        return cls(**{**config, "rows": keras.losses.deserialize(config["rows"])})
+
+
+def among_sampled(probabilities: Tensor, kept: float) -> Tensor:
+    """Click probabilities of rows, where a share `kept` of those without a click is left."""
+    return probabilities / (probabilities + kept * (1 - probabilities))
+
+
+def log_loss_metric(kept: float = 1.0) -> keras.metrics.Metric:
+    """The log loss of the rows of training, which a loss with penalties or pairs is not. Of those
+    without a click a share `kept` is left."""
+    return keras.metrics.MeanMetricWrapper(_log_loss, name="log_loss", kept=kept)
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
-def _log_loss(y_true: Tensor, y_pred: Tensor) -> Tensor:
+def _log_loss(y_true: Tensor, y_pred: Tensor, kept: float = 1.0) -> Tensor:
     """Of each row `(batch,)`, whose group may stand next to its label."""
+    if kept < 1:
+        y_pred = among_sampled(y_pred, kept)
     return keras.losses.binary_crossentropy(y_true[:, :1], y_pred)

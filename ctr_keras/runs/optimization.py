@@ -18,6 +18,7 @@ from ctr_keras.optimizers import (
     SparseSGD,
     WarmUp,
 )
+from ctr_keras.runs.losses import SampledLoss
 from ctr_keras.settings import Count, Fraction, SettingError, check_settings, checked
 from ctr_keras.types import LearningRate, Settings
 
@@ -241,13 +242,15 @@ class Optimization:
         for one, rate in zip(optimizers, self._rates, strict=False):
             one.learning_rate = rate * factor
 
-    def make_loss(self) -> keras.losses.Loss:
-        """The loss of rows."""
+    def make_loss(self, negatives_kept: float = 1.0) -> keras.losses.Loss:
+        """The loss of rows; of those without a click a share is left."""
         if self.loss == "focal":
-            return keras.losses.BinaryFocalCrossentropy(
+            loss = keras.losses.BinaryFocalCrossentropy(
                 gamma=self.focal_gamma, label_smoothing=self.label_smoothing
             )
-        return keras.losses.BinaryCrossentropy(label_smoothing=self.label_smoothing)
+        else:
+            loss = keras.losses.BinaryCrossentropy(label_smoothing=self.label_smoothing)
+        return SampledLoss(loss, negatives_kept) if negatives_kept < 1 else loss
 
     @property
     def _rates(self) -> tuple[float, float]:

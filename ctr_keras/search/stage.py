@@ -104,6 +104,11 @@ class Search(Optimization):
             folder: str or None. Where to keep checkpoints, to go on from after a kill.
                 Defaults to `None`: nowhere.
         """
+        if self.bilevel and features.label.negatives_kept < 1:
+            raise ValueError(
+                "bilevel=true learns from training and validation rows by one loss, and the "
+                "negatives of the training rows alone are a sample: set bilevel=false"
+            )
         return self._plan(Stage(self, features, *both_splits(features, train, validation), folder))
 
     def _plan(self, first: "Stage") -> InteractionPlan:
@@ -265,7 +270,7 @@ class Stage:
         optimizer = AlternatingOptimizer if settings.bilevel else RoutedOptimizer
         model.compile(
             optimizer(weights, {gates.variables: gates.optimizer}),
-            loss=settings.make_loss(),
+            loss=settings.make_loss(self.features.label.negatives_kept),
             jit_compile=jit_setting(settings.jit_compile),
         )
         return model

@@ -8,6 +8,7 @@ import numpy as np
 
 from ctr_keras.data import Examples, open_examples
 from ctr_keras.features import FeatureSet
+from ctr_keras.partitions import prepared_report
 from ctr_keras.settings import SettingError
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.slices import Column, groups_of, read_columns
@@ -30,7 +31,8 @@ def open_split(
 
 @dataclasses.dataclass(frozen=True)
 class Groups:
-    """The groups of rows for pairs of them, and for metrics by group: those of a feature's values.
+    """The groups of rows for pairs of them, and for metrics by group: those of the group that the
+    data set declares, or of a feature's values.
 
     Raises:
         ValueError: for a feature that is not there or has not one category a row.
@@ -41,9 +43,10 @@ class Groups:
 
     def __post_init__(self) -> None:
         try:
-            self.of({self.packed: np.zeros((0, *self.features.packed_shapes[self.packed]))})
+            shape, _ = self.features.record_columns[self.packed]
+            self.of({self.packed: np.zeros((0, *shape))})
         except ValueError as error:
-            raise SettingError(f"group={self.name}: {error}", "group") from None
+            raise SettingError(f"group={self.name or None}: {error}", "group") from None
 
     @property
     def packed(self) -> str:
@@ -52,7 +55,7 @@ class Groups:
 
     @property
     def _column(self) -> Column:
-        return Column.of(self.features, self.name)
+        return Column.of_group(self.features, self.name)
 
     def of(self, inputs: Mapping[str, Array]) -> Array:
         """`(batch,)`, NaN where the value is missing or unknown, of packed inputs."""
@@ -62,6 +65,44 @@ class Groups:
         """`(rows,)` of a split, in its order."""
         read = read_columns(examples.read(batch_size), {self.name: self._column})
         return groups_of(self.features, self.name, read[self.name])
+
+
+def groups_for(config: TrainConfig, features: FeatureSet) -> Groups | None:
+    """The groups that a run needs: those of its setting, or those that the data set declares.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    needs = {
+        "monitor=auc_by_group": config.monitor == "auc_by_group",
+        f"pairwise_weight={config.pairwise_weight}": config.pairwise_weight > 0,
+    }
+    for setting, is_needed in needs.items():
+        if is_needed and not (config.group or features.label.group):
+            raise SettingError(
+                f"{setting} needs a group: set one, or declare `group:` in the data set's YAML",
+                setting.partition("=")[0],
+            )
+    return Groups(features, config.group) if config.group or any(needs.values()) else None
+
+
+def check_validation(prepared: str) -> None:
+    """Checks that validation rows can tell a better model from a worse one, by the report of
+    `ctr-keras prepare`.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if the split has no rows, or no row with or none without a click.
+    """
+    report = prepared_report(prepared)
+    rows, rate = (report.get(of, {}).get("validation") for of in ("rows", "label_mean"))
+    classes = {0: "no row with a click", 1: "no row without a click"}
+    lacks = classes.get(rate) if rows else "no rows"
+    if lacks:
+        raise ValueError(
+            f"the validation split of {prepared} has {lacks}, so that no model can be chosen by "
+            "it: prepare the data with another `split:`"
+        )
 
 
 def check_weight(features: FeatureSet, name: str) -> None:

@@ -7,7 +7,9 @@ from typing import Any, Literal
 import keras
 from pydantic import NonNegativeFloat
 
+from ctr_keras.mirrors import address_of
 from ctr_keras.models import check_arguments, model_arguments
+from ctr_keras.models.transfer import NewRows
 from ctr_keras.presets import default_preset, find_preset
 from ctr_keras.runs import (
     Optimization,
@@ -54,7 +56,8 @@ class TrainConfig(Optimization):
             Defaults to `"auto"`: after 500 steps, but from 5 to 20 evaluations.
         group: str. A categorical feature, such as the user, in whose groups `auc_by_group` is
             computed and `pairwise_weight` makes pairs. Rows whose value is missing or not in the
-            vocabulary are in no group. Defaults to `""`: none.
+            vocabulary are in no group. Defaults to `""`: the group that the data set declares
+            (`group:` in its YAML), whose values are all known.
         optimizer, learning_rate, epsilon, weight_decay, optimizer_args: as in `Optimization`.
         table_optimizer, table_learning_rate, table_optimizer_args, table_updates: likewise.
         schedule, learning_rate_decay, warmup_steps: likewise.
@@ -84,6 +87,9 @@ class TrainConfig(Optimization):
             others than those of the run's data, which must still be there, weights are carried over
             by value (see `ctr_keras.models.transfer`), and numbers whose statistics have changed
             are refused. Defaults to `""`: fresh weights.
+        start_new_rows: str. What the table rows of values that are new since then start from:
+            `"oov"`, the out-of-vocabulary row that these values had; `"mean"` of all rows of their
+            vocabulary; or `"drawn"` as in a new model. Defaults to `"oov"`.
         cache: str. A folder on a local disk for decoded copies of the data, made at the first use
             and then memory-mapped. Rows come in another order than without, and so a seed gives
             another result; with `resident` it is the same. Defaults to `""`: parse the TFRecords in
@@ -122,6 +128,7 @@ class TrainConfig(Optimization):
     calibrate: bool = True
     callbacks: TupleOf[str] = ()
     start_from: str = ""
+    start_new_rows: NewRows = "oov"
     cache: str = ""
     resident: bool = False
     seed: Seed = 0
@@ -139,9 +146,6 @@ class TrainConfig(Optimization):
                 f"got {self.dtype_policy!r}",
                 "dtype_policy",
             ) from None
-        if not self.group and (self.monitor == "auc_by_group" or self.pairwise_weight):
-            setting = "pairwise_weight" if self.pairwise_weight else "monitor"
-            raise SettingError(f"{setting}={getattr(self, setting)} needs a group", setting)
         if self.momentum_of_averages and self.table_updates == "exact":
             raise SettingError(
                 "averaging does not go with table_updates=exact: set table_updates=dense",
@@ -159,23 +163,26 @@ class TrainConfig(Optimization):
             return self.averaging
         return 0.0 if self.table_updates == "exact" else _AUTO_AVERAGING
 
-    def compile(self, model: keras.Model, round_steps: int, rounds: int) -> None:
+    def compile(
+        self, model: keras.Model, round_steps: int, rounds: int, negatives_kept: float = 1.0
+    ) -> None:
         """Compiles a model to be trained as the settings say.
 
         Args:
             model: keras.Model.
             round_steps: int. Batches in a round.
             rounds: int. Of a whole run.
+            negatives_kept: float. The label's, of the data. Defaults to `1.0`.
         """
         momentum = self.momentum_of_averages
         averages = {"use_ema": True, "ema_momentum": momentum} if momentum else {}
-        loss = self.make_loss()
+        loss = self.make_loss(negatives_kept)
         if self.pairwise_weight:
             loss = PairwiseLoss(loss, self.pairwise_weight)
         model.compile(
             self.make_optimizer(model, round_steps, rounds, **averages),
             loss=loss,
-            weighted_metrics=[log_loss_metric()],
+            weighted_metrics=[log_loss_metric(negatives_kept)],
             jit_compile=jit_setting(self.jit_compile),
         )
 
@@ -208,4 +215,4 @@ class TrainConfig(Optimization):
 
     def to_dict(self) -> dict[str, Any]:
         """All settings by name, as `read` takes them and YAML gives them back."""
-        return plain(self)
+        return {**plain(self), "data": address_of(self.data), "out": address_of(self.out)}

@@ -10,7 +10,9 @@ import numpy as np
 
 from ctr_keras import metrics
 from ctr_keras.data import Examples, open_examples
-from ctr_keras.features import FeatureSet
+from ctr_keras.features import GROUP, FeatureSet
+from ctr_keras.files import is_remote
+from ctr_keras.mirrors import local_copy
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.slices import Column, groups_of, read_columns, slices
 from ctr_keras.training.trees_config import TreesConfig, read_config
@@ -28,6 +30,7 @@ def load_run(run: str) -> tuple[keras.Model, FeatureSet, TrainConfig | TreesConf
     Raises:
         FileNotFoundError: if the folder holds no finished run.
     """
+    run = local_copy(run)
     for name in ("config.yaml", "features.json", "metrics.json", "model.keras"):
         if not os.path.exists(os.path.join(run, name)):
             raise FileNotFoundError(f"{run} holds no finished run: there is no {name}")
@@ -58,8 +61,8 @@ def evaluate_run(
         split: str. `"train"`, `"validation"` or `"test"`. Defaults to `"test"`.
         data: str or None. Prepared data. Defaults to `None`: those the run was trained on.
         by: list of str. Fields by whose values to measure as well. Defaults to `()`.
-        group: str or None. The field, such as the user, of the metrics by group. Defaults to
-            `None`: there are none.
+        group: str or None. The field, such as the user, of the metrics by group, or the column
+            that the data set declares as `group:`. Defaults to `None`: the declared one, if any.
         k: int. Rows of a group that NDCG, MRR and recall look at. Defaults to `10`.
         buckets: int. Buckets of rising scores by which to show calibration. Defaults to `0`.
         bootstrap: int. Replicates for intervals of 95%; groups are drawn as a whole. Defaults to
@@ -88,16 +91,22 @@ def evaluate_run(
     check_same_features(features, prepared)
     if by:
         features = FeatureSet.load_fitted(prepared)
-    columns = {name: Column.of(features, name) for name in (*by, *([group] if group else []))}
+    columns = {name: Column.of(features, name) for name in by}
+    group = group or features.label.group
+    if group:
+        columns[GROUP] = Column.of_group(features, group)
     weight = Column.of_weight(features) if weighs_rows(config, weighted) else None
     if weight:
         columns[weight.packed] = weight
     labels, scores, fields = _predict_and_read(model, features, prepared, split, columns)
+    weights = fields[weight.packed][:, 0] if weight else None
+    if split == "train":
+        weights = _counting_left_out(labels, weights, features.label.negatives_kept)
     measure = _Measure(
         labels,
         scores,
-        fields[weight.packed][:, 0] if weight else None,
-        groups_of(features, group, fields[group]) if group else None,
+        weights,
+        groups_of(features, group, fields[GROUP]) if group else None,
         _baseline_scores(baseline, features, prepared, split) if baseline else None,
         buckets,
         {"k": k, "replicates": bootstrap, "seed": seed},
@@ -124,12 +133,14 @@ def data_of(run: str, trained_on: str, data: str | None = None) -> str:
     Raises:
         FileNotFoundError: if those it was trained on are needed and not there.
     """
-    if data is None and not os.path.exists(trained_on):
+    if data is not None or is_remote(trained_on):
+        return local_copy(data or trained_on)
+    if not os.path.exists(trained_on):
         raise FileNotFoundError(
             f"{run} was trained on {trained_on}, which is not there: name its prepared data by "
             "--data"
         )
-    return data or trained_on
+    return trained_on
 
 
 def weighs_rows(config: TrainConfig | TreesConfig, weighted: bool | None = None) -> bool:
@@ -173,6 +184,14 @@ class _Measure:
             measured["calibration"] = buckets
         reasons = {"no_interval": no_interval, "undefined": undefined}
         return measured | {name: of for name, of in reasons.items() if of}
+
+
+def _counting_left_out(labels: Array, weights: Array | None, kept: float) -> Array | None:
+    """Weights by which rows of label 0 stand for those that are left out of the training rows."""
+    if kept == 1:
+        return weights
+    counts: Array = np.where(labels == 0, 1 / kept, 1.0)
+    return counts if weights is None else counts * weights
 
 
 def _baseline_scores(run: str, features: FeatureSet, prepared: str, split: str) -> Array:
@@ -225,8 +244,11 @@ def check_same_features(features: FeatureSet, prepared: str) -> None:
     Raises:
         ValueError: if they differ.
     """
-    if FeatureSet.load(os.path.join(prepared, "features.json")) != features:
-        raise ValueError(f"{prepared} was prepared with other features or vocabularies")
+    found = FeatureSet.load(os.path.join(prepared, "features.json"))
+    if found != features:
+        has, wanted = (of.vocabulary_version for of in (found, features))
+        versions = f": their version {has}, not {wanted}" if has != wanted else ""
+        raise ValueError(f"{prepared} was prepared with other features or vocabularies{versions}")
 
 
 def predict_split(

@@ -1,5 +1,6 @@
 """A training run: fit in rounds, evaluate, checkpoint, stop early, resume."""
 
+import dataclasses
 import os
 import shutil
 from collections.abc import Iterable, Sequence
@@ -9,12 +10,15 @@ import keras
 
 from ctr_keras.data import click_rate, open_examples
 from ctr_keras.features import FeatureSet
+from ctr_keras.files import is_remote
+from ctr_keras.mirrors import local_copy, mirrored
 from ctr_keras.models import build_model, start_at_click_rate
 from ctr_keras.models.base import built_features
 from ctr_keras.runs import Checkpoints, Rounds, make_callbacks, make_progress
 from ctr_keras.training.batches import (
-    Groups,
+    check_validation,
     check_weight,
+    groups_for,
     open_split,
     with_weights_and_groups,
 )
@@ -43,6 +47,9 @@ def train(
     call after an interruption goes on after the last round; after the end it returns the metrics at
     once.
 
+    Data at an address (`gs://...`) are copied once; a run at one is written on the disk and brought
+    there round by round.
+
     Args:
         config: TrainConfig, or TreesConfig for trees, which are grown at one go.
         callbacks: list of keras.callbacks.Callback. Called when a round has been measured and
@@ -59,6 +66,14 @@ def train(
         ValueError: if the folder holds a run with other settings, naming the first that differs,
             or the data have changed since; if it holds no run, or another process trains in it.
     """
+    if is_remote(config.data):
+        return train(dataclasses.replace(config, data=local_copy(config.data)), callbacks)
+    if is_remote(config.out):
+        folder, upload = mirrored(config.out)
+        each_round = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: upload())
+        report = train(dataclasses.replace(config, out=folder), [*callbacks, each_round])
+        upload()
+        return report
     if isinstance(config, TreesConfig):
         return train_trees(config)
     features = FeatureSet.load(os.path.join(config.data, "features.json"))
@@ -66,6 +81,7 @@ def train(
     pace = pace_of(config, rows)
     validation = Validation(config, features, pace)
     check_weight(features, config.sample_weight)
+    check_validation(config.data)
     own = make_callbacks(config.callbacks, config.out, config.to_dict())
     with open_run(config, features) as finished:
         return finished or _trained(config, features, rows, pace, validation, [*own, *callbacks])
@@ -135,7 +151,7 @@ def _compiled(
         model = started(model, features, config)
     else:
         start_at_click_rate(model, click_rate(config.data))
-    config.compile(model, round_steps, rounds)
+    config.compile(model, round_steps, rounds, features.label.negatives_kept)
     return model
 
 
@@ -144,7 +160,7 @@ def _batches(
 ) -> Iterable[Any]:
     """The endless batches that `fit` takes, without those of the rounds done."""
     inputs, weight = input_names(model), config.sample_weight
-    groups = Groups(features, config.group) if config.pairwise_weight else None
+    groups = groups_for(config, features) if config.pairwise_weight else None
     columns = [*inputs, *([weight] if weight else []), *([groups.packed] if groups else [])]
     examples = open_split("train", config, features, list(dict.fromkeys(columns)))
     batches = examples.stream(batch_size, seed=config.seed, skip_batches=skipped)

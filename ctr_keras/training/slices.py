@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ctr_keras.features import Feature, FeatureSet, Numeric, Vocabulary
+from ctr_keras.features import GROUP, Feature, FeatureSet, Numeric, Vocabulary
 from ctr_keras.settings import did_you_mean
 from ctr_keras.types import Array, Rows
 
@@ -58,6 +58,18 @@ class Column(NamedTuple):
             raise ValueError("rows have no weights: the data set's YAML declares no `weight:`")
         return cls(features.label.weight, slice(0, 1))
 
+    @classmethod
+    def of_group(cls, features: FeatureSet, name: str = "") -> "Column":
+        """That of the rows' groups: of the column that the data set declares, or of a feature.
+
+        Raises:
+            ValueError: if there is no such feature, or no name and the data set declares none.
+        """
+        declared = features.label.group
+        if not name and not declared:
+            raise ValueError("rows have no groups: the data set's YAML declares no `group:`")
+        return cls(GROUP, slice(0, 1)) if name in ("", declared) else cls.of(features, name)
+
     def read(self, inputs: Mapping[str, Array]) -> Array:
         """Its `(rows, width)` of packed inputs."""
         return np.asarray(inputs[self.packed])[:, self.place]
@@ -96,16 +108,19 @@ def groups_of(features: FeatureSet, name: str, ids: Array) -> Array:
 
     Args:
         features: FeatureSet.
-        name: str. A field with one category a row.
-        ids: `(rows, 1)`, its column.
+        name: str. A field with one category a row, or the group that the data set declares, whose
+            name may be left out.
+        ids: `(rows, 1)`, the column `Column.of_group`.
 
     Returns:
-        `(rows,)` float64 ids, NaN where the value is missing or not in the vocabulary: rows of
-        users that are not known are not rows of one user.
+        `(rows,)` float64 ids, NaN where the value is missing or, of a field, not in the vocabulary:
+        rows of users that are not known are not rows of one user.
 
     Raises:
         ValueError: if the field has not one category a row.
     """
+    if name in ("", features.label.group):
+        return np.where(ids == 0, np.nan, ids).ravel()
     feature = features[name]
     if features.vocabulary_name(feature) not in features.id_ranges or ids.shape[1] != 1:
         raise ValueError(

@@ -40,7 +40,7 @@ def started(model: keras.Model, features: FeatureSet, config: TrainConfig) -> ke
             )
         check_same_features(earlier_features, earlier_config.data)
         old, new = (FeatureSet.load_fitted(of.data) for of in (earlier_config, config))
-        return transfer(earlier, old, new, lambda _: model)
+        return transfer(earlier, old, new, lambda _: model, config.start_new_rows)
     except ValueError as error:
         differing = _differing(earlier_config.model_args, config)
         raise ValueError(f"start_from: {run}: {error}{differing}") from error

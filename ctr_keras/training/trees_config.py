@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import NonNegativeInt
 
+from ctr_keras.mirrors import address_of
 from ctr_keras.models import MODELS
 from ctr_keras.settings import Source, find, plain
 from ctr_keras.training.config import TrainConfig
@@ -70,7 +71,7 @@ class TreesConfig(BoostingSettings):
 
     def to_dict(self) -> dict[str, Any]:
         """All settings by name, as `read` takes them and YAML gives them back."""
-        return plain(self)
+        return {**plain(self), "data": address_of(self.data), "out": address_of(self.out)}
 
 
 def read_config(

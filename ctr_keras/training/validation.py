@@ -15,7 +15,7 @@ from ctr_keras.models import Calibration, calibrate, calibration_of
 from ctr_keras.models.calibration import logits_of
 from ctr_keras.optimizers import averaged
 from ctr_keras.runs import STATISTICS_ROWS, Row, State, write_table
-from ctr_keras.training.batches import Groups, open_split
+from ctr_keras.training.batches import groups_for, open_split
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.evaluation import input_names, predict, split_weights
 from ctr_keras.training.pace import Pace
@@ -37,7 +37,7 @@ class Validation:
         self._config = config
         self._features = features
         self._pace = pace
-        self._groups = Groups(features, config.group) if config.group else None
+        self._groups = groups_for(config, features)
         self._examples: Examples | None = None
         self._groups_of_rows: Array | None = None
         self._weights: Array | None = None

@@ -1,5 +1,7 @@
 """Growing trees with LightGBM, on packed inputs."""
 
+import dataclasses
+import math
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -84,7 +86,10 @@ def grow_booster(
         categorical_feature=[n for n, size in enumerate(sizes) if size <= settings.max_categories],
         params={"verbosity": -1},
     )
-    others = rows.create_valid(*_arrays(features, validation))
+    matrix, labels, weights = _arrays(features, validation)
+    others = rows.create_valid(
+        matrix, labels, weight=weights, init_score=np.full(len(labels), _shift(features))
+    )
     losses: dict[str, dict[str, list[float]]] = {}
     booster = lightgbm.train(
         {
@@ -111,8 +116,15 @@ def grow_booster(
 def trees_of(booster: Any, features: FeatureSet) -> Trees:
     """The trees of a LightGBM booster on the columns of `ctr_keras.trees.columns`."""
     model = booster.dump_model(num_iteration=booster.best_iteration)
-    trees = [_tree(info["tree_structure"]) for info in model["tree_info"]]
-    return Trees(column_names(features), trees)
+    first, *others = (_tree(info["tree_structure"]) for info in model["tree_info"])
+    shifted = tuple(value + _shift(features) for value in first.leaf_values)
+    return Trees(column_names(features), [dataclasses.replace(first, leaf_values=shifted), *others])
+
+
+def _shift(features: FeatureSet) -> float:
+    """What makes the logits of trees those of all rows, where negatives of the training rows are a
+    sample (see `ctr_keras.runs.SampledLoss`)."""
+    return math.log(features.label.negatives_kept)
 
 
 def _lightgbm() -> Any:

@@ -6,7 +6,7 @@ import keras
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.models import build_model, model_arguments
-from ctr_keras.training.batches import Groups, check_weight
+from ctr_keras.training.batches import check_weight, groups_for
 from ctr_keras.tuning.config import TuneConfig
 from ctr_keras.tuning.spaces import Range, model_space, refused_values
 from ctr_keras.types import Settings
@@ -30,8 +30,7 @@ def buildable(config: TuneConfig, features: FeatureSet) -> TuneConfig:
     """
     base = config.base
     check_weight(features, base.sample_weight)
-    if base.group:
-        Groups(features, base.group)
+    groups_for(base, features)
     arguments = model_arguments(base.model)
     if "trees" not in arguments:  # which are of the vocabularies as they are
         features = _small(features)

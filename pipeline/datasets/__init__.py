@@ -31,12 +31,16 @@ DATASETS: dict[str, Callable[[], Dataset]] = {
 }
 
 
-def find_dataset(name: str, source: str) -> Dataset:
+def is_declared(name: str) -> bool:
+    """Whether a data set's name is that of a YAML file."""
+    return name.endswith((".yaml", ".yml"))
+
+
+def find_dataset(name: str) -> Dataset:
     """A built-in data set by name, or one declared in a YAML file.
 
     Args:
         name: str. A name in `DATASETS`, or the path of a file ending in `.yaml` or `.yml`.
-        source: str. Where the data are; a YAML data set may read the header there.
 
     Returns:
         The `pipeline.datasets.base.Dataset`.
@@ -46,13 +50,13 @@ def find_dataset(name: str, source: str) -> Dataset:
 
     Example:
 
-    >>> find_dataset("criteo", "train.txt").features.label.name
+    >>> find_dataset("criteo").features.label.name
     'label'
     """
-    if name.endswith((".yaml", ".yml")):
+    if is_declared(name):
         from pipeline.datasets.declared import load_dataset
 
-        return load_dataset(name, source)
+        return load_dataset(name)
     if name not in DATASETS:
         raise ValueError(
             f"unknown data set {name!r}; built in: {', '.join(DATASETS)}; your own is a YAML file"

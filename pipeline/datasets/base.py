@@ -1,20 +1,29 @@
 """What a data set is: files, a table format, features, a label and a split."""
 
 import dataclasses
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ctr_keras.features import FeatureSet
+from ctr_keras.features import GROUP, Categorical, FeatureSet
+from ctr_keras.features.hashing import group_numbers
+from ctr_keras.features.labels import is_positive, remedy
+from ctr_keras.features.times import read_time
 from ctr_keras.settings import Count, check_settings
 from ctr_keras.types import Array
 from pipeline.block import Block, mask
+from pipeline.counts import TIME, USER
 from pipeline.parsing.delimited import Delimited
+from pipeline.parsing.json_lines import JsonLines
 from pipeline.parsing.parquet import Parquet
 from pipeline.sources import find_files
-from pipeline.splits import FileSplit, RandomSplit, Split
+from pipeline.splits import FileSplit, LastSplit, RandomSplit, Split, TimeSplit
+from pipeline.statistics.expectations import Expectation
+
+Table: TypeAlias = Delimited | JsonLines | Parquet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,20 +56,22 @@ class Dataset:
     Args:
         name: str.
         features: FeatureSet. Its label names the source's label column.
-        table: Delimited or Parquet.
+        table: Delimited, JsonLines or Parquet.
         pattern: files below the source; empty for the source itself. Unused with `FileSplit`.
         split: RandomSplit, TimeSplit or FileSplit.
         history: History or None.
         missing: strings that mean a missing value, next to the empty one.
+        expect: Expectation by name of a feature.
     """
 
     name: str
     features: FeatureSet
-    table: Delimited | Parquet
+    table: Table
     pattern: str = ""
     split: Split = RandomSplit()  # noqa: RUF009 (frozen)
     history: History | None = None
     missing: tuple[str, ...] = ()
+    expect: Mapping[str, Expectation] = dataclasses.field(default_factory=dict)
     filter_rule: ClassVar[str] = "no rule"  # what is true of the rows that `label` filters
 
     def files(self, source: str) -> list[tuple[str, int, str | None]]:
@@ -68,15 +79,22 @@ class Dataset:
 
         Raises:
             FileNotFoundError: if a file is missing, naming it.
+            ValueError: if a file belongs to two splits.
         """
         if not isinstance(self.split, FileSplit):
             return [(path, size, None) for path, size in find_files(source, self.pattern)]
-        return [
-            (path, size, split)
-            for split, pattern in dataclasses.asdict(self.split).items()
-            if pattern
-            for path, size in find_files(source, pattern)
-        ]
+        files: dict[str, tuple[str, int, str | None]] = {}
+        for split, pattern in dataclasses.asdict(self.split).items():
+            for path, size in find_files(source, pattern) if pattern else ():
+                if path in files:
+                    raise ValueError(f"{path} cannot be for {files[path][2]} and for {split}, too")
+                files[path] = (path, size, split)
+        return list(files.values())
+
+    def side_files(self, source: str) -> list[str]:
+        """Paths of the files that are read next to those of `files`."""
+        del source
+        return []
 
     def derive(self, block: Block, source: str) -> dict[str, pa.Array]:
         """The columns of `features` and the label's, from the columns of the file.
@@ -88,11 +106,17 @@ class Dataset:
 
     def label(self, block: Block, columns: dict[str, pa.Array]) -> Array:
         """(rows,) float32 labels; NaN filters a row by the rule `filter_rule`. May reject rows."""
-        name = self.features.label.name
-        is_click = pc.equal(columns[name], "1")
-        is_valid = pc.or_(is_click, pc.equal(columns[name], "0"))
-        block.reject(~mask(is_valid), f"label {name} is not 0 or 1")
-        return mask(is_click).astype(np.float32)
+        label = self.features.label
+        values = pc.fill_null(columns[label.name], "")
+        coded = values.dictionary_encode()
+        names = coded.dictionary.to_pylist()
+        read = [is_positive(label, "" if name in self.missing else name) for name in names]
+        labels: Array = np.array(read, np.float32)[coded.indices]  # None is NaN
+        is_missing = mask(pc.is_in(values, pa.array(["", *self.missing])))
+        is_bad = np.isnan(labels)
+        block.reject(is_bad & is_missing, f"label {label.name} is missing")
+        block.reject_values(is_bad, values, f"label {label.name} is {{}}, {remedy(label)}")
+        return labels
 
     def parse(self, block: Block, source: str) -> tuple[dict[str, pa.Array], Array]:
         """Raw columns and weights, typed as declared, and labels. Rejects rows with a bad value."""
@@ -109,7 +133,48 @@ class Dataset:
             raw[name] = block.numbers(name, strings, pa.float32()) if kind == "float" else strings
         if weight := self.features.label.weight:
             raw[weight] = self._weights(block, weight, columns[weight])
+        if group := self.features.label.group:
+            raw[GROUP] = self._groups(columns[group])
         return raw, label
+
+    @property
+    def user_column(self) -> str:
+        """The column that says whose a row is, as far as it is known."""
+        split = self.split
+        of_split = split.key if isinstance(split, RandomSplit) else getattr(split, "user", "")
+        of_history = self.history.user if self.history else ""
+        return self.features.label.group or of_split or of_history
+
+    @property
+    def time_column(self) -> tuple[str, str]:
+        """The column of times, as far as it is known, and the zone on whose clock they are."""
+        if isinstance(self.split, TimeSplit) and self.split.is_of_times:
+            return self.split.column, self.split.zone
+        features = (f for f in self.features.features if isinstance(f, Categorical))
+        timed = [(f.raw_column, f.zone) for f in features if f.time_part]
+        ordered = self.split if isinstance(self.split, LastSplit) else self.history
+        return timed[0] if timed else (ordered.time if ordered else "", "UTC")
+
+    def known_of(self, block: Block) -> dict[str, pa.Array]:
+        """What the report says of rows beside features: `USER` numbers, 0 where missing, and `TIME`
+        in seconds since 1970, NaN where it is none."""
+        known = {}
+        if self.user_column in block.columns:
+            known[USER] = self._groups(block.columns[self.user_column])
+        column, zone = self.time_column
+        if column in block.columns:
+            coded = pc.fill_null(block.columns[column], "").dictionary_encode()
+            times = [read_time(value, zone) for value in coded.dictionary.to_pylist()]
+            seconds = np.array([time.seconds if time else np.nan for time in times])
+            known[TIME] = pa.array(seconds.astype(np.float64)[coded.indices])
+        return known
+
+    def _groups(self, strings: pa.Array) -> pa.Array:
+        """(rows,) int64 numbers, 0 where the group is missing."""
+        coded = pc.fill_null(strings, "").dictionary_encode()
+        numbers = group_numbers(coded.dictionary.to_pylist())
+        numbers[mask(pc.is_in(coded.dictionary, pa.array(["", *self.missing])))] = 0
+        return pa.array(numbers[coded.indices])
 
     def _weights(self, block: Block, name: str, strings: pa.Array) -> pa.Array:
         """(rows,) float32 weights. Rejects rows without one, or with one below 0."""

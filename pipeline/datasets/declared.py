@@ -1,19 +1,30 @@
 """Data sets that a YAML file declares (see README, "Your own data")."""
 
 import dataclasses
+import encodings.aliases
+import io
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from ctr_keras.features import FEATURE_KINDS, FeatureSet, Label, MultiValued, Sequence
+from pydantic import Field
+
+from ctr_keras.features import FEATURE_KINDS, Crossed, FeatureSet, Label, MultiValued, Sequence
 from ctr_keras.settings import SettingError, Source, TupleOf, check_settings, did_you_mean
-from pipeline.datasets.base import Dataset, History
-from pipeline.parsing.delimited import Delimited, header_names
+from pipeline.datasets.base import Dataset, History, Table
+from pipeline.parsing.delimited import Delimited
+from pipeline.parsing.json_lines import JsonLines
 from pipeline.parsing.parquet import Parquet
-from pipeline.sources import MAX_LINE_BYTES, find_files, open_source
-from pipeline.splits import FileSplit, RandomSplit, Split, TimeSplit
+from pipeline.splits import ColumnSplit, FileSplit, LastSplit, RandomSplit, Split, TimeSplit
+from pipeline.statistics.expectations import Expectation
 
-_SPLITS = {"random": RandomSplit, "time": TimeSplit, "files": FileSplit}
+_SPLITS = {
+    "random": RandomSplit,
+    "time": TimeSplit,
+    "column": ColumnSplit,
+    "last": LastSplit,
+    "files": FileSplit,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,11 +32,33 @@ class _File:
     """The keys of the file."""
 
     source: Mapping[str, Any]
-    label: str
+    label: str | Mapping[str, Any]
     features: TupleOf[Mapping[str, Any]]
     split: Mapping[str, Any] | None = None
     history: Mapping[str, Any] | None = None
+    sample: Mapping[str, Any] | None = None
     weight: str = ""
+    group: str = ""
+    expect: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Label:
+    """The keys below `label`."""
+
+    column: str
+    positive: Any = ()
+    negative: Any = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sample:
+    """The keys below `sample`."""
+
+    negatives: Annotated[float, Field(gt=0, le=1)]
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -33,7 +66,7 @@ class _File:
 
 @dataclasses.dataclass(frozen=True)
 class _Options:
-    """The keys below `source`; Parquet has no others."""
+    """The keys below `source` that all formats have."""
 
     files: str = ""
     missing: TupleOf[str] = ()
@@ -43,11 +76,31 @@ class _Options:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Csv(_Options):
+class _Text(_Options):
+    encoding: str = "utf-8"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_encoding(self.encoding)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Csv(_Text):
     columns: TupleOf[str] = ()
     header: bool = True
     delimiter: str = ","
     quoted: bool = True
+    decimal: Literal[".", ","] = "."
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (self.columns or self.header):
+            raise SettingError("without a header, `columns` must name the columns", "header")
+        if not self.delimiter or {*self.delimiter} & {"\n", "\r", '"'}:
+            raise SettingError(f"{self.delimiter!r} cannot be a delimiter", "delimiter")
+        if self.quoted and len(self.delimiter.encode()) > 1:
+            needed = "a delimiter of more than one byte needs `quoted: false`"
+            raise SettingError(f"{needed}, got {self.delimiter!r}", "delimiter")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,58 +109,87 @@ class _Tsv(_Csv):
     quoted: bool = False
 
 
-_FORMATS = {"csv": _Csv, "tsv": _Tsv, "parquet": _Options}
+_FORMATS = {"csv": _Csv, "tsv": _Tsv, "jsonl": _Text, "parquet": _Options}
 
 
-def load_dataset(path: str, source: str) -> Dataset:
-    """The data set that the YAML file at `path` declares. A header in the source, if there is one,
-    names the columns. A wrong declaration is a ValueError with the file and the line."""
+def _check_encoding(name: str) -> None:
+    try:
+        io.TextIOWrapper(io.BytesIO(), name)
+    except LookupError as error:  # unknown, or no encoding of text
+        hint = did_you_mean(name.lower(), ["utf-8", *sorted(encodings.aliases.aliases)])
+        raise SettingError(f"unknown encoding {name!r}{hint}", "encoding") from error
+
+
+def load_dataset(path: str, split: Split | None = None) -> Dataset:
+    """The data set that the YAML file at `path` declares, or with another split. A wrong
+    declaration is a ValueError with the file and the line."""
     yaml = Source.read(path, more_numbers=False)  # `missing` may have 1e3
     file = yaml.build(_File)
+    for key in ("features", "history", "split"):
+        if key in yaml.values and not yaml.values[key]:
+            raise ValueError(f"{yaml.place(key)}{key} is empty")
     places = (yaml.at("features", i) for i in range(len(file.features)))
     declared = [place.build_one_of("kind", FEATURE_KINDS) for place in places]
+    label = _label(yaml, file)
     with yaml.located("features"):
-        features = FeatureSet(*declared, label=Label(file.label, file.weight))
-    split = yaml.at("split").build_one_of("by", _SPLITS, "split") if file.split else RandomSplit()
+        features = FeatureSet(*declared, label=label)
+    if split is None:
+        declares = file.split is not None
+        split = yaml.at("split").build_one_of("by", _SPLITS, "split") if declares else RandomSplit()
     history = yaml.at("history").build(History) if file.history else None
+    expect = _expectations(yaml, features) if file.expect else {}
     options = yaml.at("source").build_one_of("format", _FORMATS)
-
-    needed = _needed_columns(features, split, history)
-    with yaml.located("source"):
-        table = _table(options, source, features, split, needed)
-    for column in sorted(needed.difference(table.columns)):
-        hint = did_you_mean(column, table.columns)
-        raise ValueError(f"{yaml.place('source')}the source has no column {column!r}{hint}")
+    table = _table(options, features, tuple(sorted(_needed_columns(features, split, history))))
     name = os.path.splitext(os.path.basename(path))[0]
-    return Dataset(name, features, table, options.files, split, history, options.missing)
+    return Dataset(name, features, table, options.files, split, history, options.missing, expect)
+
+
+def _label(yaml: Source, file: _File) -> Label:
+    is_name = isinstance(file.label, str)
+    keys = _Label(str(file.label)) if is_name else yaml.at("label").build(_Label)
+    kept = yaml.at("sample").build(_Sample).negatives if file.sample is not None else 1.0
+    columns = {"name": keys.column, "weight": file.weight, "group": file.group}
+    with yaml.located("label"):
+        return Label(**columns, positive=keys.positive, negative=keys.negative, negatives_kept=kept)
+
+
+def _expectations(yaml: Source, features: FeatureSet) -> dict[str, Expectation]:
+    names = [feature.name for feature in features.features if not isinstance(feature, Crossed)]
+    for name in yaml.at("expect").values:
+        if name not in names:
+            place = yaml.place("expect", name)
+            raise ValueError(f"{place}there is no feature {name!r}{did_you_mean(name, names)}")
+    return {name: yaml.at("expect", name).build(Expectation) for name in yaml.values["expect"]}
 
 
 def _needed_columns(features: FeatureSet, split: Split, history: History | None) -> set[str]:
     """The columns that the source must have."""
     label = features.label
-    needed = {*features.raw_columns, *filter(None, (label.name, label.weight))}
+    needed = {*features.raw_columns, *filter(None, (label.name, label.weight, label.group))}
     if history:
         needed = needed - {history.column} | {history.user, history.item, history.time}
-    if isinstance(split, TimeSplit):
+    if isinstance(split, TimeSplit | ColumnSplit):
         needed.add(split.column)
+    if isinstance(split, LastSplit):
+        needed |= {split.user, split.time}
     if isinstance(split, RandomSplit) and split.key:
         needed.add(split.key)
     return needed
 
 
-def _table(
-    options: _Options, source: str, features: FeatureSet, split: Split, needed: set[str]
-) -> Delimited | Parquet:
-    if not isinstance(options, _Csv):
-        lists = (f for f in features.features if isinstance(f, MultiValued | Sequence))
-        separators = tuple((f.raw_column, f.separator) for f in lists)
-        return Parquet(tuple(sorted(needed)), separators)
-    columns = options.columns
-    if not columns and not options.header:
-        raise SettingError("without a header, `columns` must name the columns", "header")
-    if not columns:
-        pattern = options.files or (split.train if isinstance(split, FileSplit) else "")
-        with open_source(find_files(source, pattern)[0][0]) as file:
-            header = file.read(MAX_LINE_BYTES).split(b"\n")[0].removesuffix(b"\r")
-        columns = header_names(header, options.delimiter)
-    return Delimited(columns, options.delimiter, options.quoted, options.header)
+def _table(options: _Options, features: FeatureSet, columns: tuple[str, ...]) -> Table:
+    if isinstance(options, _Csv):
+        return Delimited(
+            columns,
+            options.delimiter,
+            options.quoted,
+            options.header,
+            options.columns,
+            options.encoding,
+            options.decimal,
+        )
+    lists = (f for f in features.features if isinstance(f, MultiValued | Sequence))
+    separators = tuple((f.raw_column, f.separator) for f in lists)
+    if isinstance(options, _Text):
+        return JsonLines(columns, separators, options.encoding)
+    return Parquet(columns, separators)

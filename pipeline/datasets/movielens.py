@@ -41,6 +41,10 @@ class MovieLens(Dataset):
         size = 0 if "!" in path else find_files(path)[0][1]
         return [(path, size, None)]
 
+    def side_files(self, source: str) -> list[str]:
+        """Users and movies."""
+        return [member_path(source, name) for name in ("users.dat", "movies.dat")]
+
     def derive(self, block: Block, source: str) -> dict[str, pa.Array]:
         """The ratings' columns and those of their users and movies."""
         columns = dict(block.columns)

@@ -18,10 +18,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
+from ctr_keras.features.labels import remedy
+from ctr_keras.files import write_json
 from ctr_keras.types import Array
 from pipeline.datasets.base import Dataset
 from pipeline.datasets.criteo import CATEGORICAL, NUMERIC, TABLE, criteo_features
-from pipeline.storage import write_json
 
 PLANTED_PAIRS = (("C1", "C2"), ("C3", "C4"), ("C5", "C6"), ("C1", "C5"))
 PAIR_SCALE = 0.9
@@ -134,7 +135,7 @@ def _cell(line: bytes, index: int, value: bytes) -> bytes:
 BREAKAGES = (
     ("expected 40 columns, got 39", lambda line: line.rstrip(b"\n").rpartition(b"\t")[0] + b"\n"),
     ("expected 40 columns, got 41", lambda line: b"0\t" + line),
-    ("label label is not 0 or 1", lambda line: _cell(line, 0, b"2")),
+    (f"label label is '2', {remedy(criteo_features().label)}", lambda line: _cell(line, 0, b"2")),
     ("I3 is not a number", lambda line: _cell(line, 3, b"many")),
     ("I5 is not a finite number", lambda line: _cell(line, 5, b"1e999")),
     ("invalid UTF-8", lambda line: _cell(line, 20, b"\xff\xfe")),

@@ -1,5 +1,6 @@
 """Parquet files."""
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator
 
@@ -8,45 +9,130 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from pipeline.block import Block
-from pipeline.sources import BLOCK_LINES, Chunk, open_source
+from pipeline.block import BLOCK_ROWS, Block, mask
+from pipeline.parsing.columns import (
+    add_partition_columns,
+    check_columns,
+    item_with_separator,
+    unexpected_list,
+)
+from pipeline.sources import Chunk, SourceError, open_source
 
 
 @dataclasses.dataclass(frozen=True)
 class Parquet:
-    """Parquet files. Numbers become strings; a list column's values are joined by a separator."""
+    """Parquet files. Numbers become text, and a list's values but null are joined by a separator.
 
-    columns: tuple[str, ...]  # to read
-    separators: tuple[tuple[str, str], ...] = ()  # of list columns, by name
+    Args:
+        columns: tuple of str. Those to read.
+        separators: tuple of (str, str). For each column that may have lists, what joins their
+            values. Defaults to `()`.
+    """
+
+    columns: tuple[str, ...]
+    separators: tuple[tuple[str, str], ...] = ()
+
+    def check(self, path: str) -> None:
+        """Raises a SourceError if a file has a column to read not at all, twice or of a type that
+        is no text, number, time or list of these."""
+        with _open_parquet(path) as file:
+            schema = file.schema_arrow
+        check_columns(path, schema.names, self.columns)
+        separators = dict(self.separators)
+        for field in (schema.field(name) for name in self.columns if name in schema.names):
+            kind = field.type
+            if _is_list(kind):
+                kind = kind.value_type
+                if field.name not in separators:
+                    raise SourceError(f"{path}: {unexpected_list(field.name)}")
+            try:
+                _texts(pa.array([], kind))
+            except pa.ArrowException as error:
+                remedy = "write it as text, as numbers or as a list of these"
+                raise SourceError(f"{path}: {field.name} is {field.type}: {remedy}") from error
 
     def chunks(self, whole: Chunk, size: int) -> list[Chunk]:
         """One chunk for each row group."""
         del size
-        with open_source(whole.path) as file:
-            groups = pyarrow.parquet.ParquetFile(file).num_row_groups
+        with _open_parquet(whole.path) as file:
+            groups = file.num_row_groups
         return [dataclasses.replace(whole, index=i, start=i, stop=i + 1) for i in range(groups)]
 
     def read(self, chunk: Chunk) -> Iterator[Block]:
         """The rows of one chunk."""
-        first = 0
-        with open_source(chunk.path) as file:
-            parquet = pyarrow.parquet.ParquetFile(file)
-            missing = [name for name in self.columns if name not in parquet.schema_arrow.names]
-            if missing:
-                raise ValueError(f"{chunk.path}: there is no column {', '.join(missing)}")
-            groups = map(parquet.metadata.row_group, range(chunk.start))
+        with _open_parquet(chunk.path) as file:
+            names = [name for name in self.columns if name in file.schema_arrow.names]
+            stop = file.num_row_groups if chunk.stop is None else chunk.stop
+            groups = map(file.metadata.row_group, range(chunk.start))
             before = sum(group.num_rows for group in groups)
-            for batch in parquet.iter_batches(BLOCK_LINES, [chunk.start], self.columns):
-                columns = {name: self._strings(name, batch.column(name)) for name in self.columns}
-                raw = pc.binary_join_element_wise(*columns.values(), "\t").cast(pa.binary())
+            first = 0
+            for batch in file.iter_batches(BLOCK_ROWS, range(chunk.start, stop), names):
                 positions = before + first + np.arange(batch.num_rows)
-                yield Block(first, raw.to_pylist(), columns, positions)
-                first += batch.num_rows
+                block = Block(first, [b""] * batch.num_rows, positions=positions)
+                for name in names:
+                    block.columns[name] = self._column(block, name, batch.column(name))
+                raw = pc.binary_join_element_wise(*block.columns.values(), "\t").cast(pa.binary())
+                block.raw = np.array(raw.to_pylist(), object)
+                add_partition_columns(block, chunk.path, self.columns)
+                yield block
+                first = block.next_line
 
-    def _strings(self, name: str, column: pa.Array) -> pa.Array:
-        if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-            values = column.cast(pa.list_(pa.string()))
-            column = pc.binary_join(values, dict(self.separators).get(name, " "))
-        if pa.types.is_boolean(column.type):
-            column = column.cast(pa.int8())
-        return pc.fill_null(column.cast(pa.string()), "")
+    def _column(self, block: Block, name: str, values: pa.Array) -> pa.Array:
+        """A column as text, "" for null. Rejects rows whose value cannot be text."""
+        if _is_list(values.type):
+            return _join(block, name, values, dict(self.separators)[name])
+        texts = _texts(values)
+        block.reject(mask(pc.is_null(texts)) & mask(pc.is_valid(values)), f"{name} is not UTF-8")
+        return pc.fill_null(texts, "")
+
+
+@contextlib.contextmanager
+def _open_parquet(path: str) -> Iterator[pyarrow.parquet.ParquetFile]:
+    with open_source(path) as file:
+        try:
+            yield pyarrow.parquet.ParquetFile(file)
+        except pa.ArrowException as error:
+            reason = str(error).partition("\n")[0]
+            raise SourceError(f"{path} cannot be read as Parquet: {reason}") from error
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return isinstance(
+        kind,
+        pa.ListType
+        | pa.LargeListType
+        | pa.FixedSizeListType
+        | pa.ListViewType
+        | pa.LargeListViewType,
+    )
+
+
+def _join(block: Block, name: str, lists: pa.Array, separator: str) -> pa.Array:
+    """Each list's items joined, without those that are null. Rejects rows with an item that holds
+    the separator, as it could not be split again."""
+    lists = lists.cast(pa.list_(lists.type.value_type))
+    rows, items = pc.list_parent_indices(lists), _texts(pc.list_flatten(lists))
+    is_torn = rows.filter(pc.fill_null(pc.match_substring(items, separator), False))
+    reason = item_with_separator(name, separator)
+    block.reject(np.isin(np.arange(len(lists)), is_torn), reason)
+    is_item = pc.is_valid(items)
+    counts = np.bincount(rows.filter(is_item), minlength=len(lists))
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    return pc.binary_join(pa.ListArray.from_arrays(offsets, items.filter(is_item)), separator)
+
+
+def _texts(values: pa.Array) -> pa.Array:
+    """Values as text; null where they are, or are bytes that are no UTF-8."""
+    if pa.types.is_boolean(values.type):
+        values = values.cast(pa.int8())
+    try:
+        return values.cast(pa.string())
+    except pa.ArrowInvalid:
+        return pa.array(map(_decode, values.cast(pa.binary()).to_pylist()), pa.string())
+
+
+def _decode(value: bytes | None) -> str | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return None

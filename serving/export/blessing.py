@@ -5,6 +5,7 @@ and writes the scores. As in a server, no layer or model of the library is impor
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,9 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from ctr_keras import metrics
 from ctr_keras.types import Array
+from serving.arguments import by_inputs
 from serving.export.columns import KINDS, column_values
 from serving.types import Row
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-6  # of a score
 _STDERR_LINES = 5
+_SIGNATURE = "serving_default"
 
 
 class NotBlessedError(RuntimeError):
@@ -103,16 +107,19 @@ def score_in_fresh_process(version: str, rows: Sequence[Row]) -> Array:
 
 def _scores(version: str, lines: Sequence[str]) -> list[float]:
     rows = [json.loads(line) for line in lines]
-    loaded = tf.saved_model.load(version)
-    signature = loaded.signatures["serving_default"]
-    _, inputs = signature.structured_input_signature
-    lacking = sorted(set(inputs) - rows[0].keys())
+    with open(os.path.join(version, "saved_model.pb"), "rb") as file:
+        saved_model = saved_model_pb2.SavedModel.FromString(file.read())
+    definition = saved_model.meta_graphs[0].signature_def[_SIGNATURE]
+    lacking = sorted(definition.inputs.keys() - rows[0].keys())
     if lacking:
         raise SystemExit(f"it takes columns that the rows lack: {', '.join(lacking)}")
+    dtypes = {name: tf.as_dtype(info.dtype) for name, info in definition.inputs.items()}
     columns = {
-        name: tf.constant(column_values(rows, name, KINDS[spec.dtype]), spec.dtype)
-        for name, spec in inputs.items()
+        name: tf.constant(column_values(rows, name, KINDS[dtype]), dtype)
+        for name, dtype in dtypes.items()
     }
+    loaded = tf.saved_model.load(version)
+    signature = by_inputs(loaded.signatures[_SIGNATURE], _SIGNATURE, definition)
     scores: list[float] = np.ravel(signature(**columns)["score"]).tolist()
     return scores
 

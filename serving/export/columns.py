@@ -5,19 +5,40 @@ has no null and wants every input in every row. Over gRPC an absent input, and i
 absent feature, mean the same.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from ctr_keras.features import FeatureSet
+from ctr_keras.features import Crossed, FeatureSet
 from ctr_keras.types import Array
 from serving.types import Arrays, Row
 
 DTYPES = {"string": tf.string, "float": tf.float32}
 KINDS = {dtype: kind for kind, dtype in DTYPES.items()}
+_ARGUMENT = re.compile(r"(?!self$)[A-Za-z][A-Za-z0-9_]*")
 MISSING: dict[str, str | float] = {"string": "", "float": float("nan")}
+
+
+def argument_names(features: FeatureSet) -> dict[str, str]:
+    """What a function of TensorFlow calls each raw column, as its arguments are identifiers: the
+    column itself, or if it is none the first feature that reads it.
+
+    Example:
+
+    >>> from ctr_keras.features import Categorical, Label
+    >>> columns = (Categorical("user"), Categorical("site", column="site id"))
+    >>> argument_names(FeatureSet(*columns, label=Label("y")))
+    {'user': 'user', 'site id': 'site'}
+    """
+    names = {column: column for column in features.raw_columns if _ARGUMENT.fullmatch(column)}
+    for feature in features.features:
+        if not isinstance(feature, Crossed) and feature.raw_column not in names:
+            name = f"{feature.name}_" if feature.name in names.values() else feature.name
+            names[feature.raw_column] = name
+    return names
 
 
 def raw_arrays(features: FeatureSet, rows: Sequence[Row]) -> Arrays:

@@ -6,26 +6,29 @@ after it has shown in a process of its own that it serves these scores, and rank
 the version in place (`serving.export.blessing`).
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import itertools
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterator, Sequence, Set
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from ctr_keras.data import read_samples
 from ctr_keras.explain import Explainer
 from ctr_keras.features import FeatureSet
+from ctr_keras.files import copy, files_below, is_remote
 from serving.export.blessing import NotBlessedError, bless
 from serving.export.candidates import find_item_columns
-from serving.export.columns import raw_arrays
+from serving.export.columns import argument_names, raw_arrays
 from serving.export.signatures import make_endpoints
 from serving.types import Array, Arrays, Row
 from serving.versions import WARMUP_FILE, find_versions
@@ -83,7 +86,26 @@ def export_run(
     model, features, config = load_run(run)
     prepared = data_of(run, config.data, data)
     check_same_features(features, prepared)
+    if is_remote(out):
+        return _export_far(model, features, prepared, out, options)
     return export_model(model, features, prepared, out, options)
+
+
+def _export_far(
+    model: keras.Model, features: FeatureSet, prepared: str, out: str, options: ExportOptions
+) -> str:
+    """Exports to an address: on the disk, next to the newest version there, and then file by file,
+    that last without which no server takes a folder for a version."""
+    out = out.rstrip("/")
+    with tempfile.TemporaryDirectory() as folder:
+        local = os.path.join(folder, os.path.basename(out))
+        names = {file.path.removeprefix(f"{out}/").split("/")[0] for file in files_below(out)}
+        if newest := max(map(int, filter(str.isdigit, names)), default=0):
+            copy(f"{out}/{newest}", os.path.join(local, str(newest)))
+        version = export_model(model, features, prepared, local, options)
+        address = f"{out}/{os.path.basename(version)}"
+        copy(version, address, last="saved_model.pb")
+    return address
 
 
 def export_model(
@@ -164,25 +186,44 @@ def _write_saved_model(
     module.transform = transform
     endpoints = make_endpoints(model, features, transform, item_columns, explainer)
     tf.saved_model.save(module, path, endpoints)
-    if explainer.axes:
-        _name_axes(os.path.join(path, "saved_model.pb"), explainer)
+    with _signature_defs(os.path.join(path, "saved_model.pb")) as definitions:
+        _name_inputs(definitions, features)
+        if explainer.axes:
+            _name_axes(definitions["explain"], explainer)
     return endpoints.keys()
 
 
-def _name_axes(path: str, explainer: Explainer) -> None:
-    """Writes the names along the axes of explanations into the model's metadata.
+@contextlib.contextmanager
+def _signature_defs(path: str) -> Iterator[Mapping[str, meta_graph_pb2.SignatureDef]]:
+    """What a SavedModel says of its signatures, to be changed."""
+    with open(path, "rb") as file:
+        saved_model = saved_model_pb2.SavedModel.FromString(file.read())
+    yield saved_model.meta_graphs[0].signature_def
+    with open(path, "wb") as file:
+        file.write(saved_model.SerializeToString(deterministic=True))
+
+
+def _name_inputs(
+    definitions: Mapping[str, meta_graph_pb2.SignatureDef], features: FeatureSet
+) -> None:
+    """Calls inputs what requests call them: by their columns (see `serving.arguments`)."""
+    for column, argument in argument_names(features).items():
+        for definition in definitions.values():
+            for named in (definition.inputs, definition.defaults):
+                if argument in named and column != argument:
+                    named[column].CopyFrom(named.pop(argument))
+
+
+def _name_axes(definition: meta_graph_pb2.SignatureDef, explainer: Explainer) -> None:
+    """Names the axes of explanations.
 
     A dimension of a tensor may have a name there; it holds the names along it, with commas between.
     """
-    with open(path, "rb") as file:
-        saved_model = saved_model_pb2.SavedModel.FromString(file.read())
-    outputs = saved_model.meta_graphs[0].signature_def["explain"].outputs
     for name, axis in explainer.axes.items():
         along = explainer.names[axis]
-        for dim in outputs[name].tensor_shape.dim[-2 if name == "attention" else -1 :]:
+        shape = definition.outputs[name].tensor_shape
+        for dim in shape.dim[-2 if name == "attention" else -1 :]:
             dim.name = ",".join(along)
-    with open(path, "wb") as file:
-        file.write(saved_model.SerializeToString(deterministic=True))
 
 
 def _scores(model: keras.Model, inputs: Arrays) -> Array:

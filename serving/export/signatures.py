@@ -22,7 +22,7 @@ import tensorflow as tf
 from ctr_keras.explain import Explainer
 from ctr_keras.features import FeatureSet
 from serving.export.candidates import Candidates, Tensors
-from serving.export.columns import DTYPES, MISSING
+from serving.export.columns import DTYPES, MISSING, argument_names
 
 
 def make_endpoints(
@@ -37,10 +37,9 @@ def make_endpoints(
     `transform` is the loaded transform graph of the prepared data, and `item_columns` are the raw
     columns that differ from candidate to candidate.
     """
-    columns = features.raw_columns
     parsing = {
         name: tf.io.FixedLenFeature([], DTYPES[kind], MISSING[kind])
-        for name, kind in columns.items()
+        for name, kind in features.raw_columns.items()
     }
 
     def transformed(raw: Tensors) -> Tensors:
@@ -72,26 +71,27 @@ def make_endpoints(
         return {"score": tf.reshape(scored(packed)["score"], shape)}
 
     endpoints = {
-        "serving_default": _of_columns(columns, lambda raw: scored(transformed(same_length(raw)))),
-        "rank": _of_columns(columns, ranked, of_any_rank=item_columns),
+        "serving_default": _of_columns(features, lambda raw: scored(transformed(same_length(raw)))),
+        "rank": _of_columns(features, ranked, of_any_rank=item_columns),
         "serialized_examples": serialized_examples,
-        "transform_features": _of_columns(columns, lambda raw: transformed(same_length(raw))),
+        "transform_features": _of_columns(features, lambda raw: transformed(same_length(raw))),
     }
     if explainer.axes:
         endpoints["explain"] = _of_columns(
-            columns, lambda raw: explained(transformed(same_length(raw)))
+            features, lambda raw: explained(transformed(same_length(raw)))
         )
     return endpoints
 
 
 def _of_columns(
-    columns: Mapping[str, str],
+    features: FeatureSet,
     answer: Callable[[Tensors], Tensors],
     of_any_rank: Collection[str] = (),
 ) -> Any:
     """A function of raw columns, each of which may be absent."""
+    columns, arguments = features.raw_columns, argument_names(features)
     inputs = {
-        name: tf.TensorSpec(None if name in of_any_rank else [None], DTYPES[kind], name)
+        name: tf.TensorSpec(None if name in of_any_rank else [None], DTYPES[kind], arguments[name])
         for name, kind in columns.items()
     }
     defaults = {name: tf.constant([MISSING[kind]]) for name, kind in columns.items()}

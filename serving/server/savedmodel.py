@@ -9,6 +9,7 @@ from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
+from serving.arguments import by_inputs
 from serving.codes import Code, StatusError, not_found
 from serving.server.signature import DEFAULT_SIGNATURE, SignatureRunner
 from serving.types import Run
@@ -58,7 +59,9 @@ class Servable:
         self._model = tf.saved_model.load(str(path), sorted(tags))  # owns what signatures use
         # What the SavedModel lists but TensorFlow does not load is `__saved_model_init_op`.
         self._signatures = {
-            key: SignatureRunner(definition, self._model.signatures[key], through)
+            key: SignatureRunner(
+                definition, by_inputs(self._model.signatures[key], key, definition), through
+            )
             for key, definition in self.signature_defs.items()
             if key in self._model.signatures
         }

@@ -158,6 +158,12 @@ def test_numbers_may_be_strings():
     np.testing.assert_array_equal(values[:, 0], [1.5, 0, -20, 0, 0.5, 1])
 
 
+def test_numbers_that_are_not_finite_are_missing():
+    fitted = features(Numeric("n")).fit({"n": [1.0]})
+    for values in (["nan", "-Infinity", "INF"], [NAN, np.inf, -np.inf]):
+        assert fitted.pack({"n": values})["numeric"].tolist() == [[0], [0], [0]]
+
+
 def test_a_value_with_a_line_break_is_out_of_vocabulary():
     assert ids(Categorical("a"), ["two\nlines", "two\nlines", "plain"]) == [1, 1, 2]
 
@@ -195,7 +201,9 @@ def test_numbers_without_spread_or_values_are_zero():
     np.testing.assert_array_equal(packed, np.zeros((2, 4)))
 
 
-@pytest.mark.parametrize("values", [[1, 0], [True, False], ["1", "0"], [1.0, 0.0]])
+@pytest.mark.parametrize(
+    "values", [[1, 0], [True, False], ["1", "0"], [1.0, 0.0], ["yes", "no"], [1, -1]]
+)
 def test_labels(values):
     labels = features(Numeric("n")).labels({"click": values})
     assert labels.dtype == np.float32
@@ -243,9 +251,7 @@ def test_a_fitted_set_is_saved_and_loaded(tmp_path):
         ({"user": np.float16([1, 2, 2048, 3])}, "row 2: 2048.0 is a long number as a float16"),
         ({"user": [datetime.date(2024, 1, 1)] * 4}, "row 0: .* is a date, not a string"),
         ({"price": [1, "many", 2, 3]}, "column 'price', row 1: 'many' is not a number"),
-        ({"price": [1, "nan", 2, 3]}, "column 'price', row 1: 'nan' is not a number"),
         ({"price": [1, [2], 2, 3]}, r"column 'price', row 1: \[2\] is not a number"),
-        ({"price": [1, 2, 3, -np.inf]}, "column 'price', row 3: -inf is not a finite number"),
         ({"price": [1, 2, 1e39, 3]}, r"column 'price', row 2: 1e.39 is not a finite number"),
     ],
 )
@@ -288,13 +294,13 @@ def test_a_column_that_occurs_twice_is_refused():
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (2, "2 is not a label: it must be 0 or 1"),
-        (0.3, "0.3 is not a label: it must be 0 or 1"),
-        ("yes", "'yes' is not a label: it must be 0 or 1"),
-        (NAN, "nan is missing: a label must be 0 or 1"),
-        (None, "None is missing: a label must be 0 or 1"),
-        ("", "'' is missing: a label must be 0 or 1"),
-        ([1], r"\[1\] is not a label: it must be 0 or 1"),
+        (2, "2 is a label not 0 or 1"),
+        (0.3, "0.3 is a label not 0 or 1"),
+        ("maybe", "'maybe' is a label not 0 or 1"),
+        (NAN, "nan is missing: a label must not be"),
+        (None, "None is missing: a label must not be"),
+        ("", "'' is missing: a label must not be"),
+        ([1], r"\[1\] is a label not 0 or 1"),
     ],
 )
 def test_bad_labels_are_named(value, message):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ctr_keras import models
+from ctr_keras.features import FeatureSet, Label, MultiValued
 from ctr_keras.keras_internals import flat_layers
 from ctr_keras.models import MODELS, build_model, model_arguments
 from ctr_keras.training import PRESETS, TrainConfig, find_preset
@@ -43,6 +44,15 @@ def test_every_model_is_described(name):
     assert entry.summary
     assert "Section" in entry.reference
     assert "features" not in model_arguments(name)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_no_layer_is_called_as_a_list_may_be(variant):
+    layers = shared(variant).layers
+    names = (layer.name for layer in layers if not isinstance(layer, keras.layers.InputLayer))
+    for name in names:
+        with pytest.raises(ValueError, match="is called as a layer of models"):
+            FeatureSet(MultiValued(name), label=Label("y"))
 
 
 @pytest.mark.parametrize("variant", some_on_jax(VARIANTS))

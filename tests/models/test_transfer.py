@@ -377,3 +377,41 @@ def test_what_does_not_fit_is_refused_in_one_line():
     model.quantize("int8")
     with pytest.raises(ValueError, match="is quantized: transfer the float model, then"):
         transfer(model, OLD, NEW)
+
+
+GROWN = OLD.grow(NEW_LOG)  # x and z, w and s are new, and no value has left
+
+
+@pytest.mark.parametrize(
+    ("variant", "new_rows"),
+    [
+        pytest.param("DeepFM", "oov", marks=pytest.mark.backend),
+        ("DeepFM", "mean"),
+        *((variant, "drawn") for variant in ("LR", "FFM", "AIM", "OptInter", "MIAN")),
+    ],
+)
+def test_grown_vocabularies_leave_the_scores_of_old_rows_bit_for_bit(variant, new_rows):
+    model = old_model(variant)
+    grown = transfer(model, OLD, GROWN, new_rows=new_rows)
+    np.testing.assert_array_equal(
+        scores(grown, GROWN, OLD_LOG), scores(model, OLD, OLD_LOG), strict=True
+    )
+
+
+@pytest.mark.backend
+def test_new_rows_start_from_what_is_asked_for():
+    model = old_model("FM")
+    old_rows = keras.ops.convert_to_numpy(model.get_layer("embedding").table)
+    users = OLD.id_ranges["user"]
+    new_user = GROWN.id_ranges["user"][-1]
+    assert GROWN.statistics.values["user"][-1] not in OLD.statistics.values["user"]
+
+    def row(new_rows: str) -> np.ndarray:
+        grown = transfer(model, OLD, GROWN, new_rows=new_rows).get_layer("embedding")
+        return keras.ops.convert_to_numpy(grown.table)[new_user]
+
+    np.testing.assert_array_equal(row("oov"), old_rows[users.start])
+    np.testing.assert_allclose(row("mean"), old_rows[users.start : users.stop].mean(axis=0), 1e-6)
+    assert 0 < np.abs(row("drawn")).max() < 0.06  # six standard deviations
+    with pytest.raises(ValueError, match="new_rows must be one of oov, mean, drawn"):
+        row("zeros")

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.batches import _ITEM, _ORDER, _TIME, _USER, _add_history, make_batch
+from pipeline.block import BLOCK_ROWS
 from pipeline.datasets.base import History
-from pipeline.sources import BLOCK_LINES
 
 
 def test_history_holds_earlier_items_in_time_order_and_file_order_for_ties():
@@ -29,7 +29,7 @@ def test_history_holds_earlier_items_in_time_order_and_file_order_for_ties():
 
 
 def test_batches_with_a_history_can_be_sent_for_what_their_rows_take():
-    count = 3 * BLOCK_LINES
+    count = 3 * BLOCK_ROWS
     columns = {
         _USER: ["u"] * count,
         _ITEM: [f"item {i}" for i in range(count)],
@@ -39,6 +39,6 @@ def test_batches_with_a_history_can_be_sent_for_what_their_rows_take():
     batch = make_batch({name: pa.array(values) for name, values in columns.items()})
     history = History(column="history", user="u", item="i", time="t", max_length=20)
     batches = list(_add_history((0, [batch]), history))
-    assert [b.num_rows for b in batches] == [BLOCK_LINES] * 3
+    assert [b.num_rows for b in batches] == [BLOCK_ROWS] * 3
     histories = sum(len(items[0]) for b in batches for items in b.column("history").to_pylist())
     assert sum(len(pickle.dumps(b)) for b in batches) < 1.3 * histories

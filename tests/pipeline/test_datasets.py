@@ -6,11 +6,14 @@ import pathlib
 import numpy as np
 import pytest
 
+from ctr_keras.features import FeatureSet
 from pipeline.block import Block
 from pipeline.datasets import DATASETS, find_dataset
+from pipeline.parsing.delimited import Delimited
+from pipeline.parsing.json_lines import JsonLines
 from pipeline.parsing.parquet import Parquet
 from pipeline.sources import Chunk
-from pipeline.splits import FileSplit, RandomSplit, TimeSplit
+from pipeline.splits import ColumnSplit, FileSplit, RandomSplit, TimeSplit
 from tests.prepared import BROKEN, ROWS
 
 MOVIELENS = {
@@ -30,7 +33,7 @@ def parse(dataset, source: pathlib.Path) -> tuple[Block, dict, np.ndarray]:
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_built_in_declarations_are_whole(name):
-    dataset = find_dataset(name, "anywhere")
+    dataset = find_dataset(name)
     assert dataset.name == name
     assert dataset.features.field_names
 
@@ -71,7 +74,7 @@ def test_movielens_joins_labels_and_filters(tmp_path):
 
 def test_unknown_data_set_lists_the_known():
     with pytest.raises(ValueError, match=r"unknown data set 'kdd'.*criteo"):
-        find_dataset("kdd", "x")
+        find_dataset("kdd")
 
 
 # Declared in YAML.
@@ -83,6 +86,9 @@ features:
   - {kind: categorical, name: site, min_count: 2}
   - {kind: numeric, name: price, scale: min_max}
 """
+
+
+COLUMNS, SEPARATORS = ("click", "price", "site", "tags"), (("tags", " "),)
 
 
 @pytest.fixture
@@ -99,50 +105,133 @@ def declare(tmp_path, text: str) -> str:
 
 
 def test_yaml_data_set(tmp_path, log):
-    dataset = find_dataset(declare(tmp_path, YAML), str(log))
+    dataset = find_dataset(declare(tmp_path, YAML))
     block, columns, label = parse(dataset, log)
     assert columns["site"] == ["a", "", ""]
     assert columns["price"][0] == 0.5
     assert np.isnan(columns["price"][1])
     assert label[:2].tolist() == [1, 0]
-    assert block.reason.tolist() == [None, None, "label click is not 0 or 1"]
+    assert block.reason.tolist()[:2] == [None, None]
+    assert block.reason[2].startswith("label click is '2', not 0 or 1 (or true and false")
+
+
+@pytest.mark.parametrize(
+    ("label", "values", "expected"),
+    [
+        ("click", "1 1.0 +1 true TRUE Yes t Y", 1),
+        ("click", "0 0.0 -1 -1.0 false No F n", 0),
+        ("{column: click, positive: ['yes', 4]}", "yes 4", 1),
+        ("{column: click, positive: ['yes']}", "Yes 1 -", 0),
+        ("{column: click, positive: [a], negative: [b]}", "b", 0),
+    ],
+)
+def test_labels_are_taken_in_their_usual_spellings_or_as_declared(
+    tmp_path, log, label, values, expected
+):
+    log.write_text("site,price,click\n" + "".join(f"a,1,{value}\n" for value in values.split()))
+    text = YAML.replace("label: click", f"label: {label}")
+    dataset = find_dataset(declare(tmp_path, text))
+    block, _, labels = parse(dataset, log)
+    assert set(labels.tolist()) == {expected}
+    assert block.is_good.all()
+    features = FeatureSet.from_dict(dataset.features.to_dict())
+    assert set(features.labels({"click": values.split()}).ravel().tolist()) == {expected}
+
+
+def test_a_bad_label_is_named_with_a_remedy_in_few_reasons(tmp_path, log):
+    cells = [*("23" * 3), *"45678", "", "NA", "x" * 99]
+    log.write_text("site,price,click\n" + "".join(f"a,1,{cell}\n" for cell in cells))
+    block, _, _ = parse(find_dataset(declare(tmp_path, YAML)), log)
+    named = [reason.partition(",")[0] for reason in block.reason]
+    assert named[:6] == ["label click is '2'", "label click is '3'"] * 3
+    assert named.count("label click is another value") == 5
+    assert named.count("label click is missing") == 2
+    assert len(set(named)) == 5
+    assert all(
+        'declare what it means, as in label: {column: click, positive: ["yes"]}' in reason
+        for reason in block.reason
+        if "missing" not in reason
+    )
+    label = "label: {column: click, positive: ['2', '3'], negative: ['4']}"
+    text = YAML.replace("label: click", label)
+    block, _, _ = parse(find_dataset(declare(tmp_path, text)), log)
+    assert block.is_good.tolist() == [True] * 7 + [False] * 7
+    assert block.reason[7].endswith("neither in positive nor in negative: add it to one of them")
 
 
 def test_strings_of_a_declaration_may_look_like_numbers(tmp_path, log):
     log.write_text("site,price,click\n1e3,0.5,1\n1000,0.5,1\n")
-    dataset = find_dataset(declare(tmp_path, YAML.replace("[NA]", "[1e3]")), str(log))
+    dataset = find_dataset(declare(tmp_path, YAML.replace("[NA]", "[1e3]")))
     assert parse(dataset, log)[1]["site"] == ["", "1000"]
 
 
 def test_yaml_weights_are_numbers_of_at_least_0(tmp_path, log):
     log.write_text("site,price,click,cost\na,1,1,2.5\nb,1,0,\na,1,0,-1\nb,1,1,0\nb,1,1,x\n")
-    dataset = find_dataset(declare(tmp_path, YAML + "weight: cost\n"), str(log))
+    dataset = find_dataset(declare(tmp_path, YAML + "weight: cost\n"))
     assert dataset.features.label.weight == "cost"
     block, columns, _ = parse(dataset, log)
     wrong = "weight cost is not a number of at least 0"
     assert block.reason.tolist() == [None, wrong, wrong, None, "cost is not a number"]
     assert (columns["cost"][0], columns["cost"][3]) == (2.5, 0)
-    with pytest.raises(ValueError, match="the source has no column 'price_'; did you mean 'price'"):
-        find_dataset(declare(tmp_path, YAML + "weight: price_\n"), str(log))
 
 
 def test_yaml_splits_by_time_key_and_files(tmp_path, log):
     by_time = YAML + "split: {by: time, column: time, validation_from: 2, test_from: 3}"
-    dataset = find_dataset(declare(tmp_path, by_time), str(log))
+    dataset = find_dataset(declare(tmp_path, by_time))
     assert dataset.split == TimeSplit("time", 2, 3)
+    dates = "validation_from: 2024-05-01, test_from: 2024-06-01 12:00:00, gap: 1d"
+    dataset = find_dataset(declare(tmp_path, YAML + f"split: {{by: time, column: time, {dates}}}"))
+    assert dataset.split == TimeSplit("time", "2024-05-01", "2024-06-01 12:00:00", "1d")
+    by_column = YAML + "split: {by: column, column: time, train: [1, 2], test: [3]}"
+    dataset = find_dataset(declare(tmp_path, by_column))
+    assert dataset.split == ColumnSplit("time", train=("1", "2"), test=("3",))
     by_key = YAML + "split: {by: random, key: time}"
-    dataset = find_dataset(declare(tmp_path, by_key), str(log))
+    dataset = find_dataset(declare(tmp_path, by_key))
     assert dataset.split == RandomSplit(key="time")
-    by_files = YAML + "split: {by: files, train: log.csv, test: log.csv}"
-    dataset = find_dataset(declare(tmp_path, by_files), str(tmp_path))
-    assert dataset.split == FileSplit("log.csv", "", "log.csv")
+    (tmp_path / "test.csv").write_bytes(log.read_bytes())
+    by_files = YAML + "split: {by: files, train: l*.csv, test: test.csv}"
+    dataset = find_dataset(declare(tmp_path, by_files))
+    assert dataset.split == FileSplit("l*.csv", "", "test.csv")
     assert [split for _, _, split in dataset.files(str(tmp_path))] == ["train", "test"]
 
 
-def test_yaml_parquet_reads_only_what_is_declared(tmp_path, log):
-    text = YAML.replace("{format: csv, missing: [NA]}", "{format: parquet}")
-    dataset = find_dataset(declare(tmp_path, text), str(log))
-    assert dataset.table == Parquet(("click", "price", "site"))
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("weight: cost", {"cost"}),
+        ("split: {by: random, key: user}", {"user"}),
+        ("split: {by: column, column: fold}", {"fold"}),
+        ("split: {by: time, column: t, validation_from: 1, test_from: 2}", {"t"}),
+        ("history: {column: site, user: u, item: i, time: t}", {"u", "i", "t"}),
+    ],
+)
+def test_what_a_declaration_names_is_read(tmp_path, text, columns):
+    dataset = find_dataset(declare(tmp_path, YAML + text))
+    columns |= {"click", "price", "site"} - ({"site"} if "history" in text else set())
+    assert set(dataset.table.columns) == columns
+
+
+def test_a_file_belongs_to_one_split(tmp_path, log):
+    by_files = YAML + "split: {by: files, train: '*.csv', test: log.csv}"
+    dataset = find_dataset(declare(tmp_path, by_files))
+    with pytest.raises(ValueError, match=r"log\.csv cannot be for train and for test, too"):
+        dataset.files(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("source", "table"),
+    [
+        ("format: csv, delimiter: ';', decimal: ','", Delimited(COLUMNS, ";", decimal=",")),
+        ("format: tsv, columns: [a]", Delimited(COLUMNS, "\t", False, names=("a",))),
+        ("format: csv, encoding: cp1252", Delimited(COLUMNS, encoding="cp1252")),
+        ("format: jsonl, encoding: utf-16", JsonLines(COLUMNS, SEPARATORS, "utf-16")),
+        ("format: parquet", Parquet(COLUMNS, SEPARATORS)),
+    ],
+)
+def test_yaml_formats_read_only_what_is_declared(tmp_path, source, table):
+    text = YAML.replace("format: csv, missing: [NA]", source)
+    text += "  - {kind: multi_valued, name: tags, separator: ' '}\n"
+    assert find_dataset(declare(tmp_path, text)).table == table
 
 
 @pytest.mark.parametrize(
@@ -150,6 +239,22 @@ def test_yaml_parquet_reads_only_what_is_declared(tmp_path, log):
     [
         (YAML + "sources: 1", ", line 7: unknown setting 'sources'; did you mean 'source'?"),
         (YAML.replace("label: click", ""), ": label is not given"),
+        (
+            YAML.replace("label: click", "label: {column: click, positive: [yes]}"),
+            r", line 3: positive\[0\] must be a string in quotes .*, got True",
+        ),
+        (
+            YAML.replace("label: click", "label: {column: click, positive: [a], negative: [a]}"),
+            ", line 3: 'a' cannot be positive and negative",
+        ),
+        (
+            YAML.replace("label: click", "label: {column: click, negative: [a]}"),
+            ", line 3: a label with negative values needs positive ones",
+        ),
+        (
+            YAML.replace("label: click", "label: {colum: click}"),
+            ", line 3: unknown setting 'colum'",
+        ),
         (
             YAML.replace("csv", "excel"),
             ", line 2: unknown format 'excel'; available: csv, tsv",
@@ -166,23 +271,50 @@ def test_yaml_parquet_reads_only_what_is_declared(tmp_path, log):
             YAML.replace("min_max", "boundaries, boundaries: 5"),
             ", line 6: .*boundaries must be a list, got 5",
         ),
-        (YAML.replace("site", "sites"), ", line 2: the source has no column 'sites'; did you mea"),
-        (YAML.replace("site", "page"), "no column 'page'; available: time, site, price, click"),
         (YAML.replace("name: price", "name: site"), ", line 4: 'site' is declared twice"),
         (YAML.replace("csv", "[csv]"), r", line 2: unknown format \['csv'\]; did you mean 'csv'"),
         (YAML + "split: {by: magic}", ", line 7: unknown split 'magic'; available: random, tim"),
-        (YAML + "split: {by: random, key: sesion}", "the source has no column 'sesion'"),
         (YAML + "split: {by: random, tests: 1}", "unknown setting 'tests'; did you mean 'test'?"),
         (YAML + "split:\n  by: random\n  seed: x", ", line 9: seed must be an integer, got 'x'"),
+        (
+            YAML
+            + "split: {by: time, column: time, validation_from: 1/2/24, test_from: 2024-02-01}",
+            ", line 7: validation_from is no time: '1/2/24'; spell times as YYYY-MM-DD",
+        ),
         (YAML + "split: 0.1", ", line 7: split must be keys and values, got 0.1"),
         (YAML + "history: {column: h}", ", line 7: user is not given"),
         (YAML.replace("missing: [NA]", "header: false"), ", line 2: .*`columns` must name"),
+        (
+            YAML.replace("[NA]", "[0]"),
+            r", line 2: missing\[0\] must be a string, got 0; put it in q",
+        ),
+        (YAML.replace("[NA]", "[2024-05-01]"), "got 2024-05-01; put it in quotes"),
+        (YAML + "split: {by: random, key: 7}", ", line 7: key must be a string, got 7; put it in"),
+        (YAML.partition("features:")[0] + "features:\n", ", line 4: features is empty"),
+        (YAML.partition("features:")[0] + "features: []\n", ", line 4: features is empty"),
+        (
+            YAML.partition("features:")[0] + "features: [site]\n",
+            "features.0. must be keys",
+        ),
+        (YAML + "split:\n", ", line 7: split is empty"),
+        (YAML + "history: {}\n", ", line 7: history is empty"),
+        (YAML + "label: other", ", line 7: label is given twice, in line 3 too"),
+        (YAML + "split: {by: [random}", ", line 7, column 20: expected ',' or ']', but got '}'"),
+        (YAML + "split: {by: a\n", ", line 8, column 1: .*<stream end>', in what begins in line 7"),
+        (
+            YAML.replace("missing: [NA]", "encoding: utf8x"),
+            ", line 2: unknown encoding 'utf8x'; did you mean 'utf8'",
+        ),
+        (YAML.replace("missing: [NA]", "encoding: hex"), ", line 2: unknown encoding 'hex'"),
+        (YAML.replace("missing: [NA]", "decimal: x"), ", line 2: decimal must be .*'x'"),
+        (YAML.replace("missing: [NA]", "delimiter: '::'"), ", line 2: .* needs `quoted: false`"),
+        (YAML.replace("missing: [NA]", "delimiter: ''"), ", line 2: '' cannot be a delimiter"),
         ("just text", "my.yaml: expected keys and values, got 'just text'"),
     ],
 )
 def test_wrong_yaml_is_refused(tmp_path, log, text, message):
     with pytest.raises(ValueError, match=message) as error:
-        find_dataset(declare(tmp_path, text), str(log))
+        find_dataset(declare(tmp_path, text))
     assert str(error.value).startswith(str(tmp_path / "my.yaml"))
     assert "\n" not in str(error.value)
 

@@ -22,7 +22,7 @@ from tests.prepared import prepare_once
 
 def raw_training_rows(name: str, source: str) -> dict[str, Array]:
     """The raw columns of a data set's training split, read as the pipeline reads them."""
-    dataset = find_dataset(name, source)
+    dataset = find_dataset(name)
     batches = []
     for path, size, split in dataset.files(source):
         for chunk in dataset.table.chunks(Chunk(path, 0, split), size):

@@ -3,7 +3,10 @@
 import collections
 import dataclasses
 import json
+import os
 import pathlib
+import shutil
+import time
 
 import numpy as np
 import pyarrow as pa
@@ -15,15 +18,17 @@ from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 from ctr_keras.cli import main
 from ctr_keras.features import FeatureSet
 from pipeline import records as records_room
-from pipeline import sources
 from pipeline.batches import in_column_order
 from pipeline.datasets import find_dataset
 from pipeline.datasets.synthetic import BREAKAGES, write_synthetic_log
-from pipeline.job import pipeline_options
+from pipeline.parsing import lines as lines_room
 from pipeline.prepare import TooManyRejectedError, prepare
+from pipeline.runners import pipeline_options
 from pipeline.splits import SPLITS, RandomSplit
 from tests.prepared import BROKEN, ROWS, prepare_once, read_records
 from tests.processes import Command
+
+KILLS = int(os.environ.get("CTR_KERAS_KILLS", "2"))  # at random moments
 
 
 def report_of(folder) -> dict:
@@ -35,22 +40,21 @@ def records(folder, split: str) -> list[bytes]:
 
 
 def batch_of(records: list[bytes]) -> pa.RecordBatch | None:
-    """A list column for each feature; protobuf serializes a record's map in an order of its own."""
+    """A list column for each feature."""
     if not records:
         return None
     return in_column_order(ExamplesToRecordBatchDecoder().DecodeBatch(records))
 
 
-def contents(folder) -> dict[str, object]:
-    """Every file that must come out the same, by its relative path; records in their order."""
+def contents(folder) -> dict[str, bytes]:
+    """Every file that must come out the same, by its relative path: TensorFlow writes a graph in
+    an order of its own, and the report has times."""
     folder = pathlib.Path(folder)
-    same = {}
-    for path in folder.rglob("*"):
-        if path.suffix == ".gz":
-            same[path.name] = batch_of(read_records([path]))
-        elif path.is_file() and path.suffix not in (".pb", ".pbtxt") and path.name != "report.json":
-            same[str(path.relative_to(folder))] = path.read_bytes()
-    return same
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix not in (".pb", ".pbtxt") and path.name != "report.json"
+    }
 
 
 def test_every_row_is_accounted_for(prepared_synthetic):
@@ -110,6 +114,31 @@ def test_vocabulary_is_counted_on_the_training_split_only(tmp_path):
     assert batch_of(both).column("categorical").to_pylist() == [[2]] * 5 + [[1]] * 5
 
 
+def test_rows_of_several_lines_come_whole_and_with_their_lines(tmp_path, monkeypatch):
+    monkeypatch.setattr(lines_room, "CHUNK_BYTES", 200)
+    rows = [f'{i % 2},"site\n{i},"' if i % 3 else f'{i % 2},"stray {i}' for i in range(100)]
+    log = tmp_path / "day=2024-05-01" / "log.csv"
+    log.parent.mkdir()
+    log.write_text("click,site\n" + "\n".join(rows) + "\n")
+    declaration = tmp_path / "my.yaml"
+    declaration.write_text(
+        "source: {format: csv}\nlabel: click\n"
+        "features: [{kind: categorical, name: site}, {kind: categorical, name: day}]\n"
+    )
+    report = prepare(str(declaration), str(log), str(tmp_path / "out"), max_rejected=0.4)
+    assert report["rows"]["read"] == 100
+    assert report["rejected_because"] == {"a quote is not closed": 34}
+    assert report["vocabulary_sizes"] == {"site": 0, "day": 1}  # a line break is out of any
+    lines = log.read_text().splitlines()
+    rejected = [
+        json.loads(line)
+        for path in (tmp_path / "out" / "rejected").iterdir()
+        for line in path.read_text().splitlines()
+    ]
+    assert len(rejected) == 34
+    assert all(lines[entry["line"] - 1] == entry["row"] for entry in rejected)
+
+
 def test_all_pairs_are_crossed_on_request(tmp_path):
     log = tmp_path / "log.csv"
     rows = (
@@ -153,7 +182,7 @@ def test_finished_work_is_not_done_again_nor_overwritten(prepared_synthetic, syn
     report = prepare("synthetic", str(synthetic_log), str(prepared_synthetic))
     assert report == report_of(prepared_synthetic)
     assert contents(prepared_synthetic) == before
-    with pytest.raises(FileExistsError, match="another dataset"):
+    with pytest.raises(FileExistsError, match="min_count of feature C1 was 20 and is 10"):
         prepare("criteo", str(synthetic_log), str(prepared_synthetic))
 
 
@@ -172,13 +201,13 @@ def test_order_of_rows_and_files_does_not_matter_where_a_key_splits_them(tmp_pat
     (tmp_path / "b").mkdir()
     for name, part in (("part-1.tsv", lines[1000:]), ("part-2.tsv", lines[:1000][::-1])):
         (tmp_path / "b" / name).write_bytes(b"".join(part))
-    dataset = dataclasses.replace(find_dataset("synthetic", ""), split=RandomSplit(key="C26"))
+    dataset = dataclasses.replace(find_dataset("synthetic"), split=RandomSplit(key="C26"))
     outputs = [tmp_path / f"out-{name}" for name in "ab"]
     for name, out in zip("ab", outputs, strict=True):
         prepare(dataset, str(tmp_path / name), str(out))
     # Shards and samples alone are in the order of the rows' places.
     learned = [
-        {n: v for n, v in contents(out).items() if not n.startswith((*SPLITS, "samples"))}
+        {n: v for n, v in contents(out).items() if not n.startswith(("examples", "samples"))}
         for out in outputs
     ]
     assert len(learned[0]) > 2
@@ -199,7 +228,7 @@ def test_order_of_rows_and_files_does_not_matter_where_a_key_splits_them(tmp_pat
 def test_number_of_workers_and_chunks_does_not_matter(
     prepared_synthetic, synthetic_log, tmp_path, monkeypatch, options
 ):
-    monkeypatch.setattr(sources, "CHUNK_BYTES", 2**17)
+    monkeypatch.setattr(lines_room, "CHUNK_BYTES", 2**17)
     monkeypatch.setattr(records_room, "_ROWS_HELD", 1500)
     # If this were in force, Beam would lose some rows between threads.
     monkeypatch.setattr(worker_handlers, "DATA_BUFFER_TIME_LIMIT_MS", 1)
@@ -208,7 +237,7 @@ def test_number_of_workers_and_chunks_does_not_matter(
     def same(folder) -> dict[str, object]:
         files = contents(folder)
         rejected = [files.pop(name) for name in list(files) if name.startswith("rejected")]
-        return files | {"rejected": sorted(b"".join(rejected).splitlines())}
+        return {**files, "rejected": sorted(b"".join(rejected).splitlines())}
 
     assert same(tmp_path / "out") == same(prepared_synthetic)
 
@@ -245,6 +274,28 @@ def test_killed_run_leaves_nothing_under_the_name_and_the_next_one_finishes(
     assert CliRunner().invoke(main, command).exit_code == 0
     assert contents(out) == contents(prepared_synthetic)
     assert not (tmp_path / "out.partial").exists()
+
+
+@pytest.mark.slow
+def test_after_a_kill_at_any_moment_the_next_run_ends_with_the_same_bytes(
+    prepared_synthetic, synthetic_log, tmp_path
+):
+    out = tmp_path / "out"
+    command = ["prepare", "--dataset", "synthetic", "--source", str(synthetic_log)]
+    command += ["--out", str(out)]
+    started = time.monotonic()
+    assert Command(*command).ended(seconds=300) == 0
+    seconds = time.monotonic() - started
+    expected = contents(prepared_synthetic)
+    for moment in np.random.default_rng(0).uniform(0, seconds, KILLS):
+        shutil.rmtree(out)
+        process = Command(*command)
+        process.ended(moment)
+        process.kill()
+        assert not out.exists() or contents(out) == expected
+        prepare("synthetic", str(synthetic_log), str(out))
+        assert contents(out) == expected, moment
+        assert [*tmp_path.iterdir()] == [out]
 
 
 # Real data.

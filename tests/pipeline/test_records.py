@@ -7,12 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import tensorflow as tf
-from apache_beam.io.filesystems import FileSystems
 
 from pipeline import records
 from pipeline.batches import KEY, SPLIT, make_batch
-from pipeline.job import pipeline_options
 from pipeline.records import write_shards
+from pipeline.runners import pipeline_options
 from pipeline.splits import SPLITS
 from tests.prepared import read_records
 
@@ -79,11 +78,22 @@ def test_packets_wait_on_disk_or_with_the_runner(files, tmp_path, monkeypatch):
     monkeypatch.setattr(records, "_ROWS_HELD", 100)
     assert written(tmp_path / "disk", seed=2) == files
     assert len(list((tmp_path / "disk" / "waiting").iterdir())) > len(files)
-    is_local = FileSystems.get_scheme
-
-    def scheme(path: str) -> str | None:
-        return "gs" if path.endswith("waiting") else is_local(path)
-
-    monkeypatch.setattr(FileSystems, "get_scheme", staticmethod(scheme))
+    monkeypatch.setattr(records, "is_remote", lambda path: path.endswith("waiting"))
     assert written(tmp_path / "runner", seed=2) == files
     assert not (tmp_path / "runner" / "waiting").exists()
+
+
+def test_an_example_is_the_same_bytes_whatever_the_order_of_its_columns():
+    columns = {"b": pa.array([1, 2]), "a": pa.array([0.5, 1.5], pa.float32())}
+    batch = make_batch(columns | {KEY: pa.array([1, 2]), SPLIT: pa.array([0, 0])})
+    examples = records._examples(batch).to_pylist()
+    turned = batch.select(list(reversed(batch.schema.names)))
+    assert records._examples(turned).to_pylist() == examples
+    # Google's own parser reads one message, with the two features.
+    read = tf.train.Example.FromString(examples[1]).features.feature
+    assert set(read) == {"a", "b"}
+    assert read["b"].int64_list.value == [2]
+    layout = {n: tf.io.FixedLenFeature([1], t) for n, t in (("a", tf.float32), ("b", tf.int64))}
+    parsed = tf.io.parse_example(examples, layout)
+    assert parsed["a"].numpy().tolist() == [[0.5], [1.5]]
+    assert parsed["b"].numpy().tolist() == [[1], [2]]

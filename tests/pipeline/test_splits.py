@@ -1,5 +1,7 @@
 """Splits: shares, stability, what they measure, time and its bad values."""
 
+import datetime
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
@@ -9,14 +11,22 @@ from apache_beam.pvalue import TaggedOutput
 
 from ctr_keras.features import Categorical, FeatureSet, Label
 from ctr_keras.metrics import auc
-from pipeline import sources
 from pipeline.batches import SPLIT, ParseChunk, column_values, row_keys
 from pipeline.block import Block
 from pipeline.datasets.base import Dataset
+from pipeline.parsing import lines as lines_room
 from pipeline.parsing.delimited import Delimited
 from pipeline.parsing.parquet import Parquet
 from pipeline.sources import Chunk
-from pipeline.splits import FileSplit, RandomSplit, TimeSplit
+from pipeline.splits import (
+    LEFT_OUT,
+    ColumnSplit,
+    FileSplit,
+    LastSplit,
+    RandomSplit,
+    TimeSplit,
+    Values,
+)
 
 
 def block_of(**columns) -> Block:
@@ -121,7 +131,7 @@ def test_chunks_and_added_rows_leave_a_row_in_its_split(
 ):
     path = repeated[0] / name
     *_, split = rows_of(table, path, RandomSplit())
-    monkeypatch.setattr(sources, "CHUNK_BYTES", 50_000)
+    monkeypatch.setattr(lines_room, "CHUNK_BYTES", 50_000)
     np.testing.assert_array_equal(rows_of(table, path, RandomSplit())[-1], split)
     longer = tmp_path / name
     if table is CSV:
@@ -145,14 +155,64 @@ def test_another_place_and_more_files_leave_a_row_in_its_split(repeated, tmp_pat
     assert (other == split).mean() == pytest.approx(0.4**2 + 0.3**2 + 0.3**2, abs=0.01)
 
 
-def test_time_split_by_number_and_string():
-    numeric = TimeSplit("t", 10, 20)
-    block = block_of(t=["9", "10", "19.5", "20", "soon"])
-    assert numeric.assign(np.zeros(5), block).tolist()[:4] == [0, 1, 1, 2]
-    assert block.reason.tolist() == [None] * 4 + ["t is not a number"]
-    dates = TimeSplit("t", "2024-02-01", "2024-03-01")
-    block = block_of(t=["2024-01-31", "2024-02-01", "2024-12-01"])
-    assert dates.assign(np.zeros(3), block).tolist() == [0, 1, 2]
+def test_a_time_split_by_numbers_that_are_no_times():
+    block = block_of(t=["9", "10", "19.5", "20", "soon", "", "-"])
+    assert TimeSplit("t", 10, 20).assign(np.zeros(7), block, ["-"]).tolist()[:4] == [0, 1, 1, 2]
+    missing = "t is missing"
+    assert block.reason.tolist() == [None] * 4 + ["t is not a number", missing, missing]
+    gapped = TimeSplit("t", 10, 20, gap=2.5).assign(np.zeros(4), block_of(t=["7", "8", "18", "20"]))
+    assert gapped.tolist() == [0, LEFT_OUT, LEFT_OUT, 2]
+
+
+@pytest.mark.parametrize(
+    "boundaries",
+    [
+        ("2024-02-01", "2024-03-01"),
+        (datetime.date(2024, 2, 1), datetime.datetime(2024, 3, 1)),
+        (20240201, "20240301"),
+        (1706745600, 1709251200000),
+        ("2024-02-01T02:00+02:00", datetime.datetime(2024, 3, 1, tzinfo=datetime.UTC)),
+    ],
+)
+def test_a_time_split_reads_rows_and_boundaries_in_any_spelling(boundaries):
+    rows = ["2024-01-31", "24013123", "1706745599", "20240201", "1706745600000", "2024-02-29 23"]
+    rows += ["2024-02-29T23:59:59.9Z", "2024-03-01", "2024-03-01 01:00+01:00", "14102100"]
+    split = TimeSplit("t", *boundaries).assign(np.zeros(10), block_of(t=rows))
+    assert split.tolist() == [0, 0, 0, 1, 1, 1, 1, 2, 2, 0]
+
+
+def test_a_time_split_rejects_what_is_no_time_whatever_text_it_is():
+    bad = ["", "NA", None, "unknown", "03/01/2024", "zzz", "0"]
+    block = block_of(t=[*bad, "2024-01-31"])
+    split = TimeSplit("t", "2024-02-01", "2024-03-01")
+    assert split.assign(np.zeros(8), block, missing=["NA"])[-1] == 0
+    assert block.is_good.tolist() == [False] * 7 + [True]
+    assert block.reason[:3].tolist() == ["t is missing"] * 3
+    wrong = "which is no time: spell times as YYYY-MM-DD HH:MM:SS or as seconds since 1970"
+    assert f"t is '03/01/2024', {wrong}" in block.reason
+
+
+def test_a_gap_is_left_out_before_each_boundary():
+    rows = ["2024-01-30 11", "2024-01-30 12", "2024-01-31", "2024-02-01", "2024-02-28 12"]
+    rows += ["2024-02-29 23", "2024-03-01", "2024-03-02"]
+    split = TimeSplit("t", "2024-02-01", "2024-03-01", gap="36h")
+    assert split.assign(np.zeros(8), block_of(t=rows)).tolist() == [0, -1, -1, 1, -1, -1, 2, 2]
+
+
+def test_a_time_split_goes_by_the_clock_of_its_zone():
+    rows = ["2024-01-31 23:30", "2024-01-31T22:30Z", "2024-01-31T23:30Z"]
+    split = TimeSplit("t", "2024-02-01", "2024-03-01", zone="Europe/Berlin")
+    assert split.assign(np.zeros(3), block_of(t=rows)).tolist() == [0, 0, 1]
+
+
+def test_a_column_may_name_the_splits():
+    block = block_of(fold=["train", "dev", "test", "valid", "", "TEST"])
+    split = ColumnSplit("fold").assign(np.zeros(6), block)
+    assert split[:4].tolist() == [0, 1, 2, 1]
+    missing, wrong = "fold is missing", "fold is 'TEST', which names no split"
+    assert block.reason.tolist() == [None] * 4 + [missing, wrong]
+    numbered = ColumnSplit("fold", train=[0, 1], validation=[2], test=[])
+    assert numbered.assign(np.zeros(3), block_of(fold=["1", "2", "0"])).tolist() == [0, 1, 0]
 
 
 @pytest.mark.parametrize(
@@ -161,10 +221,59 @@ def test_time_split_by_number_and_string():
         lambda: RandomSplit(0.5, 0.5),
         lambda: RandomSplit(-0.1, 0.1),
         lambda: TimeSplit("t", 20, 10),
-        lambda: TimeSplit("t", "a", 10),
         lambda: FileSplit(""),
+        lambda: ColumnSplit("fold", train=[]),
     ],
 )
 def test_impossible_splits_are_refused(make):
     with pytest.raises(ValueError, match=r"validation|train"):
         make()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: TimeSplit("t", "2024-01-01", "2024-02-01", gap="soon"),
+            'gap must be a time such as "1d" or "12h", got \'soon\'',
+        ),
+        (
+            lambda: TimeSplit("t", "2024-01-01", "2024-02-01", gap=3),
+            'gap must be a time such as "1d" or "12h", got 3',
+        ),
+        (lambda: TimeSplit("t", 1, 2, gap="1d"), "gap must be a number of at least 0, got '1d'"),
+        (lambda: TimeSplit("t", "2024-01-31", 10), "test_from is no time: 10; spell times as"),
+        (
+            lambda: TimeSplit("t", "2024-01-01", "01.02.2024"),
+            "test_from is no time: '01.02.2024'; spell times as YYYY-MM-DD HH:MM:SS",
+        ),
+        (lambda: TimeSplit("t", 1, 2, zone="Mars"), "unknown time zone 'Mars'"),
+        (lambda: ColumnSplit("f", train=["a"], test=["a"]), "'a' cannot be in two splits"),
+    ],
+)
+def test_wrong_splits_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_the_last_rows_of_each_user_are_left_out():
+    users = np.array(["a", "a", "", "a", "b", "b", "", "", "c", "c", "c", "c"], object)
+    times = np.array([5, 5, 1, 4, 1, 2, 2, 3, 4, 3, 2, 1])
+    order = np.array([1, 0, *range(2, 12)])
+    split = LastSplit("user", "time").assign_by_user(users, times, order)
+    #                          one time, by place    too few and nobody
+    assert split.tolist() == [2, 1, 0, 0, 0, 0, 0, 0, 2, 1, 0, 0]
+    shuffled = np.random.default_rng(0).permutation(12)
+    again = LastSplit("user", "time").assign_by_user(
+        users[shuffled], times[shuffled], order[shuffled]
+    )
+    assert again.tolist() == split[shuffled].tolist()
+
+
+def test_rows_are_ordered_by_numbers_or_times():
+    block = block_of(t=["1", "2.5", "-3", "1e3"])
+    assert Values(block, "t").order().tolist() == [1, 2.5, -3, 1000]
+    block = block_of(t=["7", "1970-01-02", "soon", "-", ""])
+    assert Values(block, "t", ["-"]).order()[:2].tolist() == [7, 86400]
+    assert block.is_good.tolist() == [True, True, False, False, False]
+    assert block.reason[3:].tolist() == ["t is missing"] * 2

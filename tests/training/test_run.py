@@ -21,7 +21,14 @@ from ctr_keras.features import FeatureSet, Numeric
 from ctr_keras.layers import recompute_statistics
 from ctr_keras.models import Calibration, calibrate
 from ctr_keras.runs import write_settings
-from ctr_keras.training import TrainConfig, evaluate_run, load_run, predict_split, train
+from ctr_keras.training import (
+    TrainConfig,
+    TreesConfig,
+    evaluate_run,
+    load_run,
+    predict_split,
+    train,
+)
 from ctr_keras.training import run as run_module
 from ctr_keras.training import validation as validation_module
 from ctr_keras.training.evaluation import input_names
@@ -267,6 +274,30 @@ def test_a_run_that_failed_before_its_first_round_keeps_no_settings(settings, tm
     with pytest.raises(ValueError, match="dimm"):
         train(dataclasses.replace(config, model_args={"dimm": 4}))
     assert train(config)["rounds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "rate", "message"),
+    [
+        (0, None, "has no rows, so that no model can be chosen by it: prepare"),
+        (9, 0.0, "has no row with a click"),
+        (9, 1.0, "has no row without a click"),
+    ],
+)
+def test_a_validation_split_that_tells_nothing_is_named_before_training(
+    settings, tmp_path, rows, rate, message
+):
+    data = tmp_path / "data"
+    shutil.copytree(settings["data"], data)
+    report = json.loads((data / "report.json").read_text())
+    report["rows"]["validation"] = rows
+    report["label_mean"] = {"validation": rate}
+    (data / "report.json").write_text(json.dumps(report))
+    places = {"data": str(data), "out": str(tmp_path / "run")}
+    for config in (TrainConfig(**settings | places), TreesConfig(model="LightGBM", **places)):
+        with pytest.raises(ValueError, match=message):
+            train(config)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

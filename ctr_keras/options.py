@@ -1,0 +1,31 @@
+"""What the commands of several packages take as options."""
+
+from typing import Any
+
+import click
+
+from ctr_keras.files import is_remote
+from ctr_keras.mirrors import local_copy
+
+
+class ExistingFolder(click.Path):
+    """A folder that is there, on the disk or at an address; then a local copy of it."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, file_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        folder = local_copy(value) if is_remote(str(value)) else value
+        return super().convert(folder, param, ctx)
+
+
+class NewFolder(click.Path):
+    """A folder to write, on the disk: commands that also write to addresses say so themselves."""
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if is_remote(str(value)):
+            raise ValueError(f"{value}: this command writes to the disk; copy the folder then")
+        return super().convert(value, param, ctx)

@@ -1,0 +1,92 @@
+"""What decides a prepared data set: the whole declaration, and the files that are read."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ctr_keras import files
+from pipeline.datasets.base import Dataset
+from pipeline.sources import name_below
+
+
+def describe(dataset: Dataset, source: str) -> dict[str, Any]:
+    """A declaration and the files of its source, for `report.json`: equal ones give equal data.
+
+    Sizes and times stand for what is in a file, which would take long to read.
+
+    Raises:
+        FileNotFoundError: if there is no file.
+    """
+    features = dataset.features.to_dict()
+    by_name = {f"feature {_feature_name(feature)}": feature for feature in features.pop("features")}
+    paths = [*(path for path, _, _ in dataset.files(source)), *dataset.side_files(source)]
+    others = {
+        field.name: _plain(getattr(dataset, field.name))
+        for field in dataclasses.fields(dataset)
+        if field.name not in ("name", "features", "expect")  # which changes no data
+    }
+    described = {**features, **by_name, "order of features": list(by_name), **others}
+    described["files"] = _describe_files(source, paths)
+    return dict(json.loads(json.dumps(described)))  # as it is read back
+
+
+def _feature_name(feature: Mapping[str, Any]) -> str:
+    return str(feature.get("name") or f"{feature['first']} x {feature['second']}")
+
+
+def _plain(part: Any) -> Any:
+    """A dataclass as a dict that also tells its kind; anything else as it is."""
+    if not dataclasses.is_dataclass(part):
+        return part
+    return {"kind": type(part).__name__, **dataclasses.asdict(part)}  # type: ignore[arg-type]
+
+
+def _describe_files(source: str, paths: Iterable[str]) -> dict[str, Any]:
+    whole = {re.sub(r"\.zip!.*", ".zip", path) for path in paths}
+    found = (file for path in sorted(whole) for file in files.find(path))
+    return {
+        name_below(source, file.path): {"bytes": file.size, "modified": file.modified}
+        for file in found
+    }
+
+
+def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """The first difference between two descriptions, in words; None if there is none.
+
+    Example:
+
+    >>> difference({"table": {"delimiter": ","}}, {"table": {"delimiter": ";"}})
+    "delimiter of table was ',' and is ';'"
+    >>> difference({"files": {}}, {"files": {"a.csv": {"bytes": 3}, "b.csv": {"bytes": 5}}})
+    '2 files were added'
+    """
+    return next(_changed(before, now), None)
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any], of: str = "") -> Iterator[str]:
+    for key in {**before, **now}:
+        was, value = before.get(key), now.get(key)
+        if was == value:
+            continue
+        if key == "files" and not of:
+            yield " and ".join(_changed_files(was or {}, value or {}))
+        elif isinstance(was, Mapping) and isinstance(value, Mapping):
+            yield from _changed(was, value, f" of {key}")
+        elif isinstance(was, Mapping) or isinstance(value, Mapping):
+            yield f"{key} was {'added' if was is None else 'removed'}"
+        else:
+            yield f"{key}{of} was {was!r} and is {value!r}"
+
+
+def _changed_files(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    groups = {
+        "added": [name for name in now if name not in before],
+        "removed": [name for name in before if name not in now],
+        "changed": [name for name in before if name in now and now[name] != before[name]],
+    }
+    for what, names in groups.items():
+        if names:
+            who = f"file {names[0]} was" if len(names) == 1 else f"{len(names)} files were"
+            yield f"{who} {what}"

@@ -1,0 +1,100 @@
+"""How delimited text is written: its encoding, delimiter, quotes and header."""
+
+import codecs
+import csv
+import dataclasses
+import re
+from collections import Counter
+
+_DELIMITERS = (",", "\t", ";", "|", "::", " ")
+_LINES = 1000  # that are looked at
+_MAX_CELL = 2**20
+NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+_IS_NUMBER = re.compile(NUMBER)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dialect:
+    """How a file is written. `columns` are the names in its header, or ours without one."""
+
+    delimiter: str
+    quoted: bool
+    header: bool
+    columns: tuple[str, ...]
+
+
+def guess_encoding(data: bytes) -> str:
+    """The encoding of text, by its first bytes and by whether it is UTF-8."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        if error.end < len(data):  # not only the last character is cut
+            return "latin-1"
+    return "utf-8"
+
+
+def guess_dialect(text: str) -> Dialect:
+    """The dialect of the first lines of a file.
+
+    Raises:
+        ValueError: if no delimiter cuts most lines into the same number of columns.
+
+    Example:
+
+    >>> guess_dialect("click;price\\n0;1,5\\n1;2,5\\n")
+    Dialect(delimiter=';', quoted=False, header=True, columns=('click', 'price'))
+    >>> guess_dialect("0\\t3\\n1\\t5\\n").columns
+    ('c1', 'c2')
+    """
+    lines = [line for line in text.splitlines()[:_LINES] if line]
+    if not lines:
+        raise ValueError("there is no line")
+    best: tuple[float, int] = (0.0, 0)
+    chosen: tuple[str, bool, list[list[str]]] = (",", False, [])
+    for delimiter in _DELIMITERS:
+        quoted = _has_quotes(lines, delimiter)
+        rows = _rows(lines, delimiter, quoted)
+        (width, count), *_ = Counter(map(len, rows)).most_common(1)
+        # Where two delimiters cut nearly all lines alike, the one that cuts more often is right.
+        rank = (round(min(count / len(rows), 0.95), 1), width)
+        if width > 1 and rank > best:
+            best, chosen = rank, (delimiter, quoted, [row for row in rows if len(row) == width])
+    share, width = best
+    if share < 0.8:
+        raise ValueError(
+            "this is no table: none of the delimiters comma, tab, semicolon, |, :: and space cuts "
+            "most lines into the same number of columns"
+        )
+    delimiter, quoted, rows = chosen
+    has_header = len(rows[0]) == width and _is_header(rows[0], rows[1:])
+    names = rows[0] if has_header else [f"c{i + 1}" for i in range(width)]
+    return Dialect(delimiter, quoted, has_header, tuple(name.strip() for name in names))
+
+
+def _has_quotes(lines: list[str], delimiter: str) -> bool:
+    """Whether values begin and end with double quotes."""
+    quote = re.compile(rf'(^|{re.escape(delimiter)})"([^"]|"")*"($|{re.escape(delimiter)})')
+    return any(quote.search(line) for line in lines if '"' in line)
+
+
+def _rows(lines: list[str], delimiter: str, quoted: bool) -> list[list[str]]:
+    if not quoted or len(delimiter) > 1:
+        return [line.split(delimiter) for line in lines]
+    csv.field_size_limit(_MAX_CELL)
+    try:
+        return list(csv.reader(lines, delimiter=delimiter))
+    except csv.Error:
+        return [line.split(delimiter) for line in lines]
+
+
+def _is_header(first: list[str], others: list[list[str]]) -> bool:
+    """Names are all there, all different, no numbers, and mostly no values of their columns."""
+    names = [name.strip() for name in first]
+    if not all(names) or len(set(names)) < len(names) or any(map(_IS_NUMBER.fullmatch, names)):
+        return False
+    columns = zip(*others, strict=True)
+    return not others or sum(n in set(c) for n, c in zip(first, columns, strict=True)) * 2 < len(
+        names
+    )

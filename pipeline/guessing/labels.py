@@ -1,0 +1,179 @@
+"""Which column is the label, and which others give it away."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from ctr_keras.features import Label
+from ctr_keras.features.labels import is_positive
+from ctr_keras.settings import did_you_mean
+from ctr_keras.types import Array
+from pipeline.guessing.names import LABELS, words
+from pipeline.guessing.profiles import Profile
+from pipeline.parsing.columns import shortened
+
+_MAX_RATINGS = 20  # distinct numbers of which the upper half may be positive
+_FREQUENT = 100  # values that are told apart
+_RARE = 10  # rows of a value that says nothing
+
+
+@dataclasses.dataclass(frozen=True)
+class FoundLabel:
+    """The label.
+
+    Attributes:
+        name: str. Its column.
+        is_click: (rows,) whether a row is positive; rows without a label are not.
+        positive: tuple of str. Values that have to be declared as positive.
+    """
+
+    name: str
+    is_click: Array
+    positive: tuple[str, ...] = ()
+
+    @property
+    def setting(self) -> str | dict[str, str | list[str]]:
+        """What the declaration has."""
+        if not self.positive:
+            return self.name
+        return {"column": self.name, "positive": list(self.positive)}
+
+
+def find_label(profiles: Mapping[str, Profile], asked: str | None, has_header: bool) -> FoundLabel:
+    """The label among the columns: the one that is asked for, has the name of one, or is the only
+    one with two values that mean yes and no.
+
+    Raises:
+        ValueError: naming the candidates, if there is none or more than one.
+    """
+    if asked is not None:
+        if asked not in profiles:
+            raise ValueError(f"there is no column {asked!r}{did_you_mean(asked, profiles)}")
+        return _as_label(profiles[asked])
+    binary = [name for name, found in profiles.items() if _is_binary(found)]
+    named = [name for name in binary if words(name) & LABELS]
+    if not has_header and binary[:1] == list(profiles)[:1]:
+        named = binary[:1]  # as most logs without a header have it
+    candidates = named or binary
+    if len(candidates) == 1:
+        return _as_label(profiles[candidates[0]])
+    if candidates:
+        raise ValueError(
+            f"several columns may be the label: {_listed(candidates)}; choose one by --label"
+        )
+    ratings = [name for name, found in profiles.items() if _is_rating(found)]
+    may_be = f" (one of {_listed(ratings)}, whose upper half is then positive)" if ratings else ""
+    raise ValueError(
+        "no column has two values that mean yes and no, such as 1 and 0: name the label by "
+        f"--label{may_be}; the columns are {_listed(profiles)}"
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Names for a message, as many as fit into a line."""
+    return shortened(" ".join(", ".join(names).split()))
+
+
+def _is_binary(found: Profile) -> bool:
+    """Whether there are two values, which mean yes and no."""
+    return found.distinct == 2 and {_means_click(value) for value in found.values} == {True, False}
+
+
+def _means_click(value: str) -> bool | None:
+    return is_positive(Label("label"), value)
+
+
+def _is_rating(found: Profile) -> bool:
+    """Whether some numbers are all there is, without a fraction of the rows."""
+    numbers = found.numbers() if found.distinct <= _MAX_RATINGS else np.array([np.nan])
+    return bool(found.distinct > 2 and np.isfinite(numbers).all() and found.missing_share < 0.5)
+
+
+def _as_label(found: Profile) -> FoundLabel:
+    if _is_binary(found):
+        yes = [place for place in (0, 1) if _means_click(found.values[place])]
+        return FoundLabel(found.name, np.isin(found.codes, yes))
+    if not _is_rating(found) and found.distinct != 2:
+        raise ValueError(
+            f"column {found.name!r} cannot be the label: it has {found.distinct} values "
+            f"({_listed(found.values)}); declare "
+            'those that are clicks in the file, as in label: {column: ..., positive: ["yes"]}'
+        )
+    numbers = found.numbers()
+    if np.isfinite(numbers).all():
+        is_high = numbers > (numbers.min() + numbers.max()) / 2
+    else:
+        is_high = np.arange(found.distinct) == 1  # the rarer one
+    places = np.flatnonzero(is_high)
+    positive = tuple(found.values[place] for place in sorted(places, key=lambda i: numbers[i]))
+    return FoundLabel(found.name, np.isin(found.codes, places), positive)
+
+
+def information(found: Profile, is_click: Array) -> float:
+    """The share of the label's entropy that a column explains, between 0 and 1.
+
+    Its most frequent values count, or twenty buckets of its numbers, and whether there is one.
+
+    Example:
+
+    >>> import pyarrow as pa
+    >>> from pipeline.guessing.profiles import profile
+    >>> bought = profile("bought", pa.array([None, "12:30"] * 50))
+    >>> round(information(bought, np.arange(100) % 2 == 1), 3)
+    1.0
+    """
+    codes = _few_codes(found)
+    counts = np.stack(
+        [np.bincount(codes[is_click == c], minlength=codes.max() + 1) for c in (0, 1)]
+    )
+    entropy = _entropy(counts.sum(1))
+    if not entropy:
+        return 0.0
+    return float(max(entropy + _entropy(counts.sum(0)) - _entropy(counts.ravel()), 0.0) / entropy)
+
+
+def _few_codes(found: Profile) -> Array:
+    """A small number for each row: 0 for no value, 1 for a rare one."""
+    if found.kind == "number":
+        numbers = found.numbers()
+        edges = np.unique(
+            np.quantile(np.repeat(numbers, found.counts), np.linspace(0, 1, 21)[1:-1])
+        )
+        small = np.searchsorted(edges, numbers, side="right") + 2
+    else:
+        places = np.arange(found.distinct)
+        small = np.where((places < _FREQUENT) & (found.counts >= _RARE), places + 2, 1)
+    return np.append(small, 0)[found.codes]
+
+
+def _entropy(counts: Array) -> float:
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log(shares)).sum())
+
+
+def twins(profiles: Sequence[Profile]) -> dict[str, str]:
+    """By name, a column that says the same as an earlier one in other words, and that one.
+
+    Example:
+
+    >>> import pyarrow as pa
+    >>> from pipeline.guessing.profiles import profile
+    >>> size = profile("size", pa.array(["1", "2", "1"]))
+    >>> twins([size, profile("name", pa.array(["small", "large", "small"]))])
+    {'name': 'size'}
+    """
+    found: dict[str, str] = {}
+    for i, later in enumerate(profiles):
+        for earlier in profiles[:i]:
+            if later.distinct > 1 and earlier.name not in found and _is_twin(earlier, later):
+                found[later.name] = earlier.name
+                break
+    return found
+
+
+def _is_twin(first: Profile, second: Profile) -> bool:
+    if not np.array_equal(first.counts, second.counts):
+        return False
+    pairs = np.unique(first.codes.astype(np.int64) * (second.distinct + 1) + second.codes)
+    return len(pairs) == first.distinct + (first.codes < 0).any()

@@ -1,0 +1,227 @@
+"""What a column holds: numbers, times, lists, categories; and how much of it."""
+
+import dataclasses
+import functools
+from typing import Literal, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ctr_keras.features.times import read_time
+from ctr_keras.types import Array
+from pipeline.guessing.dialects import NUMBER
+from pipeline.guessing.names import IDS, NUMBERS, TIMES, words
+
+Kind: TypeAlias = Literal["number", "category", "time", "list", "text"]
+
+MISSING = ("NA", "N/A", "n/a", "nan", "NaN", "null", "NULL", "None", "\\N", "?", "-", "--")
+_AMBIGUOUS = ("None", "-", "--")  # missing only among numbers and times
+_NUMBER = f"^{NUMBER}$"
+_DECIMAL_COMMA = r"^[+-]?\d+,\d+$"
+_SEPARATORS = ("|", ";", ",", "^", " ")
+_TIMES_READ = 1000  # values of a column that must all be times
+_MANY_EPOCHS = 100  # digits that are all times by chance
+_YEARS = range(8 * 10**8, 21 * 10**8)  # 1995 to 2036, in seconds
+_FEW = 12  # distinct integers that are rather categories
+_SMOOTH = 0.82  # correlation of neighbouring integers' counts in numbers that measure
+_LONG_TEXT = 60  # characters
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """What a sample shows of a column.
+
+    Attributes:
+        name: str.
+        strings: (rows,) Arrow array; lists joined by `separator`; null where missing.
+        kind: str. What its values are.
+        separator: str. Of lists.
+        missing: tuple of str. Strings that mean a missing value.
+        decimal_comma: bool. Whether numbers have one.
+    """
+
+    name: str
+    strings: pa.Array
+    kind: Kind
+    separator: str = ""
+    missing: tuple[str, ...] = ()
+    decimal_comma: bool = False
+
+    @functools.cached_property
+    def _coded(self) -> tuple[pa.Array, Array, Array]:
+        """Distinct values by falling count, their counts, and each row's code (-1 for missing)."""
+        encoded = self.strings.dictionary_encode()
+        codes = np.asarray(pc.fill_null(encoded.indices, -1))
+        counts = np.bincount(codes[codes >= 0], minlength=len(encoded.dictionary))
+        order = np.argsort(-counts, kind="stable")
+        place = np.append(np.argsort(order), -1)
+        return encoded.dictionary.take(pa.array(order)), counts[order], place[codes]
+
+    @property
+    def values(self) -> list[str]:
+        """The distinct values, the most frequent first."""
+        return list(self._coded[0].to_pylist())
+
+    @property
+    def counts(self) -> Array:
+        """How often each of `values` is there."""
+        return self._coded[1]
+
+    @property
+    def codes(self) -> Array:
+        """(rows,) the place in `values` of each row's value, -1 for none."""
+        return self._coded[2]
+
+    @property
+    def distinct(self) -> int:
+        """The number of distinct values."""
+        return len(self.counts)
+
+    @property
+    def present(self) -> int:
+        """The number of rows with a value."""
+        return int(self.counts.sum())
+
+    @property
+    def missing_share(self) -> float:
+        """The share of rows without a value."""
+        return 1 - self.present / len(self.strings)
+
+    @property
+    def is_unique(self) -> bool:
+        """Whether it tells rows apart rather than describing them."""
+        return self.distinct > 0.98 * self.present and self.present > 50
+
+    def numbers(self) -> Array:
+        """(distinct,) the values as float64, NaN where they are none."""
+        return _as_numbers(self._coded[0], self.decimal_comma)
+
+    @functools.cached_property
+    def seconds(self) -> Array:
+        """(distinct,) the values of a column of times, since 1970 on their clock."""
+        times = map(read_time, self.values)
+        return np.array([time.seconds if time else 0 for time in times], np.int64)
+
+
+def profile(name: str, column: pa.Array) -> Profile:
+    """What a column of strings, or of lists of strings, holds."""
+    if pa.types.is_list(column.type):
+        separator = _unused_separator(column)
+        joined = pc.binary_join(column, separator)
+        return Profile(name, pc.if_else(pc.equal(joined, ""), None, joined), "list", separator)
+    distinct = pc.unique(column.drop_null())
+    spelled = [word for word in MISSING if pc.index(distinct, word).as_py() >= 0]
+    values = distinct.filter(pc.invert(pc.is_in(distinct, pa.array(spelled, pa.string()))))
+    is_time = len(values) > 0 and _is_time(name, values)
+    decimal_comma = not is_time and _all_match(values, f"({_DECIMAL_COMMA})|({_NUMBER})")
+    is_number = decimal_comma and _all_match(values, _NUMBER)
+    decimal_comma &= not is_number
+    is_measured = is_number or decimal_comma or is_time
+    missing = tuple(word for word in spelled if is_measured or word not in _AMBIGUOUS)
+    kept = pc.if_else(pc.is_in(column, pa.array(missing, pa.string())), None, column)
+    found = Profile(name, kept, "category", "", missing, decimal_comma)
+    if is_time:
+        return dataclasses.replace(found, kind="time")
+    if is_number or decimal_comma:
+        return dataclasses.replace(found, kind="number" if _measures(found) else "category")
+    if separator := _list_separator(found):
+        return dataclasses.replace(found, kind="list", separator=separator)
+    return dataclasses.replace(found, kind="text" if _is_text(found) else "category")
+
+
+def _all_match(values: pa.Array, pattern: str) -> bool:
+    return len(values) > 0 and bool(pc.all(pc.match_substring_regex(values, pattern)).as_py())
+
+
+def _is_time(name: str, values: pa.Array) -> bool:
+    """Whether all values are times; if they are digits, which may be anything else, the name has to
+    say so, or there have to be many."""
+    is_clear = words(name) & TIMES or not _all_match(values, r"^\d{8,19}(\.\d+)?$")
+    if not is_clear and (_all_match(values, r"^\d{8}$") or len(values) < _MANY_EPOCHS):
+        return False
+    places = np.linspace(0, len(values) - 1, min(len(values), _TIMES_READ)).astype(int)
+    times = map(read_time, values.take(pa.array(places)).to_pylist())
+    return all(time and time.seconds in _YEARS for time in times)
+
+
+def _as_numbers(values: pa.Array, decimal_comma: bool = False) -> Array:
+    if decimal_comma:
+        values = pc.replace_substring(values, ",", ".")
+    values = pc.if_else(pc.match_substring_regex(values, _NUMBER), values, None)
+    return np.asarray(values.cast(pa.float64()).to_numpy(zero_copy_only=False))
+
+
+def _measures(found: Profile) -> bool:
+    """Whether numbers measure or count something, and are no names of categories.
+
+    Neighbours among what is measured are about as frequent as each other; ids are not.
+    """
+    numbers = found.numbers()
+    named = words(found.name)
+    if found.decimal_comma or (numbers != np.floor(numbers)).any():
+        return True
+    if any(value.startswith("0") and len(value) > 1 for value in found.values[:1000]):
+        return False  # a number does not begin with zeros
+    if named & IDS or found.distinct <= _FEW:
+        return False
+    if named & NUMBERS:
+        return True
+    return _smoothness(numbers, found.counts) > _SMOOTH
+
+
+def _smoothness(numbers: Array, counts: Array) -> float:
+    """The correlation of the counts of neighbouring integers (logarithms), over the frequent ones.
+
+    Example:
+
+    >>> counted = np.array([90, 70, 60, 40, 30, 20, 10])
+    >>> bool(_smoothness(np.arange(7.0), counted) > 0.8)
+    True
+    >>> bool(_smoothness(np.array([3.0, 0, 5, 2, 6, 1, 4]), counted) < 0.5)
+    True
+    """
+    frequent = counts >= 5
+    if frequent.sum() < 6:
+        return 0.0
+    order = np.argsort(numbers[frequent])
+    logarithms = np.log(counts[frequent][order])
+    if np.ptp(logarithms) == 0:
+        return 0.0
+    return float(np.corrcoef(logarithms[:-1], logarithms[1:])[0, 1])
+
+
+def _list_separator(found: Profile) -> str:
+    """What separates the values of a list: it makes far fewer values of many."""
+    values = found._coded[0].slice(0, 5000)
+    for separator in _SEPARATORS:
+        has = pc.match_substring(values, separator)
+        if len(values) < 10 or pc.sum(has).as_py() * 3 < len(values):
+            continue
+        parts = pc.split_pattern(values, separator)
+        items = pc.unique(parts.flatten())
+        per_value = len(parts.flatten()) / len(values)
+        # Every name of two words has a space: as a separator it must make much fewer values.
+        saved = 4 if separator == " " else 2
+        if len(items) * saved < len(values) * min(per_value, 2) and not _has_prose(items):
+            return separator
+    return ""
+
+
+def _has_prose(items: pa.Array) -> bool:
+    """Whether words end with a mark, as those of sentences do."""
+    ends = pc.match_substring_regex(items, r"[a-z][.,:!?]$")
+    return bool(pc.mean(ends.cast(pa.int8())).as_py() > 0.01)
+
+
+def _unused_separator(column: pa.Array) -> str:
+    items = pc.unique(column.flatten().drop_null())
+    for separator in _SEPARATORS:
+        if not pc.any(pc.match_substring(items, separator)).as_py():
+            return separator
+    return _SEPARATORS[0]
+
+
+def _is_text(found: Profile) -> bool:
+    lengths = pc.utf8_length(found._coded[0])
+    return bool(found.is_unique and (pc.mean(lengths).as_py() or 0) > _LONG_TEXT)

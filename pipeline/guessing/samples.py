@@ -1,0 +1,306 @@
+"""A sample of a log as columns of strings, whatever its format."""
+
+import dataclasses
+import io
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+
+from pipeline.guessing.dialects import Dialect, guess_dialect, guess_encoding
+from pipeline.guessing.files import read_pieces, some_of
+from pipeline.sources import open_source, partition_columns
+
+_ROWS = 100_000  # of a sample
+_GROUPS = 4  # row groups of a Parquet file that are read
+_UNIT_SEPARATOR = "\x1f"
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """Some rows of a log.
+
+    Attributes:
+        columns: by name, strings, or lists of strings; null where there is nothing.
+        settings: of the section `source:` of the declaration.
+        comments: what a reader of the declaration should know.
+        is_whole: whether the sample is all there is.
+    """
+
+    columns: dict[str, pa.Array]
+    settings: dict[str, Any]
+    comments: tuple[str, ...] = ()
+    is_whole: bool = True
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return len(next(iter(self.columns.values())))
+
+
+def sample_files(paths: Sequence[str]) -> Sample:
+    """A sample of some of these files.
+
+    Raises:
+        ValueError: naming a file that cannot be read, or that does not go with the others.
+    """
+    chosen = some_of(paths)
+    first = read_pieces(chosen[0], len(chosen))[0]
+    reader: _Delimited | _JsonLines | _Parquet
+    if first.startswith(b"PAR1"):
+        reader = _Parquet()
+    elif first.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+        reader = _JsonLines(guess_encoding(first))
+    else:
+        reader = _Delimited(first, chosen[0])
+    tables: list[pa.Table] = []
+    for path in chosen:
+        table = _with_partitions(reader.read(path, len(chosen)), path)
+        if tables:
+            _check_alike(tables[0], chosen[0], table, path)
+        tables.append(table)
+    whole = pa.concat_tables(tables, promote_options="permissive")
+    if not whole.num_rows:
+        raise ValueError(f"{chosen[0]} has no rows")
+    table = _thinned(whole)
+    columns = {name: strings(table[name]) for name in table.column_names}
+    is_whole = len(chosen) == len(paths) and not reader.is_cut and table is whole
+    return Sample(columns, reader.settings(), tuple(reader.comments), is_whole)
+
+
+def sample_frame(frame: Any) -> Sample:
+    """A sample of a frame of pandas, polars or pyarrow, or of anything that Arrow takes for one."""
+    if isinstance(frame, dict) or hasattr(frame, "__arrow_c_stream__"):
+        table = pa.table(frame)
+    elif hasattr(frame, "to_arrow"):
+        table = frame.to_arrow()
+    else:
+        raise TypeError(
+            f"expected a path, or a frame of pandas, polars or pyarrow, got {type(frame).__name__}"
+        )
+    if not table.num_rows:
+        raise ValueError("the frame has no rows")
+    table = _thinned(table)
+    columns = {name: strings(table[name]) for name in table.column_names}
+    comments = ("From a frame: save it as Parquet to prepare it.",)
+    return Sample(columns, {"format": "parquet"}, comments, table.num_rows < _ROWS)
+
+
+def strings(column: pa.ChunkedArray) -> pa.Array:
+    """A column as the pipeline reads it: strings, or lists of strings; null where empty."""
+    values = column.combine_chunks()
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if _is_list(values.type):
+        return values.cast(pa.list_(pa.string()))
+    if pa.types.is_boolean(values.type):
+        values = values.cast(pa.int8())
+    try:
+        text = values.cast(pa.string())
+    except pa.ArrowException:  # an object, or bytes that are no text
+        return pa.nulls(len(values), pa.string())
+    return pc.if_else(pc.equal(text, ""), None, text)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    ) and not pa.types.is_nested(kind.value_type)
+
+
+def _thinned(table: pa.Table) -> pa.Table:
+    """At most `_ROWS` rows, from all over the table."""
+    if table.num_rows <= _ROWS:
+        return table
+    return table.take(pa.array(np.linspace(0, table.num_rows - 1, _ROWS).astype(int)))
+
+
+def _check_alike(first: pa.Table, first_path: str, table: pa.Table, path: str) -> None:
+    differing = sorted(set(first.column_names) ^ set(table.column_names))
+    if differing:
+        raise ValueError(
+            f"{path} and {first_path} have not the same columns ({differing[0]!r} is in one of "
+            "them): name the files of one table by a pattern, --source 'FOLDER/*.csv'"
+        )
+
+
+def _with_partitions(table: pa.Table, path: str) -> pa.Table:
+    """The table with what the names of its folders say, such as `day=2024-01-31`."""
+    for name, value in partition_columns(path).items():
+        if name not in table.column_names:
+            table = table.append_column(name, pa.repeat(value, table.num_rows))
+    return table
+
+
+class _Delimited:
+    """Reads files that are all written as the first is."""
+
+    def __init__(self, first: bytes, path: str):
+        self._encoding = guess_encoding(first)
+        self._dialect = self._guess(first, path)
+        self._skipped, self.is_cut = 0, False
+
+    def _guess(self, data: bytes, path: str) -> Dialect:
+        try:
+            return guess_dialect(self._decoded(data))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    def _decoded(self, data: bytes) -> str:
+        return data.decode(self._encoding, "replace").removeprefix("\ufeff")
+
+    def read(self, path: str, files: int) -> pa.Table:
+        """Some rows of a file."""
+        pieces = [self._decoded(data) for data in read_pieces(path, files)]
+        self.is_cut |= len(pieces) > 1
+        dialect = self._guess(pieces[0].encode(self._encoding), path)
+        if len(dialect.columns) != len(self._dialect.columns):
+            raise ValueError(
+                f"{path} has {len(dialect.columns)} columns, another file "
+                f"{len(self._dialect.columns)}: name the files of one table by a pattern, "
+                "--source 'FOLDER/*.csv'"
+            )
+        if dialect.header:
+            pieces[0] = pieces[0].partition("\n")[2]
+        tables = [self._read(piece, dialect.columns) for piece in pieces]
+        return pa.concat_tables(tables)
+
+    def _read(self, text: str, columns: Sequence[str]) -> pa.Table:
+        if not text:
+            return pa.table({name: pa.array([], pa.string()) for name in columns})
+        delimiter = self._dialect.delimiter
+        if len(delimiter) > 1:
+            text, delimiter = text.replace(delimiter, _UNIT_SEPARATOR), _UNIT_SEPARATOR
+        data = text.encode()
+        return pyarrow.csv.read_csv(
+            io.BytesIO(data),
+            pyarrow.csv.ReadOptions(column_names=columns, block_size=max(len(data), 1)),
+            pyarrow.csv.ParseOptions(
+                delimiter=delimiter,
+                quote_char='"' if self._dialect.quoted else False,
+                newlines_in_values=self._dialect.quoted,
+                invalid_row_handler=self._skip,
+            ),
+            pyarrow.csv.ConvertOptions(
+                column_types={name: pa.string() for name in columns}, strings_can_be_null=False
+            ),
+        )
+
+    def _skip(self, row: pyarrow.csv.InvalidRow) -> str:
+        del row
+        self._skipped += 1
+        return "skip"
+
+    def settings(self) -> dict[str, Any]:
+        """The section `source:` but for defaults."""
+        dialect = self._dialect
+        kind = "tsv" if dialect.delimiter == "\t" and not dialect.quoted else "csv"
+        settings: dict[str, Any] = {"format": kind}
+        if dialect.delimiter not in (",", "\t") or (dialect.delimiter == "\t" and kind == "csv"):
+            settings["delimiter"] = dialect.delimiter
+        if len(dialect.delimiter) > 1:
+            settings["quoted"] = False
+        if self._encoding != "utf-8":
+            settings["encoding"] = self._encoding
+        if not dialect.header:
+            settings |= {"header": False, "columns": list(dialect.columns)}
+        return settings
+
+    @property
+    def comments(self) -> Iterator[str]:
+        """What was seen."""
+        if self._skipped:
+            yield (
+                f"{self._skipped} rows of the sample have another number of columns: they will be "
+                "rejected."
+            )
+
+
+class _JsonLines:
+    """Reads files with one JSON object a line."""
+
+    def __init__(self, encoding: str):
+        self._encoding, self._skipped, self.is_cut = encoding, 0, False
+
+    def read(self, path: str, files: int) -> pa.Table:
+        """Some rows of a file."""
+        pieces = read_pieces(path, files)
+        self.is_cut |= len(pieces) > 1
+        text = "\n".join(piece.decode(self._encoding, "replace") for piece in pieces)
+        lines = [line for line in text.removeprefix("\ufeff").split("\n") if line.strip()]
+        rows = [row for row in map(_json_object, lines) if row is not None]
+        if lines and not rows:
+            raise ValueError(f"{path}: no line is a JSON object")
+        self._skipped += len(lines) - len(rows)
+        names = dict.fromkeys(itertools.chain.from_iterable(rows))
+        return pa.table({name: _json_column(row.get(name) for row in rows) for name in names})
+
+    def settings(self) -> dict[str, Any]:
+        """The section `source:`."""
+        encoding = {} if self._encoding == "utf-8" else {"encoding": self._encoding}
+        return {"format": "jsonl", **encoding}
+
+    @property
+    def comments(self) -> Iterator[str]:
+        """What was seen."""
+        if self._skipped:
+            yield f"{self._skipped} lines of the sample are no JSON objects: they will be rejected."
+
+
+def _json_object(line: str) -> dict[str, Any] | None:
+    """An object whose numbers are spelled as they are in the file; None for what is none."""
+    try:
+        value = json.loads(line, parse_float=str, parse_int=str, parse_constant=str)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _json_column(values: Iterable[Any]) -> pa.Array:
+    cells = list(values)
+    if any(isinstance(cell, list) for cell in cells):
+        lists = (cell if isinstance(cell, list) else None for cell in cells)
+        spelled = [None if cell is None else [_json_cell(item) for item in cell] for cell in lists]
+        return pa.array(spelled, pa.list_(pa.string()))
+    return pa.array([_json_cell(cell) for cell in cells], pa.string())
+
+
+def _json_cell(value: Any) -> str | None:
+    """A value as a string: true is 1, an object is nothing."""
+    if isinstance(value, bool):
+        return str(int(value))
+    return value if isinstance(value, str) and value else None
+
+
+class _Parquet:
+    """Reads some rows of some row groups."""
+
+    comments: tuple[str, ...] = ()
+    is_cut = False
+
+    def read(self, path: str, files: int) -> pa.Table:
+        """Some rows of a file."""
+        with open_source(path) as file:
+            try:
+                parquet = pyarrow.parquet.ParquetFile(file)
+                last = parquet.num_row_groups - 1
+                groups = sorted({last * place // (_GROUPS - 1) for place in range(_GROUPS)})
+                rows = max(_ROWS // files // _GROUPS, 1)
+                some = (parquet.iter_batches(rows, [group]) for group in groups if last >= 0)
+                batches = [batch for of_group in some for batch in itertools.islice(of_group, 1)]
+            except (pa.ArrowException, OSError) as error:
+                reason = str(error).partition("\n")[0]
+                raise ValueError(f"{path} cannot be read as Parquet: {reason}") from error
+            table = pa.Table.from_batches(batches, parquet.schema_arrow)
+            self.is_cut |= table.num_rows < parquet.metadata.num_rows
+        return table
+
+    def settings(self) -> dict[str, Any]:
+        """The section `source:`."""
+        return {"format": "parquet"}

@@ -1,0 +1,108 @@
+"""How a log may be divided: by its files, by time, or at random."""
+
+import datetime
+import fnmatch
+import itertools
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ctr_keras.features.times import part_of
+from ctr_keras.types import Array
+from pipeline.guessing.profiles import Profile
+
+_SHARES = (0.8, 0.9)  # of the rows, before validation and before test
+_FILE_WORDS = {
+    "train": ("train", "training", "tr"),
+    "validation": ("valid", "validation", "val", "dev", "eval"),
+    "test": ("test", "testing", "holdout"),
+}
+_DAY = 86400
+_LONG = 20 * _DAY  # from which on splits begin with a day
+
+Settings = dict[str, Any]
+
+
+def by_files(names: Sequence[str]) -> tuple[Settings, list[str]] | None:
+    """A split by files that are named for it, and the names it uses; None if they are not.
+
+    Example:
+
+    >>> by_files(["test.csv", "train/a.csv", "train/b.csv", "readme"])[0]
+    {'by': 'files', 'train': 'train/*', 'test': 'test.csv'}
+    >>> by_files(["valid.csv", "test.csv"])[0]  # nothing else to learn from
+    {'by': 'files', 'train': 'valid.csv', 'test': 'test.csv'}
+    """
+    members: dict[str, list[str]] = {split: [] for split in _FILE_WORDS}
+    for name in names:
+        found = set(re.findall("[a-z]+", name.lower()))
+        splits = [split for split, of_split in _FILE_WORDS.items() if found & set(of_split)]
+        if len(splits) == 1:
+            members[splits[0]].append(name)
+    if not members["train"]:
+        members["train"], members["validation"] = members["validation"], []
+    patterns = {split: _pattern(of, names) for split, of in members.items() if of}
+    if "train" not in patterns or len(patterns) < 2 or not all(patterns.values()):
+        return None
+    return {"by": "files", **patterns}, sorted(name for of in members.values() for name in of)
+
+
+def _pattern(members: Sequence[str], names: Sequence[str]) -> str:
+    """A name or pattern that matches these of all names, or nothing."""
+    if len(members) == 1:
+        return members[0]
+    start = _common_start(members)
+    end = _common_start([name[::-1] for name in members])[::-1]
+    folder = start.rpartition("/")[0]
+    for pattern in (f"{folder}/*" if folder else "", f"{start}*{end}"):
+        if pattern and fnmatch.filter(names, pattern) == list(members):
+            return pattern
+    return ""
+
+
+def _common_start(names: Sequence[str]) -> str:
+    alike = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
+    return "".join(letters[0] for letters in alike)
+
+
+def by_time(found: Profile, is_click: Array) -> Settings | None:
+    """A split by a time: the last tenth is tested, the one before it is for validation.
+
+    None if a split would have rows of one kind only.
+    """
+    if found.missing_share > 0.01:
+        return None
+    times = found.seconds
+    order = np.argsort(times, kind="stable")
+    rows = np.cumsum(found.counts[order])
+    places = np.searchsorted(rows, [share * rows[-1] for share in _SHARES], side="right")
+    bounds = times[order][np.minimum(places, len(times) - 1)]
+    if np.ptp(times) > _LONG:
+        bounds = bounds // _DAY * _DAY
+    split = np.append((times[:, None] >= bounds).sum(1), -1)[found.codes]
+    for index in range(len(bounds) + 1):
+        clicks = is_click[split == index]
+        if not clicks.size or clicks.all() or not clicks.any():
+            return None
+    validation, test = (spelled(bound) for bound in bounds.tolist())
+    return {"by": "time", "column": found.name, "validation_from": validation, "test_from": test}
+
+
+def spelled(time: float) -> str:
+    """A time of a clock, or the day if it begins with it.
+
+    Example:
+
+    >>> spelled(86400), spelled(86460)
+    ('1970-01-02', '1970-01-02 00:01:00')
+    """
+    moment = datetime.datetime.fromtimestamp(time, datetime.timezone.utc)
+    return f"{moment:%Y-%m-%d}" if time % _DAY == 0 else f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def time_parts(found: Profile) -> list[str]:
+    """The parts of a time that differ between rows."""
+    parts = ("hour", "weekday")
+    return [part for part in parts if len(np.unique(part_of(part, found.seconds))) > 1]

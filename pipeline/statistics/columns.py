@@ -1,0 +1,161 @@
+"""The values of each feature in a batch of raw rows, and the step of the job that counts them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import operator
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import tensorflow as tf
+
+from ctr_keras.features import Categorical, Crossed, Feature, FeatureSet, MultiValued, Numeric
+from ctr_keras.features import Sequence as SequenceFeature
+from ctr_keras.types import Array
+from pipeline.batches import SPLIT, column_values, concatenate
+from pipeline.splits import SPLITS
+from pipeline.statistics.counts import Counts, DistinctSample, Moments, count, merge
+from pipeline.times import time_part
+
+_ROWS_HELD = 2**15  # that are counted at once
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """What was counted of a feature.
+
+    Attributes:
+        rows: (splits, 2) rows with a value, without clicks and with.
+        counts: Counts. Of the values, in lists each of them.
+        sample: DistinctSample.
+        moments: Moments or None. Of numbers.
+        lengths: Counts or None. Of the lengths of lists.
+    """
+
+    rows: Array
+    counts: Counts
+    sample: DistinctSample
+    moments: Moments | None = None
+    lengths: Counts | None = None
+
+    @classmethod
+    def merge(cls, parts: Sequence[Column]) -> Column:
+        """That of all rows."""
+        moments = [part.moments for part in parts if part.moments is not None]
+        lengths = [part.lengths for part in parts if part.lengths is not None]
+        return cls(
+            np.sum([part.rows for part in parts], axis=0),
+            merge([part.counts for part in parts]),
+            DistinctSample.merge([part.sample for part in parts]),
+            functools.reduce(operator.add, moments) if moments else None,
+            merge(lengths) if lengths else None,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Counted:
+    """What was counted of all rows: (splits, 2), without clicks and with; and of each feature."""
+
+    rows: Array
+    columns: Mapping[str, Column]
+
+    @classmethod
+    def merge(cls, parts: Sequence[Counted]) -> Counted:
+        """That of all rows of the parts."""
+        names = parts[0].columns
+        columns = {name: Column.merge([part.columns[name] for part in parts]) for name in names}
+        return cls(np.sum([part.rows for part in parts], axis=0), columns)
+
+
+def count_batch(batch: pa.RecordBatch, features: FeatureSet) -> Counted:
+    """Counts the rows of a batch of raw rows."""
+    label = column_values(batch, features.label.name).astype(np.int64)
+    cells = 2 * column_values(batch, SPLIT) + label
+    columns = {
+        feature.name: _count_feature(feature, batch.column(feature.raw_column).flatten(), cells)
+        for feature in features.features
+        if not isinstance(feature, Crossed)
+    }
+    return Counted(_table(cells), columns)
+
+
+def _count_feature(feature: Feature, raw: pa.Array, cells: Array) -> Column:
+    if isinstance(feature, Numeric):
+        return _count_numbers(np.asarray(raw, np.float64), cells)
+    values = raw
+    if isinstance(feature, Categorical) and feature.time_part:
+        values = _time_parts(feature, raw)
+    is_there = pc.not_equal(values, "")
+    values, cells = values.filter(is_there), cells[np.asarray(is_there)]
+    if isinstance(feature, MultiValued | SequenceFeature):
+        return _count_lists(pc.split_pattern(values, feature.separator), cells)
+    counted = count(values, cells)
+    return Column(_table(cells), counted, DistinctSample.of(counted))
+
+
+def _count_numbers(numbers: Array, cells: Array) -> Column:
+    is_there = np.isfinite(numbers)
+    numbers, cells = numbers[is_there], cells[is_there]
+    counted = count(numbers, cells)
+    moments = Moments.of(numbers, cells // 2)
+    return Column(_table(cells), counted, DistinctSample.of(counted), moments)
+
+
+def _count_lists(lists: pa.ListArray, cells: Array) -> Column:
+    items, of_row = lists.flatten(), np.asarray(pc.list_parent_indices(lists))
+    is_there = pc.not_equal(items, "")
+    items, of_row = items.filter(is_there), of_row[np.asarray(is_there)]
+    lengths = np.bincount(of_row, minlength=len(cells)).astype(np.float64)
+    counted = count(items, cells[of_row])
+    sample = DistinctSample.of(counted)
+    return Column(_table(cells), counted, sample, lengths=count(lengths, cells))
+
+
+def _time_parts(feature: Categorical, times: pa.Array) -> pa.Array:
+    coded = times.dictionary_encode()
+    distinct = tf.constant(coded.dictionary.to_numpy(zero_copy_only=False), tf.string)
+    parts = time_part(distinct, str(feature.time_part), feature.zone).numpy()
+    return pa.array(parts, pa.string()).take(coded.indices)
+
+
+def _table(cells: Array) -> Array:
+    return np.bincount(cells, minlength=2 * len(SPLITS)).reshape(-1, 2)
+
+
+_Held: TypeAlias = list[pa.RecordBatch | Counted]
+
+
+class CountFeatures(beam.CombineFn):
+    """Batches of raw rows in, one `Counted` out."""
+
+    def __init__(self, features: FeatureSet):
+        self._features = features
+
+    def create_accumulator(self) -> _Held:
+        return []
+
+    def add_input(self, held: _Held, batch: pa.RecordBatch) -> _Held:
+        held.append(batch)
+        rows = sum(part.num_rows for part in held if isinstance(part, pa.RecordBatch))
+        return self.compact(held) if rows >= _ROWS_HELD else held
+
+    def merge_accumulators(self, accumulators: Iterable[_Held]) -> _Held:
+        merged: _Held = []
+        for held in accumulators:
+            merged = self.compact([*merged, *held])
+        return merged
+
+    def compact(self, held: _Held) -> _Held:
+        batches = [part for part in held if isinstance(part, pa.RecordBatch)]
+        counted = [part for part in held if isinstance(part, Counted)]
+        if batches:
+            counted.append(count_batch(concatenate(batches), self._features))
+        return [Counted.merge(counted)] if counted else []
+
+    def extract_output(self, held: _Held) -> Counted | None:
+        return next((part for part in self.compact(held) if isinstance(part, Counted)), None)

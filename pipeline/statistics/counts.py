@@ -1,0 +1,222 @@
+"""Counts of a feature's values, by split and label, that are merged within a bounded memory.
+
+They are exact while a feature has at most `HELD` distinct values. Beyond that the most frequent
+values stay (strings), or neighbours become one (numbers), and each says its error. How many
+distinct values there are is then estimated from those whose hashes are smallest, which are a
+random sample of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import tensorflow as tf
+
+from ctr_keras.types import Array
+from pipeline.splits import SPLITS
+
+HELD = 2**13  # distinct values that are told apart
+_KEPT = 2**12  # of more
+_CELLS = 2 * len(SPLITS)  # a split without clicks, the same with clicks, the next split
+_HASHES = 2**63  # that there are
+
+Values: TypeAlias = pa.StringArray | Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """How often each value occurs.
+
+    Attributes:
+        values: (values,) strings, or numbers in rising order.
+        counts: (values, splits, 2) int64, without clicks and with.
+        total: (splits, 2) int64. The same of all values, also those that are not told apart.
+        error: float. Of strings, rows that a value may have more, and that one that is not among
+            them may have. Of numbers, the share of the rows by which a rank may be wrong. 0 says
+            that all values are there, with their exact counts.
+    """
+
+    values: Values
+    counts: Array
+    total: Array
+    error: float = 0.0
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+
+def count(values: Values, cells: Array) -> Counts:
+    """Counts the values of rows. `cells` says of each row `2 * split + label`."""
+    distinct, codes = _coded(values)
+    counts = np.bincount(codes * _CELLS + cells, minlength=len(distinct) * _CELLS)
+    counts = counts.reshape(-1, len(SPLITS), 2)
+    return Counts(distinct, counts, counts.sum(0))
+
+
+def merge(parts: Sequence[Counts]) -> Counts:
+    """The counts of all rows, bounded."""
+    if len(parts) == 1:
+        return _bounded(parts[0])
+    is_text = isinstance(parts[0].values, pa.Array)
+    together = pa.concat_arrays if is_text else np.concatenate
+    values, codes = _coded(together([part.values for part in parts]))
+    cells = np.concatenate([part.counts.reshape(-1, _CELLS) for part in parts])
+    counts = _added(cells, codes, len(values)).reshape(-1, len(SPLITS), 2)
+    total = np.sum([part.total for part in parts], axis=0)
+    errors = [part.error for part in parts]
+    return _bounded(Counts(values, counts, total, sum(errors) if is_text else max(errors)))
+
+
+def _coded(values: Values) -> tuple[Values, Array]:
+    """The distinct values, numbers in rising order, and the place of each value among them."""
+    if isinstance(values, pa.Array):
+        encoded = values.dictionary_encode()
+        return encoded.dictionary, np.asarray(encoded.indices, np.int64)
+    return np.unique(values, return_inverse=True)
+
+
+def _added(cells: Array, codes: Array, size: int) -> Array:
+    """(size, columns) the sums of the rows of each code."""
+    columns = [np.bincount(codes, column, size) for column in cells.T]
+    return np.stack(columns, axis=1).astype(np.int64)
+
+
+def _bounded(counts: Counts) -> Counts:
+    if len(counts) <= HELD:
+        return counts
+    return _most_frequent(counts) if isinstance(counts.values, pa.Array) else _coarser(counts)
+
+
+def _most_frequent(counts: Counts) -> Counts:
+    rows = counts.counts.sum((1, 2))
+    order = np.argsort(-rows, kind="stable")
+    kept = np.sort(order[:_KEPT])
+    error = counts.error + int(rows[order[_KEPT]])
+    return Counts(counts.values.take(pa.array(kept)), counts.counts[kept], counts.total, error)
+
+
+def _coarser(counts: Counts) -> Counts:
+    """Neighbours become one, which takes the value in their middle, about as many rows in each."""
+    rows = counts.counts.sum((1, 2))
+    after = np.cumsum(rows)
+    bins = np.minimum((after - rows / 2) * _KEPT // after[-1], _KEPT - 1)
+    _, first, bins = np.unique(bins, return_index=True, return_inverse=True)
+    last = np.append(first[1:], len(rows)) - 1
+    cells = _added(counts.counts.reshape(-1, _CELLS), bins, len(first))
+    values = counts.values[(first + last) // 2]
+    cells = cells.reshape(-1, len(SPLITS), 2)
+    return Counts(values, cells, counts.total, counts.error + 1 / _KEPT)
+
+
+@dataclasses.dataclass(frozen=True)
+class DistinctSample:
+    """The values whose hashes are smallest, with the rows of each split that have them.
+
+    Attributes:
+        hashes: (values,) int64, rising: all that are below `limit`.
+        rows: (values, splits) int64.
+        limit: int. At most 2**63, which says that all values are there.
+    """
+
+    hashes: Array
+    rows: Array
+    limit: int = _HASHES
+
+    @classmethod
+    def of(cls, counted: Counts) -> DistinctSample:
+        """That of the values of some rows, all of which must be there."""
+        hashes = _hashes(counted.values)
+        order = np.argsort(hashes)
+        return cls(hashes[order], counted.counts.sum(2)[order])._bounded()
+
+    @classmethod
+    def merge(cls, parts: Sequence[DistinctSample]) -> DistinctSample:
+        """That of all rows."""
+        hashes, codes = np.unique(np.concatenate([p.hashes for p in parts]), return_inverse=True)
+        rows = _added(np.concatenate([part.rows for part in parts]), codes, len(hashes))
+        limit = min(part.limit for part in parts)
+        is_below = hashes < limit
+        return cls(hashes[is_below], rows[is_below], limit)._bounded()
+
+    def _bounded(self) -> DistinctSample:
+        if len(self.hashes) <= HELD:
+            return self
+        return DistinctSample(self.hashes[:_KEPT], self.rows[:_KEPT], int(self.hashes[_KEPT]))
+
+    @property
+    def share(self) -> float:
+        """The share of all values that are in the sample."""
+        return self.limit / _HASHES
+
+    def distinct(self, split: int) -> tuple[int, float]:
+        """How many values a split has, and the standard error of that as a share of it."""
+        found = int((self.rows[:, split] > 0).sum())
+        error = 0.0 if self.share == 1 or not found else 1 / np.sqrt(found)
+        return round(found / self.share), float(error)
+
+    def unseen(self, split: int) -> tuple[int, int]:
+        """How many values of a split the training split has not, and in how many rows they are."""
+        rows = self.rows[(self.rows[:, 0] == 0) & (self.rows[:, split] > 0), split]
+        return round(len(rows) / self.share), round(int(rows.sum()) / self.share)
+
+
+def _hashes(values: Values) -> Array:
+    """(values,) a hash of each, from 0 to 2**63."""
+    strings = values if isinstance(values, pa.Array) else pc.cast(pa.array(values), pa.string())
+    hashed = tf.strings.to_hash_bucket_fast(strings.to_numpy(zero_copy_only=False), 2**63 - 1)
+    return np.asarray(hashed)
+
+
+@dataclasses.dataclass(frozen=True)
+class Moments:
+    """What is known of numbers without keeping them; (splits,) arrays.
+
+    Attributes:
+        rows, mean, squares: their number, mean, and the sum of squared distances from it.
+        low, high: the extremes; infinite where there is no number.
+        zeros: how many are 0.
+    """
+
+    rows: Array
+    mean: Array
+    squares: Array
+    low: Array
+    high: Array
+    zeros: Array
+
+    @classmethod
+    def of(cls, numbers: Array, splits: Array) -> Moments:
+        """Those of some numbers, by the split of each."""
+        parts = [numbers[splits == split] for split in range(len(SPLITS))]
+        means = [part.mean() if len(part) else 0.0 for part in parts]
+        return cls(
+            np.array([len(part) for part in parts]),
+            np.array(means),
+            np.array([((p - mean) ** 2).sum() for p, mean in zip(parts, means, strict=True)]),
+            np.array([part.min(initial=np.inf) for part in parts]),
+            np.array([part.max(initial=-np.inf) for part in parts]),
+            np.array([(part == 0).sum() for part in parts]),
+        )
+
+    def __add__(self, other: Moments) -> Moments:
+        rows = self.rows + other.rows
+        share = np.divide(other.rows, rows, out=np.zeros(len(rows)), where=rows > 0)
+        apart = other.mean - self.mean
+        return Moments(
+            rows,
+            self.mean + apart * share,
+            self.squares + other.squares + apart**2 * share * self.rows,
+            np.minimum(self.low, other.low),
+            np.maximum(self.high, other.high),
+            self.zeros + other.zeros,
+        )
+
+    @property
+    def deviation(self) -> Array:
+        """The standard deviation of each split's numbers, as of all there are."""
+        return np.sqrt(self.squares / np.maximum(self.rows, 1))

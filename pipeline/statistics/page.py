@@ -1,0 +1,205 @@
+"""Statistics as one HTML page that needs no other file and no network, and as a few lines."""
+
+import importlib.resources
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jinja2
+import markupsafe
+
+from ctr_keras.files import exists, open_output, read_json
+from pipeline.statistics import FILE
+
+_MOMENTS = ("mean", "deviation", "low", "high")
+_QUANTILES = ("0.05", "0.5", "0.95")
+_MOSTLY, _DRIFTS, _NEW, _TELLS = 0.5, 0.1, 0.1, 0.5  # from which on a feature is to be looked at
+_BAR = 5.0  # rem, of the largest
+
+
+def render_page(title: str, summary: Mapping[str, Any]) -> str:
+    """The page.
+
+    Args:
+        title: str. What the data are called.
+        summary: dict. What `pipeline.statistics.summary.summarize` gives.
+    """
+    template = importlib.resources.files(__package__).joinpath("page.html")
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters |= {
+        "cells": _cells,
+        "count": "{:,}".format,
+        "decimal": _decimal,
+        "distance": _distance,
+        "distinct": _distinct,
+        "kind": _kind,
+        "moments": _moment_titles,
+        "moments_of": _moments,
+        "named": _named,
+        "new": _new,
+        "percent": _percent,
+        "shown": _shown,
+        "told": told,
+    }
+    page = environment.from_string(template.read_text(encoding="utf-8"))
+    shares = [told(feature) for feature in summary["features"].values()]
+    return page.render(
+        title=title, remarks=list(remarks(summary)), most=max([*shares, 1e-9]), **summary
+    )
+
+
+def show(data: str, out: str | None = None) -> Iterator[str]:
+    """Writes the page of a prepared folder; what is unusual, and where the page is.
+
+    Args:
+        data: str. The folder.
+        out: str or None. The page. Defaults to `None`: `statistics.html` in the folder.
+
+    Raises:
+        FileNotFoundError: if the folder has no statistics.
+    """
+    path = os.path.join(data, FILE)
+    if not exists(path):
+        raise FileNotFoundError(
+            f"there is no {path}: {data} is no prepared data set, or one of an earlier version"
+        )
+    summary = read_json(path)
+    out = out or os.path.join(data, "statistics.html")
+    page = render_page(f"Statistics of {os.path.basename(data.rstrip('/'))}", summary)
+    with open_output(out) as file:
+        file.write(page.encode())
+    for split, found in summary["splits"].items():
+        yield f"{split}: {found['rows']:,} rows, click rate {_percent(found['click_rate'])}"
+    yield from (f"{name} {remark}" for name, remark in remarks(summary))
+    yield f"page: {out}"
+
+
+def remarks(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is unusual: the name of a feature, and what it does."""
+    for name, feature in summary["features"].items():
+        train = feature["splits"]["train"]
+        if train["rows"] and train["missing"] == train["rows"]:
+            yield name, "is missing in every row of train"
+        elif train["distinct"] == 1 and not train["missing"]:
+            yield name, "is always the same in train"
+        elif train["missing_share"] > _MOSTLY:
+            yield name, f"is missing in {_percent(train['missing_share'])} of train"
+        if told(feature) > _TELLS:
+            share = _percent(told(feature))
+            yield name, f"tells {share} of the label: is it known before the click?"
+        if said := _over(feature["drift"], _DRIFTS, _distance):
+            yield name, f"drifts from train: {said}"
+        new = {split: found["rows_share"] for split, found in feature["unseen"].items()}
+        if feature["kind"] != "numeric" and (said := _over(new, _NEW, _percent)):
+            yield name, f"has values that train has not: {said}"
+
+
+def _over(shares: Mapping[str, Any], limit: float, spell: Callable[[float], str]) -> str:
+    """What is above a limit in the validation and the test split."""
+    of_splits = ((split, shares.get(split)) for split in ("validation", "test"))
+    above = ((split, share) for split, share in of_splits if share is not None and share > limit)
+    return ", ".join(f"{spell(share)} in {split}" for split, share in above)
+
+
+def told(feature: Mapping[str, Any]) -> float:
+    """The share of the label's entropy that a feature tells, less what as many values would tell by
+    chance."""
+    information = feature["information"]
+    nats = max(information["nats"] - information["by_chance"], 0.0)
+    return float(nats / information["of_label"]) if nats else 0.0
+
+
+def _new(feature: Mapping[str, Any], split: str) -> str:
+    """The share of rows with a value that training has not; between numbers there are others."""
+    is_number = feature["kind"] == "numeric"
+    return "" if is_number else _percent(feature["unseen"][split]["rows_share"])
+
+
+def _kind(feature: Mapping[str, Any]) -> str:
+    part = feature.get("time_part")
+    return f"{part} of a time" if part else str(feature["kind"]).replace("_", "-")
+
+
+def _distinct(found: Mapping[str, Any]) -> str:
+    error = found["distinct_error"]
+    return f"{found['distinct']:,}" + (f" \N{PLUS-MINUS SIGN} {error:.1%}" if error else "")
+
+
+def _moment_titles(feature: Mapping[str, Any]) -> list[str]:
+    if feature["kind"] == "numeric":
+        return [*_MOMENTS, "zeros", *(f"{float(q):.0%} below" for q in _QUANTILES)]
+    is_list = any("length" in found for found in feature["splits"].values())
+    return [f"{moment} of lengths" for moment in _MOMENTS] if is_list else []
+
+
+def _moments(found: Mapping[str, Any], feature: Mapping[str, Any]) -> list[float | None]:
+    if feature["kind"] == "numeric":
+        quantiles = found.get("quantiles", {})
+        of = [found.get(key) for key in (*_MOMENTS, "zeros")]
+        return [*of, *(quantiles.get(q) for q in _QUANTILES)]
+    lengths = found.get("length", {})
+    return [lengths.get(key) for key in _MOMENTS] if _moment_titles(feature) else []
+
+
+def _named(value: Mapping[str, Any]) -> str:
+    if "value" in value:
+        return str(value["value"])
+    low, high = _decimal(value["low"]), _decimal(value["high"])
+    return low if low == high else f"{low} to {high}"
+
+
+def _shown(feature: Mapping[str, Any]) -> str:
+    values = len(feature["values"])
+    if feature["kind"] == "numeric":
+        error = feature["values_error"]
+        return f"{values} buckets" + (f", their edges to {error:.2%} of the rows" if error else "")
+    error = feature["values_error"]
+    return f"The {values} most frequent values" + (
+        f"; each may have up to {error:,.0f} rows more" if error else ""
+    )
+
+
+def _cells(value: Mapping[str, Any], feature: Mapping[str, Any]) -> markupsafe.Markup:
+    """Rows and click rates of a value, those of training with bars."""
+    most_rows = max((v["rows"]["train"] for v in feature["values"]), default=0)
+    rates = (v["click_rate"]["train"] for v in feature["values"])
+    most_rate = max((rate for rate in rates if rate is not None), default=0.0)
+    rows, rate = value["rows"], value["click_rate"]
+    return markupsafe.Markup("").join(
+        [
+            _bar(rows["train"], most_rows, f"{rows['train']:,}"),
+            *(_number(f"{rows[split]:,}") for split in ("validation", "test")),
+            _bar(rate["train"] or 0.0, most_rate, _percent(rate["train"])),
+            *(_number(_percent(rate[split])) for split in ("validation", "test")),
+        ]
+    )
+
+
+def _bar(part: float, most: float, text: str) -> markupsafe.Markup:
+    width = _BAR * part / most if most else 0.0
+    bar = markupsafe.Markup(
+        '<td class="track"><span class="bar" style="width: {}rem"></span>{}</td>'
+    )
+    return bar.format(f"{width:.2f}", text)
+
+
+def _number(text: str) -> markupsafe.Markup:
+    return markupsafe.Markup('<td class="number">{}</td>').format(text)
+
+
+def _percent(share: float | None) -> str:
+    if share is None:
+        return ""
+    return f"{share:.1%}" if share == 0 or share >= 0.01 else f"{share:.2%}"
+
+
+def _distance(distance: float | None) -> str:
+    return "" if distance is None else f"{distance:.4f}"
+
+
+def _decimal(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e12 else f"{value:.4g}"

@@ -1,0 +1,467 @@
+"""Declarations that are guessed: what a log holds is seen, and what is not clear is asked."""
+
+import bz2
+import datetime
+import gzip
+import json
+import lzma
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from pipeline import commands
+from pipeline.guessing import guess, write_declaration
+from pipeline.guessing.dialects import guess_dialect, guess_encoding
+from pipeline.guessing.files import MAX_FILES, find_paths, read_pieces, some_of
+from pipeline.guessing.labels import information, twins
+from pipeline.guessing.profiles import profile
+from tests.conftest import ROOT
+
+ROWS = 2000
+
+
+@pytest.fixture(scope="module")
+def log() -> dict[str, list]:
+    """A log with a column of every kind."""
+    draw = np.random.default_rng(0)
+    click = draw.random(ROWS) < 0.2
+    seconds = np.sort(draw.integers(0, 30 * 86400, ROWS))
+    start = datetime.datetime(2024, 3, 1)
+    tags = np.array(["red", "blue", "new", "sale", "big", "small", "fine"])
+    items = draw.choice(10**6 + 37 * draw.permutation(150), ROWS)
+    return {
+        "row": [f"r{i}" for i in range(ROWS)],
+        "user id": draw.choice(draw.permutation(9000)[:400], ROWS).tolist(),
+        "item": items.tolist(),
+        "age": draw.integers(18, 80, ROWS).tolist(),
+        "visits": draw.geometric(0.05, ROWS).tolist(),
+        "price": np.round(draw.gamma(2, 10, ROWS), 2).tolist(),
+        "zip": [f"{z:05d}" for z in draw.choice(60000, 200)[draw.integers(0, 200, ROWS)]],
+        "device": draw.integers(0, 3, ROWS).tolist(),
+        "when": [(start + datetime.timedelta(seconds=int(s))).isoformat(" ") for s in seconds],
+        "tags": ["|".join(draw.choice(tags, draw.integers(1, 4), False)) for _ in range(ROWS)],
+        "bought_at": ["2024-01-01 00:00:00" if c else "" for c in click],
+        "country": ["NL"] * ROWS,
+        "device_name": [],
+        "click": click.astype(int).tolist(),
+    }
+
+
+@pytest.fixture
+def frame(log) -> pd.DataFrame:
+    names = {0: "phone", 1: "tablet", 2: "desktop"}
+    return pd.DataFrame({**log, "device_name": [names[d] for d in log["device"]]})
+
+
+def declared(source, label=None) -> dict:
+    return yaml.safe_load(guess(source, label).text)
+
+
+def by_name(declaration: dict) -> dict[str, dict]:
+    return {feature.pop("name"): feature for feature in declaration["features"]}
+
+
+EXPECTED = {
+    "user_id": {"kind": "categorical", "column": "user id", "group": "user"},
+    "item": {"kind": "categorical", "group": "item"},
+    "age": {"kind": "numeric", "scale": "quantiles", "buckets": 20, "group": "user"},
+    "visits": {"kind": "numeric", "scale": "quantiles", "buckets": 20},
+    "price": {"kind": "numeric", "scale": "quantiles", "buckets": 20, "group": "item"},
+    "zip": {"kind": "categorical", "group": "user"},
+    "device": {"kind": "categorical", "group": "user"},
+    "hour": {"kind": "categorical", "column": "when", "time_part": "hour", "group": "context"},
+    "weekday": {
+        "kind": "categorical",
+        "column": "when",
+        "time_part": "weekday",
+        "group": "context",
+    },
+    "tags": {"kind": "multi_valued", "separator": "|", "max_length": 3, "group": "item"},
+}
+
+
+def test_kinds_are_guessed_from_values(frame, tmp_path, monkeypatch):
+    frame.to_csv(tmp_path / "log.csv", index=False)
+    declaration = guess(str(tmp_path / "log.csv"))
+    found = yaml.safe_load(declaration.text)
+    assert found["source"] == {"format": "csv"}
+    assert found["label"] == "click"
+    assert by_name(found) == EXPECTED
+    assert found["split"]["by"] == "time"
+    assert found["split"]["column"] == "when"
+    for line in (
+        "row: another value in nearly every row",
+        "bought_at: gives the label away",
+        "country: always 'NL'",
+        "device_name: says the same as device",
+    ):
+        assert f"#   {line}" in declaration.text
+
+
+def as_csv(frame, folder):
+    frame.to_csv(folder / "log.csv", index=False)
+
+
+def as_tsv(frame, folder):
+    frame.to_csv(folder / "log.tsv", index=False, sep="\t")
+
+
+def as_semicolons(frame, folder):
+    frame.to_csv(folder / "log.csv", index=False, sep=";", decimal=",")
+
+
+def as_latin(frame, folder):
+    frame.assign(place="Köln").to_csv(folder / "log.csv", index=False, encoding="latin-1")
+
+
+def as_json_lines(frame, folder):
+    frame.assign(tags=frame["tags"].str.split("|")).to_json(
+        folder / "log.jsonl", orient="records", lines=True
+    )
+
+
+def as_parquet_folder(frame, folder):
+    (folder / "_SUCCESS").touch()
+    for name, part in frame.assign(tags=frame["tags"].str.split("|")).groupby("device_name"):
+        below = folder / f"device_name={name}"
+        below.mkdir()
+        table = pa.Table.from_pandas(part.drop(columns="device_name"), preserve_index=False)
+        pa.parquet.write_table(table, below / "part.parquet", row_group_size=99)
+
+
+def as_gzip(frame, folder):
+    (folder / "log.csv.gz").write_bytes(gzip.compress(frame.to_csv(index=False).encode()))
+
+
+def as_bz2(frame, folder):
+    (folder / "log.csv.bz2").write_bytes(bz2.compress(frame.to_csv(index=False).encode()))
+
+
+def as_xz(frame, folder):
+    (folder / "log.csv.xz").write_bytes(lzma.compress(frame.to_csv(index=False).encode()))
+
+
+def as_zstd(frame, folder):
+    with pa.CompressedOutputStream(str(folder / "log.csv.zst"), "zstd") as file:
+        file.write(frame.to_csv(index=False).encode())
+
+
+SOURCES = {
+    as_csv: {"format": "csv"},
+    as_tsv: {"format": "tsv"},
+    as_semicolons: {"format": "csv", "delimiter": ";", "decimal": ","},
+    as_latin: {"format": "csv", "encoding": "latin-1"},
+    as_json_lines: {"format": "jsonl"},
+    as_parquet_folder: {"format": "parquet"},
+    as_gzip: {"format": "csv"},
+    as_bz2: {"format": "csv"},
+    as_xz: {"format": "csv"},
+    as_zstd: {"format": "csv"},
+}
+
+
+@pytest.mark.parametrize("write", SOURCES, ids=lambda write: write.__name__)
+def test_the_format_makes_no_difference(write, frame, tmp_path):
+    write(frame, tmp_path)
+    found = declared(str(tmp_path))
+    assert found["source"] == SOURCES[write]
+    assert by_name(found) == EXPECTED
+
+
+def test_a_frame_is_declared_as_its_file_is(frame):
+    declaration = guess(frame)
+    assert by_name(yaml.safe_load(declaration.text)) == EXPECTED
+    assert declaration.features.fit(frame).vocabulary_sizes["item"] == frame["item"].nunique()
+    assert declared(pa.Table.from_pandas(frame)) == declared(frame)
+
+
+def test_no_frame_and_an_empty_one_are_said():
+    with pytest.raises(TypeError, match="expected a path, or a frame of pandas, polars"):
+        guess(3)
+    with pytest.raises(ValueError, match="the frame has no rows"):
+        guess(pd.DataFrame({"click": []}))
+
+
+@pytest.mark.parametrize("name", ["a\nb", "#x", "{", "*", "it's", "a: b", "名", "null", " "])
+def test_any_name_of_a_column_makes_yaml_that_can_be_read(name):
+    rows = {name: [*"aabcd"] * 30, f"{name}2": ["x"] * 150, "click": [0, 1, 0] * 50}
+    feature, *others = declared(rows)["features"]
+    assert feature.get("column", feature["name"]) == name
+    assert others == []
+
+
+# The label.
+
+
+def test_the_label_is_asked_for_where_it_is_not_clear(frame):
+    several = frame.rename(columns={"click": "a"}).assign(b=frame["click"] ^ 1)
+    with pytest.raises(ValueError, match="several columns may be the label: a, b; choose one"):
+        guess(several)
+    assert declared(several, "b")["label"] == "b"
+    none = frame.drop(columns=["click", "device_name"])
+    with pytest.raises(ValueError, match=r"no column has two values .*one of device.*--label|by"):
+        guess(none)
+    with pytest.raises(ValueError, match="there is no column 'clik'; did you mean 'click'"):
+        guess(frame, "clik")
+    with pytest.raises(ValueError, match="'price' cannot be the label: it has"):
+        guess(frame, "price")
+
+
+def test_the_upper_half_of_ratings_is_positive(frame):
+    rated = frame.drop(columns="click").assign(stars=np.arange(ROWS) % 5 + 1.0)
+    rated["stars"] = rated["stars"].astype(int)
+    assert declared(rated, "stars")["label"] == {"column": "stars", "positive": ["4", "5"]}
+
+
+@pytest.mark.parametrize(("yes", "no"), [("1", "-1"), ("true", "false"), ("Yes", "No")])
+def test_usual_pairs_are_labels(yes, no):
+    rows = {"user": [*"abcde"] * 24, "was_clicked": [yes, no, no, no] * 30}
+    assert declared(rows)["label"] == "was_clicked"
+
+
+def test_a_name_decides_between_two_binary_columns(frame):
+    assert declared(frame.assign(is_new=frame["click"] ^ 1))["label"] == "click"
+
+
+# Values.
+
+
+def test_missing_values_are_found_by_their_spellings(tmp_path):
+    draw = np.random.default_rng(0)
+    prices = [f"{p:.2f}" for p in draw.gamma(2, 10, 500)]
+    prices[::50] = ["-"] * 10
+    mood = draw.choice(["good", "-", "bad", "NA"], 500)
+    table = pd.DataFrame({"price": prices, "mood": mood, "click": draw.integers(0, 2, 500)})
+    table.to_csv(tmp_path / "log.csv", index=False)
+    declaration = guess(str(tmp_path))
+    assert yaml.safe_load(declaration.text)["source"]["missing"] == ["-", "NA"]
+    assert "- in price; NA in mood" in declaration.text
+    assert declaration.features.field_names == ("price", "mood")
+
+
+@pytest.mark.parametrize(
+    ("name", "spell"),
+    [
+        ("t", "%Y-%m-%dT%H:%M:%SZ"),
+        ("t", "%Y-%m-%d %H:%M:%S.%f+01:00"),
+        ("t", "%Y/%m/%d %H:%M"),
+        ("date", "%Y%m%d"),
+        ("hour", "%y%m%d%H"),
+        ("ts", "%s"),
+        ("t", "%s123"),
+    ],
+)
+def test_times_are_known_by_their_spellings(name, spell):
+    start = datetime.datetime(2024, 3, 1, tzinfo=datetime.timezone.utc)
+    times = [(start + datetime.timedelta(hours=7 * i)).strftime(spell) for i in range(300)]
+    assert profile(name, pa.array(times)).kind == "time"
+    assert profile(name, pa.array([*times, "soon"])).kind != "time"
+
+
+def test_eight_digits_under_another_name_are_no_time():
+    found = profile("C20", pa.array([f"1410{d:02d}05" for d in range(1, 31)]))
+    assert found.kind != "time"
+
+
+@pytest.mark.parametrize("values", ["a b", "red shoes"])
+def test_names_of_two_words_are_no_lists(values):
+    draw = np.random.default_rng(0)
+    cells = [f"{values} {i}" for i in draw.integers(0, 40, 1000)]
+    assert profile("title", pa.array(cells)).kind == "category"
+
+
+def test_a_list_of_another_columns_values_is_a_sequence():
+    draw = np.random.default_rng(0)
+    items = [f"i{n}" for n in draw.integers(0, 60, 1000)]
+    clicked = [" ".join(f"i{n}" for n in draw.integers(0, 60, 5)) for _ in range(1000)]
+    rows = {"item": items, "clicked_before": clicked, "click": draw.integers(0, 2, 1000)}
+    assert by_name(declared(rows))["clicked_before"] == {
+        "kind": "sequence",
+        "vocabulary_of": "item",
+        "separator": " ",
+        "max_length": 5,
+    }
+
+
+def test_what_a_random_column_tells_of_the_label_is_little():
+    draw = np.random.default_rng(0)
+    click = draw.random(20000) < 0.01
+    user = profile("user", pa.array([str(n) for n in draw.integers(0, 5000, 20000)]))
+    assert information(user, click) < 0.1
+    assert (
+        twins([user, profile("other", user.strings.take(pa.array(np.arange(20000)[::-1])))]) == {}
+    )
+
+
+# Files.
+
+
+def test_files_named_for_splits_are_the_split(frame, tmp_path):
+    for name, part in (
+        ("train", frame[:1500]),
+        ("valid", frame[1500:1700]),
+        ("test", frame[1700:]),
+    ):
+        (tmp_path / name).mkdir()
+        part.to_csv(tmp_path / name / "part-0.csv", index=False)
+        part.to_csv(tmp_path / name / "part-1.csv", index=False)
+    (tmp_path / "README").write_text("what this is")
+    assert declared(str(tmp_path))["split"] == {
+        "by": "files",
+        "train": "train/*",
+        "validation": "valid/*",
+        "test": "test/*",
+    }
+
+
+def test_rows_come_from_all_over_the_source(tmp_path):
+    line = "{},%s\n" % ("x" * 200)
+    for number in range(40):
+        rows = "".join(line.format(f"{number}.{i}") for i in range(1000 if number else 100_000))
+        (tmp_path / f"part-{number:02d}.csv").write_text("where,what\n" + rows)
+    paths = find_paths(str(tmp_path))
+    assert some_of(paths)[0] == paths[0]
+    assert some_of(paths)[-1] == paths[-1]
+    assert len(some_of(paths)) == MAX_FILES
+    pieces = [piece for path in some_of(paths) for piece in read_pieces(path, MAX_FILES)]
+    assert sum(map(len, pieces)) < 20 * 2**20
+    lines = b"".join(read_pieces(paths[0], MAX_FILES)).splitlines()[1:]
+    assert all(len(found.split(b",")) == 2 for found in lines)
+    assert int(lines[-1].split(b",")[0].split(b".")[1]) == 99_999
+    with gzip.open(tmp_path / "z.gz", "wb") as file:
+        file.write(b"a,b\n" + b"1,2\n" * 10**6)
+    assert sum(map(len, read_pieces(str(tmp_path / "z.gz"), MAX_FILES))) < 2**22
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "are empty"),
+        (b"\n\n\n", "there is no line"),
+        (b"a word\nmore than one\nor two or three\n", "this is no table"),
+        (b'{"click": \n{"click"\n', "no line is a JSON object"),
+        (b"[1]\n{}\n", "this is no table"),
+        (b"PAR1 this is none", "cannot be read as Parquet"),
+        (b"click,user\n", "has no rows"),
+        (bytes(range(256)) * 20, "log"),
+    ],
+)
+def test_what_is_no_log_is_said_in_one_line(content, message, tmp_path):
+    (tmp_path / "log").write_bytes(content)
+    with pytest.raises((ValueError, OSError), match=message) as raised:
+        guess(str(tmp_path / "log"))
+    assert "\n" not in str(raised.value)
+
+
+def test_damaged_compression_other_columns_and_archives_name_the_file(frame, tmp_path):
+    (tmp_path / "log.csv.gz").write_bytes(b"no gzip at all")
+    with pytest.raises(ValueError, match=r"log\.csv\.gz is cut off, damaged"):
+        guess(str(tmp_path))
+    (tmp_path / "log.csv.gz").unlink()
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.drop(columns="age").to_csv(tmp_path / "b.csv", index=False)
+    with pytest.raises(ValueError, match=r"b\.csv has 13 columns, another file 14: name the files"):
+        guess(str(tmp_path))
+    frame.rename(columns={"age": "Age"}).to_csv(tmp_path / "b.csv", index=False)
+    with pytest.raises(ValueError, match="not the same columns"):
+        guess(str(tmp_path))
+    (tmp_path / "x.zip").write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"x\.zip is an archive: name a file in it"):
+        guess(str(tmp_path / "x.zip"))
+    with pytest.raises(FileNotFoundError, match="no file matches"):
+        guess(str(tmp_path / "*.json"))
+
+
+@pytest.mark.parametrize(
+    ("text", "delimiter", "quoted", "header"),
+    [
+        ("a|b\n1|x,y\n2|z,w\n", "|", False, True),
+        ('a,b\n1,"x,y"\n2,"z"\n', ",", True, True),
+        ("1::2::3\n4::5::6\n", "::", False, False),
+        ("0 4:1 5:1\n1 4:1 6:1\n", " ", False, False),
+        ('a\tb\n1\tsays "so"\n2\tno\n', "\t", False, True),
+        ("0,a,b\n1,a,c\n", ",", False, False),
+        ("a,b\na,b\na,c\n", ",", False, False),
+    ],
+)
+def test_dialects(text, delimiter, quoted, header):
+    found = guess_dialect(text)
+    assert (found.delimiter, found.quoted, found.header) == (delimiter, quoted, header)
+
+
+def test_encodings():
+    assert guess_encoding("é".encode()) == "utf-8"
+    assert guess_encoding("é".encode()[:1]) == "utf-8"  # cut
+    assert guess_encoding("né".encode("latin-1") + b",") == "latin-1"
+    assert guess_encoding("né".encode("utf-16")) == "utf-16"
+
+
+def test_a_wide_file_without_a_header_has_its_label_first(tmp_path):
+    draw = np.random.default_rng(0)
+    rows = np.stack([draw.integers(0, 2, 300), draw.integers(0, 2, 300), draw.integers(0, 9, 300)])
+    np.savetxt(tmp_path / "log.txt", rows.T, "%d", delimiter="\t")
+    found = declared(str(tmp_path))
+    assert found["source"] == {"format": "tsv", "header": False, "columns": ["c1", "c2", "c3"]}
+    assert found["label"] == "c1"
+
+
+# The command.
+
+
+def test_a_file_is_never_overwritten_unless_forced(frame, tmp_path):
+    frame.to_csv(tmp_path / "log.csv", index=False)
+    out = tmp_path / "clicks.yaml"
+    arguments = ["--source", str(tmp_path / "log.csv"), "--out", str(out)]
+    shown = CliRunner().invoke(commands.init, arguments)
+    assert shown.exit_code == 0, shown.output
+    assert out.read_text() in shown.output
+    assert f"ctr-keras prepare --dataset {out}" in shown.output
+    out.write_text("mine")
+    with pytest.raises(FileExistsError, match="exists; choose another name or say --force"):
+        write_declaration(str(tmp_path / "log.csv"), str(out))
+    assert out.read_text() == "mine"
+    assert CliRunner().invoke(commands.init, [*arguments, "--force"]).exit_code == 0
+    assert "features:" in out.read_text()
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        write_declaration(str(tmp_path / "log.csv"), str(tmp_path / "no" / "clicks.yaml"))
+
+
+def test_looking_takes_seconds_and_imports_nothing_heavy(frame, tmp_path):
+    pd.concat([frame] * 20).to_csv(tmp_path / "log.csv", index=False)
+    code = (
+        "import sys; from pipeline.guessing import guess; guess(sys.argv[1]); print(*sys.modules)"
+    )
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "log.csv")],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - started < 20
+    assert not {"apache_beam", "keras", "tensorflow"} & set(done.stdout.split())
+
+
+def test_lines_that_are_no_json_are_counted(tmp_path):
+    rows = [json.dumps({"user": i % 7, "click": i % 2}) for i in range(200)]
+    (tmp_path / "log.json").write_text("\n".join([*rows, "{", "[]"]))
+    assert "# 2 lines of the sample are no JSON objects" in guess(str(tmp_path)).text
+
+
+def test_json_values_are_spelled_as_the_pipeline_spells_them(tmp_path):
+    rows = [
+        {"who": {"a": 1}, "ok": i % 3 == 0, "n": float(i % 7), "t": [1, None]} for i in range(99)
+    ]
+    (tmp_path / "log.json").write_text("\n".join(map(json.dumps, rows)))
+    declaration = guess(str(tmp_path))
+    assert yaml.safe_load(declaration.text)["label"] == "ok"
+    assert "#   who: no value that a feature could take" in declaration.text
