@@ -54,9 +54,9 @@ def agreement(first: InteractionPlan, second: InteractionPlan) -> Agreement:
     gates = [_gates(plan) for plan in (first, second)]
     methods = [_methods(plan) for plan in (first, second)]
     every = tuple(sorted(set().union(*gates)))
-    sizes = [np.array([of.get(fields, 0.0) for fields in every]) for of in gates]
+    one, two = (np.array([of.get(fields, 0.0) for fields in every]) for of in gates)
     same = sum(methods[1].get(pair) == method for pair, method in methods[0].items())
-    return Agreement(every, *sizes, len(gates[0].keys() & gates[1].keys()), same)
+    return Agreement(every, one, two, len(gates[0].keys() & gates[1].keys()), same)
 
 
 def _gates(plan: InteractionPlan) -> dict[tuple[str, ...], float]:

@@ -173,7 +173,7 @@ class GatedTerms:
         self, model: keras.Model, layers: Sequence[GatedInteraction], inputs: Inputs
     ) -> None:
         self.values = np.concatenate([_numpy(layer.gates) for layer in layers])
-        logit = score_layer(model).input
+        logit = _logit(model)
         is_sum = all(layer.summed for layer in layers)
         outputs = {"logit": logit, "fields": [layer.input for layer in layers]}
         outputs["terms"] = [layer.output for layer in layers]
@@ -187,12 +187,14 @@ class GatedTerms:
 
     def logits(self, is_open: Array) -> Array:
         """What is closed is taken off the logit, or off what a tower makes one of."""
+        logits: Array
         if self._tower is None:
-            logits: Array = self._logit - self._own[:, ~is_open].sum(axis=1)
+            logits = self._logit - self._own[:, ~is_open].sum(axis=1)
             return logits
         closed = np.split(np.where(is_open, 0.0, self._own), self._ends, axis=1)
         terms = [term - own for term, own in zip(self._terms, closed, strict=True)]
-        return _predicted(self._tower, [self._inputs, terms])[:, 0]
+        logits = _predicted(self._tower, [self._inputs, terms])[:, 0]
+        return logits
 
 
 class GatedDimensions:
@@ -200,7 +202,7 @@ class GatedDimensions:
 
     def __init__(self, model: keras.Model, layers: Sequence[EmbeddingGate], inputs: Inputs) -> None:
         self._gates = [layer.gates for layer in layers]
-        self._model = keras.Model(model.input, score_layer(model).input)
+        self._model = keras.Model(model.input, _logit(model))
         self._inputs = inputs
         self.values = np.concatenate([_numpy(gates).ravel() for gates in self._gates])
 
@@ -237,6 +239,12 @@ def _own(layer: GatedInteraction, fields: Array) -> Array:
     parts = [terms(fields[rows] - mean) for rows in _batches(len(fields))]
     own: Array = np.concatenate(parts) - terms(np.zeros_like(mean))
     return own
+
+
+def _logit(model: keras.Model) -> Tensor:
+    score = score_layer(model)
+    assert score is not None  # models that are searched end in a sigmoid
+    return score.input
 
 
 def _batches(rows: int) -> Iterator[slice]:

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -138,7 +139,7 @@ class InteractionGates:
             self.stage.number, course, is_open, tried, self.threshold.hint(self.stage)
         )
         effects = np.full(len(values), np.nan) if judge is None else judge.effects(is_open)
-        kept = [
+        kept: list[dict[str, Any]] = [
             {
                 "fields": list(interaction.fields),
                 "function": interaction.function,
@@ -150,7 +151,9 @@ class InteractionGates:
             )
             if is_kept
         ]
-        kept.sort(key=lambda row: -(row["effect"] or abs(row["gate"])))
+        kept.sort(
+            key=lambda row: abs(row["gate"]) if judge is None else row["effect"], reverse=True
+        )
         return Conclusion(self._plan(values, is_open), dataclasses.replace(verdict, kept=kept))
 
     def _judge(self, model: keras.Model, gates: int) -> Judge | None:

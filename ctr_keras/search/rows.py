@@ -45,16 +45,18 @@ class SearchRows:
         if isinstance(self._source, str):
             rows, others = self, SearchRows(self._features, self._source, "validation")
         else:
-            is_held_out = np.arange(self.count) % 10 == 9
-            rows, others = (self._part(~is_held_out), self._part(is_held_out))
+            inputs, labels = self._source
+            is_held_out = np.arange(len(labels)) % 10 == 9
+            rows, others = (
+                SearchRows(
+                    self._features,
+                    ({name: values[chosen] for name, values in inputs.items()}, labels[chosen]),
+                )
+                for chosen in (~is_held_out, is_held_out)
+            )
         if not others.count:
             raise ValueError("there are no validation rows to choose by: give some, or set keep=K")
         return rows, others
-
-    def _part(self, is_in: Array) -> "SearchRows":
-        inputs, labels = self._source
-        part = {name: values[is_in] for name, values in inputs.items()}
-        return SearchRows(self._features, (part, labels[is_in]))
 
     def stream(
         self, model: keras.Model, batch_size: int, seed: int, skip: int = 0

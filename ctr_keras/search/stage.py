@@ -323,7 +323,7 @@ class _Plans:
             stage.ready_to_score(model)
             auc = metrics.auc(*stage.validation.score(model))
         described = self._gates.describe(self._gates.read(model))
-        row = {"stage": stage.number, "round": number, "train_loss": float(training["loss"])}
+        row: Row = {"stage": stage.number, "round": number, "train_loss": float(training["loss"])}
         row |= {"validation_auc": auc, "gates": described}
         values = [self._gates.values(model)]
         if self._start is not None and number == 1:
@@ -352,5 +352,5 @@ class _Plans:
             with open(path, encoding="utf-8", newline="") as file:
                 rows = csv.DictReader(file)
                 before = [row for row in rows if int(row["stage"]) < self._stage.number]
-        rows = [{name: row[name] for name in row if name != _VALUES} for row in history]
-        write_table(path, [*before, *rows])
+        shown = [{name: row[name] for name in row if name != _VALUES} for row in history]
+        write_table(path, [*before, *shown])
