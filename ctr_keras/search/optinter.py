@@ -20,8 +20,8 @@ _FINAL_TEMPERATURE = 0.01
 # start, of which methods differ by a half.
 _WAY = 10.0
 # The authors draw tables with deviation 1. So much noise has pairs left alone before their vectors
-# mean anything, and with next to none, all methods are kept: noise does not disturb.
-_SPREAD = 0.3
+# mean anything, and with little, those that are only noise do not disturb and are kept.
+_SPREAD = 0.5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class OptInterSearch(Search):
         max_gradient_norm, gradient_accumulation_steps: as in `Search`.
         loss, focal_gamma, label_smoothing: as in `Search`.
         model_args, verbose: as in `Search`; `model_args` are those of the model `OptInter`, whose
-            tables are drawn from a normal distribution with deviation 0.3 unless they say
+            tables are drawn from a normal distribution with deviation 0.5 unless they say
             otherwise.
 
     Example:

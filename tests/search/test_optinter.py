@@ -22,16 +22,6 @@ def data(seed=0, categories=20, rows=40_000):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [pytest.param(0, marks=pytest.mark.backend), 1])
-def test_a_memorizable_pair_is_memorized_and_noise_left_alone(seed):
-    rows = data(seed)
-    search = OptInterSearch(epochs=6, seed=seed, model_args=MODEL, **SETTINGS)
-    methods = {i.fields: i.function for i in search.search(rows.features, rows.train).interactions}
-    assert methods.pop(("f0", "f1")) == "memorize"
-    assert list(methods.values()).count("naive") >= 4
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])
 def test_default_settings_memorize_the_pair_and_leave_noise_alone(seed, capsys):
     rows = data(seed)
     search = OptInterSearch(seed=seed, model_args=MODEL)
@@ -111,7 +101,7 @@ def test_tables_start_with_a_spread_of_their_own_unless_told_otherwise(monkeypat
     rows = data(categories=4, rows=100)
     still = {"learning_rate": 0.0, "epochs": 1}
     wide = searched_model(monkeypatch, rows, **still).get_layer("factors").table
-    assert 0.2 < ops.convert_to_numpy(wide).std() < 0.4
+    assert 0.35 < ops.convert_to_numpy(wide).std() < 0.65
     monkeypatch.setitem(MODEL, "embeddings_initializer", 0.01)
     narrow = searched_model(monkeypatch, rows, **still).get_layer("factors").table
     assert ops.convert_to_numpy(narrow).std() < 0.02
