@@ -252,7 +252,7 @@ class FileSplit:
         patterns = zip(SPLITS, (self.train, validation, self.test), strict=True)
         return {split: pattern for split, pattern in patterns if pattern}
 
-    def assign_of_file(self, split: str, keys: Array) -> Array:
+    def assign_of_file(self, split: str | None, keys: Array) -> Array:
         """Index into `SPLITS` of each row of a file that is for `split`."""
         is_drawn = (split == "train") & (drawn(keys, 0) < self._share)
         return np.where(is_drawn, SPLITS.index("validation"), SPLITS.index(split))
