@@ -32,7 +32,7 @@ def synthesize(**arguments: Any) -> None:
 @click.option("--columns", metavar="A,B,...", help="Names of all columns, if there is no header.")
 @click.option("--force", is_flag=True, help="Replace a file of that name.")
 def init(source: str, out: str, label: str | None, columns: str | None, force: bool) -> None:
-    """Look at raw logs and write a declaration of them, for `prepare --dataset`."""
+    """Guess a declaration from a look at raw logs."""
     from pipeline.guessing import write_declaration
 
     names = [name.strip() for name in columns.split(",")] if columns else []
@@ -44,7 +44,7 @@ def init(source: str, out: str, label: str | None, columns: str | None, force: b
 @click.option("--data", required=True, help="Folder of prepared data.")
 @click.option("--out", help="HTML page to write.  [default: statistics.html in that folder]")
 def stats(data: str, out: str | None) -> None:
-    """Show the statistics of prepared data, as a page and what is unusual as lines."""
+    """Show what prepared data hold, as a page."""
     from pipeline.statistics.page import show
 
     for line in show(data, out):
@@ -90,6 +90,9 @@ def prepare(**arguments: Any) -> None:
     from pipeline.prepare import prepare as run
 
     report = run(**arguments)
+    if "rows" not in report:
+        click.echo(f"The job is translated, and {arguments['out']} is not written.")
+        return
     shown = {key: report[key] for key in ("rows", "rejected_because", "id_count")}
     click.echo(json.dumps(shown, indent=2))
     for warning in report["warnings"]:
