@@ -230,7 +230,7 @@ class FileSplit:
     >>> split = FileSplit("train.csv", validation=0.2, test="test.csv")
     >>> keys = np.random.default_rng(0).integers(2**63, size=1000)
     >>> np.bincount(split.assign_of_file("train", keys))
-    array([800, 200])
+    array([803, 197])
     """
 
     train: str
