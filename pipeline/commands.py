@@ -29,12 +29,14 @@ def synthesize(**arguments: Any) -> None:
 @click.option("--source", required=True, help="File, folder or pattern of the raw logs.")
 @click.option("--out", required=True, type=click.Path(dir_okay=False), help="YAML file to write.")
 @click.option("--label", metavar="COLUMN", help="The column to predict, if it is not clear.")
+@click.option("--columns", metavar="A,B,...", help="Names of all columns, if there is no header.")
 @click.option("--force", is_flag=True, help="Replace a file of that name.")
-def init(source: str, out: str, label: str | None, force: bool) -> None:
+def init(source: str, out: str, label: str | None, columns: str | None, force: bool) -> None:
     """Guess a declaration from a look at raw logs."""
     from pipeline.guessing import write_declaration
 
-    click.echo(write_declaration(source, out, label, force), nl=False)
+    names = [name.strip() for name in columns.split(",")] if columns else []
+    click.echo(write_declaration(source, out, label, names, force), nl=False)
     click.echo(f"# {out}; next: ctr-keras prepare --dataset {out} --source {source} --out FOLDER")
 
 
