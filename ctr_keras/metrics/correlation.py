@@ -8,6 +8,9 @@ from ctr_keras.types import Array
 def ranks(values: Array) -> Array:
     """Ranks from 0, equal values at the mean of theirs.
 
+    Args:
+        values: array `(values,)`.
+
     Example:
 
     >>> ranks(np.array([0.3, 0.1, 0.3])).tolist()

@@ -87,7 +87,7 @@ def shared_settings() -> dict[str, str]:
     Example:
 
     >>> shared_settings()["batch_size"]
-    '2000'
+    "'auto'"
     """
     return _defaults(Search)
 
