@@ -8,6 +8,12 @@ from ctr_keras.types import Array
 def ranks(values: Array) -> Array:
     """Ranks from 0, equal values at the mean of theirs.
 
+    Args:
+        values: `(values,)` array of numbers.
+
+    Returns:
+        `(values,)` float array.
+
     Example:
 
     >>> ranks(np.array([0.3, 0.1, 0.3])).tolist()
