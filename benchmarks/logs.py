@@ -50,13 +50,6 @@ def _ipinyou(log: pathlib.Path, folder: pathlib.Path) -> None:
     (folder / "test.txt").write_text("".join(_lines(log / "test.fm.txt.gz")))
 
 
-def _amazon_reviews(log: pathlib.Path, folder: pathlib.Path) -> None:
-    reviews = map(json.loads, _lines(log / "musical_instruments.jsonl.gz"))
-    table = pd.DataFrame(reviews).drop(columns="helpful")
-    table["liked"] = (table["overall"] > 3).astype(int)
-    table.to_csv(folder / "reviews.csv", index=False)
-
-
 def _amazon_beauty(log: pathlib.Path, folder: pathlib.Path) -> None:
     """Each purchase, and for each two items that its user never bought; the last ones are to test.
 
@@ -83,7 +76,7 @@ def _amazon_beauty(log: pathlib.Path, folder: pathlib.Path) -> None:
 
 
 def _only_file(log: pathlib.Path, folder: pathlib.Path) -> None:
-    (path,) = log.glob("*.csv.gz")
+    (path,) = log.iterdir()
     shutil.copy(path, folder)
 
 
@@ -94,7 +87,7 @@ OWN: dict[str, tuple[str, Callable[[pathlib.Path, pathlib.Path], None]]] = {
     "coupons": ("coupons", _only_file),
     "talkingdata": ("talkingdata", _only_file),
     "ipinyou": ("ipinyou", _ipinyou),
-    "amazon_reviews": ("amazon_reviews", _amazon_reviews),
+    "amazon_reviews": ("amazon_reviews", _only_file),
     "amazon_beauty": ("amazon_beauty", _amazon_beauty),
 }
 # Name of the log: the built-in data set and its source.

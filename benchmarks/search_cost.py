@@ -44,7 +44,7 @@ def main(rows: int, batch_size: int, dim: int, vocabulary: int, repetitions: int
     starts = [features.id_ranges[name].start for name in names]
     ids = (draw.integers(0, vocabulary, (rows, FIELDS)) + starts).astype("int32")
     data = {"categorical": ids}, draw.integers(0, 2, (rows, 1)).astype("float32")
-    search = AutoFISSearch(batch_size=batch_size, model_args={"dim": dim}, verbose=False)
+    search = AutoFISSearch(batch_size=batch_size, epochs=1, model_args={"dim": dim}, verbose=False)
     every = InteractionPlan.complete(names).interactions
     plan = InteractionPlan(interaction for interaction in every if draw.random() < 0.3)
 

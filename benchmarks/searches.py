@@ -29,15 +29,13 @@ from ctr_keras.training import TrainConfig, evaluate_run, load_run, train
 
 _SMALL = {
     "train": ("dim=16", "batch_size=256", "epochs=20", "patience=1", "hidden=[100, 100]"),
-    "search": ("dim=16", "batch_size=256", "epochs=5", "learning_rate=0.01"),
+    "search": ("dim=16",),
 }
 # Settings by data set. Those of the search are what they are by default but for what is here.
 SETTINGS = {
     "movielens-1m": {
         "train": ("dim=16", "batch_size=1024", "epochs=10", "patience=1", "hidden=[200, 200]"),
-        "search": ("dim=16", "batch_size=1024"),
-        # Beside the deep part gates hardly move; the default threshold would close them all.
-        "search DeepFM": ("c=0.0037",),
+        "search": ("dim=16",),
     },
     "criteo": _SMALL,
     "avazu": _SMALL,
@@ -140,8 +138,6 @@ def _searched(prepared: str, folder: str, name: str, search: str, seed: int) -> 
     common: tuple[str, ...] = ()
     if method in ("autofis", "aim"):
         common = SETTINGS[name]["search"]
-    if "base=DeepFM" in settings:
-        common = (*common, *SETTINGS[name].get("search DeepFM", ()))
     if method == "random" or method in ("autofis", "aim"):
         common = (*common, f"seed={seed}")
     changed = [s.replace("{fm-2}", f"{folder}/search-fm-2/plan.json") for s in settings]

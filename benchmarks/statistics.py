@@ -6,7 +6,7 @@ Prepare the data first, under any names:
     ctr-keras prepare --dataset avazu --source train_20k.csv.gz --out DIR/avazu
 
 Then `python -m benchmarks.statistics --data DIR --out RUNS --name avazu --name criteo` searches the
-interactions of an AutoFM with the default threshold, trains it and a DeepFM, and scores the test
+interactions of an AutoFM with default settings, trains it and a DeepFM, and scores the test
 split twice with the same weights: with the run's statistics as they are, and with
 statistics recomputed over all training rows.
 """
@@ -25,7 +25,7 @@ from ctr_keras.layers import recompute_statistics
 from ctr_keras.search import read_search, run_search
 from ctr_keras.training import TrainConfig, load_run, predict_split, train
 
-_SEARCH = ("base=FM", "batch_size=256", "epochs=5", "learning_rate=0.01")  # for so few rows
+_SEARCH = ("base=FM",)
 _SETTINGS = ("batch_size=256",)
 _ALL = 10**6  # rows, more than there are
 

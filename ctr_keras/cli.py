@@ -347,14 +347,17 @@ def evaluate(run_folder: str, as_json: bool | None, **options: Any) -> None:
     help="Row of the test split whose attention to show.",
 )
 @_data(help="Its prepared data, if they have moved.")
-def explain(run_folder: str, out: str, rows: int, case: int, data: str | None) -> None:
-    """Draw gates, methods, embedding widths and attention maps.
+@click.option("--other", help="Another search, or its plan.json, to compare the plan with.")
+def explain(
+    run_folder: str, out: str, rows: int, case: int, data: str | None, other: str | None
+) -> None:
+    """Draw gates, methods, embedding widths and attention maps, and how a search went.
 
     Writes PNG files and one HTML page.
     """
     from ctr_keras.explain import explain_run
 
-    for path in explain_run(run_folder, out, rows, case, data):
+    for path in explain_run(run_folder, out, rows, case, data, other):
         click.echo(path)
 
 

@@ -99,7 +99,7 @@ class ParseChunk(beam.DoFn):
             columns |= last_columns(dataset.split, chunk, block, dataset.missing)
         keys = row_keys(name_below(self._source, chunk.path), block.position)
         if isinstance(self._dataset.split, FileSplit):
-            split = np.full(len(block), SPLITS.index(chunk.split))
+            split = self._dataset.split.assign_of_file(chunk.split, keys)
         else:
             split = self._dataset.split.assign(keys, block, self._dataset.missing)
         columns |= {KEY: pa.array(keys), SPLIT: pa.array(split, pa.int64())}

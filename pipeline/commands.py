@@ -29,12 +29,14 @@ def synthesize(**arguments: Any) -> None:
 @click.option("--source", required=True, help="File, folder or pattern of the raw logs.")
 @click.option("--out", required=True, type=click.Path(dir_okay=False), help="YAML file to write.")
 @click.option("--label", metavar="COLUMN", help="The column to predict, if it is not clear.")
+@click.option("--columns", metavar="A,B,...", help="Names of all columns, if there is no header.")
 @click.option("--force", is_flag=True, help="Replace a file of that name.")
-def init(source: str, out: str, label: str | None, force: bool) -> None:
-    """Look at raw logs and write a declaration of them, for `prepare --dataset`."""
+def init(source: str, out: str, label: str | None, columns: str | None, force: bool) -> None:
+    """Guess a declaration from a look at raw logs."""
     from pipeline.guessing import write_declaration
 
-    click.echo(write_declaration(source, out, label, force), nl=False)
+    names = [name.strip() for name in columns.split(",")] if columns else []
+    click.echo(write_declaration(source, out, label, names, force), nl=False)
     click.echo(f"# {out}; next: ctr-keras prepare --dataset {out} --source {source} --out FOLDER")
 
 
@@ -42,7 +44,7 @@ def init(source: str, out: str, label: str | None, force: bool) -> None:
 @click.option("--data", required=True, help="Folder of prepared data.")
 @click.option("--out", help="HTML page to write.  [default: statistics.html in that folder]")
 def stats(data: str, out: str | None) -> None:
-    """Show the statistics of prepared data, as a page and what is unusual as lines."""
+    """Show what prepared data hold, as a page."""
     from pipeline.statistics.page import show
 
     for line in show(data, out):
@@ -88,6 +90,9 @@ def prepare(**arguments: Any) -> None:
     from pipeline.prepare import prepare as run
 
     report = run(**arguments)
+    if "rows" not in report:
+        click.echo(f"The job is translated, and {arguments['out']} is not written.")
+        return
     shown = {key: report[key] for key in ("rows", "rejected_because", "id_count")}
     click.echo(json.dumps(shown, indent=2))
     for warning in report["warnings"]:

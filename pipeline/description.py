@@ -25,7 +25,7 @@ def describe(dataset: Dataset, source: str) -> dict[str, Any]:
     others = {
         field.name: _plain(getattr(dataset, field.name))
         for field in dataclasses.fields(dataset)
-        if field.name not in ("name", "features")
+        if field.name not in ("name", "features", "expect")  # which changes no data
     }
     described = {**features, **by_name, "order of features": list(by_name), **others}
     described["files"] = _describe_files(source, paths)

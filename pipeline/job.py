@@ -28,7 +28,7 @@ from pipeline.numbers import read_numbers
 from pipeline.preprocessing import make_preprocessing_fn
 from pipeline.records import write_examples, write_shards
 from pipeline.report import write_rejected
-from pipeline.runners import pipeline_options, runs_here
+from pipeline.runners import only_translates, pipeline_options, runs_here
 from pipeline.samples import sample, write_sample_rows
 from pipeline.sources import Chunk
 from pipeline.splits import SPLITS, LastSplit
@@ -59,7 +59,7 @@ def run_job(
     beam_options: Sequence[str],
     earlier: str | None = None,
     grows: bool = False,
-) -> tuple[dict[str, int], FeatureSet, dict[str, list[float]]]:
+) -> tuple[dict[str, int], FeatureSet, dict[str, list[float]]] | None:
     """Runs the job, which leaves all but the report in `output.partial`.
 
     Args:
@@ -71,7 +71,8 @@ def run_job(
 
     Returns:
         The numbers of rows for `report.summarize`, the features with the sizes of their
-        vocabularies, and what was learned of numbers.
+        vocabularies, and what was learned of numbers. None if the options ask for its translation
+        alone.
 
     Raises:
         JobError: whatever happens.
@@ -87,6 +88,8 @@ def run_job(
             job = Job(dataset, source, files, output.partial, work, earlier, grows)
             with quiet, beam.Pipeline(options=options) as pipeline:
                 job.build(pipeline)
+            if only_translates(options):
+                return None
             counts = read_json(job.counts)
             transform_fn = os.path.join(job.transform, "transform_fn")
             known = dataset.features

@@ -67,7 +67,8 @@ def prepare(
             Defaults to `()`: run in this process.
 
     Returns:
-        The contents of `report.json`.
+        The contents of `report.json`; of a job that is only translated, as Beam's
+        `--template_location` and `--dry_run` ask for, just `dataset` and `source`.
 
     Raises:
         ValueError: for a wrong declaration, files that are not as declared, or an empty training
@@ -102,7 +103,7 @@ def prepare(
     declaration = describe(dataset, source) | ({"like": like, "grow": grow} if like else {})
     output = Output(out)
     if exists(output.path):
-        return _finished_report(output, declaration)
+        return _finished_report(output, dataset, declaration)
     check_source(dataset, source)
     if beam_options:
         from pipeline.runners import check_options
@@ -112,25 +113,28 @@ def prepare(
 
     from pipeline.job import run_job  # all that is slow to import, after all that is quick to check
 
-    counts, features, numbers = run_job(dataset, source, output, beam_options, like, grow)
-    seconds = round(time.time() - started, 1)
-    report = {"dataset": dataset.name, "source": source, **summarize(counts, features)}
-    report |= {"declaration": declaration, "wall_seconds": seconds}
+    report: dict[str, Any] = {"dataset": dataset.name, "source": source}
+    found = run_job(dataset, source, output, beam_options, like, grow)
+    if found is None:  # the job was translated, not run
+        delete(output.partial)
+        return report
+    counts, features, numbers = found
+    report |= summarize(counts, features) | {"declaration": declaration}
+    report["wall_seconds"] = round(time.time() - started, 1)
     report["warnings"] += warnings_of(dataset) if like else []
     write_json(features.to_dict(), os.path.join(output.partial, "features.json"))
     write_json(numbers, os.path.join(output.partial, NUMBERS_FILE))
     if declaration_path:
         copy_file(declaration_path, os.path.join(output.partial, DECLARATION))
-    statistics = read_json(os.path.join(output.partial, STATISTICS_FILE))
     try:
         check_rows(report, max_rejected, output, SPLITS if like else ("train",))
-        report["warnings"] += check_expectations(statistics, dataset.expect)
+        report["warnings"] += _unexpected(output.partial, dataset)
+        write_json(report, os.path.join(output.partial, REPORT))
     except (TooManyRejectedError, UnexpectedDataError):
         write_json(report, os.path.join(output.partial, REPORT))
         delete(os.path.join(output.partial, "examples"))
         output.fail()
         raise
-    write_json(report, os.path.join(output.partial, REPORT))
     output.publish()
     return report
 
@@ -164,7 +168,16 @@ def _declared(dataset: str | Dataset | None, like: str | None, split: SplitName 
     return dataset_like(like, OneSplit(split) if split else None, dataset)
 
 
-def _finished_report(output: Output, declaration: dict[str, Any]) -> dict[str, Any]:
+def _unexpected(folder: str, dataset: Dataset) -> list[str]:
+    """Warnings about what is not as expected in a folder, or an error if that is to fail."""
+    if not dataset.expect:
+        return []
+    return check_expectations(read_json(os.path.join(folder, STATISTICS_FILE)), dataset.expect)
+
+
+def _finished_report(
+    output: Output, dataset: Dataset, declaration: dict[str, Any]
+) -> dict[str, Any]:
     """The report of the run that wrote the output, if it is one of the same declaration."""
     path = os.path.join(output.path, REPORT)
     if not exists(path):
@@ -175,4 +188,5 @@ def _finished_report(output: Output, declaration: dict[str, Any]) -> dict[str, A
             f"{output.path} holds data that were prepared otherwise: {changed}; choose another "
             "folder, or delete it first"
         )
-    return report
+    warnings = [*report["warnings"], *_unexpected(output.path, dataset)]
+    return report | {"warnings": [*dict.fromkeys(warnings)]}

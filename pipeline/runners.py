@@ -5,10 +5,12 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from apache_beam.options.pipeline_options import (
+    GoogleCloudOptions,
     PipelineOptions,
     PortableOptions,
     SetupOptions,
     StandardOptions,
+    TestOptions,
     WorkerOptions,
 )
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
@@ -52,6 +54,12 @@ def runs_here(options: PipelineOptions) -> bool:
     return runner.lower() in _LOCAL_RUNNERS
 
 
+def only_translates(options: PipelineOptions) -> bool:
+    """Whether the job is written down or tried (`--template_location`, `--dry_run`), not run."""
+    template = options.view_as(GoogleCloudOptions).template_location
+    return bool(template or options.view_as(TestOptions).dry_run)
+
+
 def check_options(given: Sequence[str], out: str) -> None:
     """Checks options for Beam before anything is done.
 
@@ -75,6 +83,8 @@ def check_options(given: Sequence[str], out: str) -> None:
         hint = did_you_mean(name, known)
         raise ValueError(f"unknown option {name}{hint if 'did you' in hint else ''}")
     options = pipeline_options(given)
+    if options.view_as(StandardOptions).no_wait_until_finish:
+        raise ValueError("--no_wait_until_finish: prepare has to see the end of the job")
     if not runs_here(options):
         _check_remote(options, out)
 

@@ -222,17 +222,44 @@ class FileSplit:
 
     Args:
         train, validation, test: str. A file or pattern relative to the source; `validation` and
-            `test` may be empty.
+            `test` may be empty. `validation` may be a share instead, of the rows of the files for
+            training, drawn as `RandomSplit` draws them.
+
+    Example:
+
+    >>> split = FileSplit("train.csv", validation=0.2, test="test.csv")
+    >>> keys = np.random.default_rng(0).integers(2**63, size=1000)
+    >>> np.bincount(split.assign_of_file("train", keys))
+    array([800, 200])
     """
 
     train: str
-    validation: str = ""
+    validation: int | float | str = ""
     test: str = ""
 
     def __post_init__(self) -> None:
         check_settings(self)
         if not self.train:
             raise ValueError("a split by files needs files for train")
+        if not 0 <= self._share < 1:
+            expected = "files, or a share that leaves some rows for training"
+            raise SettingError(f"validation must be {expected}, got {self._share}", "validation")
+
+    @property
+    def patterns(self) -> dict[str, str]:
+        """The files of each split that has some."""
+        validation = "" if isinstance(self.validation, int | float) else self.validation
+        patterns = zip(SPLITS, (self.train, validation, self.test), strict=True)
+        return {split: pattern for split, pattern in patterns if pattern}
+
+    def assign_of_file(self, split: str, keys: Array) -> Array:
+        """Index into `SPLITS` of each row of a file that is for `split`."""
+        is_drawn = (split == "train") & (drawn(keys, 0) < self._share)
+        return np.where(is_drawn, SPLITS.index("validation"), SPLITS.index(split))
+
+    @property
+    def _share(self) -> float:
+        return self.validation if isinstance(self.validation, int | float) else 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -169,6 +169,50 @@ def gate_scatter(
     return figure
 
 
+def gate_lines(values: Array, stands_out: Array, title: str) -> Figure:
+    """Gates (rounds + 1, gates) over the rounds; those that stand out in colour, others grey."""
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title, fontsize=_TITLE, loc="left")
+    axes.axhline(0, color="black", linewidth=0.8, zorder=0)
+    axes.plot(values[:, ~stands_out], color=_GREY, linewidth=0.8)
+    axes.plot(values[:, stands_out], color=_BLUE, linewidth=1.2)
+    axes.margins(x=0)
+    axes.set_xlabel("round", fontsize=_FONT)
+    axes.set_ylabel("gate", fontsize=_FONT)
+    axes.tick_params(labelsize=_FONT)
+    return figure
+
+
+def closing_curve(counts: Sequence[int], losses: Sequence[float], kept: int, title: str) -> Figure:
+    """The log loss over how many gates are open, and the count that is kept."""
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title, fontsize=_TITLE, loc="left")
+    axes.plot(counts, losses, color=_BLUE, linewidth=1.2, marker=".", markersize=4)
+    line = axes.axvline(kept, color=_VERMILLION, linewidth=1, linestyle="--")
+    line.set_label("kept")
+    axes.set_xlabel("open gates", fontsize=_FONT)
+    axes.set_ylabel("validation log loss", fontsize=_FONT)
+    axes.tick_params(labelsize=_FONT)
+    _legend_below(figure, [line])
+    return figure
+
+
+def agreement_scatter(first: Array, second: Array, names: Sequence[str], title: str) -> Figure:
+    """The sizes of gates in one plan over those in another."""
+    figure = Figure(figsize=(5.5, 5.5), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title, fontsize=_TITLE, loc="left", wrap=True)
+    axes.scatter(first, second, color=_BLUE, edgecolors="white", linewidths=0.5, s=32)
+    axes.set_xlabel(names[0], fontsize=_FONT)
+    axes.set_ylabel(names[1], fontsize=_FONT)
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    axes.tick_params(labelsize=_FONT)
+    return figure
+
+
 def method_bars(values: Mapping[str, Sequence[float]], title: str) -> Figure:
     """The mean of each method's mutual informations, and these as points."""
     figure = Figure(figsize=(7, 1.4 + 0.5 * len(values)), layout="constrained")

@@ -13,7 +13,7 @@ from ctr_keras.explain.explainer import Explainer
 from ctr_keras.explain.page import Picture
 from ctr_keras.explain.summary import summarize
 from ctr_keras.features import Crossed, FeatureSet
-from ctr_keras.metrics import field_codes, mutual_information, statistics_auc
+from ctr_keras.metrics import field_codes, mutual_information, ranks, statistics_auc
 from ctr_keras.models.interactions import table_name
 from ctr_keras.plan import FUNCTIONS, METHODS, InteractionPlan
 from ctr_keras.types import Array, Rows
@@ -87,7 +87,7 @@ def statistics_pictures(
         named = {int(place): _joined(pairs[place]) for place in largest}
         title = (
             f"Gate against statistics_AUC, function {kind[1]}\n"
-            f"size of the gate: Spearman {_correlation(_ranks(statistics), _ranks(np.abs(gates)))}"
+            f"size of the gate: Spearman {_correlation(ranks(statistics), ranks(np.abs(gates)))}"
             f", Pearson {_correlation(statistics, np.abs(gates))}"
         )
         caption = (
@@ -275,13 +275,6 @@ def _matrix(pairs: Mapping[tuple[str, ...], float], fields: Sequence[str]) -> Ar
         i, j = fields.index(first), fields.index(second)
         matrix[i, j] = matrix[j, i] = value
     return matrix
-
-
-def _ranks(values: Array) -> Array:
-    """Ranks from 0, equal values at the mean of theirs."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks: Array = (np.cumsum(counts) - (counts + 1) / 2)[inverse]
-    return ranks
 
 
 def _correlation(first: Array, second: Array) -> str:

@@ -1,5 +1,6 @@
 """The pictures of a run: which ones it has, and the folder they go to."""
 
+import math
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +15,8 @@ from ctr_keras.features import FeatureSet
 from ctr_keras.layers import CompactEmbedding
 from ctr_keras.models import model_arguments
 from ctr_keras.plan import InteractionPlan
+from ctr_keras.search.gates import candidate_fields
+from ctr_keras.search.verdict import read_verdicts
 from ctr_keras.training.evaluation import check_same_features, data_of, load_run
 
 if TYPE_CHECKING:  # it needs the packages for plots
@@ -21,12 +24,19 @@ if TYPE_CHECKING:  # it needs the packages for plots
 
 
 def explain_run(
-    run: str, out: str, rows: int = 100_000, case: int = 0, data: str | None = None
+    run: str,
+    out: str,
+    rows: int = 100_000,
+    case: int = 0,
+    data: str | None = None,
+    other: str | None = None,
 ) -> list[str]:
     """Draws what a run can say of itself: PNG files, and one page that holds them all.
 
     - The result of a search, or a model built from one: gates by pair, gates over statistics_AUC,
       embedding widths; for OptInter the chosen methods next to the mutual information.
+    - How a search went: its verdicts, gates over the rounds, validation loss as gates close, and
+      what each interaction is worth.
     - AutoInt: the attention in one row, and on average. MIAN: the global module's weights.
 
     The folder appears under its name only when it is whole; an earlier explanation is replaced.
@@ -37,6 +47,8 @@ def explain_run(
         rows: int. Rows to count and average over, of each split, at most. Defaults to `100000`.
         case: int. The row of the test split whose attention is shown. Defaults to `0`.
         data: str or None. Prepared data. Defaults to `None`: those of the run.
+        other: str or None. The folder of another search, or its plan, to see how far the two agree.
+            Defaults to `None`: none.
 
     Returns:
         Paths of the files, the page `index.html` last.
@@ -54,7 +66,8 @@ def explain_run(
     check_packages()
     check_out(out)
     subject = _read(run, data)
-    pictures = _draw(run, subject, rows, case)
+    pictures = _compared(run, subject, other) if other else []
+    pictures += _draw(run, subject, rows, case)
     name = os.path.basename(os.path.abspath(run))
     return write_page(out, f"What {name} has learned", subject.facts, pictures)
 
@@ -96,15 +109,37 @@ def _read_search(run: str, data: str | None) -> _Subject:
     features = FeatureSet.load(os.path.join(run, "features.json"))
     plan = InteractionPlan.load(os.path.join(run, "plan.json"))
     plan.check(features.field_names)
-    facts = [("search", settings["method"]), ("data", data)]
+    facts = [("search", settings["method"]), ("data", data), *_verdicts(run)]
     dim = 0
     if plan.kept_dims:
         dim = settings["model_args"].get("dim", model_arguments("FM")["dim"])
     return _Subject(features, data, plan, dim, None, facts)
 
 
+def _verdicts(run: str) -> list[tuple[str, str]]:
+    """What the stages of a search say of themselves."""
+    return [
+        (f"verdict on stage {verdict.stage}", ". ".join(verdict.says) + ".")
+        for verdict in read_verdicts(run)
+    ]
+
+
+def _compared(run: str, subject: _Subject, other: str) -> "list[Picture]":
+    from ctr_keras.explain.agreement import agreement_picture
+
+    path = os.path.join(other, "plan.json") if os.path.isdir(other) else other
+    plan = InteractionPlan.load(path)
+    plan.check(subject.features.field_names)
+    fields = len(candidate_fields(subject.features))
+    orders = {i.order for i in (*subject.plan.interactions, *plan.interactions)}
+    possible = sum(math.comb(fields, order) for order in orders)
+    names = (os.path.basename(os.path.normpath(run)), os.path.basename(os.path.normpath(other)))
+    return [agreement_picture(subject.plan, plan, names, possible)]
+
+
 def _draw(run: str, subject: _Subject, rows: int, case: int) -> "list[Picture]":
     from ctr_keras.explain import pictures as draw
+    from ctr_keras.explain.searches import search_pictures
 
     features, plan, model = subject.features, subject.plan, subject.model
     check_same_features(features, subject.data)
@@ -116,6 +151,7 @@ def _draw(run: str, subject: _Subject, rows: int, case: int) -> "list[Picture]":
         train = read_rows(subject.data, "train", features, rows)
         pictures += draw.statistics_pictures(plan, features, train, test)
         pictures += draw.method_pictures(plan, features, train)
+    pictures += search_pictures(run)
     if model is not None:
         explainer = Explainer(model, features)
         pictures += draw.attention_pictures(explainer, test, case)

@@ -10,6 +10,7 @@ from ctr_keras.metrics.calibration import (
     calibration_ratio,
     expected_calibration_error,
 )
+from ctr_keras.metrics.correlation import rank_correlation, ranks
 from ctr_keras.metrics.interactions import field_codes, mutual_information, statistics_auc
 from ctr_keras.metrics.ranking import auc_by_group, group_counts, mrr, ndcg, recall
 from ctr_keras.metrics.report import evaluate, report
@@ -32,6 +33,8 @@ __all__ = [
     "normalized_entropy",
     "paired_bootstrap",
     "pr_auc",
+    "rank_correlation",
+    "ranks",
     "recall",
     "rela_impr",
     "report",

@@ -92,12 +92,13 @@ class Rounds(keras.callbacks.Callback):
         batches: Callable[[keras.Model, int], Iterable[Rows]],
         steps: int,
         callbacks: Sequence[keras.callbacks.Callback] = (),
-    ) -> None:
+    ) -> keras.Model:
         """Trains until the rounds are over, from the last checkpoint if there is one.
 
         `build` makes the compiled model; `batches` gives, for it and the number of rounds done, the
         endless batches of those that are left, `steps` a round. Callbacks are called when a round
-        has been measured and saved, and find the numbers of its row in `logs`.
+        has been measured and saved, and find the numbers of its row in `logs`. What is returned is
+        the model of the last round.
         """
         self.steps = steps
         model = self._restored() or build()
@@ -113,6 +114,7 @@ class Rounds(keras.callbacks.Callback):
                 shuffle=False,  # the batches are shuffled already
             )
         self._objective.show(self.history)
+        return model
 
     def _restored(self) -> keras.Model | None:
         restored = self._checkpoints.restore() if self._checkpoints else None

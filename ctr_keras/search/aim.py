@@ -9,14 +9,23 @@ import numpy as np
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from ctr_keras.features import FeatureSet
+from ctr_keras.layers import EmbeddingGate
 from ctr_keras.models import build_model
 from ctr_keras.models.base import built_features
 from ctr_keras.models.interactions import table_name
 from ctr_keras.optimizers import GRDA
 from ctr_keras.plan import FUNCTIONS, Function, Interaction, InteractionPlan
-from ctr_keras.search.gates import DRAWN, Threshold, candidate_fields, candidate_pool, search_gates
-from ctr_keras.search.stage import Search, Stage
-from ctr_keras.types import Array, Settings
+from ctr_keras.search.closing import GatedDimensions, Judge, Keep, assign, choose
+from ctr_keras.search.gates import (
+    DRAWN,
+    InteractionGates,
+    Threshold,
+    candidate_fields,
+    candidate_pool,
+)
+from ctr_keras.search.stage import Conclusion, Search, Stage
+from ctr_keras.search.verdict import Course, of_gates
+from ctr_keras.types import Array
 
 KeptDims = dict[str, dict[str, tuple[int, ...]]]
 
@@ -40,9 +49,10 @@ class AIMSearch(Search):
             them, as the paper can be read. Defaults to `False`: for each by itself, as in the
             authors' code.
         dims: bool. Whether to search embedding dimensions, too. Defaults to `True`.
-        c: float or None. Of the threshold of interactions' gates. Defaults to `None`: it ends at 1.
+        keep, c: as in `AutoFISSearch`. A gate is of an interaction by one function.
         mu: float. Of this threshold. Defaults to `0.8`.
         gate_learning_rate: float. Of interactions' gates. Defaults to `1.0`.
+        dims_keep: int, str or None. As `keep`, of dimensions. Defaults to `"auto"`.
         dims_c: float or None. Of the threshold of dimensions' gates. Defaults to `None`: as `c`.
         dims_mu: float. Of this threshold. Defaults to `0.8`.
         dims_learning_rate: float. Of dimensions' gates. Defaults to `1.0`.
@@ -80,9 +90,11 @@ class AIMSearch(Search):
     top: NonNegativeInt = 0
     shared_pool: bool = False
     dims: bool = True
+    keep: Keep = "auto"
     c: float | None = None
     mu: NonNegativeFloat = 0.8
     gate_learning_rate: NonNegativeFloat = 1.0
+    dims_keep: Keep = "auto"
     dims_c: float | None = None
     dims_mu: NonNegativeFloat = 0.8
     dims_learning_rate: NonNegativeFloat = 1.0
@@ -91,8 +103,10 @@ class AIMSearch(Search):
     def _plan(self, first: Stage) -> InteractionPlan:
         """The interactions that are kept, with their functions and gates, and the dimensions."""
         threshold = Threshold(
-            self.c, self.mu, self.gate_learning_rate, self.gate_learning_rate_decay
+            self.c, self.mu, self.gate_learning_rate, self.gate_learning_rate_decay, self.keep
         )
+        if "auto" in (self.keep, self.dims_keep):
+            first = first.with_validation()
         names = candidate_fields(first.features)
         plan = InteractionPlan.complete(names, functions=self.functions)
         for number, order in enumerate(range(2, self.order + 1), start=1):
@@ -104,15 +118,18 @@ class AIMSearch(Search):
             kinds = plan.restricted([order]).kinds
             if not kinds:
                 break  # nothing left to extend
-            plan = search_gates(
-                dataclasses.replace(first, number=number), self.base, plan, kinds, threshold
-            )
+            stage = dataclasses.replace(first, number=number)
+            plan = stage.run(InteractionGates(stage, self.base, plan, kinds, threshold))
         if self.dims and plan.interactions:
             stage = dataclasses.replace(first, number=self.order)
-            optimizer = Threshold(
-                self.dims_c, self.dims_mu, self.dims_learning_rate, self.gate_learning_rate_decay
-            ).optimizer(stage)
-            plan = stage.run(_DimensionGates(stage.features, plan, optimizer, self.model_args))
+            threshold = Threshold(
+                self.dims_c,
+                self.dims_mu,
+                self.dims_learning_rate,
+                self.gate_learning_rate_decay,
+                self.dims_keep,
+            )
+            plan = stage.run(_DimensionGates(stage, plan, threshold))
         return plan
 
 
@@ -120,35 +137,73 @@ class AIMSearch(Search):
 class _DimensionGates:
     """The gates of dimensions, in a model whose interactions, those of the plan, have none."""
 
-    features: FeatureSet
+    stage: Stage
     plan: InteractionPlan
-    optimizer: GRDA
-    model_args: Settings
+    threshold: Threshold
 
     variables = "^dims_"
+
+    @property
+    def optimizer(self) -> GRDA:
+        return self.threshold.optimizer(self.stage)
 
     def build(self) -> keras.Model:
         return build_model(
             "FM",
-            self.features,
+            self.stage.features,
             interactions=self.plan,
             gated=False,
             normalized=False,
             embedding_gates=True,
-            **{**DRAWN, **self.model_args},
+            **{**DRAWN, **self.stage.settings.model_args},
         )
 
-    def read(self, model: keras.Model) -> InteractionPlan:
-        layers = {
+    def _layers(self, model: keras.Model) -> dict[str, EmbeddingGate]:
+        """The gates of each table."""
+        return {
             table: model.get_layer(f"dims_{table}") for table in map(table_name, self.plan.kinds)
         }
-        gates = {table: keras.ops.convert_to_numpy(layer.gates) for table, layer in layers.items()}
-        features = built_features(model, self.features)
+
+    def names(self, model: keras.Model) -> Sequence[str]:
+        fields = built_features(model, self.stage.features).field_names
+        return [
+            f"{field}, {table}, dimension {place}"
+            for table, layer in self._layers(model).items()
+            for field in fields
+            for place in range(layer.gates.shape[1])
+        ]
+
+    def values(self, model: keras.Model) -> Array:
+        gates = [_numpy(layer.gates).ravel() for layer in self._layers(model).values()]
+        return np.concatenate(gates)
+
+    def read(self, model: keras.Model) -> InteractionPlan:
+        features = built_features(model, self.stage.features)
+        gates = {table: _numpy(layer.gates) for table, layer in self._layers(model).items()}
         return _without_empty(self.plan, _kept_dims(features, gates))
 
     def describe(self, plan: InteractionPlan) -> str:
         kept = sum(len(p) for fields in plan.kept_dims.values() for p in fields.values())
         return f"{kept} dimensions open"
+
+    def conclude(self, model: keras.Model, best: InteractionPlan, course: Course) -> Conclusion:
+        del best  # the last round counts
+        values, judge = self.values(model), None
+        layers = list(self._layers(model).values())
+        rows = self.stage.rows_to_judge(model, len(values))
+        if rows is not None:
+            inputs, labels = rows
+            judge = Judge(GatedDimensions(model, layers, inputs), labels)
+        is_open, tried = choose(values, self.threshold.keep, judge)
+        assign([layer.gates for layer in layers], np.where(is_open, values, 0.0))
+        hint = self.threshold.hint(self.stage)
+        verdict = of_gates(self.stage.number, course, is_open, tried, hint)
+        return Conclusion(self.read(model), verdict)
+
+
+def _numpy(variable: keras.Variable) -> Array:
+    values: Array = keras.ops.convert_to_numpy(variable)
+    return values
 
 
 def _kept_dims(features: FeatureSet, gates: dict[str, Array]) -> KeptDims:

@@ -3,34 +3,50 @@
 import dataclasses
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
 from ctr_keras.features import FeatureSet
+from ctr_keras.layers import GatedInteraction
 from ctr_keras.models import build_model
 from ctr_keras.models.interactions import Kind, table_name
 from ctr_keras.optimizers import GRDA
 from ctr_keras.plan import Interaction, InteractionPlan
-from ctr_keras.search.stage import Stage
-from ctr_keras.types import Settings
+from ctr_keras.search.closing import GatedTerms, Judge, Keep, choose
+from ctr_keras.search.stage import Conclusion, Stage
+from ctr_keras.search.verdict import Course, of_gates
+from ctr_keras.types import Array, Settings
 
 _START = 0.6  # of AutoFIS' gates
+# Where the threshold ends: at 1 it closes what has not grown, as in the paper's runs on Avazu;
+# below the start it presses gates down and leaves them to be ranked.
+_CLOSING, _RANKING = 1.0, 0.5
 
 
 @dataclasses.dataclass(frozen=True)
 class Threshold:
-    """How GRDA's threshold grows."""
+    """How GRDA's threshold grows, and which gates stay open in the end."""
 
-    c: float | None  # None for one with which the threshold ends at 1
+    c: float | None  # None for one with which the threshold ends as `keep` needs it
     mu: float
     learning_rate: float
     decay: float  # of the learning rate after each round
+    keep: Keep  # None for all that the threshold has left
 
     def optimizer(self, stage: Stage) -> GRDA:
         """GRDA for a stage."""
         schedule = stage.decayed(self.learning_rate, self.decay)
-        return GRDA(schedule, self.ending_at(1.0, stage) if self.c is None else self.c, self.mu)
+        end = _CLOSING if self.keep is None else _RANKING
+        return GRDA(schedule, self.ending_at(end, stage) if self.c is None else self.c, self.mu)
+
+    def hint(self, stage: Stage) -> str:
+        """What would have left gates open, where all are closed."""
+        return (
+            f"They start at {_START}: with c={self.ending_at(_START, stage):.2g} the threshold "
+            "ends there, and those that grew stay open"
+        )
 
     def ending_at(self, value: float, stage: Stage) -> float:
         """The factor with which the threshold ends at a value."""
@@ -49,76 +65,114 @@ DRAWN: Settings = {"embeddings_initializer": "glorot_uniform"}
 class InteractionGates:
     """The gates of some kinds of interactions; those of others are trained as weights."""
 
-    features: FeatureSet
+    stage: Stage
     base: str
     candidates: InteractionPlan
     kinds: Sequence[Kind]
-    optimizer: GRDA
-    model_args: Settings
+    threshold: Threshold
 
     @property
     def variables(self) -> str:
         return f"^({'|'.join(map(table_name, self.kinds))})/gates$"
 
+    @property
+    def optimizer(self) -> GRDA:
+        return self.threshold.optimizer(self.stage)
+
+    def names(self, model: keras.Model) -> Sequence[str]:
+        del model
+        return [interaction_name(interaction) for interaction in self._searched]
+
+    @property
+    def _searched(self) -> list[Interaction]:
+        """The candidates of the searched kinds, in the order of their gates."""
+        names = self.stage.features.field_names
+        return [
+            Interaction(tuple(names[index] for index in term), kind[1])
+            for kind in self.kinds
+            for term in self.candidates.combinations(names, *kind)
+        ]
+
     def build(self) -> keras.Model:
         return build_model(
             self.base,
-            self.features,
+            self.stage.features,
             interactions=self.candidates,
             gated=True,
             normalized=True,
-            **{**DRAWN, **self.model_args},
+            **{**DRAWN, **self.stage.settings.model_args},
         )
 
+    def values(self, model: keras.Model) -> Array:
+        gates = [keras.ops.convert_to_numpy(layer.gates) for layer in self._layers(model)]
+        return np.concatenate(gates)
+
+    def _layers(self, model: keras.Model) -> list[GatedInteraction]:
+        return [model.get_layer(table_name(kind)) for kind in self.kinds]
+
     def read(self, model: keras.Model) -> InteractionPlan:
-        kept = (i for i in self.candidates.interactions if not self._is_searched(i))
-        found = (open_gates(model, self.features, kind) for kind in self.kinds)
-        return InteractionPlan(itertools.chain(kept, *found))
+        values = self.values(model)
+        return self._plan(values, values != 0)
+
+    def _plan(self, values: Array, is_open: Array) -> InteractionPlan:
+        others = (i for i in self.candidates.interactions if not self._is_searched(i))
+        found = (
+            dataclasses.replace(interaction, gate=value)
+            for interaction, value, kept in zip(self._searched, values, is_open, strict=True)
+            if kept
+        )
+        return InteractionPlan(itertools.chain(others, found))
 
     def describe(self, plan: InteractionPlan) -> str:
-        return f"{self.count(plan)} of {self.count(self.candidates)} gates open"
-
-    def count(self, plan: InteractionPlan) -> int:
-        """How many interactions of the searched kinds a plan has."""
-        return sum(map(self._is_searched, plan.interactions))
+        count = sum(map(self._is_searched, plan.interactions))
+        return f"{count} of {len(self._searched)} gates open"
 
     def _is_searched(self, interaction: Interaction) -> bool:
         return (interaction.order, interaction.function) in self.kinds
 
-
-def search_gates(
-    stage: Stage,
-    base: str,
-    candidates: InteractionPlan,
-    kinds: Sequence[Kind],
-    threshold: Threshold,
-) -> InteractionPlan:
-    """The candidates without those of these kinds whose gates end at zero in a stage.
-
-    Where it closes all gates, it says which threshold would not have.
-    """
-    optimizer, model_args = threshold.optimizer(stage), stage.settings.model_args
-    gates = InteractionGates(stage.features, base, candidates, kinds, optimizer, model_args)
-    plan = stage.run(gates)
-    if not gates.count(plan) and stage.settings.verbose:
-        print(
-            f"stage {stage.number} closed all gates. They start at {_START}: with "
-            f"c={threshold.ending_at(_START, stage):.2g} the threshold ends there, and those that "
-            "grew stay open."
+    def conclude(self, model: keras.Model, best: InteractionPlan, course: Course) -> Conclusion:
+        del best  # the last round counts
+        values = self.values(model)
+        judge = self._judge(model, len(values))
+        is_open, tried = choose(values, self.threshold.keep, judge)
+        verdict = of_gates(
+            self.stage.number, course, is_open, tried, self.threshold.hint(self.stage)
         )
-    return plan
+        effects = np.full(len(values), np.nan) if judge is None else judge.effects(is_open)
+        kept: list[dict[str, Any]] = [
+            {
+                "fields": list(interaction.fields),
+                "function": interaction.function,
+                "gate": float(value),
+                "effect": None if np.isnan(effect) else float(effect),
+            }
+            for interaction, value, effect, is_kept in zip(
+                self._searched, values, effects, is_open, strict=True
+            )
+            if is_kept
+        ]
+        kept.sort(
+            key=lambda row: abs(row["gate"]) if judge is None else row["effect"], reverse=True
+        )
+        return Conclusion(self._plan(values, is_open), dataclasses.replace(verdict, kept=kept))
+
+    def _judge(self, model: keras.Model, gates: int) -> Judge | None:
+        rows = self.stage.rows_to_judge(model, gates)
+        if rows is None:
+            return None
+        inputs, labels = rows
+        return Judge(GatedTerms(model, self._layers(model), inputs), labels)
 
 
-def open_gates(model: keras.Model, features: FeatureSet, kind: Kind) -> list[Interaction]:
-    """The interactions of one kind whose gate is not zero, by the layer of a model."""
-    layer = model.get_layer(table_name(kind))
-    gates = keras.ops.convert_to_numpy(layer.gates)
-    names = features.field_names
-    return [
-        Interaction(tuple(names[index] for index in term), kind[1], gate)
-        for term, gate in zip(layer.terms, gates, strict=True)
-        if gate != 0
-    ]
+def interaction_name(interaction: Interaction) -> str:
+    """Its fields and its function, in words.
+
+    Example:
+
+    >>> interaction_name(Interaction(("user", "item"), "outer"))
+    'user x item, outer'
+    """
+    return f"{' x '.join(interaction.fields)}, {interaction.function}"
 
 
 def candidate_fields(features: FeatureSet) -> list[str]:

@@ -2,22 +2,26 @@
 
 import dataclasses
 from collections import Counter
+from collections.abc import Sequence
 from typing import ClassVar
 
 import keras
 from pydantic import NonNegativeFloat
 
-from ctr_keras.features import FeatureSet
 from ctr_keras.models import build_model
 from ctr_keras.plan import METHODS, Interaction, InteractionPlan
-from ctr_keras.search.stage import Search, Stage
-from ctr_keras.settings import Count
-from ctr_keras.types import Settings
+from ctr_keras.search.stage import Conclusion, Search, Stage
+from ctr_keras.search.verdict import Course, of_methods
+from ctr_keras.settings import CountOrAuto
+from ctr_keras.types import Array, Settings
 
 _FINAL_TEMPERATURE = 0.01
-# Of the authors' search: a pair that is only noise disturbs, so that to leave it alone pays.
-# A description, of which each table makes an initializer: one that is shared draws the same twice.
-_WIDE = {"class_name": "RandomNormal", "config": {"stddev": 1.0}}
+# What the logits may move in all, where every step is as long as Adam's rate: far beyond the random
+# start, of which methods differ by a half.
+_WAY = 10.0
+# The authors draw tables with deviation 1. So much noise has pairs left alone before their vectors
+# mean anything, and with next to none, all methods are kept: noise does not disturb.
+_SPREAD = 0.3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,28 +29,30 @@ class OptInterSearch(Search):
     """Trains a mixture of the three methods for every pair; each keeps its most probable one.
 
     Weights and the methods' logits learn from the same gradients, by an Adam each. The temperature
-    of the mixture falls linearly with the training steps. With validation rows the search stops at
-    the first epoch after which their AUC is not higher, and the epoch before it counts.
+    of the mixture falls linearly with the training steps. One pass is enough, and what gates learn
+    in it is true of new rows; in later ones, memorizing gains by rows that it has seen. Of more
+    passes, with validation rows, the search stops at the first one after which their AUC is not
+    higher, and the one before it counts.
 
     Every pair is a `Crossed` feature of the feature set.
 
     Args:
-        gate_learning_rate: float. Of the logits. Defaults to `3e-05`.
+        gate_learning_rate: float or None. Of the logits. Defaults to `None`: 10 / steps.
         temperature_rate: float or None. Fall of the temperature a step, from 1 to 0.01.
-            Defaults to `None`: over one epoch, as on Criteo. A bi-level search has none.
+            Defaults to `None`: over all steps. A bi-level search has none.
         gumbel_noise: bool. Whether to draw noise. The published runs do not.
             Defaults to `False`.
-        learning_rate: float. Of Adam. Defaults to `0.0001`.
-        epochs: int. At most. Defaults to `10`.
-        rounds: int. As in `Search`. Defaults to `1`.
-        batch_size, learning_rate_decay, epsilon, bilevel, seed, jit_compile: as in `Search`.
+        epochs: int or str. At most. Defaults to `1`.
+        batch_size, rounds, learning_rate, learning_rate_decay, epsilon: as in `Search`.
+        bilevel, seed, jit_compile: as in `Search`.
         optimizer, weight_decay, optimizer_args, table_optimizer: as in `Search`.
         table_learning_rate, table_optimizer_args, table_updates: as in `Search`.
         schedule, warmup_steps: as in `Search`.
         max_gradient_norm, gradient_accumulation_steps: as in `Search`.
         loss, focal_gamma, label_smoothing: as in `Search`.
         model_args, verbose: as in `Search`; `model_args` are those of the model `OptInter`, whose
-            tables are drawn from a normal distribution with variance 1 unless they say otherwise.
+            tables are drawn from a normal distribution with deviation 0.3 unless they say
+            otherwise.
 
     Example:
 
@@ -67,23 +73,23 @@ class OptInterSearch(Search):
     """
 
     base: ClassVar = "OptInter"
-    gate_learning_rate: NonNegativeFloat = 3e-5
+    gate_learning_rate: NonNegativeFloat | None = None
     temperature_rate: float | None = None
     gumbel_noise: bool = False
-    learning_rate: NonNegativeFloat = 1e-4
-    epochs: Count = 10
-    rounds: Count = 1
+    epochs: CountOrAuto = 1
 
     def _plan(self, first: Stage) -> InteractionPlan:
         """A method for every pair, with its probability before temperature as gate."""
-        rate = self.temperature_rate
+        fall, rate = self.temperature_rate, self.gate_learning_rate
+        if fall is None:
+            fall = 0.0 if self.bilevel else (1 - _FINAL_TEMPERATURE) / first.steps
         if rate is None:
-            rate = 0.0 if self.bilevel else (1 - _FINAL_TEMPERATURE) / first.epoch_steps
-        mixture = {"temperature_rate": rate, "gumbel_noise": self.gumbel_noise}
+            rate = _WAY / first.steps
+        mixture = {"temperature_rate": fall, "gumbel_noise": self.gumbel_noise}
         gates = _MethodLogits(
-            first.features,
-            keras.optimizers.Adam(self.gate_learning_rate, epsilon=self.epsilon),
-            {**mixture, "embeddings_initializer": _WIDE, **self.model_args},
+            first,
+            keras.optimizers.Adam(rate, epsilon=self.epsilon),
+            {**mixture, "embeddings_initializer": _SPREAD, **self.model_args},
         )
         return first.run(gates, stop_early=first.validation is not None)
 
@@ -92,26 +98,40 @@ class OptInterSearch(Search):
 class _MethodLogits:
     """The logits of every pair's mixture of methods."""
 
-    features: FeatureSet
+    stage: Stage
     optimizer: keras.optimizers.Optimizer
     model_args: Settings
 
     variables = "^combination/logits$"
 
     def build(self) -> keras.Model:
-        return build_model("OptInter", self.features, **self.model_args)
+        return build_model("OptInter", self.stage.features, **self.model_args)
+
+    def names(self, model: keras.Model) -> Sequence[str]:
+        return [f"{' x '.join(pair)}, {m}" for pair in self._pairs(model) for m in METHODS]
+
+    def _pairs(self, model: keras.Model) -> list[tuple[str, str]]:
+        names = [feature.name for feature in self.stage.features.categorical]
+        order = model.get_layer("combination").pair_order
+        return [(names[first], names[second]) for first, second in order]
+
+    def values(self, model: keras.Model) -> Array:
+        """The methods' probabilities before temperature."""
+        logits = model.get_layer("combination").logits
+        weights: Array = keras.ops.convert_to_numpy(keras.ops.softmax(logits, axis=-1))
+        return weights.ravel()
 
     def read(self, model: keras.Model) -> InteractionPlan:
         """The most probable method of each pair."""
-        layer = model.get_layer("combination")
-        names = [feature.name for feature in self.features.categorical]
-        weights = keras.ops.convert_to_numpy(keras.ops.softmax(layer.logits, axis=-1))
+        weights = self.values(model).reshape(-1, len(METHODS))
         return InteractionPlan(
-            Interaction((names[first], names[second]), method, row.max())
-            for (first, second), method, row in zip(
-                layer.pair_order, layer.selection(), weights, strict=True
-            )
+            Interaction(pair, METHODS[row.argmax()], row.max())
+            for pair, row in zip(self._pairs(model), weights, strict=True)
         )
+
+    def conclude(self, model: keras.Model, best: InteractionPlan, course: Course) -> Conclusion:
+        del model
+        return Conclusion(best, of_methods(self.stage.number, course))
 
     def describe(self, plan: InteractionPlan) -> str:
         counts = Counter(interaction.function for interaction in plan.interactions)

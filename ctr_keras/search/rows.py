@@ -35,6 +35,29 @@ class SearchRows:
             return len(self._source[1])
         return self._opened(self._source).count
 
+    def held_out(self) -> tuple["SearchRows", "SearchRows"]:
+        """Rows to learn from and others to judge by: of prepared data the validation split, of
+        arrays every tenth row.
+
+        Raises:
+            ValueError: where there are none.
+        """
+        if isinstance(self._source, str):
+            rows, others = self, SearchRows(self._features, self._source, "validation")
+        else:
+            inputs, labels = self._source
+            is_held_out = np.arange(len(labels)) % 10 == 9
+            rows, others = (
+                SearchRows(
+                    self._features,
+                    ({name: values[chosen] for name, values in inputs.items()}, labels[chosen]),
+                )
+                for chosen in (~is_held_out, is_held_out)
+            )
+        if not others.count:
+            raise ValueError("there are no validation rows to choose by: give some, or set keep=K")
+        return rows, others
+
     def stream(
         self, model: keras.Model, batch_size: int, seed: int, skip: int = 0
     ) -> Iterable[Rows]:

@@ -5,9 +5,10 @@ import csv
 import dataclasses
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import keras
+import numpy as np
 from pydantic import NonNegativeFloat, NonNegativeInt
 
 from ctr_keras import metrics
@@ -27,9 +28,15 @@ from ctr_keras.runs import (
     make_progress,
     write_table,
 )
+from ctr_keras.search.closing import rows_to_judge
 from ctr_keras.search.rows import SearchRows, both_splits
-from ctr_keras.settings import Count, JitCompile
-from ctr_keras.types import LearningRate, Rows
+from ctr_keras.search.verdict import Course, Verdict
+from ctr_keras.settings import Count, CountOrAuto, JitCompile
+from ctr_keras.types import Array, LearningRate, Rows
+
+_BATCHES = (256, 2000)  # the smallest and the largest that "auto" takes
+_PASS_STEPS = 200  # in a pass, at least, where a batch is above the smallest
+_STEPS, _MOST_EPOCHS = 1000, 5  # that "auto" trains for, but no more passes than that
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,13 +44,17 @@ class Search(Optimization):
     """What all searches share.
 
     Args:
-        batch_size: int. That of all three papers. Defaults to `2000`.
-        epochs: int. Passes over the training rows in a stage. Defaults to `1`.
+        batch_size: int or str. Defaults to `"auto"`: so large that a pass has 200 steps, from 256
+            to 2,000, that of all three papers.
+        epochs: int or str. Passes over the training rows in a stage. Defaults to `"auto"`: as many
+            as 1,000 steps take, but 5 at most.
         rounds: int. Parts of an epoch, after each of which learning rates may fall, progress is
             printed and the state is saved. Defaults to `5`.
-        optimizer, learning_rate, epsilon, weight_decay, optimizer_args: as in
+        optimizer, epsilon, weight_decay, optimizer_args: as in
             `ctr_keras.training.Optimization`. All of these are of the weights; gates have an
             optimizer of their own.
+        learning_rate: float. Of the weights. Defaults to `0.01`: gates tell interactions apart once
+            these say something, which few steps have to do.
         table_optimizer, table_learning_rate, table_optimizer_args, table_updates: likewise.
         schedule: str. As in `Optimization`, without `"plateau"`. Defaults to `"exponential"`.
         learning_rate_decay: float. What the learning rate is multiplied with after each round.
@@ -64,8 +75,9 @@ class Search(Optimization):
     5
     """
 
-    batch_size: Count = 2000
-    epochs: Count = 1
+    batch_size: CountOrAuto = "auto"
+    epochs: CountOrAuto = "auto"
+    learning_rate: NonNegativeFloat = 1e-2
     rounds: Count = 5
     schedule: Literal["constant", "exponential", "cosine"] = "exponential"
     learning_rate_decay: NonNegativeFloat = 1.0
@@ -104,6 +116,13 @@ class Search(Optimization):
         raise NotImplementedError
 
 
+class Conclusion(NamedTuple):
+    """What a stage has found, and what it says of that."""
+
+    plan: InteractionPlan
+    verdict: Verdict
+
+
 class Gates(Protocol):
     """What a stage searches: the gates of a model, and what they say."""
 
@@ -118,11 +137,20 @@ class Gates(Protocol):
     def build(self) -> keras.Model:
         """Makes the model."""
 
+    def names(self, model: keras.Model) -> Sequence[str]:
+        """What each gate is of."""
+
+    def values(self, model: keras.Model) -> Array:
+        """The gates, in the order of their names."""
+
     def read(self, model: keras.Model) -> InteractionPlan:
         """The plan that the model's gates stand for."""
 
     def describe(self, plan: InteractionPlan) -> str:
         """Such a plan in a few words, to show how far the search is."""
+
+    def conclude(self, model: keras.Model, best: InteractionPlan, course: Course) -> Conclusion:
+        """The plan of a trained model, which may be that of its best round, and a verdict on it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,19 +160,39 @@ class Stage:
     settings: Search
     features: FeatureSet
     train: SearchRows
-    validation: SearchRows | None  # for a bi-level search or an early stop
+    validation: SearchRows | None  # to choose gates by, for a bi-level search or an early stop
     folder: str | None  # of checkpoints
     number: int = 1
 
     @property
+    def batch_size(self) -> int:
+        """Rows in a step."""
+        size = self.settings.batch_size
+        if size == "auto":
+            least, most = _BATCHES
+            return min(max(self.train.count // _PASS_STEPS, least), most)
+        return size
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the training rows."""
+        epochs = self.settings.epochs
+        return min(-(-_STEPS // self.epoch_steps), _MOST_EPOCHS) if epochs == "auto" else epochs
+
+    @property
     def epoch_steps(self) -> int:
         """Steps in which the weights see every row once."""
-        return -(-self.train.count // self.settings.batch_size)
+        return -(-self.train.count // self.batch_size)
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of the stage."""
+        return self.epochs * self.settings.rounds
 
     @property
     def steps(self) -> int:
         """Steps of the stage, not counting the gates' own of a bi-level search."""
-        return self.settings.epochs * self.settings.rounds * self.round_steps
+        return self.rounds * self.round_steps
 
     @property
     def round_steps(self) -> int:
@@ -154,6 +202,13 @@ class Stage:
     def decayed(self, rate: float, decay: float) -> LearningRate:
         """A learning rate that is multiplied with `decay` after each round."""
         return decayed(rate, decay, self.round_steps)
+
+    def with_validation(self) -> "Stage":
+        """The stage with rows to choose gates by: without any, some of the training rows."""
+        if self.validation is not None:
+            return self
+        train, validation = self.train.held_out()
+        return dataclasses.replace(self, train=train, validation=validation)
 
     def run(self, gates: Gates, *, stop_early: bool = False) -> InteractionPlan:
         """Trains the gates' model, or goes on with it, and returns what the gates say.
@@ -171,28 +226,47 @@ class Stage:
         keras.utils.set_random_seed(settings.seed + self.number)
         checkpoints = Checkpoints(folder) if folder else None
         plans = _Plans(self, gates, stop_early)
-        rounds = Rounds(
-            plans,
-            checkpoints,
-            total=settings.epochs * settings.rounds,
-            patience=settings.rounds,
-        )
+        rounds = Rounds(plans, checkpoints, total=self.rounds, patience=settings.rounds)
         steps = self.round_steps * (2 if settings.bilevel else 1)
         title = f"stage {self.number}, "
-        progress = make_progress(rounds, plans.describe, settings.batch_size, title)
+        progress = make_progress(rounds, plans.describe, self.batch_size, title)
         callbacks = [progress] if settings.verbose else []
-        rounds.run(lambda: self._compiled(gates), self._batches, steps, callbacks)
-        plan = InteractionPlan.from_dict(rounds.kept["plan"])
+        model = rounds.run(
+            lambda: plans.started(self._compiled(gates)), self._batches, steps, callbacks
+        )
+        course = Course(gates.names(model), _values(rounds.history[: rounds.best]))
+        best = InteractionPlan.from_dict(rounds.kept["plan"])
+        plan, verdict = gates.conclude(model, best, course)
+        self._tell(verdict, course)
         if checkpoints:
             plan.save(found)
             checkpoints.remove()
         return plan
 
+    def ready_to_score(self, model: keras.Model) -> None:
+        """Makes the statistics of normalizations true, and rows of tables that lag behind."""
+        model.optimizer.catch_up_all()
+        if has_statistics(model):
+            recompute_statistics(model, self.train.inputs_of(model, STATISTICS_ROWS))
+
+    def rows_to_judge(self, model: keras.Model, gates: int) -> Rows | None:
+        """Validation rows to judge gates by, if there are any: a model's inputs, and labels."""
+        if self.validation is None:
+            return None
+        self.ready_to_score(model)
+        count = rows_to_judge(gates)
+        return self.validation.inputs_of(model, count), self.validation.arrays(count)[1]
+
+    def _tell(self, verdict: Verdict, course: Course) -> None:
+        if self.settings.verbose:
+            for line in verdict.says:
+                print(f"stage {self.number}: {line}")
+        if self.folder is not None:
+            verdict.save(self.folder, course)
+
     def _compiled(self, gates: Gates) -> keras.Model:
         settings, model = self.settings, gates.build()
-        weights = settings.make_optimizer(
-            model, self.round_steps, settings.epochs * settings.rounds
-        )
+        weights = settings.make_optimizer(model, self.round_steps, self.rounds)
         optimizer = AlternatingOptimizer if settings.bilevel else RoutedOptimizer
         model.compile(
             optimizer(weights, {gates.variables: gates.optimizer}),
@@ -203,13 +277,13 @@ class Stage:
 
     def _batches(self, model: keras.Model, rounds_done: int) -> Iterable[Rows]:
         settings, skip = self.settings, rounds_done * self.round_steps
-        batches = self.train.stream(model, settings.batch_size, settings.seed, skip)
+        batches = self.train.stream(model, self.batch_size, settings.seed, skip)
         if not settings.bilevel:
             return batches
         if self.validation is None:
             raise ValueError("a bi-level search needs validation rows for its gates")
         return _in_turns(
-            batches, self.validation.stream(model, settings.batch_size, settings.seed, skip)
+            batches, self.validation.stream(model, self.batch_size, settings.seed, skip)
         )
 
 
@@ -220,6 +294,13 @@ def _in_turns(*streams: Iterable[Rows]) -> Iterator[Rows]:
             yield next(iterator)
 
 
+_VALUES = "values"  # in a row: the gates after its round, before them in the first those at start
+
+
+def _values(history: Sequence[Row]) -> Array:
+    return np.concatenate([row[_VALUES] for row in history])
+
+
 class _Plans:
     """Each round gives a plan, and each epoch an AUC where the search may stop early."""
 
@@ -227,18 +308,27 @@ class _Plans:
         self._stage = stage
         self._gates = gates
         self._stop_early = stop_early
+        self._start: Array | None = None
+
+    def started(self, model: keras.Model) -> keras.Model:
+        """Looks at the gates of a new model, before its first step."""
+        self._start = self._gates.values(model)
+        return model
 
     def measure(self, model: keras.Model, number: int, training: Row, seconds: float) -> Row:
         del seconds
         stage, auc = self._stage, None
         if self._stop_early and number % stage.settings.rounds == 0:
             assert stage.validation is not None
-            if has_statistics(model):
-                recompute_statistics(model, stage.train.inputs_of(model, STATISTICS_ROWS))
+            stage.ready_to_score(model)
             auc = metrics.auc(*stage.validation.score(model))
         described = self._gates.describe(self._gates.read(model))
-        row = {"stage": stage.number, "round": number, "train_loss": float(training["loss"])}
-        return {**row, "validation_auc": auc, "gates": described}
+        row: Row = {"stage": stage.number, "round": number, "train_loss": float(training["loss"])}
+        row |= {"validation_auc": auc, "gates": described}
+        values = [self._gates.values(model)]
+        if self._start is not None and number == 1:
+            values = [self._start, *values]
+        return row | {_VALUES: [value.tolist() for value in values]}
 
     def loss(self, row: Row) -> float | None:
         auc = row["validation_auc"]
@@ -262,4 +352,5 @@ class _Plans:
             with open(path, encoding="utf-8", newline="") as file:
                 rows = csv.DictReader(file)
                 before = [row for row in rows if int(row["stage"]) < self._stage.number]
-        write_table(path, [*before, *history])
+        shown = [{name: row[name] for name in row if name != _VALUES} for row in history]
+        write_table(path, [*before, *shown])

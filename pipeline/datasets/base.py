@@ -84,8 +84,8 @@ class Dataset:
         if not isinstance(self.split, FileSplit):
             return [(path, size, None) for path, size in find_files(source, self.pattern)]
         files: dict[str, tuple[str, int, str | None]] = {}
-        for split, pattern in dataclasses.asdict(self.split).items():
-            for path, size in find_files(source, pattern) if pattern else ():
+        for split, pattern in self.split.patterns.items():
+            for path, size in find_files(source, pattern):
                 if path in files:
                     raise ValueError(f"{path} cannot be for {files[path][2]} and for {split}, too")
                 files[path] = (path, size, split)

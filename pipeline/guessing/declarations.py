@@ -48,7 +48,7 @@ class _Entry:
     left_out: str = ""
 
 
-def guess(source: Any, label: str | None = None) -> Declaration:
+def guess(source: Any, label: str | None = None, columns: Sequence[str] = ()) -> Declaration:
     """Looks at a sample of a log, or at a frame, and declares it as a data set.
 
     Args:
@@ -57,14 +57,16 @@ def guess(source: Any, label: str | None = None) -> Declaration:
             `__arrow_c_stream__`.
         label: str or None. The column of the label. Defaults to `None`: the one that has the name
             of a label, or is the only one of yes and no.
+        columns: sequence of str. Names of all columns of CSV or TSV in their order, for files
+            without a header; or instead of those in it. Defaults to `()`.
 
     Returns:
         A Declaration.
 
     Raises:
         FileNotFoundError: if there is no file.
-        ValueError: for a source that is no table, and if the label is not clear, naming the
-            columns it may be.
+        ValueError: for a source that is no table, for another number of `columns`, and if the label
+            is not clear, naming the columns it may be.
 
     Example:
 
@@ -74,25 +76,34 @@ def guess(source: Any, label: str | None = None) -> Declaration:
     ('click', ('user', 'price'))
     """
     if not isinstance(source, str):
+        if columns:
+            raise ValueError("a frame has names of columns: rename them in it")
         return _declare(sample_frame(source), "a frame", label)
     paths = find_paths(source)
     # Patterns of a split are below a folder.
     names = names_below(source, paths) if os.path.isdir(source) else paths
     found = splits.by_files(names)
     if not os.path.isdir(source) or found is None:
-        return _declare(sample_files(paths), source, label)
+        return _declare(sample_files(paths, columns), source, label)
     split, used = found
     of_splits = [path for path, name in zip(paths, names, strict=True) if name in used]
-    return _declare(sample_files(of_splits), source, label, split)
+    return _declare(sample_files(of_splits, columns), source, label, split)
 
 
-def write_declaration(source: str, out: str, label: str | None = None, force: bool = False) -> str:
+def write_declaration(
+    source: str,
+    out: str,
+    label: str | None = None,
+    columns: Sequence[str] = (),
+    force: bool = False,
+) -> str:
     """Writes the declaration of a log to a YAML file.
 
     Args:
         source: str. As in `guess`.
         out: str. The file.
         label: str or None. As in `guess`.
+        columns: sequence of str. As in `guess`.
         force: bool. Whether an existing file is replaced. Defaults to `False`.
 
     Returns:
@@ -107,7 +118,7 @@ def write_declaration(source: str, out: str, label: str | None = None, force: bo
     folder = os.path.dirname(os.path.abspath(out))
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"there is no folder {folder}")
-    text = guess(source, label).text
+    text = guess(source, label, columns).text
     with open(out, "w", encoding="utf-8") as file:
         file.write(text)
     return text
@@ -170,7 +181,7 @@ def _why_not(found: Profile, share: float, twin: str | None) -> str:
     if found.kind == "category" and found.is_unique:
         return "another value in nearly every row"
     if found.kind == "time" and not splits.time_parts(found):
-        return "always the same hour and day"
+        return "no hour or weekday comes again"
     if found.kind == "text":
         return "text, another one in nearly every row"
     return f"says the same as {_flow(twin)}" if twin else ""

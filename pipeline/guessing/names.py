@@ -22,16 +22,16 @@ NUMBERS = _words_of(
 TIMES = _words_of("date datetime day dt epoch hour time timestamp ts")
 _GROUPS: Mapping[Group, frozenset[str]] = {
     "user": _words_of(
-        """age browser cookie customer device education employee gender income ip marital member mgr
-        occupation os reviewer role sex uid user useragent visitor zip"""
+        """age browser children cookie customer device education employee gender income ip marital
+        member mgr occupation os reviewer role sex uid user useragent visitor zip"""
     ),
     "item": _words_of(
-        """ad adid ads advertiser app asin brand campaign cate category coupon creative genre genres
-        item merchant movie price product resource shop sku slot tags title"""
+        """ad adid ads advertiser app asin brand campaign cate category coupon creative expiration
+        genre genres item merchant movie price product resource shop sku slot tags title"""
     ),
     "context": _words_of(
-        """channel city country day daytime destination domain hour isweekend page pos position
-        publisher query referrer region site temperature time weather weekday"""
+        """channel city country day daytime destination direction domain hour isweekend page pos
+        position publisher query referrer region site temperature time weather weekday"""
     ),
 }
 

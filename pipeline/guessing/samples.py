@@ -15,6 +15,7 @@ import pyarrow.parquet
 
 from pipeline.guessing.dialects import Dialect, guess_dialect, guess_encoding
 from pipeline.guessing.files import read_pieces, some_of
+from pipeline.parsing.columns import shortened
 from pipeline.sources import open_source, partition_columns
 
 _ROWS = 100_000  # of a sample
@@ -44,8 +45,8 @@ class Sample:
         return len(next(iter(self.columns.values())))
 
 
-def sample_files(paths: Sequence[str]) -> Sample:
-    """A sample of some of these files.
+def sample_files(paths: Sequence[str], columns: Sequence[str] = ()) -> Sample:
+    """A sample of some of these files, of which delimited ones may be given names of columns.
 
     Raises:
         ValueError: naming a file that cannot be read, or that does not go with the others.
@@ -58,7 +59,9 @@ def sample_files(paths: Sequence[str]) -> Sample:
     elif first.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         reader = _JsonLines(guess_encoding(first))
     else:
-        reader = _Delimited(first, chosen[0])
+        reader = _Delimited(first, chosen[0], columns)
+    if columns and not isinstance(reader, _Delimited):
+        raise ValueError(f"{chosen[0]} has names of columns in it: only CSV and TSV take others")
     tables: list[pa.Table] = []
     for path in chosen:
         table = _with_partitions(reader.read(path, len(chosen)), path)
@@ -141,16 +144,27 @@ def _with_partitions(table: pa.Table, path: str) -> pa.Table:
 class _Delimited:
     """Reads files that are all written as the first is."""
 
-    def __init__(self, first: bytes, path: str):
-        self._encoding = guess_encoding(first)
+    def __init__(self, first: bytes, path: str, columns: Sequence[str]):
+        self._encoding, self._columns = guess_encoding(first), tuple(columns)
         self._dialect = self._guess(first, path)
         self._skipped, self.is_cut = 0, False
 
     def _guess(self, data: bytes, path: str) -> Dialect:
         try:
-            return guess_dialect(self._decoded(data))
+            found = guess_dialect(self._decoded(data))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
+        if not self._columns:
+            return found
+        if len(set(self._columns)) < len(self._columns):
+            raise ValueError(f"a column is named twice: {shortened(', '.join(self._columns))}")
+        if len(self._columns) != len(found.columns):
+            there = shortened(", ".join(found.columns))
+            raise ValueError(
+                f"{path} has {len(found.columns)} columns ({there}), and {len(self._columns)} "
+                "are named"
+            )
+        return dataclasses.replace(found, columns=self._columns)
 
     def _decoded(self, data: bytes) -> str:
         return data.decode(self._encoding, "replace").removeprefix("\ufeff")
@@ -209,12 +223,19 @@ class _Delimited:
         if self._encoding != "utf-8":
             settings["encoding"] = self._encoding
         if not dialect.header:
-            settings |= {"header": False, "columns": list(dialect.columns)}
+            settings["header"] = False
+        if self._columns or not dialect.header:
+            settings["columns"] = list(dialect.columns)
         return settings
 
     @property
     def comments(self) -> Iterator[str]:
         """What was seen."""
+        if not (self._columns or self._dialect.header):
+            yield (
+                "There is no header. Names say much of what columns hold: give them by --columns "
+                "c1,c2,..."
+            )
         if self._skipped:
             yield (
                 f"{self._skipped} rows of the sample have another number of columns: they will be "

@@ -19,7 +19,9 @@ _FILE_WORDS = {
     "validation": ("valid", "validation", "val", "dev", "eval"),
     "test": ("test", "testing", "holdout"),
 }
+_VALIDATION = 0.1  # of the rows to learn from, where no file is for it
 _DAY = 86400
+_PERIODS = {"hour": _DAY, "weekday": 7 * _DAY}  # of parts of a time
 _LONG = 20 * _DAY  # from which on splits begin with a day
 
 Settings = dict[str, Any]
@@ -31,9 +33,9 @@ def by_files(names: Sequence[str]) -> tuple[Settings, list[str]] | None:
     Example:
 
     >>> by_files(["test.csv", "train/a.csv", "train/b.csv", "readme"])[0]
-    {'by': 'files', 'train': 'train/*', 'test': 'test.csv'}
+    {'by': 'files', 'train': 'train/*', 'validation': 0.1, 'test': 'test.csv'}
     >>> by_files(["valid.csv", "test.csv"])[0]  # nothing else to learn from
-    {'by': 'files', 'train': 'valid.csv', 'test': 'test.csv'}
+    {'by': 'files', 'train': 'valid.csv', 'validation': 0.1, 'test': 'test.csv'}
     """
     members: dict[str, list[str]] = {split: [] for split in _FILE_WORDS}
     for name in names:
@@ -46,7 +48,9 @@ def by_files(names: Sequence[str]) -> tuple[Settings, list[str]] | None:
     patterns = {split: _pattern(of, names) for split, of in members.items() if of}
     if "train" not in patterns or len(patterns) < 2 or not all(patterns.values()):
         return None
-    return {"by": "files", **patterns}, sorted(name for of in members.values() for name in of)
+    used = sorted(name for of in members.values() for name in of)
+    train = {"train": patterns.pop("train"), "validation": _VALIDATION}
+    return {"by": "files", **train, **patterns}, used
 
 
 def _pattern(members: Sequence[str], names: Sequence[str]) -> str:
@@ -103,6 +107,8 @@ def spelled(time: float) -> str:
 
 
 def time_parts(found: Profile) -> list[str]:
-    """The parts of a time that differ between rows."""
-    parts = ("hour", "weekday")
+    """The parts of a time that differ between rows, and in a log so long that they come again: what
+    was learned of the weekdays of three days says nothing of the fourth."""
+    length = np.ptp(found.seconds)
+    parts = (part for part, period in _PERIODS.items() if length > period)
     return [part for part in parts if len(np.unique(part_of(part, found.seconds))) > 1]

@@ -33,23 +33,27 @@ class Column:
         rows: (splits, 2) rows with a value, without clicks and with.
         counts: Counts. Of the values, in lists each of them.
         sample: DistinctSample.
-        moments: Moments or None. Of numbers; of lists, of their lengths.
+        moments: Moments or None. Of numbers.
+        lengths: Counts or None. Of the lengths of lists.
     """
 
     rows: Array
     counts: Counts
     sample: DistinctSample
     moments: Moments | None = None
+    lengths: Counts | None = None
 
     @classmethod
     def merge(cls, parts: Sequence[Column]) -> Column:
         """That of all rows."""
         moments = [part.moments for part in parts if part.moments is not None]
+        lengths = [part.lengths for part in parts if part.lengths is not None]
         return cls(
             np.sum([part.rows for part in parts], axis=0),
             merge([part.counts for part in parts]),
             DistinctSample.merge([part.sample for part in parts]),
             functools.reduce(operator.add, moments) if moments else None,
+            merge(lengths) if lengths else None,
         )
 
 
@@ -108,8 +112,8 @@ def _count_lists(lists: pa.ListArray, cells: Array) -> Column:
     items, of_row = items.filter(is_there), of_row[np.asarray(is_there)]
     lengths = np.bincount(of_row, minlength=len(cells)).astype(np.float64)
     counted = count(items, cells[of_row])
-    moments = Moments.of(lengths, cells // 2)
-    return Column(_table(cells), counted, DistinctSample.of(counted), moments)
+    sample = DistinctSample.of(counted)
+    return Column(_table(cells), counted, sample, lengths=count(lengths, cells))
 
 
 def _time_parts(feature: Categorical, times: pa.Array) -> pa.Array:

@@ -1,7 +1,6 @@
 """Statistics as one HTML page that needs no other file and no network, and as a few lines."""
 
 import importlib.resources
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import jinja2
 import markupsafe
 
+from ctr_keras.files import exists, open_output, read_json
 from pipeline.statistics import FILE
 
 _MOMENTS = ("mean", "deviation", "low", "high")
@@ -61,25 +61,19 @@ def show(data: str, out: str | None = None) -> Iterator[str]:
         FileNotFoundError: if the folder has no statistics.
     """
     path = os.path.join(data, FILE)
-    if not os.path.exists(path):
+    if not exists(path):
         raise FileNotFoundError(
             f"there is no {path}: {data} is no prepared data set, or one of an earlier version"
         )
-    with open(path, encoding="utf-8") as file:
-        summary = json.load(file)
+    summary = read_json(path)
     out = out or os.path.join(data, "statistics.html")
-    write_page(f"Statistics of {os.path.basename(os.path.abspath(data))}", summary, out)
+    page = render_page(f"Statistics of {os.path.basename(data.rstrip('/'))}", summary)
+    with open_output(out) as file:
+        file.write(page.encode())
     for split, found in summary["splits"].items():
         yield f"{split}: {found['rows']:,} rows, click rate {_percent(found['click_rate'])}"
     yield from (f"{name} {remark}" for name, remark in remarks(summary))
     yield f"page: {out}"
-
-
-def write_page(title: str, summary: Mapping[str, Any], path: str) -> None:
-    """Writes the page, whole or not at all."""
-    with open(f"{path}.partial", "w", encoding="utf-8") as file:
-        file.write(render_page(title, summary))
-    os.replace(file.name, path)
 
 
 def remarks(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from ctr_keras.features import Crossed, Feature, FeatureSet, Numeric
 from ctr_keras.types import Array
 from pipeline.splits import SPLITS
 from pipeline.statistics.columns import Column, Counted
-from pipeline.statistics.counts import Counts
+from pipeline.statistics.counts import Counts, Moments
 
 TOP = 20  # values that are shown, and buckets of numbers
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -70,7 +70,7 @@ def _feature(feature: Feature, column: Column, rows: Array, weights: Array) -> S
         "values": [_entry(names, of, weights) for names, of in buckets],
         "values_error": column.counts.error,
         "information": {
-            "nats": _digits(information),
+            "nats": information,
             "by_chance": chance,
             "of_label": entropy,
         },
@@ -96,29 +96,38 @@ def _split(column: Column, index: int, rows: Array, is_number: bool) -> Summary:
         "distinct": distinct,
         "distinct_error": error,
     }
-    moments = column.moments
-    if moments is None or not moments.rows[index]:
-        return found
-    numbers: Summary = {
-        "mean": _digits(moments.mean[index]),
-        "deviation": _digits(moments.deviation[index]),
-        "low": float(moments.low[index]),
-        "high": float(moments.high[index]),
-    }
-    if not is_number:
-        return {**found, "length": numbers}
-    quantiles = _quantiles(column.counts, index, _QUANTILES)
+    if column.lengths is not None:
+        found["length"] = _moments(column.lengths, index)
+    elif is_number and present:
+        quantiles = _quantiles(column.counts, index, _QUANTILES)
+        found |= _moments(column.counts, index, column.moments)
+        found["quantiles"] = {f"{q:g}": of for q, of in zip(_QUANTILES, quantiles, strict=True)}
+    return found
+
+
+def _moments(counts: Counts, split: int, moments: Moments | None = None) -> Summary:
+    """Those of the numbers of a split, from their counts as long as these are exact."""
+    if counts.error and moments is not None:
+        return {
+            # Digits that do not depend on the order in which rows were added.
+            "mean": float(f"{moments.mean[split]:.9g}"),
+            "deviation": float(f"{moments.deviation[split]:.9g}"),
+            "low": float(moments.low[split]),
+            "high": float(moments.high[split]),
+            "zeros": int(moments.zeros[split]),
+        }
+    rows = counts.counts[:, split].sum(1)
+    values, rows = counts.values[rows > 0], rows[rows > 0]
+    if not len(values):
+        return {}
+    mean = (values * rows).sum() / rows.sum()
     return {
-        **found,
-        **numbers,
-        "zeros": int(moments.zeros[index]),
-        "quantiles": {f"{q:g}": value for q, value in zip(_QUANTILES, quantiles, strict=True)},
+        "mean": float(mean),
+        "deviation": float(np.sqrt(((values - mean) ** 2 * rows).sum() / rows.sum())),
+        "low": float(values[0]),
+        "high": float(values[-1]),
+        "zeros": int(rows[values == 0].sum()),
     }
-
-
-def _digits(value: float) -> float:
-    """As many as do not depend on the order in which rows were added."""
-    return float(f"{value:.12g}")
 
 
 def _quantiles(counts: Counts, split: int, shares: Sequence[float]) -> list[float]:
@@ -198,7 +207,7 @@ def _information(
 
 
 def _entropy(shares: Array) -> float:
-    shares = shares[shares > 0]
+    shares = np.sort(shares[shares > 0])  # the same sum in whatever order they come
     return float(-(shares * np.log(shares)).sum())
 
 
@@ -217,7 +226,7 @@ def _drift(cells: Array, total: Array, split: int, is_number: bool) -> float | N
         return float(np.abs(train - other).max())
     middle = (train + other) / 2
     divergence = _entropy(middle) - (_entropy(train) + _entropy(other)) / 2
-    return max(_digits(divergence / np.log(2)), 0.0)
+    return max(float(divergence / np.log(2)), 0.0)
 
 
 def _unseen(column: Column, split: int) -> Summary:

@@ -125,7 +125,7 @@ def test_statistics_are_those_of_the_pairs_closed_ones_included():
 
 
 def test_spearman_gives_equal_values_their_mean_rank():
-    assert pictures._ranks(np.array([3.0, 1.0, 3.0, 2.0])).tolist() == [2.5, 0.0, 2.5, 1.0]
+    assert metrics.ranks(np.array([3.0, 1.0, 3.0, 2.0])).tolist() == [2.5, 0.0, 2.5, 1.0]
     assert pictures._correlation(np.ones(3), np.arange(3)) == "undefined"
 
 

@@ -1,5 +1,6 @@
 """Explaining runs: which pictures there are, and what the folder holds whatever happens."""
 
+import dataclasses
 import io
 import os
 import pathlib
@@ -15,6 +16,8 @@ from ctr_keras.cli import main
 from ctr_keras.explain import Explainer, explain_run, page, run
 from ctr_keras.explain import folder as page_folder
 from ctr_keras.plan import Interaction, InteractionPlan
+from ctr_keras.search.closing import Tried
+from ctr_keras.search.verdict import Course, of_gates
 from ctr_keras.training import load_run, predict_split
 from tests.data.shards import write_prepared
 from tests.explain.runs import FEATURES, write_run, write_search
@@ -131,6 +134,29 @@ def test_pictures_of_a_trained_model(model, arguments, expected, data, tmp_path)
     paths = explain_run(folder, str(tmp_path / "out"), rows=150)
     assert names_of(paths) == [*expected, "index"]
     assert model in check_files(paths, tmp_path / "out")
+
+
+def test_pictures_of_how_a_search_went_and_of_another_ones_plan(data, tmp_path):
+    folder = write_search(tmp_path / "search", data, "autofis", GATES)
+    course = Course(["a x b, inner", "a x row, inner"], np.array([[0.6, 0.6], [0.7, 0.1]]))
+    kept = [{"fields": ["a", "b"], "function": "inner", "gate": 0.7, "effect": 0.02}]
+    tried = [Tried(0, 0.69, 0.02, 0.001), Tried(1, 0.67, 0.0, 0.0), Tried(2, 0.67, 0.0, 0.001)]
+    verdict = of_gates(1, course, np.array([True, False]), tried, "")
+    dataclasses.replace(verdict, kept=kept).save(folder, course)
+    other = write_search(tmp_path / "other", data, "optinter", METHODS)
+    paths = explain_run(folder, str(tmp_path / "out"), other=other)
+    assert names_of(paths) == [
+        "agreement",
+        *GATE_NAMES,
+        *STATISTICS_NAMES,
+        "rounds-1",
+        "closing-1",
+        "effects-1",
+        "index",
+    ]
+    text = check_files(paths, tmp_path / "out")
+    assert "keeps 1 of 2 gates" in text
+    assert "search and other: 1 interactions in both plans" in text
 
 
 def test_attention_is_that_of_the_case_and_the_mean_of_the_rows(data, tmp_path, monkeypatch):

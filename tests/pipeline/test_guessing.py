@@ -266,6 +266,16 @@ def test_times_are_known_by_their_spellings(name, spell):
     assert profile(name, pa.array([*times, "soon"])).kind != "time"
 
 
+@pytest.mark.parametrize(
+    ("hours", "parts"), [(20, []), (3 * 24, ["hour"]), (8 * 24, ["hour", "weekday"])]
+)
+def test_parts_of_a_time_are_features_where_they_come_again(hours, parts):
+    draw, start = np.random.default_rng(0), datetime.datetime(2024, 3, 1)
+    when = [str(start + datetime.timedelta(hours=hours * i / 299)) for i in range(300)]
+    rows = {"when": when, "item": draw.integers(0, 9, 300), "click": draw.integers(0, 2, 300)}
+    assert [*by_name(declared(rows))] == [*parts, "item"]
+
+
 def test_eight_digits_under_another_name_are_no_time():
     found = profile("C20", pa.array([f"1410{d:02d}05" for d in range(1, 31)]))
     assert found.kind != "time"
@@ -302,6 +312,13 @@ def test_what_a_random_column_tells_of_the_label_is_little():
 
 
 # Files.
+
+
+def test_without_a_file_for_validation_it_is_a_share_of_the_training_rows(frame, tmp_path):
+    for name, part in (("train", frame[:1500]), ("test", frame[1500:])):
+        part.to_csv(tmp_path / f"{name}.csv", index=False)
+    split = declared(str(tmp_path))["split"]
+    assert split == {"by": "files", "train": "train.csv", "validation": 0.1, "test": "test.csv"}
 
 
 def test_files_named_for_splits_are_the_split(frame, tmp_path):
@@ -412,6 +429,42 @@ def test_a_wide_file_without_a_header_has_its_label_first(tmp_path):
     found = declared(str(tmp_path))
     assert found["source"] == {"format": "tsv", "header": False, "columns": ["c1", "c2", "c3"]}
     assert found["label"] == "c1"
+
+
+def test_columns_without_a_header_may_be_named(tmp_path):
+    draw = np.random.default_rng(0)
+    rows = np.stack([draw.integers(0, 2, 300), draw.integers(0, 50, 300), draw.integers(0, 9, 300)])
+    np.savetxt(tmp_path / "log.txt", rows.T, "%d", delimiter="\t")
+    assert "# There is no header" in guess(str(tmp_path)).text
+    named = guess(str(tmp_path), columns=["click", "item", "os"])
+    assert "# There is no header" not in named.text
+    found = yaml.safe_load(named.text)
+    assert found["source"]["columns"] == ["click", "item", "os"]
+    assert [feature["group"] for feature in found["features"]] == ["item", "user"]
+    arguments = ["--source", str(tmp_path), "--out", str(tmp_path / "my.yaml")]
+    shown = CliRunner().invoke(commands.init, [*arguments, "--columns", "click, item,os"])
+    assert shown.output.startswith(named.text)
+
+
+def test_a_header_may_be_renamed(tmp_path):
+    pd.DataFrame({"a": [*"xyz"] * 50, "b": [0, 1] * 75}).to_csv(tmp_path / "log.csv", index=False)
+    found = yaml.safe_load(guess(str(tmp_path), columns=["item", "click"]).text)
+    assert found["source"] == {"format": "csv", "columns": ["item", "click"]}
+    assert found["label"] == "click"
+
+
+def test_names_of_columns_that_do_not_fit_are_refused(frame, tmp_path):
+    frame.to_csv(tmp_path / "log.csv", index=False)
+    with pytest.raises(ValueError, match=r"log\.csv has 14 columns \(row, user id, .*, and 2 are"):
+        guess(str(tmp_path), columns=["a", "b"])
+    with pytest.raises(ValueError, match="a column is named twice: a, a, "):
+        guess(str(tmp_path), columns=["a", "a", *"cdefghijklmn"])
+    with pytest.raises(ValueError, match="a frame has names of columns"):
+        guess(frame, columns=["a"])
+    (tmp_path / "log.csv").unlink()
+    frame.to_parquet(tmp_path / "log.parquet")
+    with pytest.raises(ValueError, match=r"log\.parquet has names of columns in it: only CSV"):
+        guess(str(tmp_path), columns=["a"])
 
 
 # The command.

@@ -215,6 +215,19 @@ def test_a_column_may_name_the_splits():
     assert numbered.assign(np.zeros(3), block_of(fold=["1", "2", "0"])).tolist() == [0, 1, 0]
 
 
+def test_a_share_of_the_training_files_is_for_validation():
+    keys = np.random.default_rng(0).integers(2**63, size=4000)
+    split = FileSplit("train.csv", validation=0.1, test="test.csv")
+    assert split.patterns == {"train": "train.csv", "test": "test.csv"}
+    assert np.bincount(split.assign_of_file("train", keys), minlength=3) / 4000 == pytest.approx(
+        [0.9, 0.1, 0], abs=0.01
+    )
+    assert (split.assign_of_file("test", keys) == 2).all()
+    named = FileSplit("train.csv", "valid.csv")
+    assert named.patterns == {"train": "train.csv", "validation": "valid.csv"}
+    assert (named.assign_of_file("train", keys) == 0).all()
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -222,6 +235,8 @@ def test_a_column_may_name_the_splits():
         lambda: RandomSplit(-0.1, 0.1),
         lambda: TimeSplit("t", 20, 10),
         lambda: FileSplit(""),
+        lambda: FileSplit("train.csv", 1.0),
+        lambda: FileSplit("train.csv", -0.1),
         lambda: ColumnSplit("fold", train=[]),
     ],
 )

@@ -522,12 +522,17 @@ def test_a_broken_limit_fails_prepare_and_leaves_what_was_found(log, tmp_path):
     assert not (tmp_path / "out.failed" / "examples").exists()
 
 
-def test_limits_that_only_warn_are_in_the_report(log, tmp_path):
-    name = declaration(tmp_path, price={"missing": 0.1, "otherwise": "warn"}, site={"missing": 0.1})
-    report = prepare(name, str(log), str(tmp_path / "out"))
-    expected = "price is missing in a share of 1 of test, expected at most 0.1"
-    assert expected in report["warnings"]
-    assert expected in json.loads((tmp_path / "out" / "report.json").read_text())["warnings"]
+def test_limits_that_only_warn_are_in_the_report_and_edited_ones_count_for_what_is_there(
+    log, tmp_path
+):
+    out, limits = tmp_path / "out", {"missing": 0.1}
+    prepare(declaration(tmp_path, site=limits), str(log), str(out))
+    warning = "price is missing in a share of 1 of test, expected at most 0.1"
+    warns = declaration(tmp_path, price={**limits, "otherwise": "warn"})
+    assert warning in prepare(warns, str(log), str(out))["warnings"]
+    with pytest.raises(UnexpectedDataError, match=warning):
+        prepare(declaration(tmp_path, price=limits), str(log), str(out))
+    assert out.exists()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from benchmarks.planted_log import planted_clicks, planted_tables
 from ctr_keras import models
 from ctr_keras.features import Categorical, Crossed, FeatureSet, Label
 from ctr_keras.layers import EmbeddingGate
@@ -14,11 +15,10 @@ from ctr_keras.search import AIMSearch
 from ctr_keras.search.aim import _kept_dims, _without_empty
 from ctr_keras.search.gates import candidate_pool
 from tests.packed import JIT, inputs_of, labels, packed_inputs
-from tests.search.planted import planted_clicks, planted_tables
 
 # As AutoFIS' planted search: a threshold that grows late.
 LATE = {"c": 0.05, "mu": 0.8}
-SETTINGS = {"learning_rate": 3e-2, "rounds": 1, "verbose": False}
+SETTINGS = {"learning_rate": 3e-2, "rounds": 1, "keep": None, "dims_keep": None, "verbose": False}
 ROWS = 20_000
 CROSSED = FeatureSet(
     Categorical("a"),
@@ -51,6 +51,16 @@ def test_a_planted_triple_on_top_of_planted_pairs_is_found():
     best = max((i for i in plan.interactions if i.order == 3), key=lambda i: abs(i.gate))
     assert best.fields == ("f0", "f1", "f2")
     assert {("f0", "f1"), ("f2", "f3")} <= fields_of(plan)
+
+
+@pytest.mark.slow
+def test_default_settings_keep_exactly_the_planted_pairs():
+    rows = {"train_rows": ROWS, "validation_rows": 5000, "test_rows": 10, "noise": 1.0}
+    data = planted_clicks([(0, 1), (2, 3)], fields=5, **rows)
+    search = AIMSearch(model_args={"dim": 6}, verbose=False)
+    plan = search.search(data.features, data.train, data.validation)
+    assert fields_of(plan) == {("f0", "f1"), ("f2", "f3")}
+    assert plan.kept_dims
 
 
 def test_a_triple_is_not_proposed_without_one_of_its_pairs():

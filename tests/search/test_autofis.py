@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+from benchmarks.planted_log import planted_clicks
 from ctr_keras import metrics
 from ctr_keras.features import Categorical, Crossed, FeatureSet, Label
 from ctr_keras.models import FM
@@ -15,7 +16,6 @@ from ctr_keras.search import AutoFISSearch
 from ctr_keras.search.gates import candidate_fields, candidate_pool
 from ctr_keras.search.rows import SearchRows
 from tests.packed import JIT
-from tests.search.planted import planted_clicks
 
 PAIRS = [(0, 1), (2, 5), (3, 4)]
 ROWS = 20_000
@@ -27,6 +27,7 @@ def search_planted(data, **changes):
     """Settings of planted data: c = 0.05, mu = 0.8, rate 1, 400 steps of 1,000 rows."""
     settings = {"base": "FM", "c": 0.05, "mu": 0.8, "learning_rate": 3e-2, "rounds": 1}
     settings |= {"epochs": 20, "batch_size": 1000, "model_args": {"dim": 10}, "verbose": False}
+    settings |= {"keep": None}
     return AutoFISSearch(**settings | changes).search(data.features, data.train)
 
 
@@ -54,6 +55,26 @@ def test_exactly_the_planted_pairs_stay_open():
         plan = search_planted(data, seed=seed)
         exact += {interaction.fields for interaction in plan.interactions} == names(PAIRS)
     assert exact >= 0.9 * len(SEEDS)
+
+
+@pytest.mark.backend
+@pytest.mark.slow
+@pytest.mark.parametrize("base", ["FM", "DeepFM"])
+def test_default_settings_keep_exactly_the_planted_pairs(base):
+    tower = {} if base == "FM" else {"hidden": [16]}
+    rows = {"train_rows": ROWS, "validation_rows": 5000, "test_rows": 10, "noise": 1.0}
+    data = planted_clicks(PAIRS, **rows)
+    search = AutoFISSearch(base=base, model_args={"dim": 10, **tower}, verbose=False)
+    plan = search.search(data.features, data.train, data.validation)
+    assert {interaction.fields for interaction in plan.interactions} == names(PAIRS)
+
+
+@pytest.mark.slow
+def test_default_settings_keep_no_pair_where_none_interacts(capsys):
+    data = planted_clicks([], train_rows=ROWS, test_rows=10, noise=1.0)
+    search = AutoFISSearch(base="FM", model_args={"dim": 10})
+    assert search.search(data.features, data.train).interactions == ()  # a tenth is held out
+    assert "nothing was found" in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -85,7 +106,7 @@ def small(seed=0, pairs=((0, 1),)):
 
 def quick(**changes):
     """A search of a few steps, some of whose gates close."""
-    settings = {"batch_size": 100, "learning_rate": 1e-2, "rounds": 2, "verbose": False}
+    settings = {"batch_size": 100, "epochs": 1, "rounds": 2, "keep": None, "verbose": False}
     return AutoFISSearch(**settings | {"model_args": {"dim": 4}} | changes)
 
 
@@ -101,7 +122,7 @@ def test_every_base_can_be_searched(base, c):
 
 
 @pytest.mark.backend
-def test_the_default_threshold_ends_at_one():
+def test_the_default_threshold_without_a_choice_ends_at_one():
     """Gates that nothing moves begin at 0.6, and close between 0.6 and 1."""
     data = small()
     constant = {"categorical": np.repeat(data.train[0]["categorical"][:1], 2000, axis=0)}
@@ -206,7 +227,7 @@ def test_crossed_features_are_no_candidates():
     [
         ({"base": "AutoInt"}, "base must be 'FM', 'DeepFM' or 'IPNN', got 'AutoInt'"),
         ({"order": 5}, "order must be 2, 3 or 4, got 5"),
-        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"epochs": 0}, "epochs must be at least 1 or 'auto', got 0"),
         ({"pool": "yes"}, "pool must be true or false, got 'yes'"),
     ],
 )

@@ -40,6 +40,7 @@ def test_searched_and_trained_on(prepared, tmp_path):
     assert ("a", "b") in {interaction.fields for interaction in plan.interactions}
     assert "gates open" in found.stderr
     files = {"config.yaml", "features.json", "history.csv", "plan.json"}
+    files |= {"gates.csv", "kept.csv", "verdict.json"}
     assert set(os.listdir(tmp_path / "search")) == files
     trained = CliRunner().invoke(
         main,
@@ -162,7 +163,7 @@ def test_settings_come_from_yaml_too(tmp_path):
             "autofis has no preset 'kdd'; available: criteo, criteo-fm,",
         ),
         ("random", ["preset=avazu"], "random has no preset 'avazu'; available: none"),
-        ("autofis", ["epochs=many"], "epochs must be an integer, got 'many'"),
+        ("autofis", ["epochs=many"], "epochs must be an integer or 'auto', got 'many'"),
         ("autofis", ["base=IPN"], "--set base=IPN: unknown model 'IPN'; did you mean 'IPNN'"),
         ("autofis", ["base=FNN"], "base must be 'FM', 'DeepFM' or 'IPNN', got 'FNN'"),
         ("autofis", ["order=5"], "order must be 2, 3 or 4, got 5"),

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from benchmarks.planted_log import planted_clicks
 from ctr_keras import metrics
 from ctr_keras.plan import METHODS, Interaction, InteractionPlan
 from ctr_keras.search import RandomSelection, StatisticsSelection
-from tests.search.planted import planted_clicks
 
 FIELDS = [f"f{field}" for field in range(6)]
 PLAN = InteractionPlan(

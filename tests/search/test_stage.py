@@ -11,17 +11,17 @@ import keras
 import numpy as np
 import pytest
 
+from benchmarks.planted_log import planted_clicks, planted_tables
 from ctr_keras.layers import recompute_statistics
 from ctr_keras.search import AIMSearch, AutoFISSearch, OptInterSearch
 from ctr_keras.search.rows import SearchRows
 from ctr_keras.search.stage import Stage
 from tests.optimizers.training import weights
-from tests.search.planted import planted_clicks, planted_tables
 
 pytestmark = pytest.mark.usefixtures("eager")
 
 DATA = planted_clicks([(0, 1)], fields=4, categories=5, train_rows=1000, test_rows=300)
-COMMON = {"batch_size": 100, "learning_rate": 1e-2, "verbose": False}
+COMMON = {"batch_size": 100, "verbose": False}
 
 
 def crossed_data():
@@ -61,7 +61,7 @@ def search_and_rows(method):
         search = AutoFISSearch(base="FM", order=3, c=0.1, epochs=2, rounds=2, **COMMON)
         return search, (DATA.features, DATA.train, None)
     if method == "aim":
-        given = {"functions": ["inner", "outer"], "c": 0.2, "dims_c": 0.1, "epochs": 1, "rounds": 2}
+        given = {"functions": ["inner", "outer"], "keep": 3, "epochs": 1, "rounds": 2}
         return AIMSearch(**given, **COMMON), (DATA.features, DATA.train, None)
     noisy = OptInterSearch(epochs=3, rounds=2, gumbel_noise=True, gate_learning_rate=0.1, **COMMON)
     return noisy, crossed_data()
@@ -112,7 +112,7 @@ def test_history_has_every_round_of_every_stage():
 
 
 def test_progress_is_shown(capsys):
-    search = AutoFISSearch(base="FM", c=0.1, rounds=2, **COMMON | {"verbose": True})
+    search = AutoFISSearch(base="FM", c=0.1, epochs=1, rounds=2, **COMMON | {"verbose": True})
     search.search(DATA.features, DATA.train)
     assert re.search(
         r"stage 1, round 2 of 2: training loss 0\.\d+, \d of 6 gates open, ",
@@ -123,10 +123,11 @@ def test_progress_is_shown(capsys):
 def test_an_early_stop_returns_the_plan_of_the_best_epoch(monkeypatch):
     """Of the four AUCs that are given the third is no better, so the second epoch's plan counts."""
     features, train, validation = crossed_data()
-    search = OptInterSearch(epochs=4, rounds=2, gate_learning_rate=0.5, **COMMON)
     given = {"gate_learning_rate": 0.5, "temperature_rate": 0.99 / 4, **COMMON}
+    search = OptInterSearch(epochs=4, rounds=2, **given)
     second, third = (
-        OptInterSearch(epochs=epochs, **given).search(features, train) for epochs in (2, 3)
+        OptInterSearch(epochs=epochs, rounds=1, **given).search(features, train)
+        for epochs in (2, 3)
     )
     aucs = iter([0.6, 0.7, 0.7, 0.9])
     monkeypatch.setattr("ctr_keras.metrics.auc", lambda labels, scores: next(aucs))
@@ -137,7 +138,7 @@ def test_an_early_stop_returns_the_plan_of_the_best_epoch(monkeypatch):
 
 @pytest.mark.backend
 def test_rates_fall_after_each_round():
-    search = AutoFISSearch(rounds=4, batch_size=100)
+    search = AutoFISSearch(rounds=4, batch_size=100, epochs=1)
     stage = Stage(search, DATA.features, SearchRows(DATA.features, DATA.train), None, None)
     assert (stage.epoch_steps, stage.round_steps, stage.steps) == (10, 3, 12)
     rates = [float(stage.decayed(1.0, 0.5)(step)) for step in (0, 2, 3, 11)]
@@ -164,7 +165,7 @@ def test_weights_learn_as_the_settings_say(settings, monkeypatch):
     monkeypatch.setattr(Stage, "_compiled", compiled)
     for rate in (0.0, 0.01):
         given = COMMON | settings | {"learning_rate": rate}
-        AutoFISSearch(base="FM", c=0.01, rounds=2, **given).search(
+        AutoFISSearch(base="FM", c=0.01, epochs=1, rounds=2, **given).search(
             DATA.features, DATA.train, DATA.test
         )
     still, learned = map(weights, models)

@@ -244,7 +244,7 @@ def test_a_run_whose_data_have_moved_is_exported_from_where_they_are(
         f"Error: {moved} was trained on gone, which is not there: name its prepared data by --data"
     )
     assert not (tmp_path / "ctr").exists()
-    assert export(moved, tmp_path / "ctr", "--data", prepared_synthetic).exit_code == 0
+    assert export(moved, tmp_path / "ctr", "--data", str(prepared_synthetic)).exit_code == 0
 
 
 def test_export_of_an_unfinished_run_says_so(tmp_path):

@@ -1,0 +1,230 @@
+"""What a search says of itself: how far gates have moved, how stable they are, what to change."""
+
+import csv
+import dataclasses
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ctr_keras.metrics import rank_correlation
+from ctr_keras.plan import METHODS
+from ctr_keras.runs import Row, write_table, write_whole
+from ctr_keras.search.closing import Tried, largest
+from ctr_keras.types import Array
+
+VERDICT, GATES, KEPT = "verdict.json", "gates.csv", "kept.csv"
+_STILL = 0.1  # a spread of gates below this share of their mean tells nothing apart
+_STABLE = 0.8  # the share of the kept gates that were among the largest half way
+_AS_DRAWN = 0.9  # a correlation with the random start above this one says that it still decides
+
+
+@dataclasses.dataclass(frozen=True)
+class Course:
+    """Gates over the rounds of a stage.
+
+    Args:
+        names: list of str. What each gate is of.
+        values: array `(rounds + 1, gates)`, the start first.
+    """
+
+    names: Sequence[str]
+    values: Array
+
+    @property
+    def start(self) -> Array:
+        """The gates before the first step."""
+        start: Array = self.values[0]
+        return start
+
+    @property
+    def halfway(self) -> Array:
+        """The gates after half of the rounds."""
+        halfway: Array = self.values[len(self.values) // 2]
+        return halfway
+
+    @property
+    def end(self) -> Array:
+        """The gates after the last round that counts."""
+        end: Array = self.values[-1]
+        return end
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What a stage says of itself.
+
+    Args:
+        stage: int. Its number.
+        says: list of str. In words.
+        facts: dict. In numbers, ready for JSON.
+        kept: list of dict. The interactions that are kept: `fields`, `function`, `gate`, and
+            `effect`, by how much validation log loss grows without it. Defaults to none.
+    """
+
+    stage: int
+    says: Sequence[str]
+    facts: Mapping[str, Any]
+    kept: Sequence[Mapping[str, Any]] = ()
+
+    def save(self, folder: str, course: Course) -> None:
+        """Adds it to those of the stages before: `verdict.json`, `kept.csv`, `gates.csv`."""
+        before = [one for one in read_verdicts(folder) if one.stage < self.stage]
+        verdicts = [dataclasses.asdict(one) for one in (*before, self)]
+        text = json.dumps(verdicts, indent=2) + "\n"
+        write_whole(os.path.join(folder, VERDICT), lambda file: file.write(text))
+        kept = [
+            {"stage": one["stage"], **row, "fields": " x ".join(row["fields"])}
+            for one in verdicts
+            for row in one["kept"]
+        ]
+        if kept:
+            write_table(os.path.join(folder, KEPT), kept)
+        gates = [row for row in _read_gates(folder) if int(row["stage"]) < self.stage]
+        gates += [
+            {"stage": self.stage, "round": number, "gate": name, "value": value}
+            for number, values in enumerate(course.values.tolist())
+            for name, value in zip(course.names, values, strict=True)
+        ]
+        write_table(os.path.join(folder, GATES), gates)
+
+
+def read_verdicts(folder: str) -> list[Verdict]:
+    """The verdicts of a search's stages; none of one that an earlier version made."""
+    path = os.path.join(folder, VERDICT)
+    if not os.path.exists(path):
+        return []
+    with open(path, encoding="utf-8") as file:
+        return [Verdict(**one) for one in json.load(file)]
+
+
+def read_courses(folder: str) -> dict[int, Course]:
+    """The gates over the rounds of a search's stages, by the number of the stage."""
+    rows = _read_gates(folder)
+    courses = {}
+    for stage in sorted({int(row["stage"]) for row in rows}):
+        own = [row for row in rows if int(row["stage"]) == stage]
+        names = [row["gate"] for row in own if row["round"] == "0"]
+        values = np.array([float(row["value"]) for row in own]).reshape(-1, len(names))
+        courses[stage] = Course(names, values)
+    return courses
+
+
+def _read_gates(folder: str) -> list[Row]:
+    path = os.path.join(folder, GATES)
+    if not os.path.exists(path):
+        return []
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def of_gates(
+    stage: int, course: Course, is_open: Array, tried: Sequence[Tried], hint: str
+) -> Verdict:
+    """The verdict on gates under a threshold.
+
+    Args:
+        stage: int. Number of the stage.
+        course: Course.
+        is_open: bool array. The gates that are kept.
+        tried: list of Tried. Validation rows by count of open gates; empty without any.
+        hint: str. What to do where the threshold has closed all gates.
+    """
+    kept, count = int(is_open.sum()), len(is_open)
+    end = np.abs(course.end)
+    spread = float(end.std() / end.mean()) if end.any() else 0.0
+    halfway = largest(course.halfway, kept)
+    stable = float((halfway & is_open).sum() / kept) if kept else float("nan")
+    facts = {
+        "gates": count,
+        "kept": kept,
+        "mean_at_start": float(np.abs(course.start).mean()),
+        "mean": float(end.mean()),
+        "spread": spread,
+        "open_before_closing": int((course.end != 0).sum()),
+        "rank_correlation_with_halfway": rank_correlation(np.abs(course.halfway), end),
+        "kept_halfway": stable,
+        "tried": [one._asdict() for one in tried],
+    }
+    says = [f"keeps {kept} of {count} gates"]
+    if tried:
+        says += _losses(tried, kept)
+    if kept and stable < _STABLE:
+        says.append(
+            f"{stable:.0%} of them were among the {kept} largest half way: more epochs may change "
+            "the choice"
+        )
+    says += _advice(facts, bool(tried), hint)
+    return Verdict(stage, says, _json(facts))
+
+
+def _losses(tried: Sequence[Tried], kept: int) -> list[str]:
+    nearest = min(tried, key=lambda one: abs(one.gates - kept))
+    none, every = tried[0], tried[-1]
+    return [
+        f"validation log loss {nearest.log_loss:.5f} with them, {none.log_loss:.5f} with none, "
+        f"{every.log_loss:.5f} with all that are open"
+    ]
+
+
+def _advice(facts: Mapping[str, Any], is_judged: bool, hint: str) -> list[str]:
+    if not facts["open_before_closing"]:
+        return [f"nothing is left: the threshold closed all gates. {hint}"]
+    says = []
+    if facts["spread"] < _STILL:
+        says.append(
+            f"little was learned: gates differ by {facts['spread']:.1%} of their mean. More epochs "
+            "or a larger learning_rate tell them apart"
+        )
+    if not facts["kept"] and is_judged:
+        says.append(
+            "nothing was found: without any, validation rows are predicted as well. If there "
+            "should be something, set more epochs or a larger learning_rate, or keep=K"
+        )
+    if facts["kept"] == facts["gates"]:
+        says.append(
+            "nothing was left out: keep=K keeps the K largest gates, and a larger c closes more"
+        )
+    return says
+
+
+def of_methods(stage: int, course: Course) -> Verdict:
+    """The verdict on OptInter's methods: gates are the probabilities of each pair's methods."""
+    start, halfway, end = (
+        values.reshape(-1, len(METHODS)) for values in (course.start, course.halfway, course.end)
+    )
+    chosen = end.argmax(axis=1)
+    as_drawn = int((chosen == start.argmax(axis=1)).sum())
+    correlation = rank_correlation(course.start, course.end)
+    counts = {method: int((chosen == place).sum()) for place, method in enumerate(METHODS)}
+    facts = {
+        "pairs": len(chosen),
+        **counts,
+        "as_at_start": as_drawn,
+        "rank_correlation_with_start": correlation,
+        "as_halfway": int((chosen == halfway.argmax(axis=1)).sum()),
+        "least_probability": float(end.max(axis=1).min()),
+    }
+    says = [", ".join(f"{count} {method}" for method, count in counts.items())]
+    says.append(
+        f"{facts['as_halfway']} of {len(chosen)} choices are as half way, {as_drawn} as drawn at "
+        f"the start (rank correlation {correlation:.2f})"
+    )
+    if as_drawn == len(chosen) or correlation > _AS_DRAWN:
+        says.append(
+            "nothing was learned: choices are those of the random start. Set a larger "
+            "gate_learning_rate, more epochs or a larger learning_rate"
+        )
+    elif max(counts.values()) == len(chosen):
+        says.append("all pairs have one method: compare with OptInter-M, -F and FNN")
+    return Verdict(stage, says, _json(facts))
+
+
+def _json(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN."""
+    return {
+        name: None if isinstance(value, float) and np.isnan(value) else value
+        for name, value in facts.items()
+    }
