@@ -230,7 +230,7 @@ class FileSplit:
     >>> split = FileSplit("train.csv", validation=0.2, test="test.csv")
     >>> keys = np.random.default_rng(0).integers(2**63, size=1000)
     >>> np.bincount(split.assign_of_file("train", keys))
-    array([800, 200])
+    array([803, 197])
     """
 
     train: str
@@ -252,7 +252,7 @@ class FileSplit:
         patterns = zip(SPLITS, (self.train, validation, self.test), strict=True)
         return {split: pattern for split, pattern in patterns if pattern}
 
-    def assign_of_file(self, split: str, keys: Array) -> Array:
+    def assign_of_file(self, split: str | None, keys: Array) -> Array:
         """Index into `SPLITS` of each row of a file that is for `split`."""
         is_drawn = (split == "train") & (drawn(keys, 0) < self._share)
         return np.where(is_drawn, SPLITS.index("validation"), SPLITS.index(split))

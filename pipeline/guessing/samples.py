@@ -72,9 +72,9 @@ def sample_files(paths: Sequence[str], columns: Sequence[str] = ()) -> Sample:
     if not whole.num_rows:
         raise ValueError(f"{chosen[0]} has no rows")
     table = _thinned(whole)
-    columns = {name: strings(table[name]) for name in table.column_names}
+    texts = {name: strings(table[name]) for name in table.column_names}
     is_whole = len(chosen) == len(paths) and not reader.is_cut and table is whole
-    return Sample(columns, reader.settings(), tuple(reader.comments), is_whole)
+    return Sample(texts, reader.settings(), tuple(reader.comments), is_whole)
 
 
 def sample_frame(frame: Any) -> Sample:
