@@ -16,7 +16,7 @@ from pipeline.parsing.columns import (
     item_with_separator,
     unexpected_list,
 )
-from pipeline.sources import Chunk, SourceError, open_source
+from pipeline.sources import Chunk, SourceError, one_line, open_source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,9 +90,9 @@ class Parquet:
 def _open_parquet(path: str) -> Iterator[pyarrow.parquet.ParquetFile]:
     with open_source(path) as file:
         try:
-            yield pyarrow.parquet.ParquetFile(file)
+            yield pyarrow.parquet.ParquetFile(file, page_checksum_verification=True)
         except pa.ArrowException as error:
-            reason = str(error).partition("\n")[0]
+            reason = one_line(str(error))
             raise SourceError(f"{path} cannot be read as Parquet: {reason}") from error
 
 
