@@ -60,7 +60,7 @@ def check_text(path: str, encoding: str) -> None:
         if beginning.startswith(signature):
             raise SourceError(f"{path} {remedy}")
     for order, name in ((1, "utf-16-le"), (0, "utf-16-be")):
-        if len(beginning) == 8 and not any(beginning[order::2]):
+        if len(beginning) == 8 and not any(beginning[order::2]) and all(beginning[1 - order :: 2]):
             raise SourceError(f"{path} is UTF-16: declare `encoding: {name}`")
 
 

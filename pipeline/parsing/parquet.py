@@ -37,7 +37,7 @@ class Parquet:
         is no text, number, time or list of these."""
         with _open_parquet(path) as file:
             schema = file.schema_arrow
-        check_columns(path, schema.names, self.columns)
+            check_columns(path, schema.names, self.columns)
         separators = dict(self.separators)
         for field in (schema.field(name) for name in self.columns if name in schema.names):
             kind = field.type
@@ -91,7 +91,7 @@ def _open_parquet(path: str) -> Iterator[pyarrow.parquet.ParquetFile]:
     with open_source(path) as file:
         try:
             yield pyarrow.parquet.ParquetFile(file, page_checksum_verification=True)
-        except pa.ArrowException as error:
+        except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter of names
             reason = one_line(str(error))
             raise SourceError(f"{path} cannot be read as Parquet: {reason}") from error
 

@@ -161,8 +161,9 @@ def draw(random: Random, first: int, wild: float) -> list[Written]:
         price = round(random.gammavariate(2, 3), 2)
         tags = "|".join(random.sample("abcdef", random.randrange(4)))
         click = random.randrange(2)
+        note = "two\nlines" if random.random() < wild / 2 else "ok"
         values = {"row": str(number), "user": f"u{random.randrange(9)}", "price": str(price)}
-        values |= {"tags": tags, "time": spelled(random, time), "note": "ok", "click": str(click)}
+        values |= {"tags": tags, "time": spelled(random, time), "note": note, "click": str(click)}
         means: dict[str, Any] = {"row": number, "user": values["user"], "price": price}
         means |= {"tags": tags, "split": split_of(time), "click": click}
         if random.random() < wild:

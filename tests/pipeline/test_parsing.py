@@ -368,6 +368,12 @@ def test_json_lines_are_cut_and_recoded_like_other_text(tmp_path, monkeypatch):
         assert rows.line == [*range(20)]
 
 
+def test_zero_bytes_at_the_beginning_cost_their_line(tmp_path):
+    path = written(tmp_path / "log.jsonl", bytes(20) + b'\n{"a": 1}\n')
+    JsonLines(("a",)).check(str(path))
+    assert rows_of(JsonLines(("a",)), path).columns["a"] == [None, "1"]
+
+
 def test_json_without_a_column_names_it(tmp_path):
     path = written(tmp_path / "log.jsonl", b'{"site": 1}\n{"click": 1}\nnonsense\n')
     JsonLines(("click", "site")).check(str(path))
@@ -475,8 +481,8 @@ def test_what_is_wrong_with_parquet_is_one_line(tmp_path):
     path = tmp_path / "log.parquet"
     pyarrow.parquet.write_table(pa.table({"a": [1]}), path)
     whole = path.read_bytes()
-    for at in range(len(whole) - 100, len(whole)):
-        written(path, whole[:at] + b"\x0f" + whole[at + 1 :])
+    for at in range(len(whole)):
+        written(path, whole[:at] + b"\x8f" + whole[at + 1 :])
         with contextlib.suppress(SourceError):
             Parquet(("a",)).check(str(path))
             continue
