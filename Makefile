@@ -35,8 +35,9 @@ test: lint
 test-random: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile -p randomly
 
-# Ten times the suite's requests that nobody meant, other ones each time.
+# Ten times the suite's requests that nobody meant, other ones each time; 2,000 damaged files.
 fuzz: $(VENV)/installed
+	CTR_KERAS_FUZZ_FILES=2000 CTR_KERAS_FUZZ_SEED=$$(date +%j%H%M) $(BIN)/python -m pytest -q tests/pipeline/test_fuzz.py
 	CTR_KERAS_FUZZ=20000 $(BIN)/python -m pytest tests/serving/server/test_fuzz.py
 
 # `prepare` killed at 50 random moments, and run again each time.

@@ -351,9 +351,9 @@ def evaluate(run_folder: str, as_json: bool | None, **options: Any) -> None:
 def explain(
     run_folder: str, out: str, rows: int, case: int, data: str | None, other: str | None
 ) -> None:
-    """Draw gates, methods, widths, attention, and how a search went.
+    """Draw gates, attention maps and how a search went.
 
-    Writes PNG files and one HTML page.
+    Writes PNG files and one HTML page, with methods and embedding widths where there are some.
     """
     from ctr_keras.explain import explain_run
 

@@ -3,10 +3,15 @@
 import collections
 from concurrent.futures import ThreadPoolExecutor
 
-from pipeline.datasets.base import Dataset
+import numpy as np
+
+from pipeline.block import Block
+from pipeline.datasets.base import Dataset, History
 from pipeline.sources import Chunk, SourceError
+from pipeline.splits import FileSplit, LastSplit, Values
 
 _THREADS = 16  # files may lie far away
+_ROWS = 1000  # of a file, at least
 _REASONS_SHOWN = 3
 
 
@@ -27,11 +32,33 @@ def check_source(dataset: Dataset, source: str) -> None:
         for _ in pool.map(dataset.table.check, paths):
             pass
     for path in paths:
-        if block := next(dataset.table.read(Chunk(path, 0, None)), None):
-            dataset.parse(block, source)
-            if not block.is_good.any():
-                reasons = collections.Counter(reason for _, reason, _ in block.rejected())
-                shown = reasons.most_common(_REASONS_SHOWN)
-                why = ", ".join(f"{count} x {reason}" for reason, count in shown)
-                raise SourceError(f"{path}: none of the first {len(block)} rows is good: {why}")
+        if _has_rows(dataset, path, source):
             return
+
+
+def _has_rows(dataset: Dataset, path: str, source: str) -> bool:
+    """Whether a file has rows. Raises a SourceError if none of the first can be used."""
+    rows, reasons = 0, collections.Counter[str]()
+    for block in dataset.table.read(Chunk(path, 0, None)):
+        _parse(dataset, block, source)
+        if block.is_good.any():
+            return True
+        rows += len(block)
+        reasons.update(reason for _, reason, _ in block.rejected())
+        if rows >= _ROWS:
+            break
+    if rows:
+        shown = reasons.most_common(_REASONS_SHOWN)
+        why = ", ".join(f"{count} x {reason}" for reason, count in shown)
+        raise SourceError(f"{path}: none of the first {rows} rows is good: {why}")
+    return False
+
+
+def _parse(dataset: Dataset, block: Block, source: str) -> None:
+    """Rejects the rows that the job will reject."""
+    dataset.parse(block, source)
+    if not isinstance(dataset.split, FileSplit):
+        dataset.split.assign(np.zeros(len(block), np.int64), block, dataset.missing)
+    for ordered in (dataset.history, dataset.split):
+        if isinstance(ordered, History | LastSplit):
+            Values(block, ordered.time, dataset.missing).order()

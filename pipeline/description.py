@@ -88,5 +88,6 @@ def _changed_files(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterato
     }
     for what, names in groups.items():
         if names:
-            who = f"file {names[0]} was" if len(names) == 1 else f"{len(names)} files were"
+            name = "the source" if names == ["."] else f"file {names[0]}"
+            who = f"{name} was" if len(names) == 1 else f"{len(names)} files were"
             yield f"{who} {what}"

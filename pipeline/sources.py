@@ -107,6 +107,17 @@ def is_compressed(path: str) -> bool:
     return ".zip!" in path or path.endswith(_COMPRESSED)
 
 
+def one_line(text: str) -> str:
+    """A text for a message, with what would break its line, or do more to a terminal, spelled out.
+
+    Example:
+
+    >>> one_line("don't know what type: \\x0f\\n")
+    "don't know what type: \\\\x0f"
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text.strip())
+
+
 @contextlib.contextmanager
 def open_source(path: str) -> Iterator[IO[bytes]]:
     """Opens a source file for reading bytes, decompressing by its name.
@@ -125,8 +136,10 @@ def open_source(path: str) -> Iterator[IO[bytes]]:
                 yield _decompressed(file, os.path.splitext(path)[1])
     except FileNotFoundError as error:
         raise SourceError(f"{path} is not there") from error
-    except (OSError, EOFError, KeyError, lzma.LZMAError, zipfile.BadZipFile, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or str(error).strip()
+    except KeyError as error:
+        raise SourceError(f"{path} is not there: the archive has no such member") from error
+    except (OSError, EOFError, lzma.LZMAError, zipfile.BadZipFile, zlib.error) as error:
+        reason = one_line(getattr(error, "strerror", None) or str(error))
         what = "is cut off, damaged or not compressed" if is_compressed(path) else "cannot be read"
         raise SourceError(f"{path} {what}: {reason}") from error
 

@@ -88,8 +88,8 @@ def test_help_of_search_lists_the_settings_of_each_method():
     assert ["epochs", "1"] in lines["optinter"]  # shared, but another default
     assert ["like", "must", "be", "given"] in lines["random"]
     shared = " ".join(methods["statistics"].partition("share:")[2].split())
-    assert "optimizer='adam', learning_rate=0.001" in shared
-    assert "batch_size=2000, epochs=1" in shared
+    assert "optimizer='adam', learning_rate=0.01" in shared
+    assert "batch_size='auto', epochs='auto'" in shared
 
 
 def test_models_says_what_one_cannot_learn():

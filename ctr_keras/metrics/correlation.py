@@ -9,7 +9,10 @@ def ranks(values: Array) -> Array:
     """Ranks from 0, equal values at the mean of theirs.
 
     Args:
-        values: array `(values,)`.
+        values: `(values,)` array of numbers.
+
+    Returns:
+        `(values,)` float array.
 
     Example:
 

@@ -86,8 +86,8 @@ def shared_settings() -> dict[str, str]:
 
     Example:
 
-    >>> shared_settings()["batch_size"]
-    "'auto'"
+    >>> shared_settings()["seed"]
+    '0'
     """
     return _defaults(Search)
 

@@ -39,7 +39,8 @@ def guess_dialect(text: str) -> Dialect:
     """The dialect of the first lines of a file.
 
     Raises:
-        ValueError: if no delimiter cuts most lines into the same number of columns.
+        ValueError: if no delimiter cuts most lines into the same number of columns, or two columns
+            have one name.
 
     Example:
 
@@ -90,11 +91,14 @@ def _rows(lines: list[str], delimiter: str, quoted: bool) -> list[list[str]]:
 
 
 def _is_header(first: list[str], others: list[list[str]]) -> bool:
-    """Names are all there, all different, no numbers, and mostly no values of their columns."""
+    """Names are all there, no numbers, and mostly no values of their columns. A ValueError for one
+    that is there twice."""
     names = [name.strip() for name in first]
-    if not all(names) or len(set(names)) < len(names) or any(map(_IS_NUMBER.fullmatch, names)):
+    if not all(names) or any(map(_IS_NUMBER.fullmatch, names)):
         return False
-    columns = zip(*others, strict=True)
-    return not others or sum(n in set(c) for n, c in zip(first, columns, strict=True)) * 2 < len(
-        names
-    )
+    columns = map(set, zip(*others, strict=True)) if others else [set[str]()] * len(first)
+    values = sum(name in column for name, column in zip(first, columns, strict=True))
+    (name, count), *_ = Counter(names).most_common(1)
+    if count > 1 and not values:
+        raise ValueError(f"{count} columns are named {name!r}: rename all but one")
+    return count == 1 and values * 2 < len(names)

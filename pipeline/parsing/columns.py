@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from ctr_keras.settings import did_you_mean
 from pipeline.block import Block
-from pipeline.sources import SourceError, partition_columns
+from pipeline.sources import SourceError, one_line, partition_columns
 
 _SHOWN = 200  # characters in a message
 
@@ -44,5 +44,6 @@ def unexpected_list(name: str) -> str:
 
 
 def shortened(text: str) -> str:
-    """The beginning of a text that may be as long as a file's first line."""
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    """The beginning of a text that may be as long as a file's first line, in one line."""
+    shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return one_line(shown)

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import itertools
 import json
 from collections.abc import Iterator
 
@@ -63,10 +64,15 @@ class Delimited:
                 raise SourceError(f"{path} has {count}: {shortened(', '.join(first))}")
         elif tuple(first) == names:
             raise SourceError(f"{path} begins with the names of its columns: omit `header: false`")
-        elif not next(self.read(Chunk(path, 0, None))).is_good.any():
+        elif not self._begins_well(path):
             wrong = f"no row with the {len(names)} columns that are declared"
             raise SourceError(f"{path} begins with {wrong}: {shortened(', '.join(first))}")
         check_columns(path, names, self.columns)
+
+    def _begins_well(self, path: str) -> bool:
+        """Whether any of the first rows is one. A block ends where a quote may be open."""
+        blocks = itertools.islice(self.read(Chunk(path, 0, None)), 2)
+        return any(block.is_good.any() for block in blocks)
 
     def chunks(self, whole: Chunk, size: int) -> list[Chunk]:
         """The chunks of one file."""
@@ -108,7 +114,8 @@ class Delimited:
         text = row.decode("utf-8", "backslashreplace")
         if not self.quoted:
             return text.split(self.delimiter)
-        return next(csv.reader(io.StringIO(text, newline=""), delimiter=self.delimiter), [])
+        values = next(csv.reader(io.StringIO(text, newline=""), delimiter=self.delimiter), [])
+        return values or [""]  # an empty line
 
     def _names(self, first: list[str]) -> tuple[str, ...]:
         """The names of all columns of a file, in order, by its first row."""

@@ -54,9 +54,14 @@ def check_text(path: str, encoding: str) -> None:
     """Raises a SourceError if a file begins as other than text in this encoding does."""
     with open_source(path) as file:
         beginning = file.read(8)
+    if not is_utf8(encoding):
+        return
     for signature, remedy in _SIGNATURES.items():
-        if beginning.startswith(signature) and is_utf8(encoding):
+        if beginning.startswith(signature):
             raise SourceError(f"{path} {remedy}")
+    for order, name in ((1, "utf-16-le"), (0, "utf-16-be")):
+        if len(beginning) == 8 and not any(beginning[order::2]) and all(beginning[1 - order :: 2]):
+            raise SourceError(f"{path} is UTF-16: declare `encoding: {name}`")
 
 
 def line_chunks(whole: Chunk, size: int, encoding: str = "utf-8") -> list[Chunk]:

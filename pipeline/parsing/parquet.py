@@ -16,7 +16,7 @@ from pipeline.parsing.columns import (
     item_with_separator,
     unexpected_list,
 )
-from pipeline.sources import Chunk, SourceError, open_source
+from pipeline.sources import Chunk, SourceError, one_line, open_source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Parquet:
         is no text, number, time or list of these."""
         with _open_parquet(path) as file:
             schema = file.schema_arrow
-        check_columns(path, schema.names, self.columns)
+            check_columns(path, schema.names, self.columns)
         separators = dict(self.separators)
         for field in (schema.field(name) for name in self.columns if name in schema.names):
             kind = field.type
@@ -90,9 +90,9 @@ class Parquet:
 def _open_parquet(path: str) -> Iterator[pyarrow.parquet.ParquetFile]:
     with open_source(path) as file:
         try:
-            yield pyarrow.parquet.ParquetFile(file)
-        except pa.ArrowException as error:
-            reason = str(error).partition("\n")[0]
+            yield pyarrow.parquet.ParquetFile(file, page_checksum_verification=True)
+        except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter of names
+            reason = one_line(str(error))
             raise SourceError(f"{path} cannot be read as Parquet: {reason}") from error
 
 

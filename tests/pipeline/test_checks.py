@@ -78,6 +78,26 @@ def test_a_label_that_no_row_has_is_told_before_the_job(dataset, logs):
     check_source(dataset, str(logs))
 
 
+def test_bad_rows_before_a_stray_quote_are_not_all_that_is_looked_at(dataset, logs):
+    (logs / "1.csv").write_text('user,site,click\na,x,5\na,"x,1\na,x,1\n')
+    check_source(dataset, str(logs))
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        "split: {by: time, column: user, validation_from: 2024-05-01, test_from: 2024-06-01}",
+        "split: {by: column, column: user, train: [x], test: [y]}",
+        "split: {by: last, user: site, time: user}",
+        "history: {column: seen, user: site, item: site, time: user}",
+    ],
+)
+def test_a_split_or_an_order_that_no_row_has_is_told_before_the_job(tmp_path, logs, declared):
+    (tmp_path / "my.yaml").write_text(YAML.replace("split: {by: random, key: user}", declared))
+    message = refusal(find_dataset(str(tmp_path / "my.yaml")), logs)
+    assert "/1.csv: none of the first 2 rows is good: 1 x user is 'a', which " in message
+
+
 def test_checks_need_neither_beam_nor_tensorflow(dataset, logs, tmp_path):
     code = (
         "import sys\n"

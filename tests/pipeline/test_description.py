@@ -79,6 +79,14 @@ def test_a_file_of_the_same_size_has_changed_if_its_time_has(log):
     assert difference(before, described(log)) == "file a.csv was changed"
 
 
+def test_a_source_that_is_a_file_is_called_the_source(log):
+    (log.parent / "my.yaml").write_text(DECLARATION)
+    dataset, path = find_dataset(str(log.parent / "my.yaml")), log / "a.csv"
+    before = describe(dataset, str(path))
+    path.write_text(HEADER + "\n")
+    assert difference(before, describe(dataset, str(path))) == "the source was changed"
+
+
 def test_tables_that_are_joined_count_too(tmp_path):
     for name in ("ratings.dat", "users.dat", "movies.dat"):
         (tmp_path / name).write_text("1::2\n")

@@ -368,6 +368,7 @@ def test_rows_come_from_all_over_the_source(tmp_path):
         (b"[1]\n{}\n", "this is no table"),
         (b"PAR1 this is none", "cannot be read as Parquet"),
         (b"click,user\n", "has no rows"),
+        (b"user,click,user\na,1,b\nc,0,d\n", "log: 2 columns are named 'user': rename all but"),
         (bytes(range(256)) * 20, "log"),
     ],
 )

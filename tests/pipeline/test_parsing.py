@@ -1,5 +1,6 @@
 """Formats: good rows to columns, bad ones to reasons, wrong files to one line."""
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -245,12 +246,16 @@ def test_a_header_of_any_length(tmp_path):
             " begins with the names of its columns: omit `header: f",
         ),
         ({}, "a,b\n".encode("utf-16"), " is UTF-16: declare `encoding: utf-16`"),
+        ({}, "a,b\n1,2\n".encode("utf-16-le"), " is UTF-16: declare `encoding: utf-16-le`"),
+        ({}, "a,b\n1,2\n".encode("utf-16-be"), " is UTF-16: declare `encoding: utf-16-be`"),
         ({}, b"\x1f\x8b\x08", " is compressed: its name must end in .gz"),
         ({}, b"x" * 1000, f" has no column 'a'; available: {'x' * 187}..."),
         ({}, b"a;b\n1;2\n", ' has a single column: declare `delimiter: ";"`'),
         ({"header": False}, b"1\t2\n", r' has a single column: declare `delimiter: "\t"`'),
         ({}, b"a,b\r1,2\r", " has carriage returns without line feeds: convert its line ends"),
         ({"quoted": False}, b"a,b\r1,2\n", " has carriage returns without line feeds"),
+        ({}, b"\n1,2\n", " has no column 'a'; available: "),
+        ({}, b'"x\ny",\x1b[31mz\n', r" has no column 'a'; available: x\ny, \x1b[31mz"),
         ({}, b"PAR1", " is a Parquet file: declare `format: parquet`"),
         ({}, b"PK\x03\x04", " is a zip archive: unpack it, or name a member as archive.zip!member"),
     ],
@@ -261,7 +266,8 @@ def test_wrong_files_are_refused_before_the_job(tmp_path, settings, data, messag
 
 
 def test_a_file_without_a_header_may_begin_with_a_bad_row(tmp_path):
-    Delimited(("a", "b"), header=False).check(str(written(tmp_path / "log.csv", b"cut\n1,2\n")))
+    for data in (b"cut\n1,2\n", b'cut\n1,"open\n1,2\n'):
+        Delimited(("a", "b"), header=False).check(str(written(tmp_path / "log.csv", data)))
 
 
 def test_a_file_without_rows_is_none_at_all(tmp_path):
@@ -362,6 +368,12 @@ def test_json_lines_are_cut_and_recoded_like_other_text(tmp_path, monkeypatch):
         assert rows.line == [*range(20)]
 
 
+def test_zero_bytes_at_the_beginning_cost_their_line(tmp_path):
+    path = written(tmp_path / "log.jsonl", bytes(20) + b'\n{"a": 1}\n')
+    JsonLines(("a",)).check(str(path))
+    assert rows_of(JsonLines(("a",)), path).columns["a"] == [None, "1"]
+
+
 def test_json_without_a_column_names_it(tmp_path):
     path = written(tmp_path / "log.jsonl", b'{"site": 1}\n{"click": 1}\nnonsense\n')
     JsonLines(("click", "site")).check(str(path))
@@ -450,6 +462,31 @@ def test_parquet_that_is_none_or_without_a_column_is_refused_before_the_job(tmp_
     whole = path.read_bytes()
     for data in (b"", b"a,b\n1,2\n", whole[: len(whole) // 2]):
         assert " cannot be read as Parquet: " in refusal(Parquet(("a",)), written(path, data))
+
+
+def test_a_damaged_page_of_parquet_is_an_error_where_its_checksum_is_there(tmp_path):
+    path = tmp_path / "log.parquet"
+    table = pa.table({"a": [f"value {i}" for i in range(100)]})
+    pyarrow.parquet.write_table(
+        table, path, compression="none", use_dictionary=False, write_page_checksum=True
+    )
+    whole = path.read_bytes()
+    written(path, whole.replace(b"value 57", b"value 58", 1))
+    Parquet(("a",)).check(str(path))
+    with pytest.raises(SourceError, match=r"log\.parquet cannot be read: .*CRC checksum"):
+        rows_of(Parquet(("a",)), path)
+
+
+def test_what_is_wrong_with_parquet_is_one_line(tmp_path):
+    path = tmp_path / "log.parquet"
+    pyarrow.parquet.write_table(pa.table({"a": [1]}), path)
+    whole = path.read_bytes()
+    for at in range(len(whole)):
+        written(path, whole[:at] + b"\x8f" + whole[at + 1 :])
+        with contextlib.suppress(SourceError):
+            Parquet(("a",)).check(str(path))
+            continue
+        assert refusal(Parquet(("a",)), path).isprintable()
 
 
 # Partitions and numbers.

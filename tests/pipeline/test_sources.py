@@ -123,7 +123,7 @@ def test_a_damaged_archive_is_an_error_that_names_it(tmp_path):
     path.write_bytes(whole)
     assert find_files(f"{path}!log.csv") == [(f"{path}!log.csv", 0)]
     assert read_all(f"{path}!log.csv") == TEXT
-    with pytest.raises(SourceError, match=r"no item named 'other\.csv'"):
+    with pytest.raises(SourceError, match=r"!other\.csv is not there: the archive has no such"):
         read_all(f"{path}!other.csv")
 
 

@@ -11,6 +11,7 @@ from ctr_keras.search import OptInterSearch
 SETTINGS = {"batch_size": 500, "learning_rate": 1e-2, "gate_learning_rate": 0.05, "verbose": False}
 SETTINGS |= {"rounds": 1}
 MODEL = {"dim": 4, "cross_dim": 4, "hidden": [32]}
+AUTHORS_SPREAD = {"embeddings_initializer": 1.0}
 
 
 def data(seed=0, categories=20, rows=40_000):
@@ -18,6 +19,18 @@ def data(seed=0, categories=20, rows=40_000):
     tables = {(0, 1): np.random.default_rng(seed).normal(size=(categories, categories))}
     sizes = {"train_rows": rows, "test_rows": 5000}
     return planted_tables(tables, seed, 4, categories, linear=0.0, crossed=True, **sizes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [pytest.param(0, marks=pytest.mark.backend), 1])
+def test_a_memorizable_pair_is_memorized_and_noise_left_alone(seed):
+    """With the authors' spread, and a temperature that falls over the first of six passes."""
+    rows = data(seed)
+    settings = {"temperature_rate": 0.99 / 80, "model_args": {**MODEL, **AUTHORS_SPREAD}}
+    search = OptInterSearch(epochs=6, seed=seed, **settings, **SETTINGS)
+    methods = {i.fields: i.function for i in search.search(rows.features, rows.train).interactions}
+    assert methods.pop(("f0", "f1")) == "memorize"
+    assert list(methods.values()).count("naive") >= 4
 
 
 @pytest.mark.slow
