@@ -89,19 +89,19 @@ class ParseChunk(beam.DoFn):
         yield TaggedOutput(LINES, ((chunk.file, chunk.index), lines))
 
     def _parse(self, chunk: Chunk, block: Block) -> pa.RecordBatch:
-        columns, label = self._dataset.parse(block, self._source)
-        columns[self._dataset.features.label.name] = pa.array(label)
         dataset = self._dataset
+        columns, label = dataset.parse(block, self._source)
+        columns[dataset.features.label.name] = pa.array(label)
         columns |= dataset.known_of(block)
         if dataset.history:
             columns |= history_columns(dataset.history, chunk, block, dataset.missing)
         if isinstance(dataset.split, LastSplit):
             columns |= last_columns(dataset.split, chunk, block, dataset.missing)
         keys = row_keys(name_below(self._source, chunk.path), block.position)
-        if isinstance(self._dataset.split, FileSplit):
-            split = self._dataset.split.assign_of_file(chunk.split, keys)
+        if isinstance(dataset.split, FileSplit):
+            split = dataset.split.assign_of_file(chunk.split, keys)
         else:
-            split = self._dataset.split.assign(keys, block, self._dataset.missing)
+            split = dataset.split.assign(keys, block, dataset.missing)
         columns |= {KEY: pa.array(keys), SPLIT: pa.array(split, pa.int64())}
         return take(make_batch(columns), block.is_good)
 

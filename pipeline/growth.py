@@ -13,12 +13,11 @@ from collections.abc import Iterable, Iterator, Sequence
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import tensorflow as tf
 
 from ctr_keras.features import FeatureSet, Vocabulary
 from ctr_keras.features.packing import count
 from ctr_keras.features.statistics import Numbers
-from ctr_keras.files import open_input, open_output
+from ctr_keras.files import copy_file, files_below, open_input, open_output
 from ctr_keras.types import Array
 from pipeline.batches import column_values
 from pipeline.vocabulary import FILE_NAME, frequent_keys, in_order
@@ -55,15 +54,12 @@ def _write_grown(
     vocabularies: Sequence[Vocabulary],
     kept: Iterable[list[tuple[int, int, bytes]]],
 ) -> str:
-    for folder, _, names in tf.io.gfile.walk(earlier):
-        copied = os.path.join(grown, os.path.relpath(folder, earlier))
-        tf.io.gfile.makedirs(copied)
-        for name in names:
-            paths = os.path.join(folder, name), os.path.join(copied, name)
-            if name == FILE_NAME:
-                append_keys(*paths, vocabularies, in_order(kept, len(vocabularies)))
-            else:
-                tf.io.gfile.copy(*paths, overwrite=True)
+    for file in files_below(earlier):
+        copied = os.path.join(grown, os.path.relpath(file.path, earlier))
+        if os.path.basename(copied) == FILE_NAME:
+            append_keys(file.path, copied, vocabularies, in_order(kept, len(vocabularies)))
+        else:
+            copy_file(file.path, copied)
     return grown
 
 
