@@ -10,8 +10,9 @@ not trained on, as if it were trained again without what was closed:
   have a factor each, those that fit the rows best.
 """
 
+import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import keras
 import numpy as np
@@ -43,7 +44,8 @@ class Gated(Protocol):
         """The model's logits of the rows, where these gates are open and the others closed."""
 
 
-class Tried(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Tried:
     """Rows with so many of the largest gates open."""
 
     gates: int

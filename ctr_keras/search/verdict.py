@@ -146,7 +146,7 @@ def of_gates(
         "open_before_closing": int((course.end != 0).sum()),
         "rank_correlation_with_halfway": rank_correlation(np.abs(course.halfway), end),
         "kept_halfway": stable,
-        "tried": [one._asdict() for one in tried],
+        "tried": [dataclasses.asdict(one) for one in tried],
     }
     says = [f"keeps {kept} of {count} gates"]
     if tried:
