@@ -29,6 +29,15 @@ _EXTRAS = {  # modules that `pip install ctr-keras` leaves out; `explain` names 
 }
 
 
+class _Stopped(click.ClickException):
+    """Someone pressed Ctrl-C."""
+
+    exit_code = 130  # as shells have it of SIGINT
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"\nStopped. {self.message}", err=True)
+
+
 class _Group(click.Group):
     """Own commands and those of entry points; errors that users can mend are one line."""
 
@@ -46,6 +55,8 @@ class _Group(click.Group):
         # Click's own business: two RuntimeErrors, and a reader such as `head` that has gone.
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
+        except KeyboardInterrupt:
+            raise _Stopped("The same command goes on where it can, or starts over.") from None
         except ModuleNotFoundError as error:
             raise click.ClickException(f"{error.msg}{_extra_of(error.name)}") from error
         except (ValueError, OSError, RuntimeError) as error:
@@ -157,13 +168,19 @@ def join(folders: tuple[str, ...], out: str) -> None:
 def train(
     data: str | None, model: str | None, out: str, config: str | None, overrides: tuple[str, ...]
 ) -> None:
-    """Train a model; the same command again resumes or reports it."""
+    """Train a model; the same command again resumes or reports it.
+
+    A run that was stopped may be given more or fewer epochs.
+    """
     from ctr_keras import training
 
     given = _given(overrides, data=data, model=model, out=out)
     settings = training.read_config(config, overrides, **given)
     with contextlib.redirect_stdout(sys.stderr):  # the progress bar; stdout is for the result
-        report = training.train(settings)
+        try:
+            report = training.train(settings)
+        except KeyboardInterrupt:
+            raise _Stopped(training.how_it_stands(settings)) from None
     _print_json(report)
 
 

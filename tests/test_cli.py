@@ -123,7 +123,7 @@ def test_models_shows_the_settings_of_lightgbm():
             ["bench", "--out", "r", "--data", ".", "--models", "FM,Deepfm,XYZ"],
             "unknown model 'Deepfm'; did you mean 'DeepFM'?; unknown model 'XYZ'; available: ",
         ),
-        (["compare", "."], "holds no finished run"),
+        (["compare", "."], "holds no run"),
         (
             ["train", "--out", "r", "--data", ".", "--model", "AutoInt", "--set", "x=1"],
             "setting 'x'",
@@ -175,8 +175,8 @@ def test_models_shows_the_settings_of_lightgbm():
             ],
             "--set base=IPNN: base is given twice, by --base FM too",
         ),
-        (["evaluate", "--run", "."], "holds no finished run"),
-        (["export", "--run", ".", "--out", "m"], "holds no finished run"),
+        (["evaluate", "--run", "."], "holds no run"),
+        (["export", "--run", ".", "--out", "m"], "holds no run"),
     ],
 )
 def test_mistakes_get_one_line_and_no_traceback(arguments, message, tmp_path, monkeypatch):
