@@ -18,6 +18,7 @@ from typing import Any
 import click
 
 from ctr_keras.options import ExistingFolder, NewFolder
+from ctr_keras.quiet import quiet_tensorflow
 from ctr_keras.version import __version__
 
 _EXTRAS = {  # modules that `pip install ctr-keras` leaves out; `explain` names its own
@@ -143,7 +144,7 @@ def _check_given_once(overrides: tuple[str, ...], options: Mapping[str, str | in
 @click.version_option(__version__)
 def main() -> None:
     """Click-through-rate models from raw logs to scored requests."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no C++ chatter between our lines
+    quiet_tensorflow()
 
 
 @main.command()
@@ -500,12 +501,14 @@ def _compare(runs: Any, out: str | None, as_json: bool, options: dict[str, Any])
 def models(name: str | None) -> None:
     """List the models, or describe one and its settings."""
     from ctr_keras.models import MODELS
+    from ctr_keras.settings import spelled
     from ctr_keras.training import PRESETS, own_settings, settings_of_training, trainable
 
     if name is None:
         for known, entry in trainable().items():
             click.echo(f"{known:<12} {entry.summary} [{entry.reference}]")
         return
+    name = spelled("model", name, trainable())
     arguments = own_settings(name)
     if name in MODELS:
         description, _, _ = (inspect.getdoc(MODELS[name].build) or "").partition("\nArgs:")

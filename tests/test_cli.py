@@ -120,8 +120,8 @@ def test_models_shows_the_settings_of_lightgbm():
             "--set epochs=1: unknown setting 'epochs'; available: data, out, num_iterations",
         ),
         (
-            ["bench", "--out", "r", "--data", ".", "--models", "FM,Deepfm,XYZ"],
-            "unknown model 'Deepfm'; did you mean 'DeepFM'?; unknown model 'XYZ'; available: ",
+            ["bench", "--out", "r", "--data", ".", "--models", "FM,Deepfmm,XYZ"],
+            "unknown model 'Deepfmm'; did you mean 'DeepFM'?; unknown model 'XYZ'; available: ",
         ),
         (["compare", "."], "holds no run"),
         (

@@ -5,7 +5,7 @@ from typing import Any
 
 from ctr_keras.models import MODELS, ModelEntry, model_arguments
 from ctr_keras.models.trees import boosted
-from ctr_keras.settings import find
+from ctr_keras.settings import spelled
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.trees_config import TREES, TreesConfig
 
@@ -40,10 +40,9 @@ def own_settings(name: str) -> dict[str, Any]:
     >>> own_settings("LR")["linear_l2"], own_settings("LightGBM")["num_leaves"]
     (0.0, 31)
     """
-    find("model", name, trainable())
-    if name != TREES:
-        return model_arguments(name)
-    return _defaults(TreesConfig)
+    if spelled("model", name, trainable()) == TREES:
+        return _defaults(TreesConfig)
+    return model_arguments(name)
 
 
 def settings_of_training() -> dict[str, Any]:
