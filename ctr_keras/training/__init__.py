@@ -7,7 +7,7 @@ from ctr_keras.training.evaluation import evaluate_run, load_run, predict_split
 from ctr_keras.training.run import train
 from ctr_keras.training.stopped import how_it_stands
 from ctr_keras.training.tables import evaluation_table
-from ctr_keras.training.trainable import own_settings, settings_of_training, trainable
+from ctr_keras.training.trainable import own_settings, settings_by_group, trainable
 from ctr_keras.training.trees_config import TREES, TreesConfig, read_config
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
     "own_settings",
     "predict_split",
     "read_config",
-    "settings_of_training",
+    "settings_by_group",
     "train",
     "trainable",
 ]

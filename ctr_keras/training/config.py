@@ -45,8 +45,8 @@ class TrainConfig(Optimization):
         model_args: dict. Arguments of the model's builder. `DeepFM` and `IPNN` have a `net_l2`
             of 200 / rows, 0.003 at most, unless it is among them; `metrics.json` says it. Defaults
             to none.
-        batch_size: int or str. Defaults to `"auto"`: 256 for a training split of up to 100,000
-            rows, and for more of them so large that a pass has 200 steps, up to 4,096.
+        batch_size: int or str. Rows in a step. Defaults to `"auto"`: 256 for a training split of up
+            to 100,000 rows, and for more of them so large that a pass has 200 steps, up to 4,096.
         epochs: int. Passes over the training split, at most. Defaults to `50`.
         evaluations_per_epoch: int or str. How often in a pass to evaluate on the validation split,
             and with it to checkpoint and decide on stopping; at most after each step. Defaults to

@@ -37,6 +37,11 @@ def how_it_stands(config: TrainConfig | TreesConfig) -> str:
 
     Args:
         config: TrainConfig or TreesConfig, that of the run.
+
+    Example:
+
+    >>> how_it_stands(TrainConfig(data="d", model="FM", out="no/run"))
+    'No round had ended. The same command starts over.'
     """
     found = best_so_far(config.out, config) if isinstance(config, TrainConfig) else None
     if found is None:
