@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _LAYERS = re.compile(
     r"(deep|attention)?_?logit|score|linear|item|deep|factors|combination|interactions|memorized|"
     r"multi_interactive|leaves|leaf_linear|products|(concatenate|flatten)(_\d+)?|"
+    r"target_attention|interest_(gru|evolution)|next_behavior_loss|transformer_\d+|"
     r"embedding(_.*)?|.*_embedding|(interacting|part_scaler)_\d+|"
     r"(inner|outer|scalar|vector)_\d+(_products)?"
 )

@@ -8,6 +8,7 @@ from ctr_keras.layers.batch_normalization import (
 from ctr_keras.layers.calibrated_sigmoid import CalibratedSigmoid
 from ctr_keras.layers.combination_block import CombinationBlock
 from ctr_keras.layers.compact_embedding import CompactEmbedding
+from ctr_keras.layers.dice import Dice
 from ctr_keras.layers.embedding_gate import EmbeddingGate
 from ctr_keras.layers.factorization_machine import FactorizationMachine
 from ctr_keras.layers.field_aware_interaction import FieldAwareInteraction
@@ -16,20 +17,24 @@ from ctr_keras.layers.gated_interaction import GatedInteraction
 from ctr_keras.layers.global_interaction import GlobalInteraction
 from ctr_keras.layers.inputs import feature_inputs
 from ctr_keras.layers.interacting import InteractingLayer
+from ctr_keras.layers.interest_evolution import AUGRU, NextBehaviorLoss
 from ctr_keras.layers.item_interaction import ItemBehaviorInteraction, ItemFieldInteraction
 from ctr_keras.layers.linear_logit import LinearLogit
 from ctr_keras.layers.mlp import MLP
 from ctr_keras.layers.multi_interactive import MultiInteractive
 from ctr_keras.layers.tanh_attention import TanhAttention
+from ctr_keras.layers.target_attention import TargetAttention
 from ctr_keras.layers.transformer_block import TransformerBlock
 from ctr_keras.tables.trainer import RowTrainer
 
 __all__ = [
+    "AUGRU",
     "MLP",
     "BatchNormalization",
     "CalibratedSigmoid",
     "CombinationBlock",
     "CompactEmbedding",
+    "Dice",
     "EmbeddingGate",
     "FactorizationMachine",
     "FieldAwareInteraction",
@@ -41,8 +46,10 @@ __all__ = [
     "ItemFieldInteraction",
     "LinearLogit",
     "MultiInteractive",
+    "NextBehaviorLoss",
     "RowTrainer",
     "TanhAttention",
+    "TargetAttention",
     "TransformerBlock",
     "feature_inputs",
     "has_statistics",

@@ -5,6 +5,7 @@ from ctr_keras.models.calibration import Calibration, calibrate, calibration_of
 from ctr_keras.models.click_rate import start_at_click_rate
 from ctr_keras.models.factorization import FM, DeepFM
 from ctr_keras.models.field_aware import FFM
+from ctr_keras.models.interest import BST, DIEN, DIN
 from ctr_keras.models.linear import LR
 from ctr_keras.models.memorized import FNN, OptInter, OptInterF, OptInterM
 from ctr_keras.models.product import AIM, IPNN
@@ -21,6 +22,9 @@ from ctr_keras.models.trees import GBDTFFM, GBDTLR
 
 __all__ = [
     "AIM",
+    "BST",
+    "DIEN",
+    "DIN",
     "FFM",
     "FM",
     "FNN",
