@@ -24,6 +24,7 @@ _LAYERS = re.compile(
     r"(deep|attention)?_?logit|score|linear|item|deep|factors|combination|interactions|memorized|"
     r"multi_interactive|leaves|leaf_linear|products|(concatenate|flatten)(_\d+)?|"
     r"target_attention|interest_(gru|evolution)|next_behavior_loss|transformer_\d+|"
+    r"sim_hash|top_behaviors|hash_attention|"
     r"embedding(_.*)?|.*_embedding|(interacting|part_scaler)_\d+|"
     r"(inner|outer|scalar|vector)_\d+(_products)?"
 )

@@ -5,6 +5,7 @@ from ctr_keras.layers.batch_normalization import (
     has_statistics,
     recompute_statistics,
 )
+from ctr_keras.layers.behavior_search import HashAttention, SimHash, TopBehaviors
 from ctr_keras.layers.calibrated_sigmoid import CalibratedSigmoid
 from ctr_keras.layers.combination_block import CombinationBlock
 from ctr_keras.layers.compact_embedding import CompactEmbedding
@@ -41,6 +42,7 @@ __all__ = [
     "FieldEmbedding",
     "GatedInteraction",
     "GlobalInteraction",
+    "HashAttention",
     "InteractingLayer",
     "ItemBehaviorInteraction",
     "ItemFieldInteraction",
@@ -48,8 +50,10 @@ __all__ = [
     "MultiInteractive",
     "NextBehaviorLoss",
     "RowTrainer",
+    "SimHash",
     "TanhAttention",
     "TargetAttention",
+    "TopBehaviors",
     "TransformerBlock",
     "feature_inputs",
     "has_statistics",

@@ -7,6 +7,7 @@ from ctr_keras.models.factorization import FM, DeepFM
 from ctr_keras.models.field_aware import FFM
 from ctr_keras.models.interest import BST, DIEN, DIN
 from ctr_keras.models.linear import LR
+from ctr_keras.models.long_history import ETA, SDIM, SIM
 from ctr_keras.models.memorized import FNN, OptInter, OptInterF, OptInterM
 from ctr_keras.models.product import AIM, IPNN
 from ctr_keras.models.registry import (
@@ -25,6 +26,7 @@ __all__ = [
     "BST",
     "DIEN",
     "DIN",
+    "ETA",
     "FFM",
     "FM",
     "FNN",
@@ -34,6 +36,8 @@ __all__ = [
     "LR",
     "MIAN",
     "MODELS",
+    "SDIM",
+    "SIM",
     "AutoInt",
     "AutoIntPlus",
     "Calibration",
