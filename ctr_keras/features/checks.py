@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 # Lists are inputs of models under their own names, which must not be those of a model's layers.
 _LAYERS = re.compile(
     r"(deep|attention)?_?logit|score|linear|item|deep|factors|combination|interactions|memorized|"
-    r"multi_interactive|leaves|leaf_linear|products|(concatenate|flatten)(_\d+)?|"
-    r"embedding(_.*)?|.*_embedding|(interacting|part_scaler)_\d+|"
+    r"multi_interactive|leaves|leaf_linear|products|pooled|attention|(concatenate|flatten)(_\d+)?|"
+    r"pair_logit|dropped_.*|embedding(_.*)?|.*_embedding|(interacting|part_scaler)_\d+|"
     r"(inner|outer|scalar|vector)_\d+(_products)?"
 )
 

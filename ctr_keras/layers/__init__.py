@@ -5,6 +5,7 @@ from ctr_keras.layers.batch_normalization import (
     has_statistics,
     recompute_statistics,
 )
+from ctr_keras.layers.bilinear_interaction import BilinearInteraction
 from ctr_keras.layers.calibrated_sigmoid import CalibratedSigmoid
 from ctr_keras.layers.combination_block import CombinationBlock
 from ctr_keras.layers.compact_embedding import CompactEmbedding
@@ -20,6 +21,7 @@ from ctr_keras.layers.item_interaction import ItemBehaviorInteraction, ItemField
 from ctr_keras.layers.linear_logit import LinearLogit
 from ctr_keras.layers.mlp import MLP
 from ctr_keras.layers.multi_interactive import MultiInteractive
+from ctr_keras.layers.pair_attention import PairAttention
 from ctr_keras.layers.tanh_attention import TanhAttention
 from ctr_keras.layers.transformer_block import TransformerBlock
 from ctr_keras.tables.trainer import RowTrainer
@@ -27,6 +29,7 @@ from ctr_keras.tables.trainer import RowTrainer
 __all__ = [
     "MLP",
     "BatchNormalization",
+    "BilinearInteraction",
     "CalibratedSigmoid",
     "CombinationBlock",
     "CompactEmbedding",
@@ -41,6 +44,7 @@ __all__ = [
     "ItemFieldInteraction",
     "LinearLogit",
     "MultiInteractive",
+    "PairAttention",
     "RowTrainer",
     "TanhAttention",
     "TransformerBlock",

@@ -14,14 +14,12 @@ from ctr_keras.models.arguments import Dropout, EmbeddingsInitializer, Hidden, P
 from ctr_keras.models.base import CTRModel
 from ctr_keras.models.interactions import read_methods
 from ctr_keras.models.parts import (
-    dense_logit,
+    deep_logit,
     embed,
     field_inputs,
     joined,
-    kernel_penalty,
     own_or,
     probability,
-    tower,
 )
 from ctr_keras.models.registry import Builder, register
 from ctr_keras.plan import Interaction, InteractionPlan
@@ -86,10 +84,9 @@ def FNN(  # noqa: N802 (a builder reads as the model it builds)
     """
     inputs = field_inputs(features)
     fields = embed(features, inputs, dim, embeddings_initializer, l2=embedding_l2)
-    penalty = {"kernel_regularizer": kernel_penalty(net_l2)}
     rate = own_or(hidden_dropout, dropout)
-    deep = tower(fields, hidden, rate, normalization, norm_order, **penalty)
-    return CTRModel(inputs, probability(dense_logit(deep, **penalty)), name="FNN")
+    logit = deep_logit(fields, hidden, rate, normalization, norm_order, net_l2, "logit")
+    return CTRModel(inputs, probability(logit), name="FNN")
 
 
 @register(
@@ -200,10 +197,9 @@ def OptInter(  # noqa: N802
             name="combination",
         )(vectors)
         parts.append(keras.layers.Flatten()(combination))
-    penalty = {"kernel_regularizer": kernel_penalty(net_l2)}
     rate = own_or(hidden_dropout, dropout)
-    deep = tower(joined(parts), hidden, rate, normalization, norm_order, **penalty)
-    return CTRModel(inputs, probability(dense_logit(deep, **penalty)), name="OptInter")
+    logit = deep_logit(joined(parts), hidden, rate, normalization, norm_order, net_l2, "logit")
+    return CTRModel(inputs, probability(logit), name="OptInter")
 
 
 def _optinter_without(*fixed: str) -> Callable[[Builder], Builder]:

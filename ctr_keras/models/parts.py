@@ -75,6 +75,21 @@ def dense_logit(inputs: Tensor, name: str = "logit", units: int = 1, **weights: 
     return keras.layers.Dense(units, dtype="float32", name=name, **weights)(inputs)
 
 
+def deep_logit(
+    inputs: Tensor,
+    hidden: Hidden,
+    dropout: float,
+    normalization: str | None,
+    norm_order: str,
+    l2: float,
+    name: str = "deep_logit",
+) -> Tensor:
+    """The logit of a deep tower on vectors, or on all fields' side by side, from a layer `name`."""
+    penalty = {"kernel_regularizer": kernel_penalty(l2)}
+    deep = tower(inputs, hidden, dropout, normalization, norm_order, **penalty)
+    return dense_logit(deep, name, **penalty)
+
+
 def kernel_penalty(l2: float) -> Regularizer:
     """A kernel's penalty `l2 * sum of w^2`, none for 0.
 

@@ -17,15 +17,13 @@ from ctr_keras.models.arguments import (
 from ctr_keras.models.base import CTRModel
 from ctr_keras.models.interactions import BASE, own_table, read_plan, table_name
 from ctr_keras.models.parts import (
-    dense_logit,
+    deep_logit,
     embed,
     field_inputs,
     joined,
-    kernel_penalty,
     own_or,
     probability,
     summed,
-    tower,
 )
 from ctr_keras.models.registry import register
 from ctr_keras.plan import FUNCTIONS, InteractionPlan
@@ -107,11 +105,10 @@ def IPNN(  # noqa: N802 (a builder reads as the model it builds)
         )
         fields = base if share_embedding or kind == BASE else embedded(own_table(kind))
         parts.append(products(fields))
-    penalty = {"kernel_regularizer": kernel_penalty(net_l2)}
     rate = own_or(hidden_dropout, dropout)
     vectors = joined(parts, "products")
-    deep = tower(vectors, hidden, rate, normalization, norm_order, **penalty)
-    return CTRModel(inputs, probability(dense_logit(deep, **penalty)), name="IPNN")
+    logit = deep_logit(vectors, hidden, rate, normalization, norm_order, net_l2, "logit")
+    return CTRModel(inputs, probability(logit), name="IPNN")
 
 
 @register(
@@ -213,11 +210,9 @@ def AIM(  # noqa: N802
         logits.append(logit)
         products.append(keras.layers.Flatten(name=f"{name}_products")(product))
     if products:
-        penalty = {"kernel_regularizer": kernel_penalty(net_l2)}
         rate = own_or(hidden_dropout, dropout)
         vectors = joined(products, "products")
-        deep = tower(vectors, hidden, rate, normalization, norm_order, **penalty)
-        logits.append(dense_logit(deep, "deep_logit", **penalty))
+        logits.append(deep_logit(vectors, hidden, rate, normalization, norm_order, net_l2))
     if part_scalers:
         logits = [_scaled(logit, index) for index, logit in enumerate(logits)]
     return CTRModel(inputs, probability(summed(logits)), name="AIM")

@@ -21,7 +21,7 @@ WIDTHS = {"dim": 16, "cross_dim": 16, "head_dim": 8, "hidden": [64, 32]}
 ROWS = 128
 # Of those that share their layers, one is enough to load again.
 SOME = ("DeepFM", "AIM", "AutoInt", "AutoIntPlus", "OptInter-mixture", "MIAN")
-NARROW = ("LR", "GBDTLR")  # all of whose weights are of width 1
+NARROW = ("LR", "Poly2", "GBDTLR")  # all of whose weights are of width 1
 
 
 pytestmark = [

@@ -76,11 +76,17 @@ _MIAN = {"dim": 4, "heads": 2, "hidden": [6], "dropout": 0.0}
 # Name: model and arguments. All dropout is off.
 VARIANTS = {
     "LR": ("LR", {"embeddings_initializer": 0.1, **_CROSSED}),
+    "Poly2": ("Poly2", {"embeddings_initializer": 0.1}),
     "FFM": ("FFM", {"dim": 2, **_CROSSED}),
     "GBDTLR": ("GBDTLR", {"trees": _TREES, "embeddings_initializer": 0.1, **_CROSSED}),
     "GBDTFFM": ("GBDTFFM", {"trees": _TREES, "dim": 2, **_CROSSED}),
     "FM": ("FM", {"dim": 4, "orders": [2, 3], **_CROSSED}),
     "AutoFM": ("FM", {"dim": 4, "interactions": _GATES}),
+    "HOFM": ("HOFM", {"dim": 2, "order": 4, "share_embedding": True}),
+    "FwFM": ("FwFM", {"dim": 2, "kernel_initializer": "random_normal", **_CROSSED}),
+    "FmFM": ("FmFM", {"dim": 2, "kernel_initializer": "glorot_uniform"}),
+    "AFM": ("AFM", {"dim": 4, "attention_units": 3, "temperature": 0.5, **_WIDE}),
+    "NFM": ("NFM", {**_DEEP, **_WIDE, "normalization": None}),
     "DeepFM": ("DeepFM", {**_DEEP, **_WIDE}),
     "AutoDeepFM": ("DeepFM", {**_DEEP, **_WIDE, "interactions": _GATES}),
     "IPNN": (
