@@ -114,7 +114,7 @@ def test_models_shows_the_settings_of_lightgbm():
             "no file matches",
         ),
         (["train", "--out", "r", "--model", "AutoInt"], "data is not given"),
-        (["train", "--out", "r", "--data", ".", "--model", "DCN"], "unknown model 'DCN'"),
+        (["train", "--out", "r", "--data", ".", "--model", "DCNX"], "unknown model 'DCNX'"),
         (
             ["train", "--out", "r", "--data", ".", "--model", "LightGBM", "--set", "epochs=1"],
             "--set epochs=1: unknown setting 'epochs'; available: data, out, num_iterations",

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 # Lists are inputs of models under their own names, which must not be those of a model's layers.
 _LAYERS = re.compile(
-    r"(deep|attention)?_?logit|score|linear|item|deep|factors|combination|interactions|memorized|"
-    r"multi_interactive|leaves|leaf_linear|products|pooled|attention|(concatenate|flatten)(_\d+)?|"
-    r"pair_logit|dropped_.*|embedding(_.*)?|.*_embedding|(interacting|part_scaler)_\d+|"
+    r"(deep_|attention_|pair_|compressed_)?logit|score|linear|leaf_linear|item|deep|leaves|"
+    r"factors|combination|interactions|memorized|multi_interactive|products|kernel_products|"
+    r"pooled|attention|compressed|pair_networks|dropped_.*|embedding(_.*)?|.*_embedding|"
+    r"(concatenate|flatten)(_\d+)?|(interacting|part_scaler|residual|cross)_\d+|"
     r"(inner|outer|scalar|vector)_\d+(_products)?"
 )
 

@@ -9,6 +9,8 @@ from ctr_keras.layers.bilinear_interaction import BilinearInteraction
 from ctr_keras.layers.calibrated_sigmoid import CalibratedSigmoid
 from ctr_keras.layers.combination_block import CombinationBlock
 from ctr_keras.layers.compact_embedding import CompactEmbedding
+from ctr_keras.layers.compressed_interaction import CompressedInteraction
+from ctr_keras.layers.cross import CrossLayer, CrossMixture
 from ctr_keras.layers.embedding_gate import EmbeddingGate
 from ctr_keras.layers.factorization_machine import FactorizationMachine
 from ctr_keras.layers.field_aware_interaction import FieldAwareInteraction
@@ -22,6 +24,8 @@ from ctr_keras.layers.linear_logit import LinearLogit
 from ctr_keras.layers.mlp import MLP
 from ctr_keras.layers.multi_interactive import MultiInteractive
 from ctr_keras.layers.pair_attention import PairAttention
+from ctr_keras.layers.pair_networks import PairNetworks
+from ctr_keras.layers.residual_unit import ResidualUnit
 from ctr_keras.layers.tanh_attention import TanhAttention
 from ctr_keras.layers.transformer_block import TransformerBlock
 from ctr_keras.tables.trainer import RowTrainer
@@ -33,6 +37,9 @@ __all__ = [
     "CalibratedSigmoid",
     "CombinationBlock",
     "CompactEmbedding",
+    "CompressedInteraction",
+    "CrossLayer",
+    "CrossMixture",
     "EmbeddingGate",
     "FactorizationMachine",
     "FieldAwareInteraction",
@@ -45,6 +52,8 @@ __all__ = [
     "LinearLogit",
     "MultiInteractive",
     "PairAttention",
+    "PairNetworks",
+    "ResidualUnit",
     "RowTrainer",
     "TanhAttention",
     "TransformerBlock",

@@ -7,8 +7,10 @@ from tests.models.sizes import feature_set, parameter_count
 
 FRAPPE = feature_set(10, ids=5389)
 CRITEO = feature_set(39, ids=910_708)  # of BARS' split x4_001: its FM has 15,482,037
+PADDED = feature_set(39, ids=910_708 + 39)
 DEEP = {"hidden": (400, 400, 400), "normalization": None}
 NORMALIZED = {"hidden": (400, 400, 400), "norm_order": "before"}
+LARGE = {"hidden": (1000,) * 5, "norm_order": "before"}
 _AUTOINTS = feature_set(39, ids=100)  # its figures are without the tables
 
 
@@ -23,6 +25,12 @@ _AUTOINTS = feature_set(39, ids=100)  # its figures are without the tables
         ("NFM", {"dim": 10, **DEEP}, 384_880),
         ("DeepFM", {"dim": 10, **NORMALIZED}, 423_280),
         ("IPNN", {"dim": 10, **DEEP}, 433_491),
+        ("WideDeep", {"dim": 10, **NORMALIZED}, 423_280),
+        ("CrossNet", {"dim": 10, "layers": 6}, 55_191),
+        ("DCN", {"dim": 10, "layers": 3, **NORMALIZED}, 418_591),
+        ("DCNv2", {"dim": 10, "layers": 4, **NORMALIZED}, 458_391),
+        # FuxiCTR's maps have a bias, its sum of maps, too.
+        ("xDeepFM", {"dim": 10, "maps": [64], **NORMALIZED}, 429_809 - 64 - 1),
     ],
 )
 def test_parameter_counts_of_bars_on_frappe(name, arguments, count):
@@ -34,6 +42,7 @@ def test_parameter_counts_of_bars_on_frappe(name, arguments, count):
     [
         ("FM", {"dim": 16}, 15_482_037),
         ("FwFM", {"dim": 16}, 15_482_778),
+        ("CrossNet", {"dim": 16, "layers": 8}, 14_581_937),
     ],
 )
 def test_parameter_counts_of_bars_on_criteo(name, arguments, count):
@@ -43,7 +52,21 @@ def test_parameter_counts_of_bars_on_criteo(name, arguments, count):
 @pytest.mark.parametrize(
     ("name", "arguments", "count"),
     [
+        ("DCNv2", {"dim": 16, "layers": 3, **LARGE}, 20_382_577),
+    ],
+)
+def test_parameter_counts_of_bars_newer_runs_on_criteo(name, arguments, count):
+    """Those of FuxiCTR 2 have a row more for each field."""
+    assert parameter_count(getattr(models, name), PADDED, **arguments) == count
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "count"),
+    [
         ("NFM", {"hidden": [200], "normalization": None}, 3_601),
+        ("DeepCrossing", {"hidden": [100] * 4, "normalization": None}, 155_301),
+        ("CrossNet", {"layers": 3}, 3_744 + 625),
+        ("CIN", {"maps": [200] * 3}, 1_864_200 + 401),
     ],
 )
 def test_parameter_counts_of_autoints_baselines(name, arguments, count):
@@ -51,3 +74,13 @@ def test_parameter_counts_of_autoints_baselines(name, arguments, count):
     whole = parameter_count(getattr(models, name), _AUTOINTS, dim=16, **arguments)
     linear = 100 if name in ("NFM",) else 0
     assert whole - 100 * 16 - linear == count
+
+
+@pytest.mark.parametrize(
+    ("ids", "fields", "dim", "hidden", "millions"),
+    [(514_798, 39, 20, (700,) * 5, 17.37), (1_228_795, 24, 40, (500,) * 5, 52.72)],
+)
+def test_parameter_counts_of_optinters_pin(ids, fields, dim, hidden, millions):
+    features = feature_set(fields, ids=ids)
+    options = {"hidden": hidden, "normalization": "layer", "norm_order": "before"}
+    assert round(parameter_count(models.PIN, features, dim, **options) / 1e6, 2) == millions

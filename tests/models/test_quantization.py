@@ -17,7 +17,7 @@ from tests.models.variants import FEATURES, VARIANTS, build, some_on_jax
 from tests.packed import FEW_STEPS, JIT, called, inputs_of, labels, packed_inputs
 
 HAS_CONFIGS = hasattr(keras.quantizers, "Int8QuantizationConfig")  # not in Keras 3.12
-WIDTHS = {"dim": 16, "cross_dim": 16, "head_dim": 8, "hidden": [64, 32]}
+WIDTHS = {"dim": 16, "cross_dim": 16, "head_dim": 8, "hidden": [64, 32], "pair_hidden": [16, 8]}
 ROWS = 128
 # Of those that share their layers, one is enough to load again.
 SOME = ("DeepFM", "AIM", "AutoInt", "AutoIntPlus", "OptInter-mixture", "MIAN")
