@@ -117,6 +117,18 @@ def exact_softmax(scores: Tensor) -> Tensor:
     return ops.cast(ops.softmax(wide, axis=-1), dtype)
 
 
+def with_nan_of(inputs: Tensor, outputs: Tensor) -> Tensor:
+    """Outputs that are NaN where the inputs are, of which a ReLU may have made 0 (see `MLP`)."""
+    return outputs + 0.0 * ops.sum(inputs, axis=-1, keepdims=True)
+
+
+def identities(shape: Shape, dtype: Any = None) -> Tensor:
+    """An initializer: kernels through which vectors stay as they are."""
+    if len(shape) < 3:
+        return ops.ones(shape, dtype)
+    return ops.broadcast_to(ops.eye(shape[-1], dtype=dtype), shape)
+
+
 def dense_inside(
     layer: Any, units: int, name: str, input_shape: Shape, **options: Any
 ) -> keras.layers.Dense:

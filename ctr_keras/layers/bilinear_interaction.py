@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from ctr_keras.layers.base import ConfiguredLayer, check_choice, check_fields
+from ctr_keras.layers.base import ConfiguredLayer, check_choice, check_fields, identities
 from ctr_keras.types import Initializer, Regularizer, Shape, Tensor
 
 _KERNELS = ("matrix", "vector", "scalar")
@@ -89,7 +89,7 @@ class BilinearInteraction(ConfiguredLayer):
         self.kernels = self.add_weight(
             name="kernels",
             shape=shapes[self.kernel],
-            initializer=self.kernel_initializer or _identities,
+            initializer=self.kernel_initializer or identities,
             regularizer=self.kernel_regularizer,
         )
 
@@ -135,10 +135,3 @@ def pairs_of(fields: int) -> tuple[Any, Any]:
     """
     first, second = np.array([*itertools.combinations(range(fields), 2)], "int32").T
     return first, second
-
-
-def _identities(shape: Shape, dtype: Any = None) -> Tensor:
-    """Kernels through which vectors stay as they are."""
-    if len(shape) < 3:
-        return ops.ones(shape, dtype)
-    return ops.broadcast_to(ops.eye(shape[-1], dtype=dtype), shape)

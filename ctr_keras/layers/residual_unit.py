@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from ctr_keras.layers.base import ConfiguredLayer, dense_inside
+from ctr_keras.layers.base import ConfiguredLayer, dense_inside, with_nan_of
 from ctr_keras.layers.mlp import MLP
 from ctr_keras.types import Initializer, Regularizer, Shape, Tensor
 
@@ -93,9 +93,7 @@ class ResidualUnit(ConfiguredLayer):
         kept = self.residual(inputs) if inputs.shape[-1] != self.units else inputs
         outputs = ops.relu(self.inner(inputs, training=training) + kept)
         outputs = self.drop(outputs, training=training)
-        if self.check_ids:
-            outputs += 0.0 * ops.sum(inputs, axis=-1, keepdims=True)
-        return outputs
+        return with_nan_of(inputs, outputs) if self.check_ids else outputs
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units)

@@ -1,16 +1,20 @@
 """Models: functional builders from a feature set to a `keras.Model`."""
 
-from ctr_keras.models.attention import AutoInt, AutoIntPlus
+from ctr_keras.models.attention import DESTINE, AutoInt, AutoIntPlus
+from ctr_keras.models.blocks import DLRM, AOANet, WuKong
 from ctr_keras.models.calibration import Calibration, calibrate, calibration_of
 from ctr_keras.models.click_rate import start_at_click_rate
 from ctr_keras.models.compressed import CIN, xDeepFM
 from ctr_keras.models.cross import DCN, GDCN, CrossNet, DCNv2
 from ctr_keras.models.deep import DeepCrossing, WideDeep
 from ctr_keras.models.factorization import FM, HOFM, DeepFM
-from ctr_keras.models.field_aware import FFM
+from ctr_keras.models.field_aware import FFM, ONN
+from ctr_keras.models.field_weights import EDCN, FiBiNET, MaskNet
+from ctr_keras.models.graph import FiGNN
 from ctr_keras.models.linear import LR, Poly2
 from ctr_keras.models.memorized import FNN, OptInter, OptInterF, OptInterM
 from ctr_keras.models.pairs import AFM, NFM, FmFM, FwFM
+from ctr_keras.models.powers import AFN, EulerNet
 from ctr_keras.models.product import AIM, IPNN, OPNN, PIN
 from ctr_keras.models.registry import (
     MODELS,
@@ -20,14 +24,19 @@ from ctr_keras.models.registry import (
     model_arguments,
 )
 from ctr_keras.models.sequence import MIAN
+from ctr_keras.models.streams import FinalMLP, FinalNet
 from ctr_keras.models.transfer import transfer
 from ctr_keras.models.trees import GBDTFFM, GBDTLR
 
 __all__ = [
     "AFM",
+    "AFN",
     "AIM",
     "CIN",
     "DCN",
+    "DESTINE",
+    "DLRM",
+    "EDCN",
     "FFM",
     "FM",
     "FNN",
@@ -40,8 +49,10 @@ __all__ = [
     "MIAN",
     "MODELS",
     "NFM",
+    "ONN",
     "OPNN",
     "PIN",
+    "AOANet",
     "AutoInt",
     "AutoIntPlus",
     "Calibration",
@@ -49,14 +60,21 @@ __all__ = [
     "DCNv2",
     "DeepCrossing",
     "DeepFM",
+    "EulerNet",
+    "FiBiNET",
+    "FiGNN",
+    "FinalMLP",
+    "FinalNet",
     "FmFM",
     "FwFM",
+    "MaskNet",
     "ModelEntry",
     "OptInter",
     "OptInterF",
     "OptInterM",
     "Poly2",
     "WideDeep",
+    "WuKong",
     "build_model",
     "calibrate",
     "calibration_of",

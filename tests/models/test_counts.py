@@ -11,6 +11,15 @@ PADDED = feature_set(39, ids=910_708 + 39)
 DEEP = {"hidden": (400, 400, 400), "normalization": None}
 NORMALIZED = {"hidden": (400, 400, 400), "norm_order": "before"}
 LARGE = {"hidden": (1000,) * 5, "norm_order": "before"}
+AFN = {"neurons": 1000, "hidden": [400], "normalization": None}
+DESTINE = {"layers": 4, "units": 128, "heads": 1}
+FINAL_MLP = {
+    **{"first_hidden": (1000,) * 5, "second_hidden": [500], "heads": 50, "normalization": None}
+}
+FINAL_NET = {"first_hidden": (1000,) * 3, "second_hidden": [512]}
+MASKS = {
+    **{"ratio": 0.1, "block_normalization": False, "hidden": (1000,) * 5, "normalization": None}
+}
 _AUTOINTS = feature_set(39, ids=100)  # its figures are without the tables
 
 
@@ -29,6 +38,17 @@ _AUTOINTS = feature_set(39, ids=100)  # its figures are without the tables
         ("CrossNet", {"dim": 10, "layers": 6}, 55_191),
         ("DCN", {"dim": 10, "layers": 3, **NORMALIZED}, 418_591),
         ("DCNv2", {"dim": 10, "layers": 4, **NORMALIZED}, 458_391),
+        ("AFN", {"dim": 10, **AFN}, 4_066_711),
+        ("AFN", {"dim": 10, "deep_hidden": (400,) * 3, **AFN}, 4_482_205),
+        ("AOANet", {"dim": 10, "vectors": 2, **NORMALIZED}, 418_331),
+        ("EDCN", {"dim": 10, "layers": 3}, 86_351),
+        ("MaskNet", {"dim": 10, "block_units": 50, **DEEP}, 571_691),
+        # Its linear logit is an option that they do without.
+        ("DESTINE", {"dim": 10, **DESTINE, **NORMALIZED}, 623_346 + 5389 - 1),
+        # FuxiCTR 1 has the same matrix for fields as they are and reweighed.
+        ("FiBiNET", {"dim": 10, "reduction": 2, **NORMALIZED}, 743_480 + 100),
+        # Votes have a bias here.
+        ("FiGNN", {"dim": 10, "steps": 17, "recurrent": False}, 89_090 + 1),
         # FuxiCTR's maps have a bias, its sum of maps, too.
         ("xDeepFM", {"dim": 10, "maps": [64], **NORMALIZED}, 429_809 - 64 - 1),
     ],
@@ -53,6 +73,11 @@ def test_parameter_counts_of_bars_on_criteo(name, arguments, count):
     ("name", "arguments", "count"),
     [
         ("DCNv2", {"dim": 16, "layers": 3, **LARGE}, 20_382_577),
+        # Without the second of two biases that are added up.
+        ("FinalMLP", {"dim": 16, **FINAL_MLP}, 19_524_954 - 1),
+        ("MaskNet", {"dim": 16, "blocks": 2, "block_units": 500, **MASKS}, 20_358_077),
+        # Without gates, which double the width of the first tower, and the second bias.
+        ("FinalNet", {"dim": 16, **FINAL_NET}, 18_153_050 - 1560 - 624_000 - 1),
     ],
 )
 def test_parameter_counts_of_bars_newer_runs_on_criteo(name, arguments, count):

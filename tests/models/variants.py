@@ -107,6 +107,40 @@ VARIANTS = {
         {**_DEEP, **_WIDE, "layers": 1, "rank": 3, "experts": 2, "structure": "stacked"},
     ),
     "GDCN": ("GDCN", {**_DEEP, **_WIDE, "layers": 2, "structure": "stacked"}),
+    "FiBiNET": (
+        "FiBiNET",
+        {**_DEEP, **_WIDE, "kernel_of": "field", "kernel_initializer": "glorot_uniform"},
+    ),
+    "MaskNet": (
+        "MaskNet",
+        {**_DEEP, **_WIDE, "structure": "serial", "blocks": 2, "block_units": 5},
+    ),
+    "EDCN": ("EDCN", {"dim": 4, "layers": 2, "dropout": 0.0, "normalized": False, **_WIDE}),
+    "FinalMLP": (
+        "FinalMLP",
+        {
+            **{"dim": 4, "dropout": 0.0, "first_hidden": [6], "second_hidden": [4], "heads": 2},
+            **{"first_context": "user", "gate_units": 3, **_WIDE, **_CROSSED},
+        },
+    ),
+    "FinalNet": (
+        "FinalNet",
+        {"dim": 4, "dropout": 0.0, "first_hidden": [6, 4], "second_hidden": [4], **_WIDE},
+    ),
+    "AFN": ("AFN", {**_DEEP, **_WIDE, "neurons": 3, "deep_hidden": [5]}),
+    "EulerNet": ("EulerNet", {"dim": 4, "units": [3, 2], **_WIDE}),
+    "DESTINE": ("DESTINE", {**_DEEP, **_WIDE, "layers": 1, "units": 8, "normalization": None}),
+    "DLRM": ("DLRM", {**_DEEP, **_WIDE, "bottom_hidden": [3]}),
+    "AOANet": (
+        "AOANet",
+        {**_DEEP, **_WIDE, "vectors": 2, "kernel_initializer": "glorot_uniform"},
+    ),
+    "WuKong": (
+        "WuKong",
+        {**_DEEP, **_WIDE, "layers": 1, "units": 2, "rank": 2, "layer_hidden": [3]},
+    ),
+    "FiGNN": ("FiGNN", {"dim": 4, "steps": 2, **_WIDE, **_CROSSED}),
+    "ONN": ("ONN", {**_DEEP, **_WIDE, "dim": 2}),
     "CIN": ("CIN", {"dim": 4, "maps": [4, 3], **_WIDE}),
     "xDeepFM": ("xDeepFM", {**_DEEP, **_WIDE, "maps": [3, 2], "split_half": False}),
     "AutoInt": (
