@@ -17,6 +17,7 @@ from ctr_keras.models.pairs import AFM, NFM, FmFM, FwFM
 from ctr_keras.models.powers import AFN, EulerNet
 from ctr_keras.models.product import AIM, IPNN, OPNN, PIN
 from ctr_keras.models.registry import (
+    FAMILIES,
     MODELS,
     ModelEntry,
     build_model,
@@ -37,6 +38,7 @@ __all__ = [
     "DESTINE",
     "DLRM",
     "EDCN",
+    "FAMILIES",
     "FFM",
     "FM",
     "FNN",

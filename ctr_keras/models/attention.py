@@ -33,7 +33,9 @@ _OFFICIAL = functools.partial(
 _OFFICIAL_LAST_BIAS = functools.partial(keras.initializers.RandomNormal, stddev=1.0)
 
 
-@register("multi-head self-attention over fields", "Song et al., CIKM 2019, Section 4")
+@register(
+    "multi-head self-attention over fields", "Song et al., CIKM 2019, Section 4", family="fields"
+)
 def AutoInt(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
     dim: Count = 16,
@@ -103,7 +105,7 @@ def AutoInt(  # noqa: N802 (a builder reads as the model it builds)
     return CTRModel(inputs, probability(logit), name="AutoInt")
 
 
-@register("AutoInt next to a deep tower", "Song et al., CIKM 2019, Section 5.5")
+@register("AutoInt next to a deep tower", "Song et al., CIKM 2019, Section 5.5", family="fields")
 def AutoIntPlus(  # noqa: N802
     features: FeatureSet,
     dim: Count = 16,
@@ -169,7 +171,9 @@ def AutoIntPlus(  # noqa: N802
     return CTRModel(inputs, probability(logit), name="AutoIntPlus")
 
 
-@register("self-attention in pairwise and unary parts", "Xu et al., CIKM 2021, Section 3")
+@register(
+    "self-attention in pairwise and unary parts", "Xu et al., CIKM 2021, Section 3", family="fields"
+)
 def DESTINE(  # noqa: N802
     features: FeatureSet,
     dim: Count = 16,

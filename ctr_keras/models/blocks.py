@@ -26,7 +26,9 @@ from ctr_keras.models.registry import register
 from ctr_keras.settings import Count
 
 
-@register("towers below and above inner products", "Naumov et al., 2019, Section 2")
+@register(
+    "towers below and above inner products", "Naumov et al., 2019, Section 2", family="products"
+)
 def DLRM(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
     dim: Count = 16,
@@ -96,7 +98,11 @@ def DLRM(  # noqa: N802 (a builder reads as the model it builds)
     return CTRModel(inputs, probability(logit), name="DLRM")
 
 
-@register("generalized interactions next to a deep tower", "Lang et al., KDD 2021, Section 3")
+@register(
+    "generalized interactions next to a deep tower",
+    "Lang et al., KDD 2021, Section 3",
+    family="products",
+)
 def AOANet(  # noqa: N802
     features: FeatureSet,
     dim: Count = 16,
@@ -153,7 +159,11 @@ def AOANet(  # noqa: N802
     return CTRModel(inputs, probability(logit), name="AOANet")
 
 
-@register("stacked factorization machines of vectors", "Zhang et al., ICML 2024, Section 3")
+@register(
+    "stacked factorization machines of vectors",
+    "Zhang et al., ICML 2024, Section 3",
+    family="products",
+)
 def WuKong(  # noqa: N802
     features: FeatureSet,
     dim: Count = 16,

@@ -19,7 +19,9 @@ from ctr_keras.models.registry import register
 from ctr_keras.settings import Count
 
 
-@register("compressed interaction network alone", "Lian et al., KDD 2018, Section 3.1")
+@register(
+    "compressed interaction network alone", "Lian et al., KDD 2018, Section 3.1", family="crosses"
+)
 def CIN(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
     dim: Count = 16,
@@ -67,7 +69,11 @@ def CIN(  # noqa: N802 (a builder reads as the model it builds)
     return CTRModel(inputs, probability(dense_logit(compressed, **penalty)), name="CIN")
 
 
-@register("compressed interaction network next to a tower", "Lian et al., KDD 2018, Section 3")
+@register(
+    "compressed interaction network next to a tower",
+    "Lian et al., KDD 2018, Section 3",
+    family="crosses",
+)
 def xDeepFM(  # noqa: N802
     features: FeatureSet,
     dim: Count = 16,

@@ -26,7 +26,7 @@ from ctr_keras.types import Tensor
 _STRUCTURES = ("parallel", "stacked")
 
 
-@register("cross network alone", "Wang et al., ADKDD 2017, Section 2.2")
+@register("cross network alone", "Wang et al., ADKDD 2017, Section 2.2", family="crosses")
 def CrossNet(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
     dim: Count = 16,
@@ -75,7 +75,9 @@ def CrossNet(  # noqa: N802 (a builder reads as the model it builds)
     return CTRModel(inputs, probability(dense_logit(crossed, **penalty)), name="CrossNet")
 
 
-@register("cross network next to a deep tower", "Wang et al., ADKDD 2017, Section 2")
+@register(
+    "cross network next to a deep tower", "Wang et al., ADKDD 2017, Section 2", family="crosses"
+)
 def DCN(  # noqa: N802
     features: FeatureSet,
     dim: Count = 16,
@@ -119,7 +121,11 @@ def DCN(  # noqa: N802
     return CTRModel(inputs, probability(logit), name="DCN")
 
 
-@register("cross network of matrices and a deep tower", "Wang et al., WWW 2021, Section 3")
+@register(
+    "cross network of matrices and a deep tower",
+    "Wang et al., WWW 2021, Section 3",
+    family="crosses",
+)
 def DCNv2(  # noqa: N802
     features: FeatureSet,
     dim: Count = 16,
@@ -180,7 +186,11 @@ def DCNv2(  # noqa: N802
     return CTRModel(inputs, probability(logit), name="DCNv2")
 
 
-@register("cross network with gates and a deep tower", "Wang et al., CIKM 2023, Section 3")
+@register(
+    "cross network with gates and a deep tower",
+    "Wang et al., CIKM 2023, Section 3",
+    family="crosses",
+)
 def GDCN(  # noqa: N802
     features: FeatureSet,
     dim: Count = 16,

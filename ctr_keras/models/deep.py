@@ -25,6 +25,7 @@ from ctr_keras.settings import Count
     "logistic regression next to a deep tower",
     "Cheng et al., DLRS 2016, Section 3",
     crossed="those that a plan memorizes have weights in the wide part, without a plan all",
+    family="deep",
 )
 def WideDeep(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
@@ -88,7 +89,7 @@ def WideDeep(  # noqa: N802 (a builder reads as the model it builds)
     return CTRModel(inputs, probability(summed(logits)), name="WideDeep")
 
 
-@register("deep tower with residuals", "Shan et al., KDD 2016, Section 4")
+@register("deep tower with residuals", "Shan et al., KDD 2016, Section 4", family="deep")
 def DeepCrossing(  # noqa: N802
     features: FeatureSet,
     dim: Count = 16,

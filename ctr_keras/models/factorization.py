@@ -33,6 +33,7 @@ from ctr_keras.types import Settings, Tensor
 @register(
     "factorization machine; AutoFM with a plan",
     "Rendle, ICDM 2010; AutoFIS: Liu et al., KDD 2020, Section 3",
+    family="factorization",
 )
 def FM(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
@@ -136,6 +137,7 @@ def FM(  # noqa: N802 (a builder reads as the model it builds)
 @register(
     "factorization machine next to a deep tower; AutoDeepFM with a plan",
     "Guo et al., IJCAI 2017; AutoFIS: Liu et al., KDD 2020, Section 3",
+    family="deep",
 )
 def DeepFM(  # noqa: N802
     features: FeatureSet,
@@ -207,7 +209,11 @@ def DeepFM(  # noqa: N802
     return CTRModel(inputs, probability(summed(logits)), name="DeepFM")
 
 
-@register("factorization machine of several orders", "Blondel et al., NIPS 2016, Section 3")
+@register(
+    "factorization machine of several orders",
+    "Blondel et al., NIPS 2016, Section 3",
+    family="factorization",
+)
 def HOFM(  # noqa: N802
     features: FeatureSet,
     dim: Count = 16,

@@ -18,7 +18,12 @@ from ctr_keras.models.registry import register
 from ctr_keras.settings import Count
 
 
-@register("field-aware factorization machine", "Juan et al., RecSys 2016, Section 3")
+@register(
+    "field-aware factorization machine",
+    "Juan et al., RecSys 2016, Section 3",
+    family="factorization",
+    needs=("two fields",),
+)
 def FFM(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
     dim: Count = 4,
@@ -60,8 +65,6 @@ def FFM(  # noqa: N802 (a builder reads as the model it builds)
     inputs = field_inputs(features)
     if linear_l2 and not linear:
         raise ValueError("linear_l2 is of the linear logit, which linear=False leaves out")
-    if len(features.fields) < 2:
-        raise ValueError("FFM needs at least two fields, and the feature set has one")
     width = (len(features.fields) - 1) * dim
     initializer = embeddings_initializer
     fields = embed(features, inputs, width, initializer, dropout=dropout, l2=embedding_l2)
@@ -70,7 +73,12 @@ def FFM(  # noqa: N802 (a builder reads as the model it builds)
     return CTRModel(inputs, probability(summed(logits)), name="FFM")
 
 
-@register("deep tower on field-aware products", "Yang et al., Neural Networks 2020, Section 3")
+@register(
+    "deep tower on field-aware products",
+    "Yang et al., Neural Networks 2020, Section 3",
+    family="products",
+    needs=("two fields",),
+)
 def ONN(  # noqa: N802
     features: FeatureSet,
     dim: Count = 4,
@@ -113,8 +121,6 @@ def ONN(  # noqa: N802
         [ONN](https://arxiv.org/abs/1904.12579), Section 3.
     """
     inputs = field_inputs(features)
-    if len(features.fields) < 2:
-        raise ValueError("ONN needs at least two fields, and the feature set has one")
     width = (len(features.fields) - 1) * dim
     initializer = embeddings_initializer
     fields = embed(features, inputs, dim, initializer, l2=embedding_l2)

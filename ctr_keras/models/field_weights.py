@@ -40,6 +40,8 @@ from ctr_keras.types import Tensor
 @register(
     "deep tower on bilinear products of fields, as they are and reweighed",
     "Huang et al., RecSys 2019, Section 3",
+    family="products",
+    needs=("two fields",),
 )
 def FiBiNET(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
@@ -104,7 +106,11 @@ def FiBiNET(  # noqa: N802 (a builder reads as the model it builds)
     return CTRModel(inputs, probability(summed(logits)), name="FiBiNET")
 
 
-@register("blocks whose input the row's embeddings mask", "Wang et al., DLP-KDD 2021, Section 3")
+@register(
+    "blocks whose input the row's embeddings mask",
+    "Wang et al., DLP-KDD 2021, Section 3",
+    family="fields",
+)
 def MaskNet(  # noqa: N802
     features: FeatureSet,
     dim: Count = 16,
@@ -173,7 +179,11 @@ def MaskNet(  # noqa: N802
     return CTRModel(inputs, probability(logit), name="MaskNet")
 
 
-@register("cross network and tower that share what they learn", "Chen et al., CIKM 2021, Section 4")
+@register(
+    "cross network and tower that share what they learn",
+    "Chen et al., CIKM 2021, Section 4",
+    family="crosses",
+)
 def EDCN(  # noqa: N802
     features: FeatureSet,
     dim: Count = 16,
@@ -195,7 +205,8 @@ def EDCN(  # noqa: N802
         features: FeatureSet.
         dim: int. Width of an embedding. Defaults to `16`.
         layers: int. Number of layers, as wide as all embeddings. Defaults to `3`.
-        temperature: float. See `FieldRegulation`. Defaults to `1.0`.
+        temperature: float. Of the softmax over fields (see `FieldRegulation`). Defaults to
+            `1.0`.
         dropout: float. Share of the tower's units to drop in training. Defaults to `0.1`.
         normalized: bool. Whether what is regulated is normalized by batch. Defaults to `True`.
         net_l2: float. L2 penalty of the kernels of cross layers, tower and logit. Defaults to

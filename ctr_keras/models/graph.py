@@ -11,7 +11,12 @@ from ctr_keras.models.registry import register
 from ctr_keras.settings import Count
 
 
-@register("messages between fields on a graph", "Li et al., CIKM 2019, Section 3")
+@register(
+    "messages between fields on a graph",
+    "Li et al., CIKM 2019, Section 3",
+    family="fields",
+    needs=("two fields",),
+)
 def FiGNN(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
     dim: Count = 16,

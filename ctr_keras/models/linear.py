@@ -10,7 +10,7 @@ from ctr_keras.models.parts import field_inputs, probability, summed
 from ctr_keras.models.registry import build_model, register
 
 
-@register("logistic regression", "Richardson et al., WWW 2007, Section 4.1")
+@register("logistic regression", "Richardson et al., WWW 2007, Section 4.1", family="linear")
 def LR(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
     *,
@@ -56,6 +56,8 @@ def LR(  # noqa: N802 (a builder reads as the model it builds)
     "logistic regression on values and on pairs of them",
     "Chang et al., JMLR 2010; Juan et al., RecSys 2016, Section 2",
     crossed="each has a weight for every pair of values",
+    family="linear",
+    needs=("crossed features",),
 )
 def Poly2(  # noqa: N802
     features: FeatureSet,
@@ -91,8 +93,6 @@ def Poly2(  # noqa: N802
         Chang et al., Training and Testing Low-degree Polynomial Data Mappings via Linear SVM, JMLR
         2010; Juan et al., Field-aware Factorization Machines, RecSys 2016, Section 2.
     """
-    if not features.crossed:
-        raise ValueError("Poly2 weighs Crossed features, and the feature set has none")
     arguments = {"linear_l2": linear_l2, "embeddings_initializer": embeddings_initializer}
     model = build_model("LR", features, crossed=True, **arguments)
     model.name = "Poly2"

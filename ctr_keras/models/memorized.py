@@ -38,6 +38,7 @@ _OF_FACTORS = ("factor_function", "factor_source")
 @register(
     "deep tower on embeddings; OptInter's naive extreme",
     "Zhang et al., ECIR 2016; OptInter: Lyu et al., ICDE 2022, Section II-B",
+    family="deep",
 )
 def FNN(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
@@ -93,6 +94,7 @@ def FNN(  # noqa: N802 (a builder reads as the model it builds)
     "each pair memorized, factorized or left out; without a plan a mixture",
     "Lyu et al., ICDE 2022, Section II",
     crossed="those of memorized pairs are embedded, without a plan all",
+    family="memorized",
 )
 def OptInter(  # noqa: N802
     features: FeatureSet,
@@ -223,6 +225,8 @@ def _optinter_without(*fixed: str) -> Callable[[Builder], Builder]:
     "OptInter, all pairs memorized",
     "Lyu et al., ICDE 2022, Section III-A",
     crossed="all are embedded, as memorized pairs",
+    family="memorized",
+    needs=("crossed features",),
 )
 @_optinter_without(*_OF_CHOICE, *_OF_FACTORS)
 def OptInterM(features: FeatureSet, **arguments: Any) -> keras.Model:  # noqa: N802
@@ -254,8 +258,6 @@ def OptInterM(features: FeatureSet, **arguments: Any) -> keras.Model:  # noqa: N
     References:
         [OptInter](https://arxiv.org/abs/2108.01265), Section III-A.
     """
-    if not features.crossed:
-        raise ValueError("OptInterM memorizes Crossed features, and the feature set has none")
     plan = InteractionPlan(Interaction((f.first, f.second), "memorize") for f in features.crossed)
     model = OptInter(features, interactions=plan, **arguments)
     model.name = "OptInterM"
@@ -266,6 +268,7 @@ def OptInterM(features: FeatureSet, **arguments: Any) -> keras.Model:  # noqa: N
     "OptInter, all pairs factorized",
     "Lyu et al., ICDE 2022, Section III-A",
     crossed="left out",
+    family="memorized",
 )
 @_optinter_without(*_OF_CHOICE)
 def OptInterF(features: FeatureSet, **arguments: Any) -> keras.Model:  # noqa: N802

@@ -30,7 +30,12 @@ from ctr_keras.models.registry import register
 from ctr_keras.settings import Count
 
 
-@register("factorization machine with a weight for each pair", "Pan et al., WWW 2018, Section 3")
+@register(
+    "factorization machine with a weight for each pair",
+    "Pan et al., WWW 2018, Section 3",
+    family="factorization",
+    needs=("two fields",),
+)
 def FwFM(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
     dim: Count = 16,
@@ -85,7 +90,12 @@ def FwFM(  # noqa: N802 (a builder reads as the model it builds)
     return CTRModel(inputs, probability(summed(logits)), name="FwFM")
 
 
-@register("factorization machine with a matrix for each pair", "Sun et al., WWW 2021, Section 3")
+@register(
+    "factorization machine with a matrix for each pair",
+    "Sun et al., WWW 2021, Section 3",
+    family="factorization",
+    needs=("two fields",),
+)
 def FmFM(  # noqa: N802
     features: FeatureSet,
     dim: Count = 16,
@@ -136,7 +146,12 @@ def FmFM(  # noqa: N802
     return CTRModel(inputs, probability(summed(logits)), name="FmFM")
 
 
-@register("factorization machine that attends to pairs", "Xiao et al., IJCAI 2017, Section 3")
+@register(
+    "factorization machine that attends to pairs",
+    "Xiao et al., IJCAI 2017, Section 3",
+    family="factorization",
+    needs=("two fields",),
+)
 def AFM(  # noqa: N802
     features: FeatureSet,
     dim: Count = 16,
@@ -198,7 +213,11 @@ def AFM(  # noqa: N802
     return CTRModel(inputs, probability(summed(logits)), name="AFM")
 
 
-@register("deep tower on the sum of pairs' products", "He and Chua, SIGIR 2017, Section 3")
+@register(
+    "deep tower on the sum of pairs' products",
+    "He and Chua, SIGIR 2017, Section 3",
+    family="factorization",
+)
 def NFM(  # noqa: N802
     features: FeatureSet,
     dim: Count = 16,

@@ -19,7 +19,11 @@ from ctr_keras.models.registry import register
 from ctr_keras.settings import Count
 
 
-@register("deep tower on products of powers of fields", "Cheng et al., AAAI 2020, Section 3")
+@register(
+    "deep tower on products of powers of fields",
+    "Cheng et al., AAAI 2020, Section 3",
+    family="powers",
+)
 def AFN(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
     dim: Count = 16,
@@ -79,7 +83,11 @@ def AFN(  # noqa: N802 (a builder reads as the model it builds)
     return CTRModel(inputs, probability(dense_logit(joined(logits), **penalty)), name="AFN")
 
 
-@register("complex fields whose interactions add angles", "Tian et al., SIGIR 2023, Section 4")
+@register(
+    "complex fields whose interactions add angles",
+    "Tian et al., SIGIR 2023, Section 4",
+    family="powers",
+)
 def EulerNet(  # noqa: N802
     features: FeatureSet,
     dim: Count = 16,

@@ -41,6 +41,7 @@ from ctr_keras.types import Tensor
 @register(
     "deep tower on embeddings and inner products; AutoIPNN with a plan",
     "Qu et al., ICDM 2016; AutoFIS: Liu et al., KDD 2020, Section 4.4",
+    family="products",
 )
 def IPNN(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
@@ -118,7 +119,12 @@ def IPNN(  # noqa: N802 (a builder reads as the model it builds)
     return CTRModel(inputs, probability(logit), name="IPNN")
 
 
-@register("deep tower on embeddings and products by kernels", "Qu et al., TOIS 2018, Section 3.3")
+@register(
+    "deep tower on embeddings and products by kernels",
+    "Qu et al., TOIS 2018, Section 3.3",
+    family="products",
+    needs=("two fields",),
+)
 def OPNN(  # noqa: N802
     features: FeatureSet,
     dim: Count = 16,
@@ -174,7 +180,12 @@ def OPNN(  # noqa: N802
     return CTRModel(inputs, probability(logit), name="OPNN")
 
 
-@register("deep tower on embeddings and a network a pair", "Qu et al., TOIS 2018, Section 3.4")
+@register(
+    "deep tower on embeddings and a network a pair",
+    "Qu et al., TOIS 2018, Section 3.4",
+    family="products",
+    needs=("two fields",),
+)
 def PIN(  # noqa: N802
     features: FeatureSet,
     dim: Count = 16,
@@ -228,6 +239,7 @@ def PIN(  # noqa: N802
 @register(
     "gated interactions by four functions next to a tower on their products",
     "Zhu et al., TKDE 2021, Section 4",
+    family="products",
 )
 def AIM(  # noqa: N802
     features: FeatureSet,

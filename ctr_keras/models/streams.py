@@ -28,7 +28,9 @@ from ctr_keras.settings import Count, SettingError
 from ctr_keras.types import Inputs, Tensor
 
 
-@register("two towers and a bilinear logit of both", "Mao et al., AAAI 2023, Section 3")
+@register(
+    "two towers and a bilinear logit of both", "Mao et al., AAAI 2023, Section 3", family="deep"
+)
 def FinalMLP(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
     dim: Count = 16,
@@ -61,7 +63,7 @@ def FinalMLP(  # noqa: N802 (a builder reads as the model it builds)
         first_context: str or None. The group of fields that gates the first tower's input, such as
             `"user"`. Defaults to `None`: there is no gate.
         second_context: str or None. That of the second tower's. Defaults to `None`.
-        gate_units: int. See `FeatureGate`. Defaults to `64`.
+        gate_units: int. Width of the layer inside a gate (see `FeatureGate`). Defaults to `64`.
         dropout, normalization, norm_order, net_l2, embeddings_initializer: as in `DeepFM`.
         embedding_l2, check_ids, crossed: as in `FM`.
 
@@ -118,7 +120,7 @@ def _embedded_group(
     return keras.layers.Flatten()(fields)
 
 
-@register("two towers of factorized layers", "Zhu et al., SIGIR 2023, Section 3")
+@register("two towers of factorized layers", "Zhu et al., SIGIR 2023, Section 3", family="deep")
 def FinalNet(  # noqa: N802
     features: FeatureSet,
     dim: Count = 16,

@@ -233,5 +233,5 @@ def test_onn_sees_the_products_that_ffm_sums():
     (products,) = logits(model, INPUTS, "interactions")
     (expected,) = logits(ffm, INPUTS, "interactions")
     np.testing.assert_allclose(products.sum(axis=1, keepdims=True), expected, 1e-4, 1e-7)
-    with pytest.raises(ValueError, match="ONN needs at least two fields"):
+    with pytest.raises(ValueError, match="ONN needs two fields"):
         ONN(feature_set(1))

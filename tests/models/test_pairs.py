@@ -84,8 +84,8 @@ def test_poly2_is_logistic_regression_and_optinter_m_of_width_one_without_its_to
 
 
 def test_what_pairs_need_is_said():
-    with pytest.raises(ValueError, match="Poly2 weighs Crossed features"):
+    with pytest.raises(ValueError, match="Poly2 needs crossed features"):
         Poly2(SMALL)
     for builder in (FwFM, FmFM, AFM):
-        with pytest.raises(ValueError, match="at least 2 fields"):
+        with pytest.raises(ValueError, match=f"{builder.__name__} needs two fields"):
             builder(feature_set(1))
