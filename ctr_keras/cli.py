@@ -49,7 +49,14 @@ class _Group(click.Group):
         except ModuleNotFoundError as error:
             raise click.ClickException(f"{error.msg}{_extra_of(error.name)}") from error
         except (ValueError, OSError, RuntimeError) as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(_said(error)) from error
+
+
+def _said(error: Exception) -> str:
+    """What an error says; one of the system without its number, as every other line begins."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _entry_points() -> metadata.EntryPoints:

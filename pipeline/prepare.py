@@ -13,7 +13,7 @@ from pipeline.datasets import find_dataset
 from pipeline.datasets.base import Dataset
 from pipeline.description import describe, difference
 from pipeline.earlier import DECLARATION, dataset_like, declaration_file, warnings_of
-from pipeline.report import TooManyRejectedError, check_rows, summarize
+from pipeline.report import TooManyRejectedError, check_rows, summarize, warnings_of_validation
 from pipeline.splits import SPLITS, OneSplit, SplitName
 from pipeline.statistics import FILE as STATISTICS_FILE
 from pipeline.statistics.expectations import UnexpectedDataError, check_expectations
@@ -95,6 +95,8 @@ def prepare(
     """
     started = time.time()
     _check_together(dataset, like, grow, split, cross_min_count)
+    if like and os.path.realpath(like) == os.path.realpath(out):
+        raise ValueError(f"--like and --out are both {out}: choose another folder to write")
     declaration_path = declaration_file(dataset, like)
     dataset = _declared(dataset, like, split)
     if cross_min_count is not None:
@@ -121,7 +123,7 @@ def prepare(
     counts, features, numbers = found
     report |= summarize(counts, features) | {"declaration": declaration}
     report["wall_seconds"] = round(time.time() - started, 1)
-    report["warnings"] += warnings_of(dataset) if like else []
+    report["warnings"] += warnings_of(dataset) if like else warnings_of_validation(report["rows"])
     write_json(features.to_dict(), os.path.join(output.partial, "features.json"))
     write_json(numbers, os.path.join(output.partial, NUMBERS_FILE))
     if declaration_path:
@@ -147,10 +149,11 @@ def _check_together(
     cross_min_count: int | None,
 ) -> None:
     """Checks that arguments that go or do not go together are given so."""
+    if like is None and (grow or split):
+        option = "--grow" if grow else f"--split {split}"
+        raise ValueError(f"{option} needs --like: an earlier prepared folder")
     if dataset is None and like is None:
         raise ValueError("say what the rows are: --dataset, or --like an earlier prepared folder")
-    if like is None and (grow or split):
-        raise ValueError("--grow and --split need --like: an earlier prepared folder")
     if like and isinstance(dataset, str):
         raise ValueError(f"--dataset {dataset} and --like {like}: give one, {like} knows its own")
     if like and cross_min_count:
