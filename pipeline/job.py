@@ -28,7 +28,7 @@ from pipeline.numbers import read_numbers
 from pipeline.preprocessing import make_preprocessing_fn
 from pipeline.records import write_examples, write_shards
 from pipeline.report import write_rejected
-from pipeline.runners import only_translates, pipeline_options, runs_here
+from pipeline.runners import checked_shared, only_translates, pipeline_options, runs_here
 from pipeline.samples import sample, write_sample_rows
 from pipeline.sources import Chunk
 from pipeline.splits import SPLITS, LastSplit
@@ -86,6 +86,7 @@ def run_job(
         with output.work_folder(is_shared=not runs_here(options)) as work:
             files = dataset.files(source)
             job = Job(dataset, source, files, output.partial, work, earlier, grows)
+            write_json(output.path, job.probe)
             with quiet, beam.Pipeline(options=options) as pipeline:
                 job.build(pipeline)
             if only_translates(options):
@@ -141,19 +142,29 @@ class Job:
         return os.path.join(self.work, "counts.json")
 
     @property
+    def probe(self) -> str:
+        """A file that the workers have to see before they do anything."""
+        return os.path.join(self.work, "probe.json")
+
+    @property
     def transform(self) -> str:
         """The folder with the transform graph."""
         return os.path.join(self.work, "transform")
 
     def build(self, pipeline: beam.Pipeline) -> None:
         """The whole graph."""
-        files = [(Chunk(path, i, split), size) for i, (path, size, split) in enumerate(self.files)]
-        parsed, selected = pipeline | "Rows" >> read_rows(self.dataset, self.source, files)
+        chunks = [(Chunk(path, i, split), size) for i, (path, size, split) in enumerate(self.files)]
+        files = (
+            pipeline
+            | "Files" >> beam.Create(chunks)
+            | "Shared" >> beam.Map(checked_shared, self.probe, self.folder)
+        )
+        parsed, selected = files | "Rows" >> read_rows(self.dataset, self.source)
         groups_users = self.dataset.history or isinstance(self.dataset.split, LastSplit)
         if groups_users or (self.earlier and not self.grows):
             analyzed = selected
         else:  # reading rows again is cheaper than keeping them from one pass to the next
-            _, analyzed = pipeline | "AnalyzedRows" >> read_rows(self.dataset, self.source, files)
+            _, analyzed = files | "AnalyzedRows" >> read_rows(self.dataset, self.source)
         transformed = self._transform(analyzed.rows, selected.rows)
         written = transformed | write_shards(
             os.path.join(self.folder, "examples"),
