@@ -23,6 +23,7 @@ from ctr_keras.files import move, read_json, write_json
 from pipeline.batches import KEY, SPLIT, in_column_order, only_split, read_rows
 from pipeline.counts import count_users, distinct, widest
 from pipeline.datasets.base import Dataset
+from pipeline.earlier import TRANSFORM_PARTS, copy_needed
 from pipeline.growth import grow_transform
 from pipeline.numbers import read_numbers
 from pipeline.preprocessing import make_preprocessing_fn
@@ -37,7 +38,6 @@ from pipeline.statistics.files import write_statistics
 from pipeline.storage import Output
 from pipeline.vocabulary import read_sizes
 
-_TRANSFORM_PARTS = ("transform_fn", "transformed_metadata")
 # They log the errors of workers here, and one of them prints them, which come back as one error.
 _LOGGERS = ("apache_beam.runners.common", "apache_beam.runners.worker.sdk_worker")
 _ERROR = re.compile(r"[A-Za-z_][\w.]*: ")  # a line that begins with the name of a class
@@ -84,6 +84,9 @@ def run_job(
     quiet = contextlib.redirect_stderr(printed) if runs_here(options) else contextlib.nullcontext()
     try:
         with output.work_folder(is_shared=not runs_here(options)) as work:
+            if earlier and not runs_here(options):  # whose disk the workers do not see
+                copy_needed(earlier, os.path.join(work, "earlier"))
+                earlier = os.path.join(work, "earlier")
             files = dataset.files(source)
             job = Job(dataset, source, files, output.partial, work, earlier, grows)
             write_json(output.path, job.probe)
@@ -97,7 +100,7 @@ def run_job(
             filled_in = known.grown_to if earlier else known.with_vocabulary_sizes
             features = filled_in(read_sizes(transform_fn))
             numbers = read_numbers(transform_fn, features)
-            for part in _TRANSFORM_PARTS:
+            for part in TRANSFORM_PARTS:
                 move(os.path.join(job.transform, part), os.path.join(output.partial, part))
     except Exception as error:
         kept = output.keep_traceback(error, printed.getvalue())
