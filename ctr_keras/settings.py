@@ -164,7 +164,7 @@ def did_you_mean(name: object, available: Iterable[object]) -> str:
 
     Example:
 
-    >>> did_you_mean("autoint", ["FM", "AutoInt"])
+    >>> did_you_mean("autoit", ["FM", "AutoInt"])
     "; did you mean 'AutoInt'?"
     >>> did_you_mean("DCN", ["FM", "AutoInt"])
     '; available: FM, AutoInt'
@@ -178,16 +178,38 @@ def did_you_mean(name: object, available: Iterable[object]) -> str:
     return f"; available: {', '.join(names.values()) or 'none'}"
 
 
-def _letters(name: object) -> str:
-    """A name as it is compared: papers write AutoInt+ and OptInter-M."""
-    return str(name).lower().replace("+", "plus").replace("-", "")
+def _letters(name: object, plus: str = "plus") -> str:
+    """A name as it is compared: papers write AutoInt+, OptInter-M and GBDT+LR."""
+    return re.sub(r"[-_&\s]", "", str(name).lower().replace("+", plus))
+
+
+def spelled(what: str, name: object, available: Iterable[str]) -> str:
+    """The available name that is meant, in any case and as papers write it.
+
+    Args:
+        what: str. What it is a name of, for the message.
+        name: object. What was given.
+        available: list of str.
+
+    Raises:
+        ValueError: for an unknown name.
+
+    Example:
+
+    >>> models = ["AutoInt", "AutoIntPlus", "GBDTLR"]
+    >>> [spelled("model", name, models) for name in ("autoint", "AutoInt+", "GBDT+LR")]
+    ['AutoInt', 'AutoIntPlus', 'GBDTLR']
+    """
+    names = {_letters(known): known for known in available}
+    for letters in (_letters(name), _letters(name, plus="")):
+        if isinstance(name, str) and letters in names:
+            return names[letters]
+    raise ValueError(f"unknown {what} {name!r}{did_you_mean(name, names.values())}")
 
 
 def find(what: str, name: object, available: Mapping[str, T]) -> T:
-    """What stands under a name; a ValueError for an unknown one, naming `what` it is of."""
-    if not isinstance(name, str) or name not in available:
-        raise ValueError(f"unknown {what} {name!r}{did_you_mean(name, available)}")
-    return available[name]
+    """What stands under a name, as `spelled` reads it."""
+    return available[spelled(what, name, available)]
 
 
 @dataclasses.dataclass(frozen=True)
