@@ -205,6 +205,20 @@ def test_models_shows_the_settings_of_lightgbm():
             ],
             "--set base=IPNN: base is given twice, by --base FM too",
         ),
+        *(
+            (command, f"Error: {where}nowhere is not there\n")
+            for command, where in (
+                (["evaluate", "--run", "nowhere"], "--run "),
+                (["export", "--run", "nowhere", "--out", "m"], "--run "),
+                (["train", "--data", "nowhere", "--out", "r", "--model", "FM"], "--data "),
+                (["compare", "nowhere"], ""),
+            )
+        ),
+        (["stats", "--data", "nowhere"], "there is no nowhere/statistics.json"),
+        (
+            ["synthesize", "--rows", "3", "--out", "/dev/null/log"],
+            "/dev/null/log: Not a directory\n",
+        ),
         (["evaluate", "--run", "."], "holds no run"),
         (["export", "--run", ".", "--out", "m"], "holds no run"),
     ],
