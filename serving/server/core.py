@@ -90,10 +90,10 @@ class Core:
                 raise
             log.error("%s", error)
 
-    def stop(self) -> None:
-        """Lets the models go."""
+    def stop(self, seconds: float | None = None) -> None:
+        """Lets the models go; waits so long at most for those that are being loaded."""
         self._stopping.set()
-        self.manager.stop()
+        self.manager.stop(seconds)
         for thread in self._threads:
             thread.join()
         if self._batching:
@@ -127,7 +127,7 @@ class Core:
             except OSError as error:
                 log.error("Cannot look for models: %s", error)
                 return
-        self.manager.poll()
+        self.manager.poll(skip_unreadable=self._folder is not None)
 
     def _configure_folder(self, folder: str) -> None:
         models = find_models(folder)
