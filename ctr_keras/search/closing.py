@@ -78,6 +78,13 @@ class Judge:
             for count, each in zip(counts, losses, strict=True)
         ]
 
+    def gains(self) -> Array:
+        """By how much the log loss falls where one gate is open, and no other."""
+        closed = np.zeros(len(self._gated.values), bool)
+        none = self.losses(closed).mean()
+        alone = np.eye(len(closed), dtype=bool)
+        return np.array([none - self.losses(one).mean() for one in alone])
+
     def effects(self, is_open: Array) -> Array:
         """By how much the log loss grows where one open gate closes, NaN for a closed one."""
         effects = np.full(len(is_open), np.nan)
@@ -175,11 +182,11 @@ class GatedTerms:
         self, model: keras.Model, layers: Sequence[GatedInteraction], inputs: Inputs
     ) -> None:
         self.values = np.concatenate([_numpy(layer.gates) for layer in layers])
-        logit = _logit(model)
+        logit = logit_of(model)
         is_sum = all(layer.summed for layer in layers)
         outputs = {"logit": logit, "fields": [layer.input for layer in layers]}
         outputs["terms"] = [layer.output for layer in layers]
-        probed = _predicted(keras.Model(model.input, outputs), inputs)
+        probed = predicted(keras.Model(model.input, outputs), inputs)
         self._logit = probed["logit"][:, 0]
         own = [_own(layer, each) for layer, each in zip(layers, probed["fields"], strict=True)]
         self._own = np.concatenate(own, axis=1)
@@ -195,7 +202,7 @@ class GatedTerms:
             return logits
         closed = np.split(np.where(is_open, 0.0, self._own), self._ends, axis=1)
         terms = [term - own for term, own in zip(self._terms, closed, strict=True)]
-        logits = _predicted(self._tower, [self._inputs, terms])[:, 0]
+        logits = predicted(self._tower, [self._inputs, terms])[:, 0]
         return logits
 
 
@@ -204,13 +211,13 @@ class GatedDimensions:
 
     def __init__(self, model: keras.Model, layers: Sequence[EmbeddingGate], inputs: Inputs) -> None:
         self._gates = [layer.gates for layer in layers]
-        self._model = keras.Model(model.input, _logit(model))
+        self._model = keras.Model(model.input, logit_of(model))
         self._inputs = inputs
         self.values = np.concatenate([_numpy(gates).ravel() for gates in self._gates])
 
     def logits(self, is_open: Array) -> Array:
         assign(self._gates, np.where(is_open, self.values, 0.0))
-        logits: Array = _predicted(self._model, self._inputs)[:, 0]
+        logits: Array = predicted(self._model, self._inputs)[:, 0]
         assign(self._gates, self.values)
         return logits
 
@@ -243,7 +250,8 @@ def _own(layer: GatedInteraction, fields: Array) -> Array:
     return own
 
 
-def _logit(model: keras.Model) -> Tensor:
+def logit_of(model: keras.Model) -> Tensor:
+    """What goes into a model's sigmoid."""
     score = score_layer(model)
     assert score is not None  # models that are searched end in a sigmoid
     return score.input
@@ -253,7 +261,8 @@ def _batches(rows: int) -> Iterator[slice]:
     return (slice(start, start + _BATCH_SIZE) for start in range(0, rows, _BATCH_SIZE))
 
 
-def _predicted(model: keras.Model, inputs: Any) -> Any:
+def predicted(model: keras.Model, inputs: Any) -> Any:
+    """A model's outputs of rows, batch by batch."""
     return model.predict(inputs, batch_size=_BATCH_SIZE, verbose=0)
 
 
