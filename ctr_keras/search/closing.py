@@ -19,6 +19,7 @@ import numpy as np
 
 from ctr_keras.layers import EmbeddingGate, GatedInteraction
 from ctr_keras.models.calibration import score_layer
+from ctr_keras.models.parts import PART_SCALER
 from ctr_keras.settings import Count
 from ctr_keras.types import Array, Inputs, Tensor
 
@@ -183,7 +184,8 @@ class GatedTerms:
     ) -> None:
         self.values = np.concatenate([_numpy(layer.gates) for layer in layers])
         logit = logit_of(model)
-        is_sum = all(layer.summed for layer in layers)
+        scalers = [layer for layer in model.layers if layer.name.startswith(PART_SCALER)]
+        is_sum = all(layer.summed for layer in layers) and not scalers
         outputs = {"logit": logit, "fields": [layer.input for layer in layers]}
         outputs["terms"] = [layer.output for layer in layers]
         probed = predicted(keras.Model(model.input, outputs), inputs)
@@ -192,17 +194,21 @@ class GatedTerms:
         self._own = np.concatenate(own, axis=1)
         self._ends = np.cumsum([each.shape[1] for each in own])[:-1]
         self._inputs, self._terms = inputs, probed["terms"]
-        self._tower = None if is_sum else keras.Model([model.input, outputs["terms"]], logit)
+        self._summed = [layer.summed for layer in layers]
+        self._rest = None if is_sum else keras.Model([model.input, outputs["terms"]], logit)
 
     def logits(self, is_open: Array) -> Array:
-        """What is closed is taken off the logit, or off what a tower makes one of."""
+        """What is closed is taken off the logit, or off what the rest of the model makes one of."""
         logits: Array
-        if self._tower is None:
+        if self._rest is None:
             logits = self._logit - self._own[:, ~is_open].sum(axis=1)
             return logits
         closed = np.split(np.where(is_open, 0.0, self._own), self._ends, axis=1)
-        terms = [term - own for term, own in zip(self._terms, closed, strict=True)]
-        logits = predicted(self._tower, [self._inputs, terms])[:, 0]
+        terms = [
+            term - (own.sum(axis=1, keepdims=True) if summed else own)
+            for term, own, summed in zip(self._terms, closed, self._summed, strict=True)
+        ]
+        logits = predicted(self._rest, [self._inputs, terms])[:, 0]
         return logits
 
 
