@@ -114,7 +114,7 @@ def test_help_of_search_lists_the_settings_of_each_method():
     assert ["mu", "0.8"] in lines["autofis"]
     assert ["dims_c", "None"] in lines["aim"]
     assert ["temperature_rate", "None"] in lines["optinter"]
-    assert ["epochs", "1"] in lines["optinter"]  # shared, but another default
+    assert ["keep", "'auto'"] in lines["optinter"]
     assert ["like", "must", "be", "given"] in lines["random"]
     shared = " ".join(methods["statistics"].partition("share:")[2].split())
     assert "optimizer='adam', learning_rate=0.01" in shared
