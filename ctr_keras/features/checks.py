@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 _LAYERS = re.compile(
     r"[a-z]+_logit(_\d)?|logit|score|linear|leaf_linear|item|deep|leaves|"
     r"factors|combination|interactions|memorized|multi_interactive|products|kernel_products|"
-    r"pooled|attention|compressed|pair_networks|excitation|powers|power_deep|bottom|complex|graph|dropped_.*|embedding(_.*)?|.*_embedding|"
+    r"pooled|attention|compressed|pair_networks|excitation|powers|power_deep|bottom|complex|graph|"
+    r"dropped_.*|embedding(_.*)?|.*_embedding|"
     r"(concatenate|flatten)(_\d+)?|normalized_.*|(reshape|multiply)(_\d+)?|"
     r"(interacting|part_scaler|residual|cross|bilinear|mask_block|gate|deep|euler|wukong|final_\d|"
-    r"generalized|disentangled|cross_regulation|deep_regulation|bridge)_\d+|"
+    r"generalized|disentangled|cross_regulation|deep_regulation|bridge|transformer)_\d+|"
+    r"target_attention|interest_(gru|evolution)|next_behavior_loss|"
     r"(inner|outer|scalar|vector)_\d+(_products)?"
 )
 
