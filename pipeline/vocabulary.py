@@ -133,19 +133,6 @@ def _keep_frequent(
     return pa.RecordBatch.from_arrays([*map(pa.array, columns, _KEPT.types)], schema=_KEPT)
 
 
-def _write(
-    path: str, vocabularies: Sequence[Vocabulary], kept: Iterable[pa.RecordBatch]
-) -> np.ndarray:  # as Beam checks it, without parameters
-    named = list(zip(vocabularies, in_order(kept, len(vocabularies)), strict=True))
-    header = {v.name: len(of_v) for v, of_v in named if v.is_counted}
-    with open_output(path) as file:
-        file.write(json.dumps(header).encode() + b"\n")
-        for vocabulary, of_vocabulary in named:
-            file.write(vocabulary.name.encode() + b"\n")
-            file.writelines(key + b"\n" for key in of_vocabulary)
-    return np.array(path, dtype=object)
-
-
 class Keys:
     """Keys of a vocabulary in their order, few of which are Python's own at a time."""
 
@@ -158,6 +145,24 @@ class Keys:
     def __iter__(self) -> Iterator[bytes]:
         for start in range(0, len(self), _KEYS_AT_ONCE):
             yield from self._keys.take(self._order[start : start + _KEYS_AT_ONCE]).to_pylist()
+
+
+def _write(
+    path: str, vocabularies: Sequence[Vocabulary], kept: Iterable[pa.RecordBatch]
+) -> np.ndarray:  # as Beam checks it, without parameters
+    _write_lines(path, vocabularies, in_order(kept, len(vocabularies)))
+    pa.default_memory_pool().release_unused()  # TensorFlow's table of the keys comes next
+    return np.array(path, dtype=object)
+
+
+def _write_lines(path: str, vocabularies: Sequence[Vocabulary], keys: Sequence[Keys]) -> None:
+    named = list(zip(vocabularies, keys, strict=True))
+    header = {v.name: len(of_v) for v, of_v in named if v.is_counted}
+    with open_output(path) as file:
+        file.write(json.dumps(header).encode() + b"\n")
+        for vocabulary, of_vocabulary in named:
+            file.write(vocabulary.name.encode() + b"\n")
+            file.writelines(key + b"\n" for key in of_vocabulary)
 
 
 def in_order(kept: Iterable[pa.RecordBatch], vocabularies: int) -> list[Keys]:
