@@ -64,7 +64,14 @@ class _Group(click.Group):
             extra = _extra_of(error.name, _package_of(ctx.invoked_subcommand))
             raise click.ClickException(f"{error.msg}{extra}") from error
         except (ValueError, OSError, RuntimeError) as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(_said(error)) from error
+
+
+def _said(error: Exception) -> str:
+    """What an error says; one of the system without its number, as every other line begins."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _entry_points() -> metadata.EntryPoints:

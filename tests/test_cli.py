@@ -114,7 +114,7 @@ def test_help_of_search_lists_the_settings_of_each_method():
     assert ["mu", "0.8"] in lines["autofis"]
     assert ["dims_c", "None"] in lines["aim"]
     assert ["temperature_rate", "None"] in lines["optinter"]
-    assert ["epochs", "1"] in lines["optinter"]  # shared, but another default
+    assert ["keep", "'auto'"] in lines["optinter"]
     assert ["like", "must", "be", "given"] in lines["random"]
     shared = " ".join(methods["statistics"].partition("share:")[2].split())
     assert "optimizer='adam', learning_rate=0.01" in shared
@@ -204,6 +204,20 @@ def test_models_shows_the_settings_of_lightgbm():
                 *("--base", "FM", "--set", "base=IPNN"),
             ],
             "--set base=IPNN: base is given twice, by --base FM too",
+        ),
+        *(
+            (command, f"Error: {where}nowhere is not there\n")
+            for command, where in (
+                (["evaluate", "--run", "nowhere"], "--run "),
+                (["export", "--run", "nowhere", "--out", "m"], "--run "),
+                (["train", "--data", "nowhere", "--out", "r", "--model", "FM"], "--data "),
+                (["compare", "nowhere"], ""),
+            )
+        ),
+        (["stats", "--data", "nowhere"], "there is no nowhere/statistics.json"),
+        (
+            ["synthesize", "--rows", "3", "--out", "/dev/null/log"],
+            "/dev/null/log: Not a directory\n",
         ),
         (["evaluate", "--run", "."], "holds no run"),
         (["export", "--run", ".", "--out", "m"], "holds no run"),

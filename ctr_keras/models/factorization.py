@@ -22,6 +22,7 @@ from ctr_keras.models.parts import (
     field_inputs,
     own_or,
     probability,
+    scaled,
     summed,
 )
 from ctr_keras.models.registry import build_model, register
@@ -46,6 +47,7 @@ def FM(  # noqa: N802 (a builder reads as the model it builds)
     share_embedding: bool = False,
     embedding_gates: bool = False,
     linear: bool = True,
+    part_scalers: bool = False,
     dropout: Dropout = 0.0,
     embedding_l2: Penalty = 0.0,
     linear_l2: Penalty = 0.0,
@@ -72,6 +74,8 @@ def FM(  # noqa: N802 (a builder reads as the model it builds)
             takes a plan and neither `gated` nor `normalized`. Defaults to `False`.
         linear: bool. Whether there is a linear logit with its bias; OptInter's FM has none.
             Defaults to `True`.
+        part_scalers: bool. Whether the linear logit and each kind of interactions have a factor of
+            their own, as in the authors' code of AIM's search. Defaults to `False`.
         dropout: float. Share of the embeddings' elements to drop in training. Defaults to `0.0`.
         embedding_l2: float. L2 penalty of the embeddings that a batch reads, and of the vectors of
             numbers: `embedding_l2 * sum of V^2`, over each row once (see `FieldEmbedding`, also for
@@ -131,6 +135,8 @@ def FM(  # noqa: N802 (a builder reads as the model it builds)
         logits.append(_interaction(features, fields, kind, plan, settings))
     if not logits:
         raise ValueError("nothing is left of the model: no linear logit and no interaction")
+    if part_scalers:
+        logits = scaled(logits)
     return CTRModel(inputs, probability(summed(logits)), name="FM")
 
 

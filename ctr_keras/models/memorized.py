@@ -104,7 +104,7 @@ def OptInter(  # noqa: N802
     interactions: InteractionPlan | str | None = None,
     factor_function: str = "hadamard",
     factor_source: str = "separate",
-    cross_l2: Penalty = 0.0,
+    cross_l2: Penalty | None = None,
     keep_width: bool = False,
     gumbel_noise: bool = False,
     temperature_rate: float = 5e-5,
@@ -135,9 +135,8 @@ def OptInter(  # noqa: N802
         factor_source: str. `"separate"` for latent vectors from a table of their own, as in the
             authors' code, or `"original"` for the fields' embeddings, as in Equation 14, which
             needs `cross_dim == dim`. Defaults to `"separate"`.
-        cross_l2: float. Weight decay of the rows of pairs and latent vectors that a batch reads: in
-            addition to `embedding_l2`, its product with a weight is added to the weight's gradient.
-            The authors' code decays all rows in every step. Defaults to `0.0`.
+        cross_l2: float or None. Penalty of the rows of pairs and latent vectors that a batch reads,
+            as `embedding_l2` is of the others. Defaults to `None`: `embedding_l2`.
         keep_width: bool. Whether naive pairs stay as zeros. Defaults to `False`.
         gumbel_noise: bool. Whether the search draws noise. Defaults to `False`.
         temperature_rate: float. Fall of the search's temperature a step. Defaults to `5e-05`.
@@ -174,19 +173,18 @@ def OptInter(  # noqa: N802
     if not memorized:
         inputs.pop("crossed", None)
 
-    def embedded(name: str, fields: Sequence[str], width: int, decay: float) -> Tensor:
-        l2 = embedding_l2 + decay / 2  # whose gradient is `decay` times the row
+    def embedded(name: str, fields: Sequence[str], width: int, l2: float) -> Tensor:
         return embed(features, inputs, width, embeddings_initializer, name, fields=fields, l2=l2)
 
     originals = [name for name in features.field_names if name not in crossed.values()]
-    fields = embedded("embedding", originals, dim, 0.0)
-    vectors = {}
+    fields = embedded("embedding", originals, dim, embedding_l2)
+    vectors, l2 = {}, own_or(cross_l2, embedding_l2)
     if memorized:
-        vectors["memorized"] = embedded("memorized", memorized, cross_dim, cross_l2)
+        vectors["memorized"] = embedded("memorized", memorized, cross_dim, l2)
     if any(method in _FACTORIZED for method in methods):
         vectors["factors"] = fields  # categorical fields come first
         if factor_source == "separate":
-            vectors["factors"] = embedded("factors", categorical, cross_dim, cross_l2)
+            vectors["factors"] = embedded("factors", categorical, cross_dim, l2)
     parts = [keras.layers.Flatten()(fields)]
     if vectors:
         combination = CombinationBlock(

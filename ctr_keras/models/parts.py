@@ -10,6 +10,8 @@ from ctr_keras.layers import MLP, FieldEmbedding, feature_inputs
 from ctr_keras.models.arguments import Hidden
 from ctr_keras.types import Initializer, Inputs, Regularizer, Tensor
 
+PART_SCALER = "part_scaler"  # so the layers are called, each with its number
+
 
 def field_inputs(features: FeatureSet) -> dict[str, Tensor]:
     """The packed inputs that hold fields: all but sequences.
@@ -119,6 +121,18 @@ def summed(logits: Sequence[Tensor]) -> Tensor:
     if len(logits) == 1:
         return keras.layers.Activation("linear", dtype="float32", name="logit")(logits[0])
     return keras.layers.Add(dtype="float32", name="logit")(list(logits))
+
+
+def scaled(logits: Sequence[Tensor]) -> list[Tensor]:
+    """Each times one learned factor, drawn as AIM's authors draw a variable of shape (1,)."""
+    bound = 6**0.5
+
+    def factor(place: int) -> keras.layers.Layer:
+        spread = keras.initializers.RandomUniform(-bound, bound)
+        name = f"{PART_SCALER}_{place}"
+        return keras.layers.Dense(1, use_bias=False, kernel_initializer=spread, name=name)
+
+    return [factor(place)(logit) for place, logit in enumerate(logits)]
 
 
 def joined(parts: Sequence[Tensor], name: str | None = None) -> Tensor:

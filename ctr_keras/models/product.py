@@ -30,12 +30,12 @@ from ctr_keras.models.parts import (
     kernel_penalty,
     own_or,
     probability,
+    scaled,
     summed,
 )
 from ctr_keras.models.registry import register
 from ctr_keras.plan import FUNCTIONS, InteractionPlan
 from ctr_keras.settings import Count
-from ctr_keras.types import Tensor
 
 
 @register(
@@ -340,16 +340,5 @@ def AIM(  # noqa: N802
         vectors = joined(products, "products")
         logits.append(deep_logit(vectors, hidden, rate, normalization, norm_order, net_l2))
     if part_scalers:
-        logits = [_scaled(logit, index) for index, logit in enumerate(logits)]
+        logits = scaled(logits)
     return CTRModel(inputs, probability(summed(logits)), name="AIM")
-
-
-def _scaled(logit: Tensor, index: int) -> Tensor:
-    """Times one learned factor, drawn as the authors' code draws a variable of shape (1,)."""
-    bound = 6**0.5
-    return keras.layers.Dense(
-        1,
-        use_bias=False,
-        kernel_initializer=keras.initializers.RandomUniform(-bound, bound),
-        name=f"part_scaler_{index}",
-    )(logit)

@@ -261,7 +261,14 @@ def test_presets_evaluate_and_decay_as_the_authors_do():
 def test_presets_of_ipinyou_have_optinters_rows():
     ipinyou = find_preset("FM", "ipinyou")
     assert (ipinyou["embedding_l2"], ipinyou["epsilon"]) == (1e-9 / 2, 1e-6)
-    assert find_preset("OptInter", "ipinyou")["epsilon"] == 1e-4
+    optinter = find_preset("OptInter", "ipinyou")
+    assert (optinter["epsilon"], optinter["embedding_l2"]) == (1e-4, 1e-6 / 2)
+    assert optinter["cross_l2"] == 3e-8 / 2
+    for name, tables in (("OptInterM", ["memorized"]), ("OptInterF", ["factors"])):
+        assert find_preset(name, "ipinyou")["table_learning_rates"] == dict.fromkeys(tables, 1e-6)
+    searched = find_preset("optinter", "ipinyou")
+    assert searched["table_learning_rates"] == optinter["table_learning_rates"]
+    assert (searched["keep"], searched["gate_learning_rate"], searched["dim"]) == (None, 1e-3, 20)
     autofis = find_preset("autofis", "ipinyou")
     assert (autofis["mu"], autofis["c"], autofis["embedding_l2"]) == (0.535, 5e-3, 1e-6 / 2)
 
