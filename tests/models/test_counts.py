@@ -13,13 +13,10 @@ NORMALIZED = {"hidden": (400, 400, 400), "norm_order": "before"}
 LARGE = {"hidden": (1000,) * 5, "norm_order": "before"}
 AFN = {"neurons": 1000, "hidden": [400], "normalization": None}
 DESTINE = {"layers": 4, "units": 128, "heads": 1}
-FINAL_MLP = {
-    **{"first_hidden": (1000,) * 5, "second_hidden": [500], "heads": 50, "normalization": None}
-}
+STREAMS = {"first_hidden": (1000,) * 5, "second_hidden": [500]}
+FINAL_MLP = {**STREAMS, "heads": 50, "normalization": None}
 FINAL_NET = {"first_hidden": (1000,) * 3, "second_hidden": [512]}
-MASKS = {
-    **{"ratio": 0.1, "block_normalization": False, "hidden": (1000,) * 5, "normalization": None}
-}
+MASKS = {"ratio": 0.1, "block_normalization": False, "hidden": (1000,) * 5, "normalization": None}
 _AUTOINTS = feature_set(39, ids=100)  # its figures are without the tables
 
 
