@@ -11,6 +11,7 @@ from ctr_keras.models.factorization import FM, HOFM, DeepFM
 from ctr_keras.models.field_aware import FFM, ONN
 from ctr_keras.models.field_weights import EDCN, FiBiNET, MaskNet
 from ctr_keras.models.graph import FiGNN
+from ctr_keras.models.interest import BST, DIEN, DIN
 from ctr_keras.models.linear import LR, Poly2
 from ctr_keras.models.memorized import FNN, OptInter, OptInterF, OptInterM
 from ctr_keras.models.pairs import AFM, NFM, FmFM, FwFM
@@ -33,9 +34,12 @@ __all__ = [
     "AFM",
     "AFN",
     "AIM",
+    "BST",
     "CIN",
     "DCN",
     "DESTINE",
+    "DIEN",
+    "DIN",
     "DLRM",
     "EDCN",
     "FAMILIES",
