@@ -280,5 +280,5 @@ def test_export_of_an_unfinished_run_says_so(tmp_path):
     (tmp_path / "run").mkdir()
     result = export(tmp_path / "run", tmp_path / "out")
     assert result.exit_code == 1
-    assert "holds no finished run: there is no config.yaml" in result.stderr
+    assert "holds no run: there is no config.yaml" in result.stderr
     assert "Traceback" not in result.stderr
