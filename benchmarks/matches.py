@@ -32,6 +32,7 @@ ROWS = {"train": 48_000, "validation": 6_000, "test": 6_000}
 ROWS_READ = {"train": 60_000, "validation": 15_000, "test": 30_000}  # of prepared data
 LENGTH = 10  # of a history
 DIM = 4  # of hidden vectors
+RECENT = 3  # behaviours that count where the order does
 EPOCHS, PATIENCE = 10, 2
 PAPER = find_preset("MIAN", "books")
 
@@ -59,6 +60,18 @@ def dot_product_log() -> Log:
     item, history = _drawn(draw, items)
     vectors = draw.normal(size=(items, DIM))
     match = 4.0 * (vectors[item] * vectors[history].mean(axis=1)).sum(axis=1)
+    return _log(draw, items, item, history, match)
+
+
+def order_log() -> Log:
+    """A click is the likelier, the more alike the candidate and the last behaviours are.
+
+    The others do not count, so that a history without its order tells less.
+    """
+    draw, items = np.random.default_rng(0), 100
+    item, history = _drawn(draw, items)
+    vectors = draw.normal(size=(items, DIM))
+    match = 2.2 * (vectors[item] * vectors[history[:, -RECENT:]].mean(axis=1)).sum(axis=1)
     return _log(draw, items, item, history, match)
 
 
@@ -159,6 +172,7 @@ def logs(data: str | None) -> Iterator[tuple[str, Log]]:
         return
     yield "same id", same_id_log()
     yield "dot product", dot_product_log()
+    yield "order", order_log()
 
 
 @click.command(help=__doc__)

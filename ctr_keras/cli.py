@@ -6,6 +6,7 @@ heavy libraries are imported by the command that needs them, so that `--help` is
 
 import contextlib
 import functools
+import importlib.util
 import inspect
 import json
 import logging
@@ -18,15 +19,25 @@ from typing import Any
 import click
 
 from ctr_keras.options import ExistingFolder, NewFolder
+from ctr_keras.quiet import quiet_tensorflow
 from ctr_keras.version import __version__
 
 _EXTRAS = {  # modules that `pip install ctr-keras` leaves out; `explain` names its own
     **dict.fromkeys(("apache_beam", "tensorflow_transform"), "pipeline"),
-    **dict.fromkeys(("pyarrow", "scipy"), "plots"),
+    **dict.fromkeys(("jinja2", "pyarrow", "scipy"), "plots"),
     "optuna": "tune",
     "lightgbm": "trees",
     **dict.fromkeys(("aiohttp", "grpc", "grpc_health", "httpx", "tensorflow_serving"), "serving"),
 }
+
+
+class _Stopped(click.ClickException):
+    """Someone pressed Ctrl-C."""
+
+    exit_code = 130  # as shells have it of SIGINT
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"\nStopped. {self.message}", err=True)
 
 
 class _Group(click.Group):
@@ -37,6 +48,7 @@ class _Group(click.Group):
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in self.commands and name in (found := _entry_points()).names:
+            _import_own(_package_of(name))
             self.add_command(found[name].load(), name)
         return super().get_command(ctx, name)
 
@@ -46,18 +58,52 @@ class _Group(click.Group):
         # Click's own business: two RuntimeErrors, and a reader such as `head` that has gone.
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
+        except KeyboardInterrupt:
+            raise _Stopped("The same command goes on where it can, or starts over.") from None
         except ModuleNotFoundError as error:
-            raise click.ClickException(f"{error.msg}{_extra_of(error.name)}") from error
+            extra = _extra_of(error.name, _package_of(ctx.invoked_subcommand))
+            raise click.ClickException(f"{error.msg}{extra}") from error
         except (ValueError, OSError, RuntimeError) as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(_said(error)) from error
+
+
+def _said(error: Exception) -> str:
+    """What an error says; one of the system without its number, as every other line begins."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _entry_points() -> metadata.EntryPoints:
     return metadata.entry_points(group="ctr_keras.commands")
 
 
-def _extra_of(module: str | None) -> str:
+def _import_own(package: str) -> None:
+    """Imports a package that is installed next to this one from there: `serving` and `pipeline` are
+    names that folders of a user may have, too, and those would come first on the path."""
+    folder = os.path.join(os.path.dirname(os.path.dirname(__file__)), package)
+    path = os.path.join(folder, "__init__.py")
+    if package in sys.modules or not os.path.exists(path):
+        return
+    spec = importlib.util.spec_from_file_location(
+        package, path, submodule_search_locations=[folder]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[package] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[package])
+
+
+def _package_of(command: str | None) -> str:
+    """The package that has a command, `""` for this one."""
+    found = _entry_points()
+    return found[command].module.partition(".")[0] if command in found.names else ""
+
+
+def _extra_of(module: str | None, package: str) -> str:
+    """How to have a module: an extra named as the command's package brings all that it needs."""
     extra = _EXTRAS.get((module or "").partition(".")[0])
+    extra = package if extra and package else extra
     return f": pip install 'ctr-keras[{extra}]'" if extra else ""
 
 
@@ -132,7 +178,7 @@ def _check_given_once(overrides: tuple[str, ...], options: Mapping[str, str | in
 @click.version_option(__version__)
 def main() -> None:
     """Click-through-rate models from raw logs to scored requests."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no C++ chatter between our lines
+    quiet_tensorflow()
 
 
 @main.command()
@@ -149,7 +195,31 @@ def join(folders: tuple[str, ...], out: str) -> None:
     _print_json(run(folders, out)["rows"])
 
 
-@main.command()
+def _write_groups(
+    formatter: click.HelpFormatter, groups: Mapping[str, list[tuple[str, str]]]
+) -> None:
+    for title, lines in groups.items():
+        with formatter.section(title):
+            formatter.write_dl(lines)
+
+
+class _TrainCommand(click.Command):
+    """Its help lists the settings, with `--model` also those of the model, which takes the time of
+    importing Keras."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta["given"] = [*args]  # `--help` is answered before the others are read
+        return super().parse_args(ctx, args)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from ctr_keras.training import settings_by_group
+
+        given = " ".join(ctx.meta["given"]).replace("--model=", "--model ").split()
+        model = given[given.index("--model") + 1] if "--model" in given[:-1] else None
+        _write_groups(formatter, settings_by_group(model))
+
+
+@main.command(cls=_TrainCommand)
 @_data(help="Prepared data.")
 @click.option("--model", help="A model's name; see `ctr-keras models`.")
 @_out(help="The run's folder, also at an address (gs://...).", type=click.Path(file_okay=False))
@@ -157,13 +227,20 @@ def join(folders: tuple[str, ...], out: str) -> None:
 def train(
     data: str | None, model: str | None, out: str, config: str | None, overrides: tuple[str, ...]
 ) -> None:
-    """Train a model; the same command again resumes or reports it."""
+    """Train a model; the same command again resumes or reports it.
+
+    A run that was stopped may be given more or fewer epochs. Settings are given by --set or in a
+    YAML file; those below have their defaults, and `--model NAME --help` adds those of a model.
+    """
     from ctr_keras import training
 
     given = _given(overrides, data=data, model=model, out=out)
     settings = training.read_config(config, overrides, **given)
     with contextlib.redirect_stdout(sys.stderr):  # the progress bar; stdout is for the result
-        report = training.train(settings)
+        try:
+            report = training.train(settings)
+        except KeyboardInterrupt:
+            raise _Stopped(training.how_it_stands(settings)) from None
     _print_json(report)
 
 
@@ -481,27 +558,32 @@ def _compare(runs: Any, out: str | None, as_json: bool, options: dict[str, Any])
 @main.command()
 @click.argument("name", required=False)
 def models(name: str | None) -> None:
-    """List the models, or describe one and its settings."""
-    from ctr_keras.models import MODELS
-    from ctr_keras.training import PRESETS, own_settings, settings_of_training, trainable
+    """List the models by family, or describe one and its settings."""
+    from ctr_keras.models import FAMILIES, MODELS
+    from ctr_keras.settings import spelled
+    from ctr_keras.training import PRESETS, settings_by_group, trainable
 
     if name is None:
-        for known, entry in trainable().items():
-            click.echo(f"{known:<12} {entry.summary} [{entry.reference}]")
+        for family, title in FAMILIES.items():
+            click.echo(f"{title}:")
+            for known, entry in trainable().items():
+                if entry.family == family:
+                    needs = f"; needs {' and '.join(entry.needs)}" if entry.needs else ""
+                    click.echo(f"  {known:<13}{entry.summary}{needs} [{entry.reference}]")
         return
-    arguments = own_settings(name)
+    name = spelled("model", name, trainable())
     if name in MODELS:
         description, _, _ = (inspect.getdoc(MODELS[name].build) or "").partition("\nArgs:")
         click.echo(description)
-    for argument, default in arguments.items():
-        click.echo(f"{argument:<24} {default!r}")
+    formatter = click.HelpFormatter(width=100)
+    _write_groups(formatter, settings_by_group(name))
+    click.echo(formatter.getvalue(), nl=False)
+    for need in trainable()[name].needs:
+        click.echo(f"needs {need}")
     click.echo(f"crossed features: {trainable()[name].crossed}")
     for preset, settings in PRESETS.get(name, {}).items():
         values = ", ".join(f"{key}={value}" for key, value in settings.items())
         click.echo(f"preset={preset}: {values}")
-    if name in MODELS:
-        defaults = ", ".join(f"{key}={value!r}" for key, value in settings_of_training().items())
-        click.echo(click.wrap_text(f"settings of training: {defaults}", 100, "", "  "))
 
 
 def _print_json(value: Any) -> None:

@@ -126,7 +126,10 @@ def prepared_report(prepared: str) -> Mapping[str, Any]:
     if not os.path.exists(path):
         raise FileNotFoundError(f"{prepared} holds no prepared data: there is no report.json")
     with open(path, encoding="utf-8") as file:
-        report: Mapping[str, Any] = json.load(file)
+        try:
+            report: Mapping[str, Any] = json.load(file)
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
     return report
 
 

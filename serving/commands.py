@@ -169,12 +169,22 @@ def _read_labels(options: tuple[str, ...]) -> dict[str, dict[str, int]]:
 @click.option("--signature", default="serving_default", show_default=True, help="What to run.")
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds for each 512 rows.")
 @click.option("--ignore", multiple=True, metavar="COLUMN", help="A column not to send.")
+@click.option("--wait", type=float, help="Seconds to wait for the model, such as at a start.")
 def predict(
-    url: str, model: str, rows: BinaryIO, signature: str, timeout: float, ignore: tuple[str, ...]
+    url: str,
+    model: str,
+    rows: BinaryIO,
+    signature: str,
+    timeout: float,
+    ignore: tuple[str, ...],
+    wait: float | None,
 ) -> None:
     """Score raw rows: a JSON object a line in, a score a line out."""
-    from serving.client import predict_rows
+    from serving.client import Client, predict_rows
 
+    if wait is not None:
+        with Client(url) as client:
+            client.wait_until_available(model, timeout=wait)
     predictions = predict_rows(
         url, model, _read_rows(rows), signature_name=signature, timeout=timeout, ignore=ignore
     )

@@ -11,9 +11,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
+import ctr_keras
 from ctr_keras.cli import main
-from ctr_keras.models import MODELS
-from ctr_keras.training import trainable
+from ctr_keras.models import FAMILIES, MODELS
+from ctr_keras.training import settings_by_group, trainable
+from tests.conftest import ROOT
 
 
 def run(*arguments: str, stdin: str | None = None):
@@ -45,34 +47,61 @@ def test_every_command_explains_itself_and_its_options(command):
             assert getattr(parameter, "help", None), f"{command} --{parameter.name}"
 
 
-def test_models_lists_name_summary_and_reference():
+def test_models_lists_families_of_name_summary_and_reference():
     result = run("models")
     assert result.exit_code == 0
-    lines = result.output.splitlines()
     listed = trainable()
     assert listed.keys() - MODELS.keys() == {"LightGBM"}
-    for line, (name, entry) in zip(lines, listed.items(), strict=True):
-        assert line.split()[0] == name
+    family, found = "", set()
+    for line in result.output.splitlines():
+        if not line.startswith(" "):
+            family = line
+            continue
+        name = line.split()[0]
+        entry = listed[name]
+        found.add(name)
+        assert family == f"{FAMILIES[entry.family]}:"
         assert entry.summary in line
         assert entry.reference in line
+        assert all(need in line for need in entry.needs)
+    assert found == listed.keys()
 
 
 def test_models_shows_arguments_and_presets_of_one():
     result = run("models", "OptInter")
     assert result.exit_code == 0
-    assert "cross_dim                10" in result.output
+    assert re.search(r"^  cross_dim=10 +Width of a pair's vector", result.output, re.M)
     assert "preset=avazu: batch_size=2000" in result.output
     assert "crossed features: those of memorized pairs" in result.output
     assert "unknown model 'Opt'" in run("models", "Opt").output
 
 
+def titles(output):
+    return re.findall(r"^(\w[\w ]*):$", output, re.M)
+
+
 def test_models_lists_the_settings_of_training():
-    output = " ".join(run("models", "FM").output.split())
-    assert "settings of training: optimizer='adam', learning_rate=0.001" in output
-    assert {"batch_size='auto'", "epochs=50", "table_optimizer=None"} <= {*output.split(", ")}
-    assert "settings of training" not in run("models", "LightGBM").output
+    output = run("models", "FM").output
+    assert titles(output) == ["Arguments of FM", "Settings of a run", "How its weights learn"]
+    assert {"batch_size=auto", "epochs=50", "table_optimizer=null"} <= {*output.split()}
+    assert titles(run("models", "LightGBM").output) == ["Settings of LightGBM"]
     for command in ("train", "tune", "bench"):
         assert "`ctr-keras models NAME`" in " ".join(run(command, "--help").output.split())
+
+
+def test_help_of_train_lists_the_settings_and_those_of_a_model():
+    groups = ["Settings of a run", "How its weights learn"]
+    assert titles(run("train", "--help").output) == ["Options", *groups]
+    for option in (["--model", "autoint"], ["--model=AutoInt"]):
+        output = run("train", *option, "--help").output
+        assert titles(output) == ["Options", "Arguments of AutoInt", *groups]
+        assert re.search(r"^  heads=2 +Number of attention heads$", output, re.M)
+
+
+@pytest.mark.parametrize("name", trainable())
+def test_every_setting_is_described(name):
+    for lines in settings_by_group(name).values():
+        assert [setting for setting, means in lines if not means] == []
 
 
 def test_help_of_search_lists_the_settings_of_each_method():
@@ -99,10 +128,11 @@ def test_models_says_what_one_cannot_learn():
 def test_models_shows_the_settings_of_lightgbm():
     result = run("models", "LightGBM")
     assert result.exit_code == 0
-    assert "num_leaves               31" in result.output
+    assert re.search(r"^  num_leaves=31 +Leaves of a tree, at most$", result.output, re.M)
     assert "crossed features: left out; with crossed=true trees split on them" in result.output
     assert not {"data", "out", "model"} & {line.split()[0] for line in result.output.splitlines()}
-    assert run("models", "lightgbm").output.endswith("; did you mean 'LightGBM'?\n")
+    assert run("models", "lightgbm").output == result.output
+    assert run("models", "lightgmb").output.endswith("; did you mean 'LightGBM'?\n")
 
 
 @pytest.mark.parametrize(
@@ -114,16 +144,16 @@ def test_models_shows_the_settings_of_lightgbm():
             "no file matches",
         ),
         (["train", "--out", "r", "--model", "AutoInt"], "data is not given"),
-        (["train", "--out", "r", "--data", ".", "--model", "DCN"], "unknown model 'DCN'"),
+        (["train", "--out", "r", "--data", ".", "--model", "DCNX"], "unknown model 'DCNX'"),
         (
             ["train", "--out", "r", "--data", ".", "--model", "LightGBM", "--set", "epochs=1"],
             "--set epochs=1: unknown setting 'epochs'; available: data, out, num_iterations",
         ),
         (
-            ["bench", "--out", "r", "--data", ".", "--models", "FM,Deepfm,XYZ"],
-            "unknown model 'Deepfm'; did you mean 'DeepFM'?; unknown model 'XYZ'; available: ",
+            ["bench", "--out", "r", "--data", ".", "--models", "FM,Deepfmm,XYZ"],
+            "unknown model 'Deepfmm'; did you mean 'DeepFM'?; unknown model 'XYZ'; available: ",
         ),
-        (["compare", "."], "holds no finished run"),
+        (["compare", "."], "holds no run"),
         (
             ["train", "--out", "r", "--data", ".", "--model", "AutoInt", "--set", "x=1"],
             "setting 'x'",
@@ -175,8 +205,22 @@ def test_models_shows_the_settings_of_lightgbm():
             ],
             "--set base=IPNN: base is given twice, by --base FM too",
         ),
-        (["evaluate", "--run", "."], "holds no finished run"),
-        (["export", "--run", ".", "--out", "m"], "holds no finished run"),
+        *(
+            (command, f"Error: {where}nowhere is not there\n")
+            for command, where in (
+                (["evaluate", "--run", "nowhere"], "--run "),
+                (["export", "--run", "nowhere", "--out", "m"], "--run "),
+                (["train", "--data", "nowhere", "--out", "r", "--model", "FM"], "--data "),
+                (["compare", "nowhere"], ""),
+            )
+        ),
+        (["stats", "--data", "nowhere"], "there is no nowhere/statistics.json"),
+        (
+            ["synthesize", "--rows", "3", "--out", "/dev/null/log"],
+            "/dev/null/log: Not a directory\n",
+        ),
+        (["evaluate", "--run", "."], "holds no run"),
+        (["export", "--run", ".", "--out", "m"], "holds no run"),
     ],
 )
 def test_mistakes_get_one_line_and_no_traceback(arguments, message, tmp_path, monkeypatch):
@@ -227,13 +271,61 @@ def test_a_missing_module_names_the_extra_that_brings_it(module, extra, tmp_path
     assert (result.exit_code, result.output) == (1, f"Error: No module named {module!r}{hint}\n")
 
 
+def test_a_command_of_another_package_names_the_extra_of_that(monkeypatch):
+    def fail(*args: object, **options: object) -> None:
+        raise ModuleNotFoundError("No module named 'pyarrow'", name="pyarrow")
+
+    monkeypatch.setattr(main.get_command(CONTEXT, "init"), "callback", fail)
+    assert run("init", "--source", "x", "--out", "y").output.endswith(
+        "No module named 'pyarrow': pip install 'ctr-keras[pipeline]'\n"
+    )
+
+
+def test_a_folder_named_as_a_package_leads_no_command_astray(tmp_path):
+    for package in ("serving", "pipeline"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("raise SystemExit('astray')")
+    code = "from ctr_keras.cli import main; main()"
+    for command in ("serve", "init"):
+        helped = subprocess.run(
+            [sys.executable, "-c", code, command, "--help"],
+            **{"capture_output": True, "text": True, "cwd": tmp_path},
+            env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        )
+        assert helped.returncode == 0, helped.stderr
+        assert helped.stdout.startswith("Usage: ")
+
+
+def test_importing_tensorflow_prints_nothing(tmp_path):
+    code = "from ctr_keras.quiet import quiet_tensorflow; quiet_tensorflow(); import tensorflow"
+    imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (imported.returncode, imported.stderr) == (0, "")
+    (tmp_path / "tensorflow.py").write_text("import os; os.write(2, b'why'); raise ImportError(1)")
+    failed = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {code}"],
+        capture_output=True,
+        text=True,
+    )
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("why")
+
+
+def test_rooms_are_there_without_importing_each():
+    code = "import ctr_keras, sys; print('keras' in sys.modules, ctr_keras.plan.FUNCTIONS)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert shown.stdout.startswith("False ('inner',"), shown.stderr
+    assert {"layers", "models", "load_model"} <= set(dir(ctr_keras))
+    with pytest.raises(AttributeError, match="no attribute 'laiers'"):
+        ctr_keras.laiers  # noqa: B018
+
+
 def test_the_extras_bring_what_the_command_line_says():
     from ctr_keras.cli import _EXTRAS
 
     packages = metadata.packages_distributions()
     for module, extra in _EXTRAS.items():
         assert any(
-            re.match(rf"{re.escape(name)}\b.*extra == .{extra}.$", line)
+            re.match(rf"{re.escape(name)}\b.*extra == .{extra}.$", line, re.I)
             for name in packages[module]
             for line in metadata.requires("ctr-keras")
         ), f"{module} is not in {extra}"

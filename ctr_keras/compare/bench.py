@@ -10,11 +10,24 @@ from typing import Any
 import keras
 
 from ctr_keras.models import MODELS, model_arguments
-from ctr_keras.settings import Count, check_settings, did_you_mean
+from ctr_keras.settings import Count, check_settings, did_you_mean, spelled
 from ctr_keras.training import TREES, TrainConfig, TreesConfig, read_config, train
 
 _ON_TREES = ("GBDTLR", "GBDTFFM")  # models that take the trees of LightGBM with the same seed
 Config = TrainConfig | TreesConfig
+
+
+def _spelled(names: Sequence[str]) -> list[str]:
+    """The models that are meant; a ValueError that has all names that are unknown."""
+    models, problems = [], []
+    for name in names:
+        try:
+            models.append(spelled("model", name, [*MODELS, TREES]))
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError("; ".join(problems))
+    return models
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,11 +61,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        known = [*MODELS, TREES]
-        unknown = [name for name in self.models if name not in known]
-        if unknown:
-            problems = (f"unknown model {name!r}{did_you_mean(name, known)}" for name in unknown)
-            raise ValueError("; ".join(problems))
+        object.__setattr__(self, "models", _spelled(self.models))
         repeated = [name for n, name in enumerate(self.models) if name in self.models[:n]]
         if repeated or not self.models:
             raise ValueError(f"{repeated[0]} is given twice" if repeated else "there is no model")

@@ -15,6 +15,7 @@ from ctr_keras.features import FeatureSet
 from ctr_keras.layers import CompactEmbedding
 from ctr_keras.models import model_arguments
 from ctr_keras.plan import InteractionPlan
+from ctr_keras.runs import held
 from ctr_keras.search.gates import candidate_fields
 from ctr_keras.search.verdict import read_verdicts
 from ctr_keras.training.evaluation import check_same_features, data_of, load_run
@@ -85,7 +86,7 @@ class _Subject(NamedTuple):
 
 def _read(run: str, data: str | None) -> _Subject:
     """The plan of a search, or the model of a training run and the plan in it."""
-    if not os.path.exists(os.path.join(run, "model.keras")):
+    if held(run) != "run":
         return _read_search(run, data)
     model, features, config = load_run(run)
     data = data_of(run, config.data, data)
@@ -101,7 +102,7 @@ def _read_search(run: str, data: str | None) -> _Subject:
     for name in ("config.yaml", "features.json", "plan.json"):
         if not os.path.exists(os.path.join(run, name)):
             raise FileNotFoundError(
-                f"{run} holds neither a finished search nor a finished run: there is no {name}"
+                f"{run} holds neither a finished search nor a run: there is no {name}"
             )
     with open(os.path.join(run, "config.yaml"), encoding="utf-8") as file:
         settings = yaml.safe_load(file)

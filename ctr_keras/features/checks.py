@@ -21,9 +21,14 @@ if TYPE_CHECKING:
 
 # Lists are inputs of models under their own names, which must not be those of a model's layers.
 _LAYERS = re.compile(
-    r"(deep|attention)?_?logit|score|linear|item|deep|factors|combination|interactions|memorized|"
-    r"multi_interactive|leaves|leaf_linear|products|(concatenate|flatten)(_\d+)?|"
-    r"embedding(_.*)?|.*_embedding|(interacting|part_scaler)_\d+|"
+    r"[a-z]+_logit(_\d)?|logit|score|linear|leaf_linear|item|deep|leaves|"
+    r"factors|combination|interactions|memorized|multi_interactive|products|kernel_products|"
+    r"pooled|attention|compressed|pair_networks|excitation|powers|power_deep|bottom|complex|graph|"
+    r"dropped_.*|embedding(_.*)?|.*_embedding|"
+    r"(concatenate|flatten)(_\d+)?|normalized_.*|(reshape|multiply)(_\d+)?|"
+    r"(interacting|part_scaler|residual|cross|bilinear|mask_block|gate|deep|euler|wukong|final_\d|"
+    r"generalized|disentangled|cross_regulation|deep_regulation|bridge|transformer)_\d+|"
+    r"target_attention|interest_(gru|evolution)|next_behavior_loss|"
     r"(inner|outer|scalar|vector)_\d+(_products)?"
 )
 

@@ -477,10 +477,13 @@ class FeatureSet:
 
         Raises:
             FileNotFoundError: if it is not there, naming the folder.
+            ValueError: if it holds no feature set, naming the file.
         """
         try:
             with open(path, encoding="utf-8") as file:
                 return cls.from_dict(json.load(file))
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise ValueError(f"{os.fspath(path)} holds no feature set: {error}") from error
         except FileNotFoundError:
             folder, name = os.path.split(path)
             raise FileNotFoundError(

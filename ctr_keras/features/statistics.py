@@ -80,7 +80,10 @@ def load_statistics(folder: str | os.PathLike[str], features: FeatureSet) -> Sta
             "version has prepared these data; prepare them again"
         )
     with open(path, encoding="utf-8") as file:
-        return Statistics(values, {name: tuple(of) for name, of in json.load(file).items()})
+        try:
+            return Statistics(values, {name: tuple(of) for name, of in json.load(file).items()})
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path} holds no statistics of numbers: {error}") from error
 
 
 def vocabulary_file(folder: str | os.PathLike[str]) -> str | None:

@@ -14,14 +14,12 @@ from ctr_keras.models.arguments import Dropout, EmbeddingsInitializer, Hidden, P
 from ctr_keras.models.base import CTRModel
 from ctr_keras.models.interactions import read_methods
 from ctr_keras.models.parts import (
-    dense_logit,
+    deep_logit,
     embed,
     field_inputs,
     joined,
-    kernel_penalty,
     own_or,
     probability,
-    tower,
 )
 from ctr_keras.models.registry import Builder, register
 from ctr_keras.plan import Interaction, InteractionPlan
@@ -40,6 +38,7 @@ _OF_FACTORS = ("factor_function", "factor_source")
 @register(
     "deep tower on embeddings; OptInter's naive extreme",
     "Zhang et al., ECIR 2016; OptInter: Lyu et al., ICDE 2022, Section II-B",
+    family="deep",
 )
 def FNN(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
@@ -86,16 +85,16 @@ def FNN(  # noqa: N802 (a builder reads as the model it builds)
     """
     inputs = field_inputs(features)
     fields = embed(features, inputs, dim, embeddings_initializer, l2=embedding_l2)
-    penalty = {"kernel_regularizer": kernel_penalty(net_l2)}
     rate = own_or(hidden_dropout, dropout)
-    deep = tower(fields, hidden, rate, normalization, norm_order, **penalty)
-    return CTRModel(inputs, probability(dense_logit(deep, **penalty)), name="FNN")
+    logit = deep_logit(fields, hidden, rate, normalization, norm_order, net_l2, "logit")
+    return CTRModel(inputs, probability(logit), name="FNN")
 
 
 @register(
     "each pair memorized, factorized or left out; without a plan a mixture",
     "Lyu et al., ICDE 2022, Section II",
     crossed="those of memorized pairs are embedded, without a plan all",
+    family="memorized",
 )
 def OptInter(  # noqa: N802
     features: FeatureSet,
@@ -198,10 +197,9 @@ def OptInter(  # noqa: N802
             name="combination",
         )(vectors)
         parts.append(keras.layers.Flatten()(combination))
-    penalty = {"kernel_regularizer": kernel_penalty(net_l2)}
     rate = own_or(hidden_dropout, dropout)
-    deep = tower(joined(parts), hidden, rate, normalization, norm_order, **penalty)
-    return CTRModel(inputs, probability(dense_logit(deep, **penalty)), name="OptInter")
+    logit = deep_logit(joined(parts), hidden, rate, normalization, norm_order, net_l2, "logit")
+    return CTRModel(inputs, probability(logit), name="OptInter")
 
 
 def _optinter_without(*fixed: str) -> Callable[[Builder], Builder]:
@@ -225,6 +223,8 @@ def _optinter_without(*fixed: str) -> Callable[[Builder], Builder]:
     "OptInter, all pairs memorized",
     "Lyu et al., ICDE 2022, Section III-A",
     crossed="all are embedded, as memorized pairs",
+    family="memorized",
+    needs=("crossed features",),
 )
 @_optinter_without(*_OF_CHOICE, *_OF_FACTORS)
 def OptInterM(features: FeatureSet, **arguments: Any) -> keras.Model:  # noqa: N802
@@ -256,8 +256,6 @@ def OptInterM(features: FeatureSet, **arguments: Any) -> keras.Model:  # noqa: N
     References:
         [OptInter](https://arxiv.org/abs/2108.01265), Section III-A.
     """
-    if not features.crossed:
-        raise ValueError("OptInterM memorizes Crossed features, and the feature set has none")
     plan = InteractionPlan(Interaction((f.first, f.second), "memorize") for f in features.crossed)
     model = OptInter(features, interactions=plan, **arguments)
     model.name = "OptInterM"
@@ -268,6 +266,7 @@ def OptInterM(features: FeatureSet, **arguments: Any) -> keras.Model:  # noqa: N
     "OptInter, all pairs factorized",
     "Lyu et al., ICDE 2022, Section III-A",
     crossed="left out",
+    family="memorized",
 )
 @_optinter_without(*_OF_CHOICE)
 def OptInterF(features: FeatureSet, **arguments: Any) -> keras.Model:  # noqa: N802

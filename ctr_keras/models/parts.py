@@ -53,11 +53,12 @@ def tower(
     dropout: float = 0.0,
     normalization: str | None = None,
     norm_order: str = "before",
+    name: str = "deep",
     **weights: Any,
 ) -> Tensor:
-    """A deep tower on vectors, or on all fields' side by side: `(batch, hidden[-1])` from `deep`.
+    """A deep tower on vectors, or on all fields' side by side: `(batch, hidden[-1])`.
 
-    `weights` are the initializers and regularizers of `MLP`.
+    It is a layer of this name. `weights` are the initializers and regularizers of `MLP`.
     """
     if len(inputs.shape) > 2:
         inputs = keras.layers.Flatten()(inputs)
@@ -66,7 +67,7 @@ def tower(
         dropout=dropout,
         normalization=normalization,
         order=norm_order,
-        name="deep",
+        name=name,
         **weights,
     )
     return layer(inputs)
@@ -75,6 +76,22 @@ def tower(
 def dense_logit(inputs: Tensor, name: str = "logit", units: int = 1, **weights: Any) -> Tensor:
     """A logit of vectors, `(batch, units)` in float32 whatever the policy."""
     return keras.layers.Dense(units, dtype="float32", name=name, **weights)(inputs)
+
+
+def deep_logit(
+    inputs: Tensor,
+    hidden: Hidden,
+    dropout: float,
+    normalization: str | None,
+    norm_order: str,
+    l2: float,
+    name: str = "deep_logit",
+    tower_name: str = "deep",
+) -> Tensor:
+    """The logit of a deep tower on vectors, or on all fields' side by side, from a layer `name`."""
+    penalty = {"kernel_regularizer": kernel_penalty(l2)}
+    deep = tower(inputs, hidden, dropout, normalization, norm_order, tower_name, **penalty)
+    return dense_logit(deep, name, **penalty)
 
 
 def kernel_penalty(l2: float) -> Regularizer:

@@ -23,6 +23,7 @@ from ctr_keras.models.arguments import (
     Penalty,
 )
 from ctr_keras.models.base import CTRModel
+from ctr_keras.models.behaviors import check_lengths
 from ctr_keras.models.parts import dense_logit, kernel_penalty, own_or, probability, tower
 from ctr_keras.models.registry import register
 from ctr_keras.settings import Count
@@ -36,6 +37,8 @@ _OUTPUTS = ("sigmoid", "softmax2")
     "item with behaviours, user and context, then all with all",
     "Zhang et al., WSDM 2021, Section 3",
     crossed="left out",
+    family="sequences",
+    needs=("groups", "sequences"),
 )
 def MIAN(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
@@ -217,9 +220,7 @@ def _item_and_behaviors(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The item (batch, D), the behaviours (batch, length, dim * sequences), and their mask."""
     sequences = groups["behaviors"]
-    lengths = {name: features.packed_shapes[name][0] for name in sequences}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"sequences must have one max_length. Received: {lengths}")
+    check_lengths(features, sequences)
     fields, *histories = FieldEmbedding(
         features,
         dim,

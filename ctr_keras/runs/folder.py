@@ -87,14 +87,14 @@ def kept_for(kind: str, out: str) -> Iterator[None]:
 def _check_holds(kind: str, out: str) -> None:
     """Checks that a folder holds nothing yet, or what it is to hold."""
     names = {*os.listdir(out)}.difference(_LEFT_EARLY, _LEFT_BY_PROCESSES)
-    found = _held(out)
+    found = held(out)
     if found is None and names:
         raise ValueError(f"{out} is not empty and holds no {kind}: choose another folder")
     if found not in (None, kind):
         raise ValueError(f"{out} holds a {found}: choose another folder")
 
 
-def _held(out: str) -> str | None:
+def held(out: str) -> str | None:
     """Whether a folder holds a run, a search or a study, as its settings tell."""
     try:
         with open(os.path.join(out, "config.yaml"), encoding="utf-8") as file:

@@ -63,7 +63,7 @@ class Optimization:
 
     Args:
         optimizer: str. `"adam"`, `"adamw"`, `"adagrad"`, `"ftrl"` or `"sgd"`. Defaults to `"adam"`.
-        learning_rate: float. Defaults to `0.001`.
+        learning_rate: float. How far a step goes. Defaults to `0.001`.
         epsilon: float. Of Adam. Defaults to `1e-08`.
         weight_decay: float or None. Share of a weight, times the learning rate, that a step of
             `adamw` takes off; of tables, of the rows that the batch has read. Defaults to `None`:

@@ -5,8 +5,9 @@ from ctr_keras.runs import Optimization
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.evaluation import evaluate_run, load_run, predict_split
 from ctr_keras.training.run import train
+from ctr_keras.training.stopped import how_it_stands
 from ctr_keras.training.tables import evaluation_table
-from ctr_keras.training.trainable import own_settings, settings_of_training, trainable
+from ctr_keras.training.trainable import own_settings, settings_by_group, trainable
 from ctr_keras.training.trees_config import TREES, TreesConfig, read_config
 
 __all__ = [
@@ -18,11 +19,12 @@ __all__ = [
     "evaluate_run",
     "evaluation_table",
     "find_preset",
+    "how_it_stands",
     "load_run",
     "own_settings",
     "predict_split",
     "read_config",
-    "settings_of_training",
+    "settings_by_group",
     "train",
     "trainable",
 ]

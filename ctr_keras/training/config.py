@@ -8,7 +8,7 @@ import keras
 from pydantic import NonNegativeFloat
 
 from ctr_keras.mirrors import address_of
-from ctr_keras.models import check_arguments, model_arguments
+from ctr_keras.models import MODELS, check_arguments, model_arguments
 from ctr_keras.models.transfer import NewRows
 from ctr_keras.presets import default_preset, find_preset
 from ctr_keras.runs import (
@@ -28,6 +28,7 @@ from ctr_keras.settings import (
     Source,
     TupleOf,
     plain,
+    spelled,
 )
 
 _AUTO_AVERAGING = 0.99
@@ -39,13 +40,13 @@ class TrainConfig(Optimization):
 
     Args:
         data: str. The folder that `ctr-keras prepare` wrote.
-        model: str. A name in `ctr_keras.models.MODELS`.
+        model: str. A name in `ctr_keras.models.MODELS`, in any case and as papers write it.
         out: str. The run's folder.
         model_args: dict. Arguments of the model's builder. `DeepFM` and `IPNN` have a `net_l2`
             of 200 / rows, 0.003 at most, unless it is among them; `metrics.json` says it. Defaults
             to none.
-        batch_size: int or str. Defaults to `"auto"`: 256 for a training split of up to 100,000
-            rows, and for more of them so large that a pass has 200 steps, up to 4,096.
+        batch_size: int or str. Rows in a step. Defaults to `"auto"`: 256 for a training split of up
+            to 100,000 rows, and for more of them so large that a pass has 200 steps, up to 4,096.
         epochs: int. Passes over the training split, at most. Defaults to `50`.
         evaluations_per_epoch: int or str. How often in a pass to evaluate on the validation split,
             and with it to checkpoint and decide on stopping; at most after each step. Defaults to
@@ -137,6 +138,7 @@ class TrainConfig(Optimization):
     jit_compile: JitCompile = "auto"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "model", spelled("model", self.model, MODELS))
         super().__post_init__()
         check_callbacks(self.callbacks)
         try:
@@ -208,8 +210,8 @@ class TrainConfig(Optimization):
         """
         source = Source.read(path, overrides, given)
         source.require("data", "model", "out")
-        model = source.values["model"]
         with source.located("model"):
+            model = spelled("model", source.values["model"], MODELS)
             arguments = model_arguments(model)
         source = source.with_preset(lambda name: find_preset(model, name), default_preset(model))
         return source.with_model_args(cls, arguments).build(cls)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from ctr_keras.files import is_remote
 from ctr_keras.mirrors import local_copy
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.slices import Column, groups_of, read_columns, slices
+from ctr_keras.training.stopped import best_so_far
 from ctr_keras.training.trees_config import TreesConfig, read_config
 from ctr_keras.types import Array, Rows
 
@@ -22,22 +24,36 @@ _BATCH_SIZE = 4096
 
 
 def load_run(run: str) -> tuple[keras.Model, FeatureSet, TrainConfig | TreesConfig]:
-    """The best model of a finished run, its features and its settings.
+    """The best model of a run, its features and its settings.
+
+    Of a run that has not ended, it is the best model so far, which is said on standard error.
 
     Args:
         run: str. The run's folder.
 
     Raises:
-        FileNotFoundError: if the folder holds no finished run.
+        FileNotFoundError: if the folder holds no run, or none of its rounds has ended.
     """
     run = local_copy(run)
-    for name in ("config.yaml", "features.json", "metrics.json", "model.keras"):
+    for name in ("config.yaml", "features.json"):
         if not os.path.exists(os.path.join(run, name)):
-            raise FileNotFoundError(f"{run} holds no finished run: there is no {name}")
-    # Importing the config has imported the models, and so registered their layers.
-    model = keras.saving.load_model(os.path.join(run, "model.keras"), compile=False)
+            raise FileNotFoundError(f"{run} holds no run: there is no {name}")
+    config = read_config(os.path.join(run, "config.yaml"))
     features = FeatureSet.load(os.path.join(run, "features.json"))
-    return model, features, read_config(os.path.join(run, "config.yaml"))
+    # Importing the config has imported the models, and so registered their layers.
+    return keras.saving.load_model(_best_model(run, config), compile=False), features, config
+
+
+def _best_model(run: str, config: TrainConfig | TreesConfig) -> str:
+    """The file of the best model."""
+    if os.path.exists(os.path.join(run, "metrics.json")):
+        return os.path.join(run, "model.keras")
+    found = best_so_far(run, config) if isinstance(config, TrainConfig) else None
+    if found is None:
+        raise FileNotFoundError(f"{run} holds no model yet: none of its rounds has ended")
+    path, reached = found
+    print(f"{run} has not ended, {reached}", file=sys.stderr)
+    return path
 
 
 def evaluate_run(

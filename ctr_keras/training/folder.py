@@ -12,6 +12,8 @@ from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.evaluation import check_same_features
 from ctr_keras.training.trees_config import TreesConfig, read_config
 
+_LENGTH = ("epochs", "patience")  # what a run that has not ended may be given anew
+
 
 @contextlib.contextmanager
 def open_run(
@@ -19,8 +21,9 @@ def open_run(
 ) -> Iterator[dict[str, Any] | None]:
     """Writes what the run needs to be repeated, or checks that it is the same run.
 
-    A run that failed before its first round is none: its settings are replaced. Until the end of
-    the context no other process trains in the folder.
+    A run that failed before its first round is none: its settings are replaced. One that has not
+    ended may be given other `epochs` and another `patience`. Until the end of the context no other
+    process trains in the folder.
 
     Returns:
         A context with what `finish_run` was given, None for a run that has not ended.
@@ -38,13 +41,33 @@ def open_run(
 def _begun(config: TrainConfig | TreesConfig, features: FeatureSet) -> dict[str, Any] | None:
     path = _settings_path(config.out)
     if os.path.exists(path) and has_begun(config.out):
-        earlier = read_config(path, out=config.out).to_dict()
-        check_same_settings(config.out, earlier, config.to_dict())
+        report = _read_report(config.out)
+        _check_goes_on(config, report is not None)
         check_same_features(FeatureSet.load(os.path.join(config.out, "features.json")), config.data)
-        return _read_report(config.out)
-    features.save(os.path.join(config.out, "features.json"))
+        if report is not None:
+            return report
+    else:
+        features.save(os.path.join(config.out, "features.json"))
     write_settings(path, config.to_dict())
     return None
+
+
+def _check_goes_on(config: TrainConfig | TreesConfig, has_ended: bool) -> None:
+    """Checks that a run in the folder is the one that the settings describe."""
+    out, settings = config.out, config.to_dict()
+    earlier = read_config(_settings_path(out), out=out).to_dict()
+    check_same_settings(out, earlier, {k: settings[k] for k in settings.keys() - _LENGTH})
+    changed = [name for name in _LENGTH if settings.get(name) != earlier.get(name)]
+    if changed and has_ended:
+        raise ValueError(
+            f"{out} holds a run that has ended with {changed[0]}={earlier[changed[0]]}: train on "
+            f"into another folder, with --set start_from={out}"
+        )
+    if "epochs" in changed and settings["schedule"] == "cosine":
+        raise ValueError(
+            f"{out} holds a run whose schedule=cosine falls over epochs={earlier['epochs']}, not "
+            f"{settings['epochs']}; choose another folder for another run"
+        )
 
 
 def finish_run(out: str, report: dict[str, Any]) -> None:

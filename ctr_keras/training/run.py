@@ -14,7 +14,7 @@ from ctr_keras.files import is_remote
 from ctr_keras.mirrors import local_copy, mirrored
 from ctr_keras.models import build_model, start_at_click_rate
 from ctr_keras.models.base import built_features
-from ctr_keras.runs import Checkpoints, Rounds, make_callbacks, make_progress
+from ctr_keras.runs import Rounds, make_callbacks, make_progress
 from ctr_keras.training.batches import (
     check_validation,
     check_weight,
@@ -29,9 +29,10 @@ from ctr_keras.training.folder import finish_run, open_run
 from ctr_keras.training.pace import Pace, pace_of
 from ctr_keras.training.penalties import model_arguments_of
 from ctr_keras.training.start_from import started
+from ctr_keras.training.stopped import BEST, checkpoints_of
 from ctr_keras.training.trees import train_trees
 from ctr_keras.training.trees_config import TreesConfig
-from ctr_keras.training.validation import BEST, CALIBRATION, Validation
+from ctr_keras.training.validation import CALIBRATION, Validation
 from ctr_keras.types import Settings
 
 _LAGS = 0.05  # share of the averages of weights that is worth a word
@@ -103,7 +104,7 @@ def _trained(
         skipped = rounds_done * pace.round_steps
         return _batches(config, features, model, pace.batch_size, skipped)
 
-    checkpoints = Checkpoints(os.path.join(config.out, "checkpoints"))
+    checkpoints = checkpoints_of(config.out)
     rounds = Rounds(
         validation,
         checkpoints,

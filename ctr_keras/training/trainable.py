@@ -1,20 +1,27 @@
 """All that can be trained, by name: the models, and LightGBM."""
 
 import dataclasses
+import json
 from typing import Any
 
+from ctr_keras import layers
+from ctr_keras.descriptions import descriptions
 from ctr_keras.models import MODELS, ModelEntry, model_arguments
 from ctr_keras.models.trees import boosted
-from ctr_keras.settings import find
+from ctr_keras.runs import Optimization
+from ctr_keras.settings import spelled
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.trees_config import TREES, TreesConfig
+from ctr_keras.trees import BoostingSettings
+from ctr_keras.types import Settings
 
 _OF_A_RUN = ("data", "out", "model", "model_args")
 _LIGHTGBM = ModelEntry(
     boosted,
     "gradient-boosted trees, grown by LightGBM",
     "Ke et al., NeurIPS 2017",
-    "left out; with crossed=true trees split on them",
+    "trees",
+    crossed="left out; with crossed=true trees split on them",
 )
 
 
@@ -40,10 +47,9 @@ def own_settings(name: str) -> dict[str, Any]:
     >>> own_settings("LR")["linear_l2"], own_settings("LightGBM")["num_leaves"]
     (0.0, 31)
     """
-    find("model", name, trainable())
-    if name != TREES:
-        return model_arguments(name)
-    return _defaults(TreesConfig)
+    if spelled("model", name, trainable()) == TREES:
+        return _defaults(TreesConfig)
+    return model_arguments(name)
 
 
 def settings_of_training() -> dict[str, Any]:
@@ -55,6 +61,47 @@ def settings_of_training() -> dict[str, Any]:
     ('adam', {})
     """
     return _defaults(TrainConfig)
+
+
+def settings_by_group(name: str | None = None) -> dict[str, list[tuple[str, str]]]:
+    """Settings with their defaults, and what each means, as they are shown to people.
+
+    Args:
+        name: str or None. A model, whose own arguments come first. Defaults to `None`: the settings
+            of training alone.
+
+    Example:
+
+    >>> settings_by_group("LR")["Arguments of LR"][0]
+    ('linear_l2=0.0', 'L2 penalty of the weights of the values that a batch reads, and of ...')
+    """
+    groups = {}
+    if name is not None:
+        name = spelled("model", name, trainable())
+        of = TreesConfig if name == TREES else MODELS[name].build
+        title = f"Settings of {name}" if name == TREES else f"Arguments of {name}"
+        groups[title] = _lines(own_settings(name), of)
+    if name != TREES:
+        learning = {field.name for field in dataclasses.fields(Optimization)}
+        settings = settings_of_training()
+        own = {key: value for key, value in settings.items() if key not in learning}
+        shared = {key: value for key, value in settings.items() if key in learning}
+        groups["Settings of a run"] = _lines(own, TrainConfig)
+        groups["How its weights learn"] = _lines(shared, Optimization)
+    return groups
+
+
+def _lines(settings: Settings, of: Any) -> list[tuple[str, str]]:
+    known = {name: entry.build for name, entry in MODELS.items()}
+    known |= {name: getattr(layers, name) for name in layers.__all__}
+    known |= {kind.__name__: kind for kind in (TrainConfig, BoostingSettings)}
+    means = descriptions(of, known)
+    return [(f"{key}={_written(value)}", means.get(key, "")) for key, value in settings.items()]
+
+
+def _written(value: Any) -> str:
+    """A value as a setting takes it."""
+    return json.dumps(value, default=list).strip('"')
 
 
 def _defaults(kind: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pydantic import NonNegativeInt
 
 from ctr_keras.mirrors import address_of
 from ctr_keras.models import MODELS
-from ctr_keras.settings import Source, find, plain
+from ctr_keras.settings import Source, plain, spelled
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.trees import BoostingSettings
 
@@ -46,6 +46,10 @@ class TreesConfig(BoostingSettings):
     crossed: bool = False
     sample_weight: str = ""
     seed: NonNegativeInt = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model", spelled("model", self.model, [TREES]))
+        super().__post_init__()
 
     @classmethod
     def read(
@@ -96,7 +100,7 @@ def read_config(
     model = source.values.get("model")
     if model is not None:
         with source.located("model"):
-            find("model", model, {**MODELS, TREES: None})
+            model = spelled("model", model, [*MODELS, TREES])
     kind: Any = TreesConfig if model == TREES else TrainConfig
     config: TrainConfig | TreesConfig = kind.read(path, overrides, **given)
     return config

@@ -19,12 +19,11 @@ from ctr_keras.training.batches import groups_for, open_split
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.evaluation import input_names, predict, split_weights
 from ctr_keras.training.pace import Pace
+from ctr_keras.training.stopped import BEST, description_of, loss_of
 from ctr_keras.types import Array, Inputs
 
-BEST = "best.keras"  # in a checkpoint
 CALIBRATION = tuple(f"calibration_{name}" for name in Calibration._fields)
 _READ_ROWS = 4096  # at once
-_SHOWN = {"log_loss": "log loss", "auc": "AUC", "auc_by_group": "AUC by group"}
 
 
 class Validation:
@@ -113,16 +112,10 @@ class Validation:
         return open_split("validation", self._config, self._features, inputs)
 
     def loss(self, row: Row) -> float:
-        value = float(row[f"validation_{self._config.monitor}"])
-        return value if self._config.monitor == "log_loss" else -value
+        return loss_of(row, self._config)
 
     def describe(self, row: Row) -> str:
-        shown = {name: row.get(f"validation_{name}") for name in _SHOWN}
-        weight = self._config.sample_weight
-        of_rows = f"validation, weighted by {weight}: " if weight else "validation "
-        return of_rows + ", ".join(
-            f"{_SHOWN[name]} {value:.5f}" for name, value in shown.items() if value is not None
-        )
+        return description_of(row, self._config)
 
     def keep(self, model: keras.Model, folder: str | None) -> State:
         # A model of the same layers without the optimizer: that is a checkpoint's matter.

@@ -19,7 +19,7 @@ class BoostingSettings:
         num_iterations: int. Trees, at most. Defaults to `1000`.
         patience: int. Stop after so many trees without a better log loss of the validation rows.
             Defaults to `50`.
-        learning_rate: float. Defaults to `0.05`.
+        learning_rate: float. Factor of the leaf values of a tree. Defaults to `0.05`.
         num_leaves: int. Leaves of a tree, at most. Defaults to `31`.
         max_depth: int. Splits on the way to a leaf, at most; -1 is no limit. Defaults to `-1`.
         min_data_in_leaf: int. Rows of a leaf, at least. Defaults to `20`.

@@ -11,7 +11,7 @@ from ctr_keras.data.records import row_count
 from ctr_keras.models import model_arguments
 from ctr_keras.presets import find_preset
 from ctr_keras.settings import Count, Source, checked, plain
-from ctr_keras.training import TREES, TrainConfig
+from ctr_keras.training import TREES, TrainConfig, TreesConfig, read_config
 from ctr_keras.training.pace import pace_of
 from ctr_keras.training.penalties import model_arguments_of
 from ctr_keras.tuning.spaces import Choice, Space, check_values, model_space, read_space
@@ -99,13 +99,13 @@ class TuneConfig:
         """
         overrides = tuple(overrides)
         source = Source.read(path, overrides, given)
-        if source.values.get("model") == TREES:
+        base = read_config(path, overrides, **given)
+        if isinstance(base, TreesConfig):
             with source.located("model"):
                 raise ValueError(
                     f"tune is for the networks of ctr_keras.models; give the settings of {TREES} "
                     f"to train: ctr-keras train --model {TREES} --set num_leaves=63"
                 )
-        base = TrainConfig.read(path, overrides, **given)
         source = source.with_preset(lambda name: find_preset(base.model, name))
         fixed = {*source.values, *base.model_args}
         searched = read_space(space, base.model) if space else model_space(base.model)

@@ -2,6 +2,8 @@
 
 import concurrent.futures
 import functools
+import ssl
+import tempfile
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -223,12 +225,26 @@ def _version(spec: model_pb2.ModelSpec) -> int | None:
 def _credentials(ssl_config_file: str) -> grpc.ServerCredentials | None:
     if not ssl_config_file:
         return None
-    ssl = read_ssl(ssl_config_file)
+    config = read_ssl(ssl_config_file)
+    try:
+        _check_keys(config.server_key, config.server_cert, config.custom_ca)
+    except ssl.SSLError as error:  # gRPC would say that it cannot bind its port
+        raise invalid_argument(
+            f"The key and certificates in {ssl_config_file} cannot be used: {error}"
+        ) from error
     return grpc.ssl_server_credentials(
-        [(ssl.server_key.encode(), ssl.server_cert.encode())],
-        root_certificates=ssl.custom_ca.encode() or None,
-        require_client_auth=ssl.client_verify,
+        [(config.server_key.encode(), config.server_cert.encode())],
+        root_certificates=config.custom_ca.encode() or None,
+        require_client_auth=config.client_verify,
     )
+
+
+def _check_keys(key: str, certificate: str, authorities: str) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cadata=authorities or None)
+    with tempfile.NamedTemporaryFile("w") as file:  # which no one else may read
+        file.write(f"{key}\n{certificate}\n")
+        file.flush()
+        context.load_cert_chain(file.name, password=lambda: "")  # or it asks for one
 
 
 def _channel_arguments(options: Options) -> dict[str, int | str]:
@@ -237,6 +253,7 @@ def _channel_arguments(options: Options) -> dict[str, int | str]:
         "grpc.max_receive_message_length": options.max_request_bytes,
         "grpc.max_send_message_length": -1,
         "grpc.so_reuseport": 0,  # a port that another server has is an error
+        "grpc.server_handshake_timeout_ms": 30_000,  # for who connects and says nothing
     }
     for pair in filter(None, options.grpc_channel_arguments.split(",")):
         key, equals, value = pair.partition("=")

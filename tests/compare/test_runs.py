@@ -99,7 +99,7 @@ def test_a_run_that_fails_does_not_lose_the_others(data, tmp_path, monkeypatch, 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"models": ["LR", "Deepfm"]}, "unknown model 'Deepfm'; did you mean 'DeepFM'"),
+        ({"models": ["LR", "Deepfmm"]}, "unknown model 'Deepfmm'; did you mean 'DeepFM'"),
         ({"models": ["LR", "LR"]}, "LR is given twice"),
         ({"models": []}, "there is no model"),
         ({"seeds": 0}, "seeds must be at least 1, got 0"),

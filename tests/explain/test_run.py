@@ -258,7 +258,7 @@ def test_rows_that_are_not_there(search, tmp_path, rows, case):
 
 
 def test_a_folder_without_run(tmp_path):
-    with pytest.raises(FileNotFoundError, match="neither a finished search nor a finished run"):
+    with pytest.raises(FileNotFoundError, match="neither a finished search nor a run"):
         explain_run(str(tmp_path), str(tmp_path / "out"))
 
 

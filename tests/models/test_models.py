@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ctr_keras import models
-from ctr_keras.features import FeatureSet, Label, MultiValued
+from ctr_keras.features import Categorical, FeatureSet, Label, MultiValued
 from ctr_keras.keras_internals import flat_layers
 from ctr_keras.models import MODELS, build_model, model_arguments
 from ctr_keras.training import PRESETS, TrainConfig, find_preset
@@ -42,8 +42,17 @@ def test_every_model_is_described(name):
     assert entry.build is getattr(models, name)
     assert entry.build.__name__ == name
     assert entry.summary
+    assert entry.family in models.FAMILIES
     assert "Section" in entry.reference
     assert "features" not in model_arguments(name)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if MODELS[name].needs])
+def test_a_feature_set_that_lacks_what_a_model_needs_is_refused(name):
+    lacking = FeatureSet(Categorical("a"), label=Label("y"), vocabulary_sizes={"a": 3})
+    with pytest.raises(ValueError, match=rf"^{name} needs .*") as refusal:
+        MODELS[name].build(lacking)
+    assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -259,7 +259,7 @@ def test_a_finished_run_is_not_trained_again(finished, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epochs": 9}, "holds a run with epochs=2, not 9"),
+        ({"epochs": 9}, "has ended with epochs=2: train on into another folder, with --set start"),
         ({"seed": 5}, "holds a run with seed=4, not 5"),
         ({"model_args": {}}, "holds a run with model_args="),
     ],
@@ -297,6 +297,17 @@ def test_a_validation_split_that_tells_nothing_is_named_before_training(
     for config in (TrainConfig(**settings | places), TreesConfig(model="LightGBM", **places)):
         with pytest.raises(ValueError, match=message):
             train(config)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("setting", [{"monitor": "auc_by_group"}, {"pairwise_weight": 0.5}])
+def test_groups_that_no_data_set_declares_are_asked_for_before_training(
+    settings, tmp_path, setting
+):
+    ((name, value),) = setting.items()
+    message = f"^{name}={value} needs a group: set one, or declare `group:` in the data set's YAML$"
+    with pytest.raises(ValueError, match=message):
+        train(TrainConfig(**settings | FM | setting, out=str(tmp_path / "run")))
     assert not (tmp_path / "run").exists()
 
 
@@ -353,8 +364,74 @@ def test_other_data_are_refused(finished, tmp_path):
         evaluate_run(finished[0].out, data=prepared)
 
 
-def test_an_unfinished_run_is_not_loaded(tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds no finished run: there is no config"):
+def test_a_folder_without_run_is_not_loaded(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no run: there is no config"):
+        load_run(str(tmp_path))
+
+
+class PressCtrlC(keras.callbacks.Callback):
+    """At the end of the second round."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.backend
+def test_a_run_that_was_stopped_has_a_best_model_and_goes_on(settings, tmp_path, capsys):
+    out = str(tmp_path / "run")
+    config = TrainConfig(**settings | FM | {"epochs": 8, "out": out})
+    with pytest.raises(KeyboardInterrupt):
+        train(config, [PressCtrlC()])
+    best = min(row["validation_log_loss"] for row in history(out))
+    measured = evaluate_run(out, "validation")
+    assert measured["log_loss"] == pytest.approx(best, rel=1e-5)
+    assert f"has not ended, best of 2 rounds: validation log loss {best:.5f}, AUC" in (
+        capsys.readouterr().err
+    )
+    report = train(dataclasses.replace(config, epochs=2, patience=9))
+    assert report["rounds"] == 4
+    assert TrainConfig.read(os.path.join(out, "config.yaml")).epochs == 2
+    with pytest.raises(ValueError, match="has ended with epochs=2"):
+        train(config)
+
+
+def test_a_cosine_keeps_its_epochs(settings, tmp_path):
+    config = TrainConfig(
+        **settings | FM | {"epochs": 8, "schedule": "cosine", "out": str(tmp_path / "run")}
+    )
+    with pytest.raises(KeyboardInterrupt):
+        train(config, [PressCtrlC()])
+    with pytest.raises(ValueError, match="schedule=cosine falls over epochs=8, not 2"):
+        train(dataclasses.replace(config, epochs=2))
+
+
+@pytest.mark.parametrize(
+    ("rounds", "says"),
+    [
+        (0, "Stopped. No round had ended. The same command starts over."),
+        (2, "Stopped. The best of 2 rounds: validation log loss 0."),
+    ],
+)
+def test_ctrl_c_says_how_to_go_on(settings, tmp_path, monkeypatch, rounds, says):
+    def stopped(config):
+        if rounds:
+            train(config, [PressCtrlC()])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ctr_keras.training.train", stopped)
+    small = [f"--set={name}={settings[name]}" for name in ("batch_size", "evaluations_per_epoch")]
+    command = ["train", "--data", settings["data"], "--model", "FM", "--out", str(tmp_path / "run")]
+    result = CliRunner().invoke(main, [*command, *small, "--set=dim=2"])
+    assert result.exit_code == 130
+    assert says in result.stderr.splitlines()[-1]
+
+
+def test_a_run_without_a_round_has_no_model(settings, tmp_path):
+    config = TrainConfig(**settings | FM | {"out": str(tmp_path)})
+    FEATURES.save(tmp_path / "features.json")
+    write_settings(str(tmp_path / "config.yaml"), config.to_dict())
+    with pytest.raises(FileNotFoundError, match="holds no model yet: none of its rounds has ended"):
         load_run(str(tmp_path))
 
 

@@ -1,0 +1,73 @@
+"""What arguments mean, in a line each, as docstrings say it."""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+_ENTRY = re.compile(r"    (?P<names>\w[\w, ]*): (?P<text>.*)")
+_ELSEWHERE = re.compile(r"(?:\w+[.] )?(?:[Aa]s in|[Ss]ee) `(\w+)`")
+_SENTENCE = re.compile(r"(?<=[.])\s+")
+
+
+def descriptions(of: Any, known: Mapping[str, Any]) -> dict[str, str]:
+    """What a docstring's `Args` say of each argument, in a sentence without its type.
+
+    Args:
+        of: class or function, with a docstring.
+        known: dict. What docstrings refer to with "as in `NAME`", by name.
+
+    Example:
+
+    >>> class Base:
+    ...     '''A base.
+    ...
+    ...     Args:
+    ...         dim: int. Width of an embedding. Defaults to `16`.
+    ...     '''
+    >>> class Model:
+    ...     '''A model.
+    ...
+    ...     Args:
+    ...         dim: as in `Base`.
+    ...         plan: Plan or path to one. Defaults to `None`.
+    ...     '''
+    >>> descriptions(Model, {"Base": Base})
+    {'dim': 'Width of an embedding', 'plan': 'Plan or path to one'}
+    """
+    found = {}
+    elsewhere = ""
+    for name, text in _entries(of):
+        reference = _ELSEWHERE.match(text)
+        if reference:
+            elsewhere = reference[1]
+        if reference or text.startswith("likewise"):
+            target = known.get(elsewhere)
+            found[name] = descriptions(target, known).get(name, "") if target else ""
+        else:
+            found[name] = _sentence(text)
+    return found
+
+
+def _entries(of: Callable[..., Any]) -> Iterator[tuple[str, str]]:
+    """Names and texts of the section `Args`."""
+    _, _, rest = (inspect.getdoc(of) or "").partition("\nArgs:\n")
+    names, text = "", ""
+    for line in rest.splitlines():
+        if line and not line.startswith(" "):  # the next section
+            break
+        entry = _ENTRY.match(line)
+        if entry:
+            yield from ((name.strip(), text) for name in names.split(",") if names)
+            names, text = entry["names"], entry["text"]
+        else:
+            text += f" {line.strip()}"
+    yield from ((name.strip(), text) for name in names.split(",") if names)
+
+
+def _sentence(text: str) -> str:
+    """The sentence behind the one with the type, or the latter where there is none."""
+    kind, *others = _SENTENCE.split(text.strip())
+    says = [other for other in others if not other.startswith("Defaults to")]
+    sentence = re.sub(r" \(see .*?\)", "", says[0] if says else kind).rstrip(".").replace("`", "")
+    return sentence[:1].upper() + sentence[1:]
