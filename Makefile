@@ -12,7 +12,7 @@ MATRIX ?= .matrix
 
 PYTEST := -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: demo test test-oldest test-torch test-random fuzz kills matrix coverage mutants lint clean
+.PHONY: demo test test-oldest test-torch test-random fuzz kills lifecycle matrix coverage mutants lint clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -43,6 +43,10 @@ fuzz: $(VENV)/installed
 # `prepare` killed at 50 random moments, and run again each time.
 kills: $(VENV)/installed
 	CTR_KERAS_KILLS=50 $(BIN)/python -m pytest tests/pipeline/test_prepare.py -k kill
+
+# 10,000 random steps of models that come, go, break and are mended, others each time.
+lifecycle: $(VENV)/installed
+	CTR_KERAS_LIFECYCLE=10000 $(BIN)/python -m pytest tests/serving/server/test_lifecycle_random.py
 
 # The compatibility matrix, every pair on each backend, and its page; given again, it goes on where it was.
 matrix: $(VENV)/installed

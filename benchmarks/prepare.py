@@ -8,6 +8,10 @@ Options that are not known here go to `prepare`.
     python -m benchmarks.prepare --folder /tmp/benchmark
     python -m benchmarks.prepare --folder /tmp/benchmark \
         --direct_running_mode in_memory --direct_num_workers 1
+
+With `--distinct`, one run on a log of as many rows whose one column has another value in each:
+
+    python -m benchmarks.prepare --folder /tmp/benchmark --distinct 10000000
 """
 
 import argparse
@@ -20,6 +24,12 @@ import sys
 import time
 
 _PAUSE = 0.1  # seconds between two looks at the memory
+_COMMAND = [sys.executable, "-m", "ctr_keras.cli"]
+_DISTINCT = """
+source: {format: csv}
+label: click
+features: [{kind: categorical, name: user}]
+"""
 
 
 def main() -> None:
@@ -27,11 +37,17 @@ def main() -> None:
     parser.add_argument("--folder", required=True, help="For logs and prepared data; kept.")
     parser.add_argument("--rows", nargs=2, type=int, default=[100_000, 1_000_000])
     parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--distinct", type=int, help="Distinct values; instead of all else.")
     arguments, options = parser.parse_known_args()
+    if arguments.distinct:
+        source = distinct_log(arguments.folder, arguments.distinct)
+        print(json.dumps(measure(*source, arguments.distinct, options)))
+        return
     runs: dict[int, list[dict[str, float]]] = {rows: [] for rows in arguments.rows}
     for _ in range(arguments.repetitions):
         for rows, results in runs.items():
-            results.append(measure(arguments.folder, rows, options))
+            source = synthetic_log(arguments.folder, rows)
+            results.append(measure(*source, rows, options))
             print(json.dumps(results[-1]), flush=True)
     small, large = (
         {key: statistics.median(result[key] for result in results) for key in results[0]}
@@ -45,16 +61,32 @@ def main() -> None:
     print(json.dumps(summary))
 
 
-def measure(folder: str, rows: int, options: list[str]) -> dict[str, float]:
-    """Seconds and peak memory of one run of the command, start to end."""
-    log, out = (os.path.join(folder, f"{name}-{rows}") for name in ("log", "prepared"))
-    command = [sys.executable, "-m", "ctr_keras.cli"]
+def synthetic_log(folder: str, rows: int) -> tuple[str, str]:
+    """A data set and its log."""
+    log = os.path.join(folder, f"log-{rows}")
     if not os.path.exists(os.path.join(log, "truth.json")):
-        subprocess.run([*command, "synthesize", "--rows", str(rows), "--out", log], check=True)
+        subprocess.run([*_COMMAND, "synthesize", "--rows", str(rows), "--out", log], check=True)
+    return "synthetic", log
+
+
+def distinct_log(folder: str, rows: int) -> tuple[str, str]:
+    """A data set and its log, with another value in each row."""
+    declaration, log = pathlib.Path(folder, "distinct.yaml"), pathlib.Path(folder, "distinct.csv")
+    pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+    declaration.write_text(_DISTINCT)
+    with log.open("w") as file:
+        file.write("user,click\n")
+        file.writelines(f"{row:016x},{row % 2}\n" for row in range(rows))
+    return str(declaration), str(log)
+
+
+def measure(dataset: str, log: str, rows: int, options: list[str]) -> dict[str, float]:
+    """Seconds and peak memory of one run of the command, start to end."""
+    out = f"{log}.prepared"
     subprocess.run(["rm", "-rf", out], check=True)
     started = time.monotonic()
     process = subprocess.Popen(
-        [*command, "prepare", "--dataset", "synthetic", "--source", log, "--out", out, *options],
+        [*_COMMAND, "prepare", "--dataset", dataset, "--source", log, "--out", out, *options],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

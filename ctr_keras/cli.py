@@ -64,7 +64,14 @@ class _Group(click.Group):
             extra = _extra_of(error.name, _package_of(ctx.invoked_subcommand))
             raise click.ClickException(f"{error.msg}{extra}") from error
         except (ValueError, OSError, RuntimeError) as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(_said(error)) from error
+
+
+def _said(error: Exception) -> str:
+    """What an error says; one of the system without its number, as every other line begins."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _entry_points() -> metadata.EntryPoints:
@@ -551,14 +558,18 @@ def _compare(runs: Any, out: str | None, as_json: bool, options: dict[str, Any])
 @main.command()
 @click.argument("name", required=False)
 def models(name: str | None) -> None:
-    """List the models, or describe one and its settings."""
-    from ctr_keras.models import MODELS
+    """List the models by family, or describe one and its settings."""
+    from ctr_keras.models import FAMILIES, MODELS
     from ctr_keras.settings import spelled
     from ctr_keras.training import PRESETS, settings_by_group, trainable
 
     if name is None:
-        for known, entry in trainable().items():
-            click.echo(f"{known:<12} {entry.summary} [{entry.reference}]")
+        for family, title in FAMILIES.items():
+            click.echo(f"{title}:")
+            for known, entry in trainable().items():
+                if entry.family == family:
+                    needs = f"; needs {' and '.join(entry.needs)}" if entry.needs else ""
+                    click.echo(f"  {known:<13}{entry.summary}{needs} [{entry.reference}]")
         return
     name = spelled("model", name, trainable())
     if name in MODELS:
@@ -567,6 +578,8 @@ def models(name: str | None) -> None:
     formatter = click.HelpFormatter(width=100)
     _write_groups(formatter, settings_by_group(name))
     click.echo(formatter.getvalue(), nl=False)
+    for need in trainable()[name].needs:
+        click.echo(f"needs {need}")
     click.echo(f"crossed features: {trainable()[name].crossed}")
     for preset, settings in PRESETS.get(name, {}).items():
         values = ", ".join(f"{key}={value}" for key, value in settings.items())

@@ -1,5 +1,6 @@
 """What the commands of several packages take as options."""
 
+import os
 from typing import Any
 
 import click
@@ -16,6 +17,10 @@ class ExistingFolder(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         folder = local_copy(value) if is_remote(str(value)) else value
+        if not os.path.isdir(folder):
+            option = f"{param.opts[0]} " if isinstance(param, click.Option) else ""
+            what = "is no folder" if os.path.exists(folder) else "is not there"
+            raise ValueError(f"{option}{folder} {what}")
         return super().convert(folder, param, ctx)
 
 

@@ -261,13 +261,14 @@ class InteractionPlan:
             FileNotFoundError: if there is none.
             ValueError: if it is not a plan, naming the file.
         """
-        with open(path, encoding="utf-8") as file:
-            try:
+        name = os.fspath(path)
+        try:
+            with open(path, encoding="utf-8") as file:
                 return cls.from_dict(json.load(file))
-            except (ValueError, TypeError, AttributeError, KeyError) as error:
-                raise ValueError(
-                    f"{os.fspath(path)} is not an interaction plan: {error}"
-                ) from error
+        except OSError as error:
+            raise type(error)(f"no interaction plan at {name}: {error.strerror}") from None
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise ValueError(f"{name} is not an interaction plan: {error}") from error
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, InteractionPlan) and self.to_dict() == other.to_dict()

@@ -305,18 +305,23 @@ class Source:
         return dataclasses.replace(self, values=values, base=(*self.base, *keys))
 
     def require(self, *names: str) -> None:
-        """Raises a ValueError for the first of these settings that is not given."""
-        for name in names:
-            if name not in self.values:
-                raise ValueError(f"{self.place()}{name} is not given")
-            if self.values[name] is None:
-                raise ValueError(f"{self.place(name)}{name} is empty")
+        """Raises a ValueError for those of these settings that are not given."""
+        absent = [name for name in names if name not in self.values]
+        empty = [name for name in names if self.values.get(name, "") is None]
+        _refuse(
+            [
+                *(f"{self.place()}{name} is not given" for name in absent),
+                *(f"{self.place(name)}{name} is empty" for name in empty),
+            ]
+        )
 
     def build(self, kind: Callable[..., T]) -> T:
-        """An instance of a dataclass; a ValueError for an unknown, a missing or a wrong setting."""
+        """An instance of a dataclass; a ValueError for unknown, missing or wrong settings, which
+        says it of all of them."""
         fields = _fields(kind)
         self._check_known(fields)
         self.require(*(name for name, is_required in fields.items() if is_required))
+        self._check_values(kind)
         with self.located():
             return kind(**self.values)
 
@@ -356,10 +361,49 @@ class Source:
 
     def _check_known(self, known: Iterable[str]) -> None:
         known = tuple(known)
+        problems: dict[str, str] = {}  # by hint, of which all that is available is one
         for key in self.values:
             if key not in known:
-                place = self.place(key)
-                raise ValueError(f"{place}unknown setting {key!r}{did_you_mean(key, known)}")
+                hint = did_you_mean(key, known)
+                said = f"{self.place(key)}unknown setting {key!r}"
+                problems[hint] = f"{problems[hint]}; {said}" if hint in problems else said
+        _refuse(f"{said}{hint}" for hint, said in problems.items())
+
+    def _check_values(self, kind: Any) -> None:
+        """Checks each value, where several are wrong: of a single one its dataclass says more."""
+        wrong = []
+        for name, value in self.values.items():
+            try:
+                checked(name, value, _field_types(kind)[name])
+            except SettingError as error:
+                wrong.append(f"{self.place(*error.keys)}{error}")
+        if len(wrong) > 1:
+            _refuse(wrong)
+
+
+def all_of(makers: Iterable[Callable[[], T]]) -> list[T]:
+    """What some functions return, or a ValueError with what all that fail say.
+
+    Example:
+
+    >>> all_of([lambda: 1, lambda: float("a"), lambda: float("b")])
+    Traceback (most recent call last):
+    ValueError: could not convert string to float: 'a'; could not convert string to float: 'b'
+    """
+    made, wrong = [], []
+    for make in makers:
+        try:
+            made.append(make())
+        except ValueError as error:
+            wrong.append(str(error))
+    _refuse(wrong)
+    return made
+
+
+def _refuse(problems: Iterable[str]) -> None:
+    """Raises a ValueError that names all problems, if there are any."""
+    if said := "; ".join(problems):
+        raise ValueError(said)
 
 
 def _fields(kind: Any) -> dict[str, bool]:

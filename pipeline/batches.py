@@ -41,17 +41,14 @@ _LAST = tuple(f"\x1flast.{name}" for name in ("user", "time", "order"))
 
 
 @beam.ptransform_fn
-def read_rows(
-    pipeline: beam.Pipeline, dataset: Dataset, source: str, files: list[tuple[Chunk, int]]
-) -> tuple[Any, Any]:
-    """The rows of whole files, of which the sizes in bytes are given, parsed and selected.
+def read_rows(files: beam.PCollection, dataset: Dataset, source: str) -> tuple[Any, Any]:
+    """The rows of whole files, (chunk, size in bytes), parsed and selected.
 
     Yields the outputs of `ParseChunk` and those of `SelectRows`; both have the rows as `rows`.
     """
     parse, select = beam.ParDo(ParseChunk(dataset, source)), beam.ParDo(SelectRows(dataset))
     parsed = (
-        pipeline
-        | "Files" >> beam.Create(files)
+        files
         | "Chunks" >> beam.FlatMapTuple(dataset.table.chunks)
         | "Spread" >> beam.Reshuffle()
         | "Parse" >> parse.with_outputs(REJECTED, COUNTS, LINES, main="rows")

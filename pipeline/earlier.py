@@ -4,17 +4,46 @@ It keeps its declaration: `dataset.yaml` is the YAML file that it was prepared b
 sets are known by the name in its report.
 """
 
+import contextlib
 import dataclasses
 import os
+import tempfile
+from collections.abc import Iterator
 
 from ctr_keras.features import FeatureSet
+from ctr_keras.features.statistics import NUMBERS_FILE
+from ctr_keras.files import copy_file, exists, files_below, find, is_remote
 from ctr_keras.partitions import prepared_report
 from pipeline.datasets import DATASETS, is_declared
 from pipeline.datasets.base import Dataset
 from pipeline.datasets.declared import load_dataset
 from pipeline.splits import Split
+from pipeline.storage import REPORT
 
 DECLARATION = "dataset.yaml"
+TRANSFORM_PARTS = ("transform_fn", "transformed_metadata")
+_NEEDED = (DECLARATION, REPORT, NUMBERS_FILE, "features.json", *TRANSFORM_PARTS)
+
+
+@contextlib.contextmanager
+def at_hand(earlier: str | None) -> Iterator[str | None]:
+    """An earlier folder on the disk: itself, or what new rows need of one at an address."""
+    if earlier is None or not is_remote(earlier):
+        yield earlier
+        return
+    if not exists(os.path.join(earlier, REPORT)):
+        raise FileNotFoundError(f"{earlier} holds no prepared data: there is no {REPORT}")
+    with tempfile.TemporaryDirectory() as folder:
+        copy_needed(earlier, folder)
+        yield folder
+
+
+def copy_needed(earlier: str, target: str) -> None:
+    """Copies what new rows need of an earlier folder, which is all but examples and statistics."""
+    for name in _NEEDED:
+        path = os.path.join(earlier, name)
+        for file in find(path) or files_below(path):
+            copy_file(file.path, os.path.join(target, os.path.relpath(file.path, earlier)))
 
 
 def dataset_like(

@@ -52,7 +52,7 @@ def _write_grown(
     grown: str,
     earlier: str,
     vocabularies: Sequence[Vocabulary],
-    kept: Iterable[list[tuple[int, int, bytes]]],
+    kept: Iterable[pa.RecordBatch],
 ) -> str:
     for file in files_below(earlier):
         copied = os.path.join(grown, os.path.relpath(file.path, earlier))

@@ -23,12 +23,13 @@ from ctr_keras.files import move, read_json, write_json
 from pipeline.batches import KEY, SPLIT, in_column_order, only_split, read_rows
 from pipeline.counts import count_users, distinct, widest
 from pipeline.datasets.base import Dataset
+from pipeline.earlier import TRANSFORM_PARTS, copy_needed
 from pipeline.growth import grow_transform
 from pipeline.numbers import read_numbers
 from pipeline.preprocessing import make_preprocessing_fn
 from pipeline.records import write_examples, write_shards
 from pipeline.report import write_rejected
-from pipeline.runners import only_translates, pipeline_options, runs_here
+from pipeline.runners import checked_shared, only_translates, pipeline_options, runs_here
 from pipeline.samples import sample, write_sample_rows
 from pipeline.sources import Chunk
 from pipeline.splits import SPLITS, LastSplit
@@ -37,7 +38,6 @@ from pipeline.statistics.files import write_statistics
 from pipeline.storage import Output
 from pipeline.vocabulary import read_sizes
 
-_TRANSFORM_PARTS = ("transform_fn", "transformed_metadata")
 # They log the errors of workers here, and one of them prints them, which come back as one error.
 _LOGGERS = ("apache_beam.runners.common", "apache_beam.runners.worker.sdk_worker")
 _ERROR = re.compile(r"[A-Za-z_][\w.]*: ")  # a line that begins with the name of a class
@@ -84,8 +84,12 @@ def run_job(
     quiet = contextlib.redirect_stderr(printed) if runs_here(options) else contextlib.nullcontext()
     try:
         with output.work_folder(is_shared=not runs_here(options)) as work:
+            if earlier and not runs_here(options):  # whose disk the workers do not see
+                copy_needed(earlier, os.path.join(work, "earlier"))
+                earlier = os.path.join(work, "earlier")
             files = dataset.files(source)
             job = Job(dataset, source, files, output.partial, work, earlier, grows)
+            write_json(output.path, job.probe)
             with quiet, beam.Pipeline(options=options) as pipeline:
                 job.build(pipeline)
             if only_translates(options):
@@ -96,7 +100,7 @@ def run_job(
             filled_in = known.grown_to if earlier else known.with_vocabulary_sizes
             features = filled_in(read_sizes(transform_fn))
             numbers = read_numbers(transform_fn, features)
-            for part in _TRANSFORM_PARTS:
+            for part in TRANSFORM_PARTS:
                 move(os.path.join(job.transform, part), os.path.join(output.partial, part))
     except Exception as error:
         kept = output.keep_traceback(error, printed.getvalue())
@@ -141,19 +145,29 @@ class Job:
         return os.path.join(self.work, "counts.json")
 
     @property
+    def probe(self) -> str:
+        """A file that the workers have to see before they do anything."""
+        return os.path.join(self.work, "probe.json")
+
+    @property
     def transform(self) -> str:
         """The folder with the transform graph."""
         return os.path.join(self.work, "transform")
 
     def build(self, pipeline: beam.Pipeline) -> None:
         """The whole graph."""
-        files = [(Chunk(path, i, split), size) for i, (path, size, split) in enumerate(self.files)]
-        parsed, selected = pipeline | "Rows" >> read_rows(self.dataset, self.source, files)
+        chunks = [(Chunk(path, i, split), size) for i, (path, size, split) in enumerate(self.files)]
+        files = (
+            pipeline
+            | "Files" >> beam.Create(chunks)
+            | "Shared" >> beam.Map(checked_shared, self.probe, self.folder)
+        )
+        parsed, selected = files | "Rows" >> read_rows(self.dataset, self.source)
         groups_users = self.dataset.history or isinstance(self.dataset.split, LastSplit)
         if groups_users or (self.earlier and not self.grows):
             analyzed = selected
         else:  # reading rows again is cheaper than keeping them from one pass to the next
-            _, analyzed = pipeline | "AnalyzedRows" >> read_rows(self.dataset, self.source, files)
+            _, analyzed = files | "AnalyzedRows" >> read_rows(self.dataset, self.source)
         transformed = self._transform(analyzed.rows, selected.rows)
         written = transformed | write_shards(
             os.path.join(self.folder, "examples"),

@@ -12,8 +12,8 @@ from pipeline.checks import check_source
 from pipeline.datasets import find_dataset
 from pipeline.datasets.base import Dataset
 from pipeline.description import describe, difference
-from pipeline.earlier import DECLARATION, dataset_like, declaration_file, warnings_of
-from pipeline.report import TooManyRejectedError, check_rows, summarize
+from pipeline.earlier import DECLARATION, at_hand, dataset_like, declaration_file, warnings_of
+from pipeline.report import TooManyRejectedError, check_rows, summarize, warnings_of_validation
 from pipeline.splits import SPLITS, OneSplit, SplitName
 from pipeline.statistics import FILE as STATISTICS_FILE
 from pipeline.statistics.expectations import UnexpectedDataError, check_expectations
@@ -53,7 +53,8 @@ def prepare(
             `transformed_metadata/`, `examples/`, `rejected/`, `samples.jsonl` and the same rows
             transformed, `samples.tfrecord.gz`, statistics of the raw rows, `report.json`, and
             `dataset.yaml`, the YAML file.
-        like: str or None. An earlier prepared folder. Defaults to `None`: there is none.
+        like: str or None. An earlier prepared folder, also at an address. Defaults to `None`: there
+            is none.
         grow: bool. With `like`, whether values that are in no vocabulary yet and reach `min_count`
             in the new training rows are appended to it (see `ctr_keras.features.growth`). Defaults
             to `False`: they are out of vocabulary.
@@ -95,37 +96,40 @@ def prepare(
     """
     started = time.time()
     _check_together(dataset, like, grow, split, cross_min_count)
-    declaration_path = declaration_file(dataset, like)
-    dataset = _declared(dataset, like, split)
-    if cross_min_count is not None:
-        features = dataset.features.with_crossed_pairs(cross_min_count)
-        dataset = dataclasses.replace(dataset, features=features)
-    declaration = describe(dataset, source) | ({"like": like, "grow": grow} if like else {})
-    output = Output(out)
-    if exists(output.path):
-        return _finished_report(output, dataset, declaration)
-    check_source(dataset, source)
-    if beam_options:
-        from pipeline.runners import check_options
+    if like and os.path.realpath(like) == os.path.realpath(out):
+        raise ValueError(f"--like and --out are both {out}: choose another folder to write")
+    with at_hand(like) as earlier:
+        declared = declaration_file(dataset, earlier)
+        dataset = _declared(dataset, earlier, split)
+        if cross_min_count is not None:
+            features = dataset.features.with_crossed_pairs(cross_min_count)
+            dataset = dataclasses.replace(dataset, features=features)
+        declaration = describe(dataset, source) | ({"like": like, "grow": grow} if like else {})
+        output = Output(out)
+        if exists(output.path):
+            return _finished_report(output, dataset, declaration)
+        check_source(dataset, source)
+        if beam_options:
+            from pipeline.runners import check_options
 
-        check_options(beam_options, out)
-    output.begin()
+            check_options(beam_options, out)
+        output.begin()
 
-    from pipeline.job import run_job  # all that is slow to import, after all that is quick to check
+        from pipeline.job import run_job  # slow to import: after all that is quick to check
 
-    report: dict[str, Any] = {"dataset": dataset.name, "source": source}
-    found = run_job(dataset, source, output, beam_options, like, grow)
-    if found is None:  # the job was translated, not run
-        delete(output.partial)
-        return report
+        report: dict[str, Any] = {"dataset": dataset.name, "source": source}
+        found = run_job(dataset, source, output, beam_options, earlier, grow)
+        if found is None:  # the job was translated, not run
+            delete(output.partial)
+            return report
+        if declared:
+            copy_file(declared, os.path.join(output.partial, DECLARATION))
     counts, features, numbers = found
     report |= summarize(counts, features) | {"declaration": declaration}
     report["wall_seconds"] = round(time.time() - started, 1)
-    report["warnings"] += warnings_of(dataset) if like else []
+    report["warnings"] += warnings_of(dataset) if like else warnings_of_validation(report["rows"])
     write_json(features.to_dict(), os.path.join(output.partial, "features.json"))
     write_json(numbers, os.path.join(output.partial, NUMBERS_FILE))
-    if declaration_path:
-        copy_file(declaration_path, os.path.join(output.partial, DECLARATION))
     try:
         check_rows(report, max_rejected, output, SPLITS if like else ("train",))
         report["warnings"] += _unexpected(output.partial, dataset)
@@ -147,10 +151,11 @@ def _check_together(
     cross_min_count: int | None,
 ) -> None:
     """Checks that arguments that go or do not go together are given so."""
+    if like is None and (grow or split):
+        option = "--grow" if grow else f"--split {split}"
+        raise ValueError(f"{option} needs --like: an earlier prepared folder")
     if dataset is None and like is None:
         raise ValueError("say what the rows are: --dataset, or --like an earlier prepared folder")
-    if like is None and (grow or split):
-        raise ValueError("--grow and --split need --like: an earlier prepared folder")
     if like and isinstance(dataset, str):
         raise ValueError(f"--dataset {dataset} and --like {like}: give one, {like} knows its own")
     if like and cross_min_count:

@@ -117,6 +117,13 @@ def _names(features: FeatureSet) -> list[str]:
     return [feature.name for feature in features.features]
 
 
+def warnings_of_validation(rows: dict[str, int]) -> list[str]:
+    """What to look at where training rows have no validation rows next to them."""
+    if rows["validation"] or not rows["train"]:
+        return []
+    return ["no row is in the validation split, without which no model is trained"]
+
+
 def _warnings_of_splits(written: dict[str, int], clicks: dict[str, int]) -> Iterator[str]:
     for split in SPLITS:
         rows, found = written[split], clicks.get(split, 0)

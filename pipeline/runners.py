@@ -1,8 +1,9 @@
 """Where the Beam job runs: the options that Beam is given, checked before it starts."""
 
 import argparse
+import socket
 from collections.abc import Iterator, Sequence
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from apache_beam.options.pipeline_options import (
     GoogleCloudOptions,
@@ -15,8 +16,10 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 
-from ctr_keras.files import is_remote
+from ctr_keras.files import exists, is_remote
 from ctr_keras.settings import did_you_mean
+
+T = TypeVar("T")
 
 # Beam's own default would first try to fetch another runner from the network. A second thread uses
 # the time in which the first waits for files or computes outside Python. To check the types of this
@@ -32,6 +35,7 @@ _OF_PREPARE = (
     *("--cross-min-count", "--dataset", "--grow", "--like", "--max-rejected", "--out"),
     *("--source", "--split"),
 )
+_ANSWER_SECONDS = 10.0
 _OUR_CONTAINERS = ("EXTERNAL", "LOOPBACK", "PROCESS")  # or rather, none
 
 
@@ -89,6 +93,17 @@ def check_options(given: Sequence[str], out: str) -> None:
         _check_remote(options, out)
 
 
+def checked_shared(element: T, probe: str, folder: str) -> T:
+    """An element of a worker that sees what was written for it where the job writes.
+
+    Raises:
+        ValueError: if it does not, as its disk is another.
+    """
+    if not exists(probe):
+        raise ValueError(f"the workers do not see {folder}: give --out a folder that they share")
+    return element
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise ValueError(f"options of Beam: {message}")
@@ -98,6 +113,15 @@ def _all_options(kind: type[PipelineOptions]) -> Iterator[type[PipelineOptions]]
     for below in kind.__subclasses__():
         yield below
         yield from _all_options(below)
+
+
+def _check_answers(endpoint: str) -> None:
+    """Checks that there is a job server, for which Beam would wait minutes."""
+    host, _, port = endpoint.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), _ANSWER_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--job_endpoint {endpoint}: no job server answers ({error})") from None
 
 
 def _check_remote(options: PipelineOptions, out: str) -> None:
@@ -117,5 +141,7 @@ def _check_remote(options: PipelineOptions, out: str) -> None:
             f"the workers of {runner} would not have this code: give --sdk_container_image IMAGE "
             "(README, Dataflow) or --extra_package WHEEL"
         )
+    if portable.job_endpoint:
+        _check_answers(portable.job_endpoint)
     if runner.lower() == "dataflowrunner" and not is_remote(out):
         raise ValueError(f"the workers of {runner} cannot write to {out}: give --out gs://...")

@@ -17,6 +17,8 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import tensorflow as tf
 import tensorflow_transform as tft
 from apache_beam.transforms.window import GlobalWindows, WindowedValue
@@ -28,7 +30,11 @@ from ctr_keras.types import Array
 
 FILE_NAME = "vocabulary"
 _PARTITIONS = 32  # of the keys when counts are merged
-_MAX_KEYS_HELD = 1_000_000  # distinct keys a worker counts before it hands them on
+_MAX_KEYS_HELD = 2**18  # distinct keys a worker counts before it hands them on
+
+_KEYS_AT_ONCE = 2**16
+# Millions of keys take several times as much as Python's own objects.
+_KEPT = pa.schema([("vocabulary", pa.int32()), ("count", pa.int64()), ("key", pa.large_binary())])
 
 Counts = list[tuple[bytes, int]]  # of keys
 
@@ -79,8 +85,8 @@ class _CountKeys(PTransformAnalyzer):
 
 @beam.ptransform_fn
 def frequent_keys(batches: beam.PCollection, vocabularies: Sequence[Vocabulary]) -> Any:
-    """Batches of (distinct keys, counts) in, lists of the frequent ones out, as (vocabulary's
-    index, -count, key)."""
+    """Batches of (distinct keys, counts) in, batches of the frequent ones out: `vocabulary`, its
+    index, `count` and `key`."""
     counts = batches | beam.ParDo(_CountPerBundle()) | beam.GroupByKey()
     return counts | "KeepFrequent" >> beam.Map(_keep_frequent, vocabularies)
 
@@ -111,8 +117,8 @@ class _CountPerBundle(beam.DoFn):
 
 def _keep_frequent(
     partition: tuple[int, Iterable[Counts]], vocabularies: Sequence[Vocabulary]
-) -> list[tuple[int, int, bytes]]:
-    """The keys of one partition that are in a vocabulary, as (vocabulary index, -count, key)."""
+) -> pa.RecordBatch:
+    """The keys of one partition that are in a vocabulary."""
     by_prefix = {v.name.encode(): (i, v.min_count) for i, v in enumerate(vocabularies)}
     counts: collections.Counter[bytes] = collections.Counter()
     for part in partition[1]:
@@ -122,26 +128,48 @@ def _keep_frequent(
     for key, count in counts.items():
         index, min_count = by_prefix[key.partition(b"=")[0]]
         if count >= min_count and b"\n" not in key and b"\r" not in key:
-            kept.append((index, -count, key))
-    return kept
+            kept.append((index, count, key))
+    columns = zip(*kept, strict=True) if kept else [()] * len(_KEPT)
+    return pa.RecordBatch.from_arrays([*map(pa.array, columns, _KEPT.types)], schema=_KEPT)
+
+
+class Keys:
+    """Keys of a vocabulary in their order, few of which are Python's own at a time."""
+
+    def __init__(self, keys: pa.Array, order: Array):
+        self._keys, self._order = keys, order
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __iter__(self) -> Iterator[bytes]:
+        for start in range(0, len(self), _KEYS_AT_ONCE):
+            yield from self._keys.take(self._order[start : start + _KEYS_AT_ONCE]).to_pylist()
 
 
 def _write(
-    path: str, vocabularies: Sequence[Vocabulary], kept: Iterable[list[tuple[int, int, bytes]]]
+    path: str, vocabularies: Sequence[Vocabulary], kept: Iterable[pa.RecordBatch]
 ) -> np.ndarray:  # as Beam checks it, without parameters
-    named = list(zip(vocabularies, in_order(kept, len(vocabularies)), strict=True))
+    _write_lines(path, vocabularies, in_order(kept, len(vocabularies)))
+    pa.default_memory_pool().release_unused()  # TensorFlow's table of the keys comes next
+    return np.array(path, dtype=object)
+
+
+def _write_lines(path: str, vocabularies: Sequence[Vocabulary], keys: Sequence[Keys]) -> None:
+    named = list(zip(vocabularies, keys, strict=True))
     header = {v.name: len(of_v) for v, of_v in named if v.is_counted}
     with open_output(path) as file:
         file.write(json.dumps(header).encode() + b"\n")
         for vocabulary, of_vocabulary in named:
-            lines = (vocabulary.name.encode(), *of_vocabulary)
-            file.writelines(line + b"\n" for line in lines)
-    return np.array(path, dtype=object)
+            file.write(vocabulary.name.encode() + b"\n")
+            file.writelines(key + b"\n" for key in of_vocabulary)
 
 
-def in_order(kept: Iterable[list[tuple[int, int, bytes]]], vocabularies: int) -> list[list[bytes]]:
+def in_order(kept: Iterable[pa.RecordBatch], vocabularies: int) -> list[Keys]:
     """The keys of `frequent_keys` by vocabulary, by falling frequency, ties by value."""
-    keys: list[list[bytes]] = [[] for _ in range(vocabularies)]
-    for index, _, key in sorted(entry for part in kept for entry in part):
-        keys[index].append(key)
-    return keys
+    table = pa.Table.from_batches(kept, _KEPT)
+    by = [("vocabulary", "ascending"), ("count", "descending"), ("key", "ascending")]
+    order = pc.sort_indices(table, sort_keys=by).to_numpy()
+    sizes = np.bincount(table["vocabulary"].to_numpy(), minlength=vocabularies)
+    keys = table["key"].combine_chunks()
+    return [Keys(keys, of) for of in np.split(order, np.cumsum(sizes)[:-1])]

@@ -28,10 +28,13 @@ def by_inputs(
         if name not in keywords
     }
     arguments = {name: argument for name, argument in others.items() if argument in keywords}
-    if not arguments:
+    if not arguments and "self" not in keywords:
         return function  # type: ignore[no-any-return]
 
     def call(**inputs: Any) -> Any:
-        return function(**{arguments.get(name, name): value for name, value in inputs.items()})
+        named = {arguments.get(name, name): value for name, value in inputs.items()}
+        if "self" in named:  # which calling has a parameter for
+            return function._call_impl((), named)
+        return function(**named)
 
     return call

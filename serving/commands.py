@@ -66,16 +66,21 @@ def verify(
 ) -> None:
     """Compare ids and scores of a server with those of training.
 
-    Prints a line for each column, and fails if there is any difference.
+    Prints a line for each column and one for all of them, and fails if there is any difference.
     """
     from serving.verify import verify as compare
 
-    differences = 0
+    count, different = 0, set()
     for comparison in compare(folder, data, model=model, urls=urls):
         click.echo(comparison)
-        differences += comparison.different > 0
-    if differences:
-        ctx.exit(1)
+        count += 1
+        if comparison.different:
+            different.add(f"{comparison.model} {comparison.column}")
+    if not different:
+        click.echo(f"No difference in {count} comparisons")
+        return
+    click.echo(f"DIFFERENT in {count} comparisons: {', '.join(sorted(different))}")
+    ctx.exit(1)
 
 
 def _server_flags(command: Callable[..., None]) -> Callable[..., None]:
@@ -169,12 +174,22 @@ def _read_labels(options: tuple[str, ...]) -> dict[str, dict[str, int]]:
 @click.option("--signature", default="serving_default", show_default=True, help="What to run.")
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds for each 512 rows.")
 @click.option("--ignore", multiple=True, metavar="COLUMN", help="A column not to send.")
+@click.option("--wait", type=float, help="Seconds to wait for the model, such as at a start.")
 def predict(
-    url: str, model: str, rows: BinaryIO, signature: str, timeout: float, ignore: tuple[str, ...]
+    url: str,
+    model: str,
+    rows: BinaryIO,
+    signature: str,
+    timeout: float,
+    ignore: tuple[str, ...],
+    wait: float | None,
 ) -> None:
     """Score raw rows: a JSON object a line in, a score a line out."""
-    from serving.client import predict_rows
+    from serving.client import Client, predict_rows
 
+    if wait is not None:
+        with Client(url) as client:
+            client.wait_until_available(model, timeout=wait)
     predictions = predict_rows(
         url, model, _read_rows(rows), signature_name=signature, timeout=timeout, ignore=ignore
     )

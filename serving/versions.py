@@ -1,5 +1,6 @@
 """Models and their versions on disk: `<models>/<name>/<version>/`, and what a version holds."""
 
+import contextlib
 import logging
 import os
 import pathlib
@@ -21,7 +22,7 @@ def find_models(models_dir: str | os.PathLike[str]) -> dict[str, pathlib.Path]:
     >>> list(find_models("models"))
     ['ctr', 'genre', 'times_two']
     """
-    folders = sorted(entry for entry in pathlib.Path(models_dir).iterdir() if entry.is_dir())
+    folders = sorted(entry for entry in pathlib.Path(models_dir).iterdir() if os.path.isdir(entry))
     return {folder.name: folder for folder in folders if not folder.name.startswith(".")}
 
 
@@ -37,8 +38,30 @@ def find_versions(base_path: str | os.PathLike[str]) -> dict[int, pathlib.Path]:
     """
     found: dict[int, pathlib.Path] = {}
     for child in sorted(pathlib.Path(base_path).iterdir()):
-        if _NUMBER.fullmatch(child.name) and int(child.name) <= MAX_VERSION and child.is_dir():
+        is_number = _NUMBER.fullmatch(child.name) and int(child.name) <= MAX_VERSION
+        if is_number and os.path.isdir(child):
             if int(child.name) in found:
                 log.warning("Two directories of one version: %s is taken", child)
             found[int(child.name)] = child
     return found
+
+
+def content_of(version: str | os.PathLike[str]) -> frozenset[tuple[str, int, int, int]]:
+    """What a version's folder holds: path, mode, size and time of everything in it.
+
+    Two of them are equal unless something has changed. What cannot be read is left out.
+
+    Example:
+
+    >>> sorted({path.split("/")[0] for path, *_ in content_of("models/times_two/1")})
+    ['assets', 'fingerprint.pb', 'saved_model.pb', 'variables']
+    """
+    found = set()
+    for folder, folders, files in os.walk(version):
+        for name in (*folders, *files):
+            path = os.path.join(folder, name)
+            with contextlib.suppress(OSError):
+                stat = os.stat(path)
+                kept = (stat.st_mode, stat.st_size, stat.st_mtime_ns)
+                found.add((os.path.relpath(path, version), *kept))
+    return frozenset(found)

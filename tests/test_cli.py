@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 import ctr_keras
 from ctr_keras.cli import main
-from ctr_keras.models import MODELS
+from ctr_keras.models import FAMILIES, MODELS
 from ctr_keras.training import settings_by_group, trainable
 from tests.conftest import ROOT
 
@@ -47,16 +47,24 @@ def test_every_command_explains_itself_and_its_options(command):
             assert getattr(parameter, "help", None), f"{command} --{parameter.name}"
 
 
-def test_models_lists_name_summary_and_reference():
+def test_models_lists_families_of_name_summary_and_reference():
     result = run("models")
     assert result.exit_code == 0
-    lines = result.output.splitlines()
     listed = trainable()
     assert listed.keys() - MODELS.keys() == {"LightGBM"}
-    for line, (name, entry) in zip(lines, listed.items(), strict=True):
-        assert line.split()[0] == name
+    family, found = "", set()
+    for line in result.output.splitlines():
+        if not line.startswith(" "):
+            family = line
+            continue
+        name = line.split()[0]
+        entry = listed[name]
+        found.add(name)
+        assert family == f"{FAMILIES[entry.family]}:"
         assert entry.summary in line
         assert entry.reference in line
+        assert all(need in line for need in entry.needs)
+    assert found == listed.keys()
 
 
 def test_models_shows_arguments_and_presets_of_one():
@@ -106,7 +114,7 @@ def test_help_of_search_lists_the_settings_of_each_method():
     assert ["mu", "0.8"] in lines["autofis"]
     assert ["dims_c", "None"] in lines["aim"]
     assert ["temperature_rate", "None"] in lines["optinter"]
-    assert ["epochs", "1"] in lines["optinter"]  # shared, but another default
+    assert ["keep", "'auto'"] in lines["optinter"]
     assert ["like", "must", "be", "given"] in lines["random"]
     shared = " ".join(methods["statistics"].partition("share:")[2].split())
     assert "optimizer='adam', learning_rate=0.01" in shared
@@ -136,7 +144,7 @@ def test_models_shows_the_settings_of_lightgbm():
             "no file matches",
         ),
         (["train", "--out", "r", "--model", "AutoInt"], "data is not given"),
-        (["train", "--out", "r", "--data", ".", "--model", "DCN"], "unknown model 'DCN'"),
+        (["train", "--out", "r", "--data", ".", "--model", "DCNX"], "unknown model 'DCNX'"),
         (
             ["train", "--out", "r", "--data", ".", "--model", "LightGBM", "--set", "epochs=1"],
             "--set epochs=1: unknown setting 'epochs'; available: data, out, num_iterations",
@@ -196,6 +204,20 @@ def test_models_shows_the_settings_of_lightgbm():
                 *("--base", "FM", "--set", "base=IPNN"),
             ],
             "--set base=IPNN: base is given twice, by --base FM too",
+        ),
+        *(
+            (command, f"Error: {where}nowhere is not there\n")
+            for command, where in (
+                (["evaluate", "--run", "nowhere"], "--run "),
+                (["export", "--run", "nowhere", "--out", "m"], "--run "),
+                (["train", "--data", "nowhere", "--out", "r", "--model", "FM"], "--data "),
+                (["compare", "nowhere"], ""),
+            )
+        ),
+        (["stats", "--data", "nowhere"], "there is no nowhere/statistics.json"),
+        (
+            ["synthesize", "--rows", "3", "--out", "/dev/null/log"],
+            "/dev/null/log: Not a directory\n",
         ),
         (["evaluate", "--run", "."], "holds no run"),
         (["export", "--run", ".", "--out", "m"], "holds no run"),

@@ -69,6 +69,24 @@ def test_a_finished_data_set_is_not_prepared_again(prepared, bucket, tmp_path): 
         prepare(str(tmp_path / "my.yaml"), f"{bucket}/log", prepared)
 
 
+def test_new_rows_are_prepared_like_a_folder_there(prepared, bucket, tmp_path):  # noqa: F811
+    out = f"{bucket}/again"
+    report = prepare(None, f"{bucket}/log", out, like=prepared)
+    assert report["declaration"]["like"] == prepared
+    assert report == prepare(None, f"{bucket}/log", out, like=prepared)
+    assert read_all(f"{out}/examples") == read_all(f"{prepared}/examples")
+    with pytest.raises(FileNotFoundError, match=f"^{bucket}/log holds no prepared data: there is"):
+        prepare(None, f"{bucket}/log", str(tmp_path / "out"), like=f"{bucket}/log")
+
+
+def read_all(folder: str) -> list[bytes]:
+    found = []
+    for file in files.files_below(folder):
+        with files.open_input(file.path) as read:
+            found.append(read.read())
+    return found
+
+
 def test_data_without_their_report_are_no_data(prepared, bucket, tmp_path):  # noqa: F811
     files.copy(prepared, f"{bucket}/cut")
     files.delete(f"{bucket}/cut/report.json")

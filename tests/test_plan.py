@@ -148,8 +148,10 @@ def test_a_file_that_is_not_a_plan_is_refused_by_name(tmp_path, content, message
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"plan\.json"):
+    with pytest.raises(FileNotFoundError, match=r"^no interaction plan at .*plan\.json: No such"):
         InteractionPlan.load(tmp_path / "plan.json")
+    with pytest.raises(OSError, match=r"^no interaction plan at .*: Is a directory$"):
+        InteractionPlan.load(tmp_path)
 
 
 def test_unknown_fields_are_named():

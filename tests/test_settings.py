@@ -118,6 +118,27 @@ def test_what_is_missing_is_located_where_it_should_be(source):
         source.require("epochs", "data")
 
 
+def test_all_mistakes_are_said_at_once(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("parts: []\nepochs: 0\nrate: fast\n")
+    with pytest.raises(ValueError, match="; ") as raised:
+        Source.read(str(path), ["limit=0"]).build(Whole)
+    assert str(raised.value) == (
+        f"{path}, line 2: epochs must be at least 1, got 0; "
+        f"{path}, line 3: rate must be a number, got 'fast'; "
+        "--set limit=0: limit must be at least 1, got 0"
+    )
+    with pytest.raises(ValueError, match="; ") as raised:
+        Source.read(overrides=["epoch=1", "zzz=1", "xxx=1"]).build(Whole)
+    assert str(raised.value) == (
+        "--set epoch=1: unknown setting 'epoch'; did you mean 'epochs'?; "
+        "--set zzz=1: unknown setting 'zzz'; --set xxx=1: unknown setting 'xxx'; "
+        "available: parts, epochs, rate, jit, method, limit"
+    )
+    with pytest.raises(ValueError, match=r"^data is not given; out is not given$"):
+        Source.read().require("data", "out")
+
+
 def test_an_error_of_another_kind_can_be_located(source):
     with (
         pytest.raises(ValueError, match=r"whole\.yaml, line 4: 'a' is declared twice"),

@@ -18,7 +18,7 @@ class Agreement(NamedTuple):
     Attributes:
         fields: the combinations of fields in either plan.
         first, second: the size of each combination's largest gate; 0 where a plan lacks it. Of
-            OptInter's methods it is the probability of doing anything, so 0 for `naive`.
+            OptInter's methods 0 for `naive`.
         both: how many are in both plans.
         same_method: of OptInter's pairs in both plans, how many have the same method.
     """

@@ -119,7 +119,7 @@ def method_pictures(plan: InteractionPlan, features: FeatureSet, train: Rows) ->
     named = set(itertools.chain(*chosen))
     fields = [name for name in features.field_names if name in named]
     methods = {_in_order(pair, fields): i.function for pair, i in chosen.items()}
-    probabilities = {_in_order(pair, fields): i.gate for pair, i in chosen.items()}
+    gates = {_in_order(pair, fields): i.gate for pair, i in chosen.items()}
     inputs, labels = train
     (codes,) = field_codes(features, inputs, fields=fields)
     information: dict[tuple[str, ...], float] = {
@@ -138,10 +138,10 @@ def method_pictures(plan: InteractionPlan, features: FeatureSet, train: Rows) ->
         "pairs of many values."
     )
     rows = [
-        (*pair, methods.get(pair, "none"), probabilities.get(pair, ""), nats)
+        (*pair, methods.get(pair, "none"), gates.get(pair, ""), nats)
         for pair, nats in sorted(information.items(), key=lambda item: -item[1])
     ]
-    header = ("field 1", "field 2", "method", "probability", "mutual information")
+    header = ("field 1", "field 2", "method", "gate", "mutual information")
     maps = Picture("methods", title, caption, figure, header, rows)
 
     by_method = {

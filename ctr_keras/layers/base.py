@@ -6,10 +6,11 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.keras_internals import FinishesBuild, named_layers
-from ctr_keras.types import Config, Shape
+from ctr_keras.types import Config, Shape, Tensor
 
 
 class ConfiguredLayer(FinishesBuild):
@@ -98,6 +99,34 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
     """Checks that an argument is one of those there are."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}. Received: {value!r}")
+
+
+def check_fields(input_shape: Shape, at_least: int = 1) -> None:
+    """Checks that an input is `(batch, fields, dim)` with both known, of so many fields."""
+    if len(input_shape) != 3 or None in input_shape[1:] or input_shape[1] < at_least:
+        fewer = f", of at least {at_least} fields" if at_least > 1 else ""
+        raise ValueError(
+            f"input must be (batch, fields, dim), both known{fewer}. Received: {input_shape}"
+        )
+
+
+def exact_softmax(scores: Tensor) -> Tensor:
+    """The softmax over the last axis, in float32 at least: half precision loses too much."""
+    dtype = keras.backend.standardize_dtype(scores.dtype)
+    wide = ops.cast(scores, "float32") if dtype in ("float16", "bfloat16") else scores
+    return ops.cast(ops.softmax(wide, axis=-1), dtype)
+
+
+def with_nan_of(inputs: Tensor, outputs: Tensor) -> Tensor:
+    """Outputs that are NaN where the inputs are, of which a ReLU may have made 0 (see `MLP`)."""
+    return outputs + 0.0 * ops.sum(inputs, axis=-1, keepdims=True)
+
+
+def identities(shape: Shape, dtype: Any = None) -> Tensor:
+    """An initializer: kernels through which vectors stay as they are."""
+    if len(shape) < 3:
+        return ops.ones(shape, dtype)
+    return ops.broadcast_to(ops.eye(shape[-1], dtype=dtype), shape)
 
 
 def dense_inside(

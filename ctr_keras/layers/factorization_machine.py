@@ -21,6 +21,8 @@ class FactorizationMachine(PoolingLayer):
 
     Args:
         order: int. Number of fields in a combination. Defaults to `2`.
+        summed: bool. Whether to sum over `d`, too; without it a vector remains, the pooling of
+            bi-interactions in a neural factorization machine. Defaults to `True`.
         **kwargs: name, dtype and what else `keras.layers.Layer` takes.
 
     Call arguments:
@@ -31,7 +33,7 @@ class FactorizationMachine(PoolingLayer):
         `(batch, fields, dim)`.
 
     Output shape:
-        `(batch, 1)`.
+        `(batch, 1)`, or `(batch, dim)` with `summed=False`.
 
     Example:
 
@@ -41,14 +43,15 @@ class FactorizationMachine(PoolingLayer):
 
     References:
         Rendle, Factorization Machines, ICDM 2010; [AutoFIS](https://arxiv.org/abs/2003.11235),
-        Equations 3 and 4.
+        Equations 3 and 4; [NFM](https://arxiv.org/abs/1708.05027), Section 3.1.
     """
 
-    def __init__(self, order: int = 2, **kwargs: Any) -> None:
+    def __init__(self, order: int = 2, *, summed: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if order < 2:
             raise ValueError(f"order must be at least 2. Received: {order}")
         self.order = order
+        self.summed = summed
         self.supports_masking = True
 
     def build(self, input_shape: Shape) -> None:
@@ -66,7 +69,7 @@ class FactorizationMachine(PoolingLayer):
         for order in range(1, self.order + 1):
             terms = [(-1) ** r * sums[order - 1 - r] * power_sums[r] for r in range(order)]
             sums.append(sum(terms[1:], start=terms[0]) / order)
-        return ops.sum(sums[-1], axis=-1, keepdims=True)
+        return ops.sum(sums[-1], axis=-1, keepdims=True) if self.summed else sums[-1]
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return (input_shape[0], 1)
+        return (input_shape[0], 1 if self.summed else input_shape[2])

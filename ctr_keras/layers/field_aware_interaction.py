@@ -22,6 +22,8 @@ class FieldAwareInteraction(PoolingLayer):
 
     Args:
         dim: int. Width of one of these vectors.
+        summed: bool. Whether to return the sum rather than a number for each pair. Defaults to
+            `True`.
         **kwargs: name, dtype and what else `keras.layers.Layer` takes.
 
     Call arguments:
@@ -32,7 +34,7 @@ class FieldAwareInteraction(PoolingLayer):
         `(batch, fields, (fields - 1) * dim)`, of at least two fields.
 
     Output shape:
-        `(batch, 1)`.
+        `(batch, 1)`, or `(batch, pairs)` with `summed=False`.
 
     Example:
 
@@ -44,11 +46,12 @@ class FieldAwareInteraction(PoolingLayer):
         Juan et al., Field-aware Factorization Machines for CTR Prediction, RecSys 2016, Section 3.
     """
 
-    def __init__(self, dim: int, **kwargs: Any) -> None:
+    def __init__(self, dim: int, *, summed: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if dim < 1:
             raise ValueError(f"dim must be at least 1. Received: {dim}")
         self.dim = dim
+        self.summed = summed
         self.supports_masking = True
 
     def build(self, input_shape: Shape) -> None:
@@ -69,7 +72,9 @@ class FieldAwareInteraction(PoolingLayer):
             inputs = inputs * ops.cast(mask, inputs.dtype)[:, :, None]
         vectors = ops.reshape(inputs, (-1, fields * (fields - 1), self.dim))
         first, second = (ops.take(vectors, places, axis=1) for places in self._places)
-        return ops.sum(first * second, axis=(1, 2))[:, None]
+        numbers = ops.sum(first * second, axis=2)
+        return ops.sum(numbers, axis=1, keepdims=True) if self.summed else numbers
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return (input_shape[0], 1)
+        fields = input_shape[1]
+        return (input_shape[0], 1 if self.summed else fields * (fields - 1) // 2)

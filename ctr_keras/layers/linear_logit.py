@@ -1,5 +1,6 @@
 """The first-order part of a model: one weight for each value."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -20,6 +21,7 @@ class LinearLogit(PackedLayer):
     Args:
         features: FeatureSet with known vocabulary sizes, or its `to_dict()`.
         use_bias: bool. Whether there is a bias. Defaults to `True`.
+        fields: list of str or None. Names of the fields that have weights. Defaults to `None`: all.
         initializer: initializer of the weights, or a number, the standard deviation of a normal
             distribution. From 0, a value that was never seen says nothing. Defaults to `"zeros"`.
         regularizer: regularizer of all weights of ids. Defaults to `None`.
@@ -55,6 +57,7 @@ class LinearLogit(PackedLayer):
         features: FeatureSet | Config,
         use_bias: bool = True,
         *,
+        fields: Sequence[str] | None = None,
         initializer: Initializer = "zeros",
         regularizer: Regularizer = None,
         l2: float = 0.0,
@@ -66,6 +69,7 @@ class LinearLogit(PackedLayer):
             features = FeatureSet.from_dict(features)
         self.features = features
         self.use_bias = use_bias
+        self.fields = fields
         self.initializer = initializer_or_spread(initializer)
         self.regularizer = keras.regularizers.get(regularizer)
         self.l2 = l2
@@ -75,6 +79,7 @@ class LinearLogit(PackedLayer):
         self.weighting = FieldEmbedding(
             self.features,
             dim=1,
+            fields=self.fields,
             embeddings_initializer=self.initializer,
             embeddings_regularizer=self.regularizer,
             l2=self.l2,

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-from keras import ops
 
-from ctr_keras.layers.base import ConfiguredLayer, check_choice
+from ctr_keras.layers.base import ConfiguredLayer, check_choice, with_nan_of
 from ctr_keras.layers.batch_normalization import BatchNormalization
 from ctr_keras.types import Activation, Initializer, Regularizer, Shape, Tensor
 
@@ -82,11 +81,7 @@ class MLP(ConfiguredLayer):
         super().__init__(**kwargs)
         if not units or min(units) < 1:
             raise ValueError(f"units must be one width or more, all positive. Received: {units}")
-        if normalization not in _NORMALIZATIONS:
-            raise ValueError(
-                f"normalization must be one of {tuple(_NORMALIZATIONS)}. "
-                f"Received: {normalization!r}"
-            )
+        check_normalization(normalization)
         check_choice("order", order, _ORDERS)
         self.units = tuple(units)
         self.activation = keras.activations.get(activation)
@@ -144,9 +139,22 @@ class MLP(ConfiguredLayer):
                 outputs = layer(outputs, training=training)
             else:
                 outputs = layer(outputs)
-        if self.check_ids:
-            outputs += 0.0 * ops.sum(inputs, axis=-1, keepdims=True)
-        return outputs
+        return with_nan_of(inputs, outputs) if self.check_ids else outputs
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units[-1])
+
+
+def check_normalization(kind: str | None) -> None:
+    """Checks that there is a normalization of this name, or that it is none."""
+    if kind not in _NORMALIZATIONS:
+        raise ValueError(
+            f"normalization must be one of {tuple(_NORMALIZATIONS)}. Received: {kind!r}"
+        )
+
+
+def normalization_inside(layer: Any, kind: str | None, name: str) -> keras.layers.Layer:
+    """A normalization by its name, with the policy of another layer; not yet built."""
+    check_normalization(kind)
+    make = _NORMALIZATIONS[kind] or keras.layers.Identity
+    return make(dtype=layer.dtype_policy, name=name)

@@ -1,16 +1,25 @@
 """Models: functional builders from a feature set to a `keras.Model`."""
 
-from ctr_keras.models.attention import AutoInt, AutoIntPlus
+from ctr_keras.models.attention import DESTINE, AutoInt, AutoIntPlus
+from ctr_keras.models.blocks import DLRM, AOANet, WuKong
 from ctr_keras.models.calibration import Calibration, calibrate, calibration_of
 from ctr_keras.models.click_rate import start_at_click_rate
-from ctr_keras.models.factorization import FM, DeepFM
-from ctr_keras.models.field_aware import FFM
+from ctr_keras.models.compressed import CIN, xDeepFM
+from ctr_keras.models.cross import DCN, GDCN, CrossNet, DCNv2
+from ctr_keras.models.deep import DeepCrossing, WideDeep
+from ctr_keras.models.factorization import FM, HOFM, DeepFM
+from ctr_keras.models.field_aware import FFM, ONN
+from ctr_keras.models.field_weights import EDCN, FiBiNET, MaskNet
+from ctr_keras.models.graph import FiGNN
 from ctr_keras.models.interest import BST, DIEN, DIN
-from ctr_keras.models.linear import LR
+from ctr_keras.models.linear import LR, Poly2
 from ctr_keras.models.long_history import ETA, SDIM, SIM
 from ctr_keras.models.memorized import FNN, OptInter, OptInterF, OptInterM
-from ctr_keras.models.product import AIM, IPNN
+from ctr_keras.models.pairs import AFM, NFM, FmFM, FwFM
+from ctr_keras.models.powers import AFN, EulerNet
+from ctr_keras.models.product import AIM, IPNN, OPNN, PIN
 from ctr_keras.models.registry import (
+    FAMILIES,
     MODELS,
     ModelEntry,
     build_model,
@@ -18,34 +27,64 @@ from ctr_keras.models.registry import (
     model_arguments,
 )
 from ctr_keras.models.sequence import MIAN
+from ctr_keras.models.streams import FinalMLP, FinalNet
 from ctr_keras.models.transfer import transfer
 from ctr_keras.models.trees import GBDTFFM, GBDTLR
 
 __all__ = [
+    "AFM",
+    "AFN",
     "AIM",
     "BST",
+    "CIN",
+    "DCN",
+    "DESTINE",
     "DIEN",
     "DIN",
+    "DLRM",
+    "EDCN",
     "ETA",
+    "FAMILIES",
     "FFM",
     "FM",
     "FNN",
     "GBDTFFM",
     "GBDTLR",
+    "GDCN",
+    "HOFM",
     "IPNN",
     "LR",
     "MIAN",
     "MODELS",
+    "NFM",
+    "ONN",
+    "OPNN",
+    "PIN",
     "SDIM",
     "SIM",
+    "AOANet",
     "AutoInt",
     "AutoIntPlus",
     "Calibration",
+    "CrossNet",
+    "DCNv2",
+    "DeepCrossing",
     "DeepFM",
+    "EulerNet",
+    "FiBiNET",
+    "FiGNN",
+    "FinalMLP",
+    "FinalNet",
+    "FmFM",
+    "FwFM",
+    "MaskNet",
     "ModelEntry",
     "OptInter",
     "OptInterF",
     "OptInterM",
+    "Poly2",
+    "WideDeep",
+    "WuKong",
     "build_model",
     "calibrate",
     "calibration_of",
@@ -53,4 +92,5 @@ __all__ = [
     "model_arguments",
     "start_at_click_rate",
     "transfer",
+    "xDeepFM",
 ]

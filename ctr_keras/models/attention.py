@@ -1,4 +1,4 @@
-"""AutoInt and AutoInt+: self-attention over fields, alone and next to a deep tower."""
+"""Self-attention over fields, alone and next to a deep tower: AutoInt, AutoInt+, DESTINE."""
 
 import functools
 from collections.abc import Callable
@@ -7,10 +7,11 @@ from typing import Any
 import keras
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.layers import InteractingLayer
+from ctr_keras.layers import DisentangledAttention, InteractingLayer, LinearLogit
 from ctr_keras.models.arguments import Dropout, EmbeddingsInitializer, Hidden, Penalty
 from ctr_keras.models.base import CTRModel
 from ctr_keras.models.parts import (
+    deep_logit,
     dense_logit,
     embed,
     field_inputs,
@@ -32,7 +33,9 @@ _OFFICIAL = functools.partial(
 _OFFICIAL_LAST_BIAS = functools.partial(keras.initializers.RandomNormal, stddev=1.0)
 
 
-@register("multi-head self-attention over fields", "Song et al., CIKM 2019, Section 4")
+@register(
+    "multi-head self-attention over fields", "Song et al., CIKM 2019, Section 4", family="fields"
+)
 def AutoInt(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
     dim: Count = 16,
@@ -102,7 +105,7 @@ def AutoInt(  # noqa: N802 (a builder reads as the model it builds)
     return CTRModel(inputs, probability(logit), name="AutoInt")
 
 
-@register("AutoInt next to a deep tower", "Song et al., CIKM 2019, Section 5.5")
+@register("AutoInt next to a deep tower", "Song et al., CIKM 2019, Section 5.5", family="fields")
 def AutoIntPlus(  # noqa: N802
     features: FeatureSet,
     dim: Count = 16,
@@ -166,6 +169,69 @@ def AutoIntPlus(  # noqa: N802
     )
     logit = summed([attention_logit, _logit(deep, "deep_logit", variant, net_l2)])
     return CTRModel(inputs, probability(logit), name="AutoIntPlus")
+
+
+@register(
+    "self-attention in pairwise and unary parts", "Xu et al., CIKM 2021, Section 3", family="fields"
+)
+def DESTINE(  # noqa: N802
+    features: FeatureSet,
+    dim: Count = 16,
+    layers: Count = 2,
+    units: Count = 32,
+    heads: Count = 2,
+    *,
+    hidden: Hidden = (200, 80),
+    dropout: Dropout = 0.1,
+    attention_dropout: Dropout = 0.0,
+    normalization: str | None = "batch",
+    norm_order: str = "unscaled",
+    embedding_l2: Penalty = 0.0,
+    linear_l2: Penalty = 0.0,
+    net_l2: Penalty = 0.0,
+    embeddings_initializer: EmbeddingsInitializer = 1e-4,
+) -> keras.Model:
+    """DESTINE: attention of pairs of fields, less what each field says alone, next to a tower.
+
+    Args:
+        features: FeatureSet.
+        dim: int. Width of an embedding. Defaults to `16`.
+        layers: int. Number of attention layers. Defaults to `2`.
+        units: int. Width of a layer, which the heads divide. Defaults to `32`.
+        heads: int. Number of attention heads (see `DisentangledAttention`). Defaults to `2`.
+        hidden, dropout, normalization, norm_order, net_l2, embeddings_initializer: as in `DeepFM`.
+        attention_dropout: float. Share of attention weights to drop in training. Defaults to `0.0`.
+        embedding_l2, linear_l2, check_ids, crossed: as in `FM`.
+
+    Returns:
+        A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layers
+        `linear`, `attention_logit` and `deep_logit` add up to `logit`.
+
+    Example:
+
+    >>> from ctr_keras.features import Categorical, FeatureSet, Label
+    >>> features = FeatureSet(Categorical("a"), label=Label("y"), vocabulary_sizes={"a": 3})
+    >>> DESTINE(features, units=8).get_layer("disentangled_1").output.shape
+    (None, 1, 8)
+
+    References:
+        [DESTINE](https://arxiv.org/abs/2101.03654), Section 3.
+    """
+    inputs = field_inputs(features)
+    fields = embed(features, inputs, dim, embeddings_initializer, l2=embedding_l2)
+    penalty = {"kernel_regularizer": kernel_penalty(net_l2)}
+    kind = {"heads": heads, "attention_dropout": attention_dropout, **penalty}
+    attended = fields
+    for index in range(layers):
+        layer = DisentangledAttention(units, **kind, name=f"disentangled_{index}")
+        attended = layer(attended)
+    flat = keras.layers.Flatten()(attended)
+    logits = [
+        LinearLogit(features, use_bias=False, l2=linear_l2, name="linear")(inputs),
+        dense_logit(flat, "attention_logit", use_bias=False, **penalty),
+        deep_logit(fields, hidden, dropout, normalization, norm_order, net_l2),
+    ]
+    return CTRModel(inputs, probability(summed(logits)), name="DESTINE")
 
 
 def _spread(given: Initializer, variant: str) -> Initializer:

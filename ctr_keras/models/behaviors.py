@@ -46,13 +46,9 @@ def embed_behaviors(
         **table: what else `FieldEmbedding` takes.
 
     Raises:
-        ValueError: without a sequence, or for one that is of no field or of another length.
+        ValueError: for a sequence that is of no field or of another length.
     """
     names = [feature.name for feature in features.sequences]
-    if not names:
-        raise ValueError(
-            f"{model} needs a history: a sequence with vocabulary_of the candidate's field"
-        )
     for feature in features.sequences:
         if feature.vocabulary_of not in features.field_names:
             raise ValueError(

@@ -17,24 +17,24 @@ from ctr_keras.models.arguments import (
 from ctr_keras.models.base import CTRModel
 from ctr_keras.models.interactions import BASE, Kind, own_table, read_plan, table_name
 from ctr_keras.models.parts import (
-    dense_logit,
+    deep_logit,
     embed,
     field_inputs,
-    kernel_penalty,
     own_or,
     probability,
+    scaled,
     summed,
-    tower,
 )
-from ctr_keras.models.registry import register
+from ctr_keras.models.registry import build_model, register
 from ctr_keras.plan import InteractionPlan
-from ctr_keras.settings import Count
+from ctr_keras.settings import Count, SettingError
 from ctr_keras.types import Settings, Tensor
 
 
 @register(
     "factorization machine; AutoFM with a plan",
     "Rendle, ICDM 2010; AutoFIS: Liu et al., KDD 2020, Section 3",
+    family="factorization",
 )
 def FM(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
@@ -47,6 +47,7 @@ def FM(  # noqa: N802 (a builder reads as the model it builds)
     share_embedding: bool = False,
     embedding_gates: bool = False,
     linear: bool = True,
+    part_scalers: bool = False,
     dropout: Dropout = 0.0,
     embedding_l2: Penalty = 0.0,
     linear_l2: Penalty = 0.0,
@@ -73,6 +74,8 @@ def FM(  # noqa: N802 (a builder reads as the model it builds)
             takes a plan and neither `gated` nor `normalized`. Defaults to `False`.
         linear: bool. Whether there is a linear logit with its bias; OptInter's FM has none.
             Defaults to `True`.
+        part_scalers: bool. Whether the linear logit and each kind of interactions have a factor of
+            their own, as in the authors' code of AIM's search. Defaults to `False`.
         dropout: float. Share of the embeddings' elements to drop in training. Defaults to `0.0`.
         embedding_l2: float. L2 penalty of the embeddings that a batch reads, and of the vectors of
             numbers: `embedding_l2 * sum of V^2`, over each row once (see `FieldEmbedding`, also for
@@ -132,12 +135,15 @@ def FM(  # noqa: N802 (a builder reads as the model it builds)
         logits.append(_interaction(features, fields, kind, plan, settings))
     if not logits:
         raise ValueError("nothing is left of the model: no linear logit and no interaction")
+    if part_scalers:
+        logits = scaled(logits)
     return CTRModel(inputs, probability(summed(logits)), name="FM")
 
 
 @register(
     "factorization machine next to a deep tower; AutoDeepFM with a plan",
     "Guo et al., IJCAI 2017; AutoFIS: Liu et al., KDD 2020, Section 3",
+    family="deep",
 )
 def DeepFM(  # noqa: N802
     features: FeatureSet,
@@ -204,11 +210,70 @@ def DeepFM(  # noqa: N802
     for kind in _kinds(plan, orders):
         fields = base if share_embedding or kind == BASE else embedded(own_table(kind))
         logits.append(_interaction(features, fields, kind, plan, settings))
-    penalty = {"kernel_regularizer": kernel_penalty(net_l2)}
     rate = own_or(hidden_dropout, dropout)
-    deep = tower(base, hidden, rate, normalization, norm_order, **penalty)
-    logits.append(dense_logit(deep, "deep_logit", **penalty))
+    logits.append(deep_logit(base, hidden, rate, normalization, norm_order, net_l2))
     return CTRModel(inputs, probability(summed(logits)), name="DeepFM")
+
+
+@register(
+    "factorization machine of several orders",
+    "Blondel et al., NIPS 2016, Section 3",
+    family="factorization",
+)
+def HOFM(  # noqa: N802
+    features: FeatureSet,
+    dim: Count = 16,
+    order: int = 3,
+    *,
+    share_embedding: bool = False,
+    dropout: Dropout = 0.0,
+    embedding_l2: Penalty = 0.0,
+    linear_l2: Penalty = 0.0,
+    embeddings_initializer: EmbeddingsInitializer = None,
+) -> keras.Model:
+    """Higher-order factorization machine: the interactions of all orders from 2 on.
+
+    Args:
+        features: FeatureSet.
+        dim: int. Width of an embedding, of which there is one for each order. Defaults to `16`.
+        order: int. The highest order. Defaults to `3`.
+        share_embedding: bool. Whether all orders use one table. Defaults to `False`.
+        dropout, embedding_l2, linear_l2, embeddings_initializer, check_ids, crossed: as in `FM`.
+
+    Returns:
+        A model as `FM`.
+
+    Raises:
+        ValueError: for an order below 2.
+
+    Example:
+
+    >>> from ctr_keras.features import Categorical, FeatureSet, Label
+    >>> features = FeatureSet(
+    ...     Categorical("a"), Categorical("b"), label=Label("y"), vocabulary_sizes={"a": 3, "b": 3}
+    ... )
+    >>> HOFM(features, dim=4).count_params()  # two tables of 9 ids times 4, 9 weights, a bias
+    82
+
+    References:
+        [HOFM](https://arxiv.org/abs/1607.07195), Section 3.
+    """
+    if order < 2:
+        raise SettingError(f"order must be at least 2, got {order}", "order")
+    model = build_model(
+        "FM",
+        features,
+        dim=dim,
+        orders=range(2, order + 1),
+        share_embedding=share_embedding,
+        dropout=dropout,
+        embedding_l2=embedding_l2,
+        linear_l2=linear_l2,
+        embeddings_initializer=embeddings_initializer,
+        crossed=True,  # those that are left are wanted
+    )
+    model.name = "HOFM"
+    return model
 
 
 def _kinds(plan: InteractionPlan | None, orders: Sequence[int] | None) -> tuple[Kind, ...]:

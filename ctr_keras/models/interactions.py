@@ -35,7 +35,7 @@ def read_plan(
 
 
 def read_methods(interactions: InteractionPlan | str) -> InteractionPlan:
-    """The plan of methods that OptInter was given, or a path to it.
+    """The plan of methods that OptInter or a like model was given, or a path to it.
 
     Raises:
         ValueError: if it holds interaction functions.
@@ -43,7 +43,7 @@ def read_methods(interactions: InteractionPlan | str) -> InteractionPlan:
     plan = _loaded(interactions)
     if any(interaction.function not in METHODS for interaction in plan.interactions):
         raise ValueError(
-            f"OptInter takes methods ({', '.join(METHODS)}), and the plan holds interaction "
+            f"this model takes methods ({', '.join(METHODS)}), and the plan holds interaction "
             "functions: it is one for FM, DeepFM, IPNN or AIM"
         )
     return plan

@@ -26,6 +26,8 @@ from ctr_keras.settings import Count
 @register(
     "a history summed by what each behaviour is to the candidate",
     "Zhou et al., KDD 2018, Section 4.3",
+    family="sequences",
+    needs=("sequences",),
 )
 def DIN(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
@@ -108,6 +110,8 @@ def DIN(  # noqa: N802 (a builder reads as the model it builds)
 @register(
     "interests and how they change, by recurrent networks over a history",
     "Zhou et al., AAAI 2019, Section 4",
+    family="sequences",
+    needs=("sequences",),
 )
 def DIEN(  # noqa: N802
     features: FeatureSet,
@@ -198,6 +202,8 @@ def DIEN(  # noqa: N802
 @register(
     "a Transformer over a history and the candidate, in order",
     "Chen et al., DLP-KDD 2019, Section 2",
+    family="sequences",
+    needs=("sequences",),
 )
 def BST(  # noqa: N802
     features: FeatureSet,

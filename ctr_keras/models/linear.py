@@ -1,4 +1,4 @@
-"""Logistic regression: what every other model has to beat."""
+"""Logistic regression, which every other model has to beat, and Poly2, which weighs pairs."""
 
 import keras
 
@@ -7,10 +7,10 @@ from ctr_keras.layers import LinearLogit
 from ctr_keras.models.arguments import EmbeddingsInitializer, Penalty
 from ctr_keras.models.base import CTRModel
 from ctr_keras.models.parts import field_inputs, probability, summed
-from ctr_keras.models.registry import register
+from ctr_keras.models.registry import build_model, register
 
 
-@register("logistic regression", "Richardson et al., WWW 2007, Section 4.1")
+@register("logistic regression", "Richardson et al., WWW 2007, Section 4.1", family="linear")
 def LR(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
     *,
@@ -50,3 +50,50 @@ def LR(  # noqa: N802 (a builder reads as the model it builds)
     inputs = field_inputs(features)
     linear = LinearLogit(features, initializer=embeddings_initializer, l2=linear_l2, name="linear")
     return CTRModel(inputs, probability(summed([linear(inputs)])), name="LR")
+
+
+@register(
+    "logistic regression on values and on pairs of them",
+    "Chang et al., JMLR 2010; Juan et al., RecSys 2016, Section 2",
+    crossed="each has a weight for every pair of values",
+    family="linear",
+    needs=("crossed features",),
+)
+def Poly2(  # noqa: N802
+    features: FeatureSet,
+    *,
+    linear_l2: Penalty = 0.0,
+    embeddings_initializer: EmbeddingsInitializer = "zeros",
+) -> keras.Model:
+    """Polynomial of degree 2: logistic regression with a weight for each pair of values, too.
+
+    The pairs are those of the `Crossed` features, so what was seen rarely is out of vocabulary.
+
+    Args:
+        features: FeatureSet with `Crossed` features.
+        linear_l2, embeddings_initializer, check_ids: as in `LR`.
+
+    Returns:
+        A model as `LR`.
+
+    Raises:
+        ValueError: if there is no `Crossed` feature.
+
+    Example:
+
+    >>> from ctr_keras.features import Categorical, Crossed, FeatureSet, Label
+    >>> features = FeatureSet(
+    ...     Categorical("a"), Categorical("b"), Crossed("a", "b"), label=Label("y"),
+    ...     vocabulary_sizes={"a": 3, "b": 3, "a_x_b": 9},
+    ... )
+    >>> Poly2(features).count_params()  # LR's 10, an OOV id and nine pairs
+    20
+
+    References:
+        Chang et al., Training and Testing Low-degree Polynomial Data Mappings via Linear SVM, JMLR
+        2010; Juan et al., Field-aware Factorization Machines, RecSys 2016, Section 2.
+    """
+    arguments = {"linear_l2": linear_l2, "embeddings_initializer": embeddings_initializer}
+    model = build_model("LR", features, crossed=True, **arguments)
+    model.name = "Poly2"
+    return model

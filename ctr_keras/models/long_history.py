@@ -27,6 +27,8 @@ from ctr_keras.types import Inputs, Tensor
 @register(
     "the behaviours most like the candidate, or of its category, then attention",
     "Pi et al., CIKM 2020, Section 3",
+    family="sequences",
+    needs=("sequences",),
 )
 def SIM(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
@@ -123,6 +125,8 @@ def _is_of_category(features: FeatureSet, inputs: Inputs, category: str) -> Tens
 @register(
     "the behaviours whose hashes are most like the candidate's, then attention",
     "Chen et al., 2021, Section 3",
+    family="sequences",
+    needs=("sequences",),
 )
 def ETA(  # noqa: N802
     features: FeatureSet,
@@ -198,6 +202,8 @@ def ETA(  # noqa: N802
 @register(
     "the behaviours in the candidate's hash buckets, summed",
     "Cao et al., CIKM 2022, Section 4",
+    family="sequences",
+    needs=("sequences",),
 )
 def SDIM(  # noqa: N802
     features: FeatureSet,

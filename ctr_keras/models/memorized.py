@@ -14,14 +14,12 @@ from ctr_keras.models.arguments import Dropout, EmbeddingsInitializer, Hidden, P
 from ctr_keras.models.base import CTRModel
 from ctr_keras.models.interactions import read_methods
 from ctr_keras.models.parts import (
-    dense_logit,
+    deep_logit,
     embed,
     field_inputs,
     joined,
-    kernel_penalty,
     own_or,
     probability,
-    tower,
 )
 from ctr_keras.models.registry import Builder, register
 from ctr_keras.plan import Interaction, InteractionPlan
@@ -40,6 +38,7 @@ _OF_FACTORS = ("factor_function", "factor_source")
 @register(
     "deep tower on embeddings; OptInter's naive extreme",
     "Zhang et al., ECIR 2016; OptInter: Lyu et al., ICDE 2022, Section II-B",
+    family="deep",
 )
 def FNN(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
@@ -86,16 +85,16 @@ def FNN(  # noqa: N802 (a builder reads as the model it builds)
     """
     inputs = field_inputs(features)
     fields = embed(features, inputs, dim, embeddings_initializer, l2=embedding_l2)
-    penalty = {"kernel_regularizer": kernel_penalty(net_l2)}
     rate = own_or(hidden_dropout, dropout)
-    deep = tower(fields, hidden, rate, normalization, norm_order, **penalty)
-    return CTRModel(inputs, probability(dense_logit(deep, **penalty)), name="FNN")
+    logit = deep_logit(fields, hidden, rate, normalization, norm_order, net_l2, "logit")
+    return CTRModel(inputs, probability(logit), name="FNN")
 
 
 @register(
     "each pair memorized, factorized or left out; without a plan a mixture",
     "Lyu et al., ICDE 2022, Section II",
     crossed="those of memorized pairs are embedded, without a plan all",
+    family="memorized",
 )
 def OptInter(  # noqa: N802
     features: FeatureSet,
@@ -105,7 +104,7 @@ def OptInter(  # noqa: N802
     interactions: InteractionPlan | str | None = None,
     factor_function: str = "hadamard",
     factor_source: str = "separate",
-    cross_l2: Penalty = 0.0,
+    cross_l2: Penalty | None = None,
     keep_width: bool = False,
     gumbel_noise: bool = False,
     temperature_rate: float = 5e-5,
@@ -136,9 +135,8 @@ def OptInter(  # noqa: N802
         factor_source: str. `"separate"` for latent vectors from a table of their own, as in the
             authors' code, or `"original"` for the fields' embeddings, as in Equation 14, which
             needs `cross_dim == dim`. Defaults to `"separate"`.
-        cross_l2: float. Weight decay of the rows of pairs and latent vectors that a batch reads: in
-            addition to `embedding_l2`, its product with a weight is added to the weight's gradient.
-            The authors' code decays all rows in every step. Defaults to `0.0`.
+        cross_l2: float or None. Penalty of the rows of pairs and latent vectors that a batch reads,
+            as `embedding_l2` is of the others. Defaults to `None`: `embedding_l2`.
         keep_width: bool. Whether naive pairs stay as zeros. Defaults to `False`.
         gumbel_noise: bool. Whether the search draws noise. Defaults to `False`.
         temperature_rate: float. Fall of the search's temperature a step. Defaults to `5e-05`.
@@ -175,19 +173,18 @@ def OptInter(  # noqa: N802
     if not memorized:
         inputs.pop("crossed", None)
 
-    def embedded(name: str, fields: Sequence[str], width: int, decay: float) -> Tensor:
-        l2 = embedding_l2 + decay / 2  # whose gradient is `decay` times the row
+    def embedded(name: str, fields: Sequence[str], width: int, l2: float) -> Tensor:
         return embed(features, inputs, width, embeddings_initializer, name, fields=fields, l2=l2)
 
     originals = [name for name in features.field_names if name not in crossed.values()]
-    fields = embedded("embedding", originals, dim, 0.0)
-    vectors = {}
+    fields = embedded("embedding", originals, dim, embedding_l2)
+    vectors, l2 = {}, own_or(cross_l2, embedding_l2)
     if memorized:
-        vectors["memorized"] = embedded("memorized", memorized, cross_dim, cross_l2)
+        vectors["memorized"] = embedded("memorized", memorized, cross_dim, l2)
     if any(method in _FACTORIZED for method in methods):
         vectors["factors"] = fields  # categorical fields come first
         if factor_source == "separate":
-            vectors["factors"] = embedded("factors", categorical, cross_dim, cross_l2)
+            vectors["factors"] = embedded("factors", categorical, cross_dim, l2)
     parts = [keras.layers.Flatten()(fields)]
     if vectors:
         combination = CombinationBlock(
@@ -200,10 +197,9 @@ def OptInter(  # noqa: N802
             name="combination",
         )(vectors)
         parts.append(keras.layers.Flatten()(combination))
-    penalty = {"kernel_regularizer": kernel_penalty(net_l2)}
     rate = own_or(hidden_dropout, dropout)
-    deep = tower(joined(parts), hidden, rate, normalization, norm_order, **penalty)
-    return CTRModel(inputs, probability(dense_logit(deep, **penalty)), name="OptInter")
+    logit = deep_logit(joined(parts), hidden, rate, normalization, norm_order, net_l2, "logit")
+    return CTRModel(inputs, probability(logit), name="OptInter")
 
 
 def _optinter_without(*fixed: str) -> Callable[[Builder], Builder]:
@@ -227,6 +223,8 @@ def _optinter_without(*fixed: str) -> Callable[[Builder], Builder]:
     "OptInter, all pairs memorized",
     "Lyu et al., ICDE 2022, Section III-A",
     crossed="all are embedded, as memorized pairs",
+    family="memorized",
+    needs=("crossed features",),
 )
 @_optinter_without(*_OF_CHOICE, *_OF_FACTORS)
 def OptInterM(features: FeatureSet, **arguments: Any) -> keras.Model:  # noqa: N802
@@ -258,8 +256,6 @@ def OptInterM(features: FeatureSet, **arguments: Any) -> keras.Model:  # noqa: N
     References:
         [OptInter](https://arxiv.org/abs/2108.01265), Section III-A.
     """
-    if not features.crossed:
-        raise ValueError("OptInterM memorizes Crossed features, and the feature set has none")
     plan = InteractionPlan(Interaction((f.first, f.second), "memorize") for f in features.crossed)
     model = OptInter(features, interactions=plan, **arguments)
     model.name = "OptInterM"
@@ -270,6 +266,7 @@ def OptInterM(features: FeatureSet, **arguments: Any) -> keras.Model:  # noqa: N
     "OptInter, all pairs factorized",
     "Lyu et al., ICDE 2022, Section III-A",
     crossed="left out",
+    family="memorized",
 )
 @_optinter_without(*_OF_CHOICE)
 def OptInterF(features: FeatureSet, **arguments: Any) -> keras.Model:  # noqa: N802

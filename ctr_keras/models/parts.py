@@ -10,6 +10,8 @@ from ctr_keras.layers import MLP, FieldEmbedding, feature_inputs
 from ctr_keras.models.arguments import Hidden
 from ctr_keras.types import Initializer, Inputs, Regularizer, Tensor
 
+PART_SCALER = "part_scaler"  # so the layers are called, each with its number
+
 
 def field_inputs(features: FeatureSet) -> dict[str, Tensor]:
     """The packed inputs that hold fields: all but sequences.
@@ -51,11 +53,12 @@ def tower(
     dropout: float = 0.0,
     normalization: str | None = None,
     norm_order: str = "before",
+    name: str = "deep",
     **weights: Any,
 ) -> Tensor:
-    """A deep tower on vectors, or on all fields' side by side: `(batch, hidden[-1])` from `deep`.
+    """A deep tower on vectors, or on all fields' side by side: `(batch, hidden[-1])`.
 
-    `weights` are the initializers and regularizers of `MLP`.
+    It is a layer of this name. `weights` are the initializers and regularizers of `MLP`.
     """
     if len(inputs.shape) > 2:
         inputs = keras.layers.Flatten()(inputs)
@@ -64,7 +67,7 @@ def tower(
         dropout=dropout,
         normalization=normalization,
         order=norm_order,
-        name="deep",
+        name=name,
         **weights,
     )
     return layer(inputs)
@@ -73,6 +76,22 @@ def tower(
 def dense_logit(inputs: Tensor, name: str = "logit", units: int = 1, **weights: Any) -> Tensor:
     """A logit of vectors, `(batch, units)` in float32 whatever the policy."""
     return keras.layers.Dense(units, dtype="float32", name=name, **weights)(inputs)
+
+
+def deep_logit(
+    inputs: Tensor,
+    hidden: Hidden,
+    dropout: float,
+    normalization: str | None,
+    norm_order: str,
+    l2: float,
+    name: str = "deep_logit",
+    tower_name: str = "deep",
+) -> Tensor:
+    """The logit of a deep tower on vectors, or on all fields' side by side, from a layer `name`."""
+    penalty = {"kernel_regularizer": kernel_penalty(l2)}
+    deep = tower(inputs, hidden, dropout, normalization, norm_order, tower_name, **penalty)
+    return dense_logit(deep, name, **penalty)
 
 
 def kernel_penalty(l2: float) -> Regularizer:
@@ -102,6 +121,18 @@ def summed(logits: Sequence[Tensor]) -> Tensor:
     if len(logits) == 1:
         return keras.layers.Activation("linear", dtype="float32", name="logit")(logits[0])
     return keras.layers.Add(dtype="float32", name="logit")(list(logits))
+
+
+def scaled(logits: Sequence[Tensor]) -> list[Tensor]:
+    """Each times one learned factor, drawn as AIM's authors draw a variable of shape (1,)."""
+    bound = 6**0.5
+
+    def factor(place: int) -> keras.layers.Layer:
+        spread = keras.initializers.RandomUniform(-bound, bound)
+        name = f"{PART_SCALER}_{place}"
+        return keras.layers.Dense(1, use_bias=False, kernel_initializer=spread, name=name)
+
+    return [factor(place)(logit) for place, logit in enumerate(logits)]
 
 
 def joined(parts: Sequence[Tensor], name: str | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Deep towers on products of fields: IPNN on inner ones, AIM on those of four functions."""
+"""Deep towers on products of fields: IPNN, OPNN, PIN, and AIM on those of four functions."""
 
 import functools
 from collections.abc import Sequence
@@ -6,7 +6,13 @@ from collections.abc import Sequence
 import keras
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.layers import CompactEmbedding, GatedInteraction, LinearLogit
+from ctr_keras.layers import (
+    BilinearInteraction,
+    CompactEmbedding,
+    GatedInteraction,
+    LinearLogit,
+    PairNetworks,
+)
 from ctr_keras.models.arguments import (
     Dropout,
     EmbeddingsInitializer,
@@ -17,25 +23,25 @@ from ctr_keras.models.arguments import (
 from ctr_keras.models.base import CTRModel
 from ctr_keras.models.interactions import BASE, own_table, read_plan, table_name
 from ctr_keras.models.parts import (
-    dense_logit,
+    deep_logit,
     embed,
     field_inputs,
     joined,
     kernel_penalty,
     own_or,
     probability,
+    scaled,
     summed,
-    tower,
 )
 from ctr_keras.models.registry import register
 from ctr_keras.plan import FUNCTIONS, InteractionPlan
 from ctr_keras.settings import Count
-from ctr_keras.types import Tensor
 
 
 @register(
     "deep tower on embeddings and inner products; AutoIPNN with a plan",
     "Qu et al., ICDM 2016; AutoFIS: Liu et al., KDD 2020, Section 4.4",
+    family="products",
 )
 def IPNN(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
@@ -107,16 +113,133 @@ def IPNN(  # noqa: N802 (a builder reads as the model it builds)
         )
         fields = base if share_embedding or kind == BASE else embedded(own_table(kind))
         parts.append(products(fields))
-    penalty = {"kernel_regularizer": kernel_penalty(net_l2)}
     rate = own_or(hidden_dropout, dropout)
     vectors = joined(parts, "products")
-    deep = tower(vectors, hidden, rate, normalization, norm_order, **penalty)
-    return CTRModel(inputs, probability(dense_logit(deep, **penalty)), name="IPNN")
+    logit = deep_logit(vectors, hidden, rate, normalization, norm_order, net_l2, "logit")
+    return CTRModel(inputs, probability(logit), name="IPNN")
+
+
+@register(
+    "deep tower on embeddings and products by kernels",
+    "Qu et al., TOIS 2018, Section 3.3",
+    family="products",
+    needs=("two fields",),
+)
+def OPNN(  # noqa: N802
+    features: FeatureSet,
+    dim: Count = 16,
+    kernel: str = "matrix",
+    *,
+    hidden: Hidden = (200, 80),
+    dropout: Dropout = 0.1,
+    normalization: str | None = "batch",
+    norm_order: str = "unscaled",
+    embedding_l2: Penalty = 0.0,
+    net_l2: Penalty = 0.0,
+    kernel_initializer: KernelInitializer = None,
+    embeddings_initializer: EmbeddingsInitializer = 1e-4,
+) -> keras.Model:
+    """Outer-product network, KPNN: a tower on the embeddings and each pair's `<e_i K_ij, e_j>`.
+
+    Args:
+        features, dim, embedding_l2: as in `FM`.
+        kernel: str. `"matrix"`, `"vector"` or `"scalar"` (see `BilinearInteraction`). Defaults to
+            `"matrix"`.
+        hidden, dropout, normalization, norm_order, embeddings_initializer: as in `DeepFM`.
+        net_l2: float. L2 penalty of the kernels of tower, logit and products. Defaults to `0.0`.
+        kernel_initializer: initializer of the kernels. Defaults to `None`: the identity, or ones,
+            with which the products are those of `IPNN`.
+        check_ids, crossed: as in `FM`.
+
+    Returns:
+        A model as `IPNN`; its layer `kernel_products` holds the kernels.
+
+    Example:
+
+    >>> from ctr_keras.features import Categorical, FeatureSet, Label
+    >>> features = FeatureSet(
+    ...     Categorical("a"), Categorical("b"), label=Label("y"), vocabulary_sizes={"a": 3, "b": 3}
+    ... )
+    >>> OPNN(features, dim=4).get_layer("kernel_products").count_params()
+    16
+
+    References:
+        [PNN](https://arxiv.org/abs/1807.00311), Section 3.3.
+    """
+    inputs = field_inputs(features)
+    fields = embed(features, inputs, dim, embeddings_initializer, l2=embedding_l2)
+    products = BilinearInteraction(
+        kernel,
+        gives="numbers",
+        kernel_initializer=kernel_initializer,
+        kernel_regularizer=kernel_penalty(net_l2),
+        name="kernel_products",
+    )
+    vectors = joined([keras.layers.Flatten()(fields), products(fields)], "products")
+    logit = deep_logit(vectors, hidden, dropout, normalization, norm_order, net_l2, "logit")
+    return CTRModel(inputs, probability(logit), name="OPNN")
+
+
+@register(
+    "deep tower on embeddings and a network a pair",
+    "Qu et al., TOIS 2018, Section 3.4",
+    family="products",
+    needs=("two fields",),
+)
+def PIN(  # noqa: N802
+    features: FeatureSet,
+    dim: Count = 16,
+    pair_hidden: Hidden = (40, 5),
+    *,
+    hidden: Hidden = (200, 80),
+    dropout: Dropout = 0.1,
+    normalization: str | None = "batch",
+    norm_order: str = "unscaled",
+    embedding_l2: Penalty = 0.0,
+    net_l2: Penalty = 0.0,
+    embeddings_initializer: EmbeddingsInitializer = 1e-4,
+) -> keras.Model:
+    """Product-network in network: a tower on the embeddings and a small network for each pair.
+
+    Args:
+        features, dim, embedding_l2: as in `FM`.
+        pair_hidden: list of int. Widths of the pairs' networks (see `PairNetworks`). Defaults to
+            `(40, 5)`.
+        hidden, dropout, normalization, norm_order, embeddings_initializer: as in `DeepFM`.
+        net_l2: float. L2 penalty of the kernels of tower, logit and networks. Defaults to `0.0`.
+        check_ids, crossed: as in `FM`.
+
+    Returns:
+        A model as `IPNN`; its layer `pair_networks` holds the networks.
+
+    Example:
+
+    >>> from ctr_keras.features import Categorical, FeatureSet, Label
+    >>> features = FeatureSet(
+    ...     Categorical("a"), Categorical("b"), label=Label("y"), vocabulary_sizes={"a": 3, "b": 3}
+    ... )
+    >>> PIN(features, dim=4).get_layer("deep").input.shape  # 2 * 4, and 5 of the pair
+    (None, 13)
+
+    References:
+        [PNN](https://arxiv.org/abs/1807.00311), Section 3.4, with the embeddings in the tower's
+        input, as OptInter's baseline has them.
+    """
+    inputs = field_inputs(features)
+    fields = embed(features, inputs, dim, embeddings_initializer, l2=embedding_l2)
+    networks = PairNetworks(
+        pair_hidden, kernel_regularizer=kernel_penalty(net_l2), name="pair_networks"
+    )
+    parts = [keras.layers.Flatten()(part) for part in (fields, networks(fields))]
+    vectors = joined(parts, "products")
+    logit = deep_logit(vectors, hidden, dropout, normalization, norm_order, net_l2, "logit")
+    return CTRModel(inputs, probability(logit), name="PIN")
 
 
 @register(
     "gated interactions by four functions next to a tower on their products",
     "Zhu et al., TKDE 2021, Section 4",
+    family="products",
 )
 def AIM(  # noqa: N802
     features: FeatureSet,
@@ -213,22 +336,9 @@ def AIM(  # noqa: N802
         logits.append(logit)
         products.append(keras.layers.Flatten(name=f"{name}_products")(product))
     if products:
-        penalty = {"kernel_regularizer": kernel_penalty(net_l2)}
         rate = own_or(hidden_dropout, dropout)
         vectors = joined(products, "products")
-        deep = tower(vectors, hidden, rate, normalization, norm_order, **penalty)
-        logits.append(dense_logit(deep, "deep_logit", **penalty))
+        logits.append(deep_logit(vectors, hidden, rate, normalization, norm_order, net_l2))
     if part_scalers:
-        logits = [_scaled(logit, index) for index, logit in enumerate(logits)]
+        logits = scaled(logits)
     return CTRModel(inputs, probability(summed(logits)), name="AIM")
-
-
-def _scaled(logit: Tensor, index: int) -> Tensor:
-    """Times one learned factor, drawn as the authors' code draws a variable of shape (1,)."""
-    bound = 6**0.5
-    return keras.layers.Dense(
-        1,
-        use_bias=False,
-        kernel_initializer=keras.initializers.RandomUniform(-bound, bound),
-        name=f"part_scaler_{index}",
-    )(logit)

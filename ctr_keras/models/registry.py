@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import keras
 
@@ -16,6 +16,37 @@ from ctr_keras.types import Settings
 
 Builder = Callable[..., keras.Model]
 _Builder = TypeVar("_Builder", bound=Builder)
+Family = Literal[
+    "linear",
+    "factorization",
+    "deep",
+    "products",
+    "crosses",
+    "fields",
+    "powers",
+    "memorized",
+    "sequences",
+    "trees",
+]
+Need = Literal["two fields", "crossed features", "groups", "sequences"]
+FAMILIES: dict[Family, str] = {
+    "linear": "Linear models",
+    "factorization": "Factorization machines",
+    "deep": "Deep towers, one or two",
+    "products": "Towers on products of fields",
+    "crosses": "Cross networks",
+    "fields": "Fields that attend to, weigh or talk to each other",
+    "powers": "Products of learned powers",
+    "memorized": "Pairs of values, memorized or not",
+    "sequences": "Sequences of what a user did",
+    "trees": "Gradient-boosted trees",
+}
+# What a feature set has that a model may need; of groups models say themselves what is missing.
+_HAS: dict[Need, Callable[[FeatureSet], bool]] = {
+    "two fields": lambda features: len(features.fields) > 1,
+    "crossed features": lambda features: bool(features.crossed),
+    "sequences": lambda features: bool(features.sequences),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,12 +57,16 @@ class ModelEntry:
         build: the builder.
         summary: one line.
         reference: where it is from.
+        family: the models that it is listed with, of `FAMILIES`.
+        needs: what a feature set must have for it.
         crossed: what it does with crossed features.
     """
 
     build: Builder
     summary: str
     reference: str
+    family: Family
+    needs: tuple[Need, ...] = ()
     crossed: str = "left out; with crossed=true embedded as fields"
 
 
@@ -39,16 +74,24 @@ MODELS: dict[str, ModelEntry] = {}
 
 
 def register(
-    summary: str, reference: str, crossed: str | None = None
+    summary: str,
+    reference: str,
+    *,
+    family: Family,
+    needs: tuple[Need, ...] = (),
+    crossed: str | None = None,
 ) -> Callable[[_Builder], _Builder]:
     """Decorates a builder: its model is in `MODELS` by the builder's name.
 
     It takes numbers of NumPy, and two arguments more: `check_ids`, which goes to all layers of the
-    model that have it, and `crossed`, without which the builder is given no crossed features.
+    model that have it, and `crossed`, without which the builder is given no crossed features. A
+    feature set that lacks what the model needs is refused.
 
     Args:
         summary: str. One line.
         reference: str. The paper, and its section that describes the model.
+        family: str. The models that it is listed with, of `FAMILIES`.
+        needs: tuple of str. What a feature set must have. Defaults to `()`.
         crossed: str or None. What the model does with crossed features where it has a way of its
             own: it is then given them, and has no argument `crossed`. Defaults to `None`.
     """
@@ -61,6 +104,7 @@ def register(
             positional, named = plain_numbers((positional, named))
             if crossed is None and not named.pop("crossed", False):
                 features = features.without_crossed()
+            _check_has(builder.__name__, needs, features)
             model = builder(features, *positional, **named)
             for layer in flat_layers(model) if check_ids else ():
                 if hasattr(layer, "check_ids"):
@@ -70,10 +114,19 @@ def register(
         flags = ("check_ids", "crossed") if crossed is None else ("check_ids",)
         build.__signature__ = _with_flags(inspect.signature(builder), flags)  # type: ignore[attr-defined]
         treatment = {} if crossed is None else {"crossed": crossed}
-        MODELS[builder.__name__] = ModelEntry(build, summary, reference, **treatment)
+        entry = ModelEntry(build, summary, reference, family, needs, **treatment)
+        MODELS[builder.__name__] = entry
         return cast(_Builder, build)
 
     return decorate
+
+
+def _check_has(model: str, needs: Iterable[Need], features: FeatureSet) -> None:
+    """Checks that a feature set has what a model needs."""
+    for need in needs:
+        if need in _HAS and not _HAS[need](features):
+            has = "no more than one" if need == "two fields" else "none"
+            raise ValueError(f"{model} needs {need}, and the feature set has {has}")
 
 
 def _with_flags(signature: inspect.Signature, names: Iterable[str]) -> inspect.Signature:

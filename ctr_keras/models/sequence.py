@@ -37,6 +37,8 @@ _OUTPUTS = ("sigmoid", "softmax2")
     "item with behaviours, user and context, then all with all",
     "Zhang et al., WSDM 2021, Section 3",
     crossed="left out",
+    family="sequences",
+    needs=("groups", "sequences"),
 )
 def MIAN(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,

@@ -14,7 +14,11 @@ from ctr_keras.trees import TreeLeaves, Trees
 from ctr_keras.types import Inputs
 
 
-@register("logistic regression on the leaves of trees", "He et al., ADKDD 2014, Section 3")
+@register(
+    "logistic regression on the leaves of trees",
+    "He et al., ADKDD 2014, Section 3",
+    family="trees",
+)
 def GBDTLR(  # noqa: N802 (a builder reads as the model it builds)
     features: FeatureSet,
     trees: Trees | str = "",
@@ -69,6 +73,7 @@ def GBDTLR(  # noqa: N802 (a builder reads as the model it builds)
 @register(
     "field-aware factorization machine with the leaves of trees",
     "Juan et al., RecSys 2016, Section 4.4",
+    family="trees",
 )
 def GBDTFFM(  # noqa: N802
     features: FeatureSet,

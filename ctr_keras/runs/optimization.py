@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import keras
@@ -77,6 +77,8 @@ class Optimization:
         table_learning_rate: float or None. Of `table_optimizer`. Defaults to `None`:
             `learning_rate`.
         table_optimizer_args: dict. Of `table_optimizer`. Defaults to none.
+        table_learning_rates: dict. Those of single tables, by the names of the layers that hold
+            them, such as `{memorized: 1.0e-6}` of OptInter. Defaults to none.
         table_updates: str. What becomes of rows of tables that a batch does not read: `"lazy"`,
             they rest; `"exact"`, what dense Adam would do (both by `SparseAdam`); `"dense"`,
             the same by walking all rows in every step (`DenseAdam`). Other optimizers than Adam
@@ -120,6 +122,7 @@ class Optimization:
     table_optimizer: OptimizerName | None = None
     table_learning_rate: NonNegativeFloat | None = None
     table_optimizer_args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    table_learning_rates: Mapping[str, NonNegativeFloat] = dataclasses.field(default_factory=dict)
     table_updates: Literal["lazy", "exact", "dense"] = "lazy"
     schedule: Literal["constant", "exponential", "cosine", "plateau"] = "constant"
     learning_rate_decay: NonNegativeFloat | None = None
@@ -224,14 +227,24 @@ class Optimization:
             round_steps: int. Batches in a round.
             rounds: int. Of a whole run.
             **options: of Keras' optimizers, for all of them.
+
+        Raises:
+            SettingError: for a rate of a table that the model does not have.
         """
-        rate, table_rate = (self._scheduled(rate, round_steps, rounds) for rate in self._rates)
+        tables = [v.path for v in model.trainable_variables if getattr(v, "is_table", False)]
+        named = [_tables_of(layer, tables) for layer in self.table_learning_rates]
+        others = [] if self.table_optimizer is None else sorted({*tables}.difference(*named))
+        rate, *rates = (self._scheduled(rate, round_steps, rounds) for rate in self._rates)
+        arguments = self.table_optimizer_args if self.table_optimizer else self.optimizer_args
+        routes = {
+            f"^({'|'.join(map(re.escape, paths))})$": self._make(
+                self._of_tables, rate, arguments, options
+            )
+            for paths, rate in zip([*named, others], rates, strict=True)
+            if paths
+        }
         rest = self._make(self.optimizer, rate, self.optimizer_args, options)
-        if self.table_optimizer is None:
-            return rest
-        tables = self._make(self.table_optimizer, table_rate, self.table_optimizer_args, options)
-        paths = (v.path for v in model.trainable_variables if getattr(v, "is_table", False))
-        return RoutedOptimizer(rest, {f"^({'|'.join(map(re.escape, paths))})$": tables})
+        return RoutedOptimizer(rest, routes) if routes else rest
 
     def set_rates(self, optimizer: keras.optimizers.Optimizer, plateaus: int) -> None:
         """Sets the rates of an optimizer that `make_optimizer` made, after some plateaus."""
@@ -253,10 +266,11 @@ class Optimization:
         return SampledLoss(loss, negatives_kept) if negatives_kept < 1 else loss
 
     @property
-    def _rates(self) -> tuple[float, float]:
-        """Of `optimizer` and of `table_optimizer`."""
+    def _rates(self) -> tuple[float, ...]:
+        """Of `optimizer`, of single tables, and of `table_optimizer`."""
         table_rate = self.table_learning_rate
-        return self.learning_rate, self.learning_rate if table_rate is None else table_rate
+        others = self.learning_rate if table_rate is None else table_rate
+        return self.learning_rate, *self.table_learning_rates.values(), others
 
     def _make(
         self, name: str, rate: LearningRate, arguments: Settings, options: Settings | None = None
@@ -289,6 +303,20 @@ class Optimization:
         elif self.schedule == "cosine":
             scheduled = CosineDecay(rate, max(steps * rounds - self.warmup_steps, 1))
         return WarmUp(scheduled, self.warmup_steps) if self.warmup_steps else scheduled
+
+
+def _tables_of(layer: str, tables: Sequence[str]) -> list[str]:
+    """The paths of the tables that a layer holds."""
+    found = [path for path in tables if path.startswith(f"{layer}/")]
+    if not found:
+        layers = dict.fromkeys(path.split("/")[0] for path in tables)
+        raise SettingError(
+            f"table_learning_rates: no layer {layer!r} of the model holds a table; those that do: "
+            f"{', '.join(layers)}",
+            "table_learning_rates",
+            layer,
+        )
+    return found
 
 
 def _check_not_set_elsewhere(setting: str, name: str, arguments: Settings) -> None:

@@ -47,7 +47,8 @@ class AutoFISSearch(Search):
             Defaults to `1.0`.
         batch_size, epochs, rounds, learning_rate, learning_rate_decay, epsilon: as in `Search`.
         optimizer, weight_decay, optimizer_args, table_optimizer: as in `Search`.
-        table_learning_rate, table_optimizer_args, table_updates: as in `Search`.
+        table_learning_rate, table_optimizer_args: as in `Search`.
+        table_learning_rates, table_updates: as in `Search`.
         schedule, warmup_steps: as in `Search`.
         max_gradient_norm, gradient_accumulation_steps: as in `Search`.
         loss, focal_gamma, label_smoothing: as in `Search`.

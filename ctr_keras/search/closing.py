@@ -19,6 +19,7 @@ import numpy as np
 
 from ctr_keras.layers import EmbeddingGate, GatedInteraction
 from ctr_keras.models.calibration import score_layer
+from ctr_keras.models.parts import PART_SCALER
 from ctr_keras.settings import Count
 from ctr_keras.types import Array, Inputs, Tensor
 
@@ -77,6 +78,13 @@ class Judge:
             Tried(count, float(each.mean()), *_mean_and_error(each - best))
             for count, each in zip(counts, losses, strict=True)
         ]
+
+    def gains(self) -> Array:
+        """By how much the log loss falls where one gate is open, and no other."""
+        closed = np.zeros(len(self._gated.values), bool)
+        none = self.losses(closed).mean()
+        alone = np.eye(len(closed), dtype=bool)
+        return np.array([none - self.losses(one).mean() for one in alone])
 
     def effects(self, is_open: Array) -> Array:
         """By how much the log loss grows where one open gate closes, NaN for a closed one."""
@@ -175,27 +183,32 @@ class GatedTerms:
         self, model: keras.Model, layers: Sequence[GatedInteraction], inputs: Inputs
     ) -> None:
         self.values = np.concatenate([_numpy(layer.gates) for layer in layers])
-        logit = _logit(model)
-        is_sum = all(layer.summed for layer in layers)
+        logit = logit_of(model)
+        scalers = [layer for layer in model.layers if layer.name.startswith(PART_SCALER)]
+        is_sum = all(layer.summed for layer in layers) and not scalers
         outputs = {"logit": logit, "fields": [layer.input for layer in layers]}
         outputs["terms"] = [layer.output for layer in layers]
-        probed = _predicted(keras.Model(model.input, outputs), inputs)
+        probed = predicted(keras.Model(model.input, outputs), inputs)
         self._logit = probed["logit"][:, 0]
         own = [_own(layer, each) for layer, each in zip(layers, probed["fields"], strict=True)]
         self._own = np.concatenate(own, axis=1)
         self._ends = np.cumsum([each.shape[1] for each in own])[:-1]
         self._inputs, self._terms = inputs, probed["terms"]
-        self._tower = None if is_sum else keras.Model([model.input, outputs["terms"]], logit)
+        self._summed = [layer.summed for layer in layers]
+        self._rest = None if is_sum else keras.Model([model.input, outputs["terms"]], logit)
 
     def logits(self, is_open: Array) -> Array:
-        """What is closed is taken off the logit, or off what a tower makes one of."""
+        """What is closed is taken off the logit, or off what the rest of the model makes one of."""
         logits: Array
-        if self._tower is None:
+        if self._rest is None:
             logits = self._logit - self._own[:, ~is_open].sum(axis=1)
             return logits
         closed = np.split(np.where(is_open, 0.0, self._own), self._ends, axis=1)
-        terms = [term - own for term, own in zip(self._terms, closed, strict=True)]
-        logits = _predicted(self._tower, [self._inputs, terms])[:, 0]
+        terms = [
+            term - (own.sum(axis=1, keepdims=True) if summed else own)
+            for term, own, summed in zip(self._terms, closed, self._summed, strict=True)
+        ]
+        logits = predicted(self._rest, [self._inputs, terms])[:, 0]
         return logits
 
 
@@ -204,13 +217,13 @@ class GatedDimensions:
 
     def __init__(self, model: keras.Model, layers: Sequence[EmbeddingGate], inputs: Inputs) -> None:
         self._gates = [layer.gates for layer in layers]
-        self._model = keras.Model(model.input, _logit(model))
+        self._model = keras.Model(model.input, logit_of(model))
         self._inputs = inputs
         self.values = np.concatenate([_numpy(gates).ravel() for gates in self._gates])
 
     def logits(self, is_open: Array) -> Array:
         assign(self._gates, np.where(is_open, self.values, 0.0))
-        logits: Array = _predicted(self._model, self._inputs)[:, 0]
+        logits: Array = predicted(self._model, self._inputs)[:, 0]
         assign(self._gates, self.values)
         return logits
 
@@ -243,7 +256,8 @@ def _own(layer: GatedInteraction, fields: Array) -> Array:
     return own
 
 
-def _logit(model: keras.Model) -> Tensor:
+def logit_of(model: keras.Model) -> Tensor:
+    """What goes into a model's sigmoid."""
     score = score_layer(model)
     assert score is not None  # models that are searched end in a sigmoid
     return score.input
@@ -253,8 +267,15 @@ def _batches(rows: int) -> Iterator[slice]:
     return (slice(start, start + _BATCH_SIZE) for start in range(0, rows, _BATCH_SIZE))
 
 
-def _predicted(model: keras.Model, inputs: Any) -> Any:
-    return model.predict(inputs, batch_size=_BATCH_SIZE, verbose=0)
+def predicted(model: keras.Model, inputs: Any) -> Any:
+    """A model's outputs of rows, batch by batch: of few rows many times, so without what `predict`
+    sets up each time."""
+
+    def outputs(batch: slice) -> Any:
+        return model.predict_on_batch(keras.tree.map_structure(lambda each: each[batch], inputs))
+
+    parts = map(outputs, _batches(len(keras.tree.flatten(inputs)[0])))
+    return keras.tree.map_structure(lambda *values: np.concatenate(values), *parts)
 
 
 def _numpy(tensor: Tensor) -> Array:

@@ -55,7 +55,9 @@ class SearchRows:
                 for chosen in (~is_held_out, is_held_out)
             )
         if not others.count:
-            raise ValueError("there are no validation rows to choose by: give some, or set keep=K")
+            raise ValueError(
+                "there are no validation rows to choose by: give some, or set another keep"
+            )
         return rows, others
 
     def stream(

@@ -55,7 +55,8 @@ class Search(Optimization):
             optimizer of their own.
         learning_rate: float. Of the weights. Defaults to `0.01`: gates tell interactions apart once
             these say something, which few steps have to do.
-        table_optimizer, table_learning_rate, table_optimizer_args, table_updates: likewise.
+        table_optimizer, table_learning_rate, table_optimizer_args: likewise.
+        table_learning_rates, table_updates: likewise.
         schedule: str. As in `Optimization`, without `"plateau"`. Defaults to `"exponential"`.
         learning_rate_decay: float. What the learning rate is multiplied with after each round.
             Defaults to `1.0`.

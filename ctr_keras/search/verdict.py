@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ctr_keras.metrics import rank_correlation
-from ctr_keras.plan import METHODS
+from ctr_keras.plan import METHODS, InteractionPlan
 from ctr_keras.runs import Row, write_table, write_whole
 from ctr_keras.search.closing import Tried, largest
 from ctr_keras.types import Array
@@ -19,6 +19,10 @@ VERDICT, GATES, KEPT = "verdict.json", "gates.csv", "kept.csv"
 _STILL = 0.1  # a spread of gates below this share of their mean tells nothing apart
 _STABLE = 0.8  # the share of the kept gates that were among the largest half way
 _AS_DRAWN = 0.9  # a correlation with the random start above this one says that it still decides
+_NOTHING = (
+    "nothing was found: without any, validation rows are predicted as well. If there should be "
+    "something, set more epochs or a larger learning_rate, or keep=K"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Course:
     """Gates over the rounds of a stage.
 
     Args:
-        names: list of str. What each gate is of.
+        names: list of str. What each gate is of; none where nothing is known before the end.
         values: array `(rounds + 1, gates)`, the start first.
     """
 
@@ -82,6 +86,8 @@ class Verdict:
         ]
         if kept:
             write_table(os.path.join(folder, KEPT), kept)
+        if not course.names:
+            return
         gates = [row for row in _read_gates(folder) if int(row["stage"]) < self.stage]
         gates += [
             {"stage": self.stage, "round": number, "gate": name, "value": value}
@@ -179,15 +185,35 @@ def _advice(facts: Mapping[str, Any], is_judged: bool, hint: str) -> list[str]:
             "or a larger learning_rate tell them apart"
         )
     if not facts["kept"] and is_judged:
-        says.append(
-            "nothing was found: without any, validation rows are predicted as well. If there "
-            "should be something, set more epochs or a larger learning_rate, or keep=K"
-        )
+        says.append(_NOTHING)
     if facts["kept"] == facts["gates"]:
         says.append(
             "nothing was left out: keep=K keeps the K largest gates, and a larger c closes more"
         )
     return says
+
+
+def of_choices(stage: int, plan: InteractionPlan, tried: Sequence[Tried]) -> Verdict:
+    """The verdict on OptInter's methods that validation rows have chosen: of the pairs that are
+    not left alone, the gates are what each is worth to them."""
+    counts = {method: sum(i.function == method for i in plan.interactions) for method in METHODS}
+    kept = len(plan.interactions) - counts["naive"]
+    facts = {
+        "pairs": len(plan.interactions),
+        **counts,
+        "kept": kept,
+        "tried": [dataclasses.asdict(one) for one in tried],
+    }
+    says = [", ".join(f"{count} {method}" for method, count in counts.items())]
+    says += _losses(tried, kept)
+    if not kept:
+        says.append(_NOTHING)
+    rows = [
+        {"fields": list(i.fields), "function": i.function, "gate": i.gate, "effect": i.gate}
+        for i in sorted(plan.interactions, key=lambda i: -i.gate)
+        if i.function != "naive"
+    ]
+    return Verdict(stage, says, facts, rows)
 
 
 def of_methods(stage: int, course: Course) -> Verdict:

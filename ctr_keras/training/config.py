@@ -60,7 +60,8 @@ class TrainConfig(Optimization):
             vocabulary are in no group. Defaults to `""`: the group that the data set declares
             (`group:` in its YAML), whose values are all known.
         optimizer, learning_rate, epsilon, weight_decay, optimizer_args: as in `Optimization`.
-        table_optimizer, table_learning_rate, table_optimizer_args, table_updates: likewise.
+        table_optimizer, table_learning_rate, table_optimizer_args: likewise.
+        table_learning_rates, table_updates: likewise.
         schedule, learning_rate_decay, warmup_steps: likewise.
         max_gradient_norm, gradient_accumulation_steps: likewise.
         loss, focal_gamma, label_smoothing: likewise.

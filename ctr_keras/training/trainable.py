@@ -20,7 +20,8 @@ _LIGHTGBM = ModelEntry(
     boosted,
     "gradient-boosted trees, grown by LightGBM",
     "Ke et al., NeurIPS 2017",
-    "left out; with crossed=true trees split on them",
+    "trees",
+    crossed="left out; with crossed=true trees split on them",
 )
 
 

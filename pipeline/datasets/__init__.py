@@ -25,8 +25,11 @@ DATASETS: dict[str, Callable[[], Dataset]] = {
     "criteo": _built_in("criteo", "criteo"),
     "criteo-buckets": _built_in("criteo", "criteo_buckets"),
     "criteo-min-max": _built_in("criteo", "criteo_min_max"),
+    "criteo-crossed": _built_in("criteo", "criteo_crossed"),
     "criteo-terabyte": _built_in("criteo", "criteo_terabyte"),
     "avazu": _built_in("avazu", "avazu"),
+    "avazu-min-count": _built_in("avazu", "avazu_min_count"),
+    "avazu-crossed": _built_in("avazu", "avazu_crossed"),
     "synthetic": _built_in("synthetic", "synthetic"),
 }
 

@@ -2,7 +2,7 @@
 
 from ctr_keras.features import Categorical, FeatureSet, Label
 from ctr_keras.features.declarations import Group, TimePart
-from pipeline.datasets.base import Dataset
+from pipeline.datasets.base import Dataset, with_crosses
 from pipeline.parsing.delimited import Delimited
 
 _SITE_AND_APP = ("site_id", "site_domain", "site_category", "app_id", "app_domain", "app_category")
@@ -40,3 +40,14 @@ def avazu_features(min_count: int = 5) -> FeatureSet:
 def avazu() -> Dataset:
     """The challenge's train.csv, plain or gzip."""
     return Dataset("avazu", avazu_features(), Delimited(_COLUMNS))
+
+
+def avazu_min_count() -> Dataset:
+    """As `avazu`, of values that 20 training rows have (AutoFIS, Section 4.1.1, and AIM)."""
+    return Dataset("avazu-min-count", avazu_features(min_count=20), Delimited(_COLUMNS))
+
+
+def avazu_crossed() -> Dataset:
+    """As `avazu`, with all 276 pairs of fields crossed, as OptInter has them (Section III-A)."""
+    features = with_crosses(avazu_features(), min_count=1)
+    return Dataset("avazu-crossed", features, Delimited(_COLUMNS))

@@ -1,6 +1,7 @@
 """What a data set is: files, a table format, features, a label and a split."""
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from typing import ClassVar, TypeAlias
 
@@ -8,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ctr_keras.features import GROUP, Categorical, FeatureSet
+from ctr_keras.features import GROUP, Categorical, Crossed, FeatureSet
 from ctr_keras.features.hashing import group_numbers
 from ctr_keras.features.labels import is_positive, remedy
 from ctr_keras.features.times import read_time
@@ -47,6 +48,18 @@ class History:
 
     def __post_init__(self) -> None:
         check_settings(self)
+
+
+def with_crosses(features: FeatureSet, min_count: int) -> FeatureSet:
+    """The features, and the values of every pair of categories as one.
+
+    Args:
+        features: FeatureSet.
+        min_count: int. Of each `Crossed`.
+    """
+    names = [feature.name for feature in features.categorical]
+    crosses = (Crossed(*pair, min_count=min_count) for pair in itertools.combinations(names, 2))
+    return FeatureSet(*features.features, *crosses, label=features.label)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from ctr_keras.features import Categorical, FeatureSet, Label, Numeric
 from ctr_keras.features.declarations import Scale
-from pipeline.datasets.base import Dataset
+from pipeline.datasets.base import Dataset, with_crosses
 from pipeline.parsing.delimited import Delimited
 
 NUMERIC = tuple(f"I{i}" for i in range(1, 14))
@@ -43,6 +43,12 @@ def criteo_buckets() -> Dataset:
 def criteo_min_max() -> Dataset:
     """As `criteo`, the counts between 0 and 1, as in OptInter (Section III-A, Equation 20)."""
     return Dataset("criteo-min-max", criteo_features(min_count=20, scale="min_max"), TABLE)
+
+
+def criteo_crossed() -> Dataset:
+    """As `criteo-min-max`, with all 325 pairs of categories crossed: OptInter's features."""
+    features = criteo_features(min_count=20, scale="min_max")
+    return Dataset("criteo-crossed", with_crosses(features, min_count=20), TABLE)
 
 
 def criteo_terabyte() -> Dataset:

@@ -5,12 +5,20 @@ import encodings.aliases
 import io
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from ctr_keras.features import FEATURE_KINDS, Crossed, FeatureSet, Label, MultiValued, Sequence
-from ctr_keras.settings import SettingError, Source, TupleOf, check_settings, did_you_mean
+from ctr_keras.settings import (
+    SettingError,
+    Source,
+    TupleOf,
+    all_of,
+    check_settings,
+    did_you_mean,
+)
 from pipeline.datasets.base import Dataset, History, Table
 from pipeline.parsing.delimited import Delimited
 from pipeline.parsing.json_lines import JsonLines
@@ -128,8 +136,8 @@ def load_dataset(path: str, split: Split | None = None) -> Dataset:
     for key in ("features", "history", "split"):
         if key in yaml.values and not yaml.values[key]:
             raise ValueError(f"{yaml.place(key)}{key} is empty")
-    places = (yaml.at("features", i) for i in range(len(file.features)))
-    declared = [place.build_one_of("kind", FEATURE_KINDS) for place in places]
+    places = [yaml.at("features", i) for i in range(len(file.features))]
+    declared = all_of(partial(place.build_one_of, "kind", FEATURE_KINDS) for place in places)
     label = _label(yaml, file)
     with yaml.located("features"):
         features = FeatureSet(*declared, label=label)

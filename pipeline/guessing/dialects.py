@@ -39,8 +39,8 @@ def guess_dialect(text: str) -> Dialect:
     """The dialect of the first lines of a file.
 
     Raises:
-        ValueError: if no delimiter cuts most lines into the same number of columns, or two columns
-            have one name.
+        ValueError: if there is one column, if no delimiter cuts most lines into the same number of
+            columns, or two columns have one name.
 
     Example:
 
@@ -52,6 +52,11 @@ def guess_dialect(text: str) -> Dialect:
     lines = [line for line in text.splitlines()[:_LINES] if line]
     if not lines:
         raise ValueError("there is no line")
+    if not any(delimiter in line for line in lines for delimiter in _DELIMITERS):
+        raise ValueError(
+            "there is a single column: a label needs features next to it, behind a comma, tab, "
+            "semicolon, |, :: or space"
+        )
     best: tuple[float, int] = (0.0, 0)
     chosen: tuple[str, bool, list[list[str]]] = (",", False, [])
     for delimiter in _DELIMITERS:

@@ -20,6 +20,8 @@ from pipeline.sources import open_source, partition_columns
 
 _ROWS = 100_000  # of a sample
 _GROUPS = 4  # row groups of a Parquet file that are read
+_BEGINNING = 4096  # bytes of a file that tell its format
+_ONE_TABLE = "name the files of one table by a pattern, --source 'FOLDER/*.csv'"
 _UNIT_SEPARATOR = "\x1f"
 
 
@@ -52,11 +54,12 @@ def sample_files(paths: Sequence[str], columns: Sequence[str] = ()) -> Sample:
         ValueError: naming a file that cannot be read, or that does not go with the others.
     """
     chosen = some_of(paths)
+    form = _format_of(chosen)
     first = read_pieces(chosen[0], len(chosen))[0]
     reader: _Delimited | _JsonLines | _Parquet
-    if first.startswith(b"PAR1"):
+    if form == "Parquet":
         reader = _Parquet()
-    elif first.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+    elif form == "JSON lines":
         reader = _JsonLines(guess_encoding(first))
     else:
         reader = _Delimited(first, chosen[0], columns)
@@ -75,6 +78,25 @@ def sample_files(paths: Sequence[str], columns: Sequence[str] = ()) -> Sample:
     texts = {name: strings(table[name]) for name in table.column_names}
     is_whole = len(chosen) == len(paths) and not reader.is_cut and table is whole
     return Sample(texts, reader.settings(), tuple(reader.comments), is_whole)
+
+
+def _format_of(paths: Sequence[str]) -> str:
+    """The format of files; a ValueError if they have several."""
+    found: dict[str, str] = {}
+    for path in paths:
+        with open_source(path) as file:
+            found.setdefault(_format(file.read(_BEGINNING)), path)
+    if len(found) > 1:
+        each = ", ".join(f"{path} is {name}" for name, path in found.items())
+        raise ValueError(f"{each}: {_ONE_TABLE}")
+    return next(iter(found))
+
+
+def _format(beginning: bytes) -> str:
+    if beginning.startswith(b"PAR1"):
+        return "Parquet"
+    is_object = beginning.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
+    return "JSON lines" if is_object else "delimited text"
 
 
 def sample_frame(frame: Any) -> Sample:
@@ -129,7 +151,7 @@ def _check_alike(first: pa.Table, first_path: str, table: pa.Table, path: str) -
     if differing:
         raise ValueError(
             f"{path} and {first_path} have not the same columns ({differing[0]!r} is in one of "
-            "them): name the files of one table by a pattern, --source 'FOLDER/*.csv'"
+            f"them): {_ONE_TABLE}"
         )
 
 
@@ -177,8 +199,7 @@ class _Delimited:
         if len(dialect.columns) != len(self._dialect.columns):
             raise ValueError(
                 f"{path} has {len(dialect.columns)} columns, another file "
-                f"{len(self._dialect.columns)}: name the files of one table by a pattern, "
-                "--source 'FOLDER/*.csv'"
+                f"{len(self._dialect.columns)}: {_ONE_TABLE}"
             )
         if dialect.header:
             pieces[0] = pieces[0].partition("\n")[2]

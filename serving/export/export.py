@@ -8,6 +8,7 @@ the version in place (`serving.export.blessing`).
 
 import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import itertools
 import json
@@ -35,6 +36,7 @@ from serving.versions import WARMUP_FILE, find_versions
 
 SCORES_PATH = os.path.join("assets.extra", "sample_scores.json")
 MARGIN = 0.005
+_REFUSED = ".refused"
 _WARMUP_SIZES = {"serving_default": (1, 32, 128), "rank": (32, 512), "explain": (1,)}
 
 
@@ -131,7 +133,8 @@ def export_model(
 
     Raises:
         RuntimeError: on a Keras backend other than TensorFlow. (A run trained with JAX can be
-            exported: `.keras` files do not depend on the backend.)
+            exported: `.keras` files do not depend on the backend.) Also if another process
+            exports to the folder, or TensorFlow cannot write there.
         NotBlessedError: if the version serves other scores than the model gives, or its AUC is
             too far below that of the version in place. It is left in `.refused` in `out`.
         ValueError: for an item column that the model does not read, naming it.
@@ -142,31 +145,63 @@ def export_model(
             f"got {keras.backend.backend()}"
         )
     item_columns = find_item_columns(features, options.item_columns)
-    os.makedirs(out, exist_ok=True)
-    # Without numbers, so that no server takes them for versions.
-    partial, refused = os.path.join(out, ".partial"), os.path.join(out, ".refused")
-    for leftover in (partial, refused):
-        shutil.rmtree(leftover, ignore_errors=True)
-    signatures = _write_saved_model(model, features, prepared, item_columns, partial)
-    samples = read_samples(prepared, features)
-    scores = _scores(model, samples.inputs)
-    _write_scores(scores, prepared, partial)
-    requests = _warmup_requests(features, samples.rows, item_columns, signatures)
-    _write_warmup(os.path.basename(os.path.abspath(out)), requests, partial)
-    versions = find_versions(out)
-    newest = max(versions, default=0)
-    if not options.force:
-        in_place = str(versions[newest]) if versions else None
-        try:
-            bless(partial, in_place, samples, scores, options.margin)
-        except NotBlessedError as error:
-            os.rename(partial, refused)
-            raise NotBlessedError(
-                f"{error}. The refused version is in {refused}; --force publishes it"
-            ) from error
-    path = os.path.join(out, str(newest + 1))
-    os.rename(partial, path)
+    with _kept(out), _partial(out) as partial:
+        signatures = _write_saved_model(model, features, prepared, item_columns, partial)
+        samples = read_samples(prepared, features)
+        scores = _scores(model, samples.inputs)
+        _write_scores(scores, prepared, partial)
+        requests = _warmup_requests(features, samples.rows, item_columns, signatures)
+        _write_warmup(os.path.basename(os.path.abspath(out)), requests, partial)
+        versions = find_versions(out)
+        newest = max(versions, default=0)
+        if not options.force:
+            in_place = str(versions[newest]) if versions else None
+            try:
+                bless(partial, in_place, samples, scores, options.margin)
+            except NotBlessedError as error:
+                refused = os.path.join(out, _REFUSED)
+                os.rename(partial, refused)
+                raise NotBlessedError(
+                    f"{error}. The refused version is in {refused}; --force publishes it"
+                ) from error
+        path = os.path.join(out, str(newest + 1))
+        os.rename(partial, path)
     return path
+
+
+@contextlib.contextmanager
+def _kept(out: str) -> Iterator[None]:
+    """Keeps a model's folder, which is made where it is not there, for one export at a time."""
+    os.makedirs(out, exist_ok=True)
+    folder = os.open(out, os.O_RDONLY)  # its end gives it free, that of a killed process too
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise RuntimeError(
+            f"another process exports to {out}: export again when it has ended"
+        ) from error
+    finally:
+        os.close(folder)
+
+
+@contextlib.contextmanager
+def _partial(out: str) -> Iterator[str]:
+    """Where to write a version; what is left there when something goes wrong is removed.
+
+    It has no number, so that no server takes it for a version.
+    """
+    partial = os.path.join(out, ".partial")
+    for leftover in (partial, os.path.join(out, _REFUSED)):
+        shutil.rmtree(leftover, ignore_errors=True)
+    try:
+        yield partial
+    except tf.errors.OpError as error:  # such as a full disk
+        raise RuntimeError(f"cannot write {partial}: {error.message}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        with contextlib.suppress(OSError):  # but where there is something in it
+            os.rmdir(out)
 
 
 def _write_saved_model(

@@ -106,13 +106,13 @@ class BatchScheduler:
         for thread in self._threads:
             thread.start()
 
-    def stop(self) -> None:
-        """Ends the threads when no task is left."""
+    def stop(self, seconds: float | None = None) -> None:
+        """Ends the threads when no task is left; waits so long at most for each."""
         with self.changed:
             self._stopping = True
             self.changed.notify_all()
         for thread in self._threads:
-            thread.join()
+            thread.join(seconds)
 
     def add(self, queue: "BatchQueue") -> None:
         """Notes that a queue has tasks; called with `changed` held."""

@@ -64,11 +64,12 @@ class Core:
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
 
-    def start(self) -> None:
-        """Loads the models; returns when they are ready, and goes on keeping them up to date.
+    def configure(self) -> None:
+        """Reads which models there are.
 
         Raises:
-            StatusError: if a model that TensorFlow Serving's flags name cannot be loaded.
+            OSError: if a file or folder that says so cannot be read.
+            StatusError: if it makes no sense.
         """
         options = self._options
         if self._folder:
@@ -78,6 +79,14 @@ class Core:
         else:
             path = config.absolute_path(options.model_name, options.model_base_path)
             self.manager.configure([config.ModelConfig(options.model_name, path)])
+
+    def start(self) -> None:
+        """Loads the models; returns when they are ready, and goes on keeping them up to date.
+
+        Raises:
+            StatusError: if a model that TensorFlow Serving's flags name cannot be loaded.
+        """
+        options = self._options
         if options.file_system_poll_wait_seconds >= 0:
             self._poll()
         self._every(options.file_system_poll_wait_seconds, self._poll)
@@ -90,14 +99,14 @@ class Core:
                 raise
             log.error("%s", error)
 
-    def stop(self) -> None:
-        """Lets the models go."""
+    def stop(self, seconds: float | None = None) -> None:
+        """Lets the models go; waits so long at most for what they still do."""
         self._stopping.set()
-        self.manager.stop()
+        self.manager.stop(seconds)
         for thread in self._threads:
-            thread.join()
+            thread.join(seconds)
         if self._batching:
-            self._batching.scheduler.stop()
+            self._batching.scheduler.stop(seconds)
 
     def reload(self, asked: model_server_config_pb2.ModelServerConfig) -> None:
         """Serves other models, or the same in another way, from now on.
@@ -127,7 +136,7 @@ class Core:
             except OSError as error:
                 log.error("Cannot look for models: %s", error)
                 return
-        self.manager.poll()
+        self.manager.poll(skip_unreadable=self._folder is not None)
 
     def _configure_folder(self, folder: str) -> None:
         models = find_models(folder)

@@ -2,6 +2,8 @@
 
 import concurrent.futures
 import functools
+import ssl
+import tempfile
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -121,17 +123,17 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self._predict = functools.partial(predict, as_content=as_content)
 
     @_call
-    def Predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:  # noqa: N802
+    def Predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
         return self._infer("Predict", self._predict, request)
 
     @_call
-    def Classify(  # noqa: N802
+    def Classify(
         self, request: classification_pb2.ClassificationRequest
     ) -> classification_pb2.ClassificationResponse:
         return self._infer("Classify", classify, request)
 
     @_call
-    def Regress(  # noqa: N802
+    def Regress(
         self, request: regression_pb2.RegressionRequest
     ) -> regression_pb2.RegressionResponse:
         return self._infer("Regress", regress, request)
@@ -148,7 +150,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             return response
 
     @_call
-    def MultiInference(  # noqa: N802
+    def MultiInference(
         self, request: inference_pb2.MultiInferenceRequest
     ) -> inference_pb2.MultiInferenceResponse:
         with self._manager.lease(*_asked(first_task(request))) as servable:
@@ -157,7 +159,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         return response
 
     @_call
-    def GetModelMetadata(  # noqa: N802
+    def GetModelMetadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
         _require_spec(request)
@@ -181,7 +183,7 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
         self._core = core
 
     @_call
-    def GetModelStatus(  # noqa: N802
+    def GetModelStatus(
         self, request: get_model_status_pb2.GetModelStatusRequest
     ) -> get_model_status_pb2.GetModelStatusResponse:
         _require_spec(request)
@@ -189,7 +191,7 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
         return model_status(self._core.manager, spec.name, _version(spec))
 
     @_call
-    def HandleReloadConfigRequest(  # noqa: N802
+    def HandleReloadConfigRequest(
         self, request: model_management_pb2.ReloadConfigRequest
     ) -> model_management_pb2.ReloadConfigResponse:
         before = self._core.metrics.totals(request.metric_names)
@@ -223,12 +225,26 @@ def _version(spec: model_pb2.ModelSpec) -> int | None:
 def _credentials(ssl_config_file: str) -> grpc.ServerCredentials | None:
     if not ssl_config_file:
         return None
-    ssl = read_ssl(ssl_config_file)
+    config = read_ssl(ssl_config_file)
+    try:
+        _check_keys(config.server_key, config.server_cert, config.custom_ca)
+    except ssl.SSLError as error:  # gRPC would say that it cannot bind its port
+        raise invalid_argument(
+            f"The key and certificates in {ssl_config_file} cannot be used: {error}"
+        ) from error
     return grpc.ssl_server_credentials(
-        [(ssl.server_key.encode(), ssl.server_cert.encode())],
-        root_certificates=ssl.custom_ca.encode() or None,
-        require_client_auth=ssl.client_verify,
+        [(config.server_key.encode(), config.server_cert.encode())],
+        root_certificates=config.custom_ca.encode() or None,
+        require_client_auth=config.client_verify,
     )
+
+
+def _check_keys(key: str, certificate: str, authorities: str) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cadata=authorities or None)
+    with tempfile.NamedTemporaryFile("w") as file:  # which no one else may read
+        file.write(f"{key}\n{certificate}\n")
+        file.flush()
+        context.load_cert_chain(file.name, password=lambda: "")  # or it asks for one
 
 
 def _channel_arguments(options: Options) -> dict[str, int | str]:
@@ -237,6 +253,7 @@ def _channel_arguments(options: Options) -> dict[str, int | str]:
         "grpc.max_receive_message_length": options.max_request_bytes,
         "grpc.max_send_message_length": -1,
         "grpc.so_reuseport": 0,  # a port that another server has is an error
+        "grpc.server_handshake_timeout_ms": 30_000,  # for who connects and says nothing
     }
     for pair in filter(None, options.grpc_channel_arguments.split(",")):
         key, equals, value = pair.partition("=")

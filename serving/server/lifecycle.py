@@ -9,9 +9,11 @@ time; where it goes next is asked of `Versions.next_step`, one step after the ot
 | LOADING   | is loaded and warmed up    | AVAILABLE, or END with an error; likewise               |
 | AVAILABLE | answers requests           |                        | UNLOADING, once others answer  |
 | UNLOADING | ends the requests it has   | END; likewise                                           |
-| END       | is unloaded, or has failed |                        | a new life if wanted again     |
+| END       | is unloaded                | a new life             |                                |
+| END       | has failed                 | a new life once mended | a new life if wanted again     |
 
-A version that failed is not tried again while it stays wanted.
+So a version that is asked for again while it ends is loaded anew when it has ended, and one that
+failed is not tried again before its files change or it was not wanted for a while.
 """
 
 import collections
@@ -47,6 +49,8 @@ class VersionRecord:
         wanted: bool. Whether it is to be served.
         servable: Servable or None. While it is loaded.
         leases: int. Requests under way.
+        content: object. What the files looked like when loading began.
+        seen: object. What they looked like last.
     """
 
     version: int
@@ -56,10 +60,16 @@ class VersionRecord:
     wanted: bool = True
     servable: Servable | None = None
     leases: int = 0
+    content: object = None
+    seen: object = None
 
     @property
     def is_available(self) -> bool:
         return bool(self.state == State.AVAILABLE)
+
+    @property
+    def has_failed(self) -> bool:
+        return self.state == State.END and self.error is not None
 
     def enter(self, state: int) -> None:
         """Goes on to a state; a ValueError says if `TRANSITIONS` has no such step."""
@@ -86,14 +96,29 @@ class Versions:
 
     def want(self, paths: Mapping[int, pathlib.Path]) -> None:
         """Says which versions to serve from now on, and where they are."""
-        for version, path in paths.items():
-            record = self._records.get(version)
-            if record is None or (record.state == State.END and not record.wanted):
-                self._records[version] = VersionRecord(version, path)
         for version, record in list(self._records.items()):
-            record.wanted = version in paths
+            was_wanted, record.wanted = record.wanted, version in paths
             if not record.wanted and record.state == State.START:
                 del self._records[version]
+            elif record.wanted and not record.is_available:
+                record.path = paths[version]
+                if record.has_failed and not was_wanted:
+                    self._begin(record)
+        for version in paths.keys() - self._records.keys():
+            self._records[version] = VersionRecord(version, paths[version])
+
+    def look_at(self, failed: VersionRecord, content: object) -> None:
+        """Says what the files of a version that failed look like now.
+
+        When they differ from what was loaded, and rest, as no one is copying them any more, they
+        are loaded.
+        """
+        if content == failed.seen != failed.content and failed in self.failed():
+            self._begin(failed)
+        failed.seen = content
+
+    def _begin(self, ended: VersionRecord) -> None:
+        self._records[ended.version] = VersionRecord(ended.version, ended.path)
 
     def next_step(self) -> tuple[int, VersionRecord] | None:
         """The state to enter next and the version that enters it; None: nothing to do.
@@ -102,6 +127,9 @@ class Versions:
         wanted, or when another unwanted one is left to answer. Until then the wanted ones are
         loaded, newest first.
         """
+        for record in self.wanted():
+            if record.state == State.END and not record.has_failed:
+                self._begin(record)
         by_state = collections.defaultdict(list)
         for record in reversed(self.newest_first()):
             by_state[record.wanted, record.state].append(record)
@@ -126,7 +154,11 @@ class Versions:
         ready = (record for record in self.newest_first() if record.is_available)
         return next((r for r in ready if version in (None, r.version)), None)
 
-    def failed(self) -> VersionRecord | None:
+    def failed(self) -> list[VersionRecord]:
+        """The wanted versions that have failed to load, newest first."""
+        return [record for record in self.wanted() if record.has_failed]
+
+    def failure(self) -> VersionRecord | None:
         """The newest wanted version if all of them have failed to load."""
-        wanted = self.wanted()
-        return wanted[0] if all(record.state == State.END for record in wanted) and wanted else None
+        failed = self.failed()
+        return failed[0] if failed and len(failed) == len(self.wanted()) else None

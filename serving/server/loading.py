@@ -74,6 +74,7 @@ class Loader:
         """Loads a version; a StatusError if it cannot be, or a warm-up request fails."""
         started = time.monotonic()
         path = pathlib.Path(path)
+        self.metrics.serves(name)
         try:
             queue = self.batching.queue_for(path, self.metrics) if self.batching else None
             servable = Servable(name, version, path, self.tags, queue, self.checks_method_names)

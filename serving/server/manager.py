@@ -13,7 +13,7 @@ from serving.server.config import ModelConfig
 from serving.server.errors import as_status_error
 from serving.server.lifecycle import State, VersionRecord, Versions
 from serving.server.savedmodel import Servable
-from serving.versions import find_versions
+from serving.versions import content_of, find_versions
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,7 @@ class _Model:
     listed: bool = True  # or it was, and its versions are remembered
     versions: Versions = dataclasses.field(default_factory=Versions)
     settling: bool = False  # whether a thread is loading and unloading
+    unreadable: str = ""  # why its directory could not be read last
 
 
 class ModelManager:
@@ -176,33 +177,57 @@ class ModelManager:
                     "is not currently available for inference",
                 )
 
-    def poll(self) -> None:
+    def poll(self, skip_unreadable: bool = False) -> None:
         """Looks at the disk once, and starts to load and unload what that asks for.
 
         Where one model's directory cannot be read nothing is changed for any model, as in
         TensorFlow Serving: an answer from an old version is better than none.
+
+        Args:
+            skip_unreadable: bool. Whether nothing is changed for that model only.
         """
         with self._polling:
             with self._changed:
                 configs = [model.config for model in self._models.values() if model.listed]
-            try:
-                found = {config.name: find_versions(config.base_path) for config in configs}
-            except OSError as error:
-                log.error("Cannot look for versions of models: %s", error)
+            found = {config.name: self._find(config) for config in configs}
+            if None in found.values() and not skip_unreadable:
                 return
             for config in configs:
-                paths = found[config.name]
-                if not paths:
-                    log.warning(
-                        "No versions of servable %s found under base path %s. Did you forget to "
-                        "name your leaf directory as a number (eg. '/1/')?",
-                        config.name,
-                        config.base_path,
-                    )
-                wanted = config.policy(paths)
-                with self._changed:
-                    if self._models[config.name].listed:
-                        self._want(config.name, {version: paths[version] for version in wanted})
+                if (paths := found[config.name]) is not None:
+                    self._want_of(config, paths)
+
+    def _find(self, config: ModelConfig) -> dict[int, pathlib.Path] | None:
+        """The versions on disk; None, and said once, if the directory cannot be read."""
+        model, reason = self._models[config.name], ""
+        try:
+            return find_versions(config.base_path)
+        except OSError as error:
+            reason = str(error)
+            if reason != model.unreadable:
+                log.error("Cannot look for versions of model %s: %s", config.name, reason)
+            return None
+        finally:
+            model.unreadable = reason
+
+    def _want_of(self, config: ModelConfig, paths: dict[int, pathlib.Path]) -> None:
+        """Wants what the policy chooses of the versions on disk, and those that were mended."""
+        if not paths:
+            log.warning(
+                "No versions of servable %s found under base path %s. Did you forget to name your "
+                "leaf directory as a number (eg. '/1/')?",
+                config.name,
+                config.base_path,
+            )
+        wanted = config.policy(paths)
+        versions = self._versions(config.name)
+        with self._changed:
+            failed = versions.failed()
+        contents = [content_of(record.path) for record in failed]
+        with self._changed:
+            if self._models[config.name].listed:
+                for record, content in zip(failed, contents, strict=True):
+                    versions.look_at(record, content)
+                self._want(config.name, {version: paths[version] for version in wanted})
 
     def wait_until_settled(self, names: Iterable[str], forever: bool = False) -> None:
         """Waits until every model has an available version, or failed to load all it should.
@@ -217,7 +242,7 @@ class ModelManager:
         for name in sorted(names):
             with self._changed:
                 self._changed.wait_for(lambda: self._stopping or self._settled(name, forever))  # noqa: B023
-                if record := self._versions(name).failed():
+                if record := self._versions(name).failure():
                     failed.append((name, record))
         if failed and not self._stopping:
             errors = "".join(
@@ -229,18 +254,24 @@ class ModelManager:
             )
 
     def _settled(self, name: str, forever: bool) -> bool:
-        versions = self._versions(name)
+        if name not in self._models or not self._models[name].listed:
+            return True
+        versions = self._models[name].versions
         wanted = versions.wanted()
         if not wanted:
             return not forever
-        return any(record.is_available for record in wanted) or versions.failed() is not None
+        return any(record.is_available for record in wanted) or versions.failure() is not None
 
-    def stop(self) -> None:
-        """Ends loading. Servables stay until the requests that use them have ended."""
+    def stop(self, seconds: float | None = None) -> None:
+        """Ends loading, for which it waits so long at most.
+
+        Servables stay until the requests that use them have ended.
+        """
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not any(m.settling for m in self._models.values()))
+            models = self._models.values()
+            self._changed.wait_for(lambda: not any(model.settling for model in models), seconds)
             self._models.clear()  # lets the servables go
 
     # Loading and unloading
@@ -277,6 +308,7 @@ class ModelManager:
                 break
             log.info("Loading model %s version %d from %s", name, record.version, record.path)
             try:
+                record.content = content_of(record.path)
                 with self._load_slots:
                     servable = self._load(name, record.version, record.path)
             except Exception as error:  # whatever a SavedModel does wrong must not end the server
@@ -301,7 +333,7 @@ class ModelManager:
 
     def _unload_version(self, name: str, record: VersionRecord) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: record.leases == 0)
+            self._changed.wait_for(lambda: self._stopping or record.leases == 0)
             record.servable = None
             # Collecting stops all threads, so not during the first requests to the next version.
             self._changed.wait_for(lambda: self._stopping, _SECONDS_TO_COLLECTION)

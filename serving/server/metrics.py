@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from serving.server.errors import as_status_error
 
@@ -19,7 +19,7 @@ _LIMITS = [_FIRST_BUCKET * _BUCKET_GROWTH**power for power in range(_BUCKETS)]
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 # Clients choose what model names they ask for, so the number of them is bounded.
-_MAX_SERIES = 2000
+_MAX_STRANGERS = 2000
 
 Labels = tuple[str, ...]
 
@@ -70,7 +70,7 @@ class Counter(_Metric):
 
     def add(self, *labels: str, by: int = 1) -> None:
         with self._lock:
-            self._values[_bounded(labels, self._values)] += by
+            self._values[labels] += by
 
     def total(self) -> int:
         with self._lock:
@@ -104,7 +104,6 @@ class Histogram(_Metric):
     def add(self, *labels: str, value: float) -> None:
         bucket = bisect.bisect_right(_LIMITS, value)
         with self._lock:
-            labels = _bounded(labels, self._counts)
             self._counts[labels][bucket] += 1
             self._sums[labels] += value
 
@@ -121,6 +120,24 @@ class Histogram(_Metric):
             yield f"{self.name}_count{self._labelled(labels)} {sum(counts)}"
 
 
+class _ModelNames:
+    """Models' names as labels: those that are served, and so many others, have their own."""
+
+    def __init__(self) -> None:
+        self._served: set[str] = set()
+        self._strangers: set[str] = set()
+
+    def serve(self, name: str) -> None:
+        self._served.add(name)
+
+    def label(self, name: str) -> str:
+        if name not in self._served and name not in self._strangers:
+            if len(self._strangers) >= _MAX_STRANGERS:
+                return "too many"
+            self._strangers.add(name)
+        return name.encode("utf-8", "replace").decode()  # a URL may hold any bytes
+
+
 class Metrics:
     """All that one server counts; latencies are in microseconds.
 
@@ -133,6 +150,7 @@ class Metrics:
     """
 
     def __init__(self) -> None:
+        self._names = _ModelNames()
         serving, batching = ":tensorflow:serving:", ":tensorflow:serving:batching_session:"
         self.requests = Counter(f"{serving}request_count", ["model_name", "status"])
         self.request_latency = Histogram(
@@ -159,6 +177,10 @@ class Metrics:
         )
         self.load_latency = Counter(":tensorflow:cc:saved_model:load_latency", ["model_path"])
 
+    def serves(self, name: str) -> None:
+        """Says that there is such a model, however many others requests are made for."""
+        self._names.serve(name)
+
     @contextlib.contextmanager
     def request(self, name: str, api: str, entrypoint: str) -> Iterator[None]:
         """Counts a request for a model, and how long it took if it succeeds.
@@ -171,43 +193,42 @@ class Metrics:
             yield
         except Exception as error:
             status = as_status_error(error)
-            self.requests.add(name, status.code.name)
+            self.requests.add(self._names.label(name), status.code.name)
             raise status from error
-        self.requests.add(name, "OK")
+        label = self._names.label(name)
+        self.requests.add(label, "OK")
         if api:
-            self.request_latency.add(name, api, entrypoint, value=_microseconds(started))
+            self.request_latency.add(label, api, entrypoint, value=_microseconds(started))
 
     @contextlib.contextmanager
     def run(self, name: str, api: str) -> Iterator[None]:
         """Times a run of a model: `api` is "Predict", "Classify" or "Regress"."""
         started = time.perf_counter()
         yield
-        self.runtime_latency.add(name, api, "TF1", value=_microseconds(started))
+        self.runtime_latency.add(self._names.label(name), api, "TF1", value=_microseconds(started))
 
     def count_examples(self, name: str, count: int) -> None:
         """Counts the examples of one request."""
-        self.example_counts.add(name, value=count)
-        self.examples.add(name, by=count)
+        label = self._names.label(name)
+        self.example_counts.add(label, value=count)
+        self.examples.add(label, by=count)
 
     def totals(self, names: Iterable[str]) -> dict[str, int]:
         """The sums of those metrics that there are, to tell later what they grew by.
 
         Names have colons, or slashes as TensorFlow itself writes them.
         """
-        known = {metric.name: metric for metric in vars(self).values()}
+        known = {metric.name: metric for metric in self._all()}
         asked = {name: known.get(":" + name.strip("/:").replace("/", ":")) for name in names}
         return {name: metric.total() for name, metric in asked.items() if metric}
 
     def page(self) -> str:
         """The page that Prometheus reads."""
-        lines = itertools.chain.from_iterable(metric.lines() for metric in vars(self).values())
+        lines = itertools.chain.from_iterable(metric.lines() for metric in self._all())
         return "\n".join(lines) + "\n"
 
-
-def _bounded(labels: Labels, known: Collection[Labels]) -> Labels:
-    if labels in known or len(known) < _MAX_SERIES:
-        return labels
-    return ("too many",) * len(labels)
+    def _all(self) -> Iterator[_Metric]:
+        return (metric for metric in vars(self).values() if isinstance(metric, _Metric))
 
 
 def _microseconds(started: float) -> float:

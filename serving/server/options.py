@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 MAX_REQUEST_BYTES = 100 << 20
+_MAX_PORT = 65535
 _HERE = "without effect here: "
 
 
@@ -80,6 +81,9 @@ class Options:
     tensorflow_inter_op_parallelism: int = _flag(0, "Threads between ops; 0: TensorFlow's choice.")
     tensorflow_session_config_file: str = _flag("", "ConfigProto as text: its thread settings.")
     max_request_bytes: int = _flag(MAX_REQUEST_BYTES, "Longer requests are refused.")
+    allowed_hosts: str = _flag(
+        "", "Comma-separated hosts that browsers may reach it by, next to its own addresses."
+    )
     grace_seconds: float = _flag(30, "Time that requests under way may take at the end.")
     num_unload_threads: int = _flag(0, _HERE + "each model unloads in a thread of its own")
     flush_filesystem_caches: bool = _flag(True, _HERE + "caches are left to the system")
@@ -105,6 +109,9 @@ class Options:
             )
         if all(sources):
             raise ValueError("--models cannot be given with TensorFlow Serving's own model flags")
+        for name in ("port", "rest_api_port"):
+            if not 0 <= (getattr(self, name) or 0) <= _MAX_PORT:
+                raise ValueError(f"--{name} is 0 to {_MAX_PORT}, not {getattr(self, name)}")
         if self.batching_parameters_file and not self.enable_batching:
             raise ValueError(
                 "--batching_parameters_file is set without setting --enable_batching to true"

@@ -2,7 +2,9 @@
 
 import os
 import pathlib
+import stat
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 from google.protobuf import text_format
@@ -13,6 +15,7 @@ from serving.arguments import by_inputs
 from serving.codes import Code, StatusError, not_found
 from serving.server.signature import DEFAULT_SIGNATURE, SignatureRunner
 from serving.types import Run
+from serving.versions import content_of
 
 SERVE_TAGS = frozenset({"serve"})
 
@@ -34,7 +37,7 @@ class Servable:
 
     Raises:
         StatusError: NOT_FOUND without a SavedModel (for serving) at `path`, DATA_LOSS for one
-            that cannot be parsed. TensorFlow's own errors pass through.
+            that cannot be parsed or loaded, or TensorFlow's own code.
 
     Example:
 
@@ -55,8 +58,9 @@ class Servable:
         self.name = name
         self.version = version
         self.checks_method_names = checks_method_names
+        _check_files(path)
         self.signature_defs = dict(_meta_graph(pathlib.Path(path), tags).signature_def)
-        self._model = tf.saved_model.load(str(path), sorted(tags))  # owns what signatures use
+        self._model = _loaded(path, tags)  # owns what signatures use
         # What the SavedModel lists but TensorFlow does not load is `__saved_model_init_op`.
         self._signatures = {
             key: SignatureRunner(
@@ -69,6 +73,28 @@ class Servable:
     def signature(self, name: str) -> SignatureRunner | None:
         """Looks a signature up; "" means the default one."""
         return self._signatures.get(name or DEFAULT_SIGNATURE)
+
+
+def _check_files(path: str | os.PathLike[str]) -> None:
+    """Refuses pipes and the like, which keep whoever reads them waiting for ever."""
+    for name, mode, *_ in content_of(path):
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise StatusError(
+                Code.FAILED_PRECONDITION,
+                f"{os.path.join(path, name)} is neither a file nor a folder",
+            )
+
+
+def _loaded(path: str | os.PathLike[str], tags: frozenset[str]) -> Any:
+    try:
+        return tf.saved_model.load(str(path), sorted(tags))
+    except MemoryError:
+        raise
+    except tf.errors.OpError as error:
+        code, reason = Code(error.error_code), error.message
+    except Exception as error:  # of a file that is cut off, anything
+        code, reason = Code.DATA_LOSS, f"{type(error).__name__}: {error}"
+    raise StatusError(code, f"Cannot load the SavedModel in {path}: {reason}")
 
 
 def _meta_graph(path: pathlib.Path, tags: frozenset[str]) -> meta_graph_pb2.MetaGraphDef:

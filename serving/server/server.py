@@ -4,8 +4,12 @@ import contextlib
 import gc
 import logging
 import os
+import resource
 import signal
+import socket
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +20,8 @@ from serving.server.options import Options
 from serving.server.rest.api import RestServer
 
 log = logging.getLogger(__name__)
+
+_SECONDS_TO_END = 0.5  # of threads that have nothing left to do
 
 
 class Server:
@@ -76,11 +82,12 @@ class Server:
         """Loads the models, then opens the ports.
 
         Raises:
-            OSError: if the REST port cannot be bound.
-            RuntimeError: if the gRPC port cannot be bound.
+            OSError: if a port cannot be bound.
             StatusError: if a model that TensorFlow Serving's flags name cannot be loaded.
         """
         try:
+            self._core.configure()
+            self._check_ports()
             self._core.start()
             if self._grpc:
                 self._grpc.start()
@@ -90,14 +97,31 @@ class Server:
             self.stop()
             raise
 
+    def _check_ports(self) -> None:
+        """Says at once, not after the models are loaded, that a port is taken."""
+        options = self._options
+        for flag, port in (("port", options.grpc_port), ("rest_api_port", options.rest_port)):
+            if port:
+                try:
+                    socket.create_server((options.host, port), family=_family(options.host)).close()
+                except OSError as error:
+                    reason = str(error.strerror).partition(" (")[0]
+                    raise OSError(
+                        f"--{flag}={port} cannot be bound on {options.host}: {reason}"
+                    ) from error
+
     def stop(self) -> None:
-        """Ends the requests under way, closes the ports and gives the models up."""
+        """Ends the requests under way, closes the ports and gives the models up.
+
+        What has not ended in `grace_seconds` is left to itself.
+        """
+        end = time.monotonic() + self._options.grace_seconds
         grpc_ended = self._grpc.stop(self._options.grace_seconds) if self._grpc else None
         if self._rest:
             self._rest.stop()
         if grpc_ended:
-            grpc_ended.wait()
-        self._core.stop()
+            grpc_ended.wait(max(0.0, end - time.monotonic()))
+        self._core.stop(max(0.0, end - time.monotonic()))
 
     def __enter__(self) -> "Server":
         self.start()
@@ -132,6 +156,7 @@ def serve(models_dir: str | None = None, **options: Any) -> None:
     # What has been imported stays: the collection that follows an unloaded version, during which
     # nothing else runs, need not look at it.
     gc.freeze()
+    _allow_connections()
     with contextlib.suppress(_AskedToStop), _stop_on_signals():
         try:
             server = Server(models_dir, **options)
@@ -143,6 +168,31 @@ def serve(models_dir: str | None = None, **options: Any) -> None:
             threading.Event().wait()
         finally:
             server.stop()
+            _leave_behind()
+
+
+def _allow_connections() -> None:
+    """Lets the process have as many open files as it may."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _leave_behind() -> None:
+    """Ends the process where models still run, for which Python would wait: their time is over."""
+    workers = [t for t in threading.enumerate() if t.name.startswith(("rest_", "grpc_"))]
+    end = time.monotonic() + _SECONDS_TO_END
+    for thread in workers:
+        thread.join(max(0.0, end - time.monotonic()))
+    if any(thread.is_alive() for thread in workers):
+        log.warning("Requests that were under way are given up")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 class _AskedToStop(BaseException):

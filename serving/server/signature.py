@@ -8,7 +8,7 @@ import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from serving.codes import invalid_argument
+from serving.codes import Code, StatusError, invalid_argument
 from serving.server.errors import as_status_error
 from serving.tensors import to_array, type_name
 from serving.types import Array, Arrays, DTypes, Run
@@ -74,7 +74,7 @@ class SignatureRunner:
                 outputs = self._packed(*self._pack(inputs))
             else:
                 outputs = self._function(**{k: self._tensor(k, v) for k, v in inputs.items()})
-            return {name: outputs[name].numpy() for name in self.outputs}
+            return {name: _array(name, outputs[name]) for name in self.outputs}
         except (TypeError, ValueError) as error:
             raise invalid_argument(str(error)) from error
         except tf.errors.OpError as error:
@@ -122,6 +122,15 @@ class SignatureRunner:
 
     def _tensor(self, name: str, array: Array) -> tf.Tensor:
         return tf.constant(array, self.inputs[name])  # an empty array of strings needs the type
+
+
+def _array(name: str, output: tf.Tensor) -> Array:
+    if not isinstance(output, tf.Tensor):
+        kind = type(output).__name__
+        raise StatusError(
+            Code.UNIMPLEMENTED, f"Output {name} is a {kind}, which answers cannot hold"
+        )
+    return output.numpy()  # type: ignore[no-any-return]
 
 
 def _less(names: Iterable[str], other: Container[str]) -> str:

@@ -45,6 +45,21 @@ def test_layer_contract(order):
     )
 
 
+def test_layer_contract_of_pooling():
+    def pooled(weights, inputs):
+        pairs = itertools.combinations(range(FIELDS), 2)
+        return sum(inputs[:, i] * inputs[:, j] for i, j in pairs)
+
+    run_layer_test(
+        FactorizationMachine,
+        {"summed": False},
+        embeddings(),
+        weight_shapes={},
+        reference=pooled,
+        compare_xla=False,
+    )
+
+
 def test_pairs_are_half_the_square_of_the_sum_without_the_squares():
     inputs = embeddings().astype("float64")
     squares = (inputs.sum(axis=1) ** 2 - (inputs**2).sum(axis=1)).sum(axis=1, keepdims=True)

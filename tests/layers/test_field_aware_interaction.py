@@ -16,7 +16,7 @@ def embeddings(rows=6, fields=FIELDS, dim=DIM):
     return np.random.default_rng(0).normal(size=shape).astype("float32")
 
 
-def reference(inputs):
+def reference(inputs, summed=True):
     fields = inputs.shape[1]
     totals = []
     for row in inputs:
@@ -25,17 +25,20 @@ def reference(inputs):
             others = [j for j in range(fields) if j != i]
             vectors[i] = dict(zip(others, np.split(own, fields - 1), strict=True))
         pairs = ((i, j) for i in range(fields) for j in range(i + 1, fields))
-        totals.append([sum(vectors[i][j] @ vectors[j][i] for i, j in pairs)])
+        numbers = [vectors[i][j] @ vectors[j][i] for i, j in pairs]
+        totals.append([sum(numbers)] if summed else numbers)
     return np.array(totals)
 
 
-def test_layer_contract():
+@pytest.mark.parametrize("summed", [True, False])
+def test_layer_contract(summed):
     run_layer_test(
         FieldAwareInteraction,
-        {"dim": DIM},
+        {"dim": DIM, "summed": summed},
         embeddings(),
         weight_shapes={},
-        reference=lambda weights, inputs: reference(inputs),
+        reference=lambda weights, inputs: reference(inputs, summed),
+        compare_xla=summed,
         bad_shapes=[
             (None, FIELDS, DIM),
             (None, FIELDS),

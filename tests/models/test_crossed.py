@@ -14,7 +14,7 @@ from tests.models.variants import FEATURES, VARIANTS
 from tests.packed import inputs_of, packed_inputs
 
 PLAIN = FEATURES.without_crossed()
-OF_THEIR_OWN = {"OptInter", "OptInterM", "OptInterF", "MIAN"}
+OF_THEIR_OWN = {"Poly2", "WideDeep", "OptInter", "OptInterM", "OptInterF", "MIAN"}
 OTHERS = [name for name in MODELS if name not in OF_THEIR_OWN]
 SMALL = {"dim": 4, "hidden": [5], "layers": 1, "head_dim": 3}
 

@@ -9,6 +9,7 @@ import pytest
 from ctr_keras.metrics import auc
 from ctr_keras.models import FM, FNN, IPNN, DeepFM
 from ctr_keras.plan import Interaction, InteractionPlan
+from tests.models.identities import copy_weights, logits, to_numpy
 from tests.models.sizes import feature_set, parameter_count, tower
 from tests.packed import JIT, packed_inputs
 
@@ -17,23 +18,6 @@ SMALL = feature_set(4, numeric=1)
 NAMES = SMALL.field_names
 PAIRS = [("c0", "c3"), ("c1", "c2"), ("c2", "n0")]
 PLAN = InteractionPlan([Interaction(pair) for pair in PAIRS])
-
-
-def to_numpy(tensor):
-    return keras.ops.convert_to_numpy(tensor)
-
-
-def logits(model, inputs, *names):
-    """Outputs of layers by name; the model's logit without names."""
-    outputs = [model.get_layer(name).output for name in names or ("logit",)]
-    values = keras.Model(model.input, outputs)(inputs)
-    values = [to_numpy(value) for value in keras.tree.flatten(values)]
-    return values if names else values[0]
-
-
-def copy_weights(source, target, *names):
-    for name in names:
-        target.get_layer(name).set_weights(source.get_layer(name).get_weights())
 
 
 def embeddings(model, inputs, name="embedding"):

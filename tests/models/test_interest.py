@@ -173,7 +173,7 @@ def test_what_was_last_is_learned_where_the_order_is_known(name, lowest, highest
     [
         (
             FeatureSet(Categorical("item"), label=Label("y"), vocabulary_sizes={"item": 3}),
-            "needs a history: a sequence with vocabulary_of",
+            "needs sequences, and the feature set has none",
         ),
         (
             FeatureSet(

@@ -57,7 +57,7 @@ def test_ffm_has_a_vector_for_each_other_field():
 
 def test_ffm_refuses_what_it_cannot_do():
     features = FeatureSet(Categorical("a"), label=Label("y"), vocabulary_sizes={"a": 2})
-    with pytest.raises(ValueError, match="FFM needs at least two fields"):
+    with pytest.raises(ValueError, match="FFM needs two fields"):
         FFM(features)
     with pytest.raises(ValueError, match="linear_l2 is of the linear logit"):
         FFM(FEATURES, linear=False, linear_l2=0.1)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ctr_keras import models
-from ctr_keras.features import FeatureSet, Label, MultiValued
+from ctr_keras.features import Categorical, FeatureSet, Label, MultiValued
 from ctr_keras.keras_internals import flat_layers
 from ctr_keras.models import MODELS, build_model, model_arguments
 from ctr_keras.training import PRESETS, TrainConfig, find_preset
@@ -42,8 +42,17 @@ def test_every_model_is_described(name):
     assert entry.build is getattr(models, name)
     assert entry.build.__name__ == name
     assert entry.summary
+    assert entry.family in models.FAMILIES
     assert "Section" in entry.reference
     assert "features" not in model_arguments(name)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if MODELS[name].needs])
+def test_a_feature_set_that_lacks_what_a_model_needs_is_refused(name):
+    lacking = FeatureSet(Categorical("a"), label=Label("y"), vocabulary_sizes={"a": 3})
+    with pytest.raises(ValueError, match=rf"^{name} needs .*") as refusal:
+        MODELS[name].build(lacking)
+    assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -252,7 +261,14 @@ def test_presets_evaluate_and_decay_as_the_authors_do():
 def test_presets_of_ipinyou_have_optinters_rows():
     ipinyou = find_preset("FM", "ipinyou")
     assert (ipinyou["embedding_l2"], ipinyou["epsilon"]) == (1e-9 / 2, 1e-6)
-    assert find_preset("OptInter", "ipinyou")["epsilon"] == 1e-4
+    optinter = find_preset("OptInter", "ipinyou")
+    assert (optinter["epsilon"], optinter["embedding_l2"]) == (1e-4, 1e-6 / 2)
+    assert optinter["cross_l2"] == 3e-8 / 2
+    for name, tables in (("OptInterM", ["memorized"]), ("OptInterF", ["factors"])):
+        assert find_preset(name, "ipinyou")["table_learning_rates"] == dict.fromkeys(tables, 1e-6)
+    searched = find_preset("optinter", "ipinyou")
+    assert searched["table_learning_rates"] == optinter["table_learning_rates"]
+    assert (searched["keep"], searched["gate_learning_rate"], searched["dim"]) == (None, 1e-3, 20)
     autofis = find_preset("autofis", "ipinyou")
     assert (autofis["mu"], autofis["c"], autofis["embedding_l2"]) == (0.535, 5e-3, 1e-6 / 2)
 

@@ -186,21 +186,32 @@ def test_factors_may_come_from_the_original_embedding():
 
 
 @pytest.mark.backend
-def test_weight_decay_is_on_pairs_and_latent_vectors_alone():
-    def after_a_step(decay):
+@pytest.mark.parametrize(
+    ("penalties", "is_shrunk"),
+    [
+        ({"cross_l2": 0.25}, True),
+        ({"embedding_l2": 0.25}, True),
+        ({"embedding_l2": 0.25, "cross_l2": 0.0}, False),
+    ],
+)
+def test_pairs_and_latent_vectors_have_a_penalty_of_their_own(penalties, is_shrunk):
+    def after_a_step(**penalties):
         keras.utils.set_random_seed(0)
-        model = OptInter(CROSSED, cross_dim=3, cross_l2=decay, **OPTIONS)
+        model = OptInter(CROSSED, cross_dim=3, **penalties, **OPTIONS)
         before = {weight.path: to_numpy(weight) for weight in model.trainable_weights}
         model.compile(keras.optimizers.SGD(1.0), "binary_crossentropy", **FEW_STEPS)
         model.train_on_batch(inputs, np.ones((8, 1)))
         return before, {weight.path: to_numpy(weight) for weight in model.trainable_weights}
 
     inputs = packed_inputs(CROSSED)
-    before, without = after_a_step(0.0)
-    _, decayed = after_a_step(0.5)
-    for path, values in before.items():
+    before, without = after_a_step()
+    _, decayed = after_a_step(**penalties)
+    fields = decayed["embedding/table"] - without["embedding/table"]
+    assert fields.any() == ("embedding_l2" in penalties)
+    others = {path: v for path, v in before.items() if not path.startswith("embedding/")}
+    for path, values in others.items():
         expected = np.zeros_like(values)
-        if path in ("memorized/table", "factors/table"):
+        if is_shrunk and path in ("memorized/table", "factors/table"):
             kind = "crossed" if path.startswith("memorized") else "categorical"
             offset = CROSSED.id_count - len(values) if kind == "crossed" else 0
             ids = np.unique(inputs[kind])
@@ -232,7 +243,7 @@ def test_logits_and_weights_move_in_one_step():
 def test_requests_that_contradict_the_features_are_refused():
     with pytest.raises(ValueError, match="declare Crossed features, or give OptInter a plan"):
         OptInter(PLAIN)
-    with pytest.raises(ValueError, match="OptInterM memorizes Crossed features"):
+    with pytest.raises(ValueError, match="OptInterM needs crossed features"):
         OptInterM(PLAIN)
     with pytest.raises(TypeError, match="unexpected keyword argument 'factor_function'"):
         OptInterM(CROSSED, factor_function="addition")

@@ -15,7 +15,8 @@ from tests.packed import FEW_STEPS, inputs_of, labels, packed_inputs
 
 ONE_EACH = dict(reversed(VARIANTS.values()))  # the first variant of each
 NONE = {"embedding_l2": 0.0, "linear_l2": 0.0, "net_l2": 0.0, "l2": 0.0, "dropout": 0.0}
-EMBEDDING = [name for name in MODELS if name not in ("LR", "GBDTLR")]
+LINEAR = {"LR", "Poly2", "GBDTLR"}
+EMBEDDING = [name for name in MODELS if name not in LINEAR]
 PENALTIES = {"embedding_l2": 0.5, "linear_l2": 0.3, "net_l2": 0.2}
 
 _OF_PRODUCTS = ("inner_", "outer_", "vector_", "scalar_", "part_scaler_", "combination/")
@@ -58,8 +59,9 @@ def penalized(model, argument):
 
 
 def test_models_take_the_penalties_of_what_they_have():
-    linear = {"LR", "GBDTLR", "FM", "FFM", "GBDTFFM", "DeepFM", "AIM"}
-    shallow = {"LR", "GBDTLR", "FM", "FFM", "GBDTFFM"}
+    shallow = LINEAR | {"FM", "HOFM", "FFM", "GBDTFFM"}
+    linear = shallow | {"FwFM", "FmFM", "AFM", "NFM", "DeepFM", "AIM", "WideDeep", "xDeepFM"}
+    linear |= {"FiBiNET", "DESTINE"}
     for name in MODELS:
         expected = {"linear_l2"} if name in linear else set()
         expected |= set() if name in shallow else {"net_l2"}

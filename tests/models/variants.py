@@ -76,11 +76,17 @@ _MIAN = {"dim": 4, "heads": 2, "hidden": [6], "dropout": 0.0}
 # Name: model and arguments. All dropout is off.
 VARIANTS = {
     "LR": ("LR", {"embeddings_initializer": 0.1, **_CROSSED}),
+    "Poly2": ("Poly2", {"embeddings_initializer": 0.1}),
     "FFM": ("FFM", {"dim": 2, **_CROSSED}),
     "GBDTLR": ("GBDTLR", {"trees": _TREES, "embeddings_initializer": 0.1, **_CROSSED}),
     "GBDTFFM": ("GBDTFFM", {"trees": _TREES, "dim": 2, **_CROSSED}),
     "FM": ("FM", {"dim": 4, "orders": [2, 3], **_CROSSED}),
     "AutoFM": ("FM", {"dim": 4, "interactions": _GATES}),
+    "HOFM": ("HOFM", {"dim": 2, "order": 4, "share_embedding": True}),
+    "FwFM": ("FwFM", {"dim": 2, "kernel_initializer": "random_normal", **_CROSSED}),
+    "FmFM": ("FmFM", {"dim": 2, "kernel_initializer": "glorot_uniform"}),
+    "AFM": ("AFM", {"dim": 4, "attention_units": 3, "temperature": 0.5, **_WIDE}),
+    "NFM": ("NFM", {**_DEEP, **_WIDE, "normalization": None}),
     "DeepFM": ("DeepFM", {**_DEEP, **_WIDE}),
     "AutoDeepFM": ("DeepFM", {**_DEEP, **_WIDE, "interactions": _GATES}),
     "IPNN": (
@@ -88,7 +94,55 @@ VARIANTS = {
         {**_DEEP, **_WIDE, **_CROSSED, "normalization": "layer", "norm_order": "after"},
     ),
     "AutoIPNN": ("IPNN", {**_DEEP, **_WIDE, "interactions": _GATES}),
+    "OPNN": ("OPNN", {**_DEEP, **_WIDE, "kernel_initializer": "glorot_uniform"}),
+    "PIN": ("PIN", {**_DEEP, **_WIDE, "pair_hidden": [3, 2], **_CROSSED}),
     "FNN": ("FNN", _DEEP),
+    "WideDeep": ("WideDeep", {**_DEEP, **_WIDE, "interactions": _METHODS}),
+    "DeepCrossing": ("DeepCrossing", {**_DEEP, **_WIDE, "hidden": [6, 6]}),
+    "CrossNet": ("CrossNet", {"dim": 4, "layers": 2, **_WIDE, **_CROSSED}),
+    "DCN": ("DCN", {**_DEEP, **_WIDE, "layers": 2}),
+    "DCNv2": ("DCNv2", {**_DEEP, **_WIDE, "layers": 2, "rank": 3}),
+    "DCNv2-mixture": (
+        "DCNv2",
+        {**_DEEP, **_WIDE, "layers": 1, "rank": 3, "experts": 2, "structure": "stacked"},
+    ),
+    "GDCN": ("GDCN", {**_DEEP, **_WIDE, "layers": 2, "structure": "stacked"}),
+    "FiBiNET": (
+        "FiBiNET",
+        {**_DEEP, **_WIDE, "kernel_of": "field", "kernel_initializer": "glorot_uniform"},
+    ),
+    "MaskNet": (
+        "MaskNet",
+        {**_DEEP, **_WIDE, "structure": "serial", "blocks": 2, "block_units": 5},
+    ),
+    "EDCN": ("EDCN", {"dim": 4, "layers": 2, "dropout": 0.0, "normalized": False, **_WIDE}),
+    "FinalMLP": (
+        "FinalMLP",
+        {
+            **{"dim": 4, "dropout": 0.0, "first_hidden": [6], "second_hidden": [4], "heads": 2},
+            **{"first_context": "user", "gate_units": 3, **_WIDE, **_CROSSED},
+        },
+    ),
+    "FinalNet": (
+        "FinalNet",
+        {"dim": 4, "dropout": 0.0, "first_hidden": [6, 4], "second_hidden": [4], **_WIDE},
+    ),
+    "AFN": ("AFN", {**_DEEP, **_WIDE, "neurons": 3, "deep_hidden": [5]}),
+    "EulerNet": ("EulerNet", {"dim": 4, "units": [3, 2], **_WIDE}),
+    "DESTINE": ("DESTINE", {**_DEEP, **_WIDE, "layers": 1, "units": 8, "normalization": None}),
+    "DLRM": ("DLRM", {**_DEEP, **_WIDE, "bottom_hidden": [3]}),
+    "AOANet": (
+        "AOANet",
+        {**_DEEP, **_WIDE, "vectors": 2, "kernel_initializer": "glorot_uniform"},
+    ),
+    "WuKong": (
+        "WuKong",
+        {**_DEEP, **_WIDE, "layers": 1, "units": 2, "rank": 2, "layer_hidden": [3]},
+    ),
+    "FiGNN": ("FiGNN", {"dim": 4, "steps": 2, **_WIDE, **_CROSSED}),
+    "ONN": ("ONN", {**_DEEP, **_WIDE, "dim": 2}),
+    "CIN": ("CIN", {"dim": 4, "maps": [4, 3], **_WIDE}),
+    "xDeepFM": ("xDeepFM", {**_DEEP, **_WIDE, "maps": [3, 2], "split_half": False}),
     "AutoInt": (
         "AutoInt",
         {"dim": 4, "layers": 2, "head_dim": 3, "variant": "official", **_WIDE, **_CROSSED},

@@ -230,15 +230,19 @@ def test_rows_that_do_not_fit_are_one_line(header, message, folder, tmp_path):
     ("arguments", "message"),
     [
         ((), "say what the rows are: --dataset, or --like an earlier prepared folder"),
-        (("--dataset", "criteo", "--grow"), "--grow and --split need --like"),
+        (("--grow",), "--grow needs --like: an earlier prepared folder"),
+        (("--dataset", "criteo", "--grow"), "--grow needs --like"),
+        (("--dataset", "criteo", "--split", "test"), "--split test needs --like"),
+        (("--like", "out"), "--like and --out are both out: choose another folder"),
         (("--dataset", "criteo", "--like", "x"), "give one, x knows its own"),
         (("--like", "nowhere"), "nowhere holds no prepared data: there is no report.json"),
         (("--like", "x", "--cross-min-count", "2"), "features are those of x, crossed ones"),
         (("--like", "x", "--grow", "--split", "test"), "--split test leaves none"),
     ],
 )
-def test_options_that_do_not_go_together_are_one_line(arguments, message, tmp_path):
-    result = invoke(*arguments, "--source", tmp_path, "--out", tmp_path / "out")
+def test_options_that_do_not_go_together_are_one_line(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = invoke(*arguments, "--source", tmp_path, "--out", "out")
     assert result.exit_code == 1
     assert message in result.stderr
     assert result.stderr.count("\n") == 1

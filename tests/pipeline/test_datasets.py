@@ -50,6 +50,7 @@ def test_field_counts_of_the_papers():
         ("criteo", "log_squared", None, 10),
         ("criteo-buckets", "quantiles", 20, 20),
         ("criteo-min-max", "min_max", None, 20),
+        ("criteo-crossed", "min_max", None, 20),
     ],
 )
 def test_criteos_counts_are_scaled_as_in_the_papers(name, scale, buckets, min_count):
@@ -58,6 +59,24 @@ def test_criteos_counts_are_scaled_as_in_the_papers(name, scale, buckets, min_co
         (scale, buckets)
     }
     assert {features[f"C{i}"].min_count for i in range(1, 27)} == {min_count}
+
+
+@pytest.mark.parametrize(
+    ("name", "min_count", "pairs", "min_count_of_pairs"),
+    [
+        ("criteo-crossed", 20, 325, {20}),
+        ("avazu", 5, 0, set()),
+        ("avazu-min-count", 20, 0, set()),
+        ("avazu-crossed", 5, 276, {1}),
+    ],
+)
+def test_categories_are_counted_and_crossed_as_in_the_papers(
+    name, min_count, pairs, min_count_of_pairs
+):
+    features = DATASETS[name]().features
+    crossed = {f.name for f in features.crossed}
+    assert {f.min_count for f in features.categorical if f.name not in crossed} == {min_count}
+    assert (len(crossed), {f.min_count for f in features.crossed}) == (pairs, min_count_of_pairs)
 
 
 def test_movielens_joins_labels_and_filters(tmp_path):

@@ -365,7 +365,8 @@ def test_rows_come_from_all_over_the_source(tmp_path):
         (b"\n\n\n", "there is no line"),
         (b"a word\nmore than one\nor two or three\n", "this is no table"),
         (b'{"click": \n{"click"\n', "no line is a JSON object"),
-        (b"[1]\n{}\n", "this is no table"),
+        (b"[1]\n{}\n", "there is a single column"),
+        (b"click\n0\n1\n", "there is a single column: a label needs features next to it"),
         (b"PAR1 this is none", "cannot be read as Parquet"),
         (b"click,user\n", "has no rows"),
         (b"user,click,user\na,1,b\nc,0,d\n", "log: 2 columns are named 'user': rename all but"),
@@ -390,6 +391,9 @@ def test_damaged_compression_other_columns_and_archives_name_the_file(frame, tmp
         guess(str(tmp_path))
     frame.rename(columns={"age": "Age"}).to_csv(tmp_path / "b.csv", index=False)
     with pytest.raises(ValueError, match="not the same columns"):
+        guess(str(tmp_path))
+    (tmp_path / "b.csv").write_bytes(b'{"age": 1, "click": 0}\n')
+    with pytest.raises(ValueError, match=r"a\.csv is delimited text, .*b\.csv is JSON lines: name"):
         guess(str(tmp_path))
     (tmp_path / "x.zip").write_bytes(b"PK")
     with pytest.raises(ValueError, match=r"x\.zip is an archive: name a file in it"):

@@ -27,7 +27,7 @@ def test_runners_on_this_machine_are_known(options, is_here):
         ["--direct_num_workers=3", "--experiments=a", "--experiments", "b"],
         ["--runner=DataflowRunner", "--sdk_container_image=gcr.io/mine/ctr-keras"],
         ["--runner=DataflowRunner", "--extra_package", "ctr_keras.whl", "--project=p"],
-        ["--runner=PortableRunner", "--environment_type=LOOPBACK", "--job_endpoint=localhost:1"],
+        ["--runner=PortableRunner", "--environment_type=LOOPBACK"],
     ],
 )
 def test_options_of_beam_are_taken(options):
@@ -38,6 +38,13 @@ def test_options_of_beam_are_taken(options):
 def test_a_remote_runner_without_code_is_refused(runner):
     with pytest.raises(ValueError, match=f"^the workers of {runner} would not have this code"):
         check_options([f"--runner={runner}"], "gs://bucket/out")
+
+
+@pytest.mark.parametrize("endpoint", ["localhost:1", "localhost", "localhost:http"])
+def test_a_job_server_that_does_not_answer_is_said_at_once(endpoint):
+    options = ["--runner=PortableRunner", "--environment_type=LOOPBACK"]
+    with pytest.raises(ValueError, match=f"^--job_endpoint {endpoint}: no job server answers"):
+        check_options([*options, f"--job_endpoint={endpoint}"], "out")
 
 
 def test_dataflow_cannot_write_to_the_disk():

@@ -18,6 +18,7 @@ from google.protobuf import text_format
 from scipy.spatial import distance
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
+from ctr_keras.cli import main
 from ctr_keras.features import Categorical, FeatureSet, Label, MultiValued, Numeric
 from ctr_keras.metrics import mutual_information
 from pipeline import commands
@@ -461,6 +462,15 @@ def test_the_page_goes_where_it_is_wanted(prepared_folder, tmp_path_factory):
     assert CliRunner().invoke(commands.stats, arguments).exit_code == 0
     assert out.exists()
     assert not (prepared_folder / "statistics.html").exists()
+
+
+def test_a_page_that_cannot_be_written_is_said(prepared_folder, tmp_path):
+    (tmp_path / "file").touch()
+    command = ["stats", "--data", str(prepared_folder), "--out"]
+    for out, reason in ((tmp_path, "Is a directory"), (tmp_path / "file" / "page", "File exists")):
+        result = CliRunner().invoke(main, [*command, str(out)])
+        assert result.exit_code == 1
+        assert re.fullmatch(rf"Error: {tmp_path}\S*: {reason}\n", result.output)
 
 
 def test_a_folder_without_statistics_is_said(tmp_path):

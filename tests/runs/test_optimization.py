@@ -187,6 +187,38 @@ def test_a_plateau_multiplies_the_rates_of_all_optimizers():
     assert float(optimizer.learning_rate) == pytest.approx(0.000125)
 
 
+PATHS = ("embedding/table", "memorized/table", "factors/table", "deep/kernel")
+
+
+def rates_of(settings, plateaus=0):
+    """By variable, the rate of its optimizer."""
+    model = types.SimpleNamespace()
+    model.trainable_variables = [
+        types.SimpleNamespace(path=path, is_table=path.endswith("table")) for path in PATHS
+    ]
+    optimization = Optimization(learning_rate=0.4, schedule="plateau", **settings)
+    optimizer = optimization.make_optimizer(model, 2, 2)
+    optimization.set_rates(optimizer, plateaus)
+    routes = [optimizer._route(variable) for variable in model.trainable_variables]
+    return [float(optimizer.optimizers[route].learning_rate) for route in routes]
+
+
+def test_single_tables_have_rates_of_their_own():
+    own = {"table_learning_rates": {"memorized": 0.1, "factors": 0.2}}
+    assert rates_of(own) == pytest.approx([0.4, 0.1, 0.2, 0.4])
+    assert rates_of(own, plateaus=1) == pytest.approx([0.04, 0.01, 0.02, 0.04])
+    others = {"table_optimizer": "sgd", "table_learning_rate": 0.3}
+    assert rates_of(own | others) == pytest.approx([0.3, 0.1, 0.2, 0.4])
+    every = {"table_learning_rates": dict.fromkeys(("embedding", "memorized", "factors"), 0.1)}
+    assert rates_of(every | others) == pytest.approx([0.1, 0.1, 0.1, 0.4])
+
+
+def test_a_rate_of_a_table_that_is_not_there_is_named():
+    message = "no layer 'memorised' of the model holds a table; .*: embedding, memorized, factors"
+    with pytest.raises(ValueError, match=message):
+        rates_of({"table_learning_rates": {"memorised": 0.1}})
+
+
 @pytest.mark.backend
 @pytest.mark.parametrize(("smoothing", "gamma"), [(0.0, None), (0.2, None), (0.1, 2.0)])
 def test_losses_of_rows_are_those_of_numpy(smoothing, gamma):

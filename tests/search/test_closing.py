@@ -36,10 +36,17 @@ def gated(base, **arguments):
 
 
 @pytest.mark.backend
-@pytest.mark.parametrize("base", ["FM", "DeepFM", "IPNN"])
-def test_with_all_gates_open_the_logits_are_the_models(base):
-    hidden = {} if base == "FM" else {"hidden": [4]}
-    model, inputs = gated(base, **hidden)
+@pytest.mark.parametrize(
+    ("base", "arguments"),
+    [
+        ("FM", {}),
+        ("FM", {"part_scalers": True}),
+        ("DeepFM", {"hidden": [4]}),
+        ("IPNN", {"hidden": [4]}),
+    ],
+)
+def test_with_all_gates_open_the_logits_are_the_models(base, arguments):
+    model, inputs = gated(base, **arguments)
     terms = GatedTerms(model, [model.get_layer("inner_2")], inputs)
     expected = logits_of(model, inputs)
     np.testing.assert_allclose(terms.logits(np.ones(3, bool)), expected, atol=1e-4)
@@ -60,6 +67,20 @@ def test_a_closed_pair_leaves_what_its_fields_say_one_by_one():
         for value in np.unique(ids[:, field]):
             rows = ids[:, field] == value
             assert abs(taken_off[rows].mean()) < 0.25 * taken_off.std()
+
+
+@pytest.mark.backend
+def test_what_is_taken_off_is_scaled_as_the_part_is():
+    model, inputs = gated("FM", part_scalers=True)
+    scaler = model.get_layer("part_scaler_1")  # after that of the linear logit
+
+    def taken_off(factor):
+        scaler.kernel.assign([[factor]])
+        terms = GatedTerms(model, [model.get_layer("inner_2")], inputs)
+        return terms.logits(np.ones(3, bool)) - terms.logits(largest(terms.values, 1))
+
+    np.testing.assert_allclose(taken_off(3.0), 3 * taken_off(1.0), atol=1e-4)
+    assert abs(taken_off(1.0)).max() > 0.1
 
 
 @pytest.mark.backend

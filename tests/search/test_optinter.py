@@ -1,5 +1,6 @@
 """OptInter memorizes what is memorizable and leaves noise alone."""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -7,9 +8,12 @@ from keras import ops
 from benchmarks.planted_log import planted_tables
 from ctr_keras import models
 from ctr_keras.search import OptInterSearch
+from ctr_keras.search.closing import logit_of
+from ctr_keras.search.optinter import _ChosenMethods
+from tests.packed import inputs_of
 
 SETTINGS = {"batch_size": 500, "learning_rate": 1e-2, "gate_learning_rate": 0.05, "verbose": False}
-SETTINGS |= {"rounds": 1}
+SETTINGS |= {"rounds": 1, "keep": None}
 MODEL = {"dim": 4, "cross_dim": 4, "hidden": [32]}
 AUTHORS_SPREAD = {"embeddings_initializer": 1.0}
 
@@ -41,14 +45,33 @@ def test_default_settings_memorize_the_pair_and_leave_noise_alone(seed, capsys):
     methods = {i.fields: i.function for i in search.search(rows.features, rows.train).interactions}
     assert methods.pop(("f0", "f1")) == "memorize"
     assert set(methods.values()) == {"naive"}
-    assert "nothing was learned" not in capsys.readouterr().out
+    assert "1 memorize, 0 factorize, 5 naive" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keep", ["auto", 1])
+def test_a_product_of_two_vectors_is_factorized(keep):
+    """Of 60 x 60 values few are seen often enough to be memorized."""
+    draw = np.random.default_rng(3)
+    table = draw.normal(size=(60, 2)) @ draw.normal(size=(2, 60))
+    log = {"train_rows": 20_000, "test_rows": 10, "linear": 0.0, "noise": 1.0, "crossed": True}
+    rows = planted_tables({(0, 1): table}, 3, 3, [60, 60, 5], **log)
+    search = OptInterSearch(keep=keep, seed=3, model_args=MODEL, verbose=False)
+    plan = search.search(rows.features, rows.train)
+    found = {i.fields: (i.function, i.gate > 0) for i in plan.interactions}
+    assert found == {
+        ("f0", "f1"): ("factorize", True),
+        ("f0", "f2"): ("naive", False),
+        ("f1", "f2"): ("naive", False),
+    }
 
 
 @pytest.mark.backend
 @pytest.mark.usefixtures("eager")
 def test_rates_that_are_too_small_are_said_to_give_back_the_start(capsys):
     rows = data(categories=4, rows=1000)
-    OptInterSearch(gate_learning_rate=3e-5, model_args=MODEL).search(rows.features, rows.train)
+    search = OptInterSearch(keep=None, gate_learning_rate=3e-5, model_args=MODEL)
+    search.search(rows.features, rows.train)
     assert "nothing was learned: choices are those of the random start" in capsys.readouterr().out
 
 
@@ -135,6 +158,37 @@ def test_tables_are_drawn_by_the_seed_and_each_of_its_own(monkeypatch):
     np.testing.assert_array_equal(first, tables(1))
     assert not np.isin(first, tables(2)).any()
     assert np.unique(first).size == np.size(first)
+
+
+@pytest.mark.backend
+def test_an_open_pair_is_judged_by_its_method_alone():
+    rows = data(categories=4, rows=200)
+    keras.utils.set_random_seed(0)
+    spread = {"embeddings_initializer": 1.0, "temperature_rate": 1.0}
+    model = models.OptInter(rows.features, **MODEL, **spread)
+    model.get_layer("combination").step.assign(1)
+    network = keras.Model(model.input, logit_of(model))
+    inputs = inputs_of(model, rows.train[0])
+    methods = _ChosenMethods(network, inputs, np.array([0, 1, 0, 0, 0, 0]), np.ones(6))
+    only = [np.eye(6, dtype=bool)[place] for place in (0, 1)]  # memorized, factorized
+    nothing = np.zeros(6, bool)
+    before = [methods.logits(is_open) for is_open in (*only, nothing)]
+    for table, moved in (("memorized", [True, False, False]), ("factors", [False, True, False])):
+        vectors = model.get_layer(table).table
+        kept = ops.convert_to_numpy(vectors)
+        vectors.assign(np.zeros_like(kept))
+        after = [methods.logits(is_open) for is_open in (*only, nothing)]
+        vectors.assign(kept)
+        changes = [abs(one - other).max() for one, other in zip(before, after, strict=True)]
+        assert [change > 1e-3 for change in changes] == moved
+
+
+@pytest.mark.parametrize(
+    "setting", [{"gate_learning_rate": 0.1}, {"temperature_rate": 0.1}, {"bilevel": True}]
+)
+def test_settings_of_the_mixture_need_it(setting):
+    with pytest.raises(ValueError, match=f"{next(iter(setting))} is of the mixture: .*keep=null"):
+        OptInterSearch(**setting)
 
 
 def test_without_crossed_features_it_says_what_to_declare():

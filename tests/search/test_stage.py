@@ -56,14 +56,18 @@ def kill_after(monkeypatch):
 
 
 def search_and_rows(method):
-    """A search of two stages, or with noise and an early stop, and what it takes."""
+    """A search of two stages, or of methods, or with noise and an early stop; what it takes."""
     if method == "autofis":
         search = AutoFISSearch(base="FM", order=3, c=0.1, epochs=2, rounds=2, **COMMON)
         return search, (DATA.features, DATA.train, None)
     if method == "aim":
         given = {"functions": ["inner", "outer"], "keep": 3, "epochs": 1, "rounds": 2}
+        given |= {"model_args": {"dim": 2}}
         return AIMSearch(**given, **COMMON), (DATA.features, DATA.train, None)
-    noisy = OptInterSearch(epochs=3, rounds=2, gumbel_noise=True, gate_learning_rate=0.1, **COMMON)
+    if method == "drawn":
+        return OptInterSearch(keep=1, epochs=2, rounds=2, **COMMON), crossed_data()
+    noise = {"gumbel_noise": True, "gate_learning_rate": 0.1}
+    noisy = OptInterSearch(keep=None, epochs=3, rounds=2, **noise, **COMMON)
     return noisy, crossed_data()
 
 
@@ -86,6 +90,7 @@ def undisturbed(method):
         ("autofis", 3),
         ("autofis", 17),
         ("aim", 17),
+        ("drawn", 5),
         pytest.param("optinter", 11, marks=pytest.mark.backend),
     ],
 )
@@ -123,7 +128,7 @@ def test_progress_is_shown(capsys):
 def test_an_early_stop_returns_the_plan_of_the_best_epoch(monkeypatch):
     """Of the four AUCs that are given the third is no better, so the second epoch's plan counts."""
     features, train, validation = crossed_data()
-    given = {"gate_learning_rate": 0.5, "temperature_rate": 0.99 / 4, **COMMON}
+    given = {"keep": None, "gate_learning_rate": 0.5, "temperature_rate": 0.99 / 4, **COMMON}
     search = OptInterSearch(epochs=4, rounds=2, **given)
     second, third = (
         OptInterSearch(epochs=epochs, rounds=1, **given).search(features, train)
@@ -202,7 +207,6 @@ def test_an_early_stop_is_decided_with_the_statistics_of_the_weights(monkeypatch
     monkeypatch.setattr(SearchRows, "score", checked)
     features, train, validation = crossed_data()
     tower = {"dim": 2, "cross_dim": 2, "hidden": [4], "normalization": "batch"}
-    OptInterSearch(model_args=tower, epochs=1, rounds=1, **COMMON).search(
-        features, train, validation
-    )
+    search = OptInterSearch(keep=None, model_args=tower, epochs=1, rounds=1, **COMMON)
+    search.search(features, train, validation)
     assert scored == [300]

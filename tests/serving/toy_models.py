@@ -48,6 +48,22 @@ def save_times(path, factor):
     tf.saved_model.save(module, path, {"serving_default": times})
 
 
+def save_slow(path, seconds):
+    """`serving_default`: x (floats) -> y = x, after so many seconds."""
+    module = tf.Module()
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    def slow(x):
+        end = tf.timestamp() + seconds
+        with tf.control_dependencies(
+            tf.while_loop(lambda now: now < end, lambda _: tf.timestamp(), [end - seconds])
+        ):
+            return {"y": tf.identity(x)}
+
+    module.slow = slow
+    tf.saved_model.save(module, path, {"serving_default": slow})
+
+
 def save_toy(path):
     """One SavedModel with a signature for every kind of input and output."""
     floats = tf.TensorSpec([None], tf.float32)
@@ -212,6 +228,30 @@ def save_tf1(path):
             main_op=v1.tables_initializer(),
         )
         builder.save()
+
+
+def save_with_self(path):
+    """A TensorFlow 1 SavedModel: inputs `self` and `x` -> y = self + 2 x."""
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        inputs = {name: v1.placeholder(tf.float32, [None], name) for name in ("self", "x")}
+        outputs = {"y": inputs["self"] + 2 * inputs["x"]}
+        builder = v1.saved_model.Builder(path)
+        definition = v1.saved_model.predict_signature_def(inputs, outputs)
+        builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": definition})
+        builder.save()
+
+
+def save_sparse(path):
+    """`serving_default`: x (floats) -> y, sparse."""
+    module = tf.Module()
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    def sparse(x):
+        return {"y": tf.sparse.from_dense(x)}
+
+    module.sparse = sparse
+    tf.saved_model.save(module, path, {"serving_default": sparse})
 
 
 def publish(model, version, save, *args):

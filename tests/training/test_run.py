@@ -300,6 +300,17 @@ def test_a_validation_split_that_tells_nothing_is_named_before_training(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("setting", [{"monitor": "auc_by_group"}, {"pairwise_weight": 0.5}])
+def test_groups_that_no_data_set_declares_are_asked_for_before_training(
+    settings, tmp_path, setting
+):
+    ((name, value),) = setting.items()
+    message = f"^{name}={value} needs a group: set one, or declare `group:` in the data set's YAML$"
+    with pytest.raises(ValueError, match=message):
+        train(TrainConfig(**settings | FM | setting, out=str(tmp_path / "run")))
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [

@@ -32,7 +32,7 @@ def test_every_model_has_a_space_of_arguments_that_it_takes(model):
 def test_a_model_without_a_space_of_its_own_has_what_is_shared(monkeypatch):
     def builder(features: FeatureSet, dim: int = 4, depth: int = 1) -> keras.Model: ...
 
-    monkeypatch.setitem(MODELS, "Mine", ModelEntry(builder, "", ""))
+    monkeypatch.setitem(MODELS, "Mine", ModelEntry(builder, "", "", "deep"))
     assert set(model_space("Mine")) == {"learning_rate", "batch_size", "schedule", "dim"}
     assert "heads" in model_space("AutoInt")
 

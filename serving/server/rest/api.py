@@ -23,6 +23,7 @@ from serving.server.inference import ExamplesRequest, classify, example_count, r
 from serving.server.model_info import SIGNATURE_DEF, model_status, signature_defs
 from serving.server.options import Options
 from serving.server.page import page
+from serving.server.rest.connections import SECONDS_TO_SEND, Connections, is_rebound
 from serving.server.rest.examples import read_examples, write_classifications, write_regressions
 from serving.server.rest.json_text import dump_scalar
 from serving.server.rest.requests import read_document, read_inputs
@@ -36,9 +37,16 @@ _API_PATH = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
 _VERSION_OR_LABEL = r"(?:/versions/([0-9]+)|/labels/([^/:]+))?"
 _INFERENCE_PATH = re.compile(rf"/v1/models/([^/:]+){_VERSION_OR_LABEL}:([^/:]+)", re.IGNORECASE)
 _MODEL_PATH = re.compile(rf"/v1/models(?:/([^/:]+))?{_VERSION_OR_LABEL}(/metadata)?", re.IGNORECASE)
+_ORIGIN = re.compile(r"^https?://[^/?#]*", re.IGNORECASE)  # in the form that proxies are sent
 _BAD_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2})")
+_MAX_INFLATION = 100  # JSON of real requests is compressed 10 to 20 times
+_MAX_INFLATED = 1 << 20  # bytes, which any compressed body may have
 _PLAIN = {"Content-Type": "text/plain"}
 _NOT_FOUND_PAGE = "<html><head><title>404 Not Found</title></head><body>Not Found</body></html>"
+_MISDIRECTED = (
+    "This server answers browsers under the addresses of its own machine only, and others that "
+    "--allowed_hosts names."
+)
 _CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "POST, GET",
@@ -84,14 +92,14 @@ class RestServer:
         self._call(self._listen())
 
     def stop(self) -> None:
-        """Lets the requests under way finish, but takes no new ones."""
+        """Lets the requests under way finish, in the time of grace, but takes no new ones."""
         if self._runner:
             self._call(self._runner.cleanup())
+        self._workers.shutdown(wait=False, cancel_futures=True)
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
         self._loop.close()
-        self._workers.shutdown()
 
     def _call(self, coroutine: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
@@ -101,24 +109,29 @@ class RestServer:
             web.BaseRequest, loop=self._loop, client_max_size=self._options.max_request_bytes
         )
         # Bodies are decompressed here, as TensorFlow Serving has rules of its own for them.
-        server = web.Server(
+        server = Connections(
             self._answer, request_factory=request, auto_decompress=False, access_log=None
         )
-        self._runner = web.ServerRunner(server, shutdown_timeout=self._options.grace_seconds)
+        # aiohttp waits so long for requests to end, and again once it has told them to.
+        self._runner = web.ServerRunner(server, shutdown_timeout=self._options.grace_seconds / 2)
         await self._runner.setup()
         await web.TCPSite(self._runner, self._options.host, self.port).start()
         self.port = self._runner.addresses[0][1]
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.method == "GET" and request.raw_path == "/":
+        if is_rebound(request, self._options):
+            return web.Response(status=421, text=_MISDIRECTED)
+        path = _ORIGIN.sub("", request.raw_path) or "/"
+        is_read = request.method in ("GET", "HEAD")
+        if is_read and path == "/":
             running = self._loop.run_in_executor(self._workers, page, self._core.manager)
             text, headers = await running
             return web.Response(text=text, content_type="text/html", headers=headers)
-        if self._metrics_path and request.raw_path.partition("?")[0] == self._metrics_path:
-            return self._metrics(request.raw_path)
-        if not _API_PATH.fullmatch(request.raw_path):
+        if self._metrics_path and path.partition("?")[0] == self._metrics_path:
+            return self._metrics(path)
+        if not _API_PATH.fullmatch(path):
             return web.Response(status=404, text=_NOT_FOUND_PAGE, content_type="text/html")
-        response = await self._api_answer(request)
+        response = await self._api_answer(request, path)
         if self._options.rest_api_enable_cors_support:
             response.headers.update(_CORS)
         return response
@@ -129,31 +142,37 @@ class RestServer:
             return web.Response(status=400, body=text.encode(errors="replace"), headers=_PLAIN)
         return web.Response(body=self._core.metrics.page().encode(), headers=_PLAIN)
 
-    async def _api_answer(self, request: web.BaseRequest) -> web.Response:
+    async def _api_answer(self, request: web.BaseRequest, path: str) -> web.Response:
         if request.method == "OPTIONS":
             origin = request.headers.get("Origin", "")
             return web.Response(status=200 if re.search("https?://", origin) else 400)
+        seconds = self._options.rest_api_timeout_in_ms / 1000
         try:
-            body = await self._body(request)
+            body = await asyncio.wait_for(self._body(request), max(seconds, SECONDS_TO_SEND))
+        except asyncio.TimeoutError:
+            return _json_response(408, _error_json("Timed out waiting for the request's body"))
+        except web.HTTPRequestEntityTooLarge:
+            limit = self._options.max_request_bytes
+            message = f"Request body is longer than the server's limit of {limit} bytes"
+            return _json_response(413, _error_json(message))
+        try:
             running = self._loop.run_in_executor(
-                self._workers, self._run, request.method, request.raw_path, *body
+                self._workers, self._run, request.method, path, *body
             )
-            seconds = self._options.rest_api_timeout_in_ms / 1000
             return _json_response(200, await asyncio.wait_for(running, seconds))
         except asyncio.TimeoutError:
             return _json_response(504, _error_json("Timed out waiting for the model's answer"))
         except _BadUrl:
             return web.Response(status=400)
-        except web.HTTPRequestEntityTooLarge:
-            limit = self._options.max_request_bytes
-            message = f"Request body is longer than the server's limit of {limit} bytes"
-            return _json_response(413, _error_json(message))
         except Exception as error:  # whatever went wrong, the client gets an answer
             status = as_status_error(error)
             return _json_response(HTTP_STATUS[status.code], _error_json(status.message))
 
     async def _body(self, request: web.BaseRequest) -> tuple[bytes, bool]:
         """The body as sent, and whether it is compressed."""
+        limit, length = self._options.max_request_bytes, request.content_length or 0
+        if length > limit:  # before it is asked for
+            raise web.HTTPRequestEntityTooLarge(limit, length)
         if request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         return await request.read(), "gzip" in request.headers.get("Content-Encoding", "")
@@ -276,16 +295,20 @@ def _unescaped(string: str) -> str:
 
 
 def _gunzip(body: bytes, max_bytes: int) -> bytes:
-    """Decompresses a body; one that cannot be counts as empty, as in TensorFlow Serving."""
+    """Decompresses a body; one that cannot be counts as empty, as in TensorFlow Serving.
+
+    What a few bytes are blown up to is no request, and would cost as much as one.
+    """
+    limit = min(max_bytes, max(_MAX_INFLATED, _MAX_INFLATION * len(body)))
     stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
     try:
-        text = stream.decompress(body, max_bytes + 1)
+        text = stream.decompress(body, limit + 1)
     except zlib.error:
         return b""
-    if len(text) > max_bytes:
+    if len(text) > limit:
         raise invalid_argument(
             "JSON Parse error: The document is empty, "
-            f"as it is longer than the server's limit of {max_bytes} bytes when decompressed"
+            f"as it is longer than the server's limit of {limit} bytes when decompressed"
         )
     return text if stream.eof else b""
 

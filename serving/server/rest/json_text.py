@@ -1,14 +1,16 @@
 """JSON text as RapidJSON reads it, which is what TensorFlow Serving's REST API is made of.
 
-It differs from Python's `json` in what matters to a server: nesting may be of any depth, the first
-of two equal keys counts, `Inf` and `-NaN` are numbers, 1e400 is an error, whatever follows the
-document is ignored, and bytes that are not UTF-8 pass through strings unchanged (as surrogate
-escapes).
+It differs from Python's `json` in what matters to a server: nesting may be of any depth (what lies
+too deep for a tensor is forgotten), the first of two equal keys counts, `Inf` and `-NaN` are
+numbers, 1e400 is an error, whatever follows the document is ignored, and bytes that are not UTF-8
+pass through strings unchanged (as surrogate escapes).
 
 Python's own parser, written in C, does the work wherever the two agree. What it refuses, and the
-few texts it would read otherwise, go to the slower `_Reader` here, which also words the errors.
+few texts it would read otherwise, go to the slower `_Reader` here, which also words the errors, and
+gives up where that would take long.
 """
 
+import itertools
 import json
 import math
 import re
@@ -25,6 +27,12 @@ _HALF_PAIR = re.compile(
 _BLANKS = re.compile(r"[ \n\r\t]*")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]*)?([eE][+-]?[0-9]*)?")
 _NOT_FINITE = re.compile(r"-?(?:NaN|Inf(?:inity)?(?!i))")
+_MAX_DEPTH = 1000  # beyond any tensor's
+_MAX_STEPS = 50_000  # values and escapes that are read slowly: a tenth of a second
+_STRING = r'"(?:[^"\\]|\\.)*"'
+_SKIPPED = re.compile(
+    rf'[\[ \n\r\t]+|[\]}}]+|\{{(?: *{_STRING} *:)?|{_STRING}|[^\[\]{{}}"]+', re.DOTALL
+)
 _WORDS = {"t": ("true", True), "f": ("false", False), "n": ("null", None)}
 _PLAIN = re.compile(r'[^"\\\x00-\x1f]*')
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
@@ -66,7 +74,7 @@ def dumps(value: Json, limit: int = 256) -> str:
         if isinstance(part, _Raw):
             part = str(part)
         elif isinstance(part, (list, dict)):
-            pending.extend(reversed(_opened(part)))
+            pending.extend(reversed(_opened(part, limit)))
             continue
         else:
             part = dump_scalar(part)
@@ -87,17 +95,17 @@ class _Raw(str):
     """Punctuation among values that are still to be written."""
 
 
-def _opened(value: Container) -> list[Json]:
-    """The parts of one list or object, so that writing it needs no recursion."""
+def _opened(value: Container, limit: int) -> list[Json]:
+    """The parts of one list or object, so that writing it needs no recursion; `limit` at most."""
     if isinstance(value, list):
-        return [_Raw("["), *_separated([item] for item in value), _Raw("]")]
+        return [_Raw("["), *_separated(([item] for item in value), limit), _Raw("]")]
     members = ([_Raw(dump_scalar(key) + ": "), item] for key, item in value.items())
-    return [_Raw("{"), *_separated(members), _Raw("}")]
+    return [_Raw("{"), *_separated(members, limit), _Raw("}")]
 
 
-def _separated(groups: Iterable[list[Json]]) -> list[Json]:
+def _separated(groups: Iterable[list[Json]], limit: int) -> list[Json]:
     parts: list[Json] = []
-    for group in groups:
+    for group in itertools.islice(groups, limit):
         parts += [_Raw(", "), *group] if parts else group
     return parts
 
@@ -125,6 +133,7 @@ class _Reader:
     def __init__(self, text: str):
         self.text = text
         self.at = 0
+        self._steps = 0
 
     def document(self) -> Json:
         if not self._next():
@@ -133,7 +142,9 @@ class _Reader:
         stack: list[tuple[Container, str | None]] = []
         while True:
             value = self._value()
-            if isinstance(value, (list, dict)) and not self._closes(value):
+            if isinstance(value, (list, dict)) and len(stack) > _MAX_DEPTH:
+                self._skip()
+            elif isinstance(value, (list, dict)) and not self._closes(value):
                 stack.append((value, self._key() if isinstance(value, dict) else None))
                 continue
             # The value is complete; so may be any number of the containers around it.
@@ -153,6 +164,7 @@ class _Reader:
 
     def _value(self) -> Json:
         """A scalar, or a list or dict that has just been opened."""
+        self._step()
         char = self._next()
         if char == "[" or char == "{":
             self.at += 1
@@ -162,6 +174,24 @@ class _Reader:
         if char in _WORDS:
             return self._word(*_WORDS[char])
         return self._number()
+
+    def _step(self) -> None:
+        self._steps += 1
+        if self._steps > _MAX_STEPS:
+            raise self._error("The document is no plain JSON, and too long to be read otherwise.")
+
+    def _skip(self) -> None:
+        """Steps over the rest of a list or object that has just been opened."""
+        depth = 1
+        while depth > 0:
+            match = _SKIPPED.match(self.text, self.at)
+            if not match:
+                raise self._error("Invalid value.")
+            token = match[0]
+            depth += token.count("[") if token[0] in "[ \n\r\t" else token[0] == "{"
+            closed = min(depth, len(token)) if token[0] in "]}" else 0
+            depth -= closed
+            self.at = match.start() + closed if closed else match.end()
 
     def _closes(self, container: Container) -> bool:
         """Whether a container that has just been opened is empty."""
@@ -236,6 +266,7 @@ class _Reader:
             parts.append(self._escape())
 
     def _escape(self) -> str:
+        self._step()
         char = self.text[self.at + 1 : self.at + 2]
         if char in _ESCAPES:
             self.at += 2

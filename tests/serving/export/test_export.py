@@ -226,6 +226,35 @@ def test_versions_count_up_and_a_killed_export_leaves_none(run, version, tmp_pat
         assert (out / "2" / name).read_bytes() == (version / name).read_bytes()
 
 
+def test_two_exports_of_a_model_do_not_meet(run, version, tmp_path):
+    out = tmp_path / "ctr"
+    shutil.copytree(version, out / "1")
+    first = Command(*export_command(run, out), "--force")
+    first.wait_until((out / ".partial").exists)
+    second = export(run, out, "--force")
+    assert second.exit_code == 1
+    message = f"another process exports to {out}: export again when it has ended"
+    assert second.stderr.splitlines()[-1] == f"Error: {message}"
+    assert first.ended() == 0
+    assert sorted(os.listdir(out)) == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(28, "No space left on device"), tf.errors.ResourceExhaustedError(None, None, "full")],
+)
+def test_a_full_disk_is_one_line_and_leaves_nothing(run, tmp_path, monkeypatch, error):
+    def fail(module, path, signatures):
+        os.makedirs(path)
+        raise error
+
+    monkeypatch.setattr(tf.saved_model, "save", fail)
+    result = export(run, tmp_path / "ctr")
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    assert not os.listdir(tmp_path)
+
+
 def test_an_item_column_that_is_none_is_named(run, tmp_path):
     result = export(run, tmp_path / "ctr", "--item-columns", "C1, C99")
     assert result.exit_code == 1

@@ -6,6 +6,7 @@ The number in a test's name is the section of TensorFlow Serving's protocol that
 import datetime
 import ipaddress
 import json
+import socket
 import threading
 
 import grpc
@@ -23,6 +24,7 @@ from tensorflow_serving.apis import (
 )
 
 from ctr_keras.cli import main
+from serving.codes import StatusError
 from serving.server.options import Options
 from serving.server.server import Server
 from serving.server.signature import SignatureRunner
@@ -331,6 +333,30 @@ def test_14_tls(models):
         grpc.secure_channel(server.grpc_address, credentials) as channel,
     ):
         assert grpc_status(channel) == [(1, 30)]
+
+
+def test_14_keys_that_cannot_be_used_are_named(models):
+    path = models / "ssl.config"
+    path.write_text('server_key: "no key" server_cert: "no certificate"')
+    with pytest.raises(StatusError, match=f"certificates in {path} cannot be used"):
+        Server(models, rest_api_port=0, port=0, ssl_config_file=str(path))
+
+
+@pytest.mark.parametrize(("flag", "port"), [("port", 99999), ("rest_api_port", -1)])
+def test_14_ports_that_there_are_not(models, flag, port):
+    code, output = invoked(f"--models={models}", f"--{flag}={port}")
+    assert (code, output) == (1, f"Error: --{flag} is 0 to 65535, not {port}\n")
+
+
+def test_14_a_taken_port_is_said_before_anything_is_loaded(models, monkeypatch):
+    monkeypatch.setattr("serving.server.loading.Loader.__call__", None)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, output = invoked(f"--models={models}", "--port=0", f"--rest_api_port={port}")
+    assert code == 1
+    assert output == (
+        f"Error: --rest_api_port={port} cannot be bound on 127.0.0.1: Address already in use\n"
+    )
 
 
 def test_14_tags_choose_the_graph(models):

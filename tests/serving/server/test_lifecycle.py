@@ -18,11 +18,13 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_service_pb2_grpc
 
+from serving.codes import Code, StatusError
 from serving.server import manager
 from serving.server.inference import REPLAYED
 from serving.server.lifecycle import TRANSITIONS, State, VersionRecord, Versions
 from serving.server.server import Server, serve
 from serving.server.signature import SignatureRunner
+from serving.versions import find_versions
 from tests.serving.toy_models import (
     call,
     copy_version,
@@ -57,6 +59,21 @@ def models(saved, tmp_path):
     """A directory of models, in which m has version 1: it multiplies by 2."""
     copy_version(saved / "2", tmp_path / "m" / "1")
     return tmp_path
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """Requests run when the event is set, or after 20 seconds; `started` says that one has come."""
+    run, released = SignatureRunner.run, threading.Event()
+    released.started = threading.Event()
+
+    def held_run(self, inputs):
+        released.started.set()
+        released.wait(20)
+        return run(self, inputs)
+
+    monkeypatch.setattr(SignatureRunner, "run", held_run)
+    return released
 
 
 def running(models, **options):
@@ -104,20 +121,56 @@ def test_10_new_versions_are_loaded_newest_first_before_old_ones_are_unloaded():
     assert [record.version for record in versions.newest_first()] == [4, 3, 2, 1]
 
 
-def test_10_a_failed_version_is_tried_again_only_after_it_was_not_wanted():
+def failed(version):
+    """Versions of which one has failed to load, and its record."""
     versions = Versions()
-    versions.want(paths(1))
+    versions.want(paths(version))
     _, record = versions.next_step()
-    assert versions.failed() is None
+    assert versions.failure() is None
+    record.error = StatusError(Code.DATA_LOSS, "broken")
     for state in (State.LOADING, State.END):
         record.enter(state)
+    return versions, record
+
+
+def test_10_a_failed_version_is_tried_again_only_after_it_was_not_wanted():
+    versions, record = failed(1)
     versions.want(paths(1))
     assert versions.next_step() is None
-    assert versions.failed() is record
+    assert versions.failure() is record
     versions.want({})
-    assert versions.failed() is None
+    assert versions.failure() is None
     versions.want(paths(1))
     assert steps(versions) == [("LOADING", 1)]
+
+
+def test_10_a_failed_version_is_tried_again_when_its_files_have_changed_and_rest():
+    versions, record = failed(1)
+    record.content = "half"
+    for content in ("half", "half", "more", "whole"):
+        versions.look_at(record, content)
+        assert versions.next_step() is None
+    versions.look_at(record, "whole")
+    assert steps(versions) == [("LOADING", 1)]
+
+
+def test_10_a_version_that_is_asked_for_again_while_it_ends_is_loaded_anew():
+    versions = Versions()
+    versions.want(paths(1))
+    steps(versions)
+    versions.want(paths(2))
+    _, second = versions.next_step()
+    for state in (State.LOADING, State.AVAILABLE):
+        second.enter(state)
+    state, first = versions.next_step()
+    first.enter(state)
+    assert state == State.UNLOADING
+    versions.want(paths(1))
+    assert versions.next_step() is None, "until it has ended, and the second one answers meanwhile"
+    assert versions.failure() is None
+    first.enter(State.END)
+    assert steps(versions) == [("LOADING", 1), ("UNLOADING", 2)]
+    assert versions.available().version == 1
 
 
 def test_10_a_version_that_was_never_loaded_is_forgotten():
@@ -198,25 +251,17 @@ def test_10_the_old_version_answers_while_the_new_one_loads(models, saved, monke
         assert predicted(server) == 3.0
 
 
-def test_10_unloading_waits_for_requests_under_way(models, saved, monkeypatch):
-    run, started, released = SignatureRunner.run, threading.Event(), threading.Event()
-
-    def held_run(self, inputs):
-        started.set()
-        released.wait(20)
-        return run(self, inputs)
-
-    monkeypatch.setattr(SignatureRunner, "run", held_run)
+def test_10_unloading_waits_for_requests_under_way(models, saved, held):
     answers = []
     with running(models) as server:
         thread = threading.Thread(target=lambda: answers.append(predicted(server)))
         thread.start()
-        assert started.wait(10)
+        assert held.started.wait(10)
         copy_version(saved / "3", models / "m" / "2")
         wait_for_state(server, "m", 1, "UNLOADING")
         time.sleep(0.5)
         wait_for_state(server, "m", 1, "UNLOADING", seconds=1)
-        released.set()
+        held.set()
         wait_for_state(server, "m", 1, "END")
         thread.join()
     assert answers == [2.0]
@@ -247,6 +292,98 @@ def test_10_a_broken_model_at_the_start_leaves_the_others_alone(models):
         assert status["error_code"] == "NOT_FOUND"
         assert "Could not find SavedModel" in status["error_message"]
         assert call(server, "/v1/models/empty")[0] == 404
+
+
+def test_10_a_version_that_is_wanted_again_while_it_unloads_serves_again(models, saved, held):
+    with running(models) as server:
+        thread = threading.Thread(target=predicted, args=[server])
+        thread.start()
+        assert held.started.wait(10)
+        copy_version(saved / "3", models / "m" / "2")
+        wait_for_state(server, "m", 1, "UNLOADING")
+        os.rename(models / "m" / "2", models / "m" / ".2")
+        time.sleep(0.2)  # several polls
+        wait_for_state(server, "m", 2, "AVAILABLE", seconds=1)
+        held.set()
+        wait_for_state(server, "m", 1, "AVAILABLE")
+        assert wait_for_state(server, "m", 2, "END")["error_code"] == "OK"
+        thread.join()
+        assert predicted(server) == 2.0
+
+
+def test_10_a_model_that_comes_back_while_it_unloads_serves_again(models, held):
+    with running(models) as server:
+        thread = threading.Thread(target=predicted, args=[server])
+        thread.start()
+        assert held.started.wait(10)
+        os.rename(models / "m", models / ".m")
+        wait_for_state(server, "m", 1, "UNLOADING")
+        os.rename(models / ".m", models / "m")
+        time.sleep(0.2)
+        held.set()
+        wait_for_state(server, "m", 1, "AVAILABLE")
+        thread.join()
+        assert predicted(server) == 2.0
+
+
+def test_10_a_version_that_is_copied_in_place_is_loaded_when_it_is_whole(models, saved):
+    with running(models) as server:
+        (models / "m" / "2").mkdir()
+        assert wait_for_state(server, "m", 2, "END")["error_code"] == "NOT_FOUND"
+        shutil.copy(saved / "3" / "saved_model.pb", models / "m" / "2")
+        time.sleep(0.3)
+        wait_for_state(server, "m", 2, "END")
+        assert predicted(server) == 2.0
+        shutil.copytree(saved / "3" / "variables", models / "m" / "2" / "variables")
+        wait_for_state(server, "m", 2, "AVAILABLE")
+        assert predicted(server) == 3.0
+
+
+def test_9_a_folder_that_cannot_be_read_keeps_no_other_from_being_served(
+    models, saved, monkeypatch, caplog
+):
+    def find(base_path):
+        if base_path.name == "lost+found":
+            raise PermissionError(13, "Permission denied", str(base_path))
+        return find_versions(base_path)
+
+    monkeypatch.setattr(manager, "find_versions", find)
+    (models / "lost+found").mkdir()
+    with running(models) as server:
+        assert predicted(server) == 2.0
+        copy_version(saved / "3", models / "m" / "2")
+        wait_for_state(server, "m", 2, "AVAILABLE")
+    said = [record for record in caplog.records if "Permission denied" in record.message]
+    assert len(said) == 1, "and not once a second"
+
+
+def test_9_a_link_to_nowhere_is_no_model_and_no_version(models):
+    for link in (models / "loop", models / "m" / "2"):
+        link.symlink_to(link)
+    with running(models) as server:
+        assert predicted(server) == 2.0
+        assert call(server, "/v1/models/loop")[0] == 404
+
+
+@pytest.mark.parametrize("name", ["saved_model.pb", "variables/variables.index"])
+def test_10_a_pipe_in_a_version_holds_nothing_up(models, saved, name):
+    copy_version(saved / "3", models / "a" / "1")
+    (models / "a" / "1" / name).unlink()
+    os.mkfifo(models / "a" / "1" / name)
+    with running(models) as server:
+        message = wait_for_state(server, "a", 1, "END")["error_message"]
+        assert message == f"{models}/a/1/{name} is neither a file nor a folder"
+        assert predicted(server) == 2.0
+
+
+@pytest.mark.parametrize("name", ["variables.index", "variables.data-00000-of-00001"])
+def test_10_what_is_cut_off_is_named(models, saved, name):
+    copy_version(saved / "3", models / "a" / "1")
+    os.truncate(models / "a" / "1" / "variables" / name, 0)
+    with running(models) as server:
+        status = wait_for_state(server, "a", 1, "END")
+        assert status["error_code"] != "INTERNAL"
+        assert f"{models}/a/1" in status["error_message"]
 
 
 def test_9_new_models_are_found_and_removed_ones_unloaded(models, saved):
@@ -376,9 +513,11 @@ def test_stop_lets_requests_under_way_finish(models, saved, monkeypatch):
 def test_localhost_is_the_default_and_taken_ports_are_errors(models):
     with running(models) as server:
         assert server.rest_address == f"127.0.0.1:{server.rest_api_port}"
-        with pytest.raises(OSError, match="address"):
+        with pytest.raises(
+            OSError, match=f"--rest_api_port={server.rest_api_port} cannot be bound"
+        ):
             Server(models, rest_api_port=server.rest_api_port, port=0).start()
-        with pytest.raises(RuntimeError, match=str(server.port)):
+        with pytest.raises(OSError, match=f"--port={server.port} cannot be bound on 127.0.0.1: Ad"):
             Server(models, rest_api_port=0, port=server.port).start()
         assert predicted(server) == 2.0
 

@@ -3,6 +3,7 @@
 The number in a test's name is the section of TensorFlow Serving's protocol that it checks.
 """
 
+import contextlib
 import re
 
 import grpc
@@ -13,6 +14,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from serving.codes import StatusError, invalid_argument, not_found
 from serving.server.metrics import Counter, Histogram, Metrics
 from serving.server.server import Server
 from tests.serving.toy_models import call, save_of_examples, save_times
@@ -167,8 +169,31 @@ def test_labels_are_escaped():
 
 def test_clients_cannot_make_the_page_grow_without_end():
     metrics = Metrics()
+    metrics.serves("real")
     for number in range(5000):
-        metrics.requests.add(f"model-{number}", "NOT_FOUND")
+        count(metrics, f"model-{number}", not_found("no such model"))
+    count(metrics, "real")
+    count(metrics, "model-4999", invalid_argument("no JSON"))
     page = metrics.page()
-    assert page.count(f"{SERVING}request_count{{") == 2001
-    assert f'{SERVING}request_count{{model_name="too many",status="too many"}} 3000\n' in page
+    assert page.count(f"{SERVING}request_count{{") == 2003
+    for name, status, times in [
+        ("too many", "NOT_FOUND", 3000),
+        ("too many", "INVALID_ARGUMENT", 1),
+        ("real", "OK", 1),
+    ]:
+        sample = f'{SERVING}request_count{{model_name="{name}",status="{status}"}} {times}\n'
+        assert sample in page
+
+
+def count(metrics, name, error=None):
+    with contextlib.suppress(StatusError), metrics.request(name, "", "REST"):
+        if error:
+            raise error
+
+
+@pytest.mark.parametrize("name", ["a%FFb", "%ED%A0%80", "%22", "%5C", "%0A", "%00"])
+def test_13_no_name_spoils_the_page(server, name):
+    assert call(server, f"/v1/models/{name}")[0] == 404
+    status, _, body = call(server, PAGE)
+    assert status == 200
+    assert body.decode()

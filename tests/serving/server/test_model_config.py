@@ -303,6 +303,30 @@ def test_9_a_reload_replaces_the_models(models, saved):
         assert predicted(server, "m") == 4.0
 
 
+def test_9_a_model_that_was_just_removed_comes_back_by_a_reload(models, saved):
+    copy_version(saved / "2", models / "other" / "1")
+    both = config_text(entry("m", models / "m"), entry("other", models / "other"))
+    with serving(models, both) as server:
+        for _ in range(3):
+            reload(server, config_text(entry("other", models / "other")))
+            assert reload(server, both).status.error_code == 0
+            assert predicted(server, "m") == 4.0
+
+
+def test_9_a_reload_that_waits_for_a_model_ends_when_the_model_is_removed(models):
+    (models / "late").mkdir()
+    with serving(models, config_text(entry("m", models / "m"))) as server:
+        text = config_text(entry("m", models / "m"), entry("late", models / "late"))
+        thread = threading.Thread(target=reload, args=[server, text])
+        thread.start()
+        wait_for_state(server, "m", 4, "AVAILABLE")
+        time.sleep(0.2)
+        assert thread.is_alive()
+        reload(server, config_text(entry("m", models / "m")))
+        thread.join(10)
+        assert not thread.is_alive()
+
+
 def test_9_a_reload_changes_the_policy(models):
     with serving(models, config_text(entry("m", models / "m"))) as server:
         policy = "model_version_policy { specific { versions: 2 } }"

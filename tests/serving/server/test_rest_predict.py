@@ -9,7 +9,8 @@ import math
 
 import pytest
 
-from tests.serving.toy_models import call
+from serving.server.server import Server
+from tests.serving.toy_models import call, save_sparse, save_with_self
 
 PREDICT = "/v1/models/toy:predict"
 
@@ -297,3 +298,14 @@ def test_16_tf1_saved_model(server):
     path = "/v1/models/tf1/versions/123:predict"
     status, _, body = call(server, path, {"instances": ["b", "z"]})
     assert (status, json.loads(body)) == (200, {"predictions": [102, 99]})
+
+
+def test_odd_signatures(tmp_path):
+    save_with_self(str(tmp_path / "own" / "1"))
+    save_sparse(str(tmp_path / "sparse" / "1"))
+    with Server(tmp_path, rest_api_port=0, port=0) as server:
+        asked = {"inputs": {"self": [1.0], "x": [2.0]}}
+        assert call(server, "/v1/models/own:predict", asked)[::2] == (200, b'{"outputs": [5.0]}')
+        status, _, body = call(server, "/v1/models/sparse:predict", {"instances": [1.0]})
+        message = "Output y is a SparseTensor, which answers cannot hold"
+        assert (status, json.loads(body)) == (501, {"error": message})

@@ -6,6 +6,7 @@ reads it: `[Inf, document]` must give what the document alone gives.
 
 import json
 import math
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -93,11 +94,40 @@ def test_what_follows_a_document_and_a_byte_order_mark_are_ignored(document):
     assert loads(b"\xef\xbb\xbf \r" + body + b" ]x") == loads(body)
 
 
-def test_nesting_of_any_depth():
+def test_nesting_of_any_depth_is_read_and_forgotten_where_no_tensor_is_so_deep():
     value = loads(b'{"a":[' * 50_000 + b"]}" * 50_000)
-    for _ in range(49_999):
+    for _ in range(500):
         value = value["a"][0]
     assert value == {"a": []}
+    assert (
+        loads(b'{"x":' + b'["]", {"k": 1}, ' * 3000 + b"1" + b"]" * 3000 + b', "y": 2}')["y"] == 2
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 16_000_000,
+        b'{"a":' * 300_000,
+        b"[" + b"1," * 500_000,
+        b"[" + b"[]," * 500_000,
+        b'"' + b"\\n" * 500_000,
+        b'{"x":' + b"[" * 2000 + b"]" * 2000 + b', "y": [' + b"1," * 500_000 + b"1]}",
+    ],
+    ids=["lists", "objects", "numbers", "empty lists", "escapes", "deep and wide"],
+)
+def test_what_is_no_plain_json_costs_little(body):
+    started = time.process_time()
+    with pytest.raises(JsonError, match="at offset"):
+        loads(body)
+    assert time.process_time() - started < 1  # a quarter of it by itself
+
+
+def test_a_long_document_costs_little_to_quote():
+    value = loads(b"[" + b"1," * 1_000_000 + b"1]")
+    started = time.process_time()
+    assert dumps(value) == "[" + "1, " * 85
+    assert time.process_time() - started < 0.1
 
 
 @pytest.mark.parametrize(
