@@ -7,7 +7,10 @@ from typing import Any
 
 
 def median_seconds(
-    tasks: Mapping[str, Callable[[], Any]], repetitions: int, warm_up: int = 1
+    tasks: Mapping[str, Callable[[], Any]],
+    repetitions: int,
+    warm_up: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
     """Median seconds of each task over the repetitions, in each of which all have their turn.
 
@@ -15,11 +18,13 @@ def median_seconds(
         tasks: dict of functions by name.
         repetitions: int.
         warm_up: int. Repetitions before these, that do not count. Defaults to `1`.
+        clock: `time.process_time` counts the processors' seconds, whatever else they do. Defaults
+            to the clock on the wall.
     """
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(warm_up + repetitions):
         for name, task in tasks.items():
-            started = time.perf_counter()
+            started = clock()
             task()
-            seconds[name].append(time.perf_counter() - started)
+            seconds[name].append(clock() - started)
     return {name: statistics.median(values[warm_up:]) for name, values in seconds.items()}

@@ -12,6 +12,7 @@ from ctr_keras.layers import (
     GatedInteraction,
     InteractingLayer,
     MultiInteractive,
+    TargetAttention,
 )
 from ctr_keras.models.base import built_features
 from ctr_keras.models.calibration import score_layer
@@ -27,6 +28,7 @@ class Explainer:
     - AutoInt: `attention` `(batch, layers, heads, fields, fields)`; each row of a map sums to 1.
     - MIAN: `attention_behaviors` `(batch, length)`, `attention_user` and `attention_context`
       `(batch, fields)` and `attention_global` `(batch, parts)`, of the modules it has.
+    - DIN and DIEN: `attention_behaviors` `(batch, length)`, the weights of the history.
     - Gated interactions: `gated_terms` `(batch, interactions)`, what each adds to the logit.
 
     The model's own layers are used: nothing is copied, and the model stays as it is.
@@ -78,6 +80,7 @@ class Explainer:
         ]
         self.attending = [layer.name for layer in self._interacting]
         self._multi_interactive = [x for x in model.layers if isinstance(x, MultiInteractive)]
+        self._target_attention = [x for x in model.layers if isinstance(x, TargetAttention)]
         self._gated = [
             x for x in model.layers if isinstance(x, GatedInteraction) and x.gated and x.terms
         ]
@@ -85,6 +88,8 @@ class Explainer:
             self._describe("attention", "fields", features.field_names)
         for layer in self._multi_interactive:
             self._describe_modules(layer, features)
+        for layer in self._target_attention:
+            self._describe_behaviors(layer.input[1].shape[1])
         if self._gated:
             interactions = plan_of_model(model, features).interactions
             gated = [i for i in interactions if i.function in FUNCTIONS]
@@ -93,7 +98,7 @@ class Explainer:
         score = score_layer(model)
         self._scale = score.scale if isinstance(score, CalibratedSigmoid) else 1.0
         layers: list[keras.layers.Layer] = [*self._interacting, *self._multi_interactive]
-        layers += self._gated
+        layers += [*self._target_attention, *self._gated]
         # To the score and to what goes into these layers, masks last, which are then called again.
         of_layers = {layer.name: keras.tree.flatten(layer.input) for layer in layers}
         self._model = keras.Model(model.input, {"score": model.output, "layers": of_layers})
@@ -102,10 +107,13 @@ class Explainer:
         self.axes[output] = axis
         self.names[axis] = tuple(names)
 
+    def _describe_behaviors(self, steps: int) -> None:
+        self._describe("attention_behaviors", "behaviors", map(str, range(steps)))
+
     def _describe_modules(self, layer: MultiInteractive, features: FeatureSet) -> None:
         if layer.behaviors:
             steps = max(feature.max_length for feature in features.sequences)
-            self._describe("attention_behaviors", "behaviors", map(str, range(steps)))
+            self._describe_behaviors(steps)
         for group in ("user", "context"):
             if getattr(layer, group):
                 fields = [f.name for f in features.fields if f.group == group]
@@ -129,6 +137,9 @@ class Explainer:
         for layer in self._multi_interactive:
             _, weights = layer(*of_layers[layer.name], training=False, return_attention_scores=True)
             outputs |= {f"attention_{module}": values for module, values in weights.items()}
+        for layer in self._target_attention:
+            _, weights = layer(*of_layers[layer.name], training=False, return_attention_scores=True)
+            outputs["attention_behaviors"] = weights
         if self._gated:
             terms = [
                 layer(*of_layers[layer.name], training=False, return_terms=True)[-1]

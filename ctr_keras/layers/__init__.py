@@ -5,6 +5,7 @@ from ctr_keras.layers.batch_normalization import (
     has_statistics,
     recompute_statistics,
 )
+from ctr_keras.layers.behavior_search import HashAttention, SimHash, TopBehaviors
 from ctr_keras.layers.bilinear_fusion import BilinearFusion
 from ctr_keras.layers.bilinear_interaction import BilinearInteraction
 from ctr_keras.layers.calibrated_sigmoid import CalibratedSigmoid
@@ -12,6 +13,7 @@ from ctr_keras.layers.combination_block import CombinationBlock
 from ctr_keras.layers.compact_embedding import CompactEmbedding
 from ctr_keras.layers.compressed_interaction import CompressedInteraction
 from ctr_keras.layers.cross import CrossLayer, CrossMixture
+from ctr_keras.layers.dice import Dice
 from ctr_keras.layers.disentangled_attention import DisentangledAttention
 from ctr_keras.layers.embedding_gate import EmbeddingGate
 from ctr_keras.layers.euler_interaction import ComplexFields, EulerInteraction
@@ -27,6 +29,7 @@ from ctr_keras.layers.generalized_interaction import GeneralizedInteraction
 from ctr_keras.layers.global_interaction import GlobalInteraction
 from ctr_keras.layers.inputs import feature_inputs
 from ctr_keras.layers.interacting import InteractingLayer
+from ctr_keras.layers.interest_evolution import AUGRU, NextBehaviorLoss
 from ctr_keras.layers.item_interaction import ItemBehaviorInteraction, ItemFieldInteraction
 from ctr_keras.layers.linear_logit import LinearLogit
 from ctr_keras.layers.logarithmic_transform import LogarithmicTransform
@@ -39,11 +42,13 @@ from ctr_keras.layers.pair_networks import PairNetworks
 from ctr_keras.layers.residual_unit import ResidualUnit
 from ctr_keras.layers.squeeze_excitation import SqueezeExcitation
 from ctr_keras.layers.tanh_attention import TanhAttention
+from ctr_keras.layers.target_attention import TargetAttention
 from ctr_keras.layers.transformer_block import TransformerBlock
 from ctr_keras.layers.wukong_layer import WukongLayer
 from ctr_keras.tables.trainer import RowTrainer
 
 __all__ = [
+    "AUGRU",
     "MLP",
     "AttentionalLogit",
     "BatchNormalization",
@@ -56,6 +61,7 @@ __all__ = [
     "CompressedInteraction",
     "CrossLayer",
     "CrossMixture",
+    "Dice",
     "DisentangledAttention",
     "EmbeddingGate",
     "EulerInteraction",
@@ -69,6 +75,7 @@ __all__ = [
     "GatedInteraction",
     "GeneralizedInteraction",
     "GlobalInteraction",
+    "HashAttention",
     "InteractingLayer",
     "ItemBehaviorInteraction",
     "ItemFieldInteraction",
@@ -77,12 +84,16 @@ __all__ = [
     "MaskBlock",
     "MultiInteractive",
     "MutualDistillation",
+    "NextBehaviorLoss",
     "PairAttention",
     "PairNetworks",
     "ResidualUnit",
     "RowTrainer",
+    "SimHash",
     "SqueezeExcitation",
     "TanhAttention",
+    "TargetAttention",
+    "TopBehaviors",
     "TransformerBlock",
     "WukongLayer",
     "feature_inputs",

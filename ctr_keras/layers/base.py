@@ -72,7 +72,7 @@ def _quantized_inside(layer: keras.layers.Layer) -> Config:
 def _serialized(name: str, value: Any) -> Any:
     if isinstance(value, FeatureSet):
         return value.to_dict()
-    if name.endswith("activation"):
+    if name.endswith("activation") and callable(value):
         return keras.activations.serialize(value)  # of one of Keras' own, its name
     return keras.saving.serialize_keras_object(value) if callable(value) else value
 

@@ -23,6 +23,7 @@ from ctr_keras.models.arguments import (
     Penalty,
 )
 from ctr_keras.models.base import CTRModel
+from ctr_keras.models.behaviors import check_lengths
 from ctr_keras.models.parts import dense_logit, kernel_penalty, own_or, probability, tower
 from ctr_keras.models.registry import register
 from ctr_keras.settings import Count
@@ -219,9 +220,7 @@ def _item_and_behaviors(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The item (batch, D), the behaviours (batch, length, dim * sequences), and their mask."""
     sequences = groups["behaviors"]
-    lengths = {name: features.packed_shapes[name][0] for name in sequences}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"sequences must have one max_length. Received: {lengths}")
+    check_lengths(features, sequences)
     fields, *histories = FieldEmbedding(
         features,
         dim,

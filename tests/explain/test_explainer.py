@@ -60,6 +60,20 @@ def test_attention_is_that_of_the_multi_interactive_layer(variant, inputs):
     assert actual["attention_global"].shape == (ROWS, len(explainer.names["parts"]))
 
 
+@pytest.mark.parametrize("variant", ["DIN", "DIEN"])
+def test_attention_is_that_of_the_candidate(variant, inputs):
+    model = variants.build(variant)
+    explainer = explainer_of(model)
+    actual = numpy_of(explainer(inputs))
+    layer = model.get_layer("target_attention")
+    parts = keras.Model(model.input, layer.input)(inputs_of(model, inputs))
+    _, expected = numpy_of(dict(enumerate(layer(*parts, return_attention_scores=True)))).values()
+    assert set(actual) == {"score", "attention_behaviors"}
+    np.testing.assert_allclose(actual["attention_behaviors"], expected, atol=1e-6)
+    assert explainer.names["behaviors"] == ("0", "1", "2", "3", "4")
+    assert not actual["attention_behaviors"][inputs["history"] == 0].any()
+
+
 @pytest.mark.parametrize(
     ("modules", "local"),
     [

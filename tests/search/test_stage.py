@@ -62,6 +62,7 @@ def search_and_rows(method):
         return search, (DATA.features, DATA.train, None)
     if method == "aim":
         given = {"functions": ["inner", "outer"], "keep": 3, "epochs": 1, "rounds": 2}
+        given |= {"model_args": {"dim": 2}}
         return AIMSearch(**given, **COMMON), (DATA.features, DATA.train, None)
     if method == "drawn":
         return OptInterSearch(keep=1, epochs=2, rounds=2, **COMMON), crossed_data()
