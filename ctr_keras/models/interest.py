@@ -119,7 +119,7 @@ def DIEN(  # noqa: N802
     *,
     attention_hidden: Hidden = (80, 40),
     attention_activation: str = "dice",
-    weighting: str = "sigmoid",
+    weighting: str = "softmax",
     auxiliary_weight: Penalty = 1.0,
     hidden: Hidden = (400, 400, 400),
     dropout: Dropout = 0.0,
@@ -140,8 +140,8 @@ def DIEN(  # noqa: N802
         features, dim, attention_hidden, attention_activation, hidden, dropout: as in `DIN`.
         normalization, norm_order, embedding_l2, net_l2, kernel_initializer: as in `DIN`.
         embeddings_initializer: as in `DIN`. Defaults to `0.1`.
-        weighting: str. `"sigmoid"`, or `"softmax"` as in the paper, whose weights open the gates
-            the less the longer the history is. Defaults to `"sigmoid"`.
+        weighting: str. `"softmax"`, or `"sigmoid"`, whose weights open the gates as wide in a long
+            history as in a short one. Defaults to `"softmax"`.
         auxiliary_weight: float. Factor of the auxiliary loss. Defaults to `1.0`.
         check_ids, crossed: as in `FM`.
 

@@ -50,7 +50,7 @@ def test_parameter_counts():
     assert parameter_count(DIN, FEATURES, **paper("DIN")) == din
     gru = 3 * (2 * width**2 + 2 * width)  # Keras' GRU has a bias of input and of state
     augru = 3 * (2 * width**2 + width)
-    dien = TABLE * 4 + gru + tower(4 * width, 64, 16) + augru + deep
+    dien = TABLE * 4 + gru + tower(4 * width, 64, 16) - 1 + augru + deep
     assert parameter_count(DIEN, FEATURES, **paper("DIEN")) == dien
     block = 4 * width**2 + 2 * 2 * width + 2 * width * 4 * width + 4 * width + width
     bst = TABLE * 4 + 5 * width + block + tower(3 * 4 + 5 * width, 6)
@@ -104,7 +104,7 @@ def test_din_whose_scores_are_one_sums_the_history():
     for weighting in ("linear", "softmax"):
         model = DIN(FEATURES, **SMALL, weighting=weighting)
         score = model.get_layer("target_attention").score
-        score.set_weights([np.zeros(score.kernel.shape), np.ones(1)])
+        score.set_weights([np.zeros(score.kernel.shape), np.ones(1)][: len(score.weights)])
         parts = keras.Model(
             model.input,
             [model.get_layer("embedding").output, model.get_layer("target_attention").output],
