@@ -1,12 +1,13 @@
-"""What MIAN learns of a match between candidate and history, next to simpler models.
+"""What models of a history learn of a match with the candidate, and of its order.
 
     python -m benchmarks.matches [--data DIR/movielens-1m] [--seeds 2]
 
-Two synthetic logs of 60,000 rows have a planted match: a click is likelier where the candidate is
+Three synthetic logs of 60,000 rows have a planted match: a click is likelier where the candidate is
 in the history (`same id`), or the nearer its hidden vector is to those of the history (`dot
-product`). With `--data`, the first rows of data that `benchmarks.logs` prepared are measured
-instead. Models learn in batches of 1,024, those with a preset of what that says, for at most ten
-passes. The table has test AUC and log loss, means over the seeds.
+product`), or to those of its last three behaviours alone (`order`). With `--data`, the first rows
+of data that `benchmarks.logs` prepared are measured instead. Models learn in batches of 1,024,
+those with a preset of what that says, for at most ten passes. The table has
+test AUC and log loss, means over the seeds.
 """
 
 import functools
@@ -22,7 +23,7 @@ from ctr_keras.data import read_rows
 from ctr_keras.features import Categorical, FeatureSet, Label, Sequence
 from ctr_keras.layers import FieldEmbedding, feature_inputs
 from ctr_keras.metrics import auc, log_loss
-from ctr_keras.models import LR, MIAN, model_arguments
+from ctr_keras.models import BST, DIEN, DIN, ETA, LR, MIAN, SDIM, SIM, model_arguments
 from ctr_keras.models.parts import dense_logit, probability, tower
 from ctr_keras.optimizers import SparseAdam
 from ctr_keras.presets import find_preset
@@ -157,6 +158,12 @@ def tested(
 MODELS: Mapping[str, tuple[Callable[[FeatureSet], keras.Model], int]] = {
     "logistic regression": (LR, 1024),
     "mean pool and tower": (mean_pool, 1024),
+    "DIN": (DIN, 1024),
+    "DIEN": (DIEN, 1024),
+    "BST": (BST, 1024),
+    "SIM": (SIM, 1024),
+    "ETA": (ETA, 1024),
+    "SDIM": (SDIM, 1024),
     "MIAN": (MIAN, 1024),
     "MIAN, preset=books": (
         functools.partial(MIAN, **{k: PAPER[k] for k in PAPER.keys() & model_arguments("MIAN")}),

@@ -1,75 +1,232 @@
-"""The main job from one command: a click log, TFRecords, models, a SavedModel, a scored request.
+"""What this library does, on a click log whose truth is known: from raw logs to a scored request.
 
-Every step is the `ctr-keras` command that it prints, so each can be run again by hand. What is done
-already in the folder is not done again.
+Logistic regression and a factorization machine miss what decides a click, which pairs of fields
+meet. A search finds these pairs among all 741, and a model on them alone comes near the truth.
+Every step is a command, which is printed, so each can be run again by hand; what they say is in
+`log.txt`. What is done already in the folder is not done again.
 """
 
 import argparse
+import contextlib
+import csv
+import io
 import json
-import os
 import pathlib
 import re
 import subprocess
 import sys
+import time
 import urllib.request
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-MODELS = ("LR", "FM", "DeepFM")
+import numpy as np
+from matplotlib.figure import Figure
+
+from ctr_keras.quiet import quiet_tensorflow
+
 _COMMAND = [sys.executable, "-m", "ctr_keras.cli"]
+_OTHER_PROCESS = ("synthesize", "prepare")  # TensorFlow Transform brings a Keras of its own
+# The smallest that learns, in a quarter of a minute.
+_ATTENTION = [f"--set={one}" for one in ("layers=1", "head_dim=16", "batch_size=1024", "epochs=4")]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", default="demo", type=pathlib.Path)
     parser.add_argument("--rows", default=100_000, type=int)
+    parser.add_argument("--seed", default=0, type=int, help="Another seed, another log.")
     arguments = parser.parse_args()
-    folder = arguments.folder
-    log, prepared, runs, models = (folder / n for n in ("log", "prepared", "runs", "models"))
-
-    if not (log / "truth.json").exists():
-        ctr_keras("synthesize", "--rows", arguments.rows, "--out", log)
-    ctr_keras("prepare", "--dataset", "synthetic", "--source", log, "--out", prepared)
-    reached = {}
-    for model in MODELS:
-        ctr_keras("train", "--data", prepared, "--model", model, "--out", runs / model)
-        reached[model] = json.loads(ctr_keras("evaluate", "--run", runs / model))
-    best = max(reached, key=lambda model: reached[model]["auc"])
-    ctr_keras("export", "--run", runs / best, "--out", models / "ctr")
-    print("on the test split" + "AUC".rjust(9) + "log loss".rjust(11))
-    for model, metrics in reached.items():
-        print(f"{model:<17}{metrics['auc']:9.4f}{metrics['log_loss']:11.4f}")
-    truth = json.loads((log / "truth.json").read_text())
-    print(f"{'the truth':<17}{truth['best_auc']:9.4f}{truth['best_log_loss']:11.4f}\n")
-    score_one_request(models, prepared)
+    quiet_tensorflow()
+    Demo(arguments.folder).run(arguments.rows, arguments.seed)
 
 
-def ctr_keras(*arguments: object) -> str:
-    """Runs a command, shows it and returns what it prints."""
-    words = [str(argument) for argument in arguments]
-    print("$ ctr-keras", *words, flush=True)
-    result = subprocess.run([*_COMMAND, *words], stdout=subprocess.PIPE, text=True, check=True)
-    print(result.stdout, flush=True)
-    return result.stdout
+class Demo:
+    """The steps, in a folder."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._log = folder / "log"
+        self._data = folder / "prepared"
+        self._search = folder / "search"
+        self._runs = folder / "runs"
+        self._models = folder / "models"
+        self._said = folder / "log.txt"
+        self._page = folder / "page"
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def run(self, rows: int, seed: int) -> None:
+        if not (self._log / "truth.json").exists():
+            self._ctr_keras("synthesize", "--rows", rows, "--seed", seed, "--out", self._log)
+        self._ctr_keras(
+            "prepare", "--dataset", "synthetic", "--source", self._log, "--out", self._data
+        )
+        reached = {
+            "logistic regression": self._trained("LR"),
+            "factorization machine, all pairs": self._trained("FM"),
+            "AutoInt+": self._trained("AutoIntPlus", *_ATTENTION),
+        }
+        self._ctr_keras(
+            "search",
+            "--data",
+            self._data,
+            "--method",
+            "autofis",
+            "--base",
+            "FM",
+            "--out",
+            self._search,
+        )
+        plan = f"--set=interactions={self._search / 'plan.json'}"
+        reached["factorization machine, the pairs found"] = self._trained("FM", plan, name="found")
+        if not (self._models / "ctr").exists():
+            self._ctr_keras("export", "--run", self._runs / "found", "--out", self._models / "ctr")
+        explained = self._request()
+        truth = json.loads((self._log / "truth.json").read_text())
+        reached["the truth"] = {"auc": truth["best_auc"], "log_loss": truth["best_log_loss"]}
+        self._show(reached, truth["planted_pairs"], explained)
+
+    def _trained(self, model: str, *settings: str, name: str = "") -> dict[str, float]:
+        """What a model reaches on the test split."""
+        run = self._runs / (name or model)
+        self._ctr_keras("train", "--data", self._data, "--model", model, "--out", run, *settings)
+        return dict(json.loads(self._ctr_keras("evaluate", "--run", run)))
+
+    def _ctr_keras(self, *arguments: object) -> str:
+        """Runs a command; returns what it prints."""
+        words = [str(argument) for argument in arguments]
+        with _timed(f"ctr-keras {' '.join(words)}"), self._said.open("a") as said:
+            if words[0] in _OTHER_PROCESS:
+                command = [*_COMMAND, *words]
+                done = subprocess.run(
+                    command, stdout=subprocess.PIPE, stderr=said, text=True, check=True
+                )
+                return done.stdout
+            from ctr_keras.cli import main as ctr_keras
+
+            with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()) as out:
+                ctr_keras(words, standalone_mode=False)
+            return out.getvalue()
+
+    def _request(self) -> dict[str, Any]:
+        """Starts the server, sends one raw row as any client would, stops the server."""
+        row = json.loads((self._data / "samples.jsonl").read_text().splitlines()[0])
+        missing = {"": "", None: float("nan")}  # JSON's NaN token, as TensorFlow Serving reads it
+        row = {column: missing.get(value, value) for column, value in row.items()}
+        body = json.dumps({"instances": [row], "signature_name": "explain"})
+        words = ["serve", "--models", str(self._models), "--rest_api_port", "0", "--port", "0"]
+        with (
+            _timed(f"ctr-keras {' '.join(words)}, and a request"),
+            self._said.open("a") as said,
+            subprocess.Popen(
+                [*_COMMAND, *words], stdout=subprocess.PIPE, stderr=said, text=True
+            ) as server,
+        ):
+            try:
+                assert server.stdout is not None
+                url = re.search(r"http://[^ ,/]+", server.stdout.readline())
+                assert url is not None
+                request = urllib.request.Request(f"{url[0]}/v1/models/ctr:predict", body.encode())
+                answer = json.loads(urllib.request.urlopen(request, timeout=30).read())
+            finally:
+                server.terminate()
+        return dict(answer["predictions"][0])
+
+    def _show(
+        self,
+        reached: Mapping[str, Mapping[str, float]],
+        planted: list[list[str]],
+        explained: Mapping[str, Any],
+    ) -> None:
+        """Prints the table, and writes the page."""
+        from ctr_keras.explain.folder import write_page
+
+        width = max(map(len, reached))
+        print(f"\n{'on the test split':<{width}}" + "AUC".rjust(9) + "log loss".rjust(11))
+        for name, metrics in reached.items():
+            print(f"{name:<{width}}{metrics['auc']:9.4f}{metrics['log_loss']:11.4f}")
+        facts = [
+            ("planted pairs", ", ".join(" x ".join(pair) for pair in planted)),
+            ("the request's score", f"{explained['score']:.4f}"),
+        ]
+        pictures = [_metrics(reached), _gates(self._search, planted), _terms(explained)]
+        page = write_page(str(self._page), "A log whose truth is known", facts, pictures)[-1]
+        print(f"\nall of it on one page: {page}")
 
 
-def score_one_request(models: pathlib.Path, prepared: pathlib.Path) -> None:
-    """Starts the server, sends one raw row as any client would, stops the server."""
-    row = json.loads((prepared / "samples.jsonl").read_text().splitlines()[0])
-    missing = {"": "", None: float("nan")}  # JSON's NaN token, as TensorFlow Serving reads it
-    row = {column: missing.get(value, value) for column, value in row.items()}
-    words = ["serve", "--models", str(models), "--rest_api_port", "0", "--port", "0"]
-    print("$ ctr-keras", *words, flush=True)
-    with subprocess.Popen([*_COMMAND, *words], stdout=subprocess.PIPE, text=True) as server:
-        try:
-            url = re.search(r"http://[^ ,/]+", server.stdout.readline())[0]
-            request = urllib.request.Request(
-                f"{url}/v1/models/ctr:predict", json.dumps({"instances": [row]}).encode()
-            )
-            print(f"$ curl -d '{json.dumps({'instances': [row]})}' {request.full_url}")
-            print(urllib.request.urlopen(request, timeout=30).read().decode())
-        finally:
-            server.terminate()
+@contextlib.contextmanager
+def _timed(command: str) -> Iterator[None]:
+    started = time.monotonic()
+    print(f"$ {command}", end="", flush=True)
+    yield
+    print(f"  # {time.monotonic() - started:.0f} s", flush=True)
+
+
+def _metrics(reached: Mapping[str, Mapping[str, float]]) -> Any:
+    from ctr_keras.explain.page import Picture
+
+    figure = Figure(figsize=(8, 2.6), layout="constrained")
+    axes = figure.subplots()
+    names = [*reached][::-1]
+    values = [reached[name]["auc"] for name in names]
+    axes.barh(names, values, color=["tab:gray", *["tab:blue"] * (len(names) - 1)])
+    axes.set_xlim(min(values) - 0.05, max(values) + 0.02)
+    axes.set_xlabel("AUC of the test split")
+    caption = (
+        "No model can be better than the truth but by chance. A factorization machine has all "
+        "pairs of fields, most of them noise; on the few that the search kept it comes near."
+    )
+    rows = [(name, metrics["auc"], metrics["log_loss"]) for name, metrics in reached.items()]
+    return Picture(
+        "metrics", "Models and the truth", caption, figure, ("model", "AUC", "log loss"), rows, True
+    )
+
+
+def _gates(search: pathlib.Path, planted: list[list[str]]) -> Any:
+    from ctr_keras.explain import figures
+    from ctr_keras.explain.page import Picture
+    from ctr_keras.features import FeatureSet
+
+    fields = list(FeatureSet.load(search / "features.json").field_names)
+    with (search / "gates.csv").open() as file:
+        last = {row["gate"]: float(row["value"]) for row in csv.DictReader(file)}
+    gates = np.full((len(fields), len(fields)), np.nan)
+    for name, value in last.items():
+        first, second = (fields.index(field) for field in name.partition(",")[0].split(" x "))
+        gates[first, second] = gates[second, first] = value or np.nan
+    limit = float(np.nanmax(np.abs(gates)))
+    figure = figures.gate_map(
+        gates, fields, limit, "Gates at the end of the search; circles are the truth"
+    )
+    pairs = [(fields.index(first), fields.index(second)) for first, second in planted]
+    both = np.array([*pairs, *(pair[::-1] for pair in pairs)]) + 0.5
+    figure.axes[0].scatter(*both.T, s=90, facecolors="none", edgecolors="black", linewidths=1.5)
+    with (search / "kept.csv").open() as file:
+        kept = [
+            (row["fields"], float(row["gate"]), float(row["effect"]))
+            for row in csv.DictReader(file)
+        ]
+    caption = (
+        f"A gate for each of {len(last)} pairs. The search keeps {len(kept)}, those of the table: "
+        "as few of the largest as predict the validation rows. Without one, the log loss is higher "
+        "by its effect."
+    )
+    return Picture(
+        "gates", "What the search found", caption, figure, ("pair", "gate", "effect"), kept, True
+    )
+
+
+def _terms(explained: Mapping[str, Any]) -> Any:
+    from ctr_keras.explain import figures
+    from ctr_keras.explain.page import Picture
+
+    names, terms = explained["interactions"], explained["gated_terms"]
+    figure = figures.gate_bars(names, terms, f"Score {explained['score']:.4f}")
+    caption = "What each interaction adds to the log odds of the request's row, as served."
+    rows = list(zip(names, terms, strict=True))
+    return Picture(
+        "request", "One request, explained", caption, figure, ("interaction", "adds"), rows, True
+    )
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     main()

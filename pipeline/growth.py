@@ -20,7 +20,7 @@ from ctr_keras.features.statistics import Numbers
 from ctr_keras.files import copy_file, files_below, open_input, open_output
 from ctr_keras.types import Array
 from pipeline.batches import column_values
-from pipeline.vocabulary import FILE_NAME, each_key, frequent_keys, in_order
+from pipeline.vocabulary import FILE_NAME, frequent_keys, in_order
 
 
 @beam.ptransform_fn
@@ -57,8 +57,7 @@ def _write_grown(
     for file in files_below(earlier):
         copied = os.path.join(grown, os.path.relpath(file.path, earlier))
         if os.path.basename(copied) == FILE_NAME:
-            keys = [*map(each_key, in_order(kept, len(vocabularies)))]
-            append_keys(file.path, copied, vocabularies, keys)
+            append_keys(file.path, copied, vocabularies, in_order(kept, len(vocabularies)))
         else:
             copy_file(file.path, copied)
     return grown

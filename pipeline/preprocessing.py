@@ -64,11 +64,11 @@ def _preprocess(features: FeatureSet, columns: Tensors) -> Tensors:
     return outputs
 
 
-# Categories: every feature becomes a (batch, width) matrix of strings, "" where missing.
+# Categories: every feature becomes strings, (batch,) or of lists (batch, width), "" where missing.
 
 
 def _strings(features: FeatureSet, columns: Tensors, buckets: Tensors) -> Tensors:
-    strings = {}
+    strings: Tensors = {}
     of_columns = (f for f in features.features if not isinstance(f, Crossed))
     for feature in (*of_columns, *features.crossed):
         if feature.name in buckets:
@@ -81,10 +81,7 @@ def _strings(features: FeatureSet, columns: Tensors, buckets: Tensors) -> Tensor
         elif not isinstance(feature, Numeric):
             column, part = columns[feature.raw_column], feature.time_part
             strings[feature.name] = time_part(column, part, feature.zone) if part else column
-    return {
-        name: values if values.shape.rank == 2 else values[:, None]
-        for name, values in strings.items()
-    }
+    return strings
 
 
 def _split(feature: MultiValued | Sequence, column: tf.Tensor) -> tf.Tensor:
@@ -110,20 +107,27 @@ def _ids(features: FeatureSet, strings: Tensors, buckets: Tensors) -> Tensors:
         return {}
     vocabularies = features.vocabularies
     position = {v.name: i for i, v in enumerate(vocabularies)}
-    widths = [strings[f.name].shape[1] for f in named]
+    widths = [(*strings[f.name].shape, 1)[1] for f in named]
     slots = _repeat([position[features.vocabulary_name(f)] for f in named], widths)
 
-    joined = tf.concat([strings[f.name] for f in named], axis=1)
+    joined = _side_by_side([strings[f.name] for f in named])
     is_counted = [f.vocabulary is not None and f.vocabulary.is_counted for f in named]
     line, start = _look_up(vocabularies, joined, slots, _repeat(is_counted, widths))
     fixed = [v.fixed_ids for v in vocabularies]
     fixed_through = list(itertools.accumulate(fixed))
     # A value's line counts the file's header and the names of the vocabularies up to its own.
     known = line + tf.constant([fixed_through[i] - 1 - i for i in slots], tf.int64)
-    choice = tf.concat([_fallback(f, strings, buckets) for f in named], axis=1)
+    choice = _fallbacks(named, joined, widths, buckets)
     unknown = tf.gather(start, slots) + choice % tf.constant([fixed[i] for i in slots], tf.int64)
     ids = tf.where(joined == "", tf.constant(0, tf.int64), tf.where(line < 0, unknown, known))
     return dict(zip([f.name for f in named], tf.split(ids, widths, axis=1), strict=True))
+
+
+def _side_by_side(columns: list[tf.Tensor]) -> tf.Tensor:
+    """Columns, (batch, width) or (batch,), as one matrix; those without a width cost one step."""
+    if all(column.shape.rank == 1 for column in columns):
+        return tf.stack(columns, axis=1)
+    return tf.concat([c if c.shape.rank == 2 else c[:, None] for c in columns], axis=1)
 
 
 def _repeat(values: list[_T], times: list[int]) -> list[_T]:
@@ -149,11 +153,16 @@ def _look_up(
     return line, name_line - names_before + fixed_before
 
 
-def _fallback(feature: Feature, strings: Tensors, buckets: Tensors) -> tf.Tensor:
+def _fallbacks(
+    features: list[Feature], joined: tf.Tensor, widths: list[int], buckets: Tensors
+) -> tf.Tensor:
     """What picks an id among a vocabulary's fixed ones: the bucket of a number, else a hash."""
-    if feature.name in buckets:
-        return buckets[feature.name][:, None]
-    return tf.strings.to_hash_bucket_fast(strings[feature.name], _HASH_RANGE)
+    hashes = tf.strings.to_hash_bucket_fast(joined, _HASH_RANGE)
+    if not buckets:
+        return hashes
+    parts = tf.split(hashes, widths, axis=1)
+    named = zip(features, parts, strict=True)
+    return tf.concat([buckets[f.name][:, None] if f.name in buckets else h for f, h in named], 1)
 
 
 # Numbers: not finite means missing.

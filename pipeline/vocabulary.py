@@ -18,6 +18,7 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import tensorflow as tf
 import tensorflow_transform as tft
 from apache_beam.transforms.window import GlobalWindows, WindowedValue
@@ -132,29 +133,43 @@ def _keep_frequent(
     return pa.RecordBatch.from_arrays([*map(pa.array, columns, _KEPT.types)], schema=_KEPT)
 
 
+class Keys:
+    """Keys of a vocabulary in their order, few of which are Python's own at a time."""
+
+    def __init__(self, keys: pa.Array, order: Array):
+        self._keys, self._order = keys, order
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __iter__(self) -> Iterator[bytes]:
+        for start in range(0, len(self), _KEYS_AT_ONCE):
+            yield from self._keys.take(self._order[start : start + _KEYS_AT_ONCE]).to_pylist()
+
+
 def _write(
     path: str, vocabularies: Sequence[Vocabulary], kept: Iterable[pa.RecordBatch]
 ) -> np.ndarray:  # as Beam checks it, without parameters
-    named = list(zip(vocabularies, in_order(kept, len(vocabularies)), strict=True))
+    _write_lines(path, vocabularies, in_order(kept, len(vocabularies)))
+    pa.default_memory_pool().release_unused()  # TensorFlow's table of the keys comes next
+    return np.array(path, dtype=object)
+
+
+def _write_lines(path: str, vocabularies: Sequence[Vocabulary], keys: Sequence[Keys]) -> None:
+    named = list(zip(vocabularies, keys, strict=True))
     header = {v.name: len(of_v) for v, of_v in named if v.is_counted}
     with open_output(path) as file:
         file.write(json.dumps(header).encode() + b"\n")
         for vocabulary, of_vocabulary in named:
             file.write(vocabulary.name.encode() + b"\n")
-            file.writelines(key + b"\n" for key in each_key(of_vocabulary))
-    return np.array(path, dtype=object)
+            file.writelines(key + b"\n" for key in of_vocabulary)
 
 
-def in_order(kept: Iterable[pa.RecordBatch], vocabularies: int) -> list[pa.ChunkedArray]:
+def in_order(kept: Iterable[pa.RecordBatch], vocabularies: int) -> list[Keys]:
     """The keys of `frequent_keys` by vocabulary, by falling frequency, ties by value."""
-    order = [("vocabulary", "ascending"), ("count", "descending"), ("key", "ascending")]
-    table = pa.Table.from_batches(kept, _KEPT).sort_by(order)
-    ends = np.searchsorted(table["vocabulary"].to_numpy(), np.arange(vocabularies), "right")
-    starts = [0, *ends[:-1]]
-    return [table["key"].slice(a, b - a) for a, b in zip(starts, ends, strict=True)]
-
-
-def each_key(keys: pa.ChunkedArray) -> Iterator[bytes]:
-    """The keys of an array, of which few are Python's own at a time."""
-    for start in range(0, len(keys), _KEYS_AT_ONCE):
-        yield from keys.slice(start, _KEYS_AT_ONCE).to_pylist()
+    table = pa.Table.from_batches(kept, _KEPT)
+    by = [("vocabulary", "ascending"), ("count", "descending"), ("key", "ascending")]
+    order = pc.sort_indices(table, sort_keys=by).to_numpy()
+    sizes = np.bincount(table["vocabulary"].to_numpy(), minlength=vocabularies)
+    keys = table["key"].combine_chunks()
+    return [Keys(keys, of) for of in np.split(order, np.cumsum(sizes)[:-1])]

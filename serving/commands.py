@@ -66,16 +66,21 @@ def verify(
 ) -> None:
     """Compare ids and scores of a server with those of training.
 
-    Prints a line for each column, and fails if there is any difference.
+    Prints a line for each column and one for all of them, and fails if there is any difference.
     """
     from serving.verify import verify as compare
 
-    differences = 0
+    count, different = 0, set()
     for comparison in compare(folder, data, model=model, urls=urls):
         click.echo(comparison)
-        differences += comparison.different > 0
-    if differences:
-        ctx.exit(1)
+        count += 1
+        if comparison.different:
+            different.add(f"{comparison.model} {comparison.column}")
+    if not different:
+        click.echo(f"No difference in {count} comparisons")
+        return
+    click.echo(f"DIFFERENT in {count} comparisons: {', '.join(sorted(different))}")
+    ctx.exit(1)
 
 
 def _server_flags(command: Callable[..., None]) -> Callable[..., None]:

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 # Lists are inputs of models under their own names, which must not be those of a model's layers.
 _LAYERS = re.compile(
-    r"[a-z]+_logit(_\d)?|logit|score|linear|leaf_linear|item|deep|leaves|"
-    r"factors|combination|interactions|memorized|multi_interactive|products|kernel_products|"
-    r"pooled|attention|compressed|pair_networks|excitation|powers|power_deep|bottom|complex|graph|"
-    r"dropped_.*|embedding(_.*)?|.*_embedding|"
-    r"(concatenate|flatten)(_\d+)?|normalized_.*|(reshape|multiply)(_\d+)?|"
-    r"(interacting|part_scaler|residual|cross|bilinear|mask_block|gate|deep|euler|wukong|final_\d|"
-    r"generalized|disentangled|cross_regulation|deep_regulation|bridge|transformer)_\d+|"
-    r"target_attention|interest_(gru|evolution)|next_behavior_loss|"
+    r"([a-z]+_)?logit(_\d)?|score|linear|leaf_linear|item|deep|power_deep|bottom|leaves|factors|"
+    r"combination|interactions|memorized|multi_interactive|products|kernel_products|pooled|"
+    r"attention|compressed|pair_networks|excitation|powers|complex|graph|embedding(_.*)?|"
+    r".*_embedding|dropped_.*|normalized_.*|(concatenate|flatten|reshape|multiply)(_\d+)?|"
+    r"(interacting|disentangled|part_scaler|residual|cross|deep|bridge|bilinear|mask_block|gate|"
+    r"euler|wukong|generalized|final_\d|cross_regulation|deep_regulation|"
+    r"transformer)_\d+|target_attention|interest_(gru|evolution)|next_behavior_loss|"
+    r"sim_hash|top_behaviors|hash_attention|"
     r"(inner|outer|scalar|vector)_\d+(_products)?"
 )
 

@@ -5,6 +5,7 @@ from ctr_keras.layers.batch_normalization import (
     has_statistics,
     recompute_statistics,
 )
+from ctr_keras.layers.behavior_search import HashAttention, SimHash, TopBehaviors
 from ctr_keras.layers.bilinear_fusion import BilinearFusion
 from ctr_keras.layers.bilinear_interaction import BilinearInteraction
 from ctr_keras.layers.calibrated_sigmoid import CalibratedSigmoid
@@ -74,6 +75,7 @@ __all__ = [
     "GatedInteraction",
     "GeneralizedInteraction",
     "GlobalInteraction",
+    "HashAttention",
     "InteractingLayer",
     "ItemBehaviorInteraction",
     "ItemFieldInteraction",
@@ -87,9 +89,11 @@ __all__ = [
     "PairNetworks",
     "ResidualUnit",
     "RowTrainer",
+    "SimHash",
     "SqueezeExcitation",
     "TanhAttention",
     "TargetAttention",
+    "TopBehaviors",
     "TransformerBlock",
     "WukongLayer",
     "feature_inputs",

@@ -16,7 +16,7 @@ class DisentangledAttention(ConfiguredLayer):
     For each head, with queries `q`, keys `k` and values `v`, projections of the fields `x`:
 
     - pairwise: `softmax_n(<q_m - mean q, k_n - mean k>)`, means over the fields
-    - unary: `softmax_n(<u, x_n> + c)`, the same for all `m`
+    - unary: `softmax_n(<u, x_n>)`, the same for all `m`
     - `head_m = sum_n (pairwise_mn + unary_n) v_n`, and the output is the heads side by side, and
       `W_res x_m + b` added
 
@@ -73,11 +73,15 @@ class DisentangledAttention(ConfiguredLayer):
 
     def build(self, input_shape: Shape) -> None:
         check_fields(input_shape)
-        self.query, self.key, self.value, self.residual = (
-            dense_inside(self, self.units, name, input_shape)
-            for name in ("query", "key", "value", "residual")
+        # Of queries and keys less their means, and in a softmax, a bias would come to nothing.
+        self.query, self.key = (
+            dense_inside(self, self.units, name, input_shape, use_bias=False)
+            for name in ("query", "key")
         )
-        self.unary = dense_inside(self, self.heads, "unary", input_shape)
+        self.unary = dense_inside(self, self.heads, "unary", input_shape, use_bias=False)
+        self.value, self.residual = (
+            dense_inside(self, self.units, name, input_shape) for name in ("value", "residual")
+        )
         self.drop = keras.layers.Dropout(
             self.attention_dropout, dtype=self.dtype_policy, name="attention_dropout"
         )

@@ -93,7 +93,9 @@ class TargetAttention(PoolingLayer):
             activation.build(shape)
             blocks.append((dense, activation))
         self.blocks = tuple(blocks)
-        self.score = dense_inside(self, 1, "score", shape)
+        # A softmax takes what is added to all scores away again.
+        use_bias = self.weighting != "softmax"
+        self.score = dense_inside(self, 1, "score", shape, use_bias=use_bias)
 
     def _activation(self, name: str) -> keras.layers.Layer:
         if self.activation == "dice":

@@ -77,7 +77,7 @@ class WukongLayer(ConfiguredLayer):
         self.combined = dense_inside(self, self.rank, "combined", turned, **no_bias)
         self.linear = dense_inside(self, self.units, "linear", turned, **no_bias)
         if vectors != 2 * self.units:
-            self.residual = dense_inside(self, 2 * self.units, "residual", turned)
+            self.residual = dense_inside(self, 2 * self.units, "residual", turned, **no_bias)
         self.of_products = self._normalization("of_products", products)
         self.network = MLP(
             (*self.hidden, self.units * dim),

@@ -13,6 +13,7 @@ from ctr_keras.models.field_weights import EDCN, FiBiNET, MaskNet
 from ctr_keras.models.graph import FiGNN
 from ctr_keras.models.interest import BST, DIEN, DIN
 from ctr_keras.models.linear import LR, Poly2
+from ctr_keras.models.long_history import ETA, SDIM, SIM
 from ctr_keras.models.memorized import FNN, OptInter, OptInterF, OptInterM
 from ctr_keras.models.pairs import AFM, NFM, FmFM, FwFM
 from ctr_keras.models.powers import AFN, EulerNet
@@ -42,6 +43,7 @@ __all__ = [
     "DIN",
     "DLRM",
     "EDCN",
+    "ETA",
     "FAMILIES",
     "FFM",
     "FM",
@@ -58,6 +60,8 @@ __all__ = [
     "ONN",
     "OPNN",
     "PIN",
+    "SDIM",
+    "SIM",
     "AOANet",
     "AutoInt",
     "AutoIntPlus",

@@ -81,7 +81,7 @@ def kernels(initializer: Initializer, l2: float) -> Settings:
 
 
 def on_tower(
-    name: str, inputs: Inputs, vectors: Sequence[Tensor], weights: Settings, **of_tower: Any
+    name: str, inputs: Inputs, vectors: Sequence[Tensor], weights: Settings, *of_tower: Any
 ) -> keras.Model:
     """The model of a tower on fields and vectors side by side.
 
@@ -90,8 +90,8 @@ def on_tower(
         inputs: dict of the packed inputs.
         vectors: list of tensors, `(batch, ..., dim)`.
         weights: dict. The arguments of `kernels`.
-        **of_tower: what else `tower` takes.
+        *of_tower: what else `tower` takes, in its order.
     """
     flat = [ops.reshape(vector, (-1, math.prod(vector.shape[1:]))) for vector in vectors]
-    deep = tower(joined(flat), **of_tower, **kernels(**weights))
+    deep = tower(joined(flat), *of_tower, **kernels(**weights))
     return CTRModel(inputs, probability(dense_logit(deep, **kernels(**weights))), name=name)

@@ -234,14 +234,14 @@ def EDCN(  # noqa: N802
     penalty = {"kernel_regularizer": kernel_penalty(net_l2)}
     width = len(features.fields) * dim
 
-    def regulated(vectors: Tensor, name: str) -> Tensor:
-        shares = FieldRegulation(temperature, name=name.replace("_", "_regulation_"))(vectors)
+    def regulated(vectors: Tensor, kind: str, index: int) -> Tensor:
+        shares = FieldRegulation(temperature, name=f"{kind}_regulation_{index}")(vectors)
         flat = keras.layers.Flatten()(shares)
-        return BatchNormalization(name=f"normalized_{name}")(flat) if normalized else flat
+        return BatchNormalization(name=f"normalized_{kind}_{index}")(flat) if normalized else flat
 
     shared, entering = fields, []
     for index in range(layers):
-        cross, deep = (regulated(shared, f"{kind}_{index}") for kind in ("cross", "deep"))
+        cross, deep = (regulated(shared, kind, index) for kind in ("cross", "deep"))
         entering.append(cross)
         cross = CrossLayer("vector", name=f"cross_{index}", **penalty)(entering[0], cross)
         deep = MLP([width], dropout=dropout, name=f"deep_{index}", **penalty)(deep)

@@ -103,16 +103,8 @@ def DIN(  # noqa: N802 (a builder reads as the model it builds)
         **kernels(**weights),
     )
     vectors = [fields, attention(candidate, history, behaviors_mask=mask)]
-    return on_tower(
-        "DIN",
-        inputs,
-        vectors,
-        weights,
-        hidden=hidden,
-        dropout=dropout,
-        normalization=normalization,
-        norm_order=norm_order,
-    )
+    of_tower = (hidden, dropout, normalization, norm_order)
+    return on_tower("DIN", inputs, vectors, weights, *of_tower)
 
 
 @register(
@@ -148,7 +140,8 @@ def DIEN(  # noqa: N802
         features, dim, attention_hidden, attention_activation, hidden, dropout: as in `DIN`.
         normalization, norm_order, embedding_l2, net_l2, kernel_initializer: as in `DIN`.
         embeddings_initializer: as in `DIN`. Defaults to `0.1`.
-        weighting: str. `"softmax"` or `"sigmoid"` (see `TargetAttention`). Defaults to `"softmax"`.
+        weighting: str. `"softmax"`, or `"sigmoid"`, whose weights open the gates as wide in a long
+            history as in a short one. Defaults to `"softmax"`.
         auxiliary_weight: float. Factor of the auxiliary loss. Defaults to `1.0`.
         check_ids, crossed: as in `FM`.
 
@@ -202,16 +195,8 @@ def DIEN(  # noqa: N802
     evolved = AUGRU(width, name="interest_evolution", **kernels(**weights))(
         interests, scores, inputs_mask=mask
     )
-    return on_tower(
-        "DIEN",
-        inputs,
-        [fields, evolved],
-        weights,
-        hidden=hidden,
-        dropout=dropout,
-        normalization=normalization,
-        norm_order=norm_order,
-    )
+    of_tower = (hidden, dropout, normalization, norm_order)
+    return on_tower("DIEN", inputs, [fields, evolved], weights, *of_tower)
 
 
 @register(
@@ -292,13 +277,5 @@ def BST(  # noqa: N802
             name=f"transformer_{index}",
             **kernels(**weights),
         )(places, mask=mask)
-    return on_tower(
-        "BST",
-        inputs,
-        [fields, places],
-        weights,
-        hidden=hidden,
-        dropout=dropout,
-        normalization=normalization,
-        norm_order=norm_order,
-    )
+    of_tower = (hidden, dropout, normalization, norm_order)
+    return on_tower("BST", inputs, [fields, places], weights, *of_tower)

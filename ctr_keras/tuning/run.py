@@ -122,8 +122,10 @@ class _Study:
         if not os.path.exists(path):
             write_settings(path, settings)
             return
-        with open(path, encoding="utf-8") as file:
-            earlier = {**yaml.safe_load(file), "out": self._out}
+        base = self._config.base
+        with open(path, encoding="utf-8") as file:  # what an earlier version did not have: defaults
+            defaults = TrainConfig(base.data, base.model, self._out).to_dict()
+            earlier = {**defaults, **yaml.safe_load(file), "out": self._out}
         earlier.pop("versions")
         earlier, settings = _by_name(earlier), _by_name(settings)
         check_same_settings(self._out, earlier, dict.fromkeys(earlier) | settings)

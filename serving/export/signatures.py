@@ -13,7 +13,8 @@
 `columns.py` says what stands for a missing value.
 """
 
-from collections.abc import Callable, Collection, Mapping, Set
+import collections
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from typing import Any
 
 import keras
@@ -109,6 +110,36 @@ def _inputs_of(model: keras.Model, packed: Tensors) -> Tensors:
 
 
 def same_length(raw: Mapping[str, tf.Tensor]) -> Tensors:
-    """Repeats columns of length 1, such as those filled in for absent inputs, for every row."""
-    rows = tf.reduce_max([tf.size(column) for column in raw.values()])
-    return {name: tf.broadcast_to(column, [rows]) for name, column in raw.items()}
+    """The columns of one table: what stands for an absent one is repeated for every row.
+
+    Raises:
+        tf.errors.InvalidArgumentError: at run time, for columns of different lengths, naming them.
+    """
+    by_type: dict[tf.DType, list[str]] = collections.defaultdict(list)
+    for name, column in raw.items():
+        by_type[column.dtype].append(name)
+    sizes = {
+        dtype: tf.concat(tf.shape_n([raw[name] for name in names]), 0)
+        for dtype, names in by_type.items()
+    }
+    rows = tf.reduce_max(tf.concat(list(sizes.values()), 0))
+    columns: Tensors = {}
+    for dtype, names in by_type.items():
+        table = _table([raw[name] for name in names], names, sizes[dtype], rows)
+        columns.update(zip(names, tf.unstack(table, num=len(names)), strict=True))
+    return columns
+
+
+def _table(
+    columns: Sequence[tf.Tensor], names: Sequence[str], sizes: tf.Tensor, rows: tf.Tensor
+) -> tf.Tensor:
+    """Columns of one type, of `rows` values or a missing one, as the rows of a matrix."""
+    ends = tf.cumsum(sizes)[:, tf.newaxis]
+    places = tf.minimum(ends - sizes[:, tf.newaxis] + tf.range(rows), ends - 1)
+    table = tf.gather(tf.concat(columns, 0), places)
+    missing = table == "" if table.dtype == tf.string else tf.math.is_nan(table)
+    fits = tf.logical_or(sizes == rows, tf.reduce_all(missing, axis=1))
+    told = ["columns have different lengths: ", tf.constant(names), sizes]
+    check = tf.raw_ops.Assert(condition=tf.reduce_all(fits), data=told, summarize=len(names))
+    with tf.control_dependencies([check]):
+        return tf.identity(table)

@@ -123,17 +123,17 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self._predict = functools.partial(predict, as_content=as_content)
 
     @_call
-    def Predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:  # noqa: N802
+    def Predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
         return self._infer("Predict", self._predict, request)
 
     @_call
-    def Classify(  # noqa: N802
+    def Classify(
         self, request: classification_pb2.ClassificationRequest
     ) -> classification_pb2.ClassificationResponse:
         return self._infer("Classify", classify, request)
 
     @_call
-    def Regress(  # noqa: N802
+    def Regress(
         self, request: regression_pb2.RegressionRequest
     ) -> regression_pb2.RegressionResponse:
         return self._infer("Regress", regress, request)
@@ -150,7 +150,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             return response
 
     @_call
-    def MultiInference(  # noqa: N802
+    def MultiInference(
         self, request: inference_pb2.MultiInferenceRequest
     ) -> inference_pb2.MultiInferenceResponse:
         with self._manager.lease(*_asked(first_task(request))) as servable:
@@ -159,7 +159,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         return response
 
     @_call
-    def GetModelMetadata(  # noqa: N802
+    def GetModelMetadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
         _require_spec(request)
@@ -183,7 +183,7 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
         self._core = core
 
     @_call
-    def GetModelStatus(  # noqa: N802
+    def GetModelStatus(
         self, request: get_model_status_pb2.GetModelStatusRequest
     ) -> get_model_status_pb2.GetModelStatusResponse:
         _require_spec(request)
@@ -191,7 +191,7 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
         return model_status(self._core.manager, spec.name, _version(spec))
 
     @_call
-    def HandleReloadConfigRequest(  # noqa: N802
+    def HandleReloadConfigRequest(
         self, request: model_management_pb2.ReloadConfigRequest
     ) -> model_management_pb2.ReloadConfigResponse:
         before = self._core.metrics.totals(request.metric_names)

@@ -19,7 +19,7 @@ def softmax(scores):
 
 def reference(weights, inputs, heads=2, units=4):
     def through(row, name):
-        return row @ weights[f"{name}/kernel"] + weights[f"{name}/bias"]
+        return row @ weights[f"{name}/kernel"] + weights.get(f"{name}/bias", 0)
 
     output = np.zeros((*inputs.shape[:2], units))
     for n, row in enumerate(inputs):
@@ -38,12 +38,13 @@ def reference(weights, inputs, heads=2, units=4):
 
 def test_layer_contract():
     names = ("query", "key", "value", "residual")
-    shapes = {f"{name}/kernel": (DIM, 4) for name in names} | {f"{n}/bias": (4,) for n in names}
+    shapes = {f"{name}/kernel": (DIM, 4) for name in names}
+    shapes |= {"value/bias": (4,), "residual/bias": (4,)}
     run_layer_test(
         DisentangledAttention,
         {"units": 4, "heads": 2},
         INPUTS,
-        weight_shapes={**shapes, "unary/kernel": (DIM, 2), "unary/bias": (2,)},
+        weight_shapes={**shapes, "unary/kernel": (DIM, 2)},
         reference=reference,
         equivariant=True,
         field_axis=1,

@@ -34,7 +34,7 @@ def reference(weights, inputs, activation="dice", weighting="linear", mask=None)
                     x = test_dice.reference(part_of(weights, f"activation_{index}"), x, 1e-6)
                 else:
                     x = np.tanh(x)
-            scores[t] = (x @ weights["score/kernel"] + weights["score/bias"])[0]
+            scores[t] = (x @ weights["score/kernel"] + weights.get("score/bias", 0))[0]
         kept = [t for t in range(len(keys)) if mask is None or mask[row, t]]
         for t in kept:
             weight = scores[t]
@@ -50,7 +50,7 @@ def layer_of(activation="dice", weighting="linear", **more):
     return TargetAttention(HIDDEN, activation, weighting, kernel_initializer="he_normal", **more)
 
 
-def shapes(activation):
+def shapes(activation, weighting):
     found, width = {}, 4 * DIM
     for index, units in enumerate(HIDDEN):
         found[f"dense_{index}/kernel"] = (width, units)
@@ -62,7 +62,8 @@ def shapes(activation):
             for name in ("mean", "variance"):
                 found[f"{start}/normalization/moving_{name}"] = (units,)
         width = units
-    return found | {"score/kernel": (width, 1), "score/bias": (1,)}
+    bias = {} if weighting == "softmax" else {"score/bias": (1,)}
+    return found | {"score/kernel": (width, 1), **bias}
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_layer_contract(activation, weighting):
             "kernel_initializer": "he_normal",
         },
         (candidates(), vectors()),
-        weight_shapes=shapes(activation),
+        weight_shapes=shapes(activation, weighting),
         reference=lambda weights, inputs: reference(weights, inputs, activation, weighting),
         bad_shapes=[
             ((None, DIM, 1), (None, COUNT, DIM)),
@@ -126,12 +127,13 @@ def test_no_gradient_reaches_padding():
 
 @pytest.mark.parametrize(
     ("weighting", "bias", "factor"),
-    [("linear", 1.0, 1), ("linear", 0.0, 0), ("sigmoid", 0.0, 0.5), ("softmax", 3.0, 1 / COUNT)],
+    [("linear", 1.0, 1), ("linear", 0.0, 0), ("sigmoid", 0.0, 0.5), ("softmax", None, 1 / COUNT)],
 )
 def test_scores_that_are_all_the_same_give_a_multiple_of_the_sum(weighting, bias, factor):
     layer = layer_of(weighting=weighting)
     layer.build((None, DIM), (None, COUNT, DIM))
-    layer.score.set_weights([np.zeros((HIDDEN[-1], 1)), np.array([bias])])
+    biases = [] if bias is None else [np.array([bias])]
+    layer.score.set_weights([np.zeros((HIDDEN[-1], 1)), *biases])
     expected = factor * vectors().sum(axis=1)
     np.testing.assert_allclose(layer(candidates(), vectors()), expected, 1e-5, 1e-6)
 

@@ -13,13 +13,10 @@ NORMALIZED = {"hidden": (400, 400, 400), "norm_order": "before"}
 LARGE = {"hidden": (1000,) * 5, "norm_order": "before"}
 AFN = {"neurons": 1000, "hidden": [400], "normalization": None}
 DESTINE = {"layers": 4, "units": 128, "heads": 1}
-FINAL_MLP = {
-    **{"first_hidden": (1000,) * 5, "second_hidden": [500], "heads": 50, "normalization": None}
-}
+STREAMS = {"first_hidden": (1000,) * 5, "second_hidden": [500]}
+FINAL_MLP = {**STREAMS, "heads": 50, "normalization": None}
 FINAL_NET = {"first_hidden": (1000,) * 3, "second_hidden": [512]}
-MASKS = {
-    **{"ratio": 0.1, "block_normalization": False, "hidden": (1000,) * 5, "normalization": None}
-}
+MASKS = {"ratio": 0.1, "block_normalization": False, "hidden": (1000,) * 5, "normalization": None}
 _AUTOINTS = feature_set(39, ids=100)  # its figures are without the tables
 
 
@@ -43,8 +40,8 @@ _AUTOINTS = feature_set(39, ids=100)  # its figures are without the tables
         ("AOANet", {"dim": 10, "vectors": 2, **NORMALIZED}, 418_331),
         ("EDCN", {"dim": 10, "layers": 3}, 86_351),
         ("MaskNet", {"dim": 10, "block_units": 50, **DEEP}, 571_691),
-        # Its linear logit is an option that they do without.
-        ("DESTINE", {"dim": 10, **DESTINE, **NORMALIZED}, 623_346 + 5389 - 1),
+        # There without a linear logit, and with biases that attention comes to nothing of.
+        ("DESTINE", {"dim": 10, **DESTINE, **NORMALIZED}, 623_346 + 5389 - 1 - 4 * 257),
         # FuxiCTR 1 has the same matrix for fields as they are and reweighed.
         ("FiBiNET", {"dim": 10, "reduction": 2, **NORMALIZED}, 743_480 + 100),
         # Votes have a bias here.

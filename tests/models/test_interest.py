@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 from ctr_keras.features import Categorical, FeatureSet, Label, Sequence
+from ctr_keras.metrics import auc
 from ctr_keras.models import BST, DIEN, DIN, build_model, model_arguments
 from ctr_keras.presets import find_preset
 from tests.models.sizes import parameter_count, tower
 from tests.models.test_mian import to_numpy
-from tests.packed import called, packed_inputs
+from tests.packed import JIT, called, packed_inputs
 
 MODELS = {"DIN": DIN, "DIEN": DIEN, "BST": BST}
 SMALL = {"dim": 4, "hidden": [6]}
@@ -49,7 +50,7 @@ def test_parameter_counts():
     assert parameter_count(DIN, FEATURES, **paper("DIN")) == din
     gru = 3 * (2 * width**2 + 2 * width)  # Keras' GRU has a bias of input and of state
     augru = 3 * (2 * width**2 + width)
-    dien = TABLE * 4 + gru + tower(4 * width, 64, 16) + augru + deep
+    dien = TABLE * 4 + gru + tower(4 * width, 64, 16) - 1 + augru + deep
     assert parameter_count(DIEN, FEATURES, **paper("DIEN")) == dien
     block = 4 * width**2 + 2 * 2 * width + 2 * width * 4 * width + 4 * width + width
     bst = TABLE * 4 + 5 * width + block + tower(3 * 4 + 5 * width, 6)
@@ -103,7 +104,7 @@ def test_din_whose_scores_are_one_sums_the_history():
     for weighting in ("linear", "softmax"):
         model = DIN(FEATURES, **SMALL, weighting=weighting)
         score = model.get_layer("target_attention").score
-        score.set_weights([np.zeros(score.kernel.shape), np.ones(1)])
+        score.set_weights([np.zeros(score.kernel.shape), np.ones(1)][: len(score.weights)])
         parts = keras.Model(
             model.input,
             [model.get_layer("embedding").output, model.get_layer("target_attention").output],
@@ -143,6 +144,27 @@ def test_diens_auxiliary_loss_moves_the_interests_alone():
     assert loss == pytest.approx(same_loss, rel=1e-6)
     moved = {path.partition("/")[0] for path in plain if (plain[path] != taught[path]).any()}
     assert moved == {"interest_gru", "embedding"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "lowest", "highest"), [("DIN", 0.5, 0.9), ("DIEN", 0.95, 1.01), ("BST", 0.95, 1.01)]
+)
+def test_what_was_last_is_learned_where_the_order_is_known(name, lowest, highest):
+    inputs = packed_inputs(FEATURES, rows=4000)
+    draw = np.random.default_rng(5)
+    inputs["items"] = draw.integers(1, 8, (4000, 4)).astype("int32")
+    is_last = draw.random(4000) < 0.5
+    inputs["categorical"][:, 0] = np.where(is_last, inputs["items"][:, 3], inputs["items"][:, 0])
+    labels = (inputs["categorical"][:, :1] == inputs["items"][:, 3:]).astype("float32")
+    keras.utils.set_random_seed(0)
+    model = MODELS[name](FEATURES, dim=8, hidden=[32])
+    model.compile(keras.optimizers.Adam(0.01), "binary_crossentropy", jit_compile=JIT)
+    train, rest = (
+        {k: v[part] for k, v in inputs.items()} for part in (slice(3000), slice(3000, None))
+    )
+    model.fit(train, labels[:3000], batch_size=100, epochs=6, verbose=0)
+    assert lowest < auc(labels[3000:], model.predict(rest, verbose=0)) < highest
 
 
 @pytest.mark.parametrize("name", MODELS)

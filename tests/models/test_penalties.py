@@ -50,7 +50,11 @@ def penalized(model, argument):
         return tables - of_linear
     if argument == "linear_l2":
         return of_linear
-    kernels = {weight.path for weight in model.trainable_weights if len(weight.shape) > 1}
+    kernels = {
+        weight.path
+        for weight in model.trainable_weights
+        if len(weight.shape) > 1 and weight.name != "positions"
+    }
     return {path for path in kernels - tables if not path.startswith(_OF_PRODUCTS)}
 
 

@@ -2,14 +2,14 @@
 
 from ctr_keras.features import Vocabulary
 from pipeline import vocabulary
-from pipeline.vocabulary import each_key, in_order
+from pipeline.vocabulary import in_order
 
 VOCABULARIES = [Vocabulary("user", min_count=2), Vocabulary("item", min_count=1)]
 
 
 def kept(*partitions: list[list[tuple[bytes, int]]]) -> list[list[bytes]]:
     batches = [vocabulary._keep_frequent((0, parts), VOCABULARIES) for parts in partitions]
-    return [list(each_key(keys)) for keys in in_order(batches, len(VOCABULARIES))]
+    return [list(keys) for keys in in_order(batches, len(VOCABULARIES))]
 
 
 def test_frequent_keys_come_first_and_ties_by_their_bytes(monkeypatch):

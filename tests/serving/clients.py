@@ -151,7 +151,7 @@ def _rest(fake):
 @contextlib.contextmanager
 def _grpc(fake):
     class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
-        def GetModelMetadata(self, request, context):  # noqa: N802
+        def GetModelMetadata(self, request, context):
             signatures = get_model_metadata_pb2.SignatureDefMap()
             signature = signatures.signature_def["serving_default"]
             signature.inputs["x"].dtype = types_pb2.DataType.Value(fake.dtype)
@@ -161,7 +161,7 @@ def _grpc(fake):
             response.metadata["signature_def"].Pack(signatures)
             return response
 
-        def Predict(self, request, context):  # noqa: N802
+        def Predict(self, request, context):
             fake.time_left = context.time_remaining()
             code, y = fake.answer(to_array(request.inputs["x"]).tolist())
             if code != Code.OK:

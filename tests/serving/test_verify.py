@@ -90,6 +90,8 @@ def test_the_command_fails_where_a_running_server_differs(copied, clicks):
         path.write_text(json.dumps(content))
         skewed = CliRunner().invoke(main, command)
     assert alike.exit_code == 0, alike.output
-    assert len(alike.output.splitlines()) == len(COLUMNS)
+    lines = alike.output.splitlines()
+    assert lines[len(COLUMNS) :] == [f"No difference in {len(COLUMNS)} comparisons"]
     assert skewed.exit_code == 1
+    assert skewed.output.endswith(f"DIFFERENT in {len(COLUMNS)} comparisons: ctr score\n")
     assert "score: 1 of " in skewed.output

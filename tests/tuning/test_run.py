@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+import yaml
 
 from ctr_keras.training import TrainConfig, load_run
 from ctr_keras.tuning import Choice, Range, TuneConfig, tune
@@ -411,6 +412,15 @@ def test_another_study_is_refused(study, pretended):
         tune(TuneConfig(config.base, without, 2, 0, "none"))
     with pytest.raises(ValueError, match="with pruner='none', not 'median'"):
         tune(study(2, pruner="median"))
+
+
+def test_a_study_of_a_version_with_fewer_settings_goes_on(study, pretended):
+    config = study(3)
+    tune(config)
+    path = pathlib.Path(config.base.out, "config.yaml")
+    settings = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({k: v for k, v in settings.items() if k != "start_new_rows"}))
+    assert tune(study(4))["trials"] == {"complete": 4}
 
 
 def test_data_that_are_not_there_leave_no_folder(tmp_path):

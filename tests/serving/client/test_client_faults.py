@@ -90,11 +90,11 @@ def test_a_connection_is_kept_and_replaced_when_it_is_lost(fake):
 
 def test_deadline_of_a_slow_server(fake):
     assert asked(fake) == [2.0]
-    fake.seconds = 2.0
+    fake.seconds = 10.0
     start = time.monotonic()
-    error = failure(fake, timeout=0.3)
+    error = failure(fake, timeout=0.5)
     assert error.code == Code.DEADLINE_EXCEEDED
-    assert 0.2 < time.monotonic() - start < 1.5
+    assert 0.4 < time.monotonic() - start < 8
 
 
 def test_deadline_of_a_server_that_hangs(fake):

@@ -169,9 +169,11 @@ class Lifecycle(RuleBasedStateMachine):
         available = {version for version, state, _ in seen if state == State.AVAILABLE}
         failed = {version for version, _, error in seen if error}
         steady = all(state in (State.AVAILABLE, State.END) for _, state, _ in seen)
-        # Where nothing that is wanted can be served, one that is not goes on.
-        kept = not whole and wanted and len(available - wanted) <= 1 and not available & wanted
-        return steady and (available == whole or kept) and wanted - whole <= failed
+        # Where nothing that is wanted can be served, one that is not goes on. What is loaded
+        # stays, also where its files were removed and others are being copied to their place.
+        kept = wanted and not available & wanted and len(available) == 1
+        served = whole <= available and (available <= wanted or kept)
+        return steady and served and wanted - available <= failed
 
     def seen(self, name):
         try:
