@@ -192,7 +192,7 @@ class _DrawnMethods(_Methods):
     def build(self) -> keras.Model:
         model = super().build()
         logits = model.get_layer("combination").logits
-        logits.assign(keras.ops.zeros_like(logits))
+        logits.assign(keras.ops.zeros(logits.shape))
         return model
 
     def names(self, model: keras.Model) -> Sequence[str]:
