@@ -46,8 +46,30 @@ def export(
     """
     from serving.export import ExportOptions, export_run
 
-    columns = tuple(name.strip() for name in item_columns.split(",") if name.strip())
-    click.echo(export_run(run_folder, out, ExportOptions(columns, margin, force), data))
+    options = ExportOptions(_names(item_columns), margin, force)
+    click.echo(export_run(run_folder, out, options, data))
+
+
+def _names(option: str) -> tuple[str, ...]:
+    """The names in an option, which has commas between them."""
+    return tuple(name.strip() for name in option.split(",") if name.strip())
+
+
+@click.command()
+@click.option("--run", required=True, type=_EXISTING_FOLDER, help="The run.")
+@click.option("--source", required=True, help="Raw file, folder or pattern, as `prepare` reads.")
+@click.option("--out", required=True, help="File to write: .parquet or .csv.")
+@click.option("--keep", metavar="A,B,...", default="", help="Columns to write next to the score.")
+@click.option("--data", type=_EXISTING_FOLDER, help="Prepared data. [default: those of the run]")
+def score(keep: str, **arguments: Any) -> None:
+    """Score raw files without a server.
+
+    By the graph that is served; labels are not needed. Every row of the files is a row of the
+    output: its score, or why it was rejected.
+    """
+    from serving.scoring import score_files
+
+    click.echo(json.dumps(score_files(keep=_names(keep), **arguments), indent=2))
 
 
 @click.command()
