@@ -61,7 +61,13 @@ def _names(option: str) -> tuple[str, ...]:
 @click.option("--out", required=True, help="File to write: .parquet or .csv.")
 @click.option("--keep", metavar="A,B,...", default="", help="Columns to write next to the score.")
 @click.option("--data", type=_EXISTING_FOLDER, help="Prepared data. [default: those of the run]")
-def score(keep: str, **arguments: Any) -> None:
+@click.option(
+    "--columns",
+    metavar="A,B,...",
+    default="",
+    help="Names of all columns of files without a header. [default: those of the log]",
+)
+def score(keep: str, columns: str, **arguments: Any) -> None:
     """Score raw files without a server.
 
     By the graph that is served; labels are not needed. Every row of the files is a row of the
@@ -69,7 +75,8 @@ def score(keep: str, **arguments: Any) -> None:
     """
     from serving.scoring import score_files
 
-    click.echo(json.dumps(score_files(keep=_names(keep), **arguments), indent=2))
+    counts = score_files(keep=_names(keep), columns=_names(columns), **arguments)
+    click.echo(json.dumps(counts, indent=2))
 
 
 @click.command()

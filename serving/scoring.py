@@ -69,7 +69,12 @@ def score(run: str, frame: Frame, data: str | None = None) -> Array:
 
 
 def score_files(
-    run: str, source: str, out: str, keep: Collection[str] = (), data: str | None = None
+    run: str,
+    source: str,
+    out: str,
+    keep: Collection[str] = (),
+    data: str | None = None,
+    columns: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Scores raw files, row by row.
 
@@ -85,6 +90,8 @@ def score_files(
         keep: list of str. Columns of the files to write next to the score, as text. Defaults to
             `()`.
         data: str or None. The prepared data. Defaults to `None`: those the run was trained on.
+        columns: list of str. Names of all columns of delimited files without a header, in order.
+            Defaults to `()`: those of the log, with its label.
 
     Returns:
         dict: `rows`, `scored`, and `rejected_because`, how many rows by reason.
@@ -108,7 +115,7 @@ def score_files(
     from serving.export.scorer import Scorer  # slow to import
 
     scorer = Scorer(run, data)
-    rows = _Rows(dataset_like(scorer.prepared, OneSplit("test")), source, keep)
+    rows = _Rows(dataset_like(scorer.prepared, OneSplit("test")), source, keep, columns)
     rows.check()
     with _whole(out) as path, writer(path, rows.schema) as file:
         blocks = rows.scored(scorer)
@@ -145,10 +152,16 @@ def _whole(out: str) -> Iterator[str]:
 class _Rows:
     """The rows of files, read, scored and counted."""
 
-    def __init__(self, dataset: Dataset, source: str, keep: Collection[str]):
+    def __init__(
+        self,
+        dataset: Dataset,
+        source: str,
+        keep: Collection[str] = (),
+        columns: Sequence[str] = (),
+    ):
         needed = dict.fromkeys([*dataset.scored_columns, *keep])
         pattern = "" if find(source) else dataset.pattern  # which is for a folder
-        table = _reading(dataset.table, tuple(needed))
+        table = _reading(dataset.table, tuple(needed), tuple(columns))
         self._dataset = dataclasses.replace(dataset, table=table, pattern=pattern)
         self._source, self._keep = source, list(dict.fromkeys(keep))
         self._paths = [path for path, _, _ in self._dataset.files(source)]
@@ -206,12 +219,15 @@ class _Rows:
         return {"rows": self._rows, "scored": scored, "rejected_because": because}
 
 
-def _reading(table: Table, columns: tuple[str, ...]) -> Table:
+def _reading(table: Table, needed: tuple[str, ...], columns: tuple[str, ...]) -> Table:
     """The table of files of which some columns are read; without a header, all of them have
     names."""
     if isinstance(table, Delimited) and not table.header:
-        return dataclasses.replace(table, columns=columns, names=table.names or table.columns)
-    return dataclasses.replace(table, columns=columns)
+        names = columns or table.names or table.columns
+        return dataclasses.replace(table, columns=needed, names=names)
+    if columns:
+        raise ValueError("columns are named for delimited files without a header alone")
+    return dataclasses.replace(table, columns=needed)
 
 
 def _places(path: str, lines: Sequence[int], rejected: dict[int, str]) -> pa.Array:

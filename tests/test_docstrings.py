@@ -39,6 +39,8 @@ MODULES = sorted(
 SKIPPED = {
     "serving.export.blessing": "needs an exported model",
     "serving.export.export": "needs a finished run",
+    "serving.export.scorer": "needs a finished run",
+    "serving.scoring": "needs a finished run",
     "serving.verify": "needs prepared data and a folder of models",
 }
 ROOMS = (

@@ -153,9 +153,7 @@ class Dataset:
         """The raw columns of rows without a label, as requests carry them: `parse` without what
         only training needs. Rejects rows with a bad value."""
         columns = self.derive(block, source)
-        return {
-            name: self._typed(block, name, columns[name]) for name in self.features.raw_columns
-        }
+        return {name: self._typed(block, name, columns[name]) for name in self.features.raw_columns}
 
     @property
     def user_column(self) -> str:

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from click.testing import CliRunner
@@ -13,8 +14,12 @@ from ctr_keras.data import read_samples
 from ctr_keras.features import FeatureSet
 from ctr_keras.runs.folder import write_settings
 from ctr_keras.training import TrainConfig
+from pipeline.datasets import find_dataset
+from pipeline.datasets.synthetic import write_synthetic_log
+from pipeline.sources import Chunk
 from serving.commands import score as command
-from serving.scoring import score, score_files
+from serving.export.scorer import Scorer
+from serving.scoring import _Rows, score, score_files
 
 
 @pytest.fixture(scope="module")
@@ -97,10 +102,11 @@ def test_a_bad_row_keeps_its_place_and_says_why_it_has_no_score(run, samples, tm
 def test_a_data_frame_has_the_scores_of_prepared_rows(run, samples):
     frame, scores = samples
     np.testing.assert_allclose(score(run, frame), scores, atol=1e-6)
+    scorer = Scorer(run)
     first = {name: list(column[:3]) for name, column in frame.items()}
-    np.testing.assert_allclose(score(run, first), scores[:3], atol=1e-6)
+    np.testing.assert_allclose(scorer.score(first), scores[:3], atol=1e-6)
     with pytest.raises(ValueError, match="there is no column 'price'"):
-        score(run, frame.drop(columns="price"))
+        scorer.score(frame.drop(columns="price"))
 
 
 @pytest.mark.parametrize(
@@ -134,3 +140,62 @@ def test_files_none_of_whose_rows_can_be_scored_are_refused_and_leave_nothing(
         score_files(run, str(source), str(out))
     assert out.read_text() == "of yesterday"
     assert {path.name for path in tmp_path.iterdir()} == {"clicks.csv", "scores.csv"}
+
+
+# Of files that are read, with a scorer that gives each row its number.
+
+
+def read(dataset, source, *keep, columns=()):
+    rows = _Rows(find_dataset(dataset), str(source), keep, columns)
+    rows.check()
+    blocks = list(rows.scored(lambda raw: np.arange(len(next(iter(raw.values()))))))
+    return pa.Table.from_batches(blocks, rows.schema)
+
+
+def test_a_built_in_log_is_read_whole_and_without_its_label(tmp_path):
+    write_synthetic_log(str(tmp_path / "log"), rows=300)  # next to which there is a truth.json
+    assert read("synthetic", tmp_path / "log")["score"].to_pylist() == [*range(300)]
+    lines = (tmp_path / "log" / "part-00000.tsv").read_text().splitlines()
+    today = tmp_path / "today.tsv"
+    today.write_text("".join(line.partition("\t")[2] + "\n" for line in lines))
+    columns = find_dataset("synthetic").table.columns[1:]
+    with pytest.raises(ValueError, match="no row with the 40 columns that are declared"):
+        read("synthetic", today)
+    with pytest.raises(ValueError, match="has no column 'C99'"):
+        read("synthetic", today, "C99", columns=columns)
+    table = read("synthetic", today, "C1", columns=columns)
+    assert table["score"].to_pylist() == [*range(300)]
+    assert table["C1"].to_pylist() == [line.split("\t")[14] for line in lines]
+
+
+RATINGS = {"users.dat": "1::F::25::4::48067\n", "movies.dat": "7::Up (1999)::Drama|War\n"}
+
+
+def test_rows_that_training_filters_are_scored_and_joins_reject_what_they_lack(tmp_path):
+    for name, text in RATINGS.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "ratings.dat").write_text("1::7::3::978300760\n2::7::5::978300760\n")
+    table = read("movielens-1m", tmp_path, "rating")
+    assert table["score"].to_pylist() == [0, None]
+    assert table["rating"].to_pylist() == ["3", "5"]
+    assert table["rejected"][1].as_py().endswith("ratings.dat, line 2: unknown user_id")
+    with pytest.raises(ValueError, match="'history': what users did before is a column of files"):
+        read("movielens-1m-history", tmp_path)
+
+
+def test_lists_and_strings_that_mean_missing_are_as_declared(tmp_path):
+    declaration = tmp_path / "my.yaml"
+    declaration.write_text(
+        "source: {format: jsonl, missing: ['-']}\nlabel: y\nweight: w\n"
+        "features: [{kind: categorical, name: a}, {kind: multi_valued, name: b}, "
+        "{kind: numeric, name: n}]\nsplit: {by: column, column: s, test: [x]}\n"
+    )
+    source = tmp_path / "rows.jsonl"
+    source.write_text('{"a": "-", "b": ["p", "q"], "n": 1}\n{"a": 3, "b": null, "n": "-"}\n')
+    (block,) = find_dataset(str(declaration)).table.read(Chunk(str(source), 0, None))
+    raw = find_dataset(str(declaration)).scored(block, str(source))
+    assert [raw[name].to_pylist() for name in "ab"] == [["", "3"], ["p|q", ""]]
+    np.testing.assert_equal(raw["n"].to_pylist(), [1.0, np.nan])
+    assert read(str(declaration), source)["score"].to_pylist() == [0, 1]
+    with pytest.raises(ValueError, match="columns are named for delimited files without a header"):
+        read(str(declaration), source, columns=["a", "b", "n"])
