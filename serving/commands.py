@@ -191,6 +191,39 @@ def _read_labels(options: tuple[str, ...]) -> dict[str, dict[str, int]]:
     return labels
 
 
+_config = click.option("--config", required=True, help="The models.config that `deploy` wrote.")
+_reloaded = click.option("--url", help="A server that takes it at once, grpc://HOST:PORT.")
+
+
+@click.command()
+@_config
+@click.option("--model", required=True, help="The model's name.")
+@click.option("--label", required=True, help="The label of the version, such as canary.")
+@click.option("--to", required=True, help="The label to move there, such as stable.")
+@_reloaded
+def promote(**arguments: Any) -> None:
+    """Move a label to the version of another.
+
+    The version that it stood for before stays served, for `rollback`. A server that refuses leaves
+    the file as it is.
+    """
+    from serving.deploy import promote as run
+
+    click.echo(json.dumps(run(**arguments)))
+
+
+@click.command()
+@_config
+@click.option("--model", required=True, help="The model's name.")
+@click.option("--label", required=True, help="The label to move back, such as stable.")
+@_reloaded
+def rollback(**arguments: Any) -> None:
+    """Move a label back to the version before `promote`."""
+    from serving.deploy import rollback as run
+
+    click.echo(json.dumps(run(**arguments)))
+
+
 @click.command()
 @click.option(
     "--url",

@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 Writer: TypeAlias = pyarrow.parquet.ParquetWriter | pyarrow.csv.CSVWriter
 
 SCORE, REJECTED = "score", "rejected"
-_WRITERS = {".parquet": pyarrow.parquet.ParquetWriter, ".csv": pyarrow.csv.CSVWriter}
+_WRITERS: dict[str, type[Writer]] = {
+    ".parquet": pyarrow.parquet.ParquetWriter,
+    ".csv": pyarrow.csv.CSVWriter,
+}
 _BLOCKS_WRITTEN = 64  # at once: a row group of Parquet
 _REASONS_SHOWN = 3
 
