@@ -46,8 +46,37 @@ def export(
     """
     from serving.export import ExportOptions, export_run
 
-    columns = tuple(name.strip() for name in item_columns.split(",") if name.strip())
-    click.echo(export_run(run_folder, out, ExportOptions(columns, margin, force), data))
+    options = ExportOptions(_names(item_columns), margin, force)
+    click.echo(export_run(run_folder, out, options, data))
+
+
+def _names(option: str) -> tuple[str, ...]:
+    """The names in an option, which has commas between them."""
+    return tuple(name.strip() for name in option.split(",") if name.strip())
+
+
+@click.command()
+@click.option("--run", required=True, type=_EXISTING_FOLDER, help="The run.")
+@click.option("--source", required=True, help="Raw file, folder or pattern, as `prepare` reads.")
+@click.option("--out", required=True, help="File to write: .parquet or .csv.")
+@click.option("--keep", metavar="A,B,...", default="", help="Columns to write next to the score.")
+@click.option("--data", type=_EXISTING_FOLDER, help="Prepared data. [default: those of the run]")
+@click.option(
+    "--columns",
+    metavar="A,B,...",
+    default="",
+    help="Names of all columns of files without a header. [default: those of the log]",
+)
+def score(keep: str, columns: str, **arguments: Any) -> None:
+    """Score raw files without a server.
+
+    By the graph that is served; labels are not needed. Every row of the files is a row of the
+    output: its score, or why it was rejected.
+    """
+    from serving.scoring import score_files
+
+    counts = score_files(keep=_names(keep), columns=_names(columns), **arguments)
+    click.echo(json.dumps(counts, indent=2))
 
 
 @click.command()
@@ -160,6 +189,39 @@ def _read_labels(options: tuple[str, ...]) -> dict[str, dict[str, int]]:
         model, label, version = match.groups()
         labels.setdefault(model, {})[label] = int(version)
     return labels
+
+
+_config = click.option("--config", required=True, help="The models.config that `deploy` wrote.")
+_reloaded = click.option("--url", help="A server that takes it at once, grpc://HOST:PORT.")
+
+
+@click.command()
+@_config
+@click.option("--model", required=True, help="The model's name.")
+@click.option("--label", required=True, help="The label of the version, such as canary.")
+@click.option("--to", required=True, help="The label to move there, such as stable.")
+@_reloaded
+def promote(**arguments: Any) -> None:
+    """Move a label to the version of another.
+
+    The version that it stood for before stays served, for `rollback`. A server that refuses leaves
+    the file as it is.
+    """
+    from serving.deploy import promote as run
+
+    click.echo(json.dumps(run(**arguments)))
+
+
+@click.command()
+@_config
+@click.option("--model", required=True, help="The model's name.")
+@click.option("--label", required=True, help="The label to move back, such as stable.")
+@_reloaded
+def rollback(**arguments: Any) -> None:
+    """Move a label back to the version before `promote`."""
+    from serving.deploy import rollback as run
+
+    click.echo(json.dumps(run(**arguments)))
 
 
 @click.command()

@@ -37,8 +37,11 @@ MODULES = sorted(
 )
 # Modules with examples that are not run (`# doctest: +SKIP`), and why.
 SKIPPED = {
+    "serving.deploy.labels": "writes a file",
     "serving.export.blessing": "needs an exported model",
     "serving.export.export": "needs a finished run",
+    "serving.export.scorer": "needs a finished run",
+    "serving.scoring": "needs a finished run",
     "serving.verify": "needs prepared data and a folder of models",
 }
 ROOMS = (

@@ -135,20 +135,25 @@ class Dataset:
         """Raw columns and weights, typed as declared, and labels. Rejects rows with a bad value."""
         columns = self.derive(block, source)
         label = self.label(block, columns)
-        raw = {}
-        for name, kind in self.features.raw_columns.items():
-            if self.history is not None and name == self.history.column:
-                continue
-            strings = columns[name]
-            if self.missing:
-                strings = pc.if_else(pc.is_in(strings, pa.array(self.missing)), "", strings)
-            strings = pc.fill_null(strings, "")
-            raw[name] = block.numbers(name, strings, pa.float32()) if kind == "float" else strings
+        made = self.history.column if self.history else None
+        there = [name for name in self.features.raw_columns if name != made]
+        raw = {name: self._typed(block, name, columns[name]) for name in there}
         if weight := self.features.label.weight:
             raw[weight] = self._weights(block, weight, columns[weight])
         if group := self.features.label.group:
             raw[GROUP] = self._groups(columns[group])
         return raw, label
+
+    @property
+    def scored_columns(self) -> tuple[str, ...]:
+        """The columns of a file from which `scored` makes those of the features."""
+        return tuple(self.features.raw_columns)
+
+    def scored(self, block: Block, source: str) -> dict[str, pa.Array]:
+        """The raw columns of rows without a label, as requests carry them: `parse` without what
+        only training needs. Rejects rows with a bad value."""
+        columns = self.derive(block, source)
+        return {name: self._typed(block, name, columns[name]) for name in self.features.raw_columns}
 
     @property
     def user_column(self) -> str:
@@ -181,6 +186,14 @@ class Dataset:
             seconds = np.array([time.seconds if time else np.nan for time in times])
             known[TIME] = pa.array(seconds.astype(np.float64)[coded.indices])
         return known
+
+    def _typed(self, block: Block, name: str, strings: pa.Array) -> pa.Array:
+        """A raw column as declared, strings or float32; "" and NaN where a value is missing."""
+        if self.missing:
+            strings = pc.if_else(pc.is_in(strings, pa.array(self.missing)), "", strings)
+        strings = pc.fill_null(strings, "")
+        is_float = self.features.raw_columns[name] == "float"
+        return block.numbers(name, strings, pa.float32()) if is_float else strings
 
     def _groups(self, strings: pa.Array) -> pa.Array:
         """(rows,) int64 numbers, 0 where the group is missing."""

@@ -54,6 +54,12 @@ class MovieLens(Dataset):
             columns |= {name: values.take(row) for name, values in table.items() if name != key}
         return columns
 
+    @property
+    def scored_columns(self) -> tuple[str, ...]:
+        """The ratings' columns but for the rating itself."""
+        of_file = tuple(name for name in self.table.columns if name != "rating")
+        return of_file + ((self.history.column,) if self.history else ())
+
     def label(self, block: Block, columns: dict[str, pa.Array]) -> Array:
         """1 over three stars, 0 under, NaN for three."""
         rating = columns["rating"]

@@ -58,16 +58,15 @@ class Delimited:
                 f"{path} has a single column: declare `delimiter: {json.dumps(other)}`"
             )
         names = self._names(first)
-        if self.header:
-            if len(first) != len(names):
-                count = f"{len(first)} columns, and {len(names)} are declared"
-                raise SourceError(f"{path} has {count}: {shortened(', '.join(first))}")
-        elif tuple(first) == names:
+        if self.header and len(first) != len(names):
+            count = f"{len(first)} columns, and {len(names)} are declared"
+            raise SourceError(f"{path} has {count}: {shortened(', '.join(first))}")
+        if not self.header and tuple(first) == names:
             raise SourceError(f"{path} begins with the names of its columns: omit `header: false`")
-        elif not self._begins_well(path):
+        check_columns(path, names, self.columns)
+        if not self.header and not self._begins_well(path):
             wrong = f"no row with the {len(names)} columns that are declared"
             raise SourceError(f"{path} begins with {wrong}: {shortened(', '.join(first))}")
-        check_columns(path, names, self.columns)
 
     def _begins_well(self, path: str) -> bool:
         """Whether any of the first rows is one. A block ends where a quote may be open."""

@@ -2,5 +2,6 @@
 
 from serving.deploy.deployment import Deployment
 from serving.deploy.files import write_deployment
+from serving.deploy.labels import promote, rollback
 
-__all__ = ["Deployment", "write_deployment"]
+__all__ = ["Deployment", "promote", "rollback", "write_deployment"]

@@ -30,7 +30,7 @@ from ctr_keras.files import copy, files_below, is_remote
 from serving.export.blessing import NotBlessedError, bless
 from serving.export.candidates import find_item_columns
 from serving.export.columns import argument_names, raw_arrays
-from serving.export.signatures import make_endpoints
+from serving.export.signatures import check_backend, make_endpoints
 from serving.types import Array, Arrays, Row
 from serving.versions import WARMUP_FILE, find_versions
 
@@ -139,11 +139,7 @@ def export_model(
             too far below that of the version in place. It is left in `.refused` in `out`.
         ValueError: for an item column that the model does not read, naming it.
     """
-    if keras.backend.backend() != "tensorflow":
-        raise RuntimeError(
-            "export needs KERAS_BACKEND=tensorflow, whatever the run was trained with, "
-            f"got {keras.backend.backend()}"
-        )
+    check_backend("export")
     item_columns = find_item_columns(features, options.item_columns)
     with _kept(out), _partial(out) as partial:
         signatures = _write_saved_model(model, features, prepared, item_columns, partial)

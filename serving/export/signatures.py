@@ -26,6 +26,15 @@ from serving.export.candidates import Candidates, Tensors
 from serving.export.columns import DTYPES, MISSING, argument_names
 
 
+def check_backend(what: str) -> None:
+    """Raises a RuntimeError if Keras has another backend than TensorFlow, which `what` needs."""
+    if keras.backend.backend() != "tensorflow":
+        raise RuntimeError(
+            f"{what} needs KERAS_BACKEND=tensorflow, whatever the run was trained with, "
+            f"got {keras.backend.backend()}"
+        )
+
+
 def make_endpoints(
     model: keras.Model,
     features: FeatureSet,

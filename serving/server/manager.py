@@ -111,6 +111,13 @@ class ModelManager:
         with self._changed:
             return sorted(name for name, model in self._models.items() if model.listed)
 
+    def health(self) -> tuple[list[str], list[str]]:
+        """The models that are served, and those that wait for a version or have failed."""
+        with self._changed:
+            names = self.names()
+            served = [name for name in names if self._versions(name).available(None)]
+            return served, [name for name in names if name not in served]
+
     def status(self, name: str, version: int | None = None) -> list[VersionRecord]:
         """Copies of the records of one or all versions seen since the start, newest first.
 

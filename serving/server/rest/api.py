@@ -33,6 +33,7 @@ from serving.server.signature import DEFAULT_SIGNATURE
 from serving.types import Json
 from serving.versions import MAX_VERSION
 
+_HEALTH_PATH = "/healthz"
 _API_PATH = re.compile(r"/v1/.*", re.IGNORECASE | re.DOTALL)
 _VERSION_OR_LABEL = r"(?:/versions/([0-9]+)|/labels/([^/:]+))?"
 _INFERENCE_PATH = re.compile(rf"/v1/models/([^/:]+){_VERSION_OR_LABEL}:([^/:]+)", re.IGNORECASE)
@@ -127,6 +128,8 @@ class RestServer:
             running = self._loop.run_in_executor(self._workers, page, self._core.manager)
             text, headers = await running
             return web.Response(text=text, content_type="text/html", headers=headers)
+        if is_read and path == _HEALTH_PATH:
+            return self._health()
         if self._metrics_path and path.partition("?")[0] == self._metrics_path:
             return self._metrics(path)
         if not _API_PATH.fullmatch(path):
@@ -135,6 +138,11 @@ class RestServer:
         if self._options.rest_api_enable_cors_support:
             response.headers.update(_CORS)
         return response
+
+    def _health(self) -> web.Response:
+        serving, waiting = self._core.manager.health()
+        text = json.dumps({"serving": serving, "not_serving": waiting})
+        return _json_response(503 if waiting else 200, f"{text}\n")
 
     def _metrics(self, path: str) -> web.Response:
         if path != self._metrics_path:

@@ -518,3 +518,28 @@ def test_4_status_over_grpc(models):
             answer = model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(asked)
         rows = [(s.version, s.state, s.status.error_code) for s in answer.model_version_status]
         assert rows == [(5, 50, Code.DATA_LOSS), (4, 30, 0)]
+
+
+# Health, which TensorFlow Serving says of single models only
+
+
+def health(server):
+    status, headers, body = call(server, "/healthz")
+    assert headers["Content-Type"].startswith("application/json")
+    assert body.count(b"\n") == 1
+    return status, json.loads(body)
+
+
+def test_health_is_good_while_every_model_serves_whatever_becomes_of_newer_versions(models, saved):
+    both = config_text(entry("m", models / "m"), entry("n", models / "n"))
+    with serving(models, config_text(entry("m", models / "m"))) as server:
+        assert health(server) == (200, {"serving": ["m"], "not_serving": []})
+        save_broken(str(models / "m" / "5"))
+        wait_for_state(server, "m", 5, "END")
+        assert health(server)[0] == 200
+        save_broken(str(models / "n" / "1"))
+        assert refused(server, both)[0] == STATUS.UNKNOWN
+        assert health(server) == (503, {"serving": ["m"], "not_serving": ["n"]})
+        copy_version(saved / "2", models / "n" / "2")
+        wait_for_state(server, "n", 2, "AVAILABLE")
+        assert health(server) == (200, {"serving": ["m", "n"], "not_serving": []})

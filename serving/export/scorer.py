@@ -1,0 +1,88 @@
+"""A run's `serving_default`, as it is exported, in this process."""
+
+import os
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from ctr_keras.explain import Explainer
+from ctr_keras.features import Crossed
+from ctr_keras.features.columns import Columns, Frame
+from ctr_keras.types import Array
+from serving.export.candidates import find_item_columns
+from serving.export.columns import DTYPES
+from serving.export.signatures import check_backend, make_endpoints
+
+_ROWS = 4096  # at once
+
+
+class Scorer:
+    """Scores raw rows by the graph that `export` saves: the transform and the model.
+
+    Args:
+        run: str. The run's folder.
+        data: str or None. The prepared data. Defaults to `None`: those the run was trained on.
+
+    Attributes:
+        features: FeatureSet. The run's.
+        prepared: str. The folder of the prepared data, on the disk.
+
+    Raises:
+        FileNotFoundError: if the run or the data are not there.
+        ValueError: if the data were prepared with other features or vocabularies.
+        RuntimeError: on a Keras backend other than TensorFlow.
+
+    Example:
+
+    A finished run is needed:
+
+    >>> Scorer("runs/ml").score({"user": ["ann", ""], "price": [1.5, None]})  # doctest: +SKIP
+    array([0.5 , 0.25], dtype=float32)
+    """
+
+    def __init__(self, run: str, data: str | None = None):
+        check_backend("scoring")
+        from ctr_keras.training.evaluation import check_same_features, data_of, load_run
+
+        model, self.features, config = load_run(run)
+        self.prepared = data_of(run, config.data, data)
+        check_same_features(self.features, self.prepared)
+        self._transform = tf.saved_model.load(os.path.join(self.prepared, "transform_fn"))
+        explainer, items = Explainer(model, self.features), find_item_columns(self.features)
+        endpoints = make_endpoints(model, self.features, self._transform, items, explainer)
+        self._function = endpoints["serving_default"]
+
+    def __call__(self, raw: Mapping[str, Array]) -> Array:
+        """Scores `(rows,)` of raw columns: strings or bytes, and float32 numbers, `""` and NaN
+        where a value is missing."""
+        rows = len(next(iter(raw.values())))
+        scores = np.empty(rows, np.float32)
+        for start in range(0, rows, _ROWS):
+            block = slice(start, start + _ROWS)
+            tensors = {
+                name: tf.constant(raw[name][block], DTYPES[kind])
+                for name, kind in self.features.raw_columns.items()
+            }
+            scores[block] = self._function(tensors)["score"]
+        return scores
+
+    def score(self, frame: Frame) -> Array:
+        """Scores `(rows,)` of a frame's rows: of pandas, polars or pyarrow, or a dict of arrays.
+
+        Raises:
+            ValueError: for a column that is not there, or a value that is not as declared, with
+                its row.
+        """
+        columns = Columns(frame, self.features.raw_columns)
+        raw: dict[str, Array] = {}
+        for feature in self.features.features:
+            if isinstance(feature, Crossed):
+                continue
+            name = feature.raw_column
+            if self.features.raw_columns[name] == "float":
+                raw[name] = columns.numbers(name)
+            else:
+                coded = columns.strings(name, getattr(feature, "separator", None))
+                raw[name] = np.array(coded.values, object)[coded.codes]
+        return self(raw)
