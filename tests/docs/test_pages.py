@@ -30,7 +30,9 @@ def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
 
-@pytest.mark.parametrize("page", [*PAGES, "docs/index.md", "docs/data.md", "docs/serving.md"])
+@pytest.mark.parametrize(
+    "page", [*PAGES, *(f"docs/{n}.md" for n in ("index", "data", "serving", "faq"))]
+)
 def test_links_lead_somewhere(page):
     folder = (ROOT / page).parent
     for target in re.findall(r"\]\(([^)#]+)", (ROOT / page).read_text()):
