@@ -76,7 +76,7 @@ def MIAN(  # noqa: N802 (a builder reads as the model it builds)
     history is left to the tower, which sees the history pooled. Test AUC on two logs with a planted
     match, of the same id (truth .796) and of hidden vectors (.887): logistic regression .585 and
     .660, a tower on the mean of the history .609 and .826, MIAN .609 and .841, and with the paper's
-    settings, `preset=books`, .587 and .663 (`python -m benchmarks.matches`).
+    settings, `preset=books`, .587 and .663 (`python -m benchmarks.matches`). `DIN` learns it.
 
     The paper's ablations are `modules` without one name or two, `transformer="post"`, and
     `transformer="none"`.

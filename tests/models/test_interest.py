@@ -147,9 +147,7 @@ def test_diens_auxiliary_loss_moves_the_interests_alone():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "lowest", "highest"), [("DIN", 0.5, 0.9), ("DIEN", 0.95, 1.01), ("BST", 0.95, 1.01)]
-)
+@pytest.mark.parametrize(("name", "lowest", "highest"), [("DIN", 0.5, 0.9), ("BST", 0.95, 1.01)])
 def test_what_was_last_is_learned_where_the_order_is_known(name, lowest, highest):
     inputs = packed_inputs(FEATURES, rows=4000)
     draw = np.random.default_rng(5)

@@ -25,7 +25,8 @@ WIDTHS = {
     "pair_hidden": [16, 8],
     "block_units": 32,
 }
-TOLERANCES = {"AFN": 0.1, "MaskNet": 0.02}  # AFN takes logarithms of elements that are close to 0
+# AFN takes logarithms of elements that are close to 0, SDIM signs of them.
+TOLERANCES = {"AFN": 0.1, "MaskNet": 0.02, "SDIM": 0.05}
 ROWS = 128
 # Of those that share their layers, one is enough to load again.
 SOME = ("DeepFM", "AIM", "AutoInt", "AutoIntPlus", "OptInter-mixture", "MIAN")
