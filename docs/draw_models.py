@@ -47,7 +47,7 @@ _SOURCES = {  # of presets, by how their names begin, or by model
 
 def main() -> None:
     for page in sorted(PAGES.glob("*.md")):
-        page.write_text(updated(page.read_text()))
+        page.write_text(updated(page.read_text("utf-8")), "utf-8")
 
 
 def updated(text: str) -> str:

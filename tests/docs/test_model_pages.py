@@ -16,7 +16,7 @@ _NAMED = re.compile(r"^## (\w+)$|<!-- model: (\w+) -->", re.MULTILINE)
 
 
 def page(family):
-    return (ROOT / "docs" / "models" / f"{family}.md").read_text()
+    return (ROOT / "docs" / "models" / f"{family}.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
