@@ -121,7 +121,8 @@ class FieldGraph(ConfiguredLayer):
         return (states, edges) if return_attention_scores else states
 
     def _edges(self, inputs: Tensor) -> Tensor:
-        scores = self.from_field(inputs) + ops.transpose(self.to_field(inputs), (0, 2, 1))
+        to = ops.reshape(self.to_field(inputs), (-1, 1, inputs.shape[1]))
+        scores = self.from_field(inputs) + to
         scores = ops.leaky_relu(scores, 0.01)
         itself = np.eye(inputs.shape[1], dtype=bool)
         return exact_softmax(ops.where(itself, ops.cast(-1e4, scores.dtype), scores))

@@ -266,7 +266,7 @@ def BST(  # noqa: N802
     table = {"embeddings_initializer": embeddings_initializer, "l2": embedding_l2}
     fields, candidate, history, mask = embed_behaviors("BST", features, inputs, dim, **table)
     places = ops.concatenate([history, candidate[:, None]], axis=1)
-    mask = ops.pad(mask, [[0, 0], [0, 1]], constant_values=True)
+    mask = ops.concatenate([mask, ops.ones_like(mask[:, :1])], axis=1)  # the candidate is there
     for index in range(blocks):
         places = TransformerBlock(
             heads,

@@ -173,7 +173,7 @@ def ETA(  # noqa: N802
     ...     label=Label("y"),
     ...     vocabulary_sizes={"item": 5},
     ... )
-    >>> ETA(features, bits=8).get_layer("sim_hash").directions.shape
+    >>> tuple(ETA(features, bits=8).get_layer("sim_hash").directions.shape)
     (16, 8)
 
     References:

@@ -26,6 +26,7 @@ _BY_COST = ["FM", "DeepFM", "OptInter", "AutoInt", "GBDTFFM", "AIM", "MIAN"]
 _LIKE_OTHERS = {"LR", "FFM", "GBDTLR", "IPNN", "AutoIntPlus", "FNN", "OptInterM", "OptInterF"}
 _LIKE_OTHERS |= {"Poly2", "HOFM", "FwFM", "FmFM", "AFM", "NFM"}
 _LIKE_OTHERS |= {"OPNN", "PIN", "WideDeep", "DeepCrossing", "CrossNet", "DCN", "GDCN", "CIN"}
+_LIKE_OTHERS |= {"xDeepFM", "MaskNet", "FinalNet", "WuKong", "DIN", "BST", "ETA", "SDIM"}
 _LIKE_OTHERS |= {"FiBiNET", "EDCN", "FinalMLP", "AFN", "DESTINE", "DLRM", "AOANet", "ONN"}
 
 

@@ -101,7 +101,7 @@ def test_values_of_a_models_own_space_that_do_not_go_with_what_is_given_are_left
     [
         ("GBDTLR", {}, "GBDTLR needs trees"),
         ("MIAN", {}, "group"),
-        ("OptInterM", {}, "Crossed features"),
+        ("OptInterM", {}, "OptInterM needs crossed features"),
         ("LR", {"sample_weight": "cost"}, "sample_weight=cost: the data declare none"),
         ("LR", {"group": "c", "monitor": "auc_by_group"}, "group=c: "),
     ],
