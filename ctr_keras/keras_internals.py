@@ -4,12 +4,14 @@ When a release of Keras moves one of these names, tests/test_keras_internals.py 
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 from keras import ops
 
 from ctr_keras.types import Tensor, Variable
+
+Call: TypeAlias = Any  # of a layer or operation: `operation`, `input_tensors`, `outputs`
 
 
 def position(optimizer: keras.optimizers.Optimizer, variable: Variable) -> int:
@@ -38,6 +40,12 @@ def decays(optimizer: keras.optimizers.Optimizer, variable: Variable) -> bool:
 def flat_layers(model: keras.Model) -> list[keras.layers.Layer]:
     """A model's layers and all that are inside of them."""
     return list(model._flatten_layers(include_self=False))
+
+
+def call_of(tensor: Tensor) -> Call:
+    """The call of a layer or operation that made a symbolic tensor."""
+    operation, place, _ = tensor._keras_history
+    return operation._inbound_nodes[place]
 
 
 def named_layers(layer: keras.layers.Layer, prefix: str = "") -> dict[str, keras.layers.Layer]:

@@ -51,6 +51,8 @@ USED = {
     "_trainable_variables_indices": (OPTIMIZER(0.1), None),
     "_flatten_layers": (keras.Model, ["include_self", "recursive"]),
     "_layers": (keras.layers.Layer(), None),
+    "_keras_history": (keras.Input((1,)), None),
+    "_inbound_nodes": (keras.layers.Layer(), None),
     "_post_build": (keras.layers.Layer, []),
     "_is_quantized": (quantized_dense(), None),
 }

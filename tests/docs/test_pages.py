@@ -5,8 +5,10 @@ import re
 import subprocess
 import sys
 
+import click
 import pytest
 
+from ctr_keras.cli import main
 from tests.conftest import ROOT
 
 PAGES = ["README.md", *(f"docs/{name}.md" for name in ("models", "searches", "training"))]
@@ -30,11 +32,28 @@ def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
 
-@pytest.mark.parametrize("page", [*PAGES, "docs/index.md", "docs/data.md", "docs/serving.md"])
+@pytest.mark.parametrize(
+    "page", [*PAGES, *(f"docs/{n}.md" for n in ("index", "data", "serving", "faq"))]
+)
 def test_links_lead_somewhere(page):
     folder = (ROOT / page).parent
     for target in re.findall(r"\]\(([^)#]+)", (ROOT / page).read_text()):
         assert (folder / target).exists(), target
+
+
+def test_commands_have_the_options_that_pages_give_them():
+    given = 0
+    for path in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
+        for name, rest in re.findall(r"ctr-keras +([a-z]+)([^`\n|]*)", path.read_text()):
+            command = main.get_command(click.Context(main), name)
+            assert command is not None, f"{path}: {name}"
+            if name == "prepare":  # which hands on what it does not know to Beam
+                continue
+            known = {option for of in command.params for option in (*of.opts, *of.secondary_opts)}
+            options = re.findall(r"(?<!\S)--[\w-]+", rest)
+            assert {*options} <= known | {"--help"}, f"{path}: {name} {options}"
+            given += len(options)
+    assert given > 100
 
 
 @pytest.mark.slow
