@@ -563,24 +563,25 @@ def models(name: str | None) -> None:
     from ctr_keras.settings import spelled
     from ctr_keras.training import PRESETS, settings_by_group, trainable
 
+    available = trainable()
     if name is None:
         for family, title in FAMILIES.items():
             click.echo(f"{title}:")
-            for known, entry in trainable().items():
+            for known, entry in available.items():
                 if entry.family == family:
                     needs = f"; needs {' and '.join(entry.needs)}" if entry.needs else ""
                     click.echo(f"  {known:<13}{entry.summary}{needs} [{entry.reference}]")
         return
-    name = spelled("model", name, trainable())
+    name = spelled("model", name, available)
     if name in MODELS:
         description, _, _ = (inspect.getdoc(MODELS[name].build) or "").partition("\nArgs:")
         click.echo(description)
     formatter = click.HelpFormatter(width=100)
     _write_groups(formatter, settings_by_group(name))
     click.echo(formatter.getvalue(), nl=False)
-    for need in trainable()[name].needs:
+    for need in available[name].needs:
         click.echo(f"needs {need}")
-    click.echo(f"crossed features: {trainable()[name].crossed}")
+    click.echo(f"crossed features: {available[name].crossed}")
     for preset, settings in PRESETS.get(name, {}).items():
         values = ", ".join(f"{key}={value}" for key, value in settings.items())
         click.echo(f"preset={preset}: {values}")

@@ -5,29 +5,17 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
 
 from ctr_keras.models import MODELS, model_arguments
-from ctr_keras.settings import Count, check_settings, did_you_mean, spelled
+from ctr_keras.settings import Count, all_of, check_settings, did_you_mean, spelled
 from ctr_keras.training import TREES, TrainConfig, TreesConfig, read_config, train
 
 _ON_TREES = ("GBDTLR", "GBDTFFM")  # models that take the trees of LightGBM with the same seed
 Config = TrainConfig | TreesConfig
-
-
-def _spelled(names: Sequence[str]) -> list[str]:
-    """The models that are meant; a ValueError that has all names that are unknown."""
-    models, problems = [], []
-    for name in names:
-        try:
-            models.append(spelled("model", name, [*MODELS, TREES]))
-        except ValueError as error:
-            problems.append(str(error))
-    if problems:
-        raise ValueError("; ".join(problems))
-    return models
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +49,9 @@ class Bench:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        object.__setattr__(self, "models", _spelled(self.models))
+        known = [*MODELS, TREES]
+        names = all_of(partial(spelled, "model", name, known) for name in self.models)
+        object.__setattr__(self, "models", names)
         repeated = [name for n, name in enumerate(self.models) if name in self.models[:n]]
         if repeated or not self.models:
             raise ValueError(f"{repeated[0]} is given twice" if repeated else "there is no model")

@@ -13,7 +13,7 @@ from ctr_keras.features import Categorical, FeatureSet, Label
 from ctr_keras.layers import FieldEmbedding
 from ctr_keras.models import DeepFM, build_model
 from ctr_keras.optimizers import SparseAdam
-from tests.models.variants import FEATURES, VARIANTS, build, some_on_jax
+from tests.models.variants import FEATURES, INT8_TOLERANCES, VARIANTS, build, some_on_jax
 from tests.packed import FEW_STEPS, JIT, called, inputs_of, labels, packed_inputs
 
 HAS_CONFIGS = hasattr(keras.quantizers, "Int8QuantizationConfig")  # not in Keras 3.12
@@ -25,8 +25,6 @@ WIDTHS = {
     "pair_hidden": [16, 8],
     "block_units": 32,
 }
-# AFN takes logarithms of elements that are close to 0, SDIM signs of them.
-TOLERANCES = {"AFN": 0.1, "MaskNet": 0.02, "SDIM": 0.05}
 ROWS = 128
 # Of those that share their layers, one is enough to load again.
 SOME = ("DeepFM", "AIM", "AutoInt", "AutoIntPlus", "OptInter-mixture", "MIAN")
@@ -96,7 +94,7 @@ def test_scores_are_those_of_float_within_a_hundredth(variant):
     assert {mode for _, mode in modes(model)} == {"int8"}
     after = called(model, inputs)
     # Keras 3.12 rounds what goes into dense layers, too.
-    tolerance = TOLERANCES.get(variant, 0.01 if HAS_CONFIGS else 0.03)
+    tolerance = INT8_TOLERANCES.get(variant, 0.01 if HAS_CONFIGS else 0.03)
     np.testing.assert_allclose(after, before, 0, tolerance)
     assert (after != before).any()
 

@@ -178,6 +178,11 @@ def build(variant):
     return build_model(name, FEATURES, **arguments)
 
 
+# How far int8 may move scores, where it is more than for others: of logarithms of elements near 0,
+# masks that multiply, signs of hashes.
+INT8_TOLERANCES = {"AFN": 0.1, "MaskNet": 0.02, "SDIM": 0.05}
+
+
 def some_on_jax(names: Iterable[str]) -> list:
     """Parameters, of which a few are for both backends: the others share their layers with them."""
     some = ("DeepFM", "AutoIntPlus", "OptInter", "MIAN")
