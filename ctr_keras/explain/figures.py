@@ -71,7 +71,7 @@ def attention_maps(weights: Array, fields: Sequence[str], title: str) -> Figure:
         axes.set_title(f"head {head}", fontsize=_TITLE)
         axes.set_xlabel("field attended to", fontsize=_FONT)
     panels[0].set_ylabel("field that attends", fontsize=_FONT)
-    _color_bar(figure, mesh, panels, "attention weight").set_ylim(bottom=max(0, norm.vmin))
+    _color_bar(figure, mesh, panels, "attention weight").set_ylim(bottom=max(0.0, norm.vmin or 0.0))
     return figure
 
 
@@ -87,7 +87,7 @@ def global_weights(
     mesh = _map(left, cases.T, parts, numbers, _DIVERGING, norm, values=False, square=False)
     left.tick_params(axis="x", rotation=0)
     left.set_xlabel("row of the test split", fontsize=_FONT)
-    _color_bar(figure, mesh, left, "weight").set_ylim(bottom=max(0, norm.vmin))
+    _color_bar(figure, mesh, left, "weight").set_ylim(bottom=max(0.0, norm.vmin or 0.0))
     places = np.arange(len(parts))
     right.barh(places, mean, xerr=deviation, color=_BLUE, capsize=3, height=0.7)
     even = right.axvline(1 / len(parts), color="black", linewidth=1, linestyle="--")
