@@ -4,19 +4,19 @@ What is compared is what `ctr-keras prepare` has counted: of each feature the mo
 or buckets of numbers, by the measures of `ctr-keras stats`.
 """
 
-import collections
 import dataclasses
 import importlib.resources
+import itertools
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import jinja2
 import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from ctr_keras.features import Categorical, Crossed, Feature, FeatureSet, MultiValued, Numeric
+from ctr_keras.features import Categorical, Crossed, FeatureSet, MultiValued, Numeric
 from ctr_keras.features import Sequence as SequenceFeature
 from ctr_keras.files import exists, files_below, open_output, read_json
 from pipeline import statistics
@@ -26,8 +26,10 @@ from serving.tensors import to_array
 from serving.types import Array
 
 _SIGNATURES = ("", "serving_default", "explain")  # whose inputs are rows
-_MISSING: dict[str, str | float] = {"string": b"", "float": float("nan")}
+_MISSING: dict[str, bytes | float] = {"string": b"", "float": float("nan")}
 _SCORE = "score"
+
+Described: TypeAlias = Categorical | Numeric | MultiValued | SequenceFeature  # in the statistics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,26 +119,39 @@ def measure_drift(log: str, data: str, model: str | None = None) -> Drift:
     features, summary = FeatureSet.load(os.path.join(data, "features.json")), read_json(path)
     if not summary["splits"]["train"]["rows"]:
         raise ValueError(f"{path} has no training rows to compare requests with")
-    records = [r for r in _records(log) if model in (None, r.log_metadata.model_spec.name)]
-    names = sorted({record.log_metadata.model_spec.name for record in records})
-    if len(names) > 1:
-        raise ValueError(f"{log} has requests to several models; --model is {', '.join(names)}")
-    requests = [r.predict_log for r in records if _has_rows(r)]
-    if not requests:
-        raise ValueError(f"{log} has no requests with rows{f' to model {model}' if model else ''}")
-    columns = _columns(features, [request.request for request in requests])
-    found = [
-        _compare(feature, columns[feature.raw_column], summary, features.label.negatives_kept)
+    tallies = [
+        _Tally(feature, summary["features"][feature.name])
         for feature in features.features
         if not isinstance(feature, Crossed) and feature.name in summary["features"]
     ]
-    scores = [to_array(r.response.outputs[_SCORE]).ravel() for r in requests if _scored(r)]
+    rows, left_out, scores, names = 0, 0, [0.0, 0], set()
+    for record in _records(log):
+        name = record.log_metadata.model_spec.name
+        if model not in (None, name):
+            continue
+        names.add(name)
+        if len(names) > 1:
+            several = ", ".join(sorted(names))
+            raise ValueError(f"{log} has requests to several models; --model is one of {several}")
+        if not _has_rows(record):
+            left_out += 1
+            continue
+        columns = _columns(features, record.predict_log.request)
+        rows += len(next(iter(columns.values())))
+        for tally in tallies:
+            tally.add(columns[tally.feature.raw_column])
+        if _SCORE in record.predict_log.response.outputs:
+            answered = to_array(record.predict_log.response.outputs[_SCORE])
+            scores = [scores[0] + float(answered.sum()), scores[1] + answered.size]
+    if not rows:
+        raise ValueError(f"{log} has no requests with rows{f' to model {model}' if model else ''}")
+    found = [_compare(tally, summary, features.label.negatives_kept) for tally in tallies]
     return Drift(
-        names[0],
-        len(next(iter(columns.values()))),
-        len(records) - len(requests),
+        names.pop(),
+        rows,
+        left_out,
         summary["splits"]["train"]["click_rate"],
-        float(np.concatenate(scores).mean()) if scores else None,
+        scores[0] / scores[1] if scores[1] else None,
         sorted(found, key=lambda feature: -(feature.distance or 0.0)),
     )
 
@@ -158,74 +173,89 @@ def _has_rows(record: prediction_log_pb2.PredictionLog) -> bool:
     return request.model_spec.signature_name in _SIGNATURES and bool(request.inputs)
 
 
-def _scored(log: prediction_log_pb2.PredictLog) -> bool:
-    return _SCORE in log.response.outputs
+def _columns(features: FeatureSet, request: predict_pb2.PredictRequest) -> dict[str, Array]:
+    """The raw columns of a request's rows; what it leaves out is missing."""
+    given = {name: to_array(proto).ravel() for name, proto in request.inputs.items()}
+    rows = max(map(len, given.values()))
+    return {
+        name: np.broadcast_to(given.get(name, np.array([_MISSING[kind]])), [rows])
+        for name, kind in features.raw_columns.items()
+    }
 
 
-def _columns(features: FeatureSet, requests: list[predict_pb2.PredictRequest]) -> dict[str, Array]:
-    """The raw columns of all rows; what a request leaves out is missing."""
-    parts = collections.defaultdict(list)
-    for request in requests:
-        given = {name: to_array(proto).ravel() for name, proto in request.inputs.items()}
-        rows = max(map(len, given.values()))
-        for name, kind in features.raw_columns.items():
-            column = given.get(name, np.array([_MISSING[kind]]))
-            parts[name].append(np.broadcast_to(column, [rows]))
-    return {name: np.concatenate(columns) for name, columns in parts.items()}
+class _Tally:
+    """What is counted of a feature in requests.
+
+    Attributes:
+        feature: a feature that is not crossed.
+        buckets: list of dict. Its values in the statistics of training, or buckets of numbers.
+        rows: int.
+        missing: int. Rows without a value.
+        values: int. Values; of lists those in them.
+        counts: array. Values by bucket.
+    """
+
+    def __init__(self, feature: Described, described: Mapping[str, Any]):
+        self.feature = feature
+        self.buckets = described["values"]
+        self.rows = self.missing = self.values = 0
+        self.counts = np.zeros(len(self.buckets))
+        self._ends = [bucket.get("high") for bucket in self.buckets[:-1]]
+        self._places = {bucket.get("value"): place for place, bucket in enumerate(self.buckets)}
+
+    def add(self, column: Array) -> None:
+        """Counts rows of the feature's raw column."""
+        self.rows += len(column)
+        if isinstance(self.feature, Numeric):
+            values = column[np.isfinite(column)]
+            self.missing += len(column) - len(values)
+            # Numbers beyond the last bucket belong to it, others to the next that ends above them.
+            places = np.searchsorted(self._ends, values)
+            if self.buckets:  # or training has no numbers
+                self.counts += np.bincount(places, minlength=len(self.counts))
+            self.values += len(values)
+            return
+        lists = _texts(self.feature, column)
+        self.missing += sum(not values for values in lists)
+        self.values += sum(map(len, lists))
+        for text in itertools.chain.from_iterable(lists):
+            if text in self._places:
+                self.counts[self._places[text]] += 1
 
 
-def _compare(
-    feature: Feature, column: Array, summary: Mapping[str, Any], negatives_kept: float
-) -> FeatureDrift:
+def _texts(feature: Described, column: Array) -> list[list[str]]:
+    """The values of each row."""
+    if isinstance(feature, Categorical) and feature.time_part:
+        column = time_part(tf.constant(column, tf.string), feature.time_part, feature.zone).numpy()
+    texts = [value.decode("utf-8", "replace") for value in column]
+    if isinstance(feature, MultiValued | SequenceFeature):
+        return [[item for item in text.split(feature.separator) if item] for text in texts]
+    return [[text] if text else [] for text in texts]
+
+
+def _compare(tally: _Tally, summary: Mapping[str, Any], negatives_kept: float) -> FeatureDrift:
     """A feature's drift, as `pipeline.statistics` has that of a split."""
-    described = summary["features"][feature.name]
-    train, buckets = described["splits"]["train"], described["values"]
-    served, missing = _served(feature, column)
-    is_number = isinstance(feature, Numeric)
+    described = summary["features"][tally.feature.name]
+    train = described["splits"]["train"]
     if "length" in train:  # each item of a list counts, and there it is not said with which label
         total, kept = train["length"]["mean"] * (train["rows"] - train["missing"]), 1.0
     else:
         kept = negatives_kept
         total = _weighed(train["rows"], summary["splits"]["train"]["click_rate"], kept)
         total -= _weighed(train["missing"], train["missing_click_rate"], kept)
-    rows = [_weighed(b["rows"]["train"], b["click_rate"]["train"], kept) for b in buckets]
-    counts = _in_buckets(served, buckets) if is_number else _of_values(served, buckets)
-    shares = np.array(rows) / max(total, 1.0), counts / max(len(served), 1)
-    names = [_named(bucket) for bucket in buckets]
+    rows = [_weighed(b["rows"]["train"], b["click_rate"]["train"], kept) for b in tally.buckets]
+    shares = np.array(rows) / max(total, 1.0), tally.counts / max(tally.values, 1)
+    both = bool(total and tally.values)
     return FeatureDrift(
-        feature.name,
+        tally.feature.name,
         described["drift"]["measure"],
-        distance(*shares, is_number) if total and len(served) else None,
-        (train["missing_share"], missing),
-        list(zip(names, *(share.tolist() for share in shares), strict=True)),
+        distance(*shares, isinstance(tally.feature, Numeric)) if both else None,
+        (train["missing_share"], tally.missing / tally.rows),
+        [
+            (_named(bucket), *pair)
+            for bucket, *pair in zip(tally.buckets, *(s.tolist() for s in shares), strict=True)
+        ],
     )
-
-
-def _served(feature: Feature, column: Array) -> tuple[Array, float]:
-    """The values in a raw column, those of lists one by one, and the share of rows without."""
-    if isinstance(feature, Numeric):
-        is_there = np.isfinite(column)
-        return column[is_there], float(1 - is_there.mean())
-    if isinstance(feature, Categorical) and feature.time_part:
-        column = time_part(tf.constant(column, tf.string), feature.time_part, feature.zone).numpy()
-    texts = [value.decode("utf-8", "replace") for value in column]
-    if isinstance(feature, MultiValued | SequenceFeature):
-        lists = [[item for item in text.split(feature.separator) if item] for text in texts]
-    else:
-        lists = [[text] if text else [] for text in texts]
-    values = np.array([value for row in lists for value in row], object)
-    return values, sum(not row for row in lists) / len(lists)
-
-
-def _of_values(served: Array, values: list[dict[str, Any]]) -> Array:
-    counts = collections.Counter(served.tolist())
-    return np.array([counts[value["value"]] for value in values], float)
-
-
-def _in_buckets(served: Array, buckets: list[dict[str, Any]]) -> Array:
-    """Counts by bucket; numbers beyond the first and last, and between two, go to the next one."""
-    ends = [bucket["high"] for bucket in buckets[:-1]]
-    return np.bincount(np.searchsorted(ends, served), minlength=len(buckets)).astype(float)
 
 
 def _weighed(rows: int, click_rate: float | None, negatives_kept: float) -> float:

@@ -8,9 +8,10 @@ import tensorflow as tf
 from click.testing import CliRunner
 from tensorflow_serving.apis import prediction_log_pb2
 
+from ctr_keras.features import Numeric
 from ctr_keras.files import read_json
 from serving.commands import drift as command
-from serving.drift import _weighed, measure_drift
+from serving.drift import _compare, _Tally, _weighed, measure_drift
 
 
 def raw_rows(clicks):
@@ -91,7 +92,7 @@ def test_what_cannot_be_compared_is_said(clicks, tmp_path):
     with pytest.raises(ValueError, match="has no requests with rows"):
         measure_drift(str(log), str(clicks))
     write_log(log, rows, model="other")
-    with pytest.raises(ValueError, match="several models; --model is ctr, other"):
+    with pytest.raises(ValueError, match="several models; --model is one of ctr, other"):
         measure_drift(str(log), str(clicks))
     assert measure_drift(str(log), str(clicks), "other").rows == 7
     with pytest.raises(FileNotFoundError, match="is no prepared data set"):
@@ -103,3 +104,13 @@ def test_rows_that_a_sample_left_out_are_made_up_for():
     assert _weighed(19, 0.1, 0.1) == pytest.approx(100)
     assert _weighed(19, 0.1, 1.0) == pytest.approx(19)
     assert _weighed(0, None, 0.1) == 0
+
+
+def test_numbers_that_training_has_not_have_no_distance():
+    split = {"rows": 4, "missing": 4, "missing_share": 1.0, "missing_click_rate": 0.5}
+    described = {"values": [], "splits": {"train": split}, "drift": {"measure": "Jensen-Shannon"}}
+    tally = _Tally(Numeric("age"), described)
+    tally.add(np.float32([1, np.nan, 3]))
+    summary = {"features": {"age": described}, "splits": {"train": {"click_rate": 0.5}}}
+    found = _compare(tally, summary, 1.0)
+    assert (found.distance, found.missing) == (None, (1.0, pytest.approx(1 / 3)))
