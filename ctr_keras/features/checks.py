@@ -28,7 +28,7 @@ _LAYERS = re.compile(
     r"(interacting|disentangled|part_scaler|residual|cross|deep|bridge|bilinear|mask_block|gate|"
     r"euler|wukong|generalized|final_\d|cross_regulation|deep_regulation|"
     r"transformer)_\d+|target_attention|interest_(gru|evolution)|next_behavior_loss|"
-    r"sim_hash|top_behaviors|hash_attention|"
+    r"task_towers|experts_\d+|sim_hash|top_behaviors|hash_attention|"
     r"(inner|outer|scalar|vector)_\d+(_products)?"
 )
 

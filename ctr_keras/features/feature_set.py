@@ -123,7 +123,7 @@ class FeatureSet:
         ('purchase',)
         """
         tasks = {task.name: task for task in self.tasks}
-        chosen = [tasks[find("label", name, tasks)] for name in names]
+        chosen = [find("label", name, tasks) for name in names]
         of_rows = {"weight": self.label.weight, "group": self.label.group}
         chosen[0] = dataclasses.replace(chosen[0], **of_rows)
         return self._reduced(self.features, chosen, self.vocabulary_sizes)

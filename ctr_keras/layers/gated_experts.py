@@ -102,7 +102,10 @@ class GatedExperts(ConfiguredLayer):
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
 
     def build(self, input_shape: Shape) -> None:
-        if len(input_shape) not in (2, 3) or input_shape[1:-1] not in ((), (self.tasks + 1,)):
+        if len(input_shape) not in (2, 3) or tuple(input_shape[1:-1]) not in (
+            (),
+            (self.tasks + 1,),
+        ):
             raise ValueError(
                 f"input must be (batch, dim) or (batch, {self.tasks + 1}, dim). Received: "
                 f"{input_shape}"

@@ -68,7 +68,7 @@ class TaskTowers(ConfiguredLayer):
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
 
     def build(self, input_shape: Shape) -> None:
-        if len(input_shape) not in (2, 3) or input_shape[1:-1] not in ((), (self.tasks,)):
+        if len(input_shape) not in (2, 3) or tuple(input_shape[1:-1]) not in ((), (self.tasks,)):
             raise ValueError(
                 f"input must be (batch, dim) or (batch, {self.tasks}, dim). Received: {input_shape}"
             )

@@ -124,10 +124,10 @@ def check_validation(prepared: str, features: FeatureSet) -> None:
     """
     report = prepared_report(prepared)
     rows = report.get("rows", {}).get("validation")
-    of_one = {features.label.name: report.get("label_mean", {})}
+    of_one = dict.fromkeys(features.label_names, report.get("label_mean", {}))
     means = report.get("label_means", of_one)
     for name in features.label_names:
-        click = name if len(means) > 1 else "a click"
+        click = name if "label_means" in report else "a click"
         classes = {0: f"no row with {click}", 1: f"no row without {click}"}
         lacks = classes.get(means[name].get("validation")) if rows else "no rows"
         if not lacks:

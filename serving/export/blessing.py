@@ -90,7 +90,8 @@ def _check_scores(name: str, scores: Array, expected: Array) -> None:
         row = int(differs[0])
         raise NotBlessedError(
             f"the exported model scores {len(differs)} of {len(scores)} sample rows differently "
-            f"than the Keras model{_of(name)}: row {row + 1} {scores[row]:.8f} instead of {expected[row]:.8f}"
+            f"than the Keras model{_of(name)}: row {row + 1} {scores[row]:.8f} instead of "
+            f"{expected[row]:.8f}"
         )
 
 

@@ -56,8 +56,8 @@ class Scorer:
         self.names = score_names(self.features)
 
     def __call__(self, raw: Mapping[str, Array]) -> Array:
-        """Scores of raw columns: strings or bytes, and float32 numbers, `""` and NaN where a value is
-        missing; `(rows,)`, or of several labels `(rows, labels)`."""
+        """Scores of raw columns: strings or bytes, and float32 numbers, `""` and NaN where a value
+        is missing; `(rows,)`, or of several labels `(rows, labels)`."""
         rows = len(next(iter(raw.values())))
         scores = np.empty((rows, len(self.names)), np.float32)
         for start in range(0, rows, _ROWS):
@@ -72,7 +72,8 @@ class Scorer:
         return scores if len(self.names) > 1 else scores[:, 0]
 
     def score(self, frame: Frame) -> Array:
-        """Scores of a frame's rows, as of raw columns: a frame of pandas, polars or pyarrow, or a dict of arrays.
+        """Scores of a frame's rows, as of raw columns: of pandas, polars or pyarrow, or a dict of
+        arrays.
 
         Raises:
             ValueError: for a column that is not there, or a value that is not as declared, with

@@ -1,7 +1,7 @@
 """The signatures of an exported model, as functions of TensorFlow.
 
-- `serving_default`: one input a raw column, (batch,) strings or floats; output `score`, (batch,), or
-  of several labels one of each label's name, in all signatures.
+- `serving_default`: one input a raw column, (batch,) strings or floats; output `score`, (batch,).
+  Of a model of several labels, here and in all signatures, one output a label instead, of its name.
 - `rank`: the same inputs, where columns of the user's side have one value and those of the items
   one a candidate; output `score`, (candidates,). Or several users: columns of the items, and
   `score`, are (users, candidates) then. A server that batches wants this form, even for one user,
@@ -67,9 +67,7 @@ def make_endpoints(
     def explained(packed: Tensors) -> Tensors:
         outputs = explainer(_inputs_of(model, packed))
         outputs |= by_label(outputs.pop("score"))
-        rows = tf.size(
-            outputs[score_names(features)[0]]
-        )  # REST's row format wants outputs of one length
+        rows = tf.shape(keras.tree.flatten(outputs)[0])[0]  # REST wants outputs of one length
         names = {
             axis: tf.broadcast_to(tf.constant(along), [rows, len(along)])
             for axis, along in explainer.names.items()
