@@ -159,7 +159,7 @@ def test_a_feature_set_of_one_label_is_written_as_ever():
         ("[click, click]", "'click' is declared twice"),
         ("[click, {column: x, positiv: [a]}]", "line 2: .*positiv"),
         ("[]", "label is empty"),
-        ("[click, a]", "label's column 'a' is also a feature's"),
+        ("[click, a]", "'a' is declared twice"),
     ],
 )
 def test_wrong_lists_of_labels_are_refused(tmp_path, label, message):

@@ -186,7 +186,9 @@ class TrainConfig(Optimization):
         unknown = self.label_weights.keys() - {*features.label_names}
         if unknown:
             hint = did_you_mean(min(unknown), features.label_names)
-            raise SettingError(f"label_weights: there is no label {min(unknown)!r}{hint}", "labels")
+            raise SettingError(
+                f"label_weights: there is no label {min(unknown)!r}{hint}", "label_weights"
+            )
         weights = [float(self.label_weights.get(name, 1.0)) for name in features.label_names]
         if not any(weights):
             raise SettingError("label_weights are all 0: give one above", "label_weights")
