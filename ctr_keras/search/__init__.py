@@ -6,10 +6,9 @@ from ctr_keras.search.autofis import AutoFISSearch
 from ctr_keras.search.optinter import OptInterSearch
 from ctr_keras.search.run import (
     SEARCHES,
-    method_settings,
     read_search,
     run_search,
-    shared_settings,
+    settings_by_group,
 )
 from ctr_keras.search.selections import RandomSelection, StatisticsSelection
 from ctr_keras.search.stage import Search
@@ -23,8 +22,7 @@ __all__ = [
     "RandomSelection",
     "Search",
     "StatisticsSelection",
-    "method_settings",
     "read_search",
     "run_search",
-    "shared_settings",
+    "settings_by_group",
 ]

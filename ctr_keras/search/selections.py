@@ -25,7 +25,7 @@ class RandomSelection:
 
     Args:
         like: InteractionPlan, or path to one.
-        seed: int. Defaults to `0`.
+        seed: int. Of the draw. Defaults to `0`.
 
     Example:
 
