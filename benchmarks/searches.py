@@ -11,6 +11,7 @@ not done yet (what was killed goes on), prints a JSON line for each run and then
 `--table` it is another experiment of the papers:
 
 - `aim`: AIM's ablations, its third order, and what it has found in DeepFM and IPNN
+- `autofield`: FM and DeepFM on the fields that AutoField keeps, and on as many random ones
 - `autoint`: AutoInt with and without residual connections
 - `stability`: how alike the gates of AutoFIS are that searches with different seeds end with
 """
@@ -48,6 +49,7 @@ SETTINGS = {
     },
     "criteo": _SMALL,
     "avazu": _SMALL,
+    "amazon_access": _SMALL,
     "coupons": _SMALL,
     "frappe": _SMALL,
 }
@@ -62,6 +64,8 @@ SEARCHES: dict[str, tuple[str, tuple[str, ...]]] = {
     "random": ("random", ("like={fm-2}",)),
     "statistics": ("statistics", ("like={fm-2}",)),
     "aim": ("aim", ()),
+    "autofield": ("autofield", ()),
+    "random-fields": ("random", ("like={autofield}",)),
     "aim-pairs": ("aim", ("functions=[inner]", "dims=false")),
     "aim-functions": ("aim", ("dims=false",)),
     "aim-3": ("aim", ("order=3", "dims=false")),
@@ -104,14 +108,22 @@ AIM: dict[str, Run] = {
     "IPNN": ("IPNN", None, ()),
     "IPNN on AIM's interactions": ("IPNN", "aim-functions", _PLAIN),
 }
+AUTOFIELD: dict[str, Run] = {
+    "FM": ("FM", None, ()),
+    "FM on AutoField's fields": ("FM", "autofield", ()),
+    "FM on as many random fields": ("FM", "random-fields", ()),
+    "DeepFM": ("DeepFM", None, ()),
+    "DeepFM on AutoField's fields": ("DeepFM", "autofield", ()),
+    "DeepFM on as many random fields": ("DeepFM", "random-fields", ()),
+}
 AUTOINT: dict[str, Run] = {
     "AutoInt": ("AutoInt", None, ()),
     "AutoInt without residual": ("AutoInt", None, ("residual=false",)),
     "AutoInt+": ("AutoIntPlus", None, ()),
     "AutoInt+ without residual": ("AutoIntPlus", None, ("residual=false",)),
 }
-TABLES = {"papers": PAPERS, "aim": AIM, "autoint": AUTOINT}
-RUNS = {**PAPERS, **AIM, **AUTOINT}
+TABLES = {"papers": PAPERS, "aim": AIM, "autofield": AUTOFIELD, "autoint": AUTOINT}
+RUNS = {**PAPERS, **AIM, **AUTOFIELD, **AUTOINT}
 STABILITY = ("fm-2", "deepfm-2")  # the searches whose gates are compared
 
 
@@ -159,7 +171,9 @@ def _print_stability(prepared: str, folder: str, name: str, seeds: int) -> None:
             kept.append({interaction.fields for interaction in plan.interactions})
         pearson = [np.corrcoef(one, other)[0, 1] for one, other in itertools.combinations(gates, 2)]
         ranks = [rank_correlation(one, other) for one, other in itertools.combinations(gates, 2)]
-        both = [len(a & b) / max(len(a | b), 1) for a, b in itertools.combinations(kept, 2)]
+        both = [
+            len(a & b) / len(a | b) if a | b else 1.0 for a, b in itertools.combinations(kept, 2)
+        ]
         means = " | ".join(f"{np.mean(values):.2f}" for values in (pearson, ranks, both))
         print(f"| {search} | {means} |", flush=True)
 
@@ -193,17 +207,21 @@ def _trained(prepared: str, folder: str, name: str, run: str, seed: int) -> dict
 def _searched(prepared: str, folder: str, name: str, search: str, seed: int) -> InteractionPlan:
     method, settings = SEARCHES[search]
     common: tuple[str, ...] = ()
-    if method in ("autofis", "aim"):
+    if method in ("autofis", "aim", "autofield"):
         common = SETTINGS[name]["search"]
-    if method == "random" or method in ("autofis", "aim"):
+    if method != "statistics":
         common = (*common, f"seed={seed}")
-    changed = [s.replace("{fm-2}", f"{folder}/search-fm-2/plan.json") for s in settings]
+    plans = {each: f"{folder}/search-{each}/plan.json" for each in SEARCHES}
+    changed = [setting.format(**plans) for setting in settings]
     out = f"{folder}/search-{search}"
     return run_search(method, read_search(method, None, (*common, *changed)), prepared, out)
 
 
 def _kept_shares(plan: InteractionPlan, fields: int) -> list[float]:
-    """By order, the share of all combinations of fields that the plan has with any function."""
+    """By order, the share of all combinations of fields that the plan has with any function; of a
+    plan of fields the share of these."""
+    if plan.fields is not None:
+        return [len(plan.fields) / fields]
     shares, possible = [], fields
     for order in (2, 3):
         possible = possible * (fields - order + 1) // order

@@ -259,7 +259,7 @@ class _SearchCommand(click.Command):
     "--method",
     required=True,
     metavar="NAME",
-    help="autofis, aim or optinter; random or statistics select as many as a plan "
+    help="autofis, aim, optinter or autofield; random or statistics select as many as a plan "
     "(--set like=PLAN), to compare with.",
 )
 @click.option("--order", type=click.IntRange(2, 4), help="Highest order of interactions.")
@@ -275,7 +275,7 @@ def search(
     config: str | None,
     overrides: tuple[str, ...],
 ) -> None:
-    """Search the interactions that a model keeps.
+    """Search the interactions or fields that a model keeps.
 
     The same command again resumes or reports it. Train on what was found with
     `ctr-keras train --set interactions=OUT/plan.json`.

@@ -7,11 +7,12 @@ Packed inputs. A model does not get one tensor a column but `categorical` (batch
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ctr_keras.features import packing
 from ctr_keras.features.checks import check_set, check_sizes
@@ -89,6 +90,7 @@ class FeatureSet:
         self.vocabulary_sizes = dict(vocabulary_sizes) if vocabulary_sizes is not None else None
         self.vocabulary_version = vocabulary_version
         check_sizes(self)
+        self.read: tuple[str, ...] | None = None  # by a model, see `reading`
         self._statistics: Statistics | None = None
 
     # The declared features, by what a model does with them.
@@ -135,7 +137,8 @@ class FeatureSet:
     @property
     def fields(self) -> tuple[Feature, ...]:
         """What a model embeds, in this order: categorical, numeric, multi-valued, crossed."""
-        return (*self.categorical, *self.numeric, *self.multi_valued, *self.crossed)
+        fields = (*self.categorical, *self.numeric, *self.multi_valued, *self.crossed)
+        return tuple(field for field in fields if self.read is None or field.name in self.read)
 
     @property
     def field_names(self) -> tuple[str, ...]:
@@ -284,6 +287,30 @@ class FeatureSet:
         )
         reduced._statistics = self._statistics
         return reduced
+
+    def reading(self, names: Iterable[str]) -> FeatureSet:
+        """The same features, of which a model reads these fields and no others.
+
+        All keep their columns and ids: what was packed by the whole set is right for this one.
+
+        Args:
+            names: list of str. Fields.
+
+        Raises:
+            ValueError: for a name that is no field.
+
+        Example:
+
+        >>> features = FeatureSet(Categorical("a"), Categorical("b"), label=Label("y"))
+        >>> features.reading(["b"]).field_names
+        ('b',)
+        """
+        chosen = copy.copy(self)
+        chosen.read = tuple(names)
+        for name in chosen.read:
+            if name not in self.field_names:
+                raise ValueError(f"unknown field {name!r}{did_you_mean(name, self.field_names)}")
+        return chosen
 
     # From data frames to packed inputs, without Beam or TensorFlow.
 
@@ -444,6 +471,7 @@ class FeatureSet:
             "features": [{"kind": f.kind, **dataclasses.asdict(f)} for f in self.features],
             "vocabulary_sizes": self.vocabulary_sizes,
             "vocabulary_version": self.vocabulary_version,
+            **({} if self.read is None else {"read": self.read}),
         }
 
     @classmethod
@@ -458,12 +486,13 @@ class FeatureSet:
                 f"features have format version {config.get('version')!r}; this library reads "
                 f"{FORMAT_VERSION}"
             )
-        return cls(
+        features = cls(
             *(feature_from_dict(feature) for feature in config["features"]),
             label=Label(config["label"], **{k: config[k] for k in _LABEL_OPTIONS if k in config}),
             vocabulary_sizes=config["vocabulary_sizes"],
             vocabulary_version=config.get("vocabulary_version", 1),
         )
+        return features if config.get("read") is None else features.reading(config["read"])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes `features.json`."""

@@ -1,7 +1,8 @@
-"""Searches that decide which feature interactions a model keeps."""
+"""Searches that decide which feature interactions and fields a model keeps."""
 
 from ctr_keras.presets import SEARCH_PRESETS
 from ctr_keras.search.aim import AIMSearch
+from ctr_keras.search.autofield import AutoFieldSearch
 from ctr_keras.search.autofis import AutoFISSearch
 from ctr_keras.search.optinter import OptInterSearch
 from ctr_keras.search.run import (
@@ -18,6 +19,7 @@ __all__ = [
     "SEARCH_PRESETS",
     "AIMSearch",
     "AutoFISSearch",
+    "AutoFieldSearch",
     "OptInterSearch",
     "RandomSelection",
     "Search",

@@ -19,6 +19,7 @@ from ctr_keras.runs import (
     write_settings,
 )
 from ctr_keras.search.aim import AIMSearch
+from ctr_keras.search.autofield import AutoFieldSearch
 from ctr_keras.search.autofis import AutoFISSearch
 from ctr_keras.search.optinter import OptInterSearch
 from ctr_keras.search.selections import RandomSelection, StatisticsSelection
@@ -30,6 +31,7 @@ SEARCHES: dict[str, Any] = {
     "autofis": AutoFISSearch,
     "aim": AIMSearch,
     "optinter": OptInterSearch,
+    "autofield": AutoFieldSearch,
     "random": RandomSelection,
     "statistics": StatisticsSelection,
 }
