@@ -449,6 +449,7 @@ def explain(
 @click.option(
     "--rows", default=100_000, show_default=True, type=click.IntRange(1), help="Rows, at most."
 )
+@click.option("--label", metavar="NAME", help="The label to look at, of several.")
 def importance(run_folder: str, out: str | None, **options: Any) -> None:
     """Print what a run loses without each feature.
 
@@ -485,6 +486,7 @@ def embeddings(run_folder: str, out: str, data: str | None) -> None:
 @click.argument("runs", nargs=-1, required=True, type=ExistingFolder())
 @_compared
 @_data(help="Prepared data to score all runs on, if theirs have moved.")
+@click.option("--label", metavar="NAME", help="The label to compare, where runs predict several.")
 @click.option("--out", type=NewFolder(), help="Folder for the page, if any.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of Markdown.")
 def compare(runs: tuple[str, ...], out: str | None, as_json: bool, **options: Any) -> None:
