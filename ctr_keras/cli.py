@@ -248,16 +248,9 @@ class _SearchCommand(click.Command):
     """Its help lists the settings of the methods, which takes the time of importing Keras."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from ctr_keras.search import SEARCH_PRESETS, SEARCHES, method_settings, shared_settings
+        from ctr_keras.search import settings_by_group
 
-        for method in SEARCHES:
-            with formatter.section(f"Settings of {method}, with their defaults"):
-                presets = ", ".join(SEARCH_PRESETS.get(method, {})) or "none"
-                own = {**method_settings(method), "preset": f"there are: {presets}"}
-                formatter.write_dl(list(own.items()))
-        with formatter.section("Settings that autofis, aim and optinter share"):
-            settings = ", ".join(f"{key}={value}" for key, value in shared_settings().items())
-            formatter.write_text(settings)
+        _write_groups(formatter, settings_by_group())
 
 
 @main.command(cls=_SearchCommand)
@@ -266,7 +259,7 @@ class _SearchCommand(click.Command):
     "--method",
     required=True,
     metavar="NAME",
-    help="autofis, aim or optinter; random or statistics select as many as a plan "
+    help="autofis, aim, optinter or autofield; random or statistics select as many as a plan "
     "(--set like=PLAN), to compare with.",
 )
 @click.option("--order", type=click.IntRange(2, 4), help="Highest order of interactions.")
@@ -282,7 +275,7 @@ def search(
     config: str | None,
     overrides: tuple[str, ...],
 ) -> None:
-    """Search the interactions that a model keeps.
+    """Search the interactions or fields that a model keeps.
 
     The same command again resumes or reports it. Train on what was found with
     `ctr-keras train --set interactions=OUT/plan.json`.

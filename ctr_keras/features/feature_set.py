@@ -7,6 +7,7 @@ Packed inputs. A model does not get one tensor a column but `categorical` (batch
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 import json
@@ -91,6 +92,7 @@ class FeatureSet:
         self.vocabulary_sizes = dict(vocabulary_sizes) if vocabulary_sizes is not None else None
         self.vocabulary_version = vocabulary_version
         check_sizes(self)
+        self.read: tuple[str, ...] | None = None  # by a model, see `reading`
         self._statistics: Statistics | None = None
 
     # The labels.
@@ -172,7 +174,8 @@ class FeatureSet:
     @property
     def fields(self) -> tuple[Feature, ...]:
         """What a model embeds, in this order: categorical, numeric, multi-valued, crossed."""
-        return (*self.categorical, *self.numeric, *self.multi_valued, *self.crossed)
+        fields = (*self.categorical, *self.numeric, *self.multi_valued, *self.crossed)
+        return tuple(field for field in fields if self.read is None or field.name in self.read)
 
     @property
     def field_names(self) -> tuple[str, ...]:
@@ -326,7 +329,33 @@ class FeatureSet:
             vocabulary_version=self.vocabulary_version,
         )
         reduced._statistics = self._statistics
-        return reduced
+        if self.read is None:
+            return reduced
+        return reduced.reading(name for name in self.read if name in reduced.field_names)
+
+    def reading(self, names: Iterable[str]) -> FeatureSet:
+        """The same features, of which a model reads these fields and no others.
+
+        All keep their columns and ids: what was packed by the whole set is right for this one.
+
+        Args:
+            names: list of str. Fields.
+
+        Raises:
+            ValueError: for a name that is no field.
+
+        Example:
+
+        >>> features = FeatureSet(Categorical("a"), Categorical("b"), label=Label("y"))
+        >>> features.reading(["b"]).field_names
+        ('b',)
+        """
+        chosen = copy.copy(self)
+        chosen.read = tuple(names)
+        for name in chosen.read:
+            if name not in self.field_names:
+                raise ValueError(f"unknown field {name!r}{did_you_mean(name, self.field_names)}")
+        return chosen
 
     # From data frames to packed inputs, without Beam or TensorFlow.
 
@@ -489,6 +518,7 @@ class FeatureSet:
             "features": [{"kind": f.kind, **dataclasses.asdict(f)} for f in self.features],
             "vocabulary_sizes": self.vocabulary_sizes,
             "vocabulary_version": self.vocabulary_version,
+            **({} if self.read is None else {"read": self.read}),
         }
 
     @classmethod
@@ -504,12 +534,13 @@ class FeatureSet:
                 f"{FORMAT_VERSION}"
             )
         first = Label(config["label"], **{k: config[k] for k in _LABEL_OPTIONS if k in config})
-        return cls(
+        features = cls(
             *(feature_from_dict(feature) for feature in config["features"]),
             label=[first, *(Label(**task) for task in config.get("more_labels", ()))],
             vocabulary_sizes=config["vocabulary_sizes"],
             vocabulary_version=config.get("vocabulary_version", 1),
         )
+        return features if config.get("read") is None else features.reading(config["read"])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes `features.json`."""

@@ -22,6 +22,7 @@ from ctr_keras.layers.factorized_interaction import FactorizedInteraction
 from ctr_keras.layers.feature_gate import FeatureGate
 from ctr_keras.layers.field_aware_interaction import FieldAwareInteraction
 from ctr_keras.layers.field_embedding import FieldEmbedding
+from ctr_keras.layers.field_gate import FieldGate
 from ctr_keras.layers.field_graph import AttentionalLogit, FieldGraph
 from ctr_keras.layers.field_regulation import FieldRegulation
 from ctr_keras.layers.funnel_sigmoid import FunnelSigmoid
@@ -73,6 +74,7 @@ __all__ = [
     "FeatureGate",
     "FieldAwareInteraction",
     "FieldEmbedding",
+    "FieldGate",
     "FieldGraph",
     "FieldRegulation",
     "FunnelSigmoid",
