@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 
+from ctr_keras.files import exists
 from ctr_keras.options import ExistingFolder, NewFolder
 from ctr_keras.quiet import quiet_tensorflow
 from ctr_keras.version import __version__
@@ -241,7 +242,36 @@ def train(
             report = training.train(settings)
         except KeyboardInterrupt:
             raise _Stopped(training.how_it_stands(settings)) from None
+        if not exists(os.path.join(settings.out, "report.html")):
+            _write_report(settings.out)
     _print_json(report)
+
+
+def _write_report(run: str) -> None:
+    """Writes the page of a run that has ended, which is no reason to fail."""
+    try:
+        from ctr_keras.compare.report import write_report
+
+        print(f"report: {write_report(run)}")
+    except ModuleNotFoundError as error:
+        print(f"no report.html: {error.msg}{_extra_of(error.name, '')}")
+    except (ValueError, OSError) as error:
+        print(f"no report.html: {_said(error)}")
+
+
+@main.command()
+@_run(help="The run.", type=click.Path(file_okay=False))
+@click.option("--by", multiple=True, metavar="FIELD", help="AUC by a field's values, too.")
+@_data(help="Other prepared data.")
+def report(run_folder: str, by: tuple[str, ...], data: str | None) -> None:
+    """Write report.html into a run's folder.
+
+    Settings, learning curves, metrics with intervals, calibration, importance, gates and
+    attention on one page. `train` writes it, too, without the values of a field.
+    """
+    from ctr_keras.compare.report import write_report
+
+    click.echo(write_report(run_folder, by, data))
 
 
 class _SearchCommand(click.Command):

@@ -54,12 +54,14 @@ class ScoredRows(NamedTuple):
 
     Attributes:
         data: str. The folder of the prepared data.
+        split: str. Which of its rows.
         labels: `(rows,)` float32.
         weight: str. The column of the weights, `""` where rows count alike.
         weights: `(rows,)` float32.
     """
 
     data: str
+    split: str
     labels: Array
     weight: str
     weights: Array
@@ -98,14 +100,19 @@ def score_runs(
         _check_same_data(first, run)
         weighs = weighs or weighs_rows(config, weighted)
         labels, scores = predict_split(model, features, first[2], split)
-        trained = sum(math.prod(weight.shape) for weight in model.trainable_weights)
-        scored.append(Scored(folder, _settings(folder), _history(folder), trained, scores))
+        scored.append(scored_run(folder, model, scores))
         keras.backend.clear_session()
     assert first is not None
     _, features, prepared = first
     weights = split_weights(features, prepared, split) if weighs else np.ones_like(labels)
     weight = features.label.weight if weighs else ""
-    return ScoredRows(prepared, labels, weight, weights), scored
+    return ScoredRows(prepared, split, labels, weight, weights), scored
+
+
+def scored_run(folder: str, model: keras.Model, scores: Array) -> Scored:
+    """A run with scores of its model."""
+    trained = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    return Scored(folder, _settings(folder), _history(folder), trained, scores)
 
 
 def _check_same_data(

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.colors import ListedColormap, Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
@@ -63,11 +63,12 @@ def method_maps(
 
 
 def attention_maps(weights: Array, fields: Sequence[str], title: str) -> Figure:
-    """A map for each head, all on one scale from 0 to the largest weight."""
+    """A map for each head, all on one scale whose middle is a weight that all fields share."""
     figure, panels = _maps(len(fields), _longest(fields), len(weights), title)
-    norm = Normalize(0, weights.max())
+    even = 1 / len(fields)
+    norm = TwoSlopeNorm(even, 0, max(weights.max(), 2 * even))
     for head, (axes, matrix) in enumerate(zip(panels, weights, strict=True)):
-        mesh = _map(axes, matrix, fields, fields, _SEQUENTIAL, norm)
+        mesh = _map(axes, matrix, fields, fields, _DIVERGING, norm)
         axes.set_title(f"head {head}", fontsize=_TITLE)
         axes.set_xlabel("field attended to", fontsize=_FONT)
     panels[0].set_ylabel("field that attends", fontsize=_FONT)

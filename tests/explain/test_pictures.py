@@ -160,13 +160,14 @@ def test_widths_are_those_kept_of_all():
     assert pictures.width_pictures(InteractionPlan([]), FEATURES, dim=8) == []
 
 
-def test_attention_is_shown_from_zero_to_the_largest_weight_of_all_heads():
+def test_attention_is_shown_about_the_weight_that_all_fields_share():
     weights = np.array([[[0.9, 0.1], [0.5, 0.5]], [[0.2, 0.8], [0.3, 0.7]]])
     figure = figures.attention_maps(weights, ["user", "item"], "title")
     for axes, expected in zip(figure.axes[:2], weights, strict=True):
         values, scale = cells(axes)
         np.testing.assert_array_equal(values, expected)
-        assert scale == (0, 0.9)
+        assert scale == (0, 1)
+        assert axes.collections[0].norm(0.5) == 0.5
 
 
 def test_crossed_fields_that_no_gate_names_are_left_out():
