@@ -420,20 +420,32 @@ def tune(
 @_existing_folder("--baseline", help="Another run on the same data, to take RelaImpr over.")
 @_weighted()
 @click.option(
+    "--require",
+    "limits",
+    multiple=True,
+    metavar="METRIC>=VALUE",
+    help="A limit of a metric, such as 'auc>=0.7' or 'log_loss<=0.5', which fails the command.",
+)
+@click.option(
     "--json/--table",
     "as_json",
     default=None,
     help="What to print. Default: a table on a terminal, else JSON.",
 )
-def evaluate(run_folder: str, as_json: bool | None, **options: Any) -> None:
+def evaluate(
+    run_folder: str, as_json: bool | None, limits: tuple[str, ...], **options: Any
+) -> None:
     """Print AUC, log loss, calibration and more of a run."""
     from ctr_keras import training
 
+    required = [training.Limit.read(limit) for limit in limits]
     measured = training.evaluate_run(run_folder, **options)
     if as_json or (as_json is None and not sys.stdout.isatty()):
         _print_json(measured)
     else:
         click.echo(training.evaluation_table(measured))
+    for limit in required:
+        limit.check(measured)
 
 
 @main.command()
@@ -615,6 +627,26 @@ def models(name: str | None) -> None:
     for preset, settings in PRESETS.get(name, {}).items():
         values = ", ".join(f"{key}={value}" for key, value in settings.items())
         click.echo(f"preset={preset}: {values}")
+
+
+@main.command()
+@click.argument("workflow", type=click.Path(exists=True, dir_okay=False))
+@click.option("--list", "lists", is_flag=True, help="Print the commands, and run none.")
+@click.pass_context
+def run(context: click.Context, workflow: str, lists: bool) -> None:
+    """Run the steps of a YAML file, from raw logs to a served model.
+
+    Steps that were run before, and of which nothing has changed, are not run again. What a step
+    says is in the folder `logs`.
+    """
+    from ctr_keras.workflow import read_workflow, run_workflow
+
+    out, steps = read_workflow(workflow, lambda name: main.get_command(context, name))
+    if lists:
+        for step in steps:
+            click.echo(step.command)
+        return
+    run_workflow(out, steps, click.echo)
 
 
 def _print_json(value: Any) -> None:
