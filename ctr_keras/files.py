@@ -9,6 +9,7 @@ know, names a server to take for Google's.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import functools
 import glob
 import json
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pyarrow import fs as arrow
 
 _COPIED_BYTES = 8 * 2**20  # at once
+_RETRY_SECONDS = 30  # how long Google's store is asked again; Arrow would wait 15 minutes
 _REGEX = {"**/": "(.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}  # of what stands in patterns
 _GLOB = re.compile(rf"({'|'.join(map(re.escape, _REGEX))})")
 
@@ -149,22 +151,26 @@ def _remote(address: str) -> tuple[arrow.FileSystem, str]:
     """The file system of an address, and the path there."""
     scheme, _, rest = address.partition("://")
     host, _, inner = rest.partition("/")
-    system = _system(scheme, host)
+    system = _system(scheme, host, os.environ.get("STORAGE_EMULATOR_HOST"))
     return system, (f"/{inner}" if scheme in ("hdfs", "viewfs") else rest).rstrip("/")
 
 
 @functools.cache
-def _system(scheme: str, host: str) -> arrow.FileSystem:
+def _system(scheme: str, host: str, emulator: str | None) -> arrow.FileSystem:
     from pyarrow import fs as arrow
 
-    emulator = os.environ.get("STORAGE_EMULATOR_HOST")
-    if scheme in ("gs", "gcs") and emulator:
+    is_google = scheme in ("gs", "gcs")
+    if is_google and emulator:
         kind, _, server = emulator.rpartition("://")
         return arrow.GcsFileSystem(
-            anonymous=True, scheme=kind or "http", endpoint_override=server.rstrip("/")
+            anonymous=True,
+            scheme=kind or "http",
+            endpoint_override=server.rstrip("/"),
+            retry_time_limit=datetime.timedelta(seconds=_RETRY_SECONDS),
         )
+    options = f"?retry_limit_seconds={_RETRY_SECONDS}" if is_google else ""
     try:
-        return arrow.FileSystem.from_uri(f"{scheme}://{host}")[0]
+        return arrow.FileSystem.from_uri(f"{scheme}://{host}{options}")[0]
     except (ValueError, NotImplementedError) as error:
         raise ValueError(f"{scheme}://{host}: {error}") from None
 

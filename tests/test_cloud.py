@@ -44,6 +44,16 @@ def test_files_are_found_moved_and_deleted(bucket, tmp_path):  # noqa: F811
     assert not files.exists(root)
 
 
+def test_another_server_is_asked_as_soon_as_it_is_named(bucket, monkeypatch):  # noqa: F811
+    files.write_json(1, f"{bucket}/asked.json")
+    monkeypatch.setattr(files, "_RETRY_SECONDS", 1)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("STORAGE_EMULATOR_HOST", "http://localhost:1")  # where nothing listens
+        with pytest.raises(OSError, match="Could not connect"):
+            files.exists(f"{bucket}/asked.json")
+    assert files.exists(f"{bucket}/asked.json")
+
+
 @pytest.fixture(scope="module")
 def prepared(bucket, tmp_path_factory) -> str:  # noqa: F811
     """A data set that was prepared on the object store."""
