@@ -114,7 +114,7 @@ def _facts(config: TrainConfig | TreesConfig, comparison: Comparison) -> list[tu
         ("data", str(run.settings["data"])),
         (
             "training",
-            f"{entry.rounds:g} rounds, {entry.seconds:.1f} s; round {best['round']:g} has "
+            f"rounds: {entry.rounds:g}, in {entry.seconds:.1f} s; round {best['round']:g} has "
             f"the least validation log loss, {best['validation_log_loss']:.5f}",
         ),
         (
