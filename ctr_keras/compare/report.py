@@ -43,7 +43,8 @@ def write_report(run: str, by: Sequence[str] = (), data: str | None = None) -> s
     """Writes `report.html` into the folder of a run, an earlier one is replaced.
 
     Metrics are of the first 50,000 rows of the test split, which is shuffled; of the validation
-    split where there is no test split. Importance is left out where it would take long.
+    split where there is no test split; of several labels, of the first. Importance is left out
+    where it would take long.
 
     Args:
         run: str. The run's folder, also at an address. It may have been stopped.
@@ -73,7 +74,7 @@ def write_report(run: str, by: Sequence[str] = (), data: str | None = None) -> s
     scores = scores_of(model, needed)
     fitted = FeatureSet.load_fitted(prepared) if by else features
     comparison = compared(
-        ScoredRows(prepared, split, labels, weight, weights),
+        ScoredRows(prepared, split, features.label.name, labels, weight, weights),
         [scored_run(folder, model, scores)],
         {name: slices(fitted, name, Column.of(fitted, name).read(rows[0])) for name in by},
         _REPLICATES,
@@ -81,7 +82,7 @@ def write_report(run: str, by: Sequence[str] = (), data: str | None = None) -> s
     pictures = [
         _metrics(comparison),
         *shared_pictures(comparison),
-        *_importance((needed, labels), model, features, weights),
+        *_importance((needed, rows[1]), model, features, weights),
         *_learned((needed, rows[1]), model, features, split),
         _settings(config),
     ]
@@ -149,7 +150,7 @@ def _importance(
     scores_of(model, few)
     seconds = (time.monotonic() - started) / enough * len(features.features)  # for a row
     count = min(len(labels), int(_SECONDS / seconds))
-    if count < enough or len(np.unique(labels[:count])) < 2:
+    if count < enough or len(np.unique(labels[:count, 0])) < 2:
         return []
     part = {name: values[:count] for name, values in inputs.items()}, labels[:count]
     found = permutation_importance(model, features, part, repeats=1, weights=weights[:count])

@@ -205,7 +205,10 @@ def _attention_picture(
     """The maps of one layer, `weights` `(layers, heads, fields, fields)`."""
     layer, maps, fields = explainer.attending[place], weights[place], explainer.names["fields"]
     title = f"Attention of layer {layer}: {of}"
-    caption = "Each row of a map sums to 1: what the field at its left takes from each."
+    caption = (
+        "Each row of a map sums to 1: what the field at its left takes from each. Red is "
+        "more and blue less than if all fields counted the same."
+    )
     figure = figures.attention_maps(maps, fields, title)
     rows = [
         (first, second, *map(float, maps[:, i, j]))
