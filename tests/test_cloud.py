@@ -139,6 +139,14 @@ def test_a_run_is_there_with_its_addresses_and_nothing_of_the_disk(run, prepared
     assert os.environ["CTR_KERAS_CACHE"] not in text
 
 
+def test_the_page_of_a_run_is_brought_there(run):
+    from ctr_keras.compare.report import write_report
+
+    assert write_report(run) == f"{run}/report.html"
+    with files.open_input(f"{run}/report.html") as file:
+        assert b'id="calibration"' in file.read()
+
+
 def test_an_interrupted_run_goes_on_from_what_was_brought_there(prepared, bucket):  # noqa: F811
     import keras
 
