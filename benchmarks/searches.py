@@ -7,11 +7,18 @@ Prepare the data first:
     ctr-keras prepare --dataset avazu --source train_20k.csv.gz --out DIR/avazu
 
 Then `python -m benchmarks.searches --data DIR --out RUNS --name criteo` searches and trains what is
-not done yet (what was killed goes on), prints a JSON line for each run and then the table.
+not done yet (what was killed goes on), prints a JSON line for each run and then the table. With
+`--table` it is another experiment of the papers:
+
+- `aim`: AIM's ablations, its third order, and what it has found in DeepFM and IPNN
+- `autofield`: FM and DeepFM on the fields that AutoField keeps, and on as many random ones
+- `autoint`: AutoInt with and without residual connections
+- `stability`: how alike the gates of AutoFIS are that searches with different seeds end with
 """
 
 import contextlib
 import functools
+import itertools
 import json
 import os
 import statistics
@@ -23,8 +30,11 @@ import numpy as np
 
 from benchmarks.timing import median_seconds
 from ctr_keras.data import read_rows
+from ctr_keras.metrics import rank_correlation
+from ctr_keras.models import model_arguments
 from ctr_keras.plan import InteractionPlan
 from ctr_keras.search import read_search, run_search
+from ctr_keras.search.verdict import read_courses
 from ctr_keras.training import TrainConfig, evaluate_run, load_run, train
 
 _SMALL = {
@@ -39,6 +49,9 @@ SETTINGS = {
     },
     "criteo": _SMALL,
     "avazu": _SMALL,
+    "amazon_access": _SMALL,
+    "coupons": _SMALL,
+    "frappe": _SMALL,
 }
 # Search: method, order, base, further settings. Of third order the pool, as all triples of 39
 # fields need more memory than there is.
@@ -51,6 +64,11 @@ SEARCHES: dict[str, tuple[str, tuple[str, ...]]] = {
     "random": ("random", ("like={fm-2}",)),
     "statistics": ("statistics", ("like={fm-2}",)),
     "aim": ("aim", ()),
+    "autofield": ("autofield", ()),
+    "random-fields": ("random", ("like={autofield}",)),
+    "aim-pairs": ("aim", ("functions=[inner]", "dims=false")),
+    "aim-functions": ("aim", ("dims=false",)),
+    "aim-3": ("aim", ("order=3", "dims=false")),
 }
 # Name in the table: model, search, settings.
 Run = tuple[str, str | None, tuple[str, ...]]
@@ -65,7 +83,7 @@ ABLATIONS: dict[str, Run] = {
         ("normalized=false", "gated=false"),
     ),
 }
-RUNS: dict[str, Run] = {
+PAPERS: dict[str, Run] = {
     "FM": ("FM", None, ()),
     "AutoFM (2nd)": ("FM", "fm-2", ()),
     "AutoFM (3rd)": ("FM", "fm-3", ()),
@@ -78,6 +96,35 @@ RUNS: dict[str, Run] = {
     "AIM": ("AIM", "aim", ()),
     **ABLATIONS,
 }
+_PLAIN = ("normalized=false", "gated=false")
+AIM: dict[str, Run] = {
+    "AIM, interactions alone": ("AIM", "aim-pairs", ()),
+    "AIM, and their functions": ("AIM", "aim-functions", ()),
+    "AIM, functions on one table": ("AIM", "aim-functions", ("share_embedding=true",)),
+    "AIM, and dimensions": ("AIM", "aim", ()),
+    "AIM, order 3, without dimensions": ("AIM", "aim-3", ()),
+    "DeepFM": ("DeepFM", None, ()),
+    "DeepFM on AIM's interactions": ("DeepFM", "aim-functions", _PLAIN),
+    "IPNN": ("IPNN", None, ()),
+    "IPNN on AIM's interactions": ("IPNN", "aim-functions", _PLAIN),
+}
+AUTOFIELD: dict[str, Run] = {
+    "FM": ("FM", None, ()),
+    "FM on AutoField's fields": ("FM", "autofield", ()),
+    "FM on as many random fields": ("FM", "random-fields", ()),
+    "DeepFM": ("DeepFM", None, ()),
+    "DeepFM on AutoField's fields": ("DeepFM", "autofield", ()),
+    "DeepFM on as many random fields": ("DeepFM", "random-fields", ()),
+}
+AUTOINT: dict[str, Run] = {
+    "AutoInt": ("AutoInt", None, ()),
+    "AutoInt without residual": ("AutoInt", None, ("residual=false",)),
+    "AutoInt+": ("AutoIntPlus", None, ()),
+    "AutoInt+ without residual": ("AutoIntPlus", None, ("residual=false",)),
+}
+TABLES = {"papers": PAPERS, "aim": AIM, "autofield": AUTOFIELD, "autoint": AUTOINT}
+RUNS = {**PAPERS, **AIM, **AUTOFIELD, **AUTOINT}
+STABILITY = ("fm-2", "deepfm-2")  # the searches whose gates are compared
 
 
 @click.command()
@@ -86,10 +133,14 @@ RUNS: dict[str, Run] = {
 @click.option("--name", required=True, type=click.Choice(list(SETTINGS)), help="Data set.")
 @click.option("--seeds", default=3, show_default=True)
 @click.option("--ablations/--no-ablations", default=True, help="Other searches and retrainings.")
-def main(data: str, out: str, name: str, seeds: int, ablations: bool) -> None:
+@click.option("--table", default="papers", type=click.Choice([*TABLES, "stability"]))
+def main(data: str, out: str, name: str, seeds: int, ablations: bool, table: str) -> None:
     """Search and train all, and print a table of their test metrics."""
     prepared, folder = os.path.join(data, name), os.path.join(out, name)
-    runs = [run for run in RUNS if ablations or run not in ABLATIONS]
+    if table == "stability":
+        _print_stability(prepared, folder, name, seeds)
+        return
+    runs = [run for run in TABLES[table] if ablations or run not in ABLATIONS]
     results: dict[str, list[dict[str, Any]]] = {run: [] for run in runs}
     for seed in range(seeds):
         for run in runs:
@@ -107,6 +158,26 @@ def main(data: str, out: str, name: str, seeds: int, ablations: bool) -> None:
         print(f"| {run} | {auc} | {log_loss} | {kept} | {parameters} | {milliseconds[run]:.1f} |")
 
 
+def _print_stability(prepared: str, folder: str, name: str, seeds: int) -> None:
+    """Means over all pairs of seeds, of gates by name: those that have closed are 0."""
+    print("| search | Pearson | rank correlation | kept by both, of those kept by either |")
+    print("|---|---|---|---|")
+    for search in STABILITY:
+        gates, kept = [], []
+        for seed in range(seeds):
+            with contextlib.redirect_stdout(sys.stderr):
+                plan = _searched(prepared, f"{folder}/{seed}", name, search, seed)
+            gates.append(np.abs(read_courses(f"{folder}/{seed}/search-{search}")[1].end))
+            kept.append({interaction.fields for interaction in plan.interactions})
+        pearson = [np.corrcoef(one, other)[0, 1] for one, other in itertools.combinations(gates, 2)]
+        ranks = [rank_correlation(one, other) for one, other in itertools.combinations(gates, 2)]
+        both = [
+            len(a & b) / len(a | b) if a | b else 1.0 for a, b in itertools.combinations(kept, 2)
+        ]
+        means = " | ".join(f"{np.mean(values):.2f}" for values in (pearson, ranks, both))
+        print(f"| {search} | {means} |", flush=True)
+
+
 def _trained(prepared: str, folder: str, name: str, run: str, seed: int) -> dict[str, Any]:
     model, search, settings = RUNS[run]
     plan = None
@@ -116,7 +187,7 @@ def _trained(prepared: str, folder: str, name: str, run: str, seed: int) -> dict
     common = [
         setting
         for setting in SETTINGS[name]["train"]
-        if model != "FM" or not setting.startswith("hidden")
+        if not setting.startswith("hidden") or "hidden" in model_arguments(model)
     ]
     out = _run_folder(folder, run)
     given = {"data": prepared, "model": model, "out": out, "seed": seed}
@@ -136,17 +207,21 @@ def _trained(prepared: str, folder: str, name: str, run: str, seed: int) -> dict
 def _searched(prepared: str, folder: str, name: str, search: str, seed: int) -> InteractionPlan:
     method, settings = SEARCHES[search]
     common: tuple[str, ...] = ()
-    if method in ("autofis", "aim"):
+    if method in ("autofis", "aim", "autofield"):
         common = SETTINGS[name]["search"]
-    if method == "random" or method in ("autofis", "aim"):
+    if method != "statistics":
         common = (*common, f"seed={seed}")
-    changed = [s.replace("{fm-2}", f"{folder}/search-fm-2/plan.json") for s in settings]
+    plans = {each: f"{folder}/search-{each}/plan.json" for each in SEARCHES}
+    changed = [setting.format(**plans) for setting in settings]
     out = f"{folder}/search-{search}"
     return run_search(method, read_search(method, None, (*common, *changed)), prepared, out)
 
 
 def _kept_shares(plan: InteractionPlan, fields: int) -> list[float]:
-    """By order, the share of all combinations of fields that the plan has with any function."""
+    """By order, the share of all combinations of fields that the plan has with any function; of a
+    plan of fields the share of these."""
+    if plan.fields is not None:
+        return [len(plan.fields) / fields]
     shares, possible = [], fields
     for order in (2, 3):
         possible = possible * (fields - order + 1) // order

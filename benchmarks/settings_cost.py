@@ -58,7 +58,7 @@ def _variants(work: Work) -> dict[str, Run]:
     for name, (arguments, settings) in SETTINGS.items():
         model = model_of(work, **arguments)
         given = {"data": "", "model": work.model, "out": "", "averaging": 0.0, **settings}
-        TrainConfig(**given).compile(model, round_steps=1000, rounds=10)
+        TrainConfig(**given).compile(model, round_steps=1000, rounds=10, features=work.features)
         found[name] = run_of(model)
     return found
 

@@ -248,16 +248,9 @@ class _SearchCommand(click.Command):
     """Its help lists the settings of the methods, which takes the time of importing Keras."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from ctr_keras.search import SEARCH_PRESETS, SEARCHES, method_settings, shared_settings
+        from ctr_keras.search import settings_by_group
 
-        for method in SEARCHES:
-            with formatter.section(f"Settings of {method}, with their defaults"):
-                presets = ", ".join(SEARCH_PRESETS.get(method, {})) or "none"
-                own = {**method_settings(method), "preset": f"there are: {presets}"}
-                formatter.write_dl(list(own.items()))
-        with formatter.section("Settings that autofis, aim and optinter share"):
-            settings = ", ".join(f"{key}={value}" for key, value in shared_settings().items())
-            formatter.write_text(settings)
+        _write_groups(formatter, settings_by_group())
 
 
 @main.command(cls=_SearchCommand)
@@ -266,7 +259,7 @@ class _SearchCommand(click.Command):
     "--method",
     required=True,
     metavar="NAME",
-    help="autofis, aim or optinter; random or statistics select as many as a plan "
+    help="autofis, aim, optinter or autofield; random or statistics select as many as a plan "
     "(--set like=PLAN), to compare with.",
 )
 @click.option("--order", type=click.IntRange(2, 4), help="Highest order of interactions.")
@@ -282,7 +275,7 @@ def search(
     config: str | None,
     overrides: tuple[str, ...],
 ) -> None:
-    """Search the interactions that a model keeps.
+    """Search the interactions or fields that a model keeps.
 
     The same command again resumes or reports it. Train on what was found with
     `ctr-keras train --set interactions=OUT/plan.json`.
@@ -456,6 +449,7 @@ def explain(
 @click.option(
     "--rows", default=100_000, show_default=True, type=click.IntRange(1), help="Rows, at most."
 )
+@click.option("--label", metavar="NAME", help="The label to look at, of several.")
 def importance(run_folder: str, out: str | None, **options: Any) -> None:
     """Print what a run loses without each feature.
 
@@ -492,6 +486,7 @@ def embeddings(run_folder: str, out: str, data: str | None) -> None:
 @click.argument("runs", nargs=-1, required=True, type=ExistingFolder())
 @_compared
 @_data(help="Prepared data to score all runs on, if theirs have moved.")
+@click.option("--label", metavar="NAME", help="The label to compare, where runs predict several.")
 @click.option("--out", type=NewFolder(), help="Folder for the page, if any.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of Markdown.")
 def compare(runs: tuple[str, ...], out: str | None, as_json: bool, **options: Any) -> None:

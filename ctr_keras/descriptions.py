@@ -1,6 +1,7 @@
 """What arguments mean, in a line each, as docstrings say it."""
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -8,6 +9,36 @@ from typing import Any
 _ENTRY = re.compile(r"    (?P<names>\w[\w, ]*): (?P<text>.*)")
 _ELSEWHERE = re.compile(r"(?:\w+[.] )?(?:[Aa]s in|[Ss]ee) `(\w+)`")
 _SENTENCE = re.compile(r"(?<=[.])\s+")
+
+
+def setting_lines(
+    settings: Mapping[str, Any], of: Any, known: Mapping[str, Any]
+) -> list[tuple[str, str]]:
+    """Settings as `name=default` with what each means, as they are shown to people.
+
+    Args:
+        settings: dict. The defaults by name.
+        of: class or function, whose docstring tells of them.
+        known: dict. As in `descriptions`.
+
+    Example:
+
+    >>> class Model:
+    ...     '''A model.
+    ...
+    ...     Args:
+    ...         deep: bool. Whether there is a tower. Defaults to `True`.
+    ...     '''
+    >>> setting_lines({"deep": True}, Model, {})
+    [('deep=true', 'Whether there is a tower')]
+    """
+    means = descriptions(of, known)
+    return [(f"{key}={_written(value)}", means.get(key, "")) for key, value in settings.items()]
+
+
+def _written(value: Any) -> str:
+    """A value as a setting takes it."""
+    return json.dumps(value, default=list).strip('"')
 
 
 def descriptions(of: Any, known: Mapping[str, Any]) -> dict[str, str]:

@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -202,18 +202,22 @@ def _summed(reports: Sequence[Mapping[str, Any]], newest: Mapping[str, Any]) -> 
     counted = [report["rows"] for report in reports]
     rows = {name: sum(of.get(name, 0) for of in counted) for name in counted[-1]}
 
-    def clicks(split: str) -> Iterator[float]:
-        for report in reports:
-            yield report["rows"].get(split, 0) * (report["label_mean"][split] or 0.0)
+    def means(of: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> dict[str, float | None]:
+        return {
+            split: sum(r["rows"].get(split, 0) * (of(r)[split] or 0.0) for r in reports)
+            / rows[split]
+            if rows[split]
+            else None
+            for split in of(newest)
+        }
 
-    means = {
-        split: sum(clicks(split)) / rows[split] if rows[split] else None
-        for split in newest["label_mean"]
-    }
+    labels = newest.get("label_means", {})
+    of_labels = {name: means(lambda r, name=name: r["label_means"][name]) for name in labels}
     return {
         **{key: newest[key] for key in _KEPT_OF_REPORT if key in newest},
         "rows": rows,
-        "label_mean": means,
+        "label_mean": means(lambda report: report["label_mean"]),
+        **({"label_means": of_labels} if of_labels else {}),
     }
 
 

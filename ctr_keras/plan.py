@@ -1,4 +1,4 @@
-"""Which feature interactions a model keeps: what a search finds and a model is built from.
+"""Which interactions and fields a model keeps: what a search finds and a model is built from.
 
 An `InteractionPlan` names fields, not indices, so that it can be read, and given to another model
 or another feature set with the same fields.
@@ -64,16 +64,20 @@ class Interaction:
 
 
 class InteractionPlan:
-    """The interactions of a model, and the embedding dimensions its fields keep.
+    """The interactions of a model, the fields and the embedding dimensions that it keeps.
 
     Args:
         interactions: list of `Interaction`, without duplicates.
         kept_dims: dict or None. By the name of an embedding table (`"<function>_<order>"`) and of a
             field, the positions of the embedding that the field keeps. A field that is not named
             keeps all. Defaults to `None`: every field keeps all.
+        fields: dict or None. By the name of a field that the model keeps, how much it matters: the
+            probability to keep it that AutoField has found. The model does not read the others. A
+            plan of fields without interactions leaves it all interactions of these.
+            Defaults to `None`: all fields are kept.
 
     Raises:
-        ValueError: for a duplicate interaction.
+        ValueError: for a duplicate interaction, or one of a field that is not kept.
 
     Example:
 
@@ -84,13 +88,15 @@ class InteractionPlan:
     References:
         [AutoFIS](https://arxiv.org/abs/2003.11235), Section 3;
         [AIM](https://arxiv.org/abs/2111.03318), Section 4;
-        [OptInter](https://arxiv.org/abs/2108.01265), Section II.
+        [OptInter](https://arxiv.org/abs/2108.01265), Section II;
+        [AutoField](https://arxiv.org/abs/2204.09078), Section 3.
     """
 
     def __init__(
         self,
         interactions: Iterable[Interaction],
         kept_dims: Mapping[str, Mapping[str, Sequence[int]]] | None = None,
+        fields: Mapping[str, float] | None = None,
     ) -> None:
         self.interactions = tuple(interactions)
         self.kept_dims = {
@@ -105,6 +111,13 @@ class InteractionPlan:
             if key in seen:
                 raise ValueError(f"duplicate interaction: {interaction}")
             seen.add(key)
+        self.fields = None if fields is None else {name: float(fields[name]) for name in fields}
+        if fields is not None and not fields:
+            raise ValueError("a plan of fields keeps one at least")
+        for interaction in self.interactions:
+            dropped = [name for name in interaction.fields if name not in (fields or (name,))]
+            if dropped:
+                raise ValueError(f"{interaction} has a field that the plan does not keep")
 
     @classmethod
     def complete(
@@ -143,7 +156,8 @@ class InteractionPlan:
     def restricted(self, orders: Iterable[int]) -> InteractionPlan:
         """The plan without interactions of other orders."""
         orders = tuple(orders)
-        return InteractionPlan((i for i in self.interactions if i.order in orders), self.kept_dims)
+        chosen = (i for i in self.interactions if i.order in orders)
+        return InteractionPlan(chosen, self.kept_dims, self.fields)
 
     def combinations(
         self, field_names: Sequence[str], order: int, function: str
@@ -185,6 +199,7 @@ class InteractionPlan:
         """
         named = {name for interaction in self.interactions for name in interaction.fields}
         named |= {name for fields in self.kept_dims.values() for name in fields}
+        named |= set(self.fields or ())
         unknown = sorted(named - set(field_names))
         if unknown:
             raise ValueError(
@@ -193,7 +208,7 @@ class InteractionPlan:
             )
 
     def summary(self) -> str:
-        """A table of the interactions, the largest gates first, and one of embedding widths.
+        """Tables of the interactions, the largest gates first, of embedding widths and of fields.
 
         Example:
 
@@ -201,18 +216,24 @@ class InteractionPlan:
         fields       function    gate
         user x item  inner     0.7000
         """
-        tables = [[("fields", "function", "gate")]]
-        tables[0] += [
-            (" x ".join(i.fields), i.function, f"{i.gate:.4f}")
-            for i in sorted(self.interactions, key=lambda i: -abs(i.gate))
-        ]
+        tables = []
+        if self.interactions or self.fields is None:
+            tables.append([("fields", "function", "gate")])
+            tables[-1] += [
+                (" x ".join(i.fields), i.function, f"{i.gate:.4f}")
+                for i in sorted(self.interactions, key=lambda i: -abs(i.gate))
+            ]
         if self.kept_dims:
             tables.append([("field", "table", "dimensions")])
-            tables[1] += [
+            tables[-1] += [
                 (field, table, str(len(positions)))
                 for table, fields in self.kept_dims.items()
                 for field, positions in fields.items()
             ]
+        if self.fields is not None:
+            tables.append([("field", "", "gate")])
+            ranked = sorted(self.fields.items(), key=lambda field: -field[1])
+            tables[-1] += [(name, "kept", f"{gate:.4f}") for name, gate in ranked]
         return "\n\n".join(_aligned(table) for table in tables)
 
     # On disk.
@@ -223,6 +244,7 @@ class InteractionPlan:
             "version": FORMAT_VERSION,
             "interactions": [dataclasses.asdict(i) for i in self.interactions],
             "kept_dims": self.kept_dims,
+            "fields": self.fields,
         }
 
     @classmethod
@@ -243,7 +265,8 @@ class InteractionPlan:
                 raise ValueError(
                     f"an interaction has {', '.join(sorted(known))}. Received: {interaction}"
                 )
-        return cls((Interaction(**i) for i in config["interactions"]), config.get("kept_dims"))
+        interactions = [Interaction(**i) for i in config["interactions"]]
+        return cls(interactions, config.get("kept_dims"), config.get("fields"))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes `plan.json`, as a whole or not at all."""
@@ -276,7 +299,8 @@ class InteractionPlan:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"InteractionPlan({len(self.interactions)} interactions)"
+        fields = "" if self.fields is None else f", {len(self.fields)} fields"
+        return f"InteractionPlan({len(self.interactions)} interactions{fields})"
 
 
 def _aligned(rows: Sequence[tuple[str, str, str]]) -> str:

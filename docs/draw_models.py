@@ -170,7 +170,7 @@ def _features(name: str, values: int = 1, pairs: int = 1) -> FeatureSet:
         *map(Categorical, names),
         *(Numeric(f"n{place}") for place in range(1, 14)),
         *crosses,
-        label=Label("click"),
+        label=[Label("click"), Label("conversion")][: 1 + (MODELS[name].family == "labels")],
         vocabulary_sizes={
             **dict.fromkeys(names, values),
             **{cross.name: pairs for cross in crosses},

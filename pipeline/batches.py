@@ -122,7 +122,7 @@ class SelectRows(beam.DoFn):
                 yield TaggedOutput(COUNTS, (f"filtered: {rule}", int(filtered.sum())))
         kept = ~np.any([*rules.values()], axis=0)
         batch = take(batch, kept)
-        clicks = count_clicks(label[kept], split[kept])
+        clicks = count_clicks(self._dataset.features, batch, split[kept])
         for count in (*clicks, *count_missing(self._dataset.features, batch)):
             yield TaggedOutput(COUNTS, count)
         for span in span_of_times(batch, split[kept]):

@@ -63,10 +63,18 @@ def count_users(codes: Array) -> Iterator[tuple[str, int]]:
         yield f"users: {' '.join(names)}", int(count)
 
 
-def count_clicks(labels: Array, splits: Array) -> Iterator[tuple[str, int]]:
-    """`clicks: <split>`."""
-    for index, name in enumerate(SPLITS):
-        yield f"clicks: {name}", int(labels[splits == index].sum())
+def count_clicks(
+    features: FeatureSet, batch: pa.RecordBatch, splits: Array
+) -> Iterator[tuple[str, int]]:
+    """`clicks: <split>`; and of each further label `clicks of <label>: <split>`, and the rows that
+    have it without the first one, `alone: <label>`."""
+    first, *others = (np.asarray(batch.column(name).flatten()) for name in features.label_names)
+    for index, split in enumerate(SPLITS):
+        yield f"clicks: {split}", int(first[splits == index].sum())
+    for name, labels in zip(features.label_names[1:], others, strict=True):
+        for index, split in enumerate(SPLITS):
+            yield f"clicks of {name}: {split}", int(labels[splits == index].sum())
+        yield f"alone: {name}", int((labels > first).sum())
 
 
 def count_missing(features: FeatureSet, batch: pa.RecordBatch) -> Iterator[tuple[str, int]]:

@@ -72,7 +72,7 @@ def dataset_like(
         )
     features = FeatureSet.load(os.path.join(earlier, "features.json"))
     own = declared.features
-    if (features.features[: len(own.features)], features.label) != (own.features, own.label):
+    if (features.features[: len(own.features)], features.tasks) != (own.features, own.tasks):
         raise ValueError(f"{earlier} was prepared with other features than {name} has now")
     return dataclasses.replace(
         declared, name=name, features=features, split=split or declared.split

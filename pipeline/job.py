@@ -250,7 +250,7 @@ class Job:
 def passed_through(features: FeatureSet) -> dict[str, pa.DataType]:
     """The columns that TensorFlow Transform leaves alone."""
     label = features.label
-    numbers = {name: pa.float32() for name in (label.name, label.weight) if name}
+    numbers = {name: pa.float32() for name in (*features.label_names, label.weight) if name}
     groups = {GROUP: pa.int64()} if label.group else {}
     return {**numbers, **groups, KEY: pa.int64(), SPLIT: pa.int64()}
 

@@ -44,8 +44,9 @@ def write_rejected(
 def summarize(counts: dict[str, int], features: FeatureSet) -> dict[str, Any]:
     """The report of the rows that the job has counted as `read`, `written: <split>`,
     `clicks: <split>`, `filtered: <rule>`, `rejected: <reason>`, `missing: <feature>` and
-    `unread: <feature>`, and if they are known `first: <split>`, `last: <split>` in seconds since
-    1970, and `users: <splits>`, who have rows in exactly these."""
+    `unread: <feature>`, of further labels as `clicks of <label>: <split>` and `alone: <label>`, and
+    if they are known `first: <split>`, `last: <split>` in seconds since 1970, and `users:
+    <splits>`, who have rows in exactly these."""
 
     def with_prefix(prefix: str) -> dict[str, int]:
         names = sorted(name for name in counts if name.startswith(prefix))
@@ -53,6 +54,9 @@ def summarize(counts: dict[str, int], features: FeatureSet) -> dict[str, Any]:
 
     written, clicks = with_prefix("written: "), with_prefix("clicks: ")
     filtered, rejected = with_prefix("filtered: "), with_prefix("rejected: ")
+    of_labels = {name: with_prefix(f"clicks of {name}: ") for name in features.label_names[1:]}
+    of_labels = {features.label.name: clicks, **of_labels}
+    means = {name: _means(of, written) for name, of in of_labels.items()}
     by_count = sorted(rejected.items(), key=lambda reason: -reason[1])
     others = sum(count for _, count in by_count[_REASONS:])
     missing, unread = with_prefix("missing: "), with_prefix("unread: ")
@@ -67,10 +71,8 @@ def summarize(counts: dict[str, int], features: FeatureSet) -> dict[str, Any]:
         "rejected_because": dict(by_count[:_REASONS])
         | ({"other reasons": others} if others else {}),
         "negatives_kept": features.label.negatives_kept,
-        "label_mean": {
-            split: clicks.get(split, 0) / written[split] if written[split] else None
-            for split in SPLITS
-        },
+        "label_mean": _means(clicks, written),
+        **({"label_means": means} if len(means) > 1 else {}),
         "splits": {
             split: {
                 "rows": written[split],
@@ -84,11 +86,19 @@ def summarize(counts: dict[str, int], features: FeatureSet) -> dict[str, Any]:
         "warnings": [
             *_warnings_of_features(missing, unread, sum(written.values())),
             *_warnings_of_splits(written, clicks),
+            *_warnings_of_labels(with_prefix("alone: "), features.label.name),
         ],
         "vocabulary_sizes": features.vocabulary_sizes,
         "id_count": features.id_count,
         "versions": {"python": sys.version.split()[0]}
         | {package: metadata.version(package) for package in _PACKAGES},
+    }
+
+
+def _means(clicks: dict[str, int], written: dict[str, int]) -> dict[str, float | None]:
+    """The mean of a label in each split."""
+    return {
+        split: clicks.get(split, 0) / written[split] if written[split] else None for split in SPLITS
     }
 
 
@@ -130,6 +140,12 @@ def _warnings_of_splits(written: dict[str, int], clicks: dict[str, int]) -> Iter
         if rows and found in (0, rows):
             which = "with" if found else "without"
             yield f"all {rows} rows of the {split} split are {which} a click"
+
+
+def _warnings_of_labels(alone: dict[str, int], first: str) -> Iterator[str]:
+    for name, rows in alone.items():
+        if rows:
+            yield f"{rows} rows have {name} without {first}, which ESMM does not expect"
 
 
 def _warnings_of_features(

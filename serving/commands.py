@@ -80,6 +80,41 @@ def score(keep: str, columns: str, **arguments: Any) -> None:
 
 
 @click.command()
+@click.option("--log", required=True, type=_EXISTING_FOLDER, help="Folder of logged requests.")
+@click.option("--data", required=True, type=_EXISTING_FOLDER, help="Prepared data.")
+@click.option("--model", help="Whose requests. [default: those of the only model]")
+@click.option(
+    "--limit",
+    default=0.1,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="How far a feature may be from training.",
+)
+@click.option("--out", help="File for the page.")
+@click.pass_context
+def drift(
+    ctx: click.Context, log: str, data: str, model: str | None, limit: float, out: str | None
+) -> None:
+    """Compare logged requests with the rows of training.
+
+    Prints a line for each feature whose values, or how many are missing, differ by more than the
+    limit, and fails if there is any.
+    """
+    from serving.drift import measure_drift
+
+    found = measure_drift(log, data, model)
+    if out:
+        found.write_page(out)
+    score = "" if found.score is None else f", mean score {found.score:.4f}"
+    rate = "" if found.click_rate is None else f", click rate of training {found.click_rate:.4f}"
+    click.echo(f"{found.model}: {found.rows:,} rows{score}{rate}")
+    broken = found.broken(limit)
+    for line in broken:
+        click.echo(f"{line}, allowed {limit:g}")
+    ctx.exit(1 if broken else 0)
+
+
+@click.command()
 @click.option("--models", "folder", required=True, type=_EXISTING_FOLDER, help="Folder of models.")
 @click.option("--data", required=True, type=_EXISTING_FOLDER, help="Prepared data.")
 @click.option("--model", help="The model to verify. [default: every model in the folder]")

@@ -52,7 +52,7 @@ def score(run: str, frame: Frame, data: str | None = None) -> Array:
         data: str or None. The prepared data. Defaults to `None`: those the run was trained on.
 
     Returns:
-        Array `(rows,)` float32.
+        Array `(rows,)` float32, or of several labels `(rows, labels)`.
 
     Raises:
         FileNotFoundError: if the run or the data are not there.
@@ -112,19 +112,23 @@ def score_files(
     {'rows': 1000, 'scored': 999, 'rejected_because': {'price is not a number': 1}}
     """
     writer = _writer_of(out)
-    if taken := {SCORE, REJECTED} & {*keep}:
-        raise ValueError(f"the output has a {taken.pop()} of its own: keep another column")
-
     from serving.export.scorer import Scorer  # slow to import
 
+    _check_kept(keep, (SCORE,))
     scorer = Scorer(run, data)
+    _check_kept(keep, scorer.names)
     rows = _Rows(dataset_like(scorer.prepared, OneSplit("test")), source, keep, columns)
     rows.check()
-    with _whole(out) as path, writer(path, rows.schema) as file:
+    with _whole(out) as path, writer(path, rows.schema(scorer.names)) as file:
         blocks = rows.scored(scorer)
         while some := list(itertools.islice(blocks, _BLOCKS_WRITTEN)):
             file.write_table(pa.Table.from_batches(some))
         return rows.count()
+
+
+def _check_kept(keep: Collection[str], scores: Collection[str]) -> None:
+    if taken := {*scores, REJECTED} & {*keep}:
+        raise ValueError(f"the output has a {taken.pop()} of its own: keep another column")
 
 
 def _writer_of(out: str) -> type[Writer]:
@@ -171,11 +175,11 @@ class _Rows:
         self._rows = 0
         self._reasons = collections.Counter[str]()
 
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns of the output."""
+    def schema(self, names: Iterable[str]) -> pa.Schema:
+        """The columns of the output, where scores are called so."""
         kept = [(name, pa.string()) for name in self._keep]
-        return pa.schema([*kept, (SCORE, pa.float32()), (REJECTED, pa.string())])
+        scores = [(name, pa.float32()) for name in names]
+        return pa.schema([*kept, *scores, (REJECTED, pa.string())])
 
     def check(self) -> None:
         """Raises a SourceError for a file whose beginning is not as declared."""
@@ -198,17 +202,18 @@ class _Rows:
                 self._rows += len(block)
                 self._reasons.update(rejected.values())
                 columns = [block.columns[name] for name in self._keep]
-                columns += [scores, _places(path, block.line.tolist(), rejected)]
-                yield pa.RecordBatch.from_arrays(columns, schema=self.schema)
+                columns += [*scores, _places(path, block.line.tolist(), rejected)]
+                yield pa.RecordBatch.from_arrays(columns, schema=self.schema(scorer.names))
 
-    def _scores(self, block: Block, scorer: "Scorer") -> pa.Array:
+    def _scores(self, block: Block, scorer: "Scorer") -> list[pa.Array]:
         raw = self._dataset.scored(block, self._source)
         is_good = block.is_good
-        scores = np.zeros(len(block), np.float32)
+        scores = np.zeros((len(block), len(scorer.names)), np.float32)
         if is_good.any():
             good = {name: values.filter(pa.array(is_good)) for name, values in raw.items()}
-            scores[is_good] = scorer({name: np.asarray(values) for name, values in good.items()})
-        return pa.array(scores, mask=~is_good)
+            found = scorer({name: np.asarray(values) for name, values in good.items()})
+            scores[is_good] = found.reshape(-1, len(scorer.names))
+        return [pa.array(of, mask=~is_good) for of in scores.T]
 
     def count(self) -> dict[str, Any]:
         """What became of the rows. Raises a SourceError if none has a score."""

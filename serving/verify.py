@@ -16,12 +16,11 @@ from ctr_keras.data import Samples, read_samples
 from ctr_keras.features import FeatureSet
 from serving.client import Client
 from serving.export.blessing import TOLERANCE
+from serving.export.columns import SCORE
 from serving.export.export import SCORES_PATH, samples_digest
 from serving.server.server import Server
 from serving.types import Array, Arrays
 from serving.versions import find_models, find_versions
-
-SCORE = "score"
 
 
 class Comparison(NamedTuple):
@@ -31,7 +30,7 @@ class Comparison(NamedTuple):
         model: str. The model's name.
         version: int.
         url: str. The server.
-        column: str. A feature, or `score`.
+        column: str. A feature, or `score`, of several labels a label.
         rows: int. How many rows were compared.
         different: int. In how many of them it differs.
         example: str. The first of these, or "".
@@ -100,8 +99,10 @@ def verify(
             version = int(os.path.basename(path))
             for url in addresses:
                 served = _ask(url, name, version, samples, features)
-                for column, values in (trained | {SCORE: expected[name]}).items():
+                for column, values in trained.items():
                     yield _compare((name, version, url), column, served[column], values)
+                for column, values in expected[name].items():
+                    yield _compare((name, version, url), column, served[column], values, TOLERANCE)
 
 
 def by_column(features: FeatureSet, packed: Mapping[str, Array]) -> Arrays:
@@ -137,7 +138,8 @@ def _latest(folder: str) -> str:
     return str(versions[max(versions)])
 
 
-def _expected_scores(version: str, data: str) -> Array:
+def _expected_scores(version: str, data: str) -> Arrays:
+    """By the name of a score."""
     path = os.path.join(version, SCORES_PATH)
     if not os.path.exists(path):
         raise FileNotFoundError(f"{path} is not there: `ctr-keras export` writes it")
@@ -145,7 +147,9 @@ def _expected_scores(version: str, data: str) -> Array:
         content = json.load(file)
     if content["samples"] != samples_digest(data):
         raise ValueError(f"{version} was exported with other prepared data than {data}")
-    return np.array(content["scores"])
+    scores = content["scores"]
+    by_name = scores if isinstance(scores, dict) else {SCORE: scores}
+    return {name: np.array(values) for name, values in by_name.items()}
 
 
 @contextlib.contextmanager
@@ -167,9 +171,11 @@ def _ask(url: str, model: str, version: int, samples: Samples, features: Feature
     return by_column(features, packed) | scores
 
 
-def _compare(where: tuple[str, int, str], column: str, served: Array, trained: Array) -> Comparison:
-    if column == SCORE:
-        is_alike = np.abs(served - trained) <= TOLERANCE
+def _compare(
+    where: tuple[str, int, str], column: str, served: Array, trained: Array, tolerance: float = 0.0
+) -> Comparison:
+    if tolerance:
+        is_alike = np.abs(served - trained) <= tolerance
     else:
         is_alike = (served == trained).reshape(len(trained), -1).all(axis=1)
     different = np.flatnonzero(~is_alike)

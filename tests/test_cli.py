@@ -14,6 +14,8 @@ from click.testing import CliRunner
 import ctr_keras
 from ctr_keras.cli import main
 from ctr_keras.models import FAMILIES, MODELS
+from ctr_keras.search import SEARCHES
+from ctr_keras.search import settings_by_group as settings_of_searches
 from ctr_keras.training import settings_by_group, trainable
 from tests.conftest import ROOT
 
@@ -106,19 +108,22 @@ def test_every_setting_is_described(name):
 
 def test_help_of_search_lists_the_settings_of_each_method():
     output = run("search", "--help").output
-    _, *sections = re.split(r"^Settings of (\w+), with their defaults:$", output, flags=re.M)
+    _, *sections = re.split(r"^Settings of (\w+):$", output, flags=re.M)
     methods = dict(zip(sections[::2], sections[1::2], strict=True))
-    assert list(methods) == ["autofis", "aim", "optinter", "random", "statistics"]
-    lines = {name: [line.split() for line in of.splitlines()] for name, of in methods.items()}
-    assert ["c", "None"] in lines["autofis"]
-    assert ["mu", "0.8"] in lines["autofis"]
-    assert ["dims_c", "None"] in lines["aim"]
-    assert ["temperature_rate", "None"] in lines["optinter"]
-    assert ["keep", "'auto'"] in lines["optinter"]
-    assert ["like", "must", "be", "given"] in lines["random"]
-    shared = " ".join(methods["statistics"].partition("share:")[2].split())
-    assert "optimizer='adam', learning_rate=0.01" in shared
-    assert "batch_size='auto', epochs='auto'" in shared
+    assert list(methods) == list(SEARCHES)
+    assert re.search(r"^  c=null +How hard GRDA's threshold presses$", methods["autofis"], re.M)
+    assert re.search(r"^  mu=0.8 +How its pressure grows with the steps$", methods["autofis"], re.M)
+    assert re.search(r"^  dims_mu=0.8 +How its pressure grows$", methods["aim"], re.M)
+    assert "learning_rate=" not in methods["aim"].replace("_learning_rate=", "")  # it is shared
+    assert re.search(r"^  like=must be given +InteractionPlan, or path", methods["random"], re.M)
+    shared = methods["statistics"]
+    assert re.search(r"^  learning_rate=0.01 +Of the weights$", shared, re.M)
+    assert re.search(r"^  batch_size=auto +", shared, re.M)
+
+
+def test_every_setting_of_a_search_is_described():
+    for lines in settings_of_searches().values():
+        assert [setting for setting, means in lines if not means] == []
 
 
 def test_models_says_what_one_cannot_learn():

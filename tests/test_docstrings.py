@@ -38,6 +38,7 @@ MODULES = sorted(
 # Modules with examples that are not run (`# doctest: +SKIP`), and why.
 SKIPPED = {
     "serving.deploy.labels": "writes a file",
+    "serving.drift": "needs a log of requests",
     "serving.export.blessing": "needs an exported model",
     "serving.export.export": "needs a finished run",
     "serving.export.scorer": "needs a finished run",

@@ -114,7 +114,7 @@ def test_other_format_version_is_refused():
         ([Categorical("a"), Categorical("a")], "'a' is declared twice"),
         ([Categorical("click")], "'click' is declared twice"),
         ([Categorical("a", column="click")], "label's column 'click' is also a feature's"),
-        ([Categorical("a"), Label("b")], "a second label"),
+        ([Categorical("a"), Label("b")], r"labels go to label=\[...\]"),
         ([Categorical("a"), Crossed("a", "b")], "a_x_b.*unknown feature 'b'"),
         ([Categorical("a"), Numeric("b"), Crossed("a", "b")], "a_x_b.*'b' must be Categorical"),
         ([Sequence("s", vocabulary_of="item")], "'s': vocabulary_of: unknown feature 'item'"),

@@ -11,6 +11,7 @@ import numpy as np
 
 from ctr_keras import metrics
 from ctr_keras.models import MODELS
+from ctr_keras.settings import spelled
 from ctr_keras.training import TREES
 from ctr_keras.types import Array
 
@@ -63,15 +64,16 @@ def jobs_of(logs: Sequence[str], models: Sequence[str], seeds: int, trials: int)
         click.BadParameter: for an unknown model.
     """
     known = (*MODELS, TREES, *PEERS)
-    for model in models:
-        if model not in known:
-            raise click.BadParameter(f"unknown model {model!r}; available: {', '.join(known)}")
+    try:
+        chosen = [spelled("model", model, known) for model in models]
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
     first = 1 if trials else 0
     return [
         Job(log, model, seed, trials)
         for seed in range(first, first + seeds)
         for log in logs
-        for model in models
+        for model in chosen
     ]
 
 

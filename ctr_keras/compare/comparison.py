@@ -168,6 +168,7 @@ def compare_runs(
     seed: int = 0,
     weighted: bool | None = None,
     data: str | None = None,
+    label: str | None = None,
 ) -> Comparison:
     """Scores a split with each run, and compares what differs in more than the seed.
 
@@ -181,6 +182,8 @@ def compare_runs(
             declares. Defaults to `None`: if one of the runs was trained with `sample_weight`.
         data: str or None. Prepared data to score all runs on. Defaults to `None`: those that they
             were trained on.
+        label: str or None. Of runs that predict several, the one to compare; others must predict
+            it, too. Defaults to `None`: the first label of the first run.
 
     Returns:
         `Comparison`. Intervals are of the test rows: what others of the same kind would give for
@@ -192,7 +195,7 @@ def compare_runs(
         ValueError: if the runs are not all of the same data, two are the same run, or there is no
             such field.
     """
-    rows, scored = score_runs(runs, split, weighted, data)
+    rows, scored = score_runs(runs, split, weighted, data, label)
     groups = by_settings(scored)
     scores = {name: [run.scores for run in members] for name, members in groups.items()}
     values, drawn = resampled(rows.labels, scores, METRICS, replicates, seed, rows.weights)

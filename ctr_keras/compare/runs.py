@@ -15,10 +15,18 @@ import yaml
 from ctr_keras.features import FeatureSet
 from ctr_keras.partitions import prepared_report
 from ctr_keras.training import load_run, predict_split
-from ctr_keras.training.evaluation import check_same_features, data_of, split_weights, weighs_rows
+from ctr_keras.training.evaluation import (
+    check_predicts,
+    check_same_features,
+    column_of,
+    data_of,
+    split_weights,
+    weighs_rows,
+)
 from ctr_keras.types import Array
 
 _OF_ONE_RUN = ("out", "seed", "versions", "data")  # settings that do not make it another model
+_NO_LABELS: Mapping[str, Any] = dict.fromkeys(("label", "more_labels", "positive", "negative"))
 _OF_ONE_PREPARATION = ("wall_seconds", "versions")  # what reports of the same data may differ in
 
 
@@ -54,19 +62,25 @@ class ScoredRows(NamedTuple):
 
     Attributes:
         data: str. The folder of the prepared data.
+        label: str. The label's column.
         labels: `(rows,)` float32.
         weight: str. The column of the weights, `""` where rows count alike.
         weights: `(rows,)` float32.
     """
 
     data: str
+    label: str
     labels: Array
     weight: str
     weights: Array
 
 
 def score_runs(
-    folders: Sequence[str], split: str, weighted: bool | None = None, data: str | None = None
+    folders: Sequence[str],
+    split: str,
+    weighted: bool | None = None,
+    data: str | None = None,
+    label: str | None = None,
 ) -> tuple[ScoredRows, list[Scored]]:
     """Scores a split with each run.
 
@@ -75,6 +89,7 @@ def score_runs(
         split: which rows.
         weighted: whether rows are weighed; None: if a run was trained with `sample_weight`.
         data: prepared data to score all runs on; None: those that they were trained on.
+        label: of several, the one that is compared; None: the first of the first run.
 
     Returns:
         The rows, and the runs.
@@ -95,17 +110,20 @@ def score_runs(
         run = folder, features, data_of(folder, config.data, data)
         first = first or run
         check_same_features(features, run[2])
+        label = label or features.label.name
+        check_predicts(label, features, folder)
         _check_same_data(first, run)
         weighs = weighs or weighs_rows(config, weighted)
         labels, scores = predict_split(model, features, first[2], split)
         trained = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+        labels, scores = (column_of(label, features, of) for of in (labels, scores))
         scored.append(Scored(folder, _settings(folder), _history(folder), trained, scores))
         keras.backend.clear_session()
     assert first is not None
     _, features, prepared = first
     weights = split_weights(features, prepared, split) if weighs else np.ones_like(labels)
     weight = features.label.weight if weighs else ""
-    return ScoredRows(prepared, labels, weight, weights), scored
+    return ScoredRows(prepared, label or "", labels, weight, weights), scored
 
 
 def _check_same_data(
@@ -113,11 +131,16 @@ def _check_same_data(
 ) -> None:
     run, features, data = first
     other_run, other_features, other_data = other
-    if other_features != features or _report(other_data) != _report(data):
+    if not _alike(features, other_features) or _report(other_data) != _report(data):
         raise ValueError(
             f"{other_run} is a run on {other_data}, {run} one on {data}, and these differ in "
             "features, rows or splits: compare runs on the same data"
         )
+
+
+def _alike(features: FeatureSet, others: FeatureSet) -> bool:
+    """Whether two feature sets differ in nothing but which labels are learned."""
+    return features.to_dict() | _NO_LABELS == others.to_dict() | _NO_LABELS
 
 
 def _report(prepared: str) -> Mapping[str, Any]:

@@ -4,6 +4,6 @@ A split is parsed from TFRecord shards in every pass, or read from a decoded cac
 """
 
 from ctr_keras.data.examples import Examples, open_examples
-from ctr_keras.data.records import Samples, click_rate, read_rows, read_samples
+from ctr_keras.data.records import Samples, click_rates, read_rows, read_samples
 
-__all__ = ["Examples", "Samples", "click_rate", "open_examples", "read_rows", "read_samples"]
+__all__ = ["Examples", "Samples", "click_rates", "open_examples", "read_rows", "read_samples"]

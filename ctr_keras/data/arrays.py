@@ -61,7 +61,7 @@ def decode(
     """Decodes the TFRecords of a split into arrays `(rows, width)`, which `allocate` makes.
 
     Returns:
-        Packed inputs, int32 or float32, by name, and the labels by theirs.
+        Packed inputs, int32 or float32, by name, and all labels by the name of the first.
 
     Raises:
         FileNotFoundError: if there are no files of that split.
@@ -72,7 +72,7 @@ def decode(
     for name in features.packed_shapes if inputs is None else inputs:
         shape, dtype = features.record_columns[name]
         arrays[name] = allocate(name, (count, *shape), np.dtype(dtype))
-    arrays[label] = allocate(label, (count, 1), np.float32)
+    arrays[label] = allocate(label, (count, len(features.tasks)), np.float32)
     end = 0
     batches = read_examples(prepared, split, features, _ROWS_AT_ONCE, inputs)
     for packed, labels in batches.as_numpy_iterator():

@@ -56,7 +56,7 @@ def _digest(prepared: str, split: str, features: FeatureSet) -> str:
 
 
 def _path(folder: str, name: str) -> str:
-    """The file of a packed input or a label, whatever that is called."""
+    """The file of a packed input or of the labels, whatever that is called."""
     return os.path.join(folder, f"{urllib.parse.quote(name, safe=' ')}.npy")
 
 

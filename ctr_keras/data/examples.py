@@ -10,7 +10,7 @@ from ctr_keras.types import Rows
 
 
 class Examples(Protocol):
-    """What training reads: batches of (packed inputs, labels), `(batch, width)` and `(batch, 1)`.
+    """What training reads: batches of packed inputs, `(batch, width)`, and `(batch, labels)`.
 
     `Model.fit` takes them on TensorFlow and on JAX.
 

@@ -55,7 +55,7 @@ def read_examples(
 
     Returns:
         A `tf.data.Dataset` of (packed inputs, labels): int32 and float32 tensors by name, and
-        `(batch, 1)` float32; the last batch may be smaller, or is left out (`drop_remainder`).
+        `(batch, labels)` float32; the last batch may be smaller, or is left out (`drop_remainder`).
 
     Raises:
         FileNotFoundError: if there are no files of that split, naming folder and split.
@@ -85,7 +85,7 @@ def read_rows(
         inputs: list of str or None. Packed inputs to read. Defaults to `None`: all.
 
     Returns:
-        Packed inputs by name, and labels `(rows, 1)`.
+        Packed inputs by name, and labels `(rows, labels)`.
 
     Raises:
         FileNotFoundError: if there are no files of that split, naming folder and split.
@@ -106,7 +106,7 @@ class Samples(NamedTuple):
     Attributes:
         rows: list of dict. Raw column to string, number or None.
         inputs: dict. Packed input to array `(rows, width)`.
-        labels: array `(rows,)` of 0 and 1.
+        labels: array `(rows, labels)` of 0 and 1.
     """
 
     rows: list[dict[str, Any]]
@@ -133,8 +133,8 @@ def read_samples(prepared: str, features: FeatureSet) -> Samples:
     shards = _Shards([transformed], moves_of([sample_partition(prepared)], prepared, features))
     batches = _parsed(shards, [0], max(len(rows), 1), features, None)
     for inputs, labels in batches.as_numpy_iterator():
-        return Samples(rows, inputs, np.ravel(labels))
-    return Samples([], {}, np.zeros(0, np.float32))
+        return Samples(rows, inputs, labels)
+    return Samples([], {}, np.zeros((0, len(features.tasks)), np.float32))
 
 
 def stream_examples(
@@ -185,21 +185,28 @@ def row_count(prepared: str, split: str) -> int:
     return int(prepared_report(prepared)["rows"][split])
 
 
-def click_rate(prepared: str) -> float | None:
-    """The mean label of the training rows, from the same report: of all, where negatives are a
-    sample.
+def click_rates(prepared: str, features: FeatureSet) -> list[float | None]:
+    """The means of the labels over the training rows, from the same report: over all, where
+    negatives are a sample.
 
     Args:
         prepared: str. The folder that `ctr-keras prepare` wrote.
+        features: FeatureSet, with some of the labels of the data.
 
     Returns:
-        float, or None if the report does not say.
+        list of float, with None where the report does not say.
 
     Raises:
         FileNotFoundError: if the folder holds no prepared data.
     """
     report = prepared_report(prepared)
-    rate = report.get("label_mean", {}).get("train")
+    of_one = dict.fromkeys(features.label_names, report.get("label_mean", {}))
+    means = report.get("label_means", of_one)
+    return [_of_all(means[name].get("train"), report) for name in features.label_names]
+
+
+def _of_all(rate: float | None, report: Mapping[str, Any]) -> float | None:
+    """The mean label over all rows, where that over those that were kept is `rate`."""
     if rate is None:
         return None
     clicks = rate * report.get("negatives_kept", 1.0)  # for a row each
@@ -238,8 +245,7 @@ def _parsed(
     inputs: Sequence[str] | None,
 ) -> Dataset:
     """The rows of shards, several of which take turns with up to `rows_at_once` rows each."""
-    label = features.label.name
-    layout = {label: tf.io.FixedLenFeature([1], tf.float32)}
+    layout = {name: tf.io.FixedLenFeature([1], tf.float32) for name in features.label_names}
     for name in features.packed_shapes if inputs is None else inputs:
         shape, dtype = features.record_columns[name]
         kind = tf.float32 if dtype == "float32" else tf.int64
@@ -247,7 +253,7 @@ def _parsed(
 
     def parse(records: Tensor, shard: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         parsed = tf.io.parse_example(records, layout)
-        labels = parsed.pop(label)
+        labels = tf.concat([parsed.pop(name) for name in features.label_names], axis=1)
         packed = {k: tf.cast(v, features.record_columns[k][1]) for k, v in parsed.items()}
         for name in packed.keys() & shards.moves.keys():
             moved = packed[name] + tf.gather(shards.moves[name], shard)

@@ -60,7 +60,7 @@ def agreement(first: InteractionPlan, second: InteractionPlan) -> Agreement:
 
 
 def _gates(plan: InteractionPlan) -> dict[tuple[str, ...], float]:
-    gates: dict[tuple[str, ...], float] = {}
+    gates = {(name,): gate for name, gate in (plan.fields or {}).items()}
     for i in plan.interactions:
         if i.function != "naive":
             fields = tuple(sorted(i.fields))

@@ -63,15 +63,15 @@ def method_maps(
 
 
 def attention_maps(weights: Array, fields: Sequence[str], title: str) -> Figure:
-    """A map for each head, all on one scale from 0 to the largest weight."""
+    """A map for each head, all on one scale about the weight of fields that count the same."""
     figure, panels = _maps(len(fields), _longest(fields), len(weights), title)
-    norm = Normalize(0, weights.max())
+    norm = _about_even(weights)
     for head, (axes, matrix) in enumerate(zip(panels, weights, strict=True)):
-        mesh = _map(axes, matrix, fields, fields, _SEQUENTIAL, norm)
+        mesh = _map(axes, matrix, fields, fields, _DIVERGING, norm)
         axes.set_title(f"head {head}", fontsize=_TITLE)
         axes.set_xlabel("field attended to", fontsize=_FONT)
     panels[0].set_ylabel("field that attends", fontsize=_FONT)
-    _color_bar(figure, mesh, panels, "attention weight")
+    _color_bar(figure, mesh, panels, "attention weight").set_ylim(bottom=max(0.0, norm.vmin or 0.0))
     return figure
 
 
@@ -83,11 +83,11 @@ def global_weights(
     figure.suptitle(title, fontsize=_TITLE)
     left, right = figure.subplots(1, 2, width_ratios=[1.5, 1])
     numbers = [str(case) for case in range(len(cases))]
-    norm = Normalize(0, cases.max())
-    mesh = _map(left, cases.T, parts, numbers, _SEQUENTIAL, norm, values=False, square=False)
+    norm = _about_even(cases)
+    mesh = _map(left, cases.T, parts, numbers, _DIVERGING, norm, values=False, square=False)
     left.tick_params(axis="x", rotation=0)
     left.set_xlabel("row of the test split", fontsize=_FONT)
-    _color_bar(figure, mesh, left, "weight")
+    _color_bar(figure, mesh, left, "weight").set_ylim(bottom=max(0.0, norm.vmin or 0.0))
     places = np.arange(len(parts))
     right.barh(places, mean, xerr=deviation, color=_BLUE, capsize=3, height=0.7)
     even = right.axvline(1 / len(parts), color="black", linewidth=1, linestyle="--")
@@ -305,10 +305,22 @@ def _names_down(axes: Any, names: Sequence[str]) -> None:
     axes.tick_params(labelsize=_FONT)
 
 
-def _color_bar(figure: Figure, mesh: Any, axes: Any, label: str) -> None:
+def _about_even(weights: Array) -> Normalize:
+    """A scale of weights that sum to 1 along the last axis, its middle where all are the same.
+
+    Weights within a hundredth of that look the same, too.
+    """
+    even = 1 / weights.shape[-1]
+    reach = max(float(np.abs(weights - even).max()), even / 100)
+    return Normalize(even - reach, even + reach)
+
+
+def _color_bar(figure: Figure, mesh: Any, axes: Any, label: str) -> Any:
+    """Draws what colours stand for, and gives the bar's axes."""
     bar = figure.colorbar(mesh, ax=axes, shrink=0.8)
     bar.set_label(label, fontsize=_FONT)
     bar.ax.tick_params(labelsize=_FONT)
+    return bar.ax
 
 
 def _hatched(axes: Any, label: str) -> Any:

@@ -14,6 +14,7 @@ from ctr_keras.features import Crossed, Feature, FeatureSet
 from ctr_keras.runs import write_table
 from ctr_keras.settings import find
 from ctr_keras.training.evaluation import (
+    check_predicts,
     check_same_features,
     data_of,
     input_names,
@@ -63,6 +64,7 @@ def run_importance(
     by: By = "feature",
     repeats: int = 5,
     rows: int = 100_000,
+    label: str | None = None,
 ) -> list[Importance]:
     """The permutation importance of the features of a finished run.
 
@@ -73,6 +75,8 @@ def run_importance(
         data: str or None. Prepared data. Defaults to `None`: those the run was trained on.
         by, repeats: as in `permutation_importance`.
         rows: int. Rows of the split to score, at most. Defaults to `100000`.
+        label: str or None. The label of several whose scores are looked at. Defaults to `None`: the
+            first.
 
     Returns:
         As `permutation_importance`. Metrics weigh rows if the run was trained with
@@ -91,6 +95,11 @@ def run_importance(
     columns, labels = read_rows(data, split, features, rows, [*names, *weight])
     sample = {name: columns[name] for name in names}, labels
     weights = columns[weight[0]] if weight else None
+    if label:
+        check_predicts(label, features, run)
+        place = features.label_names.index(label)
+        model = type(model)(model.input, model.output[:, place : place + 1])
+        sample = sample[0], labels[:, place : place + 1]
     return permutation_importance(model, features, sample, by=by, repeats=repeats, weights=weights)
 
 
@@ -115,9 +124,10 @@ def permutation_importance(
     Features that the model does not read have no line.
 
     Args:
-        model: keras.Model on the packed inputs, which returns scores.
+        model: keras.Model on the packed inputs, which returns scores; of several labels, those of
+            the first count.
         features: FeatureSet.
-        sample: packed inputs by name, and labels `(rows, 1)`.
+        sample: packed inputs by name, and labels `(rows, labels)`.
         by: str. `"feature"`, or `"group"`: all features of a group together, those without one by
             themselves. Defaults to `"feature"`.
         repeats: int. Permutations of each. Defaults to `5`.
@@ -146,7 +156,7 @@ def permutation_importance(
         Breiman, Random Forests, Machine Learning 45 (2001), Section 10; Fisher et al.,
         [All Models are Wrong, but Many are Useful](https://arxiv.org/abs/1801.01489).
     """
-    inputs, labels = sample[0], np.ravel(sample[1])
+    inputs, labels = sample[0], sample[1][:, 0]
     rows = len(labels)
     draw = np.random.default_rng(seed)
 
@@ -213,7 +223,7 @@ def _scores(model: keras.Model, inputs: Mapping[str, Array], rows: int) -> Array
         {name: values[start : start + _BATCH_SIZE] for name, values in inputs.items()}
         for start in range(0, rows, _BATCH_SIZE)
     )
-    return np.concatenate([np.ravel(model.predict_on_batch(batch)) for batch in batches])
+    return np.concatenate([model.predict_on_batch(batch)[:, 0] for batch in batches])
 
 
 def _permuted(

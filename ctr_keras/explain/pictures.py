@@ -189,7 +189,10 @@ def attention_pictures(explainer: Explainer, test: Rows, case: int) -> list[Pict
         }
         for kind, (of, maps) in weights.items():
             title = f"Attention of layer {layer}: {of}"
-            caption = "Each row of a map sums to 1: what the field at its left takes from each."
+            caption = (
+                "Each row of a map sums to 1: what the field at its left takes from each. Red is "
+                "more and blue less than if all fields counted the same."
+            )
             figure = figures.attention_maps(maps, fields, title)
             rows = [
                 (first, second, *map(float, maps[:, i, j]))

@@ -7,6 +7,7 @@ import keras
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.layers import CombinationBlock, CompactEmbedding, GatedInteraction
+from ctr_keras.models.base import built_features
 from ctr_keras.plan import Interaction, InteractionPlan
 
 
@@ -33,6 +34,7 @@ def plan_of_model(model: keras.Model, features: FeatureSet) -> InteractionPlan:
     >>> plan_of_model(model, features).interactions
     (Interaction(fields=('a', 'b'), function='inner', gate=0.5),)
     """
+    features = built_features(model, features)
     interactions: list[Interaction] = []
     kept: dict[str, Any] = {}
     for layer in model.layers:
@@ -50,7 +52,8 @@ def plan_of_model(model: keras.Model, features: FeatureSet) -> InteractionPlan:
             ]
         elif isinstance(layer, CompactEmbedding):
             kept[layer.name.removeprefix("embedding_")] = layer.kept
-    return InteractionPlan(interactions, kept)
+    read = None if features.read is None else dict.fromkeys(features.read, 1.0)
+    return InteractionPlan(interactions, kept, read)
 
 
 def _named(names: Sequence[str], places: Sequence[int]) -> tuple[str, ...]:

@@ -133,6 +133,7 @@ def _compared(run: str, subject: _Subject, other: str) -> "list[Picture]":
     plan.check(subject.features.field_names)
     fields = len(candidate_fields(subject.features))
     orders = {i.order for i in (*subject.plan.interactions, *plan.interactions)}
+    orders |= {1} if plan.fields else set()
     possible = sum(math.comb(fields, order) for order in orders)
     names = (os.path.basename(os.path.normpath(run)), os.path.basename(os.path.normpath(other)))
     return [agreement_picture(subject.plan, plan, names, possible)]

@@ -28,7 +28,7 @@ _LAYERS = re.compile(
     r"(interacting|disentangled|part_scaler|residual|cross|deep|bridge|bilinear|mask_block|gate|"
     r"euler|wukong|generalized|final_\d|cross_regulation|deep_regulation|"
     r"transformer)_\d+|target_attention|interest_(gru|evolution)|next_behavior_loss|"
-    r"sim_hash|top_behaviors|hash_attention|"
+    r"task_towers|experts_\d+|sim_hash|top_behaviors|hash_attention|"
     r"(inner|outer|scalar|vector)_\d+(_products)?"
 )
 
@@ -37,8 +37,9 @@ def check_set(features: FeatureSet) -> None:
     """Checks that the features of a set go together."""
     if not features.features:
         raise ValueError("a FeatureSet needs at least one feature")
-    label = features.label
-    _check_unique([*(f.name for f in features.features), *filter(None, (label.name, label.weight))])
+    of_rows = filter(None, (*features.label_names, features.label.weight))
+    _check_unique([*(f.name for f in features.features), *of_rows])
+    _check_labels(features)
     _check_column_types(features)
     for lists in (features.multi_valued, features.sequences):
         _check_no_layers(lists)
@@ -47,6 +48,19 @@ def check_set(features: FeatureSet) -> None:
             _check_crossed(features, feature)
         elif feature.vocabulary_of is not None:
             _check_shared(features, feature, feature.vocabulary_of)
+
+
+def _check_labels(features: FeatureSet) -> None:
+    """Checks that of several labels the first one says what is of the rows, and all are kept."""
+    first, *others = features.tasks
+    for task in others:
+        if task.weight or task.group:
+            raise ValueError(f"label {task.name!r}: the first label declares weight and group")
+    if others and any(task.negatives_kept < 1 for task in features.tasks):
+        raise ValueError(
+            f"a sample of the rows without {first.name} does not go with a second label, "
+            f"{others[0].name!r}: keep all rows"
+        )
 
 
 def _check_no_layers(lists: Iterable[MultiValued | Sequence]) -> None:
@@ -67,8 +81,9 @@ def _check_unique(names: Iterable[str]) -> None:
 
 
 def _check_column_types(features: FeatureSet) -> None:
-    if features.label.name in features.raw_columns:
-        raise ValueError(f"the label's column {features.label.name!r} is also a feature's")
+    for name in features.label_names:
+        if name in features.raw_columns:
+            raise ValueError(f"the label's column {name!r} is also a feature's")
     if features.label.weight in features.raw_columns:
         raise ValueError(f"the weight's column {features.label.weight!r} is also a feature's")
     for feature in features.features:

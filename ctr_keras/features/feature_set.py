@@ -7,11 +7,12 @@ Packed inputs. A model does not get one tensor a column but `categorical` (batch
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ctr_keras.features import packing
 from ctr_keras.features.checks import check_set, check_sizes
@@ -29,7 +30,7 @@ from ctr_keras.features.declarations import (
 )
 from ctr_keras.features.layout import Vocabulary, id_ranges
 from ctr_keras.features.statistics import Statistics, load_statistics
-from ctr_keras.settings import did_you_mean
+from ctr_keras.settings import did_you_mean, find
 from ctr_keras.types import Array, Config
 
 FORMAT_VERSION = 1
@@ -37,11 +38,12 @@ _LABEL_OPTIONS = [option.name for option in dataclasses.fields(Label) if option.
 
 
 class FeatureSet:
-    """The features of a data set and its label, from which everything else derives.
+    """The features of a data set and its labels, from which everything else derives.
 
     Args:
         *features: `Categorical`, `Numeric`, `MultiValued`, `Sequence` and `Crossed` declarations.
-        label: `Label`.
+        label: `Label`, or a list of them for models that predict several: weight, group and sample
+            of the rows are declared by the first.
         vocabulary_sizes: dict or None. Number of values in each counted vocabulary. `prepare` fills
             it in; ids and embedding tables need it. Defaults to `None`.
         vocabulary_version: int. One more each time that the vocabularies have grown. Defaults to
@@ -71,25 +73,62 @@ class FeatureSet:
     def __init__(
         self,
         *features: Feature,
-        label: Label,
+        label: Label | Iterable[Label],
         vocabulary_sizes: Mapping[str, int] | None = None,
         vocabulary_version: int = 1,
     ) -> None:
         for feature in features:
             if not isinstance(feature, Feature):
-                hint = "a second label?" if isinstance(feature, Label) else "not a feature"
+                hint = "labels go to label=[...]" if isinstance(feature, Label) else "not a feature"
                 raise ValueError(
-                    f"a FeatureSet takes features and one label. Received: {feature} ({hint})"
+                    f"a FeatureSet takes features and labels. Received: {feature} ({hint})"
                 )
-        if not isinstance(label, Label):
-            raise ValueError(f"label must be one Label. Received: {label!r}")
+        tasks = (label,) if isinstance(label, Label) else tuple(label)
+        if not tasks or not all(isinstance(task, Label) for task in tasks):
+            raise ValueError(f"label must be a Label, or a list of them. Received: {label!r}")
         self.features = features
-        self.label = label
+        self.tasks = tasks
         check_set(self)
         self.vocabulary_sizes = dict(vocabulary_sizes) if vocabulary_sizes is not None else None
         self.vocabulary_version = vocabulary_version
         check_sizes(self)
+        self.read: tuple[str, ...] | None = None  # by a model, see `reading`
         self._statistics: Statistics | None = None
+
+    # The labels.
+
+    @property
+    def label(self) -> Label:
+        """The only label, or the first of several."""
+        return self.tasks[0]
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The labels' columns, in the order of a model's scores."""
+        return tuple(task.name for task in self.tasks)
+
+    def with_labels(self, names: Iterable[str]) -> FeatureSet:
+        """The same features with some of the labels, for models that learn these alone.
+
+        Weight and group of the rows stay as they are declared.
+
+        Args:
+            names: list of str, one at least.
+
+        Raises:
+            ValueError: for a label that the set has not, naming it.
+
+        Example:
+
+        >>> features = FeatureSet(Categorical("a"), label=[Label("click"), Label("purchase")])
+        >>> features.with_labels(["purchase"]).label_names
+        ('purchase',)
+        """
+        tasks = {task.name: task for task in self.tasks}
+        chosen = [find("label", name, tasks) for name in names]
+        of_rows = {"weight": self.label.weight, "group": self.label.group}
+        chosen[0] = dataclasses.replace(chosen[0], **of_rows)
+        return self._reduced(self.features, chosen, self.vocabulary_sizes)
 
     # The declared features, by what a model does with them.
 
@@ -135,7 +174,8 @@ class FeatureSet:
     @property
     def fields(self) -> tuple[Feature, ...]:
         """What a model embeds, in this order: categorical, numeric, multi-valued, crossed."""
-        return (*self.categorical, *self.numeric, *self.multi_valued, *self.crossed)
+        fields = (*self.categorical, *self.numeric, *self.multi_valued, *self.crossed)
+        return tuple(field for field in fields if self.read is None or field.name in self.read)
 
     @property
     def field_names(self) -> tuple[str, ...]:
@@ -173,7 +213,7 @@ class FeatureSet:
 
     @property
     def record_columns(self) -> dict[str, tuple[tuple[int, ...], str]]:
-        """Shape without the batch, and dtype, of each column of prepared data but the label."""
+        """Shape without the batch, and dtype, of each column of prepared data but labels."""
         columns = {
             name: (shape, "float32" if name == "numeric" else "int32")
             for name, shape in self.packed_shapes.items()
@@ -232,7 +272,7 @@ class FeatureSet:
     def with_vocabulary_sizes(self, sizes: Mapping[str, int], version: int = 1) -> FeatureSet:
         """The same declaration with its vocabulary sizes filled in."""
         return FeatureSet(
-            *self.features, label=self.label, vocabulary_sizes=sizes, vocabulary_version=version
+            *self.features, label=self.tasks, vocabulary_sizes=sizes, vocabulary_version=version
         )
 
     def grown_to(self, sizes: Mapping[str, int]) -> FeatureSet:
@@ -254,7 +294,7 @@ class FeatureSet:
             for first, second in itertools.combinations(names, 2)
             if {first, second} not in declared
         ]
-        return FeatureSet(*self.features, *new, label=self.label)
+        return FeatureSet(*self.features, *new, label=self.tasks)
 
     def without_crossed(self) -> FeatureSet:
         """The same features but the crossed ones; all others keep their ids.
@@ -275,15 +315,47 @@ class FeatureSet:
         if sizes is not None:
             crossed = {feature.name for feature in self.crossed}
             sizes = {name: size for name, size in sizes.items() if name not in crossed}
-        others = (feature for feature in self.features if not isinstance(feature, Crossed))
+        others = [feature for feature in self.features if not isinstance(feature, Crossed)]
+        return self._reduced(others, self.tasks, sizes)
+
+    def _reduced(
+        self, features: Iterable[Feature], tasks: Iterable[Label], sizes: Mapping[str, int] | None
+    ) -> FeatureSet:
+        """Some of the features and labels, with the values and the version of this set."""
         reduced = FeatureSet(
-            *others,
-            label=self.label,
+            *features,
+            label=tasks,
             vocabulary_sizes=sizes,
             vocabulary_version=self.vocabulary_version,
         )
         reduced._statistics = self._statistics
-        return reduced
+        if self.read is None:
+            return reduced
+        return reduced.reading(name for name in self.read if name in reduced.field_names)
+
+    def reading(self, names: Iterable[str]) -> FeatureSet:
+        """The same features, of which a model reads these fields and no others.
+
+        All keep their columns and ids: what was packed by the whole set is right for this one.
+
+        Args:
+            names: list of str. Fields.
+
+        Raises:
+            ValueError: for a name that is no field.
+
+        Example:
+
+        >>> features = FeatureSet(Categorical("a"), Categorical("b"), label=Label("y"))
+        >>> features.reading(["b"]).field_names
+        ('b',)
+        """
+        chosen = copy.copy(self)
+        chosen.read = tuple(names)
+        for name in chosen.read:
+            if name not in self.field_names:
+                raise ValueError(f"unknown field {name!r}{did_you_mean(name, self.field_names)}")
+        return chosen
 
     # From data frames to packed inputs, without Beam or TensorFlow.
 
@@ -375,7 +447,7 @@ class FeatureSet:
             frame: as in `fit`.
 
         Returns:
-            `(rows, 1)` float32 of 0 and 1.
+            `(rows, labels)` float32 of 0 and 1.
 
         Raises:
             ValueError: for another value, naming column and row (from 0).
@@ -437,13 +509,16 @@ class FeatureSet:
 
     def to_dict(self) -> Config:
         """A JSON-ready description, read back by `from_dict`."""
+        more = [{"name": task.name, **task.options()} for task in self.tasks[1:]]
         return {
             "version": FORMAT_VERSION,
             "label": self.label.name,
             **self.label.options(),
+            **({"more_labels": more} if more else {}),
             "features": [{"kind": f.kind, **dataclasses.asdict(f)} for f in self.features],
             "vocabulary_sizes": self.vocabulary_sizes,
             "vocabulary_version": self.vocabulary_version,
+            **({} if self.read is None else {"read": self.read}),
         }
 
     @classmethod
@@ -458,12 +533,14 @@ class FeatureSet:
                 f"features have format version {config.get('version')!r}; this library reads "
                 f"{FORMAT_VERSION}"
             )
-        return cls(
+        first = Label(config["label"], **{k: config[k] for k in _LABEL_OPTIONS if k in config})
+        features = cls(
             *(feature_from_dict(feature) for feature in config["features"]),
-            label=Label(config["label"], **{k: config[k] for k in _LABEL_OPTIONS if k in config}),
+            label=[first, *(Label(**task) for task in config.get("more_labels", ()))],
             vocabulary_sizes=config["vocabulary_sizes"],
             vocabulary_version=config.get("vocabulary_version", 1),
         )
+        return features if config.get("read") is None else features.reading(config["read"])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes `features.json`."""
@@ -497,4 +574,5 @@ class FeatureSet:
 
     def __repr__(self) -> str:
         lines = [f"    {feature!r}," for feature in self.features]
-        return "\n".join(["FeatureSet(", *lines, f"    label={self.label!r},", ")"])
+        label = self.label if len(self.tasks) == 1 else [*self.tasks]
+        return "\n".join(["FeatureSet(", *lines, f"    label={label!r},", ")"])

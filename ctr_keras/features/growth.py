@@ -60,7 +60,7 @@ def is_grown_from(old: FeatureSet, new: FeatureSet) -> bool:
     """
     before, after = old.statistics.values, new.statistics.values
     return (
-        (old.features, old.label) == (new.features, new.label)
+        (old.features, old.tasks) == (new.features, new.tasks)
         and old.statistics.numbers == new.statistics.numbers
         and all(tuple(after[name][: len(known)]) == tuple(known) for name, known in before.items())
     )

@@ -92,8 +92,9 @@ def pack(features: FeatureSet, statistics: Statistics, frame: Frame) -> dict[str
 
 
 def labels(features: FeatureSet, frame: Frame) -> Array:
-    """The labels of a frame's rows, (rows, 1) float32."""
-    return Columns(frame, [features.label.name]).labels(features.label)
+    """The labels of a frame's rows, (rows, labels) float32."""
+    columns = Columns(frame, features.label_names)
+    return np.concatenate([columns.labels(task) for task in features.tasks], axis=1)
 
 
 # Categories: the values of each feature, a string or, of `MultiValued` and `Sequence`, a list of

@@ -22,8 +22,11 @@ from ctr_keras.layers.factorized_interaction import FactorizedInteraction
 from ctr_keras.layers.feature_gate import FeatureGate
 from ctr_keras.layers.field_aware_interaction import FieldAwareInteraction
 from ctr_keras.layers.field_embedding import FieldEmbedding
+from ctr_keras.layers.field_gate import FieldGate
 from ctr_keras.layers.field_graph import AttentionalLogit, FieldGraph
 from ctr_keras.layers.field_regulation import FieldRegulation
+from ctr_keras.layers.funnel_sigmoid import FunnelSigmoid
+from ctr_keras.layers.gated_experts import GatedExperts
 from ctr_keras.layers.gated_interaction import GatedInteraction
 from ctr_keras.layers.generalized_interaction import GeneralizedInteraction
 from ctr_keras.layers.global_interaction import GlobalInteraction
@@ -43,6 +46,7 @@ from ctr_keras.layers.residual_unit import ResidualUnit
 from ctr_keras.layers.squeeze_excitation import SqueezeExcitation
 from ctr_keras.layers.tanh_attention import TanhAttention
 from ctr_keras.layers.target_attention import TargetAttention
+from ctr_keras.layers.task_towers import TaskTowers
 from ctr_keras.layers.transformer_block import TransformerBlock
 from ctr_keras.layers.wukong_layer import WukongLayer
 from ctr_keras.tables.trainer import RowTrainer
@@ -70,8 +74,11 @@ __all__ = [
     "FeatureGate",
     "FieldAwareInteraction",
     "FieldEmbedding",
+    "FieldGate",
     "FieldGraph",
     "FieldRegulation",
+    "FunnelSigmoid",
+    "GatedExperts",
     "GatedInteraction",
     "GeneralizedInteraction",
     "GlobalInteraction",
@@ -93,6 +100,7 @@ __all__ = [
     "SqueezeExcitation",
     "TanhAttention",
     "TargetAttention",
+    "TaskTowers",
     "TopBehaviors",
     "TransformerBlock",
     "WukongLayer",

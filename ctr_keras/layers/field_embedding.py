@@ -243,7 +243,7 @@ class FieldEmbedding(PackedLayer):
         A table of some fields has the ids of their vocabularies one after the other, from row 1.
         """
         ranges = self.features.id_ranges
-        if self.fields is None:
+        if self.fields is None and self.features.read is None:
             return dict.fromkeys(ranges, 0), self.features.id_count
         embedded = [*self._fields, *(self.features[name] for name in self.sequences)]
         used = {self.features.vocabulary_name(feature) for feature in embedded}

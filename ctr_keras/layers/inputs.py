@@ -66,7 +66,8 @@ class PackedLayer(ConfiguredLayer):
 
     def _of(self, features: Iterable[Feature]) -> list[Feature]:
         """Those of the features that this layer reads as fields."""
-        return [f for f in features if self.fields is None or f.name in self.fields]
+        names = self.features.field_names if self.fields is None else self.fields
+        return [f for f in features if f.name in names]
 
     def _input_check(self, name: str) -> InputCheck:
         width = self.features.packed_shapes[name][0]

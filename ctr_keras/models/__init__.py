@@ -27,6 +27,7 @@ from ctr_keras.models.registry import (
     model_arguments,
 )
 from ctr_keras.models.sequence import MIAN
+from ctr_keras.models.several_labels import ESMM, PLE, MMoE, SharedBottom
 from ctr_keras.models.streams import FinalMLP, FinalNet
 from ctr_keras.models.transfer import transfer
 from ctr_keras.models.trees import GBDTFFM, GBDTLR
@@ -43,6 +44,7 @@ __all__ = [
     "DIN",
     "DLRM",
     "EDCN",
+    "ESMM",
     "ETA",
     "FAMILIES",
     "FFM",
@@ -60,6 +62,7 @@ __all__ = [
     "ONN",
     "OPNN",
     "PIN",
+    "PLE",
     "SDIM",
     "SIM",
     "AOANet",
@@ -77,12 +80,14 @@ __all__ = [
     "FinalNet",
     "FmFM",
     "FwFM",
+    "MMoE",
     "MaskNet",
     "ModelEntry",
     "OptInter",
     "OptInterF",
     "OptInterM",
     "Poly2",
+    "SharedBottom",
     "WideDeep",
     "WuKong",
     "build_model",

@@ -11,7 +11,7 @@ from ctr_keras.layers import RowTrainer
 
 
 def built_features(model: keras.Model, features: FeatureSet) -> FeatureSet:
-    """The features that a model was built on: those of the data, or all but the crossed ones.
+    """The features that a model was built on: those of the data, without what it does not read.
 
     Args:
         model: keras.Model.
@@ -31,7 +31,9 @@ def built_features(model: keras.Model, features: FeatureSet) -> FeatureSet:
     declared = [getattr(layer, "features", None) for layer in model.layers]
     of_layers = [found for found in declared if isinstance(found, FeatureSet)]
     leaves_out = of_layers and not any(found.crossed for found in of_layers)
-    return features.without_crossed() if leaves_out else features
+    built = features.without_crossed() if leaves_out else features
+    read = next((found.read for found in of_layers if found.read is not None), None)
+    return built if read is None else built.reading(read)
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")

@@ -1,13 +1,19 @@
 """The bias of a model's logit, where a fresh model starts from its log's click rate."""
 
-import math
+from collections.abc import Sequence
 
 import keras
+import numpy as np
 
+from ctr_keras.layers import FunnelSigmoid
 from ctr_keras.types import Variable
 
+_TINY = 1e-12
 
-def start_at_click_rate(model: keras.Model, click_rate: float | None) -> None:
+
+def start_at_click_rate(
+    model: keras.Model, click_rate: float | Sequence[float | None] | None
+) -> None:
     """Adds the log-odds of a click rate to the bias of a model's logit.
 
     A fresh model says about 0.5 of every row. Adam moves a bias by about the learning rate in a
@@ -18,8 +24,9 @@ def start_at_click_rate(model: keras.Model, click_rate: float | None) -> None:
         model: keras.Model of a builder of `ctr_keras.models`, or one that ends like them in a layer
             `logit`. Without such a bias (AIM with part scalers, whose logits are multiplied before
             they are summed; a score of two units) it stays as it is.
-        click_rate: float or None. The share of clicks in the training rows. A rate of 0 or 1 has
-            no log-odds, and leaves the model as it is, as does None.
+        click_rate: float or None, or for several labels a list of them. The share of clicks in the
+            training rows. A rate of 0 or 1 has no log-odds, and leaves the model as it is, as does
+            None. In a funnel (see `FunnelSigmoid`) the odds are those among rows that came so far.
 
     Example:
 
@@ -32,14 +39,17 @@ def start_at_click_rate(model: keras.Model, click_rate: float | None) -> None:
     >>> round(float(model({"categorical": np.array([[2]])})[0, 0]), 4)
     0.02
     """
-    if click_rate is None or not 0 < click_rate < 1:
+    rates = np.atleast_1d(np.array(click_rate, "float64"))  # None is NaN
+    if any(isinstance(layer, FunnelSigmoid) for layer in model.layers):
+        rates[1:] = rates[1:] / np.maximum(rates[:-1], _TINY)
+    if not np.all((rates > 0) & (rates < 1)):
         return
-    bias = _output_bias(model)
+    bias = _output_bias(model, len(rates))
     if bias is not None:
-        bias.assign_add([math.log(click_rate / (1 - click_rate))])
+        bias.assign_add(np.log(rates / (1 - rates)))
 
 
-def _output_bias(model: keras.Model) -> Variable | None:
+def _output_bias(model: keras.Model, labels: int) -> Variable | None:
     """The bias of the logit, or of one of those that are summed to it."""
     logit = next((layer for layer in model.layers if layer.name == "logit"), None)
     if logit is None:
@@ -48,6 +58,6 @@ def _output_bias(model: keras.Model) -> Variable | None:
     for layer in model.layers:
         bias = getattr(layer, "bias", None)
         is_of_logit = any(layer.output is tensor for tensor in summed)
-        if is_of_logit and bias is not None and tuple(bias.shape) == (1,):
+        if is_of_logit and bias is not None and tuple(bias.shape) == (labels,):
             return bias
     return None

@@ -111,8 +111,8 @@ def FM(  # noqa: N802 (a builder reads as the model it builds)
         Rendle, Factorization Machines, ICDM 2010; [AutoFIS](https://arxiv.org/abs/2003.11235),
         Section 3, Equations 3, 4, 10 and 12; [AIM](https://arxiv.org/abs/2111.03318), Section 4.3.
     """
+    features, plan = read_plan(interactions, orders, features)
     inputs = field_inputs(features)
-    plan = read_plan(interactions, orders, features)
     if embedding_gates and (plan is None or gated or normalized or share_embedding):
         raise ValueError(
             "gates of interactions and of embedding dimensions scale each other, so they are "
@@ -199,8 +199,8 @@ def DeepFM(  # noqa: N802
         [DeepFM](https://arxiv.org/abs/1703.04247); [AutoFIS](https://arxiv.org/abs/2003.11235),
         Section 3.
     """
+    features, plan = read_plan(interactions, orders, features)
     inputs = field_inputs(features)
-    plan = read_plan(interactions, orders, features)
     embedded = functools.partial(
         embed, features, inputs, dim, embeddings_initializer, l2=embedding_l2
     )

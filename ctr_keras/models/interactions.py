@@ -13,14 +13,15 @@ def read_plan(
     interactions: InteractionPlan | str | None,
     orders: Sequence[int] | None,
     features: FeatureSet,
-) -> InteractionPlan | None:
-    """The plan that a builder was given, or a path to it, with the orders asked for.
+) -> tuple[FeatureSet, InteractionPlan | None]:
+    """The features that a builder is to read, and the interactions that it is to have, if these are
+    not all: what a plan says, or the file that it is in, with the orders asked for.
 
     Raises:
         ValueError: if it holds OptInter's methods, or names fields that the features lack.
     """
     if interactions is None:
-        return None
+        return features, None
     plan = _loaded(interactions)
     if any(interaction.function in METHODS for interaction in plan.interactions):
         raise ValueError(
@@ -31,7 +32,11 @@ def read_plan(
         plan.check(features.field_names)
     except ValueError as error:
         raise ValueError(f"{error}; crossed features are fields with crossed=true only") from None
-    return plan if orders is None else plan.restricted(orders)
+    if plan.fields is not None:
+        features = features.reading(plan.fields)
+        if not plan.interactions:
+            return features, None
+    return features, plan if orders is None else plan.restricted(orders)
 
 
 def read_methods(interactions: InteractionPlan | str) -> InteractionPlan:
@@ -41,6 +46,8 @@ def read_methods(interactions: InteractionPlan | str) -> InteractionPlan:
         ValueError: if it holds interaction functions.
     """
     plan = _loaded(interactions)
+    if plan.fields is not None:
+        raise ValueError("this model reads all fields, and the plan is one of fields: see FM")
     if any(interaction.function not in METHODS for interaction in plan.interactions):
         raise ValueError(
             f"this model takes methods ({', '.join(METHODS)}), and the plan holds interaction "

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.layers import CombinationBlock
+from ctr_keras.layers import CombinationBlock, FieldGate
 from ctr_keras.layers.base import check_choice
 from ctr_keras.models.arguments import Dropout, EmbeddingsInitializer, Hidden, Penalty
 from ctr_keras.models.base import CTRModel
@@ -24,7 +24,7 @@ from ctr_keras.models.parts import (
 from ctr_keras.models.registry import Builder, register
 from ctr_keras.plan import Interaction, InteractionPlan
 from ctr_keras.settings import Count
-from ctr_keras.types import Tensor
+from ctr_keras.types import Settings, Tensor
 
 Pair = tuple[str, str]
 _FACTOR_SOURCES = ("separate", "original")
@@ -51,6 +51,7 @@ def FNN(  # noqa: N802 (a builder reads as the model it builds)
     norm_order: str = "before",
     embedding_l2: Penalty = 0.0,
     net_l2: Penalty = 0.0,
+    field_gates: Settings | None = None,
     embeddings_initializer: EmbeddingsInitializer = "glorot_uniform",
 ) -> keras.Model:
     """FNN: a deep tower on the fields' embeddings. OptInter calls it naive.
@@ -65,6 +66,8 @@ def FNN(  # noqa: N802 (a builder reads as the model it builds)
         norm_order: str. Where it stands (see `MLP`). Defaults to `"before"`.
         embedding_l2: float. As in `FM`. Defaults to `0.0`.
         net_l2: float. As in `DeepFM`. Defaults to `0.0`.
+        field_gates: dict or None. Arguments of a `FieldGate` below the tower, with which this is
+            the network of AutoField's search. Defaults to `None`: there is none.
         embeddings_initializer: initializer of the table, or a number, the standard deviation of a
             normal distribution. Defaults to `"glorot_uniform"`.
         check_ids, crossed: as in `FM`.
@@ -85,6 +88,8 @@ def FNN(  # noqa: N802 (a builder reads as the model it builds)
     """
     inputs = field_inputs(features)
     fields = embed(features, inputs, dim, embeddings_initializer, l2=embedding_l2)
+    if field_gates is not None:
+        fields = FieldGate(**field_gates, name="field_gate")(fields)
     rate = own_or(hidden_dropout, dropout)
     logit = deep_logit(fields, hidden, rate, normalization, norm_order, net_l2, "logit")
     return CTRModel(inputs, probability(logit), name="FNN")

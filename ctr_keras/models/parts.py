@@ -14,7 +14,7 @@ PART_SCALER = "part_scaler"  # so the layers are called, each with its number
 
 
 def field_inputs(features: FeatureSet) -> dict[str, Tensor]:
-    """The packed inputs that hold fields: all but sequences.
+    """The packed inputs that hold fields which are read: no sequences.
 
     Example:
 
@@ -25,8 +25,9 @@ def field_inputs(features: FeatureSet) -> dict[str, Tensor]:
     >>> list(field_inputs(features))
     ['categorical']
     """
-    sequences = {feature.name for feature in features.sequences}
-    return {k: v for k, v in feature_inputs(features).items() if k not in sequences}
+    read = set(features.fields)
+    held = features.packed_features
+    return {k: v for k, v in feature_inputs(features).items() if read.intersection(held[k])}
 
 
 def embed(

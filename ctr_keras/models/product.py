@@ -92,8 +92,8 @@ def IPNN(  # noqa: N802 (a builder reads as the model it builds)
         [PNN](https://arxiv.org/abs/1611.00144); [AutoFIS](https://arxiv.org/abs/2003.11235),
         Section 4.4, for the transfer of selected interactions.
     """
+    features, plan = read_plan(interactions, orders, features)
     inputs = field_inputs(features)
-    plan = read_plan(interactions, orders, features)
     if plan is None:
         plan = InteractionPlan.complete(features.field_names, orders or (2,))
     embedded = functools.partial(
@@ -299,8 +299,8 @@ def AIM(  # noqa: N802
         [AIM](https://arxiv.org/abs/2111.03318), Section 4, Equation 14; the tower's input as in the
         authors' code.
     """
+    features, plan = read_plan(interactions, orders, features)
     inputs = field_inputs(features)
-    plan = read_plan(interactions, orders, features)
     if plan is None:
         plan = InteractionPlan.complete(features.field_names, orders or (2,), FUNCTIONS)
     if share_embedding and plan.kept_dims:

@@ -27,8 +27,9 @@ Family = Literal[
     "memorized",
     "sequences",
     "trees",
+    "labels",
 ]
-Need = Literal["two fields", "crossed features", "groups", "sequences"]
+Need = Literal["two fields", "crossed features", "groups", "sequences", "several labels"]
 FAMILIES: dict[Family, str] = {
     "linear": "Linear models",
     "factorization": "Factorization machines",
@@ -40,12 +41,14 @@ FAMILIES: dict[Family, str] = {
     "memorized": "Pairs of values, memorized or not",
     "sequences": "Sequences of what a user did",
     "trees": "Gradient-boosted trees",
+    "labels": "Several labels",
 }
 # What a feature set has that a model may need; of groups models say themselves what is missing.
 _HAS: dict[Need, Callable[[FeatureSet], bool]] = {
     "two fields": lambda features: len(features.fields) > 1,
     "crossed features": lambda features: bool(features.crossed),
     "sequences": lambda features: bool(features.sequences),
+    "several labels": lambda features: len(features.tasks) > 1,
 }
 
 
@@ -105,6 +108,7 @@ def register(
             if crossed is None and not named.pop("crossed", False):
                 features = features.without_crossed()
             _check_has(builder.__name__, needs, features)
+            check_labels(builder.__name__, features)
             model = builder(features, *positional, **named)
             for layer in flat_layers(model) if check_ids else ():
                 if hasattr(layer, "check_ids"):
@@ -125,8 +129,23 @@ def _check_has(model: str, needs: Iterable[Need], features: FeatureSet) -> None:
     """Checks that a feature set has what a model needs."""
     for need in needs:
         if need in _HAS and not _HAS[need](features):
-            has = "no more than one" if need == "two fields" else "none"
+            has = "no more than one" if need in ("two fields", "several labels") else "none"
             raise ValueError(f"{model} needs {need}, and the feature set has {has}")
+
+
+def check_labels(model: str, features: FeatureSet) -> None:
+    """Checks that a model predicts as many labels as a feature set has.
+
+    Raises:
+        ValueError: naming the labels, and the models that predict them all.
+    """
+    several = [name for name, entry in MODELS.items() if entry.family == "labels"]
+    if len(features.tasks) > 1 and model not in several:
+        raise ValueError(
+            f"{model} predicts one label, and the feature set has "
+            f"{', '.join(features.label_names)}: choose one, as in labels=[{features.label.name}], "
+            f"or take a model of several, {', '.join(several)}"
+        )
 
 
 def _with_flags(signature: inspect.Signature, names: Iterable[str]) -> inspect.Signature:

@@ -13,7 +13,7 @@ from ctr_keras.runs.folder import (
     write_whole,
 )
 from ctr_keras.runs.loggers import check_callbacks, make_callbacks
-from ctr_keras.runs.losses import PairwiseLoss, SampledLoss, log_loss_metric
+from ctr_keras.runs.losses import LabelsLoss, PairwiseLoss, SampledLoss, log_loss_metric
 from ctr_keras.runs.optimization import Optimization, decayed, jit_setting
 from ctr_keras.runs.progress import make_progress
 from ctr_keras.runs.rounds import STATISTICS_ROWS, Objective, Rounds
@@ -21,6 +21,7 @@ from ctr_keras.runs.rounds import STATISTICS_ROWS, Objective, Rounds
 __all__ = [
     "STATISTICS_ROWS",
     "Checkpoints",
+    "LabelsLoss",
     "Objective",
     "Optimization",
     "PairwiseLoss",

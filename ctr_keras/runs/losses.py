@@ -1,5 +1,6 @@
 """Losses that Keras does not have, and the log loss of training whatever the loss."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -119,6 +120,55 @@ class SampledLoss(keras.losses.Loss):
         return cls(**{**config, "rows": keras.losses.deserialize(config["rows"])})
 
 
+@keras.saving.register_keras_serializable(package="ctr_keras")
+class LabelsLoss(keras.losses.Loss):
+    """The losses of several labels, each times its weight, summed.
+
+    Args:
+        rows: keras.losses.Loss of probabilities.
+        weights: list of float. Of the labels.
+        name: str. Defaults to `"labels"`.
+        **options: those of `keras.losses.Loss`.
+
+    Call arguments:
+        y_true: `(batch, labels)`.
+        y_pred: `(batch, labels)`, probabilities.
+
+    Example:
+
+    >>> import numpy as np
+    >>> loss = LabelsLoss(keras.losses.BinaryCrossentropy(), weights=[1.0, 2.0])
+    >>> round(float(loss(np.ones((3, 2)), np.full((3, 2), 0.5))), 3)  # log(2), three times
+    2.079
+    """
+
+    def __init__(
+        self,
+        rows: keras.losses.Loss,
+        weights: Sequence[float],
+        name: str = "labels",
+        **options: Any,
+    ) -> None:
+        super().__init__(name=name, **options)
+        self.rows = rows
+        self.weights = tuple(weights)
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        of_labels = (
+            weight * self.rows.call(y_true[:, place : place + 1], y_pred[:, place : place + 1])
+            for place, weight in enumerate(self.weights)
+        )
+        return sum(of_labels)
+
+    def get_config(self) -> Config:
+        rows = keras.losses.serialize(self.rows)
+        return {**super().get_config(), "rows": rows, "weights": list(self.weights)}
+
+    @classmethod
+    def from_config(cls, config: Config) -> "LabelsLoss":
+        return cls(**{**config, "rows": keras.losses.deserialize(config["rows"])})
+
+
 def among_sampled(probabilities: Tensor, kept: float) -> Tensor:
     """Click probabilities of rows, where a share `kept` of those without a click is left."""
     return probabilities / (probabilities + kept * (1 - probabilities))
@@ -132,7 +182,7 @@ def log_loss_metric(kept: float = 1.0) -> keras.metrics.Metric:
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
 def _log_loss(y_true: Tensor, y_pred: Tensor, kept: float = 1.0) -> Tensor:
-    """Of each row `(batch,)`, whose group may stand next to its label."""
+    """Of each row `(batch,)`, the mean over its labels, next to which its group may stand."""
     if kept < 1:
         y_pred = among_sampled(y_pred, kept)
-    return keras.losses.binary_crossentropy(y_true[:, :1], y_pred)
+    return keras.losses.binary_crossentropy(y_true[:, : y_pred.shape[1]], y_pred)

@@ -1,15 +1,15 @@
-"""Searches that decide which feature interactions a model keeps."""
+"""Searches that decide which feature interactions and fields a model keeps."""
 
 from ctr_keras.presets import SEARCH_PRESETS
 from ctr_keras.search.aim import AIMSearch
+from ctr_keras.search.autofield import AutoFieldSearch
 from ctr_keras.search.autofis import AutoFISSearch
 from ctr_keras.search.optinter import OptInterSearch
 from ctr_keras.search.run import (
     SEARCHES,
-    method_settings,
     read_search,
     run_search,
-    shared_settings,
+    settings_by_group,
 )
 from ctr_keras.search.selections import RandomSelection, StatisticsSelection
 from ctr_keras.search.stage import Search
@@ -19,12 +19,12 @@ __all__ = [
     "SEARCH_PRESETS",
     "AIMSearch",
     "AutoFISSearch",
+    "AutoFieldSearch",
     "OptInterSearch",
     "RandomSelection",
     "Search",
     "StatisticsSelection",
-    "method_settings",
     "read_search",
     "run_search",
-    "shared_settings",
+    "settings_by_group",
 ]

@@ -44,17 +44,19 @@ class AIMSearch(Search):
 
     Args:
         order, top: as in `AutoFISSearch`.
-        functions: list of str. Defaults to `("inner", "vector", "scalar", "outer")`.
+        functions: list of str. What each interaction is tried with. Defaults to
+            `("inner", "vector", "scalar", "outer")`.
         shared_pool: bool. Whether an interaction that one function has kept is extended for all of
             them, as the paper can be read. Defaults to `False`: for each by itself, as in the
             authors' code.
         dims: bool. Whether to search embedding dimensions, too. Defaults to `True`.
         keep, c: as in `AutoFISSearch`. A gate is of an interaction by one function.
-        mu: float. Of this threshold. Defaults to `0.8`.
+        mu: float. How its pressure grows with the steps. Defaults to `0.8`.
         gate_learning_rate: float. Of interactions' gates. Defaults to `1.0`.
         dims_keep: int, str or None. As `keep`, of dimensions. Defaults to `"auto"`.
-        dims_c: float or None. Of the threshold of dimensions' gates. Defaults to `None`: as `c`.
-        dims_mu: float. Of this threshold. Defaults to `0.8`.
+        dims_c: float or None. How hard the threshold of dimensions' gates presses. Defaults to
+            `None`: as `c`.
+        dims_mu: float. How its pressure grows. Defaults to `0.8`.
         dims_learning_rate: float. Of dimensions' gates. Defaults to `1.0`.
         gate_learning_rate_decay: float. What both rates are multiplied with after each round.
             Defaults to `1.0`.

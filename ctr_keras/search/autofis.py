@@ -38,10 +38,10 @@ class AutoFISSearch(Search):
             would, but by noise (without validation rows, those of the prepared data or every tenth
             of the arrays); or None for those that the threshold has left, as in the paper.
             Defaults to `"auto"`.
-        c: float or None. Of GRDA's threshold. Defaults to `None`: it ends at 0.5, below the start
-            of gates, which it so presses down and leaves to be ranked; with `keep=None` at 1, as
-            in the paper's runs on Avazu.
-        mu: float. Of GRDA's threshold. Defaults to `0.8`.
+        c: float or None. How hard GRDA's threshold presses. Defaults to `None`: it ends at 0.5,
+            below the start of gates, which it so presses down and leaves to be ranked; with
+            `keep=None` at 1, as in the paper's runs on Avazu.
+        mu: float. How its pressure grows with the steps. Defaults to `0.8`.
         gate_learning_rate: float. Of GRDA. Defaults to `1.0`.
         gate_learning_rate_decay: float. What it is multiplied with after each round.
             Defaults to `1.0`.

@@ -6,22 +6,32 @@ import shutil
 from collections.abc import Iterable
 from typing import Any
 
+from ctr_keras.descriptions import setting_lines
 from ctr_keras.features import FeatureSet
 from ctr_keras.models import check_arguments, model_arguments
 from ctr_keras.plan import InteractionPlan
-from ctr_keras.presets import find_preset
-from ctr_keras.runs import check_same_settings, has_begun, kept_for, write_settings
+from ctr_keras.presets import SEARCH_PRESETS, find_preset
+from ctr_keras.runs import (
+    Optimization,
+    check_same_settings,
+    has_begun,
+    kept_for,
+    write_settings,
+)
 from ctr_keras.search.aim import AIMSearch
+from ctr_keras.search.autofield import AutoFieldSearch
 from ctr_keras.search.autofis import AutoFISSearch
 from ctr_keras.search.optinter import OptInterSearch
 from ctr_keras.search.selections import RandomSelection, StatisticsSelection
 from ctr_keras.search.stage import Search
 from ctr_keras.settings import Source, find, plain
+from ctr_keras.types import Settings
 
 SEARCHES: dict[str, Any] = {
     "autofis": AutoFISSearch,
     "aim": AIMSearch,
     "optinter": OptInterSearch,
+    "autofield": AutoFieldSearch,
     "random": RandomSelection,
     "statistics": StatisticsSelection,
 }
@@ -62,44 +72,45 @@ def read_search(
     return source.build(kind)
 
 
-def method_settings(method: str) -> dict[str, str]:
-    """A method's own settings with their defaults, as they are written; `shared_settings` are not
-    among them, unless the method has another default.
-
-    Args:
-        method: str. A name in `SEARCHES`.
+def settings_by_group() -> dict[str, list[tuple[str, str]]]:
+    """The settings of each method and those that several share, with their defaults, and what each
+    means, as they are shown to people.
 
     Example:
 
-    >>> method_settings("autofis")["mu"], method_settings("random")
-    ('0.8', {'like': 'must be given', 'seed': '0'})
+    >>> settings_by_group()["Settings of random"][-1]
+    ('seed=0', 'Of the draw')
     """
-    kind, shared = SEARCHES[method], shared_settings()
-    settings = _defaults(kind)
-    if not issubclass(kind, Search):
-        return settings
-    return {name: value for name, value in settings.items() if shared.get(name) != value}
+    groups = {}
+    shared = _defaults(Search)
+    for method, kind in SEARCHES.items():
+        own = _defaults(kind)
+        if issubclass(kind, Search):
+            own = {name: value for name, value in own.items() if shared.get(name, own) != value}
+        groups[f"Settings of {method}"] = _lines(own, kind)
+        if presets := SEARCH_PRESETS.get(method):
+            named = f"A paper's settings for a data set: {', '.join(presets)}"
+            groups[f"Settings of {method}"].append(("preset", named))
+    learning = {field.name for field in dataclasses.fields(Optimization)}
+    training = {name: value for name, value in shared.items() if name not in learning}
+    groups["Settings that all methods but the last two share"] = _lines(training, Search)
+    learned = {name: value for name, value in shared.items() if name in learning}
+    groups["How their weights learn"] = _lines(learned, Search)
+    return groups
 
 
-def shared_settings() -> dict[str, str]:
-    """The settings that all searches have which train gates, with their defaults.
-
-    Example:
-
-    >>> shared_settings()["seed"]
-    '0'
-    """
-    return _defaults(Search)
+def _lines(settings: Settings, kind: Any) -> list[tuple[str, str]]:
+    known = {each.__name__: each for each in (Optimization, Search, *SEARCHES.values())}
+    return setting_lines(settings, kind, known)
 
 
-def _defaults(kind: Any) -> dict[str, str]:
-    no_default = dataclasses.MISSING
+def _defaults(kind: Any) -> dict[str, Any]:
     return {
-        field.name: repr(field.default)
-        if field.default is not no_default
-        else "must be given"
-        if field.default_factory is no_default
-        else repr(field.default_factory())
+        field.name: "must be given"
+        if field.default is field.default_factory is dataclasses.MISSING
+        else field.default_factory()
+        if field.default is dataclasses.MISSING
+        else field.default
         for field in dataclasses.fields(kind)
     }
 

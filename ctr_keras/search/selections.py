@@ -21,11 +21,12 @@ from ctr_keras.types import Rows
 class RandomSelection:
     """As many random interactions of each order and function as a plan has.
 
-    Of a plan of OptInter's methods it takes the pairs, and draws each pair's method.
+    Of a plan of OptInter's methods it takes the pairs, and draws each pair's method; of a plan of
+    fields it draws as many fields.
 
     Args:
         like: InteractionPlan, or path to one.
-        seed: int. Defaults to `0`.
+        seed: int. Of the draw. Defaults to `0`.
 
     Example:
 
@@ -68,6 +69,9 @@ class RandomSelection:
                 Interaction(interaction.fields, METHODS[method])
                 for interaction, method in zip(plan.interactions, drawn, strict=True)
             )
+        if plan.fields is not None:
+            names = draw.permutation(candidate_fields(features))[: len(plan.fields)]
+            return InteractionPlan([], fields=dict.fromkeys(names.tolist(), 1.0))
         chosen = []
         for kind, every, count in _pools(plan, features):
             indices = sorted(draw.choice(len(every), count, replace=False))
@@ -112,12 +116,15 @@ class StatisticsSelection:
             folder: not used, here as in other searches.
 
         Raises:
-            ValueError: without validation rows.
+            ValueError: without validation rows, or for a plan of fields.
         """
         del folder
         counted, scored = both_splits(features, train, validation)
         if scored is None:
             raise ValueError("statistics_AUC needs validation rows to score")
+        plan = _loaded(self.like, features)
+        if plan.fields is not None:
+            raise ValueError("statistics select interactions, and the plan is one of fields")
         inputs, labels = counted.arrays(self.rows)
         others, other_labels = scored.arrays(self.rows)
         codes, other_codes = metrics.field_codes(features, inputs, others)
@@ -131,7 +138,7 @@ class StatisticsSelection:
             )
 
         chosen = []
-        for kind, every, count in _pools(_loaded(self.like, features), features):
+        for kind, every, count in _pools(plan, features):
             best = sorted(((statistic(fields), fields) for fields in every), reverse=True)[:count]
             chosen += [Interaction(fields, kind[1], auc - 0.5) for auc, fields in best]
         return InteractionPlan(chosen)

@@ -44,15 +44,14 @@ class Search(Optimization):
     """What all searches share.
 
     Args:
-        batch_size: int or str. Defaults to `"auto"`: so large that a pass has 200 steps, from 256
-            to 2,000, that of all three papers.
+        batch_size: int or str. Rows in a step. Defaults to `"auto"`: so large that a pass has 200
+            steps, from 256 to 2,000, that of all three papers.
         epochs: int or str. Passes over the training rows in a stage. Defaults to `"auto"`: as many
             as 1,000 steps take, but 5 at most.
         rounds: int. Parts of an epoch, after each of which learning rates may fall, progress is
             printed and the state is saved. Defaults to `5`.
-        optimizer, epsilon, weight_decay, optimizer_args: as in
-            `ctr_keras.training.Optimization`. All of these are of the weights; gates have an
-            optimizer of their own.
+        optimizer, epsilon, weight_decay, optimizer_args: as in `Optimization`. All of these are of
+            the weights; gates have an optimizer of their own.
         learning_rate: float. Of the weights. Defaults to `0.01`: gates tell interactions apart once
             these say something, which few steps have to do.
         table_optimizer, table_learning_rate, table_optimizer_args: likewise.
@@ -67,7 +66,8 @@ class Search(Optimization):
         seed: int. Of weights, noise and the order of rows. Defaults to `0`.
         jit_compile: bool or str. Whether to compile the step with XLA. Defaults to `"auto"`: yes
             but for TensorFlow on a CPU, where it is slower.
-        model_args: dict. Further arguments of the model's builder. Defaults to none.
+        model_args: dict. Further arguments of the model's builder, which may also stand among the
+            settings. Defaults to none.
         verbose: bool. Whether to show how far the search is. Defaults to `True`.
 
     Example:

@@ -188,7 +188,8 @@ def _advice(facts: Mapping[str, Any], is_judged: bool, hint: str) -> list[str]:
         says.append(_NOTHING)
     if facts["kept"] == facts["gates"]:
         says.append(
-            "nothing was left out: keep=K keeps the K largest gates, and a larger c closes more"
+            "nothing was left out: keep=K keeps the K largest gates, and under GRDA a larger c "
+            "closes more"
         )
     return says
 

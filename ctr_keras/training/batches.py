@@ -1,6 +1,7 @@
 """The rows of a run: opened, and in batches with sample weights and the groups of rows."""
 
 import dataclasses
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -8,10 +9,12 @@ import numpy as np
 
 from ctr_keras.data import Examples, open_examples
 from ctr_keras.features import FeatureSet
+from ctr_keras.models.registry import check_labels
 from ctr_keras.partitions import prepared_report
 from ctr_keras.settings import SettingError
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.slices import Column, groups_of, read_columns
+from ctr_keras.training.trees_config import TreesConfig
 from ctr_keras.types import Array, Rows
 
 
@@ -86,19 +89,49 @@ def groups_for(config: TrainConfig, features: FeatureSet) -> Groups | None:
     return Groups(features, config.group) if config.group or any(needs.values()) else None
 
 
-def check_validation(prepared: str) -> None:
+def learned_labels(config: TrainConfig | TreesConfig) -> FeatureSet:
+    """The features of a run's data, with the labels that the model learns.
+
+    Raises:
+        FileNotFoundError: if the folder holds no prepared data.
+        ValueError: for a label that the data do not have, or several that the model does not take.
+    """
+    features = FeatureSet.load(os.path.join(config.data, "features.json"))
+    if config.labels:
+        features = features.with_labels(config.labels)
+    check_labels(config.model, features)
+    return features
+
+
+def check_settings_of_labels(config: TrainConfig, features: FeatureSet) -> None:
+    """Checks that settings go with the labels that are learned.
+
+    Raises:
+        SettingError: naming the setting.
+    """
+    config.weights_of(features)
+    if config.pairwise_weight and len(features.tasks) > 1:
+        raise SettingError("pairwise_weight needs one label: choose it by labels=[...]", "labels")
+
+
+def check_validation(prepared: str, features: FeatureSet) -> None:
     """Checks that validation rows can tell a better model from a worse one, by the report of
     `ctr-keras prepare`.
 
     Raises:
         FileNotFoundError: if there is none.
-        ValueError: if the split has no rows, or no row with or none without a click.
+        ValueError: if the split has no rows, or of a label no row with or none without a click.
     """
     report = prepared_report(prepared)
-    rows, rate = (report.get(of, {}).get("validation") for of in ("rows", "label_mean"))
-    classes = {0: "no row with a click", 1: "no row without a click"}
-    lacks = classes.get(rate) if rows else "no rows"
-    if lacks:
+    rows = report.get("rows", {}).get("validation")
+    of_one = dict.fromkeys(features.label_names, report.get("label_mean", {}))
+    means = report.get("label_means", of_one)
+    for name in features.label_names:
+        click = name if "label_means" in report else "a click"
+        classes = {0: f"no row with {click}", 1: f"no row without {click}"}
+        lacks = classes.get(means[name].get("validation")) if rows else "no rows"
+        if not lacks:
+            continue
         raise ValueError(
             f"the validation split of {prepared} has {lacks}, so that no model can be chosen by "
             "it: prepare the data with another `split:`"

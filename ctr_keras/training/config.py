@@ -7,11 +7,13 @@ from typing import Any, Literal
 import keras
 from pydantic import NonNegativeFloat
 
+from ctr_keras.features import FeatureSet
 from ctr_keras.mirrors import address_of
 from ctr_keras.models import MODELS, check_arguments, model_arguments
 from ctr_keras.models.transfer import NewRows
 from ctr_keras.presets import default_preset, find_preset
 from ctr_keras.runs import (
+    LabelsLoss,
     Optimization,
     PairwiseLoss,
     check_callbacks,
@@ -27,6 +29,7 @@ from ctr_keras.settings import (
     SettingError,
     Source,
     TupleOf,
+    did_you_mean,
     plain,
     spelled,
 )
@@ -70,6 +73,12 @@ class TrainConfig(Optimization):
         sample_weight: str. The weight that the data set declares (`weight:` in its YAML), by which
             the loss of a row is multiplied. Metrics weigh rows by it, too: those of validation,
             and so `monitor`, and those of `ctr-keras evaluate`. Defaults to `""`: none.
+        labels: list of str. Those of the data set's labels that the model learns, as if there were
+            no others. Defaults to `()`: all.
+        label_weights: dict. Of several labels, by which their losses are multiplied before they
+            are summed; a label that is not named has the weight 1. The metrics of validation that
+            stand for all labels are averages by these weights. Defaults to none: the mean over
+            labels.
         averaging: float or str. Momentum of moving averages of the weights, which are evaluated
             and kept instead of the weights; 0 for none, which saves a copy of the weights. The
             average starts at the weights after the first step, which are `averaging^n` of it `n`
@@ -126,6 +135,8 @@ class TrainConfig(Optimization):
     group: str = ""
     pairwise_weight: NonNegativeFloat = 0.0
     sample_weight: str = ""
+    labels: TupleOf[str] = ()
+    label_weights: Mapping[str, NonNegativeFloat] = dataclasses.field(default_factory=dict)
     averaging: FractionOrAuto = "auto"
     calibrate: bool = True
     callbacks: TupleOf[str] = ()
@@ -166,8 +177,25 @@ class TrainConfig(Optimization):
             return self.averaging
         return 0.0 if self.table_updates == "exact" else _AUTO_AVERAGING
 
+    def weights_of(self, features: FeatureSet) -> list[float] | None:
+        """The weights of the labels that are learned, None without `label_weights`.
+
+        Raises:
+            SettingError: for weights of other labels, or of all none.
+        """
+        unknown = self.label_weights.keys() - {*features.label_names}
+        if unknown:
+            hint = did_you_mean(min(unknown), features.label_names)
+            raise SettingError(
+                f"label_weights: there is no label {min(unknown)!r}{hint}", "label_weights"
+            )
+        weights = [float(self.label_weights.get(name, 1.0)) for name in features.label_names]
+        if not any(weights):
+            raise SettingError("label_weights are all 0: give one above", "label_weights")
+        return weights if self.label_weights else None
+
     def compile(
-        self, model: keras.Model, round_steps: int, rounds: int, negatives_kept: float = 1.0
+        self, model: keras.Model, round_steps: int, rounds: int, features: FeatureSet
     ) -> None:
         """Compiles a model to be trained as the settings say.
 
@@ -175,11 +203,14 @@ class TrainConfig(Optimization):
             model: keras.Model.
             round_steps: int. Batches in a round.
             rounds: int. Of a whole run.
-            negatives_kept: float. The label's, of the data. Defaults to `1.0`.
+            features: FeatureSet, with the labels that are learned.
         """
+        negatives_kept, weights = features.label.negatives_kept, self.weights_of(features)
         momentum = self.momentum_of_averages
         averages = {"use_ema": True, "ema_momentum": momentum} if momentum else {}
         loss = self.make_loss(negatives_kept)
+        if weights:
+            loss = LabelsLoss(loss, weights)
         if self.pairwise_weight:
             loss = PairwiseLoss(loss, self.pairwise_weight)
         model.compile(

@@ -14,8 +14,9 @@ from ctr_keras.data import Examples, open_examples
 from ctr_keras.features import GROUP, FeatureSet
 from ctr_keras.files import is_remote
 from ctr_keras.mirrors import local_copy
+from ctr_keras.settings import did_you_mean
 from ctr_keras.training.config import TrainConfig
-from ctr_keras.training.slices import Column, groups_of, read_columns, slices
+from ctr_keras.training.slices import Column, Slice, groups_of, read_columns, slices
 from ctr_keras.training.stopped import best_so_far
 from ctr_keras.training.trees_config import TreesConfig, read_config
 from ctr_keras.types import Array, Rows
@@ -91,7 +92,7 @@ def evaluate_run(
 
     Returns:
         `ctr_keras.metrics.report` of the split, without `undefined` and `no_interval` where these
-        are empty. In
+        are empty; of a model of several labels `labels`, such a report for each by its name. In
         addition, where they are asked for, `calibration`, the buckets; `baseline_auc` and
         `rela_impr`; and `slices`, by field a list of such reports with their `value`, without
         values of whose rows none has a weight above 0. `weighted_by` names the weight of rows,
@@ -118,24 +119,23 @@ def evaluate_run(
     weights = fields[weight.packed][:, 0] if weight else None
     if split == "train":
         weights = _counting_left_out(labels, weights, features.label.negatives_kept)
-    measure = _Measure(
-        labels,
-        scores,
-        weights,
-        groups_of(features, group, fields[GROUP]) if group else None,
-        _baseline_scores(baseline, features, prepared, split) if baseline else None,
-        buckets,
-        {"k": k, "replicates": bootstrap, "seed": seed},
-    )
-    result = measure(slice(None))
-    if weight:
-        result["weighted_by"] = weight.packed
-    for name in by:
-        found = slices(features, name, fields[name])
-        result.setdefault("slices", {})[name] = [
-            {"value": value, **measure(rows)} for value, rows in found if measure.counts(rows)
-        ]
-    return result
+    baselines = _baseline_scores(baseline, features, prepared, split) if baseline else {}
+    rows_of = {name: slices(features, name, fields[name]) for name in by}
+    results = {}
+    for label in features.label_names:
+        measure = _Measure(
+            column_of(label, features, labels),
+            column_of(label, features, scores),
+            weights,
+            groups_of(features, group, fields[GROUP]) if group else None,
+            baselines.get(label),
+            buckets,
+            {"k": k, "replicates": bootstrap, "seed": seed},
+        )
+        results[label] = measure.all(rows_of)
+        if weight:
+            results[label]["weighted_by"] = weight.packed
+    return results[features.label.name] if len(results) == 1 else {"labels": results}
 
 
 def data_of(run: str, trained_on: str, data: str | None = None) -> str:
@@ -180,6 +180,14 @@ class _Measure:
         """Whether any of the rows has a weight."""
         return self.weights is None or bool(self.weights[rows].any())
 
+    def all(self, rows_of: Mapping[str, Sequence[Slice]]) -> dict[str, Any]:
+        """What is measured of all rows, and of those of each value of fields."""
+        found = {
+            name: [{"value": value, **self(rows)} for value, rows in of if self.counts(rows)]
+            for name, of in rows_of.items()
+        }
+        return self(slice(None)) | ({"slices": found} if found else {})
+
     def __call__(self, rows: Any) -> dict[str, Any]:
         labels, scores = self.labels[rows], self.scores[rows]
         weights = None if self.weights is None else self.weights[rows]
@@ -210,10 +218,14 @@ def _counting_left_out(labels: Array, weights: Array | None, kept: float) -> Arr
     return counts if weights is None else counts * weights
 
 
-def _baseline_scores(run: str, features: FeatureSet, prepared: str, split: str) -> Array:
-    model, own_features, _ = load_run(run)
-    check_same_features(own_features, prepared)
-    return predict_split(model, features, prepared, split)[1]
+def _baseline_scores(run: str, features: FeatureSet, prepared: str, split: str) -> dict[str, Array]:
+    """By label the scores `(rows,)` of another run, which must predict all of a model's."""
+    model, own, _ = load_run(run)
+    check_same_features(own, prepared)
+    for label in features.label_names:
+        check_predicts(label, own, run)
+    scores = predict_split(model, own, prepared, split)[1]
+    return {label: column_of(label, own, scores) for label in features.label_names}
 
 
 def _predict_and_read(
@@ -255,12 +267,14 @@ def split_weights(features: FeatureSet, prepared: str, split: str) -> Array:
 
 
 def check_same_features(features: FeatureSet, prepared: str) -> None:
-    """Checks that prepared data have the ids that a model was trained on.
+    """Checks that prepared data have the labels and the ids that a model was trained on.
 
     Raises:
         ValueError: if they differ.
     """
     found = FeatureSet.load(os.path.join(prepared, "features.json"))
+    if {*features.label_names} <= {*found.label_names}:
+        found = found.with_labels(features.label_names)
     if found != features:
         has, wanted = (of.vocabulary_version for of in (found, features))
         versions = f": their version {has}, not {wanted}" if has != wanted else ""
@@ -270,7 +284,8 @@ def check_same_features(features: FeatureSet, prepared: str) -> None:
 def predict_split(
     model: keras.Model, features: FeatureSet, prepared: str, split: str
 ) -> tuple[Array, Array]:
-    """Labels and scores of a split, each (rows,) float32, in the order of `read_examples`.
+    """Labels and scores of a split, each float32, in the order of `read_examples`: `(rows,)`, or of
+    several labels `(rows, labels)`.
 
     Args:
         model: keras.Model on the packed inputs.
@@ -282,16 +297,36 @@ def predict_split(
 
 
 def predict(model: keras.Model, examples: Examples) -> tuple[Array, Array]:
-    """Labels and scores of an opened split, each (rows,) float32, in its order."""
+    """Labels and scores of an opened split, each float32, in its order: `(rows,)`, or of several
+    labels `(rows, labels)`."""
     return _predict(model, examples.read(_BATCH_SIZE))
 
 
 def _predict(model: keras.Model, batches: Iterable[Rows]) -> tuple[Array, Array]:
     labels, scores = [], []
     for inputs, batch_labels in batches:
-        labels.append(np.ravel(batch_labels))
-        scores.append(np.ravel(model.predict_on_batch(inputs)))
+        labels.append(_of_one(batch_labels))
+        scores.append(_of_one(model.predict_on_batch(inputs)))
     return np.concatenate(labels), np.concatenate(scores)
+
+
+def _of_one(columns: Array) -> Array:
+    """The only column, or all of several."""
+    columns = np.asarray(columns)
+    return columns[:, 0] if columns.shape[1] == 1 else columns
+
+
+def check_predicts(label: str, features: FeatureSet, run: str) -> None:
+    """Raises a ValueError if the model of a run, with these features, does not predict a label."""
+    if label not in features.label_names:
+        known = ", ".join(features.label_names)
+        hint = did_you_mean(label, features.label_names)
+        raise ValueError(f"{run} predicts {known}, not {label!r}{hint}")
+
+
+def column_of(label: str, features: FeatureSet, columns: Array) -> Array:
+    """`(rows,)` of one label, from what `predict_split` gives for a model of these features."""
+    return columns if columns.ndim == 1 else columns[:, features.label_names.index(label)]
 
 
 def input_names(model: keras.Model) -> Sequence[str]:

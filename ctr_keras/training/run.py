@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from ctr_keras.data import click_rate, open_examples
+from ctr_keras.data import click_rates, open_examples
 from ctr_keras.features import FeatureSet
 from ctr_keras.files import is_remote
 from ctr_keras.mirrors import local_copy, mirrored
@@ -16,9 +16,11 @@ from ctr_keras.models import build_model, start_at_click_rate
 from ctr_keras.models.base import built_features
 from ctr_keras.runs import Rounds, make_callbacks, make_progress
 from ctr_keras.training.batches import (
+    check_settings_of_labels,
     check_validation,
     check_weight,
     groups_for,
+    learned_labels,
     open_split,
     with_weights_and_groups,
 )
@@ -77,12 +79,13 @@ def train(
         return report
     if isinstance(config, TreesConfig):
         return train_trees(config)
-    features = FeatureSet.load(os.path.join(config.data, "features.json"))
+    features = learned_labels(config)
     rows = open_examples(config.data, "train", features).count
     pace = pace_of(config, rows)
     validation = Validation(config, features, pace)
+    check_settings_of_labels(config, features)
     check_weight(features, config.sample_weight)
-    check_validation(config.data)
+    check_validation(config.data, features)
     own = make_callbacks(config.callbacks, config.out, config.to_dict())
     with open_run(config, features) as finished:
         return finished or _trained(config, features, rows, pace, validation, [*own, *callbacks])
@@ -151,8 +154,8 @@ def _compiled(
     if config.start_from:
         model = started(model, features, config)
     else:
-        start_at_click_rate(model, click_rate(config.data))
-    config.compile(model, round_steps, rounds, features.label.negatives_kept)
+        start_at_click_rate(model, click_rates(config.data, features))
+    config.compile(model, round_steps, rounds, features)
     return model
 
 

@@ -28,6 +28,9 @@ def evaluation_table(measured: Mapping[str, Any]) -> str:
     auc     0.7500
     pr_auc  0.5000
     """
+    if "labels" in measured:
+        of_labels = measured["labels"].items()
+        return "\n\n\n".join(f"{name}: {evaluation_table(of)}" for name, of in of_labels)
     return "\n\n".join("\n".join(lines) for lines in _blocks(measured) if lines)
 
 

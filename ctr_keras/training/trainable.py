@@ -1,11 +1,10 @@
 """All that can be trained, by name: the models, and LightGBM."""
 
 import dataclasses
-import json
 from typing import Any
 
 from ctr_keras import layers
-from ctr_keras.descriptions import descriptions
+from ctr_keras.descriptions import setting_lines
 from ctr_keras.models import MODELS, ModelEntry, model_arguments
 from ctr_keras.models.trees import boosted
 from ctr_keras.runs import Optimization
@@ -95,13 +94,7 @@ def _lines(settings: Settings, of: Any) -> list[tuple[str, str]]:
     known = {name: entry.build for name, entry in MODELS.items()}
     known |= {name: getattr(layers, name) for name in layers.__all__}
     known |= {kind.__name__: kind for kind in (TrainConfig, BoostingSettings)}
-    means = descriptions(of, known)
-    return [(f"{key}={_written(value)}", means.get(key, "")) for key, value in settings.items()]
-
-
-def _written(value: Any) -> str:
-    """A value as a setting takes it."""
-    return json.dumps(value, default=list).strip('"')
+    return setting_lines(settings, of, known)
 
 
 def _defaults(kind: Any) -> dict[str, Any]:

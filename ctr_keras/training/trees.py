@@ -9,7 +9,7 @@ from ctr_keras.data import open_examples, read_rows
 from ctr_keras.features import FeatureSet
 from ctr_keras.models.trees import boosted
 from ctr_keras.runs import write_table
-from ctr_keras.training.batches import check_validation, check_weight
+from ctr_keras.training.batches import check_validation, check_weight, learned_labels
 from ctr_keras.training.crosses import print_left_out
 from ctr_keras.training.evaluation import predict_split, split_weights
 from ctr_keras.training.folder import finish_run, open_run
@@ -36,9 +36,9 @@ def train_trees(config: TreesConfig) -> dict[str, Any]:
         ValueError: if the folder holds a run with other settings, or the data have changed since;
             if it holds no run, or another process trains in it.
     """
-    features = FeatureSet.load(os.path.join(config.data, "features.json"))
+    features = learned_labels(config)
     check_weight(features, config.sample_weight)
-    check_validation(config.data)
+    check_validation(config.data, features)
     with open_run(config, features) as finished:
         return finished or _grown(config, features)
 

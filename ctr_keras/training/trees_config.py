@@ -8,7 +8,7 @@ from pydantic import NonNegativeInt
 
 from ctr_keras.mirrors import address_of
 from ctr_keras.models import MODELS
-from ctr_keras.settings import Source, plain, spelled
+from ctr_keras.settings import Source, TupleOf, plain, spelled
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.trees import BoostingSettings
 
@@ -26,6 +26,8 @@ class TreesConfig(BoostingSettings):
         crossed: bool. Whether trees split on crossed features, too. Defaults to `False`.
         sample_weight: str. The weight that the data set declares, by which a row counts in growing
             and in metrics, as in `TrainConfig`. Defaults to `""`: none.
+        labels: list of str. The label to learn, of several that the data set declares. Defaults to
+            `()`: the only one.
         seed: int. Of the rows and columns that are drawn for a tree. Defaults to `0`.
         num_iterations, patience, learning_rate, num_leaves: as in `BoostingSettings`.
         max_depth, min_data_in_leaf, bagging_fraction, feature_fraction: likewise.
@@ -45,6 +47,7 @@ class TreesConfig(BoostingSettings):
     model: Literal["LightGBM"] = "LightGBM"
     crossed: bool = False
     sample_weight: str = ""
+    labels: TupleOf[str] = ()
     seed: NonNegativeInt = 0
 
     def __post_init__(self) -> None:

@@ -62,19 +62,38 @@ class Validation:
             self._examples = self._start(model)
         recompute_statistics(model, self._training_inputs)
         labels, scores = self._scored(model, self._examples)
-        validation = metrics.evaluate(labels, scores, self._weights)
+        names = self._features.label_names
+        if len(names) == 1:
+            return self._measured(labels, scores)
+        of_labels = [self._measured(*of) for of in zip(labels.T, scores.T, strict=True)]
+        weights = self._config.weights_of(self._features)
+        return {
+            name: float(np.average([of[name] for of in of_labels], weights=weights))
+            for name in of_labels[0]
+        } | {
+            f"{name}_{label}": value
+            for label, measured in zip(names, of_labels, strict=True)
+            for name, value in measured.items()
+        }
+
+    def _measured(self, labels: Array, scores: Array) -> dict[str, Any]:
+        """Of one label, each `(rows,)`."""
+        measured = metrics.evaluate(labels, scores, self._weights)
         if self._groups_of_rows is not None:
-            validation["auc_by_group"] = metrics.auc_by_group(
+            measured["auc_by_group"] = metrics.auc_by_group(
                 labels, scores, self._groups_of_rows, self._weights
             )
-        return validation
+        return measured
 
     def _start(self, model: keras.Model) -> Examples:
         """Reads what all evaluations need; the rows that they score."""
         config, inputs = self._config, input_names(model)
         if config.calibrate:
-            self._logits = logits_of(model)
-            if self._logits is None:
+            is_one = len(self._features.tasks) == 1
+            self._logits = logits_of(model) if is_one else None
+            if not is_one:
+                print(f"not calibrated: {config.model} predicts several labels")
+            elif self._logits is None:
                 print(f"not calibrated: {config.model} does not end in a sigmoid layer")
         if has_statistics(model):
             self._training_inputs, _ = read_rows(

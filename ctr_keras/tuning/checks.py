@@ -61,4 +61,4 @@ def _small(features: FeatureSet) -> FeatureSet:
     """The same features with vocabularies of a few values."""
     sizes = (features.vocabulary_sizes or {}).items()
     few = {name: min(size, _VALUES) for name, size in sizes}
-    return FeatureSet(*features.features, label=features.label, vocabulary_sizes=few)
+    return FeatureSet(*features.features, label=features.tasks, vocabulary_sizes=few)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ctr_keras.features import GROUP, Categorical, Crossed, FeatureSet
+from ctr_keras.features import GROUP, Categorical, Crossed, FeatureSet, Label
 from ctr_keras.features.hashing import group_numbers
 from ctr_keras.features.labels import is_positive, remedy
 from ctr_keras.features.times import read_time
@@ -59,7 +59,7 @@ def with_crosses(features: FeatureSet, min_count: int) -> FeatureSet:
     """
     names = [feature.name for feature in features.categorical]
     crosses = (Crossed(*pair, min_count=min_count) for pair in itertools.combinations(names, 2))
-    return FeatureSet(*features.features, *crosses, label=features.label)
+    return FeatureSet(*features.features, *crosses, label=features.tasks)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Dataset:
 
     Args:
         name: str.
-        features: FeatureSet. Its label names the source's label column.
+        features: FeatureSet. Its labels name the source's label columns.
         table: Delimited, JsonLines or Parquet.
         pattern: files below the source; empty for the source itself. Unused with `FileSplit`.
         split: RandomSplit, TimeSplit or FileSplit.
@@ -120,8 +120,11 @@ class Dataset:
         return block.columns
 
     def label(self, block: Block, columns: dict[str, pa.Array]) -> Array:
-        """(rows,) float32 labels; NaN filters a row by the rule `filter_rule`. May reject rows."""
-        label = self.features.label
+        """(rows,) float32 values of the first label; NaN filters a row by the rule `filter_rule`.
+        May reject rows."""
+        return self._label(self.features.label, block, columns)
+
+    def _label(self, label: Label, block: Block, columns: dict[str, pa.Array]) -> Array:
         values = pc.fill_null(columns[label.name], "")
         coded = values.dictionary_encode()
         names = coded.dictionary.to_pylist()
@@ -134,7 +137,8 @@ class Dataset:
         return labels
 
     def parse(self, block: Block, source: str) -> tuple[dict[str, pa.Array], Array]:
-        """Raw columns and weights, typed as declared, and labels. Rejects rows with a bad value."""
+        """Raw columns, weights and further labels, typed as declared, and the first label. Rejects
+        rows with a bad value."""
         columns = self.derive(block, source)
         label = self.label(block, columns)
         made = self.history.column if self.history else None
@@ -144,6 +148,8 @@ class Dataset:
             raw[weight] = self._weights(block, weight, columns[weight])
         if group := self.features.label.group:
             raw[GROUP] = self._groups(columns[group])
+        for task in self.features.tasks[1:]:
+            raw[task.name] = pa.array(self._label(task, block, columns))
         return raw, label
 
     @property

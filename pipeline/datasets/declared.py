@@ -19,6 +19,7 @@ from ctr_keras.settings import (
     check_settings,
     did_you_mean,
 )
+from ctr_keras.types import Settings
 from pipeline.datasets.base import Dataset, History, Table
 from pipeline.parsing.delimited import Delimited
 from pipeline.parsing.json_lines import JsonLines
@@ -40,7 +41,7 @@ class _File:
     """The keys of the file."""
 
     source: Mapping[str, Any]
-    label: str | Mapping[str, Any]
+    label: str | Mapping[str, Any] | TupleOf[str | Mapping[str, Any]]
     features: TupleOf[Mapping[str, Any]]
     split: Mapping[str, Any] | None = None
     history: Mapping[str, Any] | None = None
@@ -138,9 +139,9 @@ def load_dataset(path: str, split: Split | None = None) -> Dataset:
             raise ValueError(f"{yaml.place(key)}{key} is empty")
     places = [yaml.at("features", i) for i in range(len(file.features))]
     declared = all_of(partial(place.build_one_of, "kind", FEATURE_KINDS) for place in places)
-    label = _label(yaml, file)
+    labels = _labels(yaml, file)
     with yaml.located("features"):
-        features = FeatureSet(*declared, label=label)
+        features = FeatureSet(*declared, label=labels)
     if split is None:
         declares = file.split is not None
         split = yaml.at("split").build_one_of("by", _SPLITS, "split") if declares else RandomSplit()
@@ -152,13 +153,28 @@ def load_dataset(path: str, split: Split | None = None) -> Dataset:
     return Dataset(name, features, table, options.files, split, history, options.missing, expect)
 
 
-def _label(yaml: Source, file: _File) -> Label:
-    is_name = isinstance(file.label, str)
-    keys = _Label(str(file.label)) if is_name else yaml.at("label").build(_Label)
+def _labels(yaml: Source, file: _File) -> list[Label]:
+    """The labels; the first one has what is declared of the rows."""
     kept = yaml.at("sample").build(_Sample).negatives if file.sample is not None else 1.0
-    columns = {"name": keys.column, "weight": file.weight, "group": file.group}
-    with yaml.located("label"):
-        return Label(**columns, positive=keys.positive, negative=keys.negative, negatives_kept=kept)
+    of_rows = {"weight": file.weight, "group": file.group, "negatives_kept": kept}
+    if not isinstance(file.label, tuple):
+        return [_label(yaml, file.label, ("label",), of_rows)]
+    if not file.label:
+        raise ValueError(f"{yaml.place('label')}label is empty")
+    places = [("label", index) for index in range(len(file.label))]
+    return [
+        _label(yaml, declared, place, {} if index else of_rows)
+        for index, (declared, place) in enumerate(zip(file.label, places, strict=True))
+    ]
+
+
+def _label(
+    yaml: Source, declared: str | Mapping[str, Any], place: tuple[Any, ...], of_rows: Settings
+) -> Label:
+    is_name = isinstance(declared, str)
+    keys = _Label(str(declared)) if is_name else yaml.at(*place).build(_Label)
+    with yaml.located(*place):
+        return Label(keys.column, positive=keys.positive, negative=keys.negative, **of_rows)
 
 
 def _expectations(yaml: Source, features: FeatureSet) -> dict[str, Expectation]:
@@ -173,7 +189,8 @@ def _expectations(yaml: Source, features: FeatureSet) -> dict[str, Expectation]:
 def _needed_columns(features: FeatureSet, split: Split, history: History | None) -> set[str]:
     """The columns that the source must have."""
     label = features.label
-    needed = {*features.raw_columns, *filter(None, (label.name, label.weight, label.group))}
+    of_rows = filter(None, (label.weight, label.group))
+    needed = {*features.raw_columns, *features.label_names, *of_rows}
     if history:
         needed = needed - {history.column} | {history.user, history.item, history.time}
     if isinstance(split, TimeSplit | ColumnSplit):

@@ -2,8 +2,9 @@
 
 In the order of the data: `counts.py` what is counted of the rows and merged, within a bounded
 memory; `columns.py` the values of each feature in a batch, and the step of the job; `summary.py`
-the numbers that people read; `expectations.py` what `expect:` declares; `protos.py` the formats of
-TensorFlow Data Validation; `page.py` the page.
+the numbers that people read, `distance.py` how far values are from those of training;
+`expectations.py` what `expect:` declares; `protos.py` the formats of TensorFlow Data Validation;
+`page.py` the page.
 """
 
 FILE = "statistics.json"  # in a prepared folder

@@ -11,6 +11,7 @@ from ctr_keras.types import Array
 from pipeline.splits import SPLITS
 from pipeline.statistics.columns import Column, Counted
 from pipeline.statistics.counts import Counts, Moments
+from pipeline.statistics.distance import distance, entropy
 
 TOP = 20  # values that are shown, and buckets of numbers
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -201,32 +202,17 @@ def _information(
         return 0.0, 0.0, 0.0
     counted, cells = cells.sum(), cells * weights
     total = cells.sum()
-    entropy = _entropy(cells.sum(0) / total)
-    information = entropy + _entropy(cells.sum(1) / total) - _entropy(cells.ravel() / total)
-    return max(information, 0.0), (len(cells) - 1) / (2 * counted), entropy
-
-
-def _entropy(shares: Array) -> float:
-    shares = np.sort(shares[shares > 0])  # the same sum in whatever order they come
-    return float(-(shares * np.log(shares)).sum())
+    of_label = entropy(cells.sum(0) / total)
+    information = of_label + entropy(cells.sum(1) / total) - entropy(cells.ravel() / total)
+    return max(information, 0.0), (len(cells) - 1) / (2 * counted), of_label
 
 
 def _drift(cells: Array, total: Array, split: int, is_number: bool) -> float | None:
-    """How far the values of a split are from those of training, between 0 and 1; None if one of
-    them has none.
-
-    As TensorFlow Data Validation has it: of categories the largest difference between two shares
-    (L-infinity), of numbers the Jensen-Shannon divergence (logarithms of base 2), here over
-    buckets that hold as many training rows each.
-    """
+    """How far the values of a split are from those of training; None if one of them has none."""
     if not total[0].sum() or not total[split].sum():
         return None
     train, other = (cells[:, index].sum(1) / total[index].sum() for index in (0, split))
-    if not is_number:
-        return float(np.abs(train - other).max())
-    middle = (train + other) / 2
-    divergence = _entropy(middle) - (_entropy(train) + _entropy(other)) / 2
-    return max(float(divergence / np.log(2)), 0.0)
+    return distance(train, other, is_number)
 
 
 def _unseen(column: Column, split: int) -> Summary:

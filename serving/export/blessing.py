@@ -18,8 +18,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 from ctr_keras import metrics
 from ctr_keras.types import Array
 from serving.arguments import by_inputs
-from serving.export.columns import KINDS, column_values
-from serving.types import Row
+from serving.export.columns import KINDS, SCORE, column_values
+from serving.types import Arrays, Row
 
 if TYPE_CHECKING:
     from ctr_keras.data import Samples
@@ -34,7 +34,7 @@ class NotBlessedError(RuntimeError):
 
 
 def bless(
-    version: str, in_place: str | None, samples: "Samples", expected: Array, margin: float
+    version: str, in_place: str | None, samples: "Samples", expected: Arrays, margin: float
 ) -> None:
     """Checks that a version may take the place of another.
 
@@ -46,7 +46,7 @@ def bless(
         version: str. The folder of the new version.
         in_place: str or None. That of the version to compare with, if there is one.
         samples: Samples of the prepared data.
-        expected: array `(rows,)`. The Keras model's scores of the samples.
+        expected: dict. By the name of a score the Keras model's scores of the samples `(rows,)`.
         margin: float. By how much the AUC may be below that of the version in place.
 
     Raises:
@@ -62,33 +62,41 @@ def bless(
     if not samples.rows:
         return
     scores = score_in_fresh_process(version, samples.rows)
-    _check_scores(scores, expected)
-    if in_place is None or len(set(samples.labels.tolist())) < 2:
+    for name, values in expected.items():
+        _check_scores(name, scores[name], values)
+    if in_place is None:
         return
-    auc = metrics.auc(samples.labels, scores)
-    auc_in_place = metrics.auc(samples.labels, score_in_fresh_process(in_place, samples.rows))
-    if auc < auc_in_place - margin:
-        raise NotBlessedError(
-            f"AUC {auc:.5f} on {len(scores)} sample rows is more than {margin:g} below the "
-            f"{auc_in_place:.5f} of the version in place, {in_place}"
-        )
+    scores_in_place = score_in_fresh_process(in_place, samples.rows)
+    for name, labels in zip(expected, samples.labels.T, strict=True):
+        if len({*labels.tolist()}) == 2 and name in scores_in_place:
+            auc, before = (metrics.auc(labels, of[name]) for of in (scores, scores_in_place))
+            if auc < before - margin:
+                raise NotBlessedError(
+                    f"AUC {auc:.5f}{_of(name)} on {len(labels)} sample rows is more than "
+                    f"{margin:g} below the {before:.5f} of the version in place, {in_place}"
+                )
 
 
-def _check_scores(scores: Array, expected: Array) -> None:
+def _of(name: str) -> str:
+    return "" if name == SCORE else f" of {name}"
+
+
+def _check_scores(name: str, scores: Array, expected: Array) -> None:
     if not np.isfinite(scores).all():
         row = int(np.flatnonzero(~np.isfinite(scores))[0])
-        raise NotBlessedError(f"the score of sample row {row + 1} is {scores[row]}")
+        raise NotBlessedError(f"the {name} of sample row {row + 1} is {scores[row]}")
     differs = np.flatnonzero(np.abs(scores - expected) > TOLERANCE)
     if len(differs):
         row = int(differs[0])
         raise NotBlessedError(
             f"the exported model scores {len(differs)} of {len(scores)} sample rows differently "
-            f"than the Keras model: row {row + 1} {scores[row]:.8f} instead of {expected[row]:.8f}"
+            f"than the Keras model{_of(name)}: row {row + 1} {scores[row]:.8f} instead of "
+            f"{expected[row]:.8f}"
         )
 
 
-def score_in_fresh_process(version: str, rows: Sequence[Row]) -> Array:
-    """Scores raw rows with a SavedModel, loaded in a fresh process.
+def score_in_fresh_process(version: str, rows: Sequence[Row]) -> Arrays:
+    """Scores of raw rows by name, of a SavedModel that is loaded in a fresh process.
 
     Raises:
         NotBlessedError: if it cannot be loaded or cannot score the rows, with the reason.
@@ -102,10 +110,11 @@ def score_in_fresh_process(version: str, rows: Sequence[Row]) -> Array:
     if process.returncode:
         reason = "\n".join(process.stderr.splitlines()[-_STDERR_LINES:])
         raise NotBlessedError(f"{version} does not score the sample rows:\n{reason}")
-    return np.array(json.loads(process.stdout.splitlines()[-1]))
+    scores = json.loads(process.stdout.splitlines()[-1])
+    return {name: np.array(values) for name, values in scores.items()}
 
 
-def _scores(version: str, lines: Sequence[str]) -> list[float]:
+def _scores(version: str, lines: Sequence[str]) -> dict[str, list[float]]:
     rows = [json.loads(line) for line in lines]
     with open(os.path.join(version, "saved_model.pb"), "rb") as file:
         saved_model = saved_model_pb2.SavedModel.FromString(file.read())
@@ -120,8 +129,7 @@ def _scores(version: str, lines: Sequence[str]) -> list[float]:
     }
     loaded = tf.saved_model.load(version)
     signature = by_inputs(loaded.signatures[_SIGNATURE], _SIGNATURE, definition)
-    scores: list[float] = np.ravel(signature(**columns)["score"]).tolist()
-    return scores
+    return {name: np.ravel(of).tolist() for name, of in signature(**columns).items()}
 
 
 if __name__ == "__main__":

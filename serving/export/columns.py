@@ -17,6 +17,7 @@ from ctr_keras.types import Array
 from serving.types import Arrays, Row
 
 DTYPES = {"string": tf.string, "float": tf.float32}
+SCORE = "score"  # the name of the only one
 KINDS = {dtype: kind for kind, dtype in DTYPES.items()}
 _ARGUMENT = re.compile(r"(?!self$)[A-Za-z][A-Za-z0-9_]*")
 MISSING: dict[str, str | float] = {"string": "", "float": float("nan")}
@@ -39,6 +40,19 @@ def argument_names(features: FeatureSet) -> dict[str, str]:
             name = f"{feature.name}_" if feature.name in names.values() else feature.name
             names[feature.raw_column] = name
     return names
+
+
+def score_names(features: FeatureSet) -> tuple[str, ...]:
+    """What signatures call the scores: `score`, or by the labels if there are several.
+
+    Example:
+
+    >>> from ctr_keras.features import Categorical, Label
+    >>> features = FeatureSet(Categorical("a"), label=[Label("click"), Label("buy")])
+    >>> score_names(features)
+    ('click', 'buy')
+    """
+    return (SCORE,) if len(features.tasks) == 1 else features.label_names
 
 
 def raw_arrays(features: FeatureSet, rows: Sequence[Row]) -> Arrays:

@@ -29,7 +29,7 @@ from ctr_keras.features import FeatureSet
 from ctr_keras.files import copy, files_below, is_remote
 from serving.export.blessing import NotBlessedError, bless
 from serving.export.candidates import find_item_columns
-from serving.export.columns import argument_names, raw_arrays
+from serving.export.columns import SCORE, argument_names, raw_arrays, score_names
 from serving.export.signatures import check_backend, make_endpoints
 from serving.types import Array, Arrays, Row
 from serving.versions import WARMUP_FILE, find_versions
@@ -144,7 +144,7 @@ def export_model(
     with _kept(out), _partial(out) as partial:
         signatures = _write_saved_model(model, features, prepared, item_columns, partial)
         samples = read_samples(prepared, features)
-        scores = _scores(model, samples.inputs)
+        scores = dict(zip(score_names(features), _scores(model, samples.inputs).T, strict=True))
         _write_scores(scores, prepared, partial)
         requests = _warmup_requests(features, samples.rows, item_columns, signatures)
         _write_warmup(os.path.basename(os.path.abspath(out)), requests, partial)
@@ -258,15 +258,18 @@ def _name_axes(definition: meta_graph_pb2.SignatureDef, explainer: Explainer) ->
 
 
 def _scores(model: keras.Model, inputs: Arrays) -> Array:
+    """`(rows, labels)`."""
     if not inputs:
-        return np.zeros(0, np.float32)
+        return np.zeros((0, model.output_shape[1]), np.float32)
     used = {tensor.name: inputs[tensor.name] for tensor in model.inputs}
-    return np.ravel(model(used, training=False))
+    return np.asarray(model(used, training=False))
 
 
-def _write_scores(scores: Array, prepared: str, path: str) -> None:
+def _write_scores(scores: Arrays, prepared: str, path: str) -> None:
     os.makedirs(os.path.join(path, os.path.dirname(SCORES_PATH)), exist_ok=True)
-    content = {"samples": samples_digest(prepared), "scores": scores.tolist()}
+    of_labels = {name: values.tolist() for name, values in scores.items()}
+    told = of_labels if len(of_labels) > 1 else of_labels[SCORE]
+    content = {"samples": samples_digest(prepared), "scores": told}
     with open(os.path.join(path, SCORES_PATH), "w", encoding="utf-8") as file:
         json.dump(content, file)
 

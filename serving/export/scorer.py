@@ -11,7 +11,7 @@ from ctr_keras.features import Crossed
 from ctr_keras.features.columns import Columns, Frame
 from ctr_keras.types import Array
 from serving.export.candidates import find_item_columns
-from serving.export.columns import DTYPES
+from serving.export.columns import DTYPES, score_names
 from serving.export.signatures import check_backend, make_endpoints
 
 _ROWS = 4096  # at once
@@ -27,6 +27,7 @@ class Scorer:
     Attributes:
         features: FeatureSet. The run's.
         prepared: str. The folder of the prepared data, on the disk.
+        names: tuple of str. What the scores are called.
 
     Raises:
         FileNotFoundError: if the run or the data are not there.
@@ -52,23 +53,27 @@ class Scorer:
         explainer, items = Explainer(model, self.features), find_item_columns(self.features)
         endpoints = make_endpoints(model, self.features, self._transform, items, explainer)
         self._function = endpoints["serving_default"]
+        self.names = score_names(self.features)
 
     def __call__(self, raw: Mapping[str, Array]) -> Array:
-        """Scores `(rows,)` of raw columns: strings or bytes, and float32 numbers, `""` and NaN
-        where a value is missing."""
+        """Scores of raw columns: strings or bytes, and float32 numbers, `""` and NaN where a value
+        is missing; `(rows,)`, or of several labels `(rows, labels)`."""
         rows = len(next(iter(raw.values())))
-        scores = np.empty(rows, np.float32)
+        scores = np.empty((rows, len(self.names)), np.float32)
         for start in range(0, rows, _ROWS):
             block = slice(start, start + _ROWS)
             tensors = {
                 name: tf.constant(raw[name][block], DTYPES[kind])
                 for name, kind in self.features.raw_columns.items()
             }
-            scores[block] = self._function(tensors)["score"]
-        return scores
+            outputs = self._function(tensors)
+            for place, name in enumerate(self.names):
+                scores[block, place] = outputs[name]
+        return scores if len(self.names) > 1 else scores[:, 0]
 
     def score(self, frame: Frame) -> Array:
-        """Scores `(rows,)` of a frame's rows: of pandas, polars or pyarrow, or a dict of arrays.
+        """Scores of a frame's rows, as of raw columns: of pandas, polars or pyarrow, or a dict of
+        arrays.
 
         Raises:
             ValueError: for a column that is not there, or a value that is not as declared, with

@@ -1,6 +1,7 @@
 """The signatures of an exported model, as functions of TensorFlow.
 
 - `serving_default`: one input a raw column, (batch,) strings or floats; output `score`, (batch,).
+  Of a model of several labels, here and in all signatures, one output a label instead, of its name.
 - `rank`: the same inputs, where columns of the user's side have one value and those of the items
   one a candidate; output `score`, (candidates,). Or several users: columns of the items, and
   `score`, are (users, candidates) then. A server that batches wants this form, even for one user,
@@ -23,7 +24,7 @@ import tensorflow as tf
 from ctr_keras.explain import Explainer
 from ctr_keras.features import FeatureSet
 from serving.export.candidates import Candidates, Tensors
-from serving.export.columns import DTYPES, MISSING, argument_names
+from serving.export.columns import DTYPES, MISSING, argument_names, score_names
 
 
 def check_backend(what: str) -> None:
@@ -56,13 +57,17 @@ def make_endpoints(
         packed = transform.transform_fn(dict(raw))
         return {k: v if v.dtype == tf.float32 else tf.cast(v, tf.int32) for k, v in packed.items()}
 
+    def by_label(scores: tf.Tensor) -> Tensors:
+        columns = tf.unstack(scores, len(features.tasks), axis=1)
+        return dict(zip(score_names(features), columns, strict=True))
+
     def scored(packed: Tensors) -> Tensors:
-        return {"score": tf.squeeze(model(_inputs_of(model, packed), training=False), axis=1)}
+        return by_label(model(_inputs_of(model, packed), training=False))
 
     def explained(packed: Tensors) -> Tensors:
         outputs = explainer(_inputs_of(model, packed))
-        outputs["score"] = tf.squeeze(outputs["score"], axis=1)
-        rows = tf.size(outputs["score"])  # REST's row format wants outputs of one length
+        outputs |= by_label(outputs.pop("score"))
+        rows = tf.shape(keras.tree.flatten(outputs)[0])[0]  # REST wants outputs of one length
         names = {
             axis: tf.broadcast_to(tf.constant(along), [rows, len(along)])
             for axis, along in explainer.names.items()
@@ -78,7 +83,7 @@ def make_endpoints(
     def ranked(raw: Tensors) -> Tensors:
         shape = candidates.shape(raw)
         packed = candidates.packed(transformed(candidates.rows(raw, shape)), shape)
-        return {"score": tf.reshape(scored(packed)["score"], shape)}
+        return {name: tf.reshape(scores, shape) for name, scores in scored(packed).items()}
 
     endpoints = {
         "serving_default": _of_columns(features, lambda raw: scored(transformed(same_length(raw)))),

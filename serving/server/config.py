@@ -36,6 +36,19 @@ def latest(versions: Iterable[int], count: int = 1) -> set[int]:
 
 
 @dataclasses.dataclass(frozen=True)
+class LogConfig:
+    """Which requests to a model are logged, and where.
+
+    Attributes:
+        prefix: str. How the files' paths begin.
+        sampling_rate: float. The share of the requests.
+    """
+
+    prefix: str
+    sampling_rate: float
+
+
+@dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """A model to be served.
 
@@ -44,12 +57,14 @@ class ModelConfig:
         base_path: path of the directory that holds the version directories.
         policy: callable. Version numbers on disk to the set of those to serve.
         labels: mapping. Label to the version it stands for.
+        log: LogConfig or None. None: no requests are logged.
     """
 
     name: str
     base_path: pathlib.Path
     policy: Policy = latest
     labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    log: LogConfig | None = None
 
 
 def read_models(path: str | os.PathLike[str]) -> list[ModelConfig]:
@@ -163,7 +178,20 @@ def _model(listed: model_server_config_pb2.ModelConfig) -> ModelConfig:
         absolute_path(listed.name, listed.base_path),
         _policy(listed.model_version_policy),
         dict(listed.version_labels),
+        _log(listed) if listed.HasField("logging_config") else None,
     )
+
+
+def _log(listed: model_server_config_pb2.ModelConfig) -> LogConfig:
+    prefix = listed.logging_config.log_collector_config.filename_prefix
+    rate = listed.logging_config.sampling_config.sampling_rate
+    if not prefix:
+        raise invalid_argument(f"logging_config of model {listed.name} has no filename_prefix")
+    if not 0 <= rate <= 1:
+        raise invalid_argument(
+            f"logging_config of model {listed.name}: sampling_rate is 0 to 1, not {rate:g}"
+        )
+    return LogConfig(prefix, rate)
 
 
 def absolute_path(name: str, base_path: str) -> pathlib.Path:

@@ -4,7 +4,7 @@ import logging
 import os
 import pathlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import tensorflow as tf
@@ -19,6 +19,7 @@ from serving.server.loading import Batching, Loader
 from serving.server.manager import ModelManager
 from serving.server.metrics import Metrics
 from serving.server.options import Options
+from serving.server.request_log import RequestLog
 from serving.versions import find_models
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ class Core:
     Attributes:
         manager: ModelManager. Lends the models.
         metrics: Metrics.
+        log: RequestLog. Takes the requests that were answered.
 
     Raises:
         OSError: if a file or folder that the options name cannot be read.
@@ -41,6 +43,7 @@ class Core:
             raise NotADirectoryError(f"no directory of models: {os.fspath(options.models)}")
         _set_threads(options)
         self.metrics = Metrics()
+        self.log = RequestLog(self.metrics, options.request_log_max_bytes)
         self._options = options
         self._batching = _batching(options)
         iterations = max(1, options.num_request_iterations_for_warmup)
@@ -75,10 +78,17 @@ class Core:
         if self._folder:
             self._configure_folder(self._folder)
         elif options.model_config_file:
-            self.manager.configure(self._read_config_file() or [])
+            self._configure(self._read_config_file() or [])
         else:
             path = config.absolute_path(options.model_name, options.model_base_path)
-            self.manager.configure([config.ModelConfig(options.model_name, path)])
+            self._configure([config.ModelConfig(options.model_name, path)])
+
+    def _configure(self, models: Iterable[config.ModelConfig]) -> set[str]:
+        """Serves these models from now on; the names of the new ones."""
+        models = list(models)
+        new = self.manager.configure(models)
+        self.log.configure(models)
+        return new
 
     def start(self) -> None:
         """Loads the models; returns when they are ready, and goes on keeping them up to date.
@@ -105,6 +115,7 @@ class Core:
         self.manager.stop(seconds)
         for thread in self._threads:
             thread.join(seconds)
+        self.log.stop(seconds)
         if self._batching:
             self._batching.scheduler.stop(seconds)
 
@@ -125,7 +136,7 @@ class Core:
 
     def _apply(self, models: list[config.ModelConfig]) -> None:
         with self._reloading:
-            new = self.manager.configure(models)
+            new = self._configure(models)
             self.manager.poll()
         self.manager.wait_until_settled(new, forever=True)
 
@@ -140,7 +151,7 @@ class Core:
 
     def _configure_folder(self, folder: str) -> None:
         models = find_models(folder)
-        self.manager.configure(config.ModelConfig(name, path) for name, path in models.items())
+        self._configure(config.ModelConfig(name, path) for name, path in models.items())
 
     def _reload_file(self) -> None:
         models = self._read_config_file()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import grpc
+from google.protobuf import descriptor_pb2, descriptor_pool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import (
     classification_pb2,
@@ -37,11 +38,24 @@ from serving.server.inference import (
 )
 from serving.server.model_info import SIGNATURE_DEF, model_status, signature_defs
 from serving.server.options import Options
+from serving.server.request_log import of_messages
 from serving.server.savedmodel import Servable
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _MAX_ERROR_LENGTH = 1024
-_HEALTH_SERVICES = ("ModelService", "PredictionService")
+_SERVICES = {  # calls and what they take
+    "PredictionService": (
+        ("Classify", classification_pb2.ClassificationRequest),
+        ("Regress", regression_pb2.RegressionRequest),
+        ("Predict", predict_pb2.PredictRequest),
+        ("MultiInference", inference_pb2.MultiInferenceRequest),
+        ("GetModelMetadata", get_model_metadata_pb2.GetModelMetadataRequest),
+    ),
+    "ModelService": (
+        ("GetModelStatus", get_model_status_pb2.GetModelStatusRequest),
+        ("HandleReloadConfigRequest", model_management_pb2.ReloadConfigRequest),
+    ),
+}
 
 
 class GrpcServer:
@@ -77,6 +91,8 @@ class GrpcServer:
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(_ModelService(core), self._server)
         if options.enable_grpc_healthcheck_service:
             _add_health(self._server)
+        if options.enable_grpc_reflection:
+            _add_reflection(self._server)
 
     def start(self) -> None:
         """Binds the port and answers from then on; a RuntimeError if it cannot be bound."""
@@ -120,6 +136,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def __init__(self, core: Core, as_content: bool):
         self._manager = core.manager
         self._metrics = core.metrics
+        self._log = core.log
         self._predict = functools.partial(predict, as_content=as_content)
 
     @_call
@@ -147,6 +164,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
                 response = infer(servable, request)
             if api != "Predict":
                 self._metrics.count_examples(request.model_spec.name, example_count(request))
+            self._log.offer(servable, of_messages(f"{api.lower()}_log", request, response))
             return response
 
     @_call
@@ -156,6 +174,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         with self._manager.lease(*_asked(first_task(request))) as servable:
             response = multi_inference(servable, request)
         self._metrics.count_examples(servable.name, example_count(request))
+        self._log.offer(servable, of_messages("multi_inference_log", request, response))
         return response
 
     @_call
@@ -266,6 +285,34 @@ def _channel_arguments(options: Options) -> dict[str, int | str]:
 def _add_health(server: grpc.Server) -> None:
     """As in TensorFlow Serving, health is that of the ports and not of the models."""
     servicer = health.HealthServicer()
-    for service in ("", *_HEALTH_SERVICES):
+    for service in ("", *_SERVICES):
         servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+
+
+def _add_reflection(server: grpc.Server) -> None:
+    from grpc_reflection.v1alpha import reflection
+
+    names = [_describe(service, calls) for service, calls in _SERVICES.items()]
+    reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
+
+
+@functools.cache
+def _describe(service: str, calls: tuple[tuple[str, Any], ...]) -> str:
+    """Makes a service known by its calls, and gives its full name.
+
+    The descriptions in the package of TensorFlow Serving cannot be imported: they are of an older
+    protobuf.
+    """
+    file = descriptor_pb2.FileDescriptorProto(
+        name=f"serving/{service}.proto", package="tensorflow.serving", syntax="proto3"
+    )
+    described = file.service.add(name=service)
+    for name, request in calls:
+        asked = request.DESCRIPTOR
+        answer = asked.full_name.replace("Request", "Response")
+        described.method.add(name=name, input_type=f".{asked.full_name}", output_type=f".{answer}")
+        if asked.file.name not in file.dependency:
+            file.dependency.append(asked.file.name)
+    descriptor_pool.Default().AddSerializedFile(file.SerializeToString())
+    return f"{file.package}.{service}"

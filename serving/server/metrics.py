@@ -165,6 +165,7 @@ class Metrics:
         self.warmup_records = Counter(
             f"{serving}model_warmup_records_read", ["model_path", "status"]
         )
+        self.logged_requests = Counter(f"{serving}request_log_count", ["model_name", "status"])
         self.queuing_latency = Histogram(f"{batching}queuing_latency", ["thread_pool_name"])
         self.batches = Counter(f"{batching}wrapped_run_count", ["thread_pool_name"])
         self.input_batch_size = Histogram(f"{batching}input_batch_size", ["thread_pool_name"])

@@ -73,6 +73,9 @@ class Options:
     grpc_channel_arguments: str = _flag("", "Comma-separated key=value settings of gRPC.")
     ssl_config_file: str = _flag("", "SSLConfig as text: keys and certificates, for gRPC.")
     enable_grpc_healthcheck_service: bool = _flag(False, "Answer grpc.health.v1, too.")
+    enable_grpc_reflection: bool = _flag(
+        False, "Tell clients such as grpcurl which calls there are."
+    )
     enable_signature_method_name_check: bool = _flag(
         False, "Let classify and regress insist on a signature's method_name."
     )
@@ -83,6 +86,9 @@ class Options:
     max_request_bytes: int = _flag(MAX_REQUEST_BYTES, "Longer requests are refused.")
     allowed_hosts: str = _flag(
         "", "Comma-separated hosts that browsers may reach it by, next to its own addresses."
+    )
+    request_log_max_bytes: int = _flag(
+        64 << 20, "Size at which a file of logged requests is followed by the next."
     )
     grace_seconds: float = _flag(30, "Time that requests under way may take at the end.")
     num_unload_threads: int = _flag(0, _HERE + "each model unloads in a thread of its own")

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from benchmarks.predictions import __main__ as command
 from benchmarks.predictions import training
-from benchmarks.predictions.jobs import Job, Kept, Trained
+from benchmarks.predictions.jobs import Job, Kept, Trained, jobs_of
 from benchmarks.predictions.peer import peer_rows
 from benchmarks.predictions.report import Values, goals, report
 from ctr_keras.data import open_examples, read_rows
@@ -129,7 +129,12 @@ def test_a_model_on_trees_stands_on_those_of_its_seed(tmp_path, invoke):
 def test_an_unknown_model_is_refused(tmp_path, invoke):
     result = invoke(tmp_path, "--models", "LR,DepFM")
     assert result.exit_code == 2
-    assert "unknown model 'DepFM'; available: " in result.output
+    assert "unknown model 'DepFM'; did you mean 'DeepFM'" in result.output
+
+
+def test_models_are_known_by_any_spelling():
+    jobs = jobs_of(["tiny"], ["AutoInt+", "fuxictr:deepfm"], seeds=1, trials=0)
+    assert [job.model for job in jobs] == ["AutoIntPlus", "FuxiCTR:DeepFM"]
 
 
 def test_the_peer_gets_ids_of_each_field_and_lists_but_no_sequences(logs):

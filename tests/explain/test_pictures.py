@@ -160,13 +160,31 @@ def test_widths_are_those_kept_of_all():
     assert pictures.width_pictures(InteractionPlan([]), FEATURES, dim=8) == []
 
 
-def test_attention_is_shown_from_zero_to_the_largest_weight_of_all_heads():
+def test_attention_is_shown_about_the_even_weight_on_one_scale_for_all_heads():
     weights = np.array([[[0.9, 0.1], [0.5, 0.5]], [[0.2, 0.8], [0.3, 0.7]]])
     figure = figures.attention_maps(weights, ["user", "item"], "title")
     for axes, expected in zip(figure.axes[:2], weights, strict=True):
         values, scale = cells(axes)
         np.testing.assert_array_equal(values, expected)
-        assert scale == (0, 0.9)
+        assert scale == pytest.approx((0.1, 0.9))
+
+
+def test_attention_that_is_nearly_even_still_has_colours():
+    weights = np.array([[[0.51, 0.49], [0.5, 0.5]]])
+    axes = figures.attention_maps(weights, ["user", "item"], "title").axes[0]
+    mesh = axes.collections[0]
+    more, less, *even = mesh.cmap(mesh.norm(weights.ravel())).tolist()
+    assert more[0] > 2 * more[2]  # red
+    assert less[2] > 2 * less[0]  # blue
+    assert even[0] == even[1] not in (more, less)
+    _, scale = cells(figures.attention_maps(np.full((1, 2, 2), 0.5), ["a", "b"], "t").axes[0])
+    assert scale == pytest.approx((0.495, 0.505))
+
+
+def test_colour_bar_of_attention_has_no_weights_below_zero():
+    peaked = np.array([[[1.0, 0, 0], [0, 1, 0], [0, 0, 1]]])
+    bar = figures.attention_maps(peaked, ["a", "b", "c"], "title").axes[-1]
+    assert bar.get_ylim() == pytest.approx((0, 1))
 
 
 def test_crossed_fields_that_no_gate_names_are_left_out():

@@ -8,7 +8,7 @@ import pytest
 
 from ctr_keras.layers import MLP, InteractingLayer
 from ctr_keras.models import MODELS, build_model, check_arguments, model_arguments
-from tests.models.variants import FEATURES, VARIANTS, some_on_jax
+from tests.models.variants import FEATURES, VARIANTS, features_of, some_on_jax
 from tests.packed import inputs_of, packed_inputs
 
 ONE_EACH = dict(VARIANTS.values())  # the last variant of each
@@ -28,7 +28,7 @@ def compiled(model):
 @pytest.mark.parametrize("name", some_on_jax(MODELS))
 def test_check_ids_marks_the_rows_of_wrong_ids_in_compiled_code(name):
     assert model_arguments(name)["check_ids"] is False
-    model = build_model(name, FEATURES, **ONE_EACH[name], check_ids=True)
+    model = build_model(name, features_of(name), **ONE_EACH[name], check_ids=True)
     again = keras.Model.from_config(json.loads(json.dumps(model.get_config())))
     inputs = inputs_of(model, packed_inputs(FEATURES))
     wrong = {key: values.copy() for key, values in inputs.items()}
@@ -53,9 +53,9 @@ def test_builders_take_numbers_of_numpy(name):
     arguments = {key: as_numpy(value) for key, value in model_arguments(name).items()}
     arguments |= {key: as_numpy(value) for key, value in ONE_EACH[name].items()}
     check_arguments(name, arguments)
-    model = build_model(name, FEATURES, **arguments)
+    model = build_model(name, features_of(name), **arguments)
     json.dumps(model.get_config())
-    expected = build_model(name, FEATURES, **ONE_EACH[name])
+    expected = build_model(name, features_of(name), **ONE_EACH[name])
     assert [w.shape for w in model.weights] == [w.shape for w in expected.weights]
 
 

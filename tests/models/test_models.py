@@ -17,7 +17,7 @@ from ctr_keras.models import MODELS, build_model, model_arguments
 from ctr_keras.training import PRESETS, TrainConfig, find_preset
 from tests import JAX_SETTINGS
 from tests.conftest import ROOT
-from tests.models.variants import FEATURES, VARIANTS, build, some_on_jax
+from tests.models.variants import FEATURES, VARIANTS, build, features_of, some_on_jax
 from tests.packed import FEW_STEPS, called, inputs_of, labels, packed_inputs
 
 
@@ -210,7 +210,7 @@ def test_both_backends_agree_on_scores_and_on_a_training_step(tmp_path):
 )
 def test_bad_requests_are_refused(name, arguments, message):
     with pytest.raises(ValueError, match=message):
-        build_model(name, FEATURES, **arguments)
+        build_model(name, features_of(name), **arguments)
 
 
 def test_models_whose_papers_print_settings_have_presets():

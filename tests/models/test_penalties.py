@@ -10,7 +10,7 @@ from ctr_keras.layers import FieldEmbedding
 from ctr_keras.models import FM, MODELS, build_model, model_arguments
 from ctr_keras.optimizers import SparseSGD
 from ctr_keras.training import TrainConfig
-from tests.models.variants import FEATURES, VARIANTS, some_on_jax
+from tests.models.variants import FEATURES, VARIANTS, features_of, some_on_jax
 from tests.packed import FEW_STEPS, inputs_of, labels, packed_inputs
 
 ONE_EACH = dict(reversed(VARIANTS.values()))  # the first variant of each
@@ -29,7 +29,7 @@ def taken(name, arguments):
 def after_a_step(name, **changes):
     """A model, and its weights before and after a step, by path."""
     keras.utils.set_random_seed(0)
-    model = build_model(name, FEATURES, **ONE_EACH[name] | taken(name, NONE) | changes)
+    model = build_model(name, features_of(name), **ONE_EACH[name] | taken(name, NONE) | changes)
     before = {weight.path: ops.convert_to_numpy(weight) for weight in model.trainable_weights}
     model.compile(SparseSGD(0.1), "binary_crossentropy", **FEW_STEPS)
     model.train_on_batch(inputs_of(model, packed_inputs(FEATURES, 16)), labels(16))
@@ -95,7 +95,7 @@ def test_each_penalty_decays_the_weights_that_it_is_of(name):
 @pytest.mark.parametrize("name", EMBEDDING)
 def test_dropout_is_on_in_training_alone(name):
     inputs = packed_inputs(FEATURES, 16)
-    model = build_model(name, FEATURES, **ONE_EACH[name] | {"dropout": 0.5})
+    model = build_model(name, features_of(name), **ONE_EACH[name] | {"dropout": 0.5})
     score, again, trained = (
         ops.convert_to_numpy(model(inputs_of(model, inputs), training=training))
         for training in (False, False, True)
@@ -107,7 +107,7 @@ def test_dropout_is_on_in_training_alone(name):
 @pytest.mark.parametrize("name", EMBEDDING)
 def test_a_number_is_the_spread_of_the_embeddings(name):
     config = TrainConfig.read(None, ["embeddings_initializer=0.3"], data="d", model=name, out="o")
-    model = build_model(name, FEATURES, **ONE_EACH[name] | config.model_args)
+    model = build_model(name, features_of(name), **ONE_EACH[name] | config.model_args)
     spreads = [
         ops.convert_to_numpy(weight).std()
         for layer in model.layers

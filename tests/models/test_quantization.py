@@ -13,7 +13,14 @@ from ctr_keras.features import Categorical, FeatureSet, Label
 from ctr_keras.layers import FieldEmbedding
 from ctr_keras.models import DeepFM, build_model
 from ctr_keras.optimizers import SparseAdam
-from tests.models.variants import FEATURES, INT8_TOLERANCES, VARIANTS, build, some_on_jax
+from tests.models.variants import (
+    FEATURES,
+    INT8_TOLERANCES,
+    VARIANTS,
+    build,
+    features_of,
+    some_on_jax,
+)
 from tests.packed import FEW_STEPS, JIT, called, inputs_of, labels, packed_inputs
 
 HAS_CONFIGS = hasattr(keras.quantizers, "Int8QuantizationConfig")  # not in Keras 3.12
@@ -47,7 +54,7 @@ def trained(variant):
     """A model of a variant, wide enough that errors average out, after three steps; inputs."""
     name, arguments = VARIANTS[variant]
     wider = {key: WIDTHS.get(key, value) for key, value in arguments.items()}
-    model = build_model(name, FEATURES, **wider)
+    model = build_model(name, features_of(name), **wider)
     inputs = packed_inputs(FEATURES, 3 * ROWS)
     rate = np.where(inputs["categorical"][:, :1] % 2, 0.6, 0.3)  # by user
     clicks = (np.random.default_rng(0).random(rate.shape) < rate).astype("float32")

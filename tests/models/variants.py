@@ -13,7 +13,7 @@ from ctr_keras.features import (
     Numeric,
     Sequence,
 )
-from ctr_keras.models import build_model
+from ctr_keras.models import MODELS, build_model
 from ctr_keras.plan import Interaction, InteractionPlan
 from ctr_keras.trees import Tree, Trees
 from ctr_keras.trees.columns import column_names
@@ -33,6 +33,11 @@ FEATURES = FeatureSet(
         **{"user": 6, "age": 3, "item": 5, "hour": 4, "genres": 3},
         **{"item_x_user": 9, "age_x_hour": 7},
     },
+)
+_SEVERAL = FeatureSet(
+    *FEATURES.features,
+    label=[Label("click"), Label("conversion")],
+    vocabulary_sizes=FEATURES.vocabulary_sizes,
 )
 _GATES = InteractionPlan(
     [
@@ -166,6 +171,13 @@ VARIANTS = {
     "SIM-hard": ("SIM", {"dim": 4, "hidden": [6], "attention_hidden": [5], "category": "item"}),
     "ETA": ("ETA", {"dim": 4, "hidden": [6], "attention_hidden": [5], "count": 2, "bits": 8}),
     "SDIM": ("SDIM", {"dim": 4, "hidden": [6], "bits": 4, "width": 2}),
+    "SharedBottom": ("SharedBottom", {**_DEEP, **_WIDE, "task_hidden": [3]}),
+    "ESMM": ("ESMM", {**_DEEP, **_WIDE}),
+    "MMoE": ("MMoE", {**_DEEP, **_WIDE, "experts": 2, "task_hidden": [3]}),
+    "PLE": (
+        "PLE",
+        {**_DEEP, **_WIDE, "shared_experts": 1, "task_experts": 1, "task_hidden": [3]},
+    ),
     "MIAN": ("MIAN", _MIAN),
     "MIAN-post": ("MIAN", {**_MIAN, "transformer": "post", "modules": ["behaviors", "user"]}),
     "MIAN-softmax2": ("MIAN", {**_MIAN, "transformer": "none", "output": "softmax2"}),
@@ -175,7 +187,12 @@ VARIANTS = {
 def build(variant):
     """The model of a variant."""
     name, arguments = VARIANTS[variant]
-    return build_model(name, FEATURES, **arguments)
+    return build_model(name, features_of(name), **arguments)
+
+
+def features_of(name):
+    """The features for a model: with a second label for those that predict several."""
+    return _SEVERAL if MODELS[name].family == "labels" else FEATURES
 
 
 # How far int8 may move scores, where it is more than for others: of logarithms of elements near 0,

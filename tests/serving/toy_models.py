@@ -230,12 +230,12 @@ def save_tf1(path):
         builder.save()
 
 
-def save_with_self(path):
-    """A TensorFlow 1 SavedModel: inputs `self` and `x` -> y = self + 2 x."""
+def save_with_inputs(path, first, second):
+    """A TensorFlow 1 SavedModel: inputs of these names -> y = first + 2 second."""
     v1 = tf.compat.v1
     with tf.Graph().as_default(), v1.Session() as session:
-        inputs = {name: v1.placeholder(tf.float32, [None], name) for name in ("self", "x")}
-        outputs = {"y": inputs["self"] + 2 * inputs["x"]}
+        inputs = {name: v1.placeholder(tf.float32, [None]) for name in (first, second)}
+        outputs = {"y": inputs[first] + 2 * inputs[second]}
         builder = v1.saved_model.Builder(path)
         definition = v1.saved_model.predict_signature_def(inputs, outputs)
         builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": definition})

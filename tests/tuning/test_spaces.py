@@ -8,7 +8,7 @@ from ctr_keras.models import MODELS, build_model, model_arguments
 from ctr_keras.models.registry import ModelEntry
 from ctr_keras.training import PRESETS
 from ctr_keras.tuning import Choice, Range, TuneConfig, model_space, read_space
-from tests.models.variants import FEATURES, VARIANTS
+from tests.models.variants import VARIANTS, features_of
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -26,7 +26,7 @@ def test_every_model_has_a_space_of_arguments_that_it_takes(model):
         for key, value in dict(VARIANTS.values())[model].items()
         if key in ("trees", "crossed")
     }
-    build_model(model, FEATURES, **trees, **small)
+    build_model(model, features_of(model), **trees, **small)
 
 
 def test_a_model_without_a_space_of_its_own_has_what_is_shared(monkeypatch):

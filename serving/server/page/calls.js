@@ -6,8 +6,11 @@
 const SAMPLES = JSON.parse(document.body.dataset.models); // model -> {input: text}
 const REFRESH_MS = 5000;
 
+// What models name goes into maps, or is asked for with `own`: they may be called `__proto__`.
+const own = (object, name) => (Object.hasOwn(object, name) ? object[name] : undefined);
+
 const state = {
-  versions: {}, // model -> its versions' states
+  versions: new Map(), // model -> its versions' states
   model: null,
   version: "", // "" is the newest
   signatures: {},
@@ -52,7 +55,7 @@ function showModels() {
     const versions = element("ul", { className: "versions" });
     const item = element("li", {}, button, versions);
     item.dataset.model = name;
-    state.versions[name] = [];
+    state.versions.set(name, []);
     $("models").append(item);
   }
 }
@@ -61,8 +64,9 @@ async function refreshStates() {
   if (document.hidden) return;
   for (const item of $("models").children) {
     const name = item.dataset.model;
-    state.versions[name] = await versionStates(name);
-    item.querySelector(".versions").replaceChildren(...state.versions[name].map(versionLine));
+    const versions = await versionStates(name);
+    state.versions.set(name, versions);
+    item.querySelector(".versions").replaceChildren(...versions.map(versionLine));
     if (name === state.model) offerVersions();
   }
 }
@@ -87,7 +91,7 @@ function versionLine({ version, state: now, status }) {
 }
 
 function available(name) {
-  return state.versions[name].filter((v) => v.state === "AVAILABLE").map((v) => v.version);
+  return state.versions.get(name).filter((v) => v.state === "AVAILABLE").map((v) => v.version);
 }
 
 function offerVersions() {

@@ -12,8 +12,9 @@ const NAMES_OF = {
 };
 const MOST_BARS = 40;
 const MAP_HELP = "Each row attends to the columns. Point at a cell, or use the arrow keys.";
-const VIRIDIS = ["440154", "482878", "3e4989", "31688e", "26828e", "1f9e89", "35b779", "6ece58",
-  "b5de2b", "fde725"];
+// From below to above, which colour-blind readers can tell apart: RdYlBu_r of `ctr-keras explain`.
+const COLORS = ["313695", "4575b4", "74add1", "abd9e9", "e0f3f8", "ffffbf", "fee090", "fdae61",
+  "f46d43", "d73027", "a50026"];
 
 const $ = (id) => document.getElementById(id);
 
@@ -47,7 +48,7 @@ function showError(error) {
 
 // Rows of {output: value}. The server leaves out the name of a single output.
 function answerRows(answer, signature) {
-  const names = Object.keys(state.signatures[signature]?.outputs ?? {});
+  const names = Object.keys(own(state.signatures, signature)?.outputs ?? {});
   const named = (value) => (names.length === 1 ? { [names[0]]: value } : value);
   if (answer.predictions) return answer.predictions.map(named);
   const columns = Object.entries(named(answer.outputs));
@@ -149,12 +150,13 @@ function mean(arrays) {
 }
 
 function heatMap(weights, names) {
-  const most = Math.max(...weights.flat());
+  const even = 1 / names.length; // what each weighs where attention makes no difference
+  const reach = reachAround(even, weights.flat());
   const lines = weights.map((row, from) => {
     const cells = row.map((weight, to) => {
       const title = `${names[from]} → ${names[to]}: ${weight.toPrecision(3)}`;
       const made = element("td", { title });
-      made.style.backgroundColor = viridis(weight / most);
+      made.style.backgroundColor = color((weight - even) / reach);
       return made;
     });
     const name = element("th", { scope: "row", title: names[from], textContent: names[from] });
@@ -173,7 +175,7 @@ function heatMap(weights, names) {
   const readout = element("p", { className: "readout", textContent: MAP_HELP });
   readout.setAttribute("role", "status");
   readCells(table, readout);
-  return [readout, element("div", { className: "scroll" }, table), scale(most)];
+  return [readout, element("div", { className: "scroll" }, table), scale(even, reach)];
 }
 
 // Says what the cell under the pointer, or the one chosen with the arrow keys, is worth.
@@ -202,18 +204,26 @@ function readCells(table, readout) {
   });
 }
 
-function scale(most) {
-  const strip = element("div");
-  strip.style.background = `linear-gradient(to right, ${VIRIDIS.map((color) => `#${color}`)})`;
-  const end = `${most.toPrecision(3)} attention weight`;
-  return element("div", { className: "scale" }, "0", strip, end);
+// How far weights lie from an even one; what is within a hundredth of it looks even.
+function reachAround(even, weights) {
+  return Math.max(even / 100, ...weights.map((weight) => Math.abs(weight - even)));
 }
 
-// The colours of `ctr-keras explain`, which differ in lightness: everyone can tell them apart.
-function viridis(share) {
-  const place = Math.max(0, Math.min(share || 0, 1)) * (VIRIDIS.length - 1);
+function scale(even, reach) {
+  const low = Math.max(0, even - reach); // weights are not negative
+  const places = COLORS.map((_, place) => low + (place / 10) * (even + reach - low));
+  const strip = element("div");
+  strip.style.background = `linear-gradient(to right, ${
+    places.map((weight) => color((weight - even) / reach))})`;
+  const end = `${(even + reach).toPrecision(3)} attention weight; ${even.toPrecision(3)} if even`;
+  return element("div", { className: "scale" }, low.toPrecision(3), strip, end);
+}
+
+// From -1, the deepest blue, over 0, pale yellow, to 1, the deepest red.
+function color(share) {
+  const place = ((Math.max(-1, Math.min(share || 0, 1)) + 1) / 2) * (COLORS.length - 1);
   const [low, high] = [Math.floor(place), Math.ceil(place)].map((index) => (
-    [0, 2, 4].map((start) => parseInt(VIRIDIS[index].slice(start, start + 2), 16))
+    [0, 2, 4].map((start) => parseInt(COLORS[index].slice(start, start + 2), 16))
   ));
   const mixed = low.map((value, i) => Math.round(value + (high[i] - value) * (place % 1)));
   return `rgb(${mixed})`;

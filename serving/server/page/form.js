@@ -2,50 +2,83 @@
 
 const INTEGERS = /^DT_U?INT\d+$/;
 const FLOATS = ["DT_FLOAT", "DT_DOUBLE"];
+const MOST_FILLED = 1000; // values that are typed for the user
 const INTEGER = /^-?\d+$/;
 const NUMBER = /^(-?\d+(\.\d+)?([eE][-+]?\d+)?|NaN|-?Infinity)$/;
 const naturally = new Intl.Collator("en", { numeric: true }); // C9 before C10
 
 function inputs(signature) {
-  return Object.keys(state.signatures[signature]?.inputs ?? {}).sort(naturally.compare);
+  return Object.keys(own(state.signatures, signature)?.inputs ?? {}).sort(naturally.compare);
 }
 
 function chooseSignature() {
-  const sample = SAMPLES[state.model] ?? {};
-  const first = inputs(state.signature).map((name) => [name, sample[name] ?? firstValue(name)]);
-  state.rows = first.length ? [Object.fromEntries(first)] : [];
+  const sample = own(SAMPLES, state.model) ?? {};
+  const names = inputs(state.signature);
+  const unsendable = names.filter((name) => kind(name) === "none");
+  const first = names.map((name) => [name, own(sample, name) ?? firstValue(name)]);
+  state.rows = first.length && !unsendable.length ? [Object.fromEntries(first)] : [];
   const explained = inputs("explain").join() === inputs(state.signature).join();
   $("explain").hidden = !explained || state.signature === "explain";
-  $("hint").textContent = state.signature === "rank"
-    ? "A row is a candidate for the one user. What is empty in a further row is as in row 1."
-    : "";
+  $("hint").textContent = hint(unsendable);
   showRows();
   for (const button of $("form").querySelectorAll(".buttons button")) {
     button.disabled = !state.rows.length;
   }
 }
 
+function hint(unsendable) {
+  if (unsendable.length) {
+    const types = unsendable.map((name) => `${name} (${typeName(name)})`).join(", ");
+    return `Inputs of these types have no form in JSON, but gRPC takes them: ${types}`;
+  }
+  if (state.signature !== "rank") return "";
+  return "A row is a candidate for the one user. What is empty in a further row is as in row 1.";
+}
+
 // ---- Inputs: what may be typed, and how it is written as JSON
 
-function kind(name) {
-  const { dtype, tensor_shape: shape } = state.signatures[state.signature].inputs[name];
-  const isNested = shape.unknown_rank || shape.dim.length > 1;
-  if (isNested && state.signature !== "rank") return "json"; // rank takes columns of values, too
+function described(name) {
+  return own(own(state.signatures, state.signature).inputs, name);
+}
+
+function typeName(name) {
+  return described(name).dtype.slice(3).toLowerCase();
+}
+
+// What a single value is: a string, bool, integer or number, or none that JSON has.
+function valueKind(name) {
+  const { dtype } = described(name);
   if (dtype === "DT_STRING") return "string";
   if (dtype === "DT_BOOL") return "bool";
   if (INTEGERS.test(dtype)) return "integer";
   return FLOATS.includes(dtype) ? "number" : "none";
 }
 
+function kind(name) {
+  const { tensor_shape: shape } = described(name);
+  const isNested = shape.unknown_rank || shape.dim.length > 1;
+  if (!isNested || state.signature === "rank") return valueKind(name); // of rank: columns of values
+  return valueKind(name) === "none" ? "none" : "json";
+}
+
 function firstValue(name) {
-  return { string: "", bool: "false", json: "[]", none: "" }[kind(name)] ?? "0";
+  const value = { string: "", bool: false }[valueKind(name)] ?? 0;
+  if (kind(name) !== "json") return String(value);
+  const { dim, unknown_rank: unknown } = described(name).tensor_shape;
+  const sizes = dim.slice(1).map(({ size }) => Math.max(1, Number(size))); // -1: any
+  const count = sizes.reduce((product, size) => product * size, 1);
+  return unknown || count > MOST_FILLED ? "[]" : JSON.stringify(filled(value, sizes));
+}
+
+// Nested lists of a value, by a row's shape.
+function filled(value, [size, ...inner]) {
+  if (size === undefined) return value;
+  return Array.from({ length: size }, () => filled(value, inner));
 }
 
 // What is wrong with a text; "" if nothing is.
 function complaint(name, text) {
   switch (kind(name)) {
-    case "none":
-      return "This type has no form in JSON; use gRPC";
     case "integer":
       return INTEGER.test(text.trim()) ? "" : "A whole number";
     case "number":
@@ -115,8 +148,7 @@ function rowFields(row, number) {
     legend.append(remove);
   }
   const labels = inputs(state.signature).map((name) => {
-    const type = state.signatures[state.signature].inputs[name].dtype.slice(3).toLowerCase();
-    const small = element("small", { textContent: ` ${type}` });
+    const small = element("small", { textContent: ` ${typeName(name)}` });
     return element("label", {}, name, small, control(row, name, number));
   });
   return element("fieldset", {}, legend, element("div", { className: "row" }, ...labels));
@@ -127,9 +159,8 @@ function control(row, name, number) {
   if (kind(name) === "bool") options(made, [["false", "false"], ["true", "true"]], row[name]);
   if (kind(name) === "integer") made.inputMode = "numeric";
   if (kind(name) === "number") made.inputMode = "decimal";
-  made.name = name;
+  made.dataset.input = name; // a `name` could hide properties of the form
   made.autocomplete = "off";
-  made.disabled = kind(name) === "none";
   made.value = row[name];
   const asFirst = state.signature === "rank" && number > 0;
   const check = () => {
@@ -170,7 +201,7 @@ function rowsOf(text) {
   }
   const names = inputs(state.signature);
   const fitsRow = (row) => Object.keys(row ?? {}).length === names.length
-    && names.every((name) => name in row && !row[name]?.b64);
+    && names.every((name) => Object.hasOwn(row, name) && !row[name]?.b64);
   const fits = (body?.signature_name ?? "serving_default") === state.signature
     && Array.isArray(body.instances)
     && body.instances.length > 0

@@ -23,6 +23,7 @@ from serving.server.inference import ExamplesRequest, classify, example_count, r
 from serving.server.model_info import SIGNATURE_DEF, model_status, signature_defs
 from serving.server.options import Options
 from serving.server.page import page
+from serving.server.request_log import of_arrays, of_messages
 from serving.server.rest.connections import SECONDS_TO_SEND, Connections, is_rebound
 from serving.server.rest.examples import read_examples, write_classifications, write_regressions
 from serving.server.rest.json_text import dump_scalar
@@ -200,6 +201,7 @@ class _Api:
     def __init__(self, core: Core):
         self._manager = core.manager
         self._metrics = core.metrics
+        self._log = core.log
         self._inference = {
             "predict": self._predict,
             "classify": self._classify,
@@ -243,6 +245,7 @@ class _Api:
             inputs, in_rows = read_inputs(document, signature.inputs)
             with self._metrics.run(servable.name, "Predict"):
                 outputs = signature.run(inputs)
+            self._log.offer(servable, of_arrays(key, signature, inputs, outputs))
             return write_outputs(outputs, signature.outputs, in_rows)
 
     def _classify(self, target: Target, body: bytes) -> str:
@@ -268,6 +271,8 @@ class _Api:
             with self._metrics.run(servable.name, infer.__name__.capitalize()):
                 response = infer(servable, request)
             self._metrics.count_examples(servable.name, example_count(request))
+            kind = f"{infer.__name__}_log"
+            self._log.offer(servable, of_messages(kind, request, response))
         return response.result
 
     def _status(self, target: Target, body: bytes) -> str:

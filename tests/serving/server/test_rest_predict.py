@@ -10,7 +10,7 @@ import math
 import pytest
 
 from serving.server.server import Server
-from tests.serving.toy_models import call, save_sparse, save_with_self
+from tests.serving.toy_models import call, save_sparse, save_with_inputs
 
 PREDICT = "/v1/models/toy:predict"
 
@@ -301,7 +301,7 @@ def test_16_tf1_saved_model(server):
 
 
 def test_odd_signatures(tmp_path):
-    save_with_self(str(tmp_path / "own" / "1"))
+    save_with_inputs(str(tmp_path / "own" / "1"), "self", "x")
     save_sparse(str(tmp_path / "sparse" / "1"))
     with Server(tmp_path, rest_api_port=0, port=0) as server:
         asked = {"inputs": {"self": [1.0], "x": [2.0]}}

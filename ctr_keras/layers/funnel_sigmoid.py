@@ -1,0 +1,49 @@
+"""Probabilities of steps each of which follows the one before."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from ctr_keras.layers.base import ConfiguredLayer
+from ctr_keras.types import Shape, Tensor
+
+
+@keras.saving.register_keras_serializable(package="ctr_keras")
+class FunnelSigmoid(ConfiguredLayer):
+    """The probability of having come so far: the product of the sigmoids up to each step.
+
+    Of logits `z` the `k`-th output is `sigmoid(z_1) ... sigmoid(z_k)`: a click, and a click that
+    becomes a conversion, both among all rows, where `sigmoid(z_2)` is the rate among clicks.
+
+    Args:
+        **kwargs: name, dtype and what else `keras.layers.Layer` takes.
+
+    Call arguments:
+        inputs: tensor of logits.
+
+    Input shape:
+        `(batch, steps)`.
+
+    Output shape:
+        `(batch, steps)`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> FunnelSigmoid()(np.zeros((1, 2), "float32")).numpy().tolist()
+    [[0.5, 0.25]]
+
+    References:
+        Ma et al., [Entire Space Multi-Task Model](https://arxiv.org/abs/1804.07931), SIGIR 2018,
+        Equation 2.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return ops.cumprod(ops.sigmoid(inputs), axis=-1)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape

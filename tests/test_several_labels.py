@@ -1,0 +1,177 @@
+"""Several labels, from a log to one output a label: prepared, learned, measured, exported."""
+
+import json
+import textwrap
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ctr_keras import metrics
+from ctr_keras.compare.comparison import compare_runs
+from ctr_keras.data import open_examples, read_rows, read_samples
+from ctr_keras.features import Categorical, FeatureSet, Label
+from ctr_keras.training import TrainConfig, evaluate_run, load_run, predict_split, train
+from pipeline.datasets.declared import load_dataset
+from pipeline.prepare import prepare
+from serving.export.export import export_run
+from tests.prepared import made_once
+
+LABELS = ("click", "conversion")
+
+
+def write_log(folder):
+    folder.mkdir()
+    draw = np.random.default_rng(0)
+    lines = ["user,item,click,conversion"]
+    for _ in range(1500):
+        user, item = draw.integers(8), draw.integers(6)
+        click = draw.random() < 1 / (1 + np.exp(1 + item - user / 2))
+        bought = click and draw.random() < 0.2 + 0.6 * (item % 2)
+        lines.append(f"u{user},i{item},{int(click)},{int(bought)}")
+    lines += ["u1,i1,1,2", "u1,i1,0,1"]
+    (folder / "log.csv").write_text("\n".join(lines))
+    (folder / "log.yaml").write_text(
+        textwrap.dedent("""\
+            source: {format: csv, files: log.csv}
+            label: [click, conversion]
+            features:
+              - {kind: categorical, name: user}
+              - {kind: categorical, name: item}
+            """)
+    )
+    prepare(str(folder / "log.yaml"), str(folder), str(folder / "data"), max_rejected=0.01)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return str(made_once("several-labels", write_log, tmp_path_factory) / "data")
+
+
+def run_on(data, out, model, **settings):
+    settings = {"epochs": 3, "batch_size": 64, "averaging": 0.0, "learning_rate": 0.01} | settings
+    arguments = {"dim": 4, "hidden": [8]}
+    train(TrainConfig(data=data, model=model, out=str(out), model_args=arguments, **settings))
+    return str(out)
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    return run_on(data, tmp_path_factory.mktemp("runs") / "esmm", "ESMM")
+
+
+def test_each_label_is_read_as_the_only_one_is_and_counted(data):
+    with open(f"{data}/report.json", encoding="utf-8") as file:
+        report = json.load(file)
+    assert any("label conversion is '2'" in why for why in report["rejected_because"])
+    assert report["warnings"] == [
+        "1 rows have conversion without click, which ESMM does not expect"
+    ]
+    features = FeatureSet.load(f"{data}/features.json")
+    assert features.label_names == LABELS
+    _, labels = read_rows(data, "train", features, 10_000)
+    means = [report["label_means"][name]["train"] for name in LABELS]
+    np.testing.assert_allclose(labels.mean(axis=0), means, rtol=1e-5)
+
+
+@pytest.mark.parametrize("names", [LABELS, ["conversion"], ["conversion", "click"]])
+def test_batches_have_the_labels_that_are_asked_for(data, names, tmp_path):
+    features = FeatureSet.load(f"{data}/features.json")
+    expected = dict(zip(LABELS, read_rows(data, "test", features, 500)[1].T, strict=True))
+    chosen = features.with_labels(names)
+    for cache in ("", str(tmp_path)):
+        examples = open_examples(data, "test", chosen, cache=cache)
+        labels = np.concatenate([of for _, of in examples.read(100)])
+        for name, column in zip(names, labels.T, strict=True):
+            np.testing.assert_array_equal(column, expected[name])
+
+
+def test_each_label_is_measured(run, data):
+    measured = evaluate_run(run)["labels"]
+    model, features, _ = load_run(run)
+    labels, scores = predict_split(model, features, data, "test")
+    for place, name in enumerate(LABELS):
+        assert measured[name]["auc"] == metrics.auc(labels[:, place], scores[:, place])
+        assert measured[name]["auc"] > 0.6
+
+
+def test_validation_has_each_label_and_their_mean(run):
+    with open(f"{run}/metrics.json", encoding="utf-8") as file:
+        validation = json.load(file)["validation"]
+    of_labels = [validation[f"log_loss_{name}"] for name in LABELS]
+    assert validation["log_loss"] == pytest.approx(np.mean(of_labels))
+
+
+def test_a_model_of_one_label_is_compared_with_one_of_several(run, data, tmp_path):
+    other = run_on(data, tmp_path / "fnn", "FNN", labels=["conversion"])
+    comparison = compare_runs([run, other], label="conversion", replicates=20)
+    assert {entry.name for entry in comparison.entries} == {"ESMM", "FNN"}
+    with pytest.raises(ValueError, match="fnn predicts conversion, not 'click'"):
+        compare_runs([run, other])
+
+
+def test_several_labels_need_a_model_of_several(data, tmp_path):
+    with pytest.raises(ValueError, match=r"FNN predicts one label, .*labels=\[click\].*ESMM"):
+        run_on(data, tmp_path / "run", "FNN")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"labels": ["purchase"]}, "unknown label 'purchase'"),
+        (
+            {"label_weights": {"conversoin": 2.0}},
+            "no label 'conversoin'; did you mean 'conversion'",
+        ),
+        ({"label_weights": {"click": 0.0, "conversion": 0.0}}, "label_weights are all 0"),
+        ({"pairwise_weight": 1.0, "group": "user"}, "pairwise_weight needs one label"),
+    ],
+)
+def test_settings_that_do_not_go_with_the_labels_are_refused(data, tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
+        run_on(data, tmp_path / "run", "MMoE", **settings)
+
+
+def test_an_exported_model_has_an_output_a_label(run, data, tmp_path):
+    version = export_run(run, str(tmp_path / "esmm"))
+    serve = tf.saved_model.load(version).signatures["serving_default"]
+    assert {*serve.structured_outputs} == {*LABELS}
+    model, features, _ = load_run(run)
+    samples = read_samples(data, features)
+    raw = {name: tf.constant([row[name] for row in samples.rows]) for name in ("user", "item")}
+    scores = np.asarray(model(samples.inputs))
+    for place, name in enumerate(LABELS):
+        np.testing.assert_allclose(serve(**raw)[name], scores[:, place], atol=1e-6)
+
+
+def test_a_feature_set_of_one_label_is_written_as_ever():
+    one = FeatureSet(Categorical("a"), label=[Label("click")])
+    assert one == FeatureSet(Categorical("a"), label=Label("click"))
+    assert "more_labels" not in one.to_dict()
+    several = FeatureSet(Categorical("a"), label=[Label("click"), Label("buy", positive=["yes"])])
+    assert FeatureSet.from_dict(several.to_dict()) == several
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ("[click, click]", "'click' is declared twice"),
+        ("[click, {column: x, positiv: [a]}]", "line 2: .*positiv"),
+        ("[]", "label is empty"),
+        ("[click, a]", "'a' is declared twice"),
+    ],
+)
+def test_wrong_lists_of_labels_are_refused(tmp_path, label, message):
+    path = tmp_path / "log.yaml"
+    path.write_text(
+        f"source: {{format: csv}}\nlabel: {label}\nfeatures: [{{kind: categorical, name: a}}]\n"
+    )
+    with pytest.raises(ValueError, match=message):
+        load_dataset(str(path))
+
+
+def test_a_sample_of_rows_goes_with_one_label_alone():
+    labels = [Label("click", negatives_kept=0.1), Label("buy")]
+    with pytest.raises(ValueError, match=r"without click does not go with a second label, 'buy'"):
+        FeatureSet(Categorical("a"), label=labels)
