@@ -42,14 +42,18 @@ def _plain(part: Any) -> Any:
 def _describe_files(
     source: str, found: Iterable[SourceFile], side_files: Iterable[str]
 ) -> dict[str, Any]:
-    listed = {file.path: file for file in found}
-    members = [path for path in listed if ".zip!" in path]
-    whole = {re.sub(r"\.zip!.*", ".zip", path) for path in (*members, *side_files)}
-    others = (file for path in sorted(whole) for file in files.find(path))
+    paths = [*side_files]
+    states = {}
+    for file in found:
+        if ".zip!" in file.path:
+            paths.append(file.path)
+        else:
+            states[file.path] = (file.size, file.modified)
+    for path in {re.sub(r"\.zip!.*", ".zip", path) for path in paths}:
+        states |= {file.path: (file.size, file.modified) for file in files.find(path)}
     return {
-        name_below(source, file.path): {"bytes": file.size, "modified": file.modified}
-        for file in sorted((*listed.values(), *others), key=lambda file: file.path)
-        if file.path not in members
+        name_below(source, path): {"bytes": size, "modified": modified}
+        for path, (size, modified) in sorted(states.items())
     }
 
 

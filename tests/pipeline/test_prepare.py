@@ -197,7 +197,7 @@ def test_a_source_is_listed_once(tmp_path, synthetic_log, monkeypatch):
     found = files.find
     monkeypatch.setattr(files, "find", find)
     monkeypatch.setattr("pipeline.job.run_job", lambda *_: None)  # as if only translated
-    prepare("synthetic", synthetic_log, str(tmp_path / "out"))
+    prepare("synthetic", str(synthetic_log), str(tmp_path / "out"))
     assert listed == [f"{synthetic_log}/*.csv"]
 
 
