@@ -434,7 +434,8 @@ def test_lists_in_brackets_and_days_that_may_be_months_are_no_features(tmp_path)
 
 
 def test_columns_of_one_name_may_be_named(tmp_path):
-    (tmp_path / "log.csv").write_text("user,click,user\n" + "a,1,b\nc,0,d\n" * 20)
+    rows = "".join(f"a{i % 3},{i % 2},b{i % 5}\n" for i in range(300))
+    (tmp_path / "log.csv").write_text(f"user,click,user\n{rows}")
     found = guess(str(tmp_path / "log.csv"), columns=["user", "click", "other"])
     assert "columns: [user, click, other]" in found.text
 

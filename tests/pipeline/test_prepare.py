@@ -198,7 +198,7 @@ def test_a_source_is_listed_once(tmp_path, synthetic_log, monkeypatch):
     monkeypatch.setattr(files, "find", find)
     monkeypatch.setattr("pipeline.job.run_job", lambda *_: None)  # as if only translated
     prepare("synthetic", str(synthetic_log), str(tmp_path / "out"))
-    assert listed == [f"{synthetic_log}/*.csv"]
+    assert listed == [f"{synthetic_log}/part-*.tsv"]
 
 
 def test_unknown_folder_in_the_way_is_left_alone(tmp_path, synthetic_log):
