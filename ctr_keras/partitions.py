@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -202,23 +202,30 @@ def _summed(reports: Sequence[Mapping[str, Any]], newest: Mapping[str, Any]) -> 
     counted = [report["rows"] for report in reports]
     rows = {name: sum(of.get(name, 0) for of in counted) for name in counted[-1]}
 
-    def means(of: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> dict[str, float | None]:
-        return {
-            split: sum(r["rows"].get(split, 0) * (of(r)[split] or 0.0) for r in reports)
-            / rows[split]
-            if rows[split]
-            else None
-            for split in of(newest)
-        }
+    def means(of: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+        """The means of a label over all rows, by those in each report."""
+        return {split: _mean(of, counted, rows, split) for split in of[-1]}
 
     labels = newest.get("label_means", {})
-    of_labels = {name: means(lambda r, name=name: r["label_means"][name]) for name in labels}
+    of_labels = {name: means([r["label_means"][name] for r in reports]) for name in labels}
     return {
         **{key: newest[key] for key in _KEPT_OF_REPORT if key in newest},
         "rows": rows,
-        "label_mean": means(lambda report: report["label_mean"]),
+        "label_mean": means([report["label_mean"] for report in reports]),
         **({"label_means": of_labels} if of_labels else {}),
     }
+
+
+def _mean(
+    means: Sequence[Mapping[str, Any]],
+    counted: Sequence[Mapping[str, int]],
+    rows: Mapping[str, int],
+    split: str,
+) -> float | None:
+    if not rows[split]:
+        return None
+    clicks = [n.get(split, 0) * (of[split] or 0.0) for of, n in zip(means, counted, strict=True)]
+    return float(sum(clicks) / rows[split])
 
 
 def _copy(source: str, target: str) -> None:

@@ -140,7 +140,7 @@ def _check_same_data(
 
 def _alike(features: FeatureSet, others: FeatureSet) -> bool:
     """Whether two feature sets differ in nothing but which labels are learned."""
-    return features.to_dict() | _NO_LABELS == others.to_dict() | _NO_LABELS
+    return bool({**features.to_dict(), **_NO_LABELS} == {**others.to_dict(), **_NO_LABELS})
 
 
 def _report(prepared: str) -> Mapping[str, Any]:

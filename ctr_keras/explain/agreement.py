@@ -60,7 +60,9 @@ def agreement(first: InteractionPlan, second: InteractionPlan) -> Agreement:
 
 
 def _gates(plan: InteractionPlan) -> dict[tuple[str, ...], float]:
-    gates = {(name,): gate for name, gate in (plan.fields or {}).items()}
+    gates: dict[tuple[str, ...], float] = {}
+    for name, gate in (plan.fields or {}).items():
+        gates[name,] = gate
     for i in plan.interactions:
         if i.function != "naive":
             fields = tuple(sorted(i.fields))

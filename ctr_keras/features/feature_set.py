@@ -126,8 +126,8 @@ class FeatureSet:
         """
         tasks = {task.name: task for task in self.tasks}
         chosen = [find("label", name, tasks) for name in names]
-        of_rows = {"weight": self.label.weight, "group": self.label.group}
-        chosen[0] = dataclasses.replace(chosen[0], **of_rows)
+        first = self.label
+        chosen[0] = dataclasses.replace(chosen[0], weight=first.weight, group=first.group)
         return self._reduced(self.features, chosen, self.vocabulary_sizes)
 
     # The declared features, by what a model does with them.

@@ -14,7 +14,7 @@ from ctr_keras.types import Inputs, Settings, Tensor
 
 @register(
     "one deep tower below a tower a label",
-    "Caruana, Machine Learning 28, 1997",
+    "Caruana, Machine Learning 28, 1997, Section 2",
     family="labels",
 )
 def SharedBottom(  # noqa: N802 (a builder reads as the model it builds)
@@ -229,15 +229,15 @@ def PLE(  # noqa: N802
     """
     inputs, mixed = _inputs(features, dim, embeddings_initializer, embedding_l2)
     settings = _settings(dropout, normalization, norm_order, net_l2)
-    counts = {"shared_experts": shared_experts, "task_experts": task_experts}
     for level in range(levels):
         is_last = level == levels - 1
         experts = GatedExperts(
             len(features.tasks),
             hidden,
+            shared_experts=shared_experts,
+            task_experts=task_experts,
             hands_on=not is_last,
             name=f"experts_{level}",
-            **counts,
             **settings,
         )
         mixed = experts(mixed)

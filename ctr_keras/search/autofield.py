@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import keras
 import numpy as np
@@ -132,7 +132,7 @@ class _FieldGates:
         judge = Judge(_GatedFields(model, values, rows[0]), rows[1])
         is_open, tried = choose(values, self.search.keep, judge)
         verdict = of_gates(self.stage.number, course, is_open, tried, "")
-        kept = [
+        kept: list[dict[str, Any]] = [
             {"fields": [name], "function": "field", "gate": float(gate), "effect": float(effect)}
             for name, gate, effect in zip(course.names, values, judge.effects(is_open), strict=True)
             if not np.isnan(effect)

@@ -105,14 +105,15 @@ def _lines(settings: Settings, kind: Any) -> list[tuple[str, str]]:
 
 
 def _defaults(kind: Any) -> dict[str, Any]:
-    return {
-        field.name: "must be given"
-        if field.default is field.default_factory is dataclasses.MISSING
-        else field.default_factory()
-        if field.default is dataclasses.MISSING
-        else field.default
-        for field in dataclasses.fields(kind)
-    }
+    return {field.name: _default(field) for field in dataclasses.fields(kind)}
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return "must be given"
 
 
 def _read_settings(path: str) -> dict[str, Any]:

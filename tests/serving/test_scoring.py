@@ -145,11 +145,20 @@ def test_files_none_of_whose_rows_can_be_scored_are_refused_and_leave_nothing(
 # Of files that are read, with a scorer that gives each row its number.
 
 
+class Numbers:
+    """That scorer."""
+
+    names = ("score",)
+
+    def __call__(self, raw):
+        return np.arange(len(next(iter(raw.values()))))
+
+
 def read(dataset, source, *keep, columns=()):
     rows = _Rows(find_dataset(dataset), str(source), keep, columns)
     rows.check()
-    blocks = list(rows.scored(lambda raw: np.arange(len(next(iter(raw.values()))))))
-    return pa.Table.from_batches(blocks, rows.schema)
+    blocks = list(rows.scored(Numbers()))
+    return pa.Table.from_batches(blocks, rows.schema(Numbers.names))
 
 
 def test_a_built_in_log_is_read_whole_and_without_its_label(tmp_path):

@@ -58,7 +58,8 @@ def version(good, clicks, features, tmp_path_factory):
 
 
 def score_here(version, rows):
-    return np.array(blessing._scores(str(version), [json.dumps(row) for row in rows]))
+    scores = blessing._scores(str(version), [json.dumps(row) for row in rows])
+    return {name: np.array(values) for name, values in scores.items()}
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_a_worse_version_is_refused_with_both_aucs_and_kept_aside(
 ):
     run, out = export
     shutil.copytree(version, out / "1")
-    aucs = [metrics.auc(samples.labels, scores_of(model, samples)) for model in (bad, good)]
+    aucs = [metrics.auc(samples.labels[:, 0], scores_of(model, samples)) for model in (bad, good)]
     assert aucs[1] > aucs[0] + 0.1
     with pytest.raises(NotBlessedError) as refused:
         run(bad)
@@ -93,10 +94,10 @@ def test_a_worse_version_is_refused_with_both_aucs_and_kept_aside(
 
 def test_other_scores_than_the_models_are_refused(version, good, samples, replayed_here):
     expected = scores_of(good, samples)
-    bless(version, None, samples, expected, margin=0.0)
+    bless(version, None, samples, {"score": expected}, margin=0.0)
     expected[17] += 1e-4
     with pytest.raises(NotBlessedError, match=r"1 of \d+ sample rows differently .* row 18 "):
-        bless(version, None, samples, expected, margin=0.0)
+        bless(version, None, samples, {"score": expected}, margin=0.0)
 
 
 def test_scores_that_are_not_finite_are_refused(export, good, replayed_here):

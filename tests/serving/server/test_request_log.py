@@ -148,7 +148,8 @@ def test_settings_that_make_no_sense_are_refused(tmp_path, config, message):
 
 @pytest.mark.parametrize("given", [True, False])
 def test_reflection_tells_of_the_services(models, given):
-    database = pytest.importorskip("grpc_reflection.v1alpha.proto_reflection_descriptor_database")
+    from grpc_reflection.v1alpha import proto_reflection_descriptor_database as database
+
     listed = config_text(entry("m", models / "m"))
     with (
         serving(models, listed, enable_grpc_reflection=given) as server,
