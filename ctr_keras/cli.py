@@ -184,7 +184,7 @@ def main() -> None:
 
 @main.command()
 @click.argument("folders", nargs=-1, required=True, type=ExistingFolder())
-@_out(help="Folder to write.")
+@_out(help="Folder to write, also at an address (gs://...).", type=click.Path(file_okay=False))
 def join(folders: tuple[str, ...], out: str) -> None:
     """Make prepared FOLDERS, such as those of several days, one.
 

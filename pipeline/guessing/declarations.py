@@ -172,6 +172,10 @@ def _why_not(found: Profile, share: float, twin: str | None) -> str:
     """Why a column should be no feature."""
     if not found.present:
         return "no value that a feature could take"
+    if found.is_bracketed:
+        return "lists in brackets: write their values with a separator, as in a|b|c"
+    if found.is_unread_time:
+        return "times that may be read in two ways: write them as 2024-01-31 12:00:00"
     if share > _LEAKS:
         return f"gives the label away: tells {share:.0%} of it"
     if found.distinct == 1 and not found.missing_share:

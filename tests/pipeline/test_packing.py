@@ -25,8 +25,8 @@ def raw_training_rows(name: str, source: str) -> dict[str, Array]:
     """The raw columns of a data set's training split, read as the pipeline reads them."""
     dataset = find_dataset(name)
     batches = []
-    for path, size, split in dataset.files(source):
-        for chunk in dataset.table.chunks(Chunk(path, 0, split), size):
+    for file in dataset.files(source):
+        for chunk in dataset.table.chunks(Chunk(file.path, 0, file.split), file.size):
             outputs = ParseChunk(dataset, source).process(chunk)
             batches += [output for output in outputs if isinstance(output, pa.RecordBatch)]
     columns = {

@@ -14,6 +14,7 @@ from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from click.testing import CliRunner
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
+from ctr_keras import files
 from ctr_keras.cli import main
 from ctr_keras.features import FeatureSet
 from pipeline import records as records_room
@@ -183,6 +184,20 @@ def test_finished_work_is_not_done_again_nor_overwritten(prepared_synthetic, syn
     assert contents(prepared_synthetic) == before
     with pytest.raises(FileExistsError, match="min_count of feature C1 was 20 and is 10"):
         prepare("criteo", str(synthetic_log), str(prepared_synthetic))
+
+
+def test_a_source_is_listed_once(tmp_path, synthetic_log, monkeypatch):
+    listed = []
+
+    def find(pattern: str) -> list[files.File]:
+        listed.append(pattern)
+        return found(pattern)
+
+    found = files.find
+    monkeypatch.setattr(files, "find", find)
+    monkeypatch.setattr("pipeline.job.run_job", lambda *_: None)  # as if only translated
+    prepare("synthetic", str(synthetic_log), str(tmp_path / "out"))
+    assert listed == [f"{synthetic_log}/part-*.tsv"]
 
 
 def test_unknown_folder_in_the_way_is_left_alone(tmp_path, synthetic_log):
