@@ -215,6 +215,15 @@ def test_the_label_is_asked_for_where_it_is_not_clear(frame):
         guess(frame, "price")
 
 
+def test_another_column_with_the_name_of_a_label_is_no_feature(frame):
+    both = frame.assign(bought=np.arange(ROWS) % 7 // 6)
+    declaration = guess(both, "click")
+    assert "bought" not in declaration.features.field_names
+    assert "bought: has the name of a label, too; to learn both, give `label` a list" in (
+        declaration.text
+    )
+
+
 def test_the_upper_half_of_ratings_is_positive(frame):
     rated = frame.drop(columns="click").assign(stars=np.arange(ROWS) % 5 + 1.0)
     rated["stars"] = rated["stars"].astype(int)
