@@ -15,6 +15,7 @@ from pipeline.parsing.columns import shortened
 
 _MAX_RATINGS = 20  # distinct numbers of which the upper half may be positive
 _FREQUENT = 100  # values that are told apart
+_USUAL = 0.99  # of the rows, where others are faults
 _RARE = 10  # rows of a value that says nothing
 
 
@@ -71,8 +72,9 @@ def find_label(profiles: Mapping[str, Profile], asked: str | None, has_header: b
 
 
 def is_named_label(found: Profile) -> bool:
-    """Whether a column of yes and no has the name of a label."""
-    return _is_binary(found) and bool(words(found.name) & LABELS)
+    """Whether a column of yes and no, but for a few rows, has the name of a label."""
+    usual = found.values[:2] if found.counts[:2].sum() > _USUAL * found.present else []
+    return bool(words(found.name) & LABELS) and {*map(_means_click, usual)} == {True, False}
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -111,9 +111,15 @@ class Profile:
 
     @functools.cached_property
     def seconds(self) -> Array:
-        """(distinct,) the values of a column of times, since 1970 on their clock."""
-        times = map(read_time, self.values)
-        return np.array([time.seconds if time else 0 for time in times], np.int64)
+        """(distinct,) the values of a column of times, since 1970 on their clock.
+
+        A few that are no times, or of no year that a log is of, count as the most frequent time:
+        one of them would be the first day of the log, and make it decades long.
+        """
+        times = [read_time(value) for value in self.values]
+        read = [time.seconds if time and time.seconds in _YEARS else None for time in times]
+        usual = next(second for second in read if second is not None)
+        return np.array([usual if second is None else second for second in read], np.int64)
 
 
 def profile(name: str, column: pa.Array) -> Profile:

@@ -224,6 +224,12 @@ def test_another_column_with_the_name_of_a_label_is_no_feature(frame):
     )
 
 
+def test_a_label_with_a_few_faults_is_one_by_its_name_nevertheless(frame):
+    faulty = np.arange(ROWS) % 7 // 6
+    faulty[5] = 2
+    assert "bought" not in guess(frame.assign(bought=faulty), "click").features.field_names
+
+
 def test_the_upper_half_of_ratings_is_positive(frame):
     rated = frame.drop(columns="click").assign(stars=np.arange(ROWS) % 5 + 1.0)
     rated["stars"] = rated["stars"].astype(int)
@@ -283,6 +289,16 @@ def test_parts_of_a_time_are_features_where_they_come_again(hours, parts):
     when = [str(start + datetime.timedelta(hours=hours * i / 299)) for i in range(300)]
     rows = {"when": when, "item": draw.integers(0, 9, 300), "click": draw.integers(0, 2, 300)}
     assert [*by_name(declared(rows))] == [*parts, "item"]
+
+
+@pytest.mark.parametrize("fault", ["yesterday", "0"])
+def test_a_row_without_a_time_makes_a_log_no_longer(fault):
+    start = datetime.datetime(2024, 3, 1)
+    when = [str(start + datetime.timedelta(minutes=i)) for i in range(4000)]
+    when[1001] = fault  # which is not among the values that are looked at
+    text = guess({"when": when, "item": [*range(8)] * 500, "click": [0, 1] * 2000}).text
+    assert "1970" not in text
+    assert "weekday" not in text
 
 
 def test_eight_digits_under_another_name_are_no_time():
