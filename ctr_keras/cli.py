@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 
+from ctr_keras.files import exists
 from ctr_keras.options import ExistingFolder, NewFolder
 from ctr_keras.quiet import quiet_tensorflow
 from ctr_keras.version import __version__
@@ -183,7 +184,7 @@ def main() -> None:
 
 @main.command()
 @click.argument("folders", nargs=-1, required=True, type=ExistingFolder())
-@_out(help="Folder to write.")
+@_out(help="Folder to write, also at an address (gs://...).", type=click.Path(file_okay=False))
 def join(folders: tuple[str, ...], out: str) -> None:
     """Make prepared FOLDERS, such as those of several days, one.
 
@@ -241,7 +242,36 @@ def train(
             report = training.train(settings)
         except KeyboardInterrupt:
             raise _Stopped(training.how_it_stands(settings)) from None
+        if not exists(os.path.join(settings.out, "report.html")):
+            _write_report(settings.out)
     _print_json(report)
+
+
+def _write_report(run: str) -> None:
+    """Writes the page of a run that has ended, which is no reason to fail."""
+    try:
+        from ctr_keras.compare.report import write_report
+
+        print(f"report: {write_report(run)}")
+    except ModuleNotFoundError as error:
+        print(f"no report.html: {error.msg}{_extra_of(error.name, '')}")
+    except (ValueError, OSError) as error:
+        print(f"no report.html: {_said(error)}")
+
+
+@main.command()
+@_run(help="The run.", type=click.Path(file_okay=False))
+@click.option("--by", multiple=True, metavar="FIELD", help="AUC by a field's values, too.")
+@_data(help="Other prepared data.")
+def report(run_folder: str, by: tuple[str, ...], data: str | None) -> None:
+    """Write report.html into a run's folder.
+
+    Settings, learning curves, metrics with intervals, calibration, importance, gates and
+    attention on one page. `train` writes it, too, without the values of a field.
+    """
+    from ctr_keras.compare.report import write_report
+
+    click.echo(write_report(run_folder, by, data))
 
 
 class _SearchCommand(click.Command):
@@ -383,20 +413,32 @@ def tune(
 @_existing_folder("--baseline", help="Another run on the same data, to take RelaImpr over.")
 @_weighted()
 @click.option(
+    "--require",
+    "limits",
+    multiple=True,
+    metavar="METRIC>=VALUE",
+    help="A limit of a metric, such as 'auc>=0.7' or 'log_loss<=0.5', which fails the command.",
+)
+@click.option(
     "--json/--table",
     "as_json",
     default=None,
     help="What to print. Default: a table on a terminal, else JSON.",
 )
-def evaluate(run_folder: str, as_json: bool | None, **options: Any) -> None:
+def evaluate(
+    run_folder: str, as_json: bool | None, limits: tuple[str, ...], **options: Any
+) -> None:
     """Print AUC, log loss, calibration and more of a run."""
     from ctr_keras import training
 
+    required = [training.Limit.read(limit) for limit in limits]
     measured = training.evaluate_run(run_folder, **options)
     if as_json or (as_json is None and not sys.stdout.isatty()):
         _print_json(measured)
     else:
         click.echo(training.evaluation_table(measured))
+    for limit in required:
+        limit.check(measured)
 
 
 @main.command()
@@ -580,6 +622,26 @@ def models(name: str | None) -> None:
     for preset, settings in PRESETS.get(name, {}).items():
         values = ", ".join(f"{key}={value}" for key, value in settings.items())
         click.echo(f"preset={preset}: {values}")
+
+
+@main.command()
+@click.argument("workflow", type=click.Path(exists=True, dir_okay=False))
+@click.option("--list", "lists", is_flag=True, help="Print the commands, and run none.")
+@click.pass_context
+def run(context: click.Context, workflow: str, lists: bool) -> None:
+    """Run the steps of a YAML file, from raw logs to a served model.
+
+    Steps that were run before, and of which nothing has changed, are not run again. What a step
+    says is in the folder `logs`.
+    """
+    from ctr_keras.workflow import read_workflow, run_workflow
+
+    out, steps = read_workflow(workflow, lambda name: main.get_command(context, name))
+    if lists:
+        for step in steps:
+            click.echo(step.command)
+        return
+    run_workflow(out, steps, click.echo)
 
 
 def _print_json(value: Any) -> None:

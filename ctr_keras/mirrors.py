@@ -28,7 +28,7 @@ def local_copy(path: str) -> str:
     if not files.is_remote(path):
         return path
     address = path.rstrip("/")
-    local = _local(address)
+    local = local_path(address)
     if not _is_same(address, local):
         if not files.exists(address):
             raise FileNotFoundError(f"there is nothing at {address}")
@@ -38,6 +38,11 @@ def local_copy(path: str) -> str:
         for part in files.read_json(partitions)["partitions"]:
             local_copy(address_of(os.path.normpath(os.path.join(local, part["folder"]))))
     return local
+
+
+def local_path(address: str) -> str:
+    """Where the copy of an address lies, if there is one."""
+    return os.path.join(_cache(), address.rstrip("/").replace("://", "/"))
 
 
 def address_of(path: str) -> str:
@@ -53,7 +58,7 @@ def mirrored(address: str) -> tuple[str, Callable[[], None]]:
     """A folder on the disk with what an address has, and a function that brings the address up to
     what the folder has then: files that mark a whole last, deleted ones after them."""
     address = address.rstrip("/")
-    folder = _local(address)
+    folder = local_path(address)
     _copy(address, folder)
     uploaded = _state(folder)
 
@@ -82,10 +87,6 @@ def _copy(address: str, local: str) -> None:
 def _state(folder: str) -> dict[str, tuple[int, int]]:
     found = files.files_below(folder)
     return {os.path.relpath(file.path, folder): (file.size, file.modified) for file in found}
-
-
-def _local(address: str) -> str:
-    return os.path.join(_cache(), address.replace("://", "/"))
 
 
 def _cache() -> str:

@@ -2,6 +2,9 @@
 
     <joined>/partitions.json    the folders whose examples are read, in their order
 
+Folders are named as they are seen from the joined one, so that all can move together, and by their
+addresses where they are on an object store and it is on the disk.
+
 Next to it is what every reader needs of a prepared folder, of the newest version of the
 vocabularies: `features.json`, the transform, statistics of numbers, samples, and a report of all
 rows. Rows of an earlier version are moved to the newest's ids as they are read (see
@@ -19,6 +22,8 @@ import numpy as np
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.features.growth import id_moves, is_grown_from
+from ctr_keras.files import copy, exists, is_remote
+from ctr_keras.mirrors import address_of, local_copy, local_path
 from ctr_keras.types import Array
 
 PARTITIONS_FILE = "partitions.json"
@@ -48,22 +53,27 @@ def join(folders: Sequence[str], out: str) -> dict[str, Any]:
     as `ctr-keras prepare --like` makes them. They stay where they are, and must not change.
 
     Args:
-        folders: list of str. Prepared folders, or joined ones, whose parts are joined then.
-        out: str. Folder to write; it appears under its name when it is whole.
+        folders: list of str. Prepared folders, or joined ones, whose parts are joined then; also at
+            addresses.
+        out: str. Folder to write; it appears under its name when it is whole. Also an address, if
+            all folders are at addresses.
 
     Returns:
         The contents of its `report.json`: rows and mean labels of all.
 
     Raises:
         FileNotFoundError: if a folder holds no prepared data.
-        ValueError: for a folder that is there twice, or of other features or vocabularies.
+        ValueError: for a folder that is there twice, of other features or vocabularies, or on this
+            disk where `out` is not.
         FileExistsError: if `out` holds anything but the same folders joined.
 
     Example, of data that `ctr-keras prepare` wrote:
 
         join(["data/monday", "data/tuesday"], "data/both")
     """
-    parts = [part for folder in folders for part in partitions(folder)]
+    if is_remote(out):
+        return _join_there(folders, out)
+    parts = [part for folder in folders for part in partitions(local_copy(folder))]
     _check_different([part.folder for part in parts])
     manifest = _manifest(parts, out)
     if os.path.exists(out):
@@ -100,7 +110,7 @@ def partitions(prepared: str) -> list[Partition]:
 def sample_partition(prepared: str) -> str:
     """The folder that the samples of a prepared one are of: itself, or one it was joined from."""
     manifest = _read_manifest(prepared)
-    return os.path.join(prepared, str(manifest["samples"])) if manifest else prepared
+    return _found(prepared, str(manifest["samples"])) if manifest else prepared
 
 
 def moves_of(folders: Sequence[str], prepared: str, features: FeatureSet) -> dict[str, Array]:
@@ -134,6 +144,23 @@ def prepared_report(prepared: str) -> Mapping[str, Any]:
 
 
 # What is joined.
+
+
+def _join_there(folders: Sequence[str], out: str) -> dict[str, Any]:
+    """Joins folders on an object store, by local copies, which lie to each other as they do."""
+    local = local_path(out)
+    for folder in folders:
+        for part in partitions(local_copy(folder)):
+            if not is_remote(address_of(part.folder)):
+                raise ValueError(f"{part.folder} is on this disk, and {out} is not: copy it there")
+    if exists(os.path.join(out, "report.json")):
+        return join(folders, local_copy(out))
+    if exists(out):
+        raise FileExistsError(f"{out} exists and is not whole; choose another, or delete it first")
+    shutil.rmtree(local, ignore_errors=True)
+    report = join(folders, local)
+    copy(local, out, last="report.json")
+    return report
 
 
 def _check_different(folders: Sequence[str]) -> None:
@@ -212,14 +239,25 @@ def _copy(source: str, target: str) -> None:
 
 
 def _manifest(parts: Sequence[Partition], out: str) -> dict[str, Any]:
-    """What `partitions.json` holds; folders as seen from the joined one, so that both can move."""
+    """What `partitions.json` holds."""
     return {
         "partitions": [
-            {"folder": os.path.relpath(part.folder, out), "digest": _digest(part.report)}
-            for part in parts
+            {"folder": _named(part.folder, out), "digest": _digest(part.report)} for part in parts
         ],
-        "samples": os.path.relpath(_with_samples(parts), out),
+        "samples": _named(_with_samples(parts), out),
     }
+
+
+def _named(folder: str, out: str) -> str:
+    """The name that a joined folder has for a part."""
+    address = address_of(folder)
+    is_elsewhere = is_remote(address) and not is_remote(address_of(out))
+    return address if is_elsewhere else os.path.relpath(folder, out)
+
+
+def _found(prepared: str, name: str) -> str:
+    """The part that a joined folder has a name for."""
+    return local_copy(name) if is_remote(name) else os.path.normpath(os.path.join(prepared, name))
 
 
 def _digest(report: Mapping[str, Any]) -> str:
@@ -236,11 +274,11 @@ def _read_manifest(prepared: str) -> dict[str, Any] | None:
 
 
 def _unchanged(prepared: str, folder: str, digest: str) -> Partition:
-    path = os.path.normpath(os.path.join(prepared, folder))
     try:
+        path = _found(prepared, folder)
         part = Partition.of(path)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{prepared} was joined from {path}: {error}") from None
+        raise FileNotFoundError(f"what {prepared} was joined from has gone: {error}") from None
     if _digest(part.report) != digest:
         raise ValueError(f"{path} has been prepared again since {prepared} was joined: join anew")
     return part
@@ -248,5 +286,5 @@ def _unchanged(prepared: str, folder: str, digest: str) -> Partition:
 
 def _finished_report(out: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
     if _read_manifest(out) != manifest:
-        raise FileExistsError(f"{out} exists and holds something else; choose another")
+        raise FileExistsError(f"{address_of(out)} exists and holds something else; choose another")
     return dict(prepared_report(out))

@@ -1,13 +1,14 @@
 """What is looked at before a job starts: the beginnings of all files, and some rows of one."""
 
 import collections
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from pipeline.block import Block
 from pipeline.datasets.base import Dataset, History
-from pipeline.sources import Chunk, SourceError
+from pipeline.sources import Chunk, SourceError, SourceFile
 from pipeline.splits import FileSplit, LastSplit, Values
 
 _THREADS = 16  # files may lie far away
@@ -15,19 +16,19 @@ _ROWS = 1000  # of a file, at least
 _REASONS_SHOWN = 3
 
 
-def check_source(dataset: Dataset, source: str) -> None:
+def check_source(dataset: Dataset, source: str, files: Sequence[SourceFile]) -> None:
     """Checks that the files of a source are as declared, as far as their beginnings tell.
 
     Args:
         dataset: Dataset.
         source: str. Where the files are.
+        files: list of SourceFile. What `dataset.files` has found there.
 
     Raises:
-        FileNotFoundError: if there are none.
         SourceError: for the first file that cannot be read or does not have the columns, and if no
             row at the beginning of the first file with rows can be used.
     """
-    paths = [path for path, _, _ in dataset.files(source)]
+    paths = [file.path for file in files]
     with ThreadPoolExecutor(_THREADS) as pool:
         for _ in pool.map(dataset.table.check, paths):
             pass

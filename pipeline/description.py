@@ -8,27 +8,23 @@ from typing import Any
 
 from ctr_keras import files
 from pipeline.datasets.base import Dataset
-from pipeline.sources import name_below
+from pipeline.sources import SourceFile, name_below
 
 
-def describe(dataset: Dataset, source: str) -> dict[str, Any]:
-    """A declaration and the files of its source, for `report.json`: equal ones give equal data.
+def describe(dataset: Dataset, source: str, found: Iterable[SourceFile]) -> dict[str, Any]:
+    """A declaration and the files found of its source, for `report.json`: equal ones, equal data.
 
     Sizes and times stand for what is in a file, which would take long to read.
-
-    Raises:
-        FileNotFoundError: if there is no file.
     """
     features = dataset.features.to_dict()
     by_name = {f"feature {_feature_name(feature)}": feature for feature in features.pop("features")}
-    paths = [*(path for path, _, _ in dataset.files(source)), *dataset.side_files(source)]
     others = {
         field.name: _plain(getattr(dataset, field.name))
         for field in dataclasses.fields(dataset)
         if field.name not in ("name", "features", "expect")  # which changes no data
     }
     described = {**features, **by_name, "order of features": list(by_name), **others}
-    described["files"] = _describe_files(source, paths)
+    described["files"] = _describe_files(source, found, dataset.side_files(source))
     return dict(json.loads(json.dumps(described)))  # as it is read back
 
 
@@ -43,12 +39,21 @@ def _plain(part: Any) -> Any:
     return {"kind": type(part).__name__, **dataclasses.asdict(part)}  # type: ignore[arg-type]
 
 
-def _describe_files(source: str, paths: Iterable[str]) -> dict[str, Any]:
-    whole = {re.sub(r"\.zip!.*", ".zip", path) for path in paths}
-    found = (file for path in sorted(whole) for file in files.find(path))
+def _describe_files(
+    source: str, found: Iterable[SourceFile], side_files: Iterable[str]
+) -> dict[str, Any]:
+    paths = [*side_files]
+    states = {}
+    for file in found:
+        if ".zip!" in file.path:
+            paths.append(file.path)
+        else:
+            states[file.path] = (file.size, file.modified)
+    for path in {re.sub(r"\.zip!.*", ".zip", path) for path in paths}:
+        states |= {file.path: (file.size, file.modified) for file in files.find(path)}
     return {
-        name_below(source, file.path): {"bytes": file.size, "modified": file.modified}
-        for file in found
+        name_below(source, path): {"bytes": size, "modified": modified}
+        for path, (size, modified) in sorted(states.items())
     }
 
 

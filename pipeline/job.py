@@ -31,7 +31,7 @@ from pipeline.records import write_examples, write_shards
 from pipeline.report import write_rejected
 from pipeline.runners import checked_shared, only_translates, pipeline_options, runs_here
 from pipeline.samples import sample, write_sample_rows
-from pipeline.sources import Chunk
+from pipeline.sources import Chunk, SourceFile
 from pipeline.splits import SPLITS, LastSplit
 from pipeline.statistics.columns import CountFeatures
 from pipeline.statistics.files import write_statistics
@@ -55,6 +55,7 @@ class JobError(RuntimeError):
 def run_job(
     dataset: Dataset,
     source: str,
+    files: list[SourceFile],
     output: Output,
     beam_options: Sequence[str],
     earlier: str | None = None,
@@ -63,7 +64,7 @@ def run_job(
     """Runs the job, which leaves all but the report in `output.partial`.
 
     Args:
-        dataset, source: what to prepare.
+        dataset, source, files: what to prepare.
         output: Output. Where to.
         beam_options: list of str.
         earlier: str or None. The prepared folder whose transform the rows get.
@@ -87,7 +88,6 @@ def run_job(
             if earlier and not runs_here(options):  # whose disk the workers do not see
                 copy_needed(earlier, os.path.join(work, "earlier"))
                 earlier = os.path.join(work, "earlier")
-            files = dataset.files(source)
             job = Job(dataset, source, files, output.partial, work, earlier, grows)
             write_json(output.path, job.probe)
             with quiet, beam.Pipeline(options=options) as pipeline:
@@ -133,7 +133,7 @@ class Job:
 
     dataset: Dataset
     source: str  # as the user named it
-    files: list[tuple[str, int, str | None]]  # path, bytes, split (None if rows are split)
+    files: list[SourceFile]
     folder: str  # where to write examples, samples and rejected rows
     work: str  # what the workers share meanwhile
     earlier: str | None = None  # the prepared folder whose transform the rows get
@@ -156,7 +156,7 @@ class Job:
 
     def build(self, pipeline: beam.Pipeline) -> None:
         """The whole graph."""
-        chunks = [(Chunk(path, i, split), size) for i, (path, size, split) in enumerate(self.files)]
+        chunks = [(Chunk(f.path, i, f.split), f.size) for i, f in enumerate(self.files)]
         files = (
             pipeline
             | "Files" >> beam.Create(chunks)
@@ -242,7 +242,7 @@ class Job:
 
     def _shards(self) -> dict[str, int]:
         """The number of shards of each split."""
-        source_bytes = sum(size for _, size, _ in self.files)
+        source_bytes = sum(file.size for file in self.files)
         train = max(_MIN_SHARDS, math.ceil(source_bytes / _SHARD_BYTES))
         return {split: train if split == "train" else train // _MIN_SHARDS for split in SPLITS}
 

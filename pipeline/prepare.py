@@ -104,11 +104,13 @@ def prepare(
         if cross_min_count is not None:
             features = dataset.features.with_crossed_pairs(cross_min_count)
             dataset = dataclasses.replace(dataset, features=features)
-        declaration = describe(dataset, source) | ({"like": like, "grow": grow} if like else {})
+        files = dataset.files(source)
+        declaration = describe(dataset, source, files)
+        declaration |= {"like": like, "grow": grow} if like else {}
         output = Output(out)
         if exists(output.path):
             return _finished_report(output, dataset, declaration)
-        check_source(dataset, source)
+        check_source(dataset, source, files)
         if beam_options:
             from pipeline.runners import check_options
 
@@ -118,7 +120,7 @@ def prepare(
         from pipeline.job import run_job  # slow to import: after all that is quick to check
 
         report: dict[str, Any] = {"dataset": dataset.name, "source": source}
-        found = run_job(dataset, source, output, beam_options, earlier, grow)
+        found = run_job(dataset, source, files, output, beam_options, earlier, grow)
         if found is None:  # the job was translated, not run
             delete(output.partial)
             return report

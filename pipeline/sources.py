@@ -13,7 +13,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, NamedTuple
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -43,18 +43,31 @@ class Chunk:
     names: tuple[str, ...] = ()  # of the file's columns, in order; read from it if there are none
 
 
-def find_files(source: str, pattern: str = "") -> list[tuple[str, int]]:
-    """Paths and sizes in bytes of the files that match a pattern below `source`, sorted; without
-    one, of the source itself. What matches may be folders: then all files in them, at any depth.
+class SourceFile(NamedTuple):
+    """A file of a source. Of a member of an archive only the path is known."""
+
+    path: str
+    size: int = 0  # in bytes
+    split: str | None = None  # that it belongs to; None if its rows are split one by one
+    modified: int = 0  # nanoseconds since 1970
+
+
+def find_files(source: str, pattern: str = "", split: str | None = None) -> list[SourceFile]:
+    """The files that match a pattern below `source`, sorted; without one, of
+    the source itself. What matches may be folders: then all files in them, at any depth.
 
     Names that begin with `_` or `.`, as those of `_SUCCESS` and checksums do, are passed over
     unless they are written out.
     """
     full = f"{source.rstrip('/')}/{pattern}" if pattern else source
     if ".zip!" in full:
-        return [(full, 0)]
+        return [SourceFile(full, split=split)]
     matched = files.find(full) or files.find(f"{full.rstrip('/')}/**")
-    found = [(file.path, file.size) for file in matched if not _is_hidden(file.path, full)]
+    found = [
+        SourceFile(file.path, file.size, split, file.modified)
+        for file in matched
+        if not _is_hidden(file.path, full)
+    ]
     if not found:
         hidden = " (names that begin with _ or . are passed over)" if matched else ""
         raise FileNotFoundError(f"no file matches {full!r}{hidden}")

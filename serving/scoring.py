@@ -171,7 +171,7 @@ class _Rows:
         table = _reading(dataset.table, tuple(needed), tuple(columns))
         self._dataset = dataclasses.replace(dataset, table=table, pattern=pattern)
         self._source, self._keep = source, list(dict.fromkeys(keep))
-        self._paths = [path for path, _, _ in self._dataset.files(source)]
+        self._paths = [file.path for file in self._dataset.files(source)]
         self._rows = 0
         self._reasons = collections.Counter[str]()
 

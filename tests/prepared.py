@@ -1,5 +1,6 @@
 """Prepared data for tests: made once a run, read in one batch."""
 
+import gzip
 import os
 import pathlib
 from collections.abc import Callable, Iterable
@@ -62,3 +63,12 @@ def read_records(paths: Iterable[pathlib.Path]) -> list[bytes]:
     files = [str(path) for path in paths]
     batches = tf.data.TFRecordDataset(files, "GZIP").batch(4096) if files else ()
     return [record for batch in batches for record in batch.numpy()]
+
+
+def keep_some_rows(path: pathlib.Path, rows: int) -> None:
+    """Leaves the first line of a file and about so many from all over it."""
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt") as file:
+        first, *others = file
+    with opened(path, "wt") as file:
+        file.writelines([first, *others[:: max(len(others) // rows, 1)]])

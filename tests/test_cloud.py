@@ -8,6 +8,9 @@ from click.testing import CliRunner
 
 from ctr_keras import files, mirrors
 from ctr_keras.cli import main
+from ctr_keras.data import read_rows
+from ctr_keras.features import FeatureSet
+from ctr_keras.partitions import join
 from ctr_keras.training import evaluate_run, read_config, train
 from pipeline.prepare import prepare
 from tests.cloud import bucket  # noqa: F401 (a fixture)
@@ -120,6 +123,29 @@ def test_data_are_fetched_once_and_anew_when_they_have_changed(prepared, bucket)
     assert not (local / "mark").exists()
 
 
+def test_days_there_are_joined_there_or_on_the_disk(prepared, bucket, tmp_path):  # noqa: F811
+    tuesday, there, here = f"{bucket}/tuesday", f"{bucket}/both", str(tmp_path / "both")
+    files.copy(prepared, tuesday)
+    for out in (there, here):
+        command = ["join", prepared, tuesday, "--out", out]
+        for _ in range(2):  # the same again is the report
+            assert CliRunner().invoke(main, command).exit_code == 0
+        both = mirrors.local_copy(out)
+        rows = files.read_json(f"{prepared}/report.json")["rows"]["train"]
+        features = FeatureSet.load_fitted(both)
+        assert len(read_rows(both, "train", features, 10_000)[1]) == 2 * rows
+    assert files.read_json(f"{there}/partitions.json")["samples"] == "../tuesday"
+    assert files.read_json(f"{here}/partitions.json")["samples"] == tuesday
+    with pytest.raises(FileExistsError, match=f"^{there} exists and holds something else"):
+        join([prepared], there)
+    files.copy(prepared, here_too := str(tmp_path / "monday"))
+    with pytest.raises(ValueError, match=f"^{here_too} is on this disk, and {there} is not: copy"):
+        join([here_too], there)
+    files.delete(f"{there}/report.json")
+    with pytest.raises(FileExistsError, match="exists and is not whole; choose another, or delete"):
+        join([prepared, tuesday], there)
+
+
 @pytest.fixture(scope="module")
 def run(prepared, bucket) -> str:  # noqa: F811
     out = f"{bucket}/runs/lr"
@@ -137,6 +163,14 @@ def test_a_run_is_there_with_its_addresses_and_nothing_of_the_disk(run, prepared
     assert f"data: {prepared}" in text
     assert f"out: {run}" in text
     assert os.environ["CTR_KERAS_CACHE"] not in text
+
+
+def test_the_page_of_a_run_is_brought_there(run):
+    from ctr_keras.compare.report import write_report
+
+    assert write_report(run) == f"{run}/report.html"
+    with files.open_input(f"{run}/report.html") as file:
+        assert b'id="calibration"' in file.read()
 
 
 def test_an_interrupted_run_goes_on_from_what_was_brought_there(prepared, bucket):  # noqa: F811

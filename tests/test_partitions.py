@@ -144,7 +144,9 @@ def test_parts_that_have_changed_or_gone_are_named(days, tmp_path):
     with pytest.raises(ValueError, match=f"^{days[1]} has been prepared again since {both} was jo"):
         read_rows(both, "train", MONDAY, 1)
     shutil.rmtree(days[1])
-    with pytest.raises(FileNotFoundError, match=f"^{both} was joined from {days[1]}: .* no report"):
+    with pytest.raises(
+        FileNotFoundError, match=f"^what {both} was joined from .*: {days[1]} holds"
+    ):
         read_rows(both, "train", MONDAY, 1)
 
 

@@ -196,12 +196,29 @@ def compare_runs(
             such field.
     """
     rows, scored = score_runs(runs, split, weighted, data, label)
+    return compared(rows, scored, _slices(rows.data, split, by), replicates, seed)
+
+
+def compared(
+    rows: ScoredRows,
+    scored: Sequence[Scored],
+    rows_of: Mapping[str, Sequence[Slice]],
+    replicates: int,
+    seed: int = 0,
+) -> Comparison:
+    """Compares runs whose scores are known.
+
+    Args:
+        rows: ScoredRows.
+        scored: list of Scored, of these rows.
+        rows_of: dict. By field the rows of each of its values.
+        replicates, seed: as in `compare_runs`.
+    """
     groups = by_settings(scored)
     scores = {name: [run.scores for run in members] for name, members in groups.items()}
     values, drawn = resampled(rows.labels, scores, METRICS, replicates, seed, rows.weights)
     ranked = sorted(groups, key=lambda name: -values[name]["auc"].mean())
     best = ranked[0]
-    rows_of = _slices(rows.data, split, by)
     entries = []
     for name in ranked:
         members = groups[name]
@@ -233,7 +250,9 @@ def compare_runs(
                 },
             )
         )
-    return Comparison(rows.data, split, rows.labels, rows.weight, rows.weights, replicates, entries)
+    return Comparison(
+        rows.data, rows.split, rows.labels, rows.weight, rows.weights, replicates, entries
+    )
 
 
 def _by_seed(runs: Sequence[Scored], values: Array) -> dict[int, float]:

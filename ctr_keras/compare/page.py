@@ -1,6 +1,10 @@
 """A comparison as a folder: one page with pictures, Markdown and JSON."""
 
 import json
+import os
+import urllib.parse
+
+from markupsafe import Markup
 
 from ctr_keras.compare import figures, text
 from ctr_keras.compare.comparison import COMPARED, Comparison
@@ -8,6 +12,7 @@ from ctr_keras.explain.folder import check_out, check_packages, write_page
 from ctr_keras.explain.page import Picture
 
 GENERATOR = "ctr-keras compare"
+REPORT = "report.html"  # in the folder of a run
 _SHOWN = ("auc", "log_loss", "calibration_ratio")
 
 
@@ -32,6 +37,7 @@ def write_comparison(comparison: Comparison, out: str) -> list[str]:
         ("rows", f"{len(comparison.labels)} of the {comparison.split} split"),
         ("clicks", f"{comparison.label_mean:.4g} of the rows{text.weighted(comparison)}"),
         ("runs", str(sum(len(entry.runs) for entry in comparison.entries))),
+        *_reports(comparison, out),
     ]
     others = {
         "comparison.md": text.to_markdown(comparison),
@@ -53,13 +59,30 @@ def check_page(out: str) -> None:
     check_out(out, "a comparison", GENERATOR)
 
 
+def _reports(comparison: Comparison, out: str) -> list[tuple[str, Markup]]:
+    """Links to the reports of the runs that have one."""
+    paths = [os.path.join(run.folder, REPORT) for entry in comparison.entries for run in entry.runs]
+    links = [
+        Markup('<a href="{}">{}</a>').format(
+            urllib.parse.quote(os.path.relpath(path, out)), os.path.dirname(path)
+        )
+        for path in paths
+        if os.path.exists(path)
+    ]
+    return [("reports", Markup(", ").join(links))] if links else []
+
+
 def _pictures(comparison: Comparison) -> list[Picture]:
     pictures = [_metrics(comparison)]
     if len(comparison.entries) > 1:
         pictures.append(_differences(comparison))
-    pictures += [_curves(comparison), _calibration(comparison), _roc(comparison)]
-    pictures += [_slices(comparison, field) for field in comparison.best.slices]
-    return [*pictures, _costs(comparison)]
+    return [*pictures, *shared_pictures(comparison), _costs(comparison)]
+
+
+def shared_pictures(comparison: Comparison) -> list[Picture]:
+    """What says something of one run, too: curves, calibration and slices."""
+    pictures = [_curves(comparison), _calibration(comparison), _roc(comparison)]
+    return pictures + [_slices(comparison, field) for field in comparison.best.slices]
 
 
 def _metrics(comparison: Comparison) -> Picture:

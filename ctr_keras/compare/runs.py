@@ -62,6 +62,7 @@ class ScoredRows(NamedTuple):
 
     Attributes:
         data: str. The folder of the prepared data.
+        split: str. Which of its rows.
         label: str. The label's column.
         labels: `(rows,)` float32.
         weight: str. The column of the weights, `""` where rows count alike.
@@ -69,6 +70,7 @@ class ScoredRows(NamedTuple):
     """
 
     data: str
+    split: str
     label: str
     labels: Array
     weight: str
@@ -115,15 +117,20 @@ def score_runs(
         _check_same_data(first, run)
         weighs = weighs or weighs_rows(config, weighted)
         labels, scores = predict_split(model, features, first[2], split)
-        trained = sum(math.prod(weight.shape) for weight in model.trainable_weights)
         labels, scores = (column_of(label, features, of) for of in (labels, scores))
-        scored.append(Scored(folder, _settings(folder), _history(folder), trained, scores))
+        scored.append(scored_run(folder, model, scores))
         keras.backend.clear_session()
     assert first is not None
     _, features, prepared = first
     weights = split_weights(features, prepared, split) if weighs else np.ones_like(labels)
     weight = features.label.weight if weighs else ""
-    return ScoredRows(prepared, label or "", labels, weight, weights), scored
+    return ScoredRows(prepared, split, label or "", labels, weight, weights), scored
+
+
+def scored_run(folder: str, model: keras.Model, scores: Array) -> Scored:
+    """A run with scores of its model."""
+    trained = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    return Scored(folder, _settings(folder), _history(folder), trained, scores)
 
 
 def _check_same_data(

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import keras
 import numpy as np
@@ -23,6 +23,9 @@ from ctr_keras.training.evaluation import (
 )
 from ctr_keras.training.slices import Column
 from ctr_keras.types import Array, Rows
+
+if TYPE_CHECKING:  # it needs the packages for plots
+    from matplotlib.figure import Figure
 
 By: TypeAlias = Literal["feature", "group"]
 
@@ -161,7 +164,7 @@ def permutation_importance(
     draw = np.random.default_rng(seed)
 
     def measure(inputs: Mapping[str, Array]) -> tuple[float, float]:
-        scores = _scores(model, inputs, rows)
+        scores = scores_of(model, inputs)
         return metrics.auc(labels, scores, weights), metrics.log_loss(labels, scores, weights)
 
     base = measure(inputs)
@@ -185,21 +188,25 @@ def permutation_importance(
 
 def write_importance(importances: Sequence[Importance], out: str) -> list[str]:
     """Writes `importance.csv` and `importance.png` into a folder; their paths."""
-    from ctr_keras.explain.figures import bars
-
     os.makedirs(out, exist_ok=True)
     table, picture = (os.path.join(out, f"importance.{kind}") for kind in ("csv", "png"))
     rows = [dataclasses.asdict(i) | {"features": " ".join(i.features)} for i in importances]
     write_table(table, rows)
-    figure = bars(
+    importance_figure(importances).savefig(picture, dpi=120)
+    return [table, picture]
+
+
+def importance_figure(importances: Sequence[Importance]) -> "Figure":
+    """Bars of the AUC that is lost."""
+    from ctr_keras.explain.figures import bars
+
+    return bars(
         [i.name for i in importances],
         [i.auc_drop for i in importances],
         "Permutation importance",
         "AUC lost; the line is from the least to the most of the repeats",
         [(i.auc_drop_low, i.auc_drop_high) for i in importances],
     )
-    figure.savefig(picture, dpi=120)
-    return [table, picture]
 
 
 def _units(features: FeatureSet, by: By) -> dict[str, list[Feature]]:
@@ -217,8 +224,9 @@ def _units(features: FeatureSet, by: By) -> dict[str, list[Feature]]:
     return units | {cross.name: [cross] for cross in features.crossed}
 
 
-def _scores(model: keras.Model, inputs: Mapping[str, Array], rows: int) -> Array:
-    """`(rows,)`."""
+def scores_of(model: keras.Model, inputs: Mapping[str, Array]) -> Array:
+    """The scores `(rows,)` of packed inputs in memory."""
+    rows = len(next(iter(inputs.values())))
     batches = (
         {name: values[start : start + _BATCH_SIZE] for name, values in inputs.items()}
         for start in range(0, rows, _BATCH_SIZE)

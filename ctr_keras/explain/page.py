@@ -2,32 +2,33 @@
 
 import base64
 import dataclasses
-import importlib.resources
 import io
 from collections.abc import Sequence
 
-import jinja2
 from matplotlib.figure import Figure
 
 from ctr_keras.explain.folder import EXPLAIN
+from ctr_keras.pages import render
 
 _DOTS_PER_INCH = 120
 
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A figure, what it shows, and a table of its numbers."""
+    """A figure, or none, what it shows, and a table of its numbers."""
 
     name: str  # of its file, without `.png`
     title: str
     caption: str
-    figure: Figure
+    figure: Figure | None
     header: Sequence[str]
     rows: Sequence[Sequence[object]]
     is_open: bool = False  # whether the table shows before it is asked for
 
     def png(self) -> bytes:
-        """The figure as a PNG file."""
+        """The figure as a PNG file, empty without one."""
+        if self.figure is None:
+            return b""
         file = io.BytesIO()
         self.figure.savefig(file, format="png", dpi=_DOTS_PER_INCH, bbox_inches="tight")
         return file.getvalue()
@@ -40,14 +41,9 @@ def render_page(
     generator: str = EXPLAIN,
 ) -> str:
     """An HTML page of pictures with their PNG files that needs no other file and no network."""
-    template = importlib.resources.files(__package__).joinpath("page.html")
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters["cell"] = _cell
     parts = [(picture, base64.b64encode(png).decode("ascii")) for picture, png in pictures]
-    page = environment.from_string(template.read_text(encoding="utf-8"))
-    return page.render(title=title, facts=facts, pictures=parts, generator=generator)
+    values = {"title": title, "facts": facts, "pictures": parts, "generator": generator}
+    return render(__package__, {"cell": _cell}, **values)
 
 
 def _cell(value: object) -> str:

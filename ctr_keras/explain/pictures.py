@@ -177,55 +177,69 @@ def attention_pictures(explainer: Explainer, test: Rows, case: int) -> list[Pict
     if not explainer.attending:
         return []
     of_case = _explained(explainer, _part(test, case, case + 1))
-    summary = summarize(explainer, _batches(test))["attention"]
     label, score = float(test[1][case, 0]), float(of_case["score"][0, 0])
     where = f"row {case} of the test split (label {label:.0f}, score {score:.3f})"
-    fields = explainer.names["fields"]
-    pictures = []
-    for place, layer in enumerate(explainer.attending):
-        weights = {
-            "case": (where, of_case["attention"][0, place].astype(float)),
-            "mean": (f"mean of {summary.rows} test rows", summary.mean[place]),
-        }
-        for kind, (of, maps) in weights.items():
-            title = f"Attention of layer {layer}: {of}"
-            caption = (
-                "Each row of a map sums to 1: what the field at its left takes from each. Red is "
-                "more and blue less than if all fields counted the same."
-            )
-            figure = figures.attention_maps(maps, fields, title)
-            rows = [
-                (first, second, *map(float, maps[:, i, j]))
-                for (i, first), (j, second) in itertools.product(enumerate(fields), repeat=2)
-            ]
-            header = ("attends", "attended to", *(f"head {head}" for head in range(len(maps))))
-            name = f"attention-{layer}-{kind}"
-            pictures.append(Picture(name, title, caption, figure, header, rows))
-    return pictures
+    maps = of_case["attention"][0].astype(float)
+    of_layers = [
+        _attention_picture(explainer, place, "case", where, maps) for place in range(len(maps))
+    ]
+    means = mean_attention_pictures(explainer, test)
+    return [*itertools.chain(*zip(of_layers, means, strict=True))]
 
 
-def global_pictures(explainer: Explainer, test: Rows) -> list[Picture]:
+def mean_attention_pictures(explainer: Explainer, rows: Rows, split: str = "test") -> list[Picture]:
+    """AutoInt's attention on average, a picture a layer."""
+    if not explainer.attending:
+        return []
+    summary = summarize(explainer, _batches(rows))["attention"]
+    of = f"mean of {summary.rows} {split} rows"
+    return [
+        _attention_picture(explainer, place, "mean", of, summary.mean)
+        for place in range(len(summary.mean))
+    ]
+
+
+def _attention_picture(
+    explainer: Explainer, place: int, kind: str, of: str, weights: Array
+) -> Picture:
+    """The maps of one layer, `weights` `(layers, heads, fields, fields)`."""
+    layer, maps, fields = explainer.attending[place], weights[place], explainer.names["fields"]
+    title = f"Attention of layer {layer}: {of}"
+    caption = (
+        "Each row of a map sums to 1: what the field at its left takes from each. Red is "
+        "more and blue less than if all fields counted the same."
+    )
+    figure = figures.attention_maps(maps, fields, title)
+    rows = [
+        (first, second, *map(float, maps[:, i, j]))
+        for (i, first), (j, second) in itertools.product(enumerate(fields), repeat=2)
+    ]
+    header = ("attends", "attended to", *(f"head {head}" for head in range(len(maps))))
+    return Picture(f"attention-{layer}-{kind}", title, caption, figure, header, rows)
+
+
+def global_pictures(explainer: Explainer, rows: Rows, split: str = "test") -> list[Picture]:
     """MIAN's weights of the parts in a few rows, its Figure 6, and their mean."""
     if "attention_global" not in explainer.axes:
         return []
-    cases = _explained(explainer, _part(test, 0, _CASES))["attention_global"].astype(float)
-    summary = summarize(explainer, _batches(test))["attention_global"]
+    cases = _explained(explainer, _part(rows, 0, _CASES))["attention_global"].astype(float)
+    summary = summarize(explainer, _batches(rows))["attention_global"]
     parts = explainer.names["parts"]
-    title = f"Weights of the global module: mean of {summary.rows} test rows"
+    title = f"Weights of the global module: mean of {summary.rows} {split} rows"
     caption = (
         "How much each part counts: item, context, behaviours and user (e), and what the local "
         "modules make of item and behaviours, user, context (R). Left, single rows; right, the "
         "mean with its standard deviation."
     )
     figure = figures.global_weights(cases, summary.mean, summary.deviation, parts, title)
-    rows = [
+    lines = [
         (part, float(mean), float(deviation), *map(float, cases[:, place]))
         for place, (part, mean, deviation) in enumerate(
             zip(parts, summary.mean, summary.deviation, strict=True)
         )
     ]
     header = ("part", "mean", "standard deviation", *(f"row {i}" for i in range(len(cases))))
-    return [Picture("global-weights", title, caption, figure, header, rows)]
+    return [Picture("global-weights", title, caption, figure, header, lines)]
 
 
 def _explained(explainer: Explainer, inputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -20,7 +20,7 @@ from pipeline.counts import TIME, USER
 from pipeline.parsing.delimited import Delimited
 from pipeline.parsing.json_lines import JsonLines
 from pipeline.parsing.parquet import Parquet
-from pipeline.sources import find_files
+from pipeline.sources import SourceFile, find_files
 from pipeline.splits import FileSplit, LastSplit, RandomSplit, Split, TimeSplit
 from pipeline.statistics.expectations import Expectation
 
@@ -87,21 +87,23 @@ class Dataset:
     expect: Mapping[str, Expectation] = dataclasses.field(default_factory=dict)
     filter_rule: ClassVar[str] = "no rule"  # what is true of the rows that `label` filters
 
-    def files(self, source: str) -> list[tuple[str, int, str | None]]:
-        """Path, size and split of the source's files; the split is None if rows are split.
+    def files(self, source: str) -> list[SourceFile]:
+        """The source's files. Each call lists it anew, which takes its time on an object store.
 
         Raises:
             FileNotFoundError: if a file is missing, naming it.
             ValueError: if a file belongs to two splits.
         """
         if not isinstance(self.split, FileSplit):
-            return [(path, size, None) for path, size in find_files(source, self.pattern)]
-        files: dict[str, tuple[str, int, str | None]] = {}
+            return find_files(source, self.pattern)
+        files: dict[str, SourceFile] = {}
         for split, pattern in self.split.patterns.items():
-            for path, size in find_files(source, pattern):
-                if path in files:
-                    raise ValueError(f"{path} cannot be for {files[path][2]} and for {split}, too")
-                files[path] = (path, size, split)
+            for file in find_files(source, pattern, split):
+                if earlier := files.get(file.path):
+                    raise ValueError(
+                        f"{file.path} cannot be for {earlier.split} and for {split}, too"
+                    )
+                files[file.path] = file
         return list(files.values())
 
     def side_files(self, source: str) -> list[str]:

@@ -13,7 +13,7 @@ from ctr_keras.types import Array
 from pipeline.block import Block, mask
 from pipeline.datasets.base import Dataset, History
 from pipeline.parsing.delimited import Delimited
-from pipeline.sources import find_files, member_path, open_source
+from pipeline.sources import SourceFile, find_files, member_path, open_source
 
 # Ids as in AutoInt's preprocessing: five spans up to 1969, then one bucket a year.
 _YEAR_BOUNDARIES = (1930, 1940, 1950, 1960, *range(1970, 2001))
@@ -35,11 +35,10 @@ class MovieLens(Dataset):
 
     filter_rule = "rating is 3"
 
-    def files(self, source: str) -> list[tuple[str, int, str | None]]:
+    def files(self, source: str) -> list[SourceFile]:
         """The ratings file."""
         path = member_path(source, "ratings.dat")
-        size = 0 if "!" in path else find_files(path)[0][1]
-        return [(path, size, None)]
+        return find_files(path)
 
     def side_files(self, source: str) -> list[str]:
         """Users and movies."""

@@ -15,7 +15,7 @@ from ctr_keras.features import FeatureSet, Label
 from ctr_keras.features.declarations import PACKED_INPUTS, feature_from_dict
 from pipeline.guessing import splits
 from pipeline.guessing.files import find_paths, names_below
-from pipeline.guessing.labels import FoundLabel, find_label, information, twins
+from pipeline.guessing.labels import FoundLabel, find_label, information, is_named_label, twins
 from pipeline.guessing.names import group as group_of
 from pipeline.guessing.profiles import Profile, profile
 from pipeline.guessing.samples import Sample, sample_files, sample_frame
@@ -172,6 +172,12 @@ def _why_not(found: Profile, share: float, twin: str | None) -> str:
     """Why a column should be no feature."""
     if not found.present:
         return "no value that a feature could take"
+    if found.is_bracketed:
+        return "lists in brackets: write their values with a separator, as in a|b|c"
+    if found.is_unread_time:
+        return "times that may be read in two ways: write them as 2024-01-31 12:00:00"
+    if is_named_label(found):
+        return "has the name of a label, too; to learn both, give `label` a list of them"
     if share > _LEAKS:
         return f"gives the label away: tells {share:.0%} of it"
     if found.distinct == 1 and not found.missing_share:

@@ -24,23 +24,34 @@ class Dialect:
 
 
 def guess_encoding(data: bytes) -> str:
-    """The encoding of text, by its first bytes and by whether it is UTF-8."""
+    """The encoding of text, by its first bytes and by whether most of its lines beyond ASCII are
+    UTF-8, which others hardly ever are by chance."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     try:
         data.decode()
     except UnicodeDecodeError as error:
         if error.end < len(data):  # not only the last character is cut
-            return "latin-1"
+            lines = [line for line in data.split(b"\n") if not line.isascii()]
+            valid = sum(_is_utf8(line) for line in lines)
+            return "utf-8" if valid > len(lines) / 2 else "latin-1"
     return "utf-8"
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def guess_dialect(text: str) -> Dialect:
     """The dialect of the first lines of a file.
 
     Raises:
-        ValueError: if there is one column, if no delimiter cuts most lines into the same number of
-            columns, or two columns have one name.
+        ValueError: if there is one column, or no delimiter cuts most lines into the same number of
+            columns.
 
     Example:
 
@@ -60,13 +71,14 @@ def guess_dialect(text: str) -> Dialect:
     best: tuple[float, int] = (0.0, 0)
     chosen: tuple[str, bool, list[list[str]]] = (",", False, [])
     for delimiter in _DELIMITERS:
-        quoted = _has_quotes(lines, delimiter)
-        rows = _rows(lines, delimiter, quoted)
-        (width, count), *_ = Counter(map(len, rows)).most_common(1)
-        # Where two delimiters cut nearly all lines alike, the one that cuts more often is right.
-        rank = (round(min(count / len(rows), 0.95), 1), width)
-        if width > 1 and rank > best:
-            best, chosen = rank, (delimiter, quoted, [row for row in rows if len(row) == width])
+        # Quotes that no line closes may be around line breaks: if more rows are alike then.
+        for quoted in (True,) if _has_quotes(lines, delimiter) else (False, True):
+            rows = _rows(lines, delimiter, quoted)
+            (width, count), *_ = Counter(map(len, rows)).most_common(1)
+            # Where two delimiters cut nearly all alike, the one that cuts more often is right.
+            rank = (round(min(count / len(rows), 0.95), 1), width)
+            if width > 1 and rank > best:
+                best, chosen = rank, (delimiter, quoted, [row for row in rows if len(row) == width])
     share, width = best
     if share < 0.8:
         raise ValueError(
@@ -96,14 +108,12 @@ def _rows(lines: list[str], delimiter: str, quoted: bool) -> list[list[str]]:
 
 
 def _is_header(first: list[str], others: list[list[str]]) -> bool:
-    """Names are all there, no numbers, and mostly no values of their columns. A ValueError for one
-    that is there twice."""
+    """Names are all there, no numbers, and mostly no values of their columns; if two are the same,
+    none is."""
     names = [name.strip() for name in first]
     if not all(names) or any(map(_IS_NUMBER.fullmatch, names)):
         return False
     columns = map(set, zip(*others, strict=True)) if others else [set[str]()] * len(first)
     values = sum(name in column for name, column in zip(first, columns, strict=True))
-    (name, count), *_ = Counter(names).most_common(1)
-    if count > 1 and not values:
-        raise ValueError(f"{count} columns are named {name!r}: rename all but one")
-    return count == 1 and values * 2 < len(names)
+    is_unique = len(set(names)) == len(names)
+    return values * 2 < len(names) if is_unique else not values

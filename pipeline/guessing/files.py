@@ -25,7 +25,7 @@ def find_paths(source: str) -> list[str]:
         FileNotFoundError: if there is none.
         SourceError: for an archive.
     """
-    paths = [path for path, size in find_files(source) if size or ".zip!" in path]
+    paths = [file.path for file in find_files(source) if file.size or ".zip!" in file.path]
     if not paths:
         raise FileNotFoundError(f"all files at {source!r} are empty")
     for path in paths:

@@ -52,7 +52,7 @@ def find_label(profiles: Mapping[str, Profile], asked: str | None, has_header: b
             raise ValueError(f"there is no column {asked!r}{did_you_mean(asked, profiles)}")
         return _as_label(profiles[asked])
     binary = [name for name, found in profiles.items() if _is_binary(found)]
-    named = [name for name in binary if words(name) & LABELS]
+    named = [name for name in binary if is_named_label(profiles[name])]
     if not has_header and binary[:1] == list(profiles)[:1]:
         named = binary[:1]  # as most logs without a header have it
     candidates = named or binary
@@ -68,6 +68,11 @@ def find_label(profiles: Mapping[str, Profile], asked: str | None, has_header: b
         "no column has two values that mean yes and no, such as 1 and 0: name the label by "
         f"--label{may_be}; the columns are {_listed(profiles)}"
     )
+
+
+def is_named_label(found: Profile) -> bool:
+    """Whether a column of yes and no has the name of a label."""
+    return _is_binary(found) and bool(words(found.name) & LABELS)
 
 
 def _listed(names: Iterable[str]) -> str:

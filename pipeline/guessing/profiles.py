@@ -93,6 +93,18 @@ class Profile:
         """Whether it tells rows apart rather than describing them."""
         return self.distinct > 0.98 * self.present and self.present > 50
 
+    @property
+    def is_bracketed(self) -> bool:
+        """Whether values are lists as programs print them, which the pipeline does not read."""
+        return _all_match(self._coded[0], r"^(\[.*\]|\(.*\)|\{.*\})$")
+
+    @property
+    def is_unread_time(self) -> bool:
+        """Whether values are dates that do not say what is the day and what the month."""
+        return self.kind != "time" and _all_match(
+            self._coded[0], r"^\d{1,2}[./-]\d{1,2}[./-]\d{4}\b"
+        )
+
     def numbers(self) -> Array:
         """(distinct,) the values as float64, NaN where they are none."""
         return _as_numbers(self._coded[0], self.decimal_comma)

@@ -1,5 +1,6 @@
 """A sample of a log as columns of strings, whatever its format."""
 
+import collections
 import dataclasses
 import io
 import itertools
@@ -177,6 +178,7 @@ class _Delimited:
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         if not self._columns:
+            _check_unique(found.columns, path)
             return found
         if len(set(self._columns)) < len(self._columns):
             raise ValueError(f"a column is named twice: {shortened(', '.join(self._columns))}")
@@ -262,6 +264,15 @@ class _Delimited:
                 f"{self._skipped} rows of the sample have another number of columns: they will be "
                 "rejected."
             )
+
+
+def _check_unique(columns: Sequence[str], path: str) -> None:
+    (name, count), *_ = collections.Counter(columns).most_common(1)
+    if count > 1:
+        raise ValueError(
+            f"{path}: {count} columns are named {name!r}: rename all but one, or name all columns "
+            "by --columns"
+        )
 
 
 class _JsonLines:

@@ -1,14 +1,13 @@
 """Statistics as one HTML page that needs no other file and no network, and as a few lines."""
 
-import importlib.resources
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import jinja2
 import markupsafe
 
 from ctr_keras.files import exists, open_output, read_json
+from ctr_keras.pages import render
 from pipeline.statistics import FILE
 
 _MOMENTS = ("mean", "deviation", "low", "high")
@@ -24,11 +23,7 @@ def render_page(title: str, summary: Mapping[str, Any]) -> str:
         title: str. What the data are called.
         summary: dict. What `pipeline.statistics.summary.summarize` gives.
     """
-    template = importlib.resources.files(__package__).joinpath("page.html")
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters |= {
+    filters: dict[str, Callable[..., object]] = {
         "cells": _cells,
         "count": "{:,}".format,
         "decimal": _decimal,
@@ -43,11 +38,9 @@ def render_page(title: str, summary: Mapping[str, Any]) -> str:
         "shown": _shown,
         "told": told,
     }
-    page = environment.from_string(template.read_text(encoding="utf-8"))
     shares = [told(feature) for feature in summary["features"].values()]
-    return page.render(
-        title=title, remarks=list(remarks(summary)), most=max([*shares, 1e-9]), **summary
-    )
+    own = {"title": title, "remarks": list(remarks(summary)), "most": max([*shares, 1e-9])}
+    return render(__package__, filters, **own, **summary)
 
 
 def show(data: str, out: str | None = None) -> Iterator[str]:

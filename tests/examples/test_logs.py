@@ -1,7 +1,6 @@
 """Logs of strangers, each from `init` to a served score; the declarations are those kept."""
 
 import difflib
-import gzip
 import json
 import re
 
@@ -17,6 +16,7 @@ from pipeline.prepare import prepare
 from serving.client import Client
 from serving.export import export, export_run
 from tests.conftest import unavailable
+from tests.prepared import keep_some_rows
 from tests.serving.processes import running
 
 LOGS = [name for name in OWN if name != "amazon_beauty"]  # whose rows are made, not logged
@@ -84,12 +84,3 @@ def test_a_part_is_prepared_trained_exported_and_served(name, log, models, tmp_p
     with Client(url) as client:
         client.wait_until_available(name, timeout=60)
         assert [*client.predict_rows(name, samples.rows)] == pytest.approx(scores, abs=1e-6)
-
-
-def keep_some_rows(path, rows):
-    """Leaves the first line of a file and about so many from all over it."""
-    opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt") as file:
-        first, *others = file
-    with opened(path, "wt") as file:
-        file.writelines([first, *others[:: max(len(others) // rows, 1)]])

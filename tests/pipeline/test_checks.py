@@ -37,13 +37,13 @@ def logs(tmp_path):
 
 def refusal(dataset, source) -> str:
     with pytest.raises(SourceError) as error:
-        check_source(dataset, str(source))
+        check_source(dataset, str(source), dataset.files(str(source)))
     assert "\n" not in str(error.value)
     return str(error.value)
 
 
 def test_files_with_the_columns_pass_in_any_order(dataset, logs):
-    check_source(dataset, str(logs))
+    check_source(dataset, str(logs), dataset.files(str(logs)))
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_files_that_cannot_be_read_are_named(dataset, logs):
     (logs / "2.csv.gz").unlink()
     (logs / "4.csv").symlink_to(logs / "4.csv")
     with pytest.raises(FileNotFoundError, match="no file matches"):
-        check_source(dataset, str(logs / "4.csv"))
+        check_source(dataset, str(logs / "4.csv"), dataset.files(str(logs / "4.csv")))
 
 
 def test_a_label_that_no_row_has_is_told_before_the_job(dataset, logs):
@@ -75,12 +75,12 @@ def test_a_label_that_no_row_has_is_told_before_the_job(dataset, logs):
     assert "/1.csv: none of the first 4 rows is good: 3 x label click " in message
     assert message.endswith(", 1 x expected 3 columns, got 2")
     (logs / "1.csv").write_text("user,site,click\na,x,5\nb,y,1\n")
-    check_source(dataset, str(logs))
+    check_source(dataset, str(logs), dataset.files(str(logs)))
 
 
 def test_bad_rows_before_a_stray_quote_are_not_all_that_is_looked_at(dataset, logs):
     (logs / "1.csv").write_text('user,site,click\na,x,5\na,"x,1\na,x,1\n')
-    check_source(dataset, str(logs))
+    check_source(dataset, str(logs), dataset.files(str(logs)))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,8 @@ def test_checks_need_neither_beam_nor_tensorflow(dataset, logs, tmp_path):
         "import sys\n"
         "from pipeline.checks import check_source\n"
         "from pipeline.datasets import find_dataset\n"
-        f"check_source(find_dataset({str(tmp_path / 'my.yaml')!r}), {str(logs)!r})\n"
+        f"dataset = find_dataset({str(tmp_path / 'my.yaml')!r})\n"
+        f"check_source(dataset, {str(logs)!r}, dataset.files({str(logs)!r}))\n"
         "assert not sys.modules.keys() & {'apache_beam', 'tensorflow', 'keras'}\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

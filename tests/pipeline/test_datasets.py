@@ -24,7 +24,7 @@ MOVIELENS = {
 
 
 def parse(dataset, source: pathlib.Path) -> tuple[Block, dict, np.ndarray]:
-    ((path, size, split),) = dataset.files(str(source))
+    ((path, size, split, _),) = dataset.files(str(source))
     (chunk,) = dataset.table.chunks(Chunk(path, 0, split), size)
     (block,) = dataset.table.read(chunk)
     columns, label = dataset.parse(block, str(source))
@@ -211,7 +211,7 @@ def test_yaml_splits_by_time_key_and_files(tmp_path, log):
     by_files = YAML + "split: {by: files, train: l*.csv, test: test.csv}"
     dataset = find_dataset(declare(tmp_path, by_files))
     assert dataset.split == FileSplit("l*.csv", "", "test.csv")
-    assert [split for _, _, split in dataset.files(str(tmp_path))] == ["train", "test"]
+    assert [file.split for file in dataset.files(str(tmp_path))] == ["train", "test"]
 
 
 @pytest.mark.parametrize(

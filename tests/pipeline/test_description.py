@@ -33,7 +33,8 @@ def log(tmp_path) -> pathlib.Path:
 def described(log: pathlib.Path, declaration: str = DECLARATION) -> dict:
     path = log.parent / "my.yaml"
     path.write_text(declaration)
-    return describe(find_dataset(str(path)), str(log))
+    dataset = find_dataset(str(path))
+    return describe(dataset, str(log), dataset.files(str(log)))
 
 
 def test_the_same_declaration_and_files_are_the_same(log):
@@ -82,14 +83,17 @@ def test_a_file_of_the_same_size_has_changed_if_its_time_has(log):
 def test_a_source_that_is_a_file_is_called_the_source(log):
     (log.parent / "my.yaml").write_text(DECLARATION)
     dataset, path = find_dataset(str(log.parent / "my.yaml")), log / "a.csv"
-    before = describe(dataset, str(path))
+    before = describe(dataset, str(path), dataset.files(str(path)))
     path.write_text(HEADER + "\n")
-    assert difference(before, describe(dataset, str(path))) == "the source was changed"
+    assert (
+        difference(before, describe(dataset, str(path), dataset.files(str(path))))
+        == "the source was changed"
+    )
 
 
 def test_tables_that_are_joined_count_too(tmp_path):
     for name in ("ratings.dat", "users.dat", "movies.dat"):
         (tmp_path / name).write_text("1::2\n")
     dataset = find_dataset("movielens-1m")
-    files = describe(dataset, str(tmp_path))["files"]
+    files = describe(dataset, str(tmp_path), dataset.files(str(tmp_path)))["files"]
     assert list(files) == ["movies.dat", "ratings.dat", "users.dat"]

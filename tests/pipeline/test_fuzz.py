@@ -68,11 +68,11 @@ def outcome(case: Case, folder: pathlib.Path) -> Outcome:
     dataset = declared(case, folder)
     source = str(folder / case.name)
     pathlib.Path(source.partition("!")[0]).write_bytes(case.data)
-    check_source(dataset, source)
-    ((path, size, split),) = dataset.files(source)
+    (file,) = files = dataset.files(source)
+    check_source(dataset, source, files)
     counts: collections.Counter[str] = collections.Counter()
     written, rejected, raw, lines = [], [], [], 0
-    for chunk in dataset.table.chunks(Chunk(path, 0, split), size):
+    for chunk in dataset.table.chunks(Chunk(file.path, 0, file.split), file.size):
         watched = Watched(dataset.table)
         outputs = [*ParseChunk(dataclasses.replace(dataset, table=watched), source).process(chunk)]
         batches = [output for output in outputs if hasattr(output, "schema")]

@@ -215,6 +215,15 @@ def test_the_label_is_asked_for_where_it_is_not_clear(frame):
         guess(frame, "price")
 
 
+def test_another_column_with_the_name_of_a_label_is_no_feature(frame):
+    both = frame.assign(bought=np.arange(ROWS) % 7 // 6)
+    declaration = guess(both, "click")
+    assert "bought" not in declaration.features.field_names
+    assert "bought: has the name of a label, too; to learn both, give `label` a list" in (
+        declaration.text
+    )
+
+
 def test_the_upper_half_of_ratings_is_positive(frame):
     rated = frame.drop(columns="click").assign(stars=np.arange(ROWS) % 5 + 1.0)
     rated["stars"] = rated["stars"].astype(int)
@@ -369,7 +378,10 @@ def test_rows_come_from_all_over_the_source(tmp_path):
         (b"click\n0\n1\n", "there is a single column: a label needs features next to it"),
         (b"PAR1 this is none", "cannot be read as Parquet"),
         (b"click,user\n", "has no rows"),
-        (b"user,click,user\na,1,b\nc,0,d\n", "log: 2 columns are named 'user': rename all but"),
+        (
+            b"user,click,user\na,1,b\nc,0,d\n",
+            "log: 2 columns are named 'user': rename all but one, or name all columns by --columns",
+        ),
         (bytes(range(256)) * 20, "log"),
     ],
 )
@@ -410,6 +422,7 @@ def test_damaged_compression_other_columns_and_archives_name_the_file(frame, tmp
         ("1::2::3\n4::5::6\n", "::", False, False),
         ("0 4:1 5:1\n1 4:1 6:1\n", " ", False, False),
         ('a\tb\n1\tsays "so"\n2\tno\n', "\t", False, True),
+        ('a;b\n"1\n2";x\n"3\n4";y\n', ";", True, True),
         ("0,a,b\n1,a,c\n", ",", False, False),
         ("a,b\na,b\na,c\n", ",", False, False),
     ],
@@ -419,10 +432,28 @@ def test_dialects(text, delimiter, quoted, header):
     assert (found.delimiter, found.quoted, found.header) == (delimiter, quoted, header)
 
 
+def test_lists_in_brackets_and_days_that_may_be_months_are_no_features(tmp_path):
+    days = [f"{1 + i % 28:02d}/{1 + i % 12:02d}/2024 {i % 24}:00" for i in range(600)]
+    rows = "".join(f'{i % 2},{i % 5},"[{i % 7}, {i % 5}]",{day}\n' for i, day in enumerate(days))
+    (tmp_path / "log.csv").write_text(f"click,site,items,when\n{rows}")
+    text = guess(str(tmp_path / "log.csv")).text
+    assert "#   items: lists in brackets: write their values with a separator" in text
+    assert "#   when: times that may be read in two ways: write them as 2024-01-31" in text
+    assert "name: site" in text
+
+
+def test_columns_of_one_name_may_be_named(tmp_path):
+    rows = "".join(f"a{i % 3},{i % 2},b{i % 5}\n" for i in range(300))
+    (tmp_path / "log.csv").write_text(f"user,click,user\n{rows}")
+    found = guess(str(tmp_path / "log.csv"), columns=["user", "click", "other"])
+    assert "columns: [user, click, other]" in found.text
+
+
 def test_encodings():
     assert guess_encoding("é".encode()) == "utf-8"
     assert guess_encoding("é".encode()[:1]) == "utf-8"  # cut
     assert guess_encoding("né".encode("latin-1") + b",") == "latin-1"
+    assert guess_encoding("né\n".encode("latin-1") + "né\nÅ\n".encode()) == "utf-8"  # a bad line
     assert guess_encoding("né".encode("utf-16")) == "utf-16"
 
 

@@ -1,6 +1,7 @@
 """What `features.fit` and `features.pack` give without Beam is what `prepare` gives."""
 
 import pathlib
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -17,15 +18,15 @@ from pipeline.batches import SPLIT, ParseChunk, column_values
 from pipeline.datasets import find_dataset
 from pipeline.prepare import prepare
 from pipeline.sources import Chunk
-from tests.prepared import prepare_once
+from tests.prepared import keep_some_rows, prepare_once
 
 
 def raw_training_rows(name: str, source: str) -> dict[str, Array]:
     """The raw columns of a data set's training split, read as the pipeline reads them."""
     dataset = find_dataset(name)
     batches = []
-    for path, size, split in dataset.files(source):
-        for chunk in dataset.table.chunks(Chunk(path, 0, split), size):
+    for file in dataset.files(source):
+        for chunk in dataset.table.chunks(Chunk(file.path, 0, file.split), file.size):
             outputs = ParseChunk(dataset, source).process(chunk)
             batches += [output for output in outputs if isinstance(output, pa.RecordBatch)]
     columns = {
@@ -84,6 +85,8 @@ def test_a_synthetic_log_with_broken_rows(prepared_synthetic, synthetic_log):
 
 
 # Logs of strangers.
+
+ROWS = 5000  # of each, about
 
 
 def categories(names: str, **options) -> list[dict]:
@@ -173,6 +176,10 @@ def test_logs_of_strangers(real_data, tmp_path, log):
         liked = pa.array(np.asarray(table["overall"]) > 3)
         source = tmp_path
         pa.parquet.write_table(table.append_column("liked", liked), source / "log.parquet")
+    elif file := STRANGERS[log]["source"].get("files"):
+        shutil.copyfile(source / file, tmp_path / file)
+        source = tmp_path
+        keep_some_rows(source / file, ROWS)
     name = declare(tmp_path, STRANGERS[log])
     prepare(name, str(source), str(tmp_path / "out"))
     assert_packs_as_prepared(tmp_path / "out", name, source)

@@ -13,6 +13,7 @@ from pipeline.parsing.lines import line_chunks, read_lines
 from pipeline.sources import (
     Chunk,
     SourceError,
+    SourceFile,
     find_files,
     member_path,
     name_below,
@@ -121,7 +122,7 @@ def test_a_damaged_archive_is_an_error_that_names_it(tmp_path):
         ):
             read_all(f"{path}!log.csv")
     path.write_bytes(whole)
-    assert find_files(f"{path}!log.csv") == [(f"{path}!log.csv", 0)]
+    assert find_files(f"{path}!log.csv") == [SourceFile(f"{path}!log.csv")]
     assert read_all(f"{path}!log.csv") == TEXT
     with pytest.raises(SourceError, match=r"!other\.csv is not there: the archive has no such"):
         read_all(f"{path}!other.csv")
@@ -171,8 +172,8 @@ def test_a_source_is_a_file_a_folder_or_a_pattern(tmp_path):
 
     def found(source: str, pattern: str = "") -> list[str]:
         files = find_files(f"{tmp_path}/{source}", pattern)
-        assert {size for _, size in files} == {1}
-        return [name_below(str(tmp_path), path) for path, _ in files]
+        assert {file.size for file in files} == {1}
+        return [name_below(str(tmp_path), file.path) for file in files]
 
     everything = ["a.txt", "b.txt", "c.log", "day=1/e.txt", "day=2/f.txt", "sub/d.txt"]
     assert found("b.txt") == ["b.txt"]
@@ -190,8 +191,8 @@ def test_what_other_tools_leave_beside_the_data_is_passed_over(tmp_path):
     for name in ("a.csv", ".a.csv.crc", "_SUCCESS", "_temporary/0/b.csv", "day=1/_SUCCESS"):
         (source / name).parent.mkdir(exist_ok=True, parents=True)
         (source / name).write_text("x")
-    assert find_files(str(source)) == [(f"{source}/a.csv", 1)]
-    assert find_files(str(source), "_SUCCESS") == [(f"{source}/_SUCCESS", 1)]
+    assert [file.path for file in find_files(str(source))] == [f"{source}/a.csv"]
+    assert [file.path for file in find_files(str(source), "_SUCCESS")] == [f"{source}/_SUCCESS"]
     with pytest.raises(
         FileNotFoundError, match=r"day=1' \(names that begin with _ or \. are passed"
     ):

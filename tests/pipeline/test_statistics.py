@@ -46,8 +46,8 @@ def raw_rows(name: str, source: str) -> pd.DataFrame:
     """The good rows of a data set as the pipeline reads them, with their splits."""
     dataset = find_dataset(name)
     frames = []
-    for number, (path, size, split) in enumerate(dataset.files(source)):
-        for chunk in dataset.table.chunks(Chunk(path, number, split), size):
+    for number, file in enumerate(dataset.files(source)):
+        for chunk in dataset.table.chunks(Chunk(file.path, number, file.split), file.size):
             for output in ParseChunk(dataset, source).process(chunk):
                 if isinstance(output, pa.RecordBatch):
                     names = output.schema.names

@@ -81,7 +81,7 @@ def test_values_that_need_others_of_the_space_are_tried(given, space_file, monke
     ("dim", "searched", "fixed"), [(4, (1, 2, 4), None), (6, (1, 2), None), (3, None, 1)]
 )
 def test_values_of_a_models_own_space_that_do_not_go_with_what_is_given_are_left_out(
-    dim, searched, fixed, given, space_file, capsys
+    dim, searched, fixed, given, capsys
 ):
     given["model"] = "MIAN"
     overrides = [f"dim={dim}", "hidden=[4]", "batch_size=9", "schedule=constant"]
@@ -90,6 +90,13 @@ def test_values_of_a_models_own_space_that_do_not_go_with_what_is_given_are_left
     assert config.base.model_args.get("heads") == fixed
     assert config.base.out == given["out"]
     assert "not searched: heads=8: heads=8 must divide" in capsys.readouterr().out
+
+
+def test_values_of_the_users_own_space_that_do_not_go_with_what_is_given_are_refused(
+    given, space_file
+):
+    given["model"] = "MIAN"
+    overrides = ["dim=4", "hidden=[4]", "batch_size=9", "schedule=constant"]
     space_file.write_text("heads: [1, 7]\ntransformer: [pre, post]")
     own = TuneConfig.read(None, overrides, str(space_file), **given)
     with pytest.raises(ValueError, match=r"space.yaml, line 1: heads=7: heads=7 must divide"):

@@ -1,0 +1,245 @@
+"""From raw logs to a served model as one graph of commands, of which none is run again in vain.
+
+Each step is a command of `ctr-keras` of its own, in a process of its own. What it writes has a name
+with a digest of all that decides it: its options, the files that it reads, and the same of the
+steps before. A step that was stopped goes on in the folder that it began.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import click
+
+from ctr_keras.files import File, exists, files_below, find, open_input, read_json, write_json
+from ctr_keras.settings import Source, did_you_mean
+from ctr_keras.version import __version__
+
+_STATE = "steps.json"
+_LINES = 3  # of a command's last words, where it fails
+# By step: its options that are outputs of others; its own output, by name; the steps before.
+_WIRES: dict[str, tuple[dict[str, str], str, str]] = {
+    "prepare": ({}, "--out", "{out}/prepare-{digest}"),
+    "stats": ({"--data": "prepare"}, "--out", "{out}/stats-{digest}.html"),
+    "tune": ({"--data": "prepare"}, "--out", "{out}/tune-{digest}"),
+    "train": ({"--data": "prepare"}, "--out", "{out}/train-{digest}"),
+    "evaluate": ({"--run": "train"}, "", "{out}/evaluate-{digest}.json"),
+    "export": ({"--run": "train"}, "--out", "{out}/models/{name}"),
+    "deploy": ({"--models": "export"}, "--out", "{out}/deploy-{digest}"),
+}
+_FILES = ("source", "dataset", "config", "space")  # options that name what a step reads
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """A command of the graph.
+
+    Attributes:
+        name: str. That of the command.
+        options: list of str. Its own options, as they were written.
+        wires: dict. Its options whose values are outputs of other steps.
+        output: str. What it writes.
+        parts: dict. What decides the output, by a name for each part.
+        key: str. `"train-1a2b3c4d"`, with the digest of these parts.
+    """
+
+    name: str
+    options: tuple[str, ...]
+    wires: Mapping[str, str]
+    output: str
+    parts: Mapping[str, Any]
+    key: str
+
+    @property
+    def words(self) -> list[str]:
+        """The command, without `ctr-keras`."""
+        wires = [word for option in self.wires.items() for word in option]
+        return [self.name, *wires, *self.options]
+
+    @property
+    def command(self) -> str:
+        """The command, as a shell takes it."""
+        to = f" > {shlex.quote(self.output)}" if self.name == "evaluate" else ""
+        return f"ctr-keras {shlex.join(self.words)}{to}"
+
+
+def read_workflow(
+    path: str, command_of: Callable[[str], click.Command | None]
+) -> tuple[str, list[Step]]:
+    """The folder and the steps of a YAML file, in their order.
+
+    Args:
+        path: str. Its keys are `out`, the folder; `name`, that of the served model; and a step
+            each: `prepare`, `stats`, `tune`, `train`, `evaluate`, `export`, `deploy`, with the
+            options of the command as keys and values. Steps that are not there are left out;
+            `prepare` and `train` have to be.
+        command_of: function. The command of a name, whose options a step may have.
+
+    Raises:
+        ValueError: for a key that is unknown, missing or set by the graph, with file and line.
+    """
+    source = Source.read(path)
+    known = (*_WIRES, "out", "name")
+    for key in source.values:
+        if key not in known:
+            hint = did_you_mean(key, known)
+            raise ValueError(f"{source.place(key)}unknown step {key!r}{hint}")
+    source.require("out", "prepare", "train", *(["name"] if "export" in source.values else []))
+    if "deploy" in source.values and "export" not in source.values:
+        raise ValueError(f"{source.place('deploy')}deploy needs the step export")
+    out, name = str(source.values["out"]), str(source.values.get("name"))
+    steps: dict[str, Step] = {}
+    for step in _WIRES:
+        if step in source.values:
+            command = command_of(step)
+            assert command is not None, step
+            steps[step] = _step(step, _options(source, step, command), steps, out, name)
+    return out, [*steps.values()]
+
+
+def _options(source: Source, step: str, command: click.Command) -> dict[str, Any]:
+    """A step's keys and values, each an option of its command."""
+    if source.values[step] is None:
+        return {}
+    given = source.at(step)
+    wires, output, _ = _WIRES[step]
+    known = {
+        option.removeprefix("--"): parameter
+        for parameter in command.params
+        if isinstance(parameter, click.Option)
+        for option in parameter.opts
+        if option not in (*wires, output)
+    }
+    for key, value in given.values.items():
+        if key not in known:
+            said = "is set by the graph" if f"--{key}" in (*wires, output) else "is unknown"
+            raise ValueError(
+                f"{given.place(key)}option {key!r} of {step} {said}{did_you_mean(key, known)}"
+            )
+        several = known[key].multiple
+        if isinstance(value, list | dict) and not several:
+            raise ValueError(f"{given.place(key)}{key} of {step} takes one value, got {value!r}")
+    return dict(given.values)
+
+
+def _step(
+    name: str, options: Mapping[str, Any], before: Mapping[str, Step], out: str, model: str
+) -> Step:
+    wires, output_option, output = _WIRES[name]
+    if name == "train" and "tune" in before:
+        wires = {**wires, "--config": "tune"}
+    words = tuple(word for option in options.items() for word in _words(*option))
+    parts = {
+        "the version of ctr-keras": __version__,
+        "options": list(words),
+        **{f"files of {key}": _seen(str(options[key])) for key in _FILES if key in options},
+        **{f"step {step}": before[step].key for step in dict.fromkeys(wires.values())},
+    }
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]
+    output = output.format(out=out, digest=digest, name=model)
+    inputs = {option: _input(before[step]) for option, step in wires.items()}
+    if output_option:
+        inputs[output_option] = output
+    extra = ("--json",) if name == "evaluate" else ()
+    return Step(name, (*words, *extra), inputs, output, parts, f"{name}-{digest}")
+
+
+def _input(step: Step) -> str:
+    """What a later step reads of one."""
+    if step.name == "tune":
+        return f"{step.output}/best.yaml"
+    return os.path.dirname(step.output) if step.name == "export" else step.output
+
+
+def _words(key: str, value: Any) -> Iterator[str]:
+    """An option as words: `set` takes keys and values, others lists, or true for a flag."""
+    if isinstance(value, Mapping):
+        value = [
+            f"{inner}={json.dumps(of) if isinstance(of, list | dict | bool) else of}"
+            for inner, of in value.items()
+        ]
+    for one in value if isinstance(value, list) else [value]:
+        if one is not False:
+            yield f"--{key}"
+            yield from () if one is True else (str(one),)
+
+
+def _seen(pattern: str) -> list[str]:
+    """What tells files apart from what they were: a small one by content, others by their time."""
+    found = files_below(pattern) if os.path.isdir(pattern) else []
+    return [f"{file.path} {_content(file)}" for file in found or _matching(pattern)]
+
+
+def _matching(pattern: str) -> list[File]:
+    found = find(pattern)
+    return found or (files_below(pattern) if exists(pattern) else [])
+
+
+def _content(file: File) -> str:
+    if file.size > 2**20:
+        return f"{file.size} {file.modified}"
+    with open_input(file.path) as opened:
+        return hashlib.sha256(opened.read()).hexdigest()[:16]
+
+
+def run_workflow(out: str, steps: list[Step], tell: Callable[[str], object]) -> None:
+    """Runs the steps that were not run before, and stops at the first that fails.
+
+    Args:
+        out: str. The folder, with `steps.json` of what was done and `logs/` of what was said.
+        steps: list of Step.
+        tell: function. Is given a line a step: how long it took, or why it was not run.
+
+    Raises:
+        RuntimeError: with the last words of the command that has failed.
+    """
+    path = os.path.join(out, _STATE)
+    done: dict[str, Any] = read_json(path) if exists(path) else {}
+    for step in steps:
+        last = done.get(step.name, {})
+        if step.key in last.get("ended", {}) and exists(step.output):
+            seconds = last["ended"][step.key]
+            tell(f"{step.name:<9} as it was ({seconds:.1f} s): nothing has changed")
+            continue
+        started = time.monotonic()
+        _run(step, os.path.join(out, "logs", f"{step.key}.txt"))
+        seconds = round(time.monotonic() - started, 1)
+        tell(f"{step.name:<9} {seconds:.1f} s{_why(step, last)}: {step.output}")
+        ended = {**last.get("ended", {}), step.key: seconds}
+        done[step.name] = {"parts": step.parts, "ended": ended}
+        write_json(done, path)
+
+
+def _why(step: Step, last: Mapping[str, Any]) -> str:
+    """Why a step was run again."""
+    if not last:
+        return ""
+    changed = [part for part, of in step.parts.items() if last["parts"].get(part) != of]
+    return f", as {changed[0]} changed" if changed else ", as its output was gone"
+
+
+def _run(step: Step, log: str) -> None:
+    os.makedirs(os.path.dirname(log), exist_ok=True)
+    with open(log, "w", encoding="utf-8") as said:
+        done = subprocess.run(
+            [sys.executable, "-m", "ctr_keras.cli", *step.words],
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+        )
+        said.write(done.stdout)
+    if done.returncode:
+        with open(log, encoding="utf-8") as file:
+            words = [line.strip() for line in file if line.strip()]
+        errors = [line for line in words if line.startswith("Error: ")] or words[-_LINES:]
+        raise RuntimeError(f"{step.name} has failed: {' '.join(errors)} ({log})")
+    if step.name == "evaluate":
+        with open(step.output, "w", encoding="utf-8") as file:
+            file.write(done.stdout)
