@@ -142,7 +142,10 @@ def _over_seeds(base: TrainConfig, runs: Sequence[str]) -> dict[str, dict[str, S
             groups = _groups(features, base, split) if base.group else None
             of_labels = [
                 metrics.report(
-                    *(column_of(label, features, of) for of in (labels, scores)), weights, groups
+                    column_of(label, features, labels),
+                    column_of(label, features, scores),
+                    weights,
+                    groups,
                 )
                 for label in features.label_names
             ]
@@ -169,7 +172,8 @@ def _groups(features: FeatureSet, base: TrainConfig, split: str) -> Array:
 
 def _mean(of_labels: Sequence[float | None], weights: Sequence[float] | None) -> float | None:
     """As validation has it of several labels; None if it is None of one."""
-    return None if None in of_labels else float(np.average(of_labels, weights=weights))
+    values = [value for value in of_labels if value is not None]
+    return None if len(values) < len(of_labels) else float(np.average(values, weights=weights))
 
 
 def _spread_of(values: Sequence[float | None]) -> Spread | None:
