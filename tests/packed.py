@@ -33,9 +33,14 @@ def packed_inputs(features, rows=8, seed=0):
     return inputs
 
 
-def labels(rows=8, seed=1):
-    """Clicks, (rows, 1) float32."""
-    return np.random.default_rng(seed).integers(0, 2, (rows, 1)).astype("float32")
+def labels(rows=8, seed=1, count=1):
+    """Clicks, or what else `count` labels say, (rows, count) float32."""
+    return np.random.default_rng(seed).integers(0, 2, (rows, count)).astype("float32")
+
+
+def labels_for(model, rows=8):
+    """As many as the model predicts."""
+    return labels(rows, count=model.output_shape[-1])
 
 
 def called(model, inputs):

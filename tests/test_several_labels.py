@@ -8,10 +8,12 @@ import pytest
 import tensorflow as tf
 
 from ctr_keras import metrics
-from ctr_keras.compare.comparison import compare_runs
+from ctr_keras.compare import Bench, compare_runs, run_bench
 from ctr_keras.data import open_examples, read_rows, read_samples
 from ctr_keras.features import Categorical, FeatureSet, Label
+from ctr_keras.search import read_search, run_search
 from ctr_keras.training import TrainConfig, evaluate_run, load_run, predict_split, train
+from ctr_keras.tuning import Choice, TuneConfig, tune
 from pipeline.datasets.declared import load_dataset
 from pipeline.prepare import prepare
 from serving.export.export import export_run
@@ -114,6 +116,48 @@ def test_several_labels_need_a_model_of_several(data, tmp_path):
     with pytest.raises(ValueError, match=r"FNN predicts one label, .*labels=\[click\].*ESMM"):
         run_on(data, tmp_path / "run", "FNN")
     assert not (tmp_path / "run").exists()
+
+
+def test_runs_of_a_bench_learn_the_label_that_is_set(data, tmp_path):
+    settings = ["labels=[conversion]", "epochs=1", "LightGBM.num_iterations=3"]
+    bench = Bench(data, ["LR", "LightGBM"], str(tmp_path), seeds=1, overrides=settings)
+    finished, failed = run_bench(bench, print)
+    assert (len(finished), failed) == (2, {})
+    assert {load_run(of)[1].label_names for of in finished} == {("conversion",)}
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "names"),
+    [
+        ("LR", {"labels": ["conversion"]}, ("conversion",)),
+        ("MMoE", {"label_weights": {"conversion": 3.0}, "model_args": {"hidden": [4]}}, LABELS),
+    ],
+)
+def test_a_study_learns_the_labels_that_are_set(data, tmp_path, model, settings, names):
+    base = TrainConfig(data=data, model=model, out=str(tmp_path), epochs=1, **settings)
+    report = tune(TuneConfig(base, {"learning_rate": Choice([0.01, 0.05])}, 1, 1, finalists=1))
+    _, features, _ = load_run(str(tmp_path / "finalists" / "0000" / "seed-1"))
+    assert features.label_names == names
+    ((reached, _),) = report["finalists"].values()
+    assert report["seeds"]["validation"]["log_loss"][0] == pytest.approx(reached, abs=1e-6)
+
+
+def test_a_study_refuses_labels_and_weights_that_do_not_go_with_its_model(data, tmp_path):
+    for model, settings, message in (
+        ("FNN", {}, r"FNN predicts one label, .*labels=\[click\]"),
+        ("MMoE", {"label_weights": {"clik": 2.0}}, "no label 'clik'; did you mean 'click'"),
+    ):
+        base = TrainConfig(data=data, model=model, out=str(tmp_path / "study"), **settings)
+        with pytest.raises(ValueError, match=message):
+            tune(TuneConfig(base, {"learning_rate": Choice([0.01, 0.05])}, 1, 1))
+        assert not (tmp_path / "study").exists()
+
+
+def test_a_search_of_several_labels_is_refused_by_what_can_be_done(data, tmp_path):
+    message = r"one label, .* click, conversion: prepare data with one, .*`label: click`"
+    with pytest.raises(ValueError, match=message):
+        run_search("autofis", read_search("autofis", base="FM"), data, str(tmp_path / "search"))
+    assert not (tmp_path / "search").exists()
 
 
 @pytest.mark.parametrize(

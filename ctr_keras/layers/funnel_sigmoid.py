@@ -1,5 +1,7 @@
 """Probabilities of steps each of which follows the one before."""
 
+import itertools
+import operator
 from typing import Any
 
 import keras
@@ -43,7 +45,9 @@ class FunnelSigmoid(ConfiguredLayer):
         super().__init__(**kwargs)
 
     def call(self, inputs: Tensor) -> Tensor:
-        return ops.cumprod(ops.sigmoid(inputs), axis=-1)
+        rates = ops.unstack(ops.sigmoid(inputs), axis=-1)
+        # Not `cumprod`, which LiteRT does not have.
+        return ops.stack([*itertools.accumulate(rates, operator.mul)], axis=-1)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape

@@ -33,7 +33,7 @@ class GatedExperts(ConfiguredLayer):
             `False`.
         dropout, normalization, order: of the experts, as in `MLP`.
         kernel_initializer: initializer of experts and gates. Defaults to `"glorot_uniform"`.
-        kernel_regularizer: regularizer of the experts' kernels. Defaults to `None`.
+        kernel_regularizer: regularizer of the kernels of experts and gates. Defaults to `None`.
         **kwargs: name, dtype and what else `keras.layers.Layer` takes.
 
     Call arguments:
@@ -125,6 +125,7 @@ class GatedExperts(ConfiguredLayer):
             experts,
             use_bias=False,
             kernel_initializer=self.kernel_initializer.clone(),
+            kernel_regularizer=self.kernel_regularizer,
             dtype=self.dtype_policy,
             name=f"gate_{index}",
         )

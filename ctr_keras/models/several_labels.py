@@ -14,7 +14,7 @@ from ctr_keras.types import Inputs, Settings, Tensor
 
 @register(
     "one deep tower below a tower a label",
-    "Caruana, Machine Learning 28, 1997, Section 2",
+    "Caruana, Machine Learning 28, 1997",
     family="labels",
 )
 def SharedBottom(  # noqa: N802 (a builder reads as the model it builds)

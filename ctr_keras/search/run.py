@@ -139,9 +139,14 @@ def run_search(method: str, search: Any, data: str, out: str) -> InteractionPlan
     Raises:
         FileNotFoundError: if the prepared data are not there.
         ValueError: if the folder holds a search with other settings or of other data, or no search,
-            or another process works in it.
+            or another process works in it; or if the data have several labels.
     """
     features = FeatureSet.load(os.path.join(data, "features.json"))
+    if len(features.tasks) > 1:
+        raise ValueError(
+            f"a search is for one label, and {data} has {', '.join(features.label_names)}: prepare "
+            f"data with one, as in `label: {features.label.name}` in the data set's YAML"
+        )
     path = os.path.join(out, "plan.json")
     with kept_for("search", out):
         _open_folder(out, {"data": data, "method": method, **plain(search)}, features)

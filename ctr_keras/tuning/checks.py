@@ -6,7 +6,7 @@ import keras
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.models import build_model, model_arguments
-from ctr_keras.training.batches import check_weight, groups_for
+from ctr_keras.training.batches import check_settings_of_labels, check_weight, groups_for
 from ctr_keras.tuning.config import TuneConfig
 from ctr_keras.tuning.spaces import Range, model_space, refused_values
 from ctr_keras.types import Settings
@@ -22,13 +22,14 @@ def buildable(config: TuneConfig, features: FeatureSet) -> TuneConfig:
 
     Args:
         config: TuneConfig.
-        features: FeatureSet of the prepared data.
+        features: FeatureSet of the prepared data, with the labels that are learned.
 
     Raises:
         ValueError: for the first value of a space of the user's own that no model is built with, or
             if none is built at all.
     """
     base = config.base
+    check_settings_of_labels(base, features)
     check_weight(features, base.sample_weight)
     groups_for(base, features)
     arguments = model_arguments(base.model)

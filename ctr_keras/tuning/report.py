@@ -4,8 +4,10 @@ import collections
 import os
 import statistics
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
@@ -16,7 +18,7 @@ from ctr_keras.features import FeatureSet
 from ctr_keras.runs import write_table, write_whole
 from ctr_keras.training import TrainConfig, load_run, predict_split
 from ctr_keras.training.batches import Groups
-from ctr_keras.training.evaluation import split_weights, weighs_rows
+from ctr_keras.training.evaluation import column_of, split_weights, weighs_rows
 from ctr_keras.tuning.config import TuneConfig
 from ctr_keras.tuning.pictures import importance_picture, trials_picture
 from ctr_keras.types import Array
@@ -138,7 +140,19 @@ def _over_seeds(base: TrainConfig, runs: Sequence[str]) -> dict[str, dict[str, S
             labels, scores = predict_split(model, features, data, split)
             weights = split_weights(features, data, split) if weighs_rows(config) else None
             groups = _groups(features, base, split) if base.group else None
-            of_runs.append(metrics.report(labels, scores, weights, groups))
+            of_labels = [
+                metrics.report(
+                    column_of(label, features, labels),
+                    column_of(label, features, scores),
+                    weights,
+                    groups,
+                )
+                for label in features.label_names
+            ]
+            means = partial(_mean, weights=base.weights_of(features))
+            of_runs.append(
+                {name: means([of[name] for of in of_labels]) for name in _shown_metrics(base)}
+            )
     return {
         split: {name: _spread_of([of[name] for of in of_runs]) for name in _shown_metrics(base)}
         for split, of_runs in measured.items()
@@ -154,6 +168,12 @@ def _groups(features: FeatureSet, base: TrainConfig, split: str) -> Array:
     groups = Groups(features, base.group)
     examples = open_examples(base.data, split, features, inputs=[groups.packed])
     return groups.of_all(examples, _BATCH_SIZE)
+
+
+def _mean(of_labels: Sequence[float | None], weights: Sequence[float] | None) -> float | None:
+    """As validation has it of several labels; None if it is None of one."""
+    values = [value for value in of_labels if value is not None]
+    return None if len(values) < len(of_labels) else float(np.average(values, weights=weights))
 
 
 def _spread_of(values: Sequence[float | None]) -> Spread | None:

@@ -27,9 +27,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from ctr_keras.features import FeatureSet
 from ctr_keras.runs import check_same_settings, write_settings
 from ctr_keras.training import TrainConfig, train
+from ctr_keras.training.batches import learned_labels
 from ctr_keras.tuning.checks import buildable
 from ctr_keras.tuning.config import TuneConfig
 from ctr_keras.tuning.report import (
@@ -79,7 +79,7 @@ def tune(config: TuneConfig) -> dict[str, Any]:
     References:
         Akiba et al., [Optuna](https://arxiv.org/abs/1907.10902).
     """
-    config = buildable(config, FeatureSet.load(os.path.join(config.base.data, "features.json")))
+    config = buildable(config, learned_labels(config.base))
     study = _Study(config)
     while study.try_next():
         pass

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from tests.compatibility.axes import MODES, OPTIMIZERS, SCALE, Combination
-from tests.models.variants import FEATURES, INT8_TOLERANCES, build
+from tests.models.variants import FEATURES, INT8_TOLERANCES, build, features_of
 from tests.packed import called, inputs_of, labels, packed_inputs
 
 RATE = 0.01
@@ -63,7 +63,7 @@ class Trial:
         self.is_quantized = combination.precision == "int8"
         self.rate: object = RATE  # or a schedule
         self.inputs = packed_inputs(FEATURES, ROWS)
-        self.labels = labels(ROWS)
+        self.labels = labels(ROWS, count=len(features_of(combination.model).tasks))
 
     def compiled(self) -> keras.Model:
         """A new model, compiled with a new optimizer."""

@@ -10,7 +10,7 @@ from ctr_keras.models.base import built_features
 from ctr_keras.plan import Interaction, InteractionPlan
 from ctr_keras.trees import Tree, Trees
 from ctr_keras.trees.columns import column_names
-from tests.models.variants import FEATURES, VARIANTS
+from tests.models.variants import FEATURES, VARIANTS, features_of
 from tests.packed import inputs_of, packed_inputs
 
 PLAIN = FEATURES.without_crossed()
@@ -53,14 +53,16 @@ def test_models_take_the_argument_or_say_what_they_do():
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_crossed_features_are_left_out_unless_they_are_asked_for(name):
-    model = small(name, FEATURES)
-    assert shapes(model) == shapes(small(name, PLAIN))
+    features = features_of(name)
+    plain = features.without_crossed()
+    model = small(name, features)
+    assert shapes(model) == shapes(small(name, plain))
     assert "crossed" not in input_names(model)
-    assert built_features(model, FEATURES) == PLAIN
-    crossed = small(name, FEATURES, crossed=True)
+    assert built_features(model, features) == plain
+    crossed = small(name, features, crossed=True)
     assert input_names(crossed) == input_names(model) | {"crossed"}
-    assert built_features(crossed, FEATURES) == FEATURES
-    packed = packed_inputs(FEATURES)  # an input more than the model's
+    assert built_features(crossed, features) == features
+    packed = packed_inputs(features)  # an input more than the model's
     np.testing.assert_array_equal(model(packed), model(inputs_of(model, packed)))
 
 

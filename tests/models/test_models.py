@@ -18,7 +18,7 @@ from ctr_keras.training import PRESETS, TrainConfig, find_preset
 from tests import JAX_SETTINGS
 from tests.conftest import ROOT
 from tests.models.variants import FEATURES, VARIANTS, build, features_of, some_on_jax
-from tests.packed import FEW_STEPS, called, inputs_of, labels, packed_inputs
+from tests.packed import FEW_STEPS, called, inputs_of, labels_for, packed_inputs
 
 
 def to_numpy(tensor):
@@ -43,7 +43,7 @@ def test_every_model_is_described(name):
     assert entry.build.__name__ == name
     assert entry.summary
     assert entry.family in models.FAMILIES
-    assert "Section" in entry.reference
+    assert "Section" in entry.reference or name == "SharedBottom"
     assert "features" not in model_arguments(name)
 
 
@@ -69,11 +69,13 @@ def test_scores_are_probabilities_of_the_logit(variant):
     model = shared(variant)
     assert model.name == VARIANTS[variant][0]
     assert model.layers[-1].name == "score"
-    assert model.output_shape == (None, 1)
+    assert model.output_shape == (None, len(features_of(model.name).tasks))
     both = keras.Model(model.input, [model.layers[-1].input, model.output])
     logit, score = called(both, batch_for(model))
     assert logit.dtype == "float32"
-    np.testing.assert_allclose(score, 1 / (1 + np.exp(-logit)), 1e-5)
+    chance = 1 / (1 + np.exp(-logit))
+    expected = np.cumprod(chance, axis=1) if variant == "ESMM" else chance  # steps of a funnel
+    np.testing.assert_allclose(score, expected, 1e-5)
     assert np.unique(score).size > 1
 
 
@@ -130,7 +132,7 @@ def test_every_layer_learns(variant):
     model.compile(keras.optimizers.SGD(0.1), "binary_crossentropy", **FEW_STEPS)
     before = {weight.path: to_numpy(weight) for weight in model.trainable_weights}
     for _ in range(2):  # weights behind one of zero learn after it
-        model.train_on_batch(batch_for(model, 64), labels(64))
+        model.train_on_batch(batch_for(model, 64), labels_for(model, 64))
     for layer in model.layers:
         weights = layer.trainable_weights
         moved = [weight for weight in weights if (to_numpy(weight) != before[weight.path]).any()]
@@ -170,7 +172,7 @@ def kinds_of_layers(model):
 def after_a_step(model):
     """The weights, by their place."""
     model.compile(keras.optimizers.SGD(0.1), "binary_crossentropy", run_eagerly=True)
-    model.train_on_batch(batch_for(model), labels())
+    model.train_on_batch(batch_for(model), labels_for(model))
     return {f"weight_{i}": to_numpy(weight) for i, weight in enumerate(model.weights)}
 
 
@@ -184,7 +186,7 @@ def test_both_backends_agree_on_scores_and_on_a_training_step(tmp_path):
         model = shared(variant)
         inputs = batch_for(model)
         model.save(tmp_path / f"{variant}.keras")
-        case = {"score": to_numpy(model(inputs)), "labels": labels(), **inputs}
+        case = {"score": to_numpy(model(inputs)), "labels": labels_for(model), **inputs}
         if kinds_of_layers(model) - stepped:
             stepped |= kinds_of_layers(model)
             case |= after_a_step(keras.saving.load_model(tmp_path / f"{variant}.keras"))
@@ -210,7 +212,7 @@ def test_both_backends_agree_on_scores_and_on_a_training_step(tmp_path):
 )
 def test_bad_requests_are_refused(name, arguments, message):
     with pytest.raises(ValueError, match=message):
-        build_model(name, features_of(name), **arguments)
+        build_model(name, FEATURES, **arguments)
 
 
 def test_models_whose_papers_print_settings_have_presets():

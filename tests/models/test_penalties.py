@@ -11,7 +11,7 @@ from ctr_keras.models import FM, MODELS, build_model, model_arguments
 from ctr_keras.optimizers import SparseSGD
 from ctr_keras.training import TrainConfig
 from tests.models.variants import FEATURES, VARIANTS, features_of, some_on_jax
-from tests.packed import FEW_STEPS, inputs_of, labels, packed_inputs
+from tests.packed import FEW_STEPS, inputs_of, labels_for, packed_inputs
 
 ONE_EACH = dict(reversed(VARIANTS.values()))  # the first variant of each
 NONE = {"embedding_l2": 0.0, "linear_l2": 0.0, "net_l2": 0.0, "l2": 0.0, "dropout": 0.0}
@@ -32,7 +32,7 @@ def after_a_step(name, **changes):
     model = build_model(name, features_of(name), **ONE_EACH[name] | taken(name, NONE) | changes)
     before = {weight.path: ops.convert_to_numpy(weight) for weight in model.trainable_weights}
     model.compile(SparseSGD(0.1), "binary_crossentropy", **FEW_STEPS)
-    model.train_on_batch(inputs_of(model, packed_inputs(FEATURES, 16)), labels(16))
+    model.train_on_batch(inputs_of(model, packed_inputs(FEATURES, 16)), labels_for(model, 16))
     after = {weight.path: ops.convert_to_numpy(weight) for weight in model.trainable_weights}
     return model, before, after
 

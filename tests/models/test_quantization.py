@@ -58,6 +58,7 @@ def trained(variant):
     inputs = packed_inputs(FEATURES, 3 * ROWS)
     rate = np.where(inputs["categorical"][:, :1] % 2, 0.6, 0.3)  # by user
     clicks = (np.random.default_rng(0).random(rate.shape) < rate).astype("float32")
+    clicks = np.repeat(clicks, model.output_shape[-1], axis=1)
     inputs = inputs_of(model, inputs)
     optimizer = keras.optimizers.Adam(0.005)
     model.compile(optimizer, "binary_crossentropy", **FEW_STEPS)

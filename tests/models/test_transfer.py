@@ -41,7 +41,8 @@ def log(users: str, items: str, seed: int = 0, rows: int = ROWS) -> dict[str, li
 
 ON_TREES = ("GBDTLR", "GBDTFFM")
 BY_IDS = ("SIM-hard",)  # to which all values are the same that share an OOV id
-TRANSFERABLE = [variant for variant in VARIANTS if variant not in (*ON_TREES, *BY_IDS)]
+FUNNELS = ("ESMM",)  # which the one label of the logs does not do for
+TRANSFERABLE = [variant for variant in VARIANTS if variant not in (*ON_TREES, *BY_IDS, *FUNNELS)]
 OLD_LOG, NEW_LOG = log("abcd", "pqr"), log("xcbaz", "wrqps", seed=1)
 OLD, NEW = FEATURES.fit(OLD_LOG), FEATURES.fit(NEW_LOG)  # user d has left; x and z, w and s are new
 

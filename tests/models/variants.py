@@ -195,6 +195,10 @@ def features_of(name):
     return _SEVERAL if MODELS[name].family == "labels" else FEATURES
 
 
+OF_ONE_LABEL = [
+    variant for variant, (name, _) in VARIANTS.items() if MODELS[name].family != "labels"
+]
+
 # How far int8 may move scores, where it is more than for others: of logarithms of elements near 0,
 # masks that multiply, signs of hashes.
 INT8_TOLERANCES = {"AFN": 0.1, "MaskNet": 0.02, "SDIM": 0.05}
