@@ -66,15 +66,18 @@ class Validation:
         if len(names) == 1:
             return self._measured(labels, scores)
         of_labels = [self._measured(*of) for of in zip(labels.T, scores.T, strict=True)]
+        rows = [of.pop("rows") for of in of_labels]
         weights = self._config.weights_of(self._features)
-        return {
+        means = {
             name: float(np.average([of[name] for of in of_labels], weights=weights))
             for name in of_labels[0]
-        } | {
+        }
+        by_label = {
             f"{name}_{label}": value
             for label, measured in zip(names, of_labels, strict=True)
             for name, value in measured.items()
         }
+        return {**means, **by_label, "rows": rows[0]}
 
     def _measured(self, labels: Array, scores: Array) -> dict[str, Any]:
         """Of one label, each `(rows,)`."""
