@@ -198,13 +198,18 @@ def run_workflow(out: str, steps: list[Step], tell: Callable[[str], object]) -> 
         tell: function. Is given a line a step: how long it took, or why it was not run.
 
     Raises:
+        ValueError: for a model or setting that `train` does not know, before anything is run.
         RuntimeError: with the last words of the command that has failed.
     """
     path = os.path.join(out, _STATE)
     done: dict[str, Any] = read_json(path) if exists(path) else {}
+    to_run = [step for step in steps if not _has_run(step, done.get(step.name, {}))]
+    for step in to_run[1:]:  # the first one says at once what is wrong with it
+        if step.name == "train" and "--config" not in step.wires:
+            _check_training(step)
     for step in steps:
         last = done.get(step.name, {})
-        if step.key in last.get("ended", {}) and exists(step.output):
+        if step not in to_run:
             seconds = last["ended"][step.key]
             tell(f"{step.name:<9} as it was ({seconds:.1f} s): nothing has changed")
             continue
@@ -215,6 +220,23 @@ def run_workflow(out: str, steps: list[Step], tell: Callable[[str], object]) -> 
         ended = {**last.get("ended", {}), step.key: seconds}
         done[step.name] = {"parts": step.parts, "ended": ended}
         write_json(done, path)
+
+
+def _has_run(step: Step, last: Mapping[str, Any]) -> bool:
+    return step.key in last.get("ended", {}) and exists(step.output)
+
+
+def _check_training(step: Step) -> None:
+    """Refuses what `train` would, before the steps that come first have taken their time."""
+    from ctr_keras.training import read_config
+
+    options = [*zip(step.options[::2], step.options[1::2], strict=True)]
+    overrides = [value for option, value in options if option == "--set"]
+    given = {o.removeprefix("--"): value for o, value in options if o != "--set"}
+    try:
+        read_config(given.pop("config", None), overrides, data="", out="", **given)
+    except ValueError as error:
+        raise ValueError(f"train: {error}") from None
 
 
 def _why(step: Step, last: Mapping[str, Any]) -> str:

@@ -140,6 +140,19 @@ def test_what_is_wrong_is_named_with_its_line(written, text, message):
         written(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (STEPS.replace("LR", "DepFM"), "train: unknown model 'DepFM'; did you mean 'DeepFM'?"),
+        (STEPS.replace("epochs", "epoch"), "train: --set epoch=1: unknown setting 'epoch'"),
+    ],
+)
+def test_what_training_would_refuse_is_said_before_anything_is_run(written, ran, text, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        told(written(text))
+    assert ran == []
+
+
 def test_a_step_that_fails_says_its_last_words(written):
     (prepare, _) = written(STEPS.replace("source: log", "source: gone.csv"))
     with pytest.raises(RuntimeError, match=r"^prepare has failed: Error: .*gone\.csv.*log\.txt"):
