@@ -29,20 +29,10 @@ CONTEXT = click.Context(main)
 
 def test_help_lists_the_commands_of_all_packages():
     assert main.list_commands(CONTEXT) == [
-        *("bench", "compare", "deploy", "embeddings", "evaluate", "explain", "export"),
+        *("bench", "compare", "deploy", "drift", "embeddings", "evaluate", "explain", "export"),
         *("importance", "init", "join", "models", "predict", "prepare", "promote", "report"),
-        *(
-            "rollback",
-            "run",
-            "score",
-            "search",
-            "serve",
-            "stats",
-            "synthesize",
-            "train",
-            "tune",
-            "verify",
-        ),
+        *("rollback", "run", "score", "search", "serve", "stats", "synthesize", "train", "tune"),
+        "verify",
     ]
     output = run("--help").output
     assert "Transform raw logs into TFRecords." in output

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from ctr_keras.data import click_rate, open_examples
+from ctr_keras.data import click_rates, open_examples
 from ctr_keras.features import GROUP, FeatureSet
 from ctr_keras.features.hashing import group_numbers
 from ctr_keras.training import (
@@ -76,10 +76,10 @@ def test_negatives_of_the_training_split_alone_are_sampled(folder):
         "label 0, left out of the sample": tenth["rows"]["filtered"]
     }
     assert sum(tenth["rows"].values()) == 2 * ROWS
-    assert FeatureSet.load(folder / "tenth" / "features.json").label.negatives_kept == 0.1
-    assert click_rate(str(folder / "tenth")) == pytest.approx(
-        every["label_mean"]["train"], rel=0.08
-    )
+    features = FeatureSet.load(folder / "tenth" / "features.json")
+    assert features.label.negatives_kept == 0.1
+    (click_rate,) = click_rates(str(folder / "tenth"), features)
+    assert click_rate == pytest.approx(every["label_mean"]["train"], rel=0.08)
 
 
 def test_the_sample_is_the_same_in_every_run_and_no_part_of_the_split(folder):
