@@ -200,8 +200,8 @@ OF_ONE_LABEL = [
 ]
 
 # How far int8 may move scores, where it is more than for others: of logarithms of elements near 0,
-# masks that multiply, signs of hashes.
-INT8_TOLERANCES = {"AFN": 0.1, "MaskNet": 0.02, "SDIM": 0.05}
+# masks that multiply, signs of hashes, gates of experts.
+INT8_TOLERANCES = {"AFN": 0.1, "MaskNet": 0.02, "PLE": 0.05, "SDIM": 0.05}
 
 
 def some_on_jax(names: Iterable[str]) -> list:
