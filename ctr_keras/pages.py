@@ -7,11 +7,14 @@ from typing import Any
 import jinja2
 
 
-def render(package: str, filters: Mapping[str, Callable[..., object]], **values: object) -> str:
-    """The `page.html` of a package, in which every text is escaped.
+def render(
+    package: str, template: str, filters: Mapping[str, Callable[..., object]], **values: object
+) -> str:
+    """A template of a package, in which every text is escaped.
 
     Args:
         package: str. Whose template it is, `__package__`.
+        template: str. Its file.
         filters: dict. The template's own filters by name.
         **values: what it shows. `style`, that of all pages, is added.
 
@@ -22,7 +25,7 @@ def render(package: str, filters: Mapping[str, Callable[..., object]], **values:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters |= filters
-    return environment.from_string(_read(package, "page.html")).render(
+    return environment.from_string(_read(package, template)).render(
         style=_read("ctr_keras", "page.css"), **values
     )
 

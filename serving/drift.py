@@ -5,13 +5,11 @@ or buckets of numbers, by the measures of `ctr-keras stats`.
 """
 
 import dataclasses
-import importlib.resources
 import itertools
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
-import jinja2
 import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
@@ -19,6 +17,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 from ctr_keras.features import Categorical, Crossed, FeatureSet, MultiValued, Numeric
 from ctr_keras.features import Sequence as SequenceFeature
 from ctr_keras.files import exists, files_below, open_output, read_json
+from ctr_keras.pages import render
 from pipeline import statistics
 from pipeline.statistics.distance import distance
 from pipeline.times import time_part
@@ -85,13 +84,9 @@ class Drift:
 
     def write_page(self, path: str) -> None:
         """Writes one HTML page that needs no other file."""
-        template = importlib.resources.files(__package__).joinpath("drift.html")
-        environment = jinja2.Environment(
-            autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-        )
-        page = environment.from_string(template.read_text(encoding="utf-8"))
+        page = render(__package__, "drift.html", {}, drift=self)
         with open_output(path) as file:
-            file.write(page.render(drift=self).encode())
+            file.write(page.encode())
 
 
 def measure_drift(log: str, data: str, model: str | None = None) -> Drift:

@@ -43,7 +43,7 @@ def render_page(
     """An HTML page of pictures with their PNG files that needs no other file and no network."""
     parts = [(picture, base64.b64encode(png).decode("ascii")) for picture, png in pictures]
     values = {"title": title, "facts": facts, "pictures": parts, "generator": generator}
-    return render(__package__, {"cell": _cell}, **values)
+    return render(__package__, "page.html", {"cell": _cell}, **values)
 
 
 def _cell(value: object) -> str:

@@ -40,7 +40,7 @@ def render_page(title: str, summary: Mapping[str, Any]) -> str:
     }
     shares = [told(feature) for feature in summary["features"].values()]
     own = {"title": title, "remarks": list(remarks(summary)), "most": max([*shares, 1e-9])}
-    return render(__package__, filters, **own, **summary)
+    return render(__package__, "page.html", filters, **own, **summary)
 
 
 def show(data: str, out: str | None = None) -> Iterator[str]:
