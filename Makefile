@@ -12,7 +12,7 @@ MATRIX ?= .matrix
 
 PYTEST := -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: demo test test-oldest test-torch test-random fuzz kills lifecycle matrix coverage mutants lint clean
+.PHONY: demo test test-all test-oldest test-torch test-random fuzz kills lifecycle matrix coverage mutants lint clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +28,11 @@ lint: $(VENV)/installed
 	$(BIN)/mypy
 
 test: lint
+	$(BIN)/python $(PYTEST) -m "not whole"
+	KERAS_BACKEND=jax $(BIN)/python $(PYTEST) -m backend $(ON_JAX)
+
+# With every model, data set and log where `make test` has one for each way that they are handled.
+test-all: lint
 	$(BIN)/python $(PYTEST)
 	KERAS_BACKEND=jax $(BIN)/python $(PYTEST) -m backend $(ON_JAX)
 
@@ -58,7 +63,7 @@ matrix: $(VENV)/installed
 
 # Of both backends together.
 coverage: $(VENV)/installed
-	$(BIN)/python $(PYTEST) --cov --cov-report= --cov-fail-under=0
+	$(BIN)/python $(PYTEST) -m "not whole" --cov --cov-report= --cov-fail-under=0
 	KERAS_BACKEND=jax $(BIN)/python $(PYTEST) -m backend $(ON_JAX) --cov --cov-append --cov-report=term
 
 mutants: $(VENV)/installed
@@ -72,7 +77,7 @@ $(OLDEST)/installed: pyproject.toml constraints-oldest.txt
 	touch $@
 
 test-oldest: $(OLDEST)/installed
-	$(OLDEST)/bin/python $(PYTEST) tests/layers tests/models tests/optimizers tests/tables tests/search tests/test_keras_internals.py
+	$(OLDEST)/bin/python $(PYTEST) -m "not whole" tests/layers tests/models tests/optimizers tests/tables tests/search tests/test_keras_internals.py
 	KERAS_BACKEND=jax $(OLDEST)/bin/python $(PYTEST) -m backend $(ON_JAX)
 
 # Keras on PyTorch, where tables are trained whole.

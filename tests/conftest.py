@@ -1,8 +1,10 @@
-"""What tests of several rooms share: real data."""
+"""What tests of several rooms share: real data, and exports without another process."""
 
+import json
 import os
 import pathlib
 import zipfile
+from collections.abc import Iterator
 from typing import NoReturn
 
 import pytest
@@ -23,6 +25,24 @@ def real_data() -> pathlib.Path:
     if not folder.is_dir():
         unavailable("DATA", f"no real data at {folder}; set CTR_KERAS_DATA")
     return folder
+
+
+def score_here(version: str, rows: list[dict]) -> dict:
+    """What `score_in_fresh_process` gives, in this process."""
+    import numpy as np
+
+    from serving.export import blessing
+
+    scores = blessing._scores(str(version), [json.dumps(row) for row in rows])
+    return {name: np.array(values) for name, values in scores.items()}
+
+
+@pytest.fixture(scope="module")
+def scored_here() -> Iterator[None]:
+    """New versions are scored in this process: starting another takes longer than all the rest."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("serving.export.blessing.score_in_fresh_process", score_here)
+        yield
 
 
 def write_part_of_movielens(path: pathlib.Path, whole: pathlib.Path, part: int = 40) -> None:

@@ -6,6 +6,8 @@ A plugin rather than a `conftest.py`, as it also holds of the doctests outside t
 import collections
 import gc
 import pathlib
+import sys
+import weakref
 from collections.abc import Iterator
 from unittest import mock
 
@@ -31,6 +33,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.getoption("loadgroup", False):
         groups = [i for i in session.items if i.get_closest_marker("xdist_group")]
         assert all("@" in item.nodeid for item in groups), "pytest-xdist does not know the groups"
+    _inspect_methods_once()
     gc.collect()
     gc.freeze()
     drop = keras.Layer.__delattr__
@@ -40,6 +43,27 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             drop(layer, name)
 
     keras.Layer.__delattr__ = drop_alone
+
+
+def _inspect_methods_once() -> None:
+    """Beam asks for the arguments of each method of a transform thirty times: a quarter of a small job."""
+    if "apache_beam" not in sys.modules:
+        return
+    from apache_beam.transforms import core
+
+    inspect = core.get_function_args_defaults
+    found: weakref.WeakKeyDictionary[object, tuple[list, list]] = weakref.WeakKeyDictionary()
+
+    def inspect_once(function: object) -> tuple[list, list]:
+        method = getattr(function, "__func__", None)
+        if method is None:
+            return inspect(function)
+        if method not in found:
+            found[method] = inspect(function)
+        names, defaults = found[method]
+        return [*names], [*defaults]
+
+    core.get_function_args_defaults = inspect_once
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups

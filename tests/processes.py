@@ -12,7 +12,7 @@ FORKED.set_forkserver_preload(["ctr_keras.cli", "ctr_keras.training", "serving.s
 
 
 class Command:
-    """The command line in a process of its own.
+    """The command line in a process of its own, in the folder that the test is in.
 
     Attributes:
         pid: int.
@@ -20,7 +20,7 @@ class Command:
 
     def __init__(self, *arguments: object) -> None:
         self._output = tempfile.NamedTemporaryFile()  # noqa: SIM115 (as long as this lives)
-        given = (self._output.name, *map(str, arguments))
+        given = (self._output.name, os.getcwd(), *map(str, arguments))
         self._process = FORKED.Process(target=_run, args=given, daemon=True)
         self._process.start()
         self.pid = self._process.pid
@@ -55,9 +55,10 @@ class Command:
         self._process.join()
 
 
-def _run(output: str, *arguments: str) -> None:
+def _run(output: str, folder: str, *arguments: str) -> None:
     from ctr_keras.cli import main
 
+    os.chdir(folder)
     with open(output, "wb") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)

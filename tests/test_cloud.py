@@ -193,7 +193,7 @@ def test_an_interrupted_run_goes_on_from_what_was_brought_there(prepared, bucket
     assert report == files.read_json(f"{out}/metrics.json")
 
 
-def test_a_run_is_evaluated_and_exported_there(run, bucket):  # noqa: F811
+def test_a_run_is_evaluated_and_exported_there(run, bucket, scored_here):  # noqa: F811
     from serving.export import export_run
 
     assert evaluate_run(run)["auc"] > 0.9

@@ -177,7 +177,7 @@ def test_settings_that_do_not_go_with_the_labels_are_refused(data, tmp_path, set
         run_on(data, tmp_path / "run", "MMoE", **settings)
 
 
-def test_an_exported_model_has_an_output_a_label(run, data, tmp_path):
+def test_an_exported_model_has_an_output_a_label(run, data, tmp_path, scored_here):
     version = export_run(run, str(tmp_path / "esmm"))
     serve = tf.saved_model.load(version).signatures["serving_default"]
     assert {*serve.structured_outputs} == {*LABELS}

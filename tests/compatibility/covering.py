@@ -65,7 +65,7 @@ def _filled(
     for name in AXES:
         if name in dict(part):
             continue
-        values = cheapest_first(name, dict(part).get("backend", ""))
+        values = cheapest_first(name, dict(part))
         choices = [(name, v) for v in values if possible(part | {(name, v)}, refusals)]
 
         def new(chosen: tuple[str, str], part: _Part = part) -> int:

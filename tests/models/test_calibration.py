@@ -7,7 +7,7 @@ import pytest
 from ctr_keras.models import Calibration, calibrate, calibration_of
 from ctr_keras.models.calibration import logits_of
 from tests.models.test_models import batch_for
-from tests.models.variants import OF_ONE_LABEL, build, some_on_jax
+from tests.models.variants import OF_ONE_LABEL, build, each_way
 from tests.packed import called
 
 
@@ -97,7 +97,7 @@ def test_logits_the_wrong_way_around_keep_their_order():
     assert calibration_of(labels, -logits).scale == 0.05
 
 
-@pytest.mark.parametrize("variant", some_on_jax(OF_ONE_LABEL))
+@pytest.mark.parametrize("variant", each_way(OF_ONE_LABEL))
 def test_a_calibrated_model_has_the_same_weights_and_moves_its_logit(variant, tmp_path):
     model = build(variant)
     inputs = batch_for(model)

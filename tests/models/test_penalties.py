@@ -10,7 +10,7 @@ from ctr_keras.layers import FieldEmbedding
 from ctr_keras.models import FM, MODELS, build_model, model_arguments
 from ctr_keras.optimizers import SparseSGD
 from ctr_keras.training import TrainConfig
-from tests.models.variants import FEATURES, VARIANTS, features_of, some_on_jax
+from tests.models.variants import FEATURES, VARIANTS, each_way, features_of, some_on_jax
 from tests.packed import FEW_STEPS, inputs_of, labels_for, packed_inputs
 
 ONE_EACH = dict(reversed(VARIANTS.values()))  # the first variant of each
@@ -19,6 +19,7 @@ LINEAR = {"LR", "Poly2", "GBDTLR"}
 EMBEDDING = [name for name in MODELS if name not in LINEAR]
 PENALTIES = {"embedding_l2": 0.5, "linear_l2": 0.3, "net_l2": 0.2}
 
+_NO_KERNELS = ("positions", "bias", "log_scale", "angle")  # that have more than one axis
 _OF_PRODUCTS = ("inner_", "outer_", "vector_", "scalar_", "part_scaler_", "combination/")
 
 
@@ -53,7 +54,7 @@ def penalized(model, argument):
     kernels = {
         weight.path
         for weight in model.trainable_weights
-        if len(weight.shape) > 1 and weight.name != "positions"
+        if len(weight.shape) > 1 and not weight.name.startswith(_NO_KERNELS)
     }
     return {path for path in kernels - tables if not path.startswith(_OF_PRODUCTS)}
 
@@ -73,7 +74,27 @@ def test_models_take_the_penalties_of_what_they_have():
         FM(FEATURES, linear=False, linear_l2=0.1)
 
 
+def penalties_of(model):
+    """The rate of each weight that has one, by path."""
+    rates = {w.path: float(w.regularizer.l2) for w in model.trainable_weights if w.regularizer}
+    for layer in flat_layers(model):
+        if isinstance(layer, FieldEmbedding) and layer.l2:
+            rates |= {weight.path: layer.l2 for weight in layer.weights}
+    return rates
+
+
 @pytest.mark.parametrize("name", some_on_jax(MODELS))
+def test_each_penalty_is_of_all_weights_that_it_names_and_no_others(name):
+    given = taken(name, PENALTIES)
+    arguments = ONE_EACH[name] | taken(name, NONE)
+    model = build_model(name, features_of(name), **arguments | given)
+    expected = {path: given[key] for key in given for path in penalized(model, key)}
+    assert set(expected.values()) == set(given.values())
+    assert penalties_of(model) == pytest.approx(expected)
+    assert penalties_of(build_model(name, features_of(name), **arguments)) == {}
+
+
+@pytest.mark.parametrize("name", each_way(MODELS))
 def test_each_penalty_decays_the_weights_that_it_is_of(name):
     _, start, without = after_a_step(name)
     given = taken(name, PENALTIES)

@@ -18,6 +18,7 @@ from tests.models.variants import (
     INT8_TOLERANCES,
     VARIANTS,
     build,
+    each_way,
     features_of,
     some_on_jax,
 )
@@ -96,7 +97,10 @@ def loaded(model, folder, **options):
     return keras.saving.load_model(path, **options)
 
 
-@pytest.mark.parametrize("variant", some_on_jax(v for v in VARIANTS if v not in NARROW))
+# Each layer is quantized by itself in tests/layers.
+@pytest.mark.parametrize(
+    "variant", each_way([v for v in VARIANTS if v not in NARROW], {*SOME, *INT8_TOLERANCES})
+)
 def test_scores_are_those_of_float_within_a_hundredth(variant):
     model, inputs, before = quantized(variant)
     assert {mode for _, mode in modes(model)} == {"int8"}

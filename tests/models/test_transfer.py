@@ -13,7 +13,7 @@ from ctr_keras.models.base import CTRModel
 from ctr_keras.optimizers import SparseAdam
 from ctr_keras.trees import Tree, Trees
 from ctr_keras.trees.columns import column_names
-from tests.models.variants import FEATURES, VARIANTS
+from tests.models.variants import FEATURES, VARIANTS, each_way
 from tests.packed import FEW_STEPS, called, inputs_of
 
 ROWS = 60
@@ -84,10 +84,7 @@ def test_the_vocabularies_of_this_test_change_as_they_should():
     assert not set(new["item_x_user"]) >= set(old["item_x_user"])
 
 
-@pytest.mark.parametrize(
-    "variant",
-    [pytest.param(v, marks=pytest.mark.backend if v == "DeepFM" else ()) for v in TRANSFERABLE],
-)
+@pytest.mark.parametrize("variant", each_way(TRANSFERABLE, {"FFM", "HOFM", "SDIM"}))
 def test_scores_stay_for_old_and_new_values(variant):
     model = old_model(variant)
     new_model = transfer(model, OLD, NEW)

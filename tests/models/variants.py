@@ -204,7 +204,21 @@ OF_ONE_LABEL = [
 INT8_TOLERANCES = {"AFN": 0.1, "MaskNet": 0.02, "PLE": 0.05, "SDIM": 0.05}
 
 
+_ON_JAX = {"DeepFM", "AutoIntPlus", "OptInter", "MIAN"}
+# By the way that they are built: of ids, trees, plans, crossed features, histories, labels.
+_EACH_WAY = _ON_JAX | {"LR", "GBDTFFM", "AutoFM", "AIM", "DCNv2-mixture", "DIEN", "PLE"}
+
+
 def some_on_jax(names: Iterable[str]) -> list:
     """Parameters, of which a few are for both backends: the others share their layers with them."""
-    some = ("DeepFM", "AutoIntPlus", "OptInter", "MIAN")
-    return [pytest.param(n, marks=pytest.mark.backend) if n in some else n for n in names]
+    return [pytest.param(n, marks=pytest.mark.backend) if n in _ON_JAX else n for n in names]
+
+
+def each_way(names: Iterable[str], more: Iterable[str] = ()) -> list:
+    """As `some_on_jax`, for tests of code that all models share.
+
+    The suite has a model for each way to build one, and `more`; the whole suite has all.
+    """
+    chosen = _EACH_WAY.union(more)
+    rest = [pytest.param(n, marks=pytest.mark.whole) for n in names if n not in chosen]
+    return some_on_jax(n for n in names if n in chosen) + rest

@@ -69,7 +69,7 @@ def assert_packs_as_prepared(prepared, name: str, source) -> None:
     [
         ("movielens-1m-part", "movielens-1m"),
         ("movielens-1m-part", "movielens-1m-history"),
-        ("criteo", "criteo"),
+        pytest.param("criteo", "criteo", marks=pytest.mark.whole),  # as the next one
         ("criteo-head", "criteo"),
         ("criteo-terabyte", "criteo-terabyte"),
         ("avazu", "avazu"),

@@ -1,6 +1,5 @@
 """A version is published only if it serves the model's scores and ranks no worse."""
 
-import json
 import os
 import pathlib
 import shutil
@@ -12,8 +11,9 @@ import pytest
 from ctr_keras import metrics
 from ctr_keras.data import read_samples
 from ctr_keras.features import FeatureSet
-from serving.export import ExportOptions, blessing, export_model
+from serving.export import ExportOptions, export_model
 from serving.export.blessing import NotBlessedError, bless, score_in_fresh_process
+from tests.conftest import score_here
 from tests.serving.click_log import scrambled, trained_model
 
 pytestmark = pytest.mark.slow  # models are exported
@@ -57,24 +57,13 @@ def version(good, clicks, features, tmp_path_factory):
     return export_model(good, features, str(clicks), str(out), ExportOptions(force=True))
 
 
-def score_here(version, rows):
-    scores = blessing._scores(str(version), [json.dumps(row) for row in rows])
-    return {name: np.array(values) for name, values in scores.items()}
-
-
-@pytest.fixture
-def replayed_here(monkeypatch):
-    """Versions are scored in this process: starting another takes longer than all the rest."""
-    monkeypatch.setattr(blessing, "score_in_fresh_process", score_here)
-
-
 def scores_of(model, samples):
     inputs = {tensor.name: samples.inputs[tensor.name] for tensor in model.inputs}
     return model.predict(inputs, verbose=0)[:, 0]
 
 
 def test_a_worse_version_is_refused_with_both_aucs_and_kept_aside(
-    export, version, good, bad, samples, replayed_here
+    export, version, good, bad, samples, scored_here
 ):
     run, out = export
     shutil.copytree(version, out / "1")
@@ -92,7 +81,7 @@ def test_a_worse_version_is_refused_with_both_aucs_and_kept_aside(
     assert sorted(os.listdir(out)) == ["1", "2", "3"]
 
 
-def test_other_scores_than_the_models_are_refused(version, good, samples, replayed_here):
+def test_other_scores_than_the_models_are_refused(version, good, samples, scored_here):
     expected = scores_of(good, samples)
     bless(version, None, samples, {"score": expected}, margin=0.0)
     expected[17] += 1e-4
@@ -100,7 +89,7 @@ def test_other_scores_than_the_models_are_refused(version, good, samples, replay
         bless(version, None, samples, {"score": expected}, margin=0.0)
 
 
-def test_scores_that_are_not_finite_are_refused(export, good, replayed_here):
+def test_scores_that_are_not_finite_are_refused(export, good, scored_here):
     run, out = export
     broken = keras.models.clone_model(good)
     broken.set_weights([np.full_like(weight, np.nan) for weight in good.get_weights()])

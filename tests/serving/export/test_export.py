@@ -59,7 +59,14 @@ def prepared_synthetic(tmp_path_factory) -> pathlib.Path:
     return prepare_once("synthetic", synthetic_log_once(tmp_path_factory), tmp_path_factory)
 
 
-@pytest.fixture(scope="module", params=["synthetic", *SOURCES])
+@pytest.fixture(
+    scope="module",
+    params=[
+        "synthetic",
+        *(name for name in SOURCES if name != "criteo"),
+        pytest.param("criteo", marks=pytest.mark.whole),  # declared as criteo-head
+    ],
+)
 def exported(
     request, tmp_path_factory
 ) -> tuple[pathlib.Path, FeatureSet, keras.Model, pathlib.Path]:
@@ -263,7 +270,7 @@ def test_an_item_column_that_is_none_is_named(run, tmp_path):
 
 
 def test_a_run_whose_data_have_moved_is_exported_from_where_they_are(
-    run, prepared_synthetic, tmp_path
+    run, prepared_synthetic, tmp_path, scored_here
 ):
     moved = shutil.copytree(run, tmp_path / "run")
     settings = yaml.safe_load((moved / "config.yaml").read_text())

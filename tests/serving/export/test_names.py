@@ -38,7 +38,7 @@ split: {by: random, key: кто, validation: 0.2, test: 0.3}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> pathlib.Path:
+def folder(tmp_path_factory, scored_here) -> pathlib.Path:
     """A log, prepared, trained on and exported."""
     folder = tmp_path_factory.mktemp("names")
     draw = np.random.default_rng(0)
