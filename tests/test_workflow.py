@@ -122,6 +122,18 @@ def test_a_step_whose_output_is_gone_is_run_again(written, ran):
     assert "as its output was gone" in told(steps)[1]
 
 
+def test_one_step_is_run_after_those_before_it(written, ran):
+    run_workflow("flow", written(STEPS), print, only="prepare")
+    assert ran == ["prepare"]
+    run_workflow("flow", written(STEPS), print, only="train")
+    assert ran == ["prepare", "train"]
+    pathlib.Path("log/train.csv").write_text("other rows")
+    with pytest.raises(ValueError, match="train comes after prepare, which was not run as it is"):
+        run_workflow("flow", written(STEPS), print, only="train")
+    with pytest.raises(ValueError, match="no step 'trian'; did you mean 'train'?"):
+        run_workflow("flow", written(STEPS), print, only="trian")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
