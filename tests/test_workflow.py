@@ -130,7 +130,7 @@ def test_one_step_is_run_after_those_before_it(written, ran):
     pathlib.Path("log/train.csv").write_text("other rows")
     with pytest.raises(ValueError, match="train comes after prepare, which was not run as it is"):
         run_workflow("flow", written(STEPS), print, only="train")
-    with pytest.raises(ValueError, match="no step 'trian'; did you mean 'train'?"):
+    with pytest.raises(ValueError, match="no step 'trian'; did you mean 'train'"):
         run_workflow("flow", written(STEPS), print, only="trian")
 
 
