@@ -1,11 +1,6 @@
 """The values of each feature in a batch of raw rows, and the step of the job that counts them."""
 
-from __future__ import annotations
-
-import dataclasses
-import functools
-import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import TypeAlias
 
 import apache_beam as beam
@@ -19,57 +14,11 @@ from ctr_keras.features import Sequence as SequenceFeature
 from ctr_keras.types import Array
 from pipeline.batches import SPLIT, column_values, concatenate
 from pipeline.splits import SPLITS
-from pipeline.statistics.counts import Counts, DistinctSample, Moments, count, merge
+from pipeline.statistics.counted import Column, Counted
+from pipeline.statistics.counts import DistinctSample, Moments, count
 from pipeline.times import time_part
 
 _ROWS_HELD = 2**15  # that are counted at once
-
-
-@dataclasses.dataclass(frozen=True)
-class Column:
-    """What was counted of a feature.
-
-    Attributes:
-        rows: (splits, 2) rows with a value, without clicks and with.
-        counts: Counts. Of the values, in lists each of them.
-        sample: DistinctSample.
-        moments: Moments or None. Of numbers.
-        lengths: Counts or None. Of the lengths of lists.
-    """
-
-    rows: Array
-    counts: Counts
-    sample: DistinctSample
-    moments: Moments | None = None
-    lengths: Counts | None = None
-
-    @classmethod
-    def merge(cls, parts: Sequence[Column]) -> Column:
-        """That of all rows."""
-        moments = [part.moments for part in parts if part.moments is not None]
-        lengths = [part.lengths for part in parts if part.lengths is not None]
-        return cls(
-            np.sum([part.rows for part in parts], axis=0),
-            merge([part.counts for part in parts]),
-            DistinctSample.merge([part.sample for part in parts]),
-            functools.reduce(operator.add, moments) if moments else None,
-            merge(lengths) if lengths else None,
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class Counted:
-    """What was counted of all rows: (splits, 2), without clicks and with; and of each feature."""
-
-    rows: Array
-    columns: Mapping[str, Column]
-
-    @classmethod
-    def merge(cls, parts: Sequence[Counted]) -> Counted:
-        """That of all rows of the parts."""
-        names = parts[0].columns
-        columns = {name: Column.merge([part.columns[name] for part in parts]) for name in names}
-        return cls(np.sum([part.rows for part in parts], axis=0), columns)
 
 
 def count_batch(batch: pa.RecordBatch, features: FeatureSet) -> Counted:

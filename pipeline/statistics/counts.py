@@ -15,7 +15,6 @@ from typing import TypeAlias
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import tensorflow as tf
 
 from ctr_keras.types import Array
 from pipeline.splits import SPLITS
@@ -167,6 +166,8 @@ class DistinctSample:
 
 def _hashes(values: Values) -> Array:
     """(values,) a hash of each, from 0 to 2**63."""
+    import tensorflow as tf  # slow to import, and what is merged has its hashes
+
     strings = values if isinstance(values, pa.Array) else pc.cast(pa.array(values), pa.string())
     hashed = tf.strings.to_hash_bucket_fast(strings.to_numpy(zero_copy_only=False), 2**63 - 1)
     return np.asarray(hashed)
@@ -215,6 +216,18 @@ class Moments:
             np.maximum(self.high, other.high),
             self.zeros + other.zeros,
         )
+
+    def moved(self, targets: Sequence[int | None]) -> Moments:
+        """Those of the same numbers in other splits; `targets` has that of each one, or None."""
+        none = np.array([], float)
+        moved = Moments.of(none, none)
+        for source, target in enumerate(targets):
+            if target is not None:
+                one = Moments.of(none, none)
+                for name, values in vars(one).items():
+                    values[target] = getattr(self, name)[source]
+                moved += one
+        return moved
 
     @property
     def deviation(self) -> Array:

@@ -105,7 +105,8 @@ def to_schema(summary: Mapping[str, Any]) -> str:
         added = schema.feature.add(
             name=name, type=schema_pb2.FLOAT if is_number else schema_pb2.BYTES
         )
-        added.presence.min_fraction = 1 - found["missing_share"]
+        if not found["missing"]:
+            added.presence.min_fraction = 1.0
         if found.get("length"):
             added.value_count.min, added.value_count.max = 1, int(found["length"]["high"])
         else:

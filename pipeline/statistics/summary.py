@@ -9,7 +9,7 @@ import pyarrow as pa
 from ctr_keras.features import Crossed, Feature, FeatureSet, Numeric
 from ctr_keras.types import Array
 from pipeline.splits import SPLITS
-from pipeline.statistics.columns import Column, Counted
+from pipeline.statistics.counted import Column, Counted
 from pipeline.statistics.counts import Counts, Moments
 from pipeline.statistics.distance import distance, entropy
 
