@@ -7,4 +7,12 @@ the numbers that people read, `distance.py` how far values are from those of tra
 `page.py` the page.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 FILE = "statistics.json"  # in a prepared folder
+
+
+def labels_of(summary: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """By label what of a summary depends on it, all in the same places."""
+    return {summary["label"]: summary, **summary.get("more_labels", {})}

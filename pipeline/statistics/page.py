@@ -8,7 +8,7 @@ import markupsafe
 
 from ctr_keras.files import exists, open_output, read_json
 from ctr_keras.pages import render
-from pipeline.statistics import FILE
+from pipeline.statistics import FILE, labels_of
 
 _MOMENTS = ("mean", "deviation", "low", "high")
 _QUANTILES = ("0.05", "0.5", "0.95")
@@ -24,7 +24,6 @@ def render_page(title: str, summary: Mapping[str, Any]) -> str:
         summary: dict. What `pipeline.statistics.summary.summarize` gives.
     """
     filters: dict[str, Callable[..., object]] = {
-        "cells": _cells,
         "count": "{:,}".format,
         "decimal": _decimal,
         "distance": _distance,
@@ -35,11 +34,19 @@ def render_page(title: str, summary: Mapping[str, Any]) -> str:
         "named": _named,
         "new": _new,
         "percent": _percent,
+        "rate_cells": _rate_cells,
+        "row_cells": _row_cells,
         "shown": _shown,
         "told": told,
     }
-    shares = [told(feature) for feature in summary["features"].values()]
-    own = {"title": title, "remarks": list(remarks(summary)), "most": max([*shares, 1e-9])}
+    labels = labels_of(summary)
+    shares = [told(feature) for of in labels.values() for feature in of["features"].values()]
+    own = {
+        "title": title,
+        "labels": labels,
+        "remarks": list(remarks(summary)),
+        "most": max([*shares, 1e-9]),
+    }
     return render(__package__, "page.html", filters, **own, **summary)
 
 
@@ -64,7 +71,9 @@ def show(data: str, out: str | None = None) -> Iterator[str]:
     with open_output(out) as file:
         file.write(page.encode())
     for split, found in summary["splits"].items():
-        yield f"{split}: {found['rows']:,} rows, click rate {_percent(found['click_rate'])}"
+        rates = {name: of["splits"][split]["click_rate"] for name, of in labels_of(summary).items()}
+        said = ", ".join(f"{name} {_percent(rate)}" for name, rate in rates.items())
+        yield f"{split}: {found['rows']:,} rows, {said}"
     yield from (f"{name} {remark}" for name, remark in remarks(summary))
     yield f"page: {out}"
 
@@ -79,9 +88,10 @@ def remarks(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, "is always the same in train"
         elif train["missing_share"] > _MOSTLY:
             yield name, f"is missing in {_percent(train['missing_share'])} of train"
-        if told(feature) > _TELLS:
-            share = _percent(told(feature))
-            yield name, f"tells {share} of the label: is it known before the click?"
+        for label, of in labels_of(summary).items():
+            share = told(of["features"][name])
+            if share > _TELLS:
+                yield name, f"tells {_percent(share)} of {label}: is it known before that?"
         if said := _over(feature["drift"], _DRIFTS, _distance):
             yield name, f"drifts from train: {said}"
         new = {split: found["rows_share"] for split, found in feature["unseen"].items()}
@@ -154,20 +164,23 @@ def _shown(feature: Mapping[str, Any]) -> str:
     )
 
 
-def _cells(value: Mapping[str, Any], feature: Mapping[str, Any]) -> markupsafe.Markup:
-    """Rows and click rates of a value, those of training with bars."""
-    most_rows = max((v["rows"]["train"] for v in feature["values"]), default=0)
+def _row_cells(value: Mapping[str, Any], feature: Mapping[str, Any]) -> markupsafe.Markup:
+    """Rows of a value, those of training with a bar."""
+    most = max((v["rows"]["train"] for v in feature["values"]), default=0)
+    rows = value["rows"]
+    others = (_number(f"{rows[split]:,}") for split in ("validation", "test"))
+    bar = _bar(rows["train"], most, f"{rows['train']:,}")
+    return markupsafe.Markup("").join([bar, *others])
+
+
+def _rate_cells(place: int, feature: Mapping[str, Any]) -> markupsafe.Markup:
+    """Click rates of a feature's value, that of training with a bar."""
     rates = (v["click_rate"]["train"] for v in feature["values"])
-    most_rate = max((rate for rate in rates if rate is not None), default=0.0)
-    rows, rate = value["rows"], value["click_rate"]
-    return markupsafe.Markup("").join(
-        [
-            _bar(rows["train"], most_rows, f"{rows['train']:,}"),
-            *(_number(f"{rows[split]:,}") for split in ("validation", "test")),
-            _bar(rate["train"] or 0.0, most_rate, _percent(rate["train"])),
-            *(_number(_percent(rate[split])) for split in ("validation", "test")),
-        ]
-    )
+    most = max((rate for rate in rates if rate is not None), default=0.0)
+    rate = feature["values"][place]["click_rate"]
+    others = (_number(_percent(rate[split])) for split in ("validation", "test"))
+    bar = _bar(rate["train"] or 0.0, most, _percent(rate["train"]))
+    return markupsafe.Markup("").join([bar, *others])
 
 
 def _bar(part: float, most: float, text: str) -> markupsafe.Markup:
