@@ -419,7 +419,8 @@ def tune(
     "limits",
     multiple=True,
     metavar="METRIC>=VALUE",
-    help="A limit of a metric, such as 'auc>=0.7' or 'log_loss<=0.5', which fails the command.",
+    help="A limit of a metric, such as 'auc>=0.7' or 'log_loss<=0.5', of several labels "
+    "'click.auc>=0.7', which fails the command.",
 )
 @click.option(
     "--json/--table",

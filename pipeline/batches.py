@@ -71,7 +71,7 @@ class ParseChunk(beam.DoFn):
     lines).
     """
 
-    def __init__(self, dataset: Dataset, source: str, which: progress.Pass):
+    def __init__(self, dataset: Dataset, source: str, which: progress.Pass = "transforming"):
         self._dataset, self._source, self._pass = dataset, source, which
 
     def process(self, chunk: Chunk) -> Iterator[Any]:

@@ -1,5 +1,6 @@
 """A graph of commands: what is run, in which order, what is not run again and why."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 
 from ctr_keras import workflow
 from ctr_keras.cli import main
+from ctr_keras.training import Limit
 from ctr_keras.workflow import read_workflow, run_workflow
 from tests.conftest import ROOT
 
@@ -184,6 +186,21 @@ def test_a_limit_that_is_broken_fails_the_command(tmp_path, monkeypatch):
         result = CliRunner().invoke(main, [*command, limit])
         assert result.exit_code == 1
         assert says in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("limit", "says"),
+    [
+        ("click.auc>=0.6", ""),
+        ("add to cart.auc <= 0.6", "add to cart.auc is 0.8, not <= 0.6"),
+        ("auc>=0.6", "no metric 'auc'; available: click.auc, click.rows, add to cart.auc"),
+        ("clik.auc>=0.6", "no metric 'clik.auc'; did you mean 'click.auc'?"),
+    ],
+)
+def test_limits_of_several_labels_name_the_label(limit, says):
+    measured = {"labels": {"click": {"auc": 0.7, "rows": 9}, "add to cart": {"auc": 0.8}}}
+    with contextlib.nullcontext() if not says else pytest.raises(ValueError, match=re.escape(says)):
+        Limit.read(limit).check(measured)
 
 
 def test_the_example_is_one(monkeypatch):

@@ -78,9 +78,7 @@ def test_rows_of_a_key_stay_together_and_those_without_one_do_not():
 def rows_of(table, path, split, source=None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Context, click and split of each row of a log, in order."""
     features = FeatureSet(Categorical("context"), label=Label("click"))
-    parse = ParseChunk(
-        Dataset("repeated", features, table, split=split), str(source or path), "transforming"
-    )
+    parse = ParseChunk(Dataset("repeated", features, table, split=split), str(source or path))
     chunks = table.chunks(Chunk(str(path), 0, None), path.stat().st_size)
     outputs = [output for chunk in chunks for output in parse.process(chunk)]
     batches = [output for output in outputs if not isinstance(output, TaggedOutput)]
