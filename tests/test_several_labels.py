@@ -4,6 +4,7 @@ import csv
 import json
 import textwrap
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,7 +13,9 @@ from ctr_keras import metrics
 from ctr_keras.compare import Bench, compare_runs, run_bench
 from ctr_keras.compare.report import write_report
 from ctr_keras.data import open_examples, read_rows, read_samples
+from ctr_keras.explain.pictures import expert_pictures
 from ctr_keras.features import Categorical, FeatureSet, Label
+from ctr_keras.models import build_model
 from ctr_keras.search import read_search, run_search
 from ctr_keras.training import TrainConfig, evaluate_run, load_run, predict_split, train
 from ctr_keras.training.stopped import description_of
@@ -148,6 +151,23 @@ def test_the_report_of_a_run_shows_each_label(run):
         "settings",
     ]
     assert f"{evaluate_run(run)['labels']['conversion']['auc']:.4g}" in page.text
+
+
+def test_shares_of_experts_are_shown_by_label(data):
+    features = FeatureSet.load(f"{data}/features.json")
+    model = build_model("PLE", features, dim=2, hidden=[3], shared_experts=1, task_experts=1)
+    rows = read_rows(data, "test", features, 50)
+    first, second = expert_pictures(model, features, rows)
+    assert (first.name, second.name) == ("experts_0", "experts_1")
+    experts = [(label, expert) for label, expert, _ in second.rows]
+    assert experts == [
+        *(("click", "task_0_expert_0"), ("click", "shared_expert_0")),
+        *(("conversion", "task_1_expert_0"), ("conversion", "shared_expert_0")),
+    ]
+    layer = model.get_layer("experts_1")
+    _, gates = layer(keras.Model(model.input, layer.input)(rows[0]), return_gates=True)
+    expected = np.concatenate([np.array(gate).mean(axis=0) for gate in gates])
+    np.testing.assert_allclose([share for *_, share in second.rows], expected, rtol=1e-5)
 
 
 def test_what_a_round_has_reached_is_said_to_be_a_mean(run):

@@ -188,12 +188,14 @@ def _importance(
 
 def _learned(rows: Rows, model: keras.Model, features: FeatureSet, split: str) -> list[Picture]:
     """Gates of interactions, and attention."""
-    few = {name: values[:_EXPLAINED_ROWS] for name, values in rows[0].items()}, rows[1]
+    inputs, labels = rows
+    few = {n: of[:_EXPLAINED_ROWS] for n, of in inputs.items()}, labels[:_EXPLAINED_ROWS]
     explainer = Explainer(model, features)
     return [
         *draw.gate_pictures(plan_of_model(model, features), features),
         *draw.mean_attention_pictures(explainer, few, split),
         *draw.global_pictures(explainer, few, split),
+        *draw.expert_pictures(model, features, few, split),
     ]
 
 
