@@ -159,9 +159,11 @@ def _draw(run: str, subject: _Subject, rows: int, case: int) -> "list[Picture]":
         explainer = Explainer(model, features)
         pictures += draw.attention_pictures(explainer, test, case)
         pictures += draw.global_pictures(explainer, test)
+        pictures += draw.expert_pictures(model, features, test)
     if not pictures:
         raise ValueError(
             f"{run} has nothing to show. There are pictures of gated interactions, OptInter's "
-            "methods, searched embedding widths, AutoInt's attention and MIAN's global module"
+            "methods, searched embedding widths, AutoInt's attention, MIAN's global module and the "
+            "experts of MMoE and PLE"
         )
     return pictures

@@ -21,7 +21,7 @@ from ctr_keras.layers.factorization_machine import FactorizationMachine
 from ctr_keras.layers.factorized_interaction import FactorizedInteraction
 from ctr_keras.layers.feature_gate import FeatureGate
 from ctr_keras.layers.field_aware_interaction import FieldAwareInteraction
-from ctr_keras.layers.field_embedding import FieldEmbedding
+from ctr_keras.layers.field_embedding import FieldEmbedding, embedding_numbers
 from ctr_keras.layers.field_gate import FieldGate
 from ctr_keras.layers.field_graph import AttentionalLogit, FieldGraph
 from ctr_keras.layers.field_regulation import FieldRegulation
@@ -42,6 +42,7 @@ from ctr_keras.layers.mask_block import MaskBlock
 from ctr_keras.layers.mlp import MLP
 from ctr_keras.layers.multi_interactive import MultiInteractive
 from ctr_keras.layers.mutual_distillation import MutualDistillation
+from ctr_keras.layers.number_embedding import AutoDisEmbedding, PeriodicEmbedding
 from ctr_keras.layers.pair_attention import PairAttention
 from ctr_keras.layers.pair_networks import PairNetworks
 from ctr_keras.layers.residual_unit import ResidualUnit
@@ -57,6 +58,7 @@ __all__ = [
     "AUGRU",
     "MLP",
     "AttentionalLogit",
+    "AutoDisEmbedding",
     "BatchNormalization",
     "BilinearFusion",
     "BilinearInteraction",
@@ -98,6 +100,7 @@ __all__ = [
     "NextBehaviorLoss",
     "PairAttention",
     "PairNetworks",
+    "PeriodicEmbedding",
     "ResidualUnit",
     "RowTrainer",
     "SimHash",
@@ -108,6 +111,7 @@ __all__ = [
     "TopBehaviors",
     "TransformerBlock",
     "WukongLayer",
+    "embedding_numbers",
     "feature_inputs",
     "has_statistics",
     "recompute_statistics",

@@ -86,6 +86,8 @@ def FM(  # noqa: N802 (a builder reads as the model it builds)
             normal distribution. Defaults to `None`: as `FieldEmbedding`.
         check_ids: bool. Whether an id that is not of its field gives NaN (see `FieldEmbedding`).
             Defaults to `False`.
+        numeric_embedding: str. How numbers are embedded, `"linear"`, `"periodic"` or `"autodis"`
+            (see `FieldEmbedding`). Defaults to `"linear"`.
         crossed: bool. Whether crossed features are fields as others are; without it, the model does
             not read them. Defaults to `False`.
 
@@ -186,6 +188,7 @@ def DeepFM(  # noqa: N802
             which is in the loss that `fit` reports. Defaults to `0.0`. A run takes one that fits
             the rows unless it is set (see `ctr_keras.training.penalties`).
         check_ids, crossed: as in `FM`.
+        numeric_embedding: as in `FM`.
 
     Returns:
         A model as `FM`; its layer `deep_logit` ends the tower, whose bias is the model's.
@@ -241,6 +244,7 @@ def HOFM(  # noqa: N802
         order: int. The highest order. Defaults to `3`.
         share_embedding: bool. Whether all orders use one table. Defaults to `False`.
         dropout, embedding_l2, linear_l2, embeddings_initializer, check_ids, crossed: as in `FM`.
+        numeric_embedding: as in `FM`.
 
     Returns:
         A model as `FM`.
