@@ -27,6 +27,7 @@ from pipeline.earlier import TRANSFORM_PARTS, copy_needed
 from pipeline.growth import grow_transform
 from pipeline.numbers import read_numbers
 from pipeline.preprocessing import make_preprocessing_fn
+from pipeline.progress import shown
 from pipeline.records import write_examples, write_shards
 from pipeline.report import write_rejected
 from pipeline.runners import checked_shared, only_translates, pipeline_options, runs_here
@@ -93,7 +94,7 @@ def run_job(
                 earlier = os.path.join(work, "earlier")
             job = Job(dataset, source, files, output.partial, work, earlier, grows)
             write_json(output.path, job.probe)
-            with quiet, beam.Pipeline(options=options) as pipeline:
+            with shown(sys.stderr), quiet, beam.Pipeline(options=options) as pipeline:
                 job.build(pipeline)
             if only_translates(options):
                 return None
@@ -169,12 +170,13 @@ class Job:
             | "Files" >> beam.Create(chunks)
             | "Shared" >> beam.Map(checked_shared, self.probe, self.folder)
         )
-        parsed, selected = files | "Rows" >> read_rows(self.dataset, self.source)
+        parsed, selected = files | "Rows" >> read_rows(self.dataset, self.source, "transforming")
         groups_users = self.dataset.history or isinstance(self.dataset.split, LastSplit)
         if groups_users or (self.earlier and not self.grows):
             analyzed = selected
         else:  # reading rows again is cheaper than keeping them from one pass to the next
-            _, analyzed = files | "AnalyzedRows" >> read_rows(self.dataset, self.source)
+            again = read_rows(self.dataset, self.source, "analyzing")
+            _, analyzed = files | "AnalyzedRows" >> again
         transformed = self._transform(analyzed.rows, selected.rows)
         written = transformed | write_shards(
             os.path.join(self.folder, "examples"),

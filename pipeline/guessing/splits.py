@@ -102,7 +102,7 @@ def spelled(time: float) -> str:
     >>> spelled(86400), spelled(86460)
     ('1970-01-02', '1970-01-02 00:01:00')
     """
-    moment = datetime.datetime.fromtimestamp(time, datetime.timezone.utc)
+    moment = datetime.datetime.fromtimestamp(time, datetime.UTC)
     return f"{moment:%Y-%m-%d}" if time % _DAY == 0 else f"{moment:%Y-%m-%d %H:%M:%S}"
 
 

@@ -8,4 +8,12 @@ TensorFlow Data Validation; `files.py` what is in a folder; `comparison.py` one 
 earlier one; `page.py` the page.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 FILE = "statistics.json"  # in a prepared folder
+
+
+def labels_of(summary: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """By label what of a summary depends on it, all in the same places."""
+    return {summary["label"]: summary, **summary.get("more_labels", {})}

@@ -13,9 +13,8 @@ from ctr_keras.features import Categorical, Crossed, Feature, FeatureSet, MultiV
 from ctr_keras.features import Sequence as SequenceFeature
 from ctr_keras.types import Array
 from pipeline.batches import SPLIT, column_values, concatenate
-from pipeline.splits import SPLITS
 from pipeline.statistics.counted import Column, Counted
-from pipeline.statistics.counts import DistinctSample, Moments, count
+from pipeline.statistics.counts import DistinctSample, Moments, count, count_rows
 from pipeline.times import time_part
 
 _ROWS_HELD = 2**15  # that are counted at once
@@ -23,46 +22,46 @@ _ROWS_HELD = 2**15  # that are counted at once
 
 def count_batch(batch: pa.RecordBatch, features: FeatureSet) -> Counted:
     """Counts the rows of a batch of raw rows."""
-    label = column_values(batch, features.label.name).astype(np.int64)
-    cells = 2 * column_values(batch, SPLIT) + label
+    names = (SPLIT, *features.label_names)
+    rows = np.stack([column_values(batch, name).astype(np.int64) for name in names], axis=1)
     columns = {
-        feature.name: _count_feature(feature, batch.column(feature.raw_column).flatten(), cells)
+        feature.name: _count_feature(feature, batch.column(feature.raw_column).flatten(), rows)
         for feature in features.features
         if not isinstance(feature, Crossed)
     }
-    return Counted(_table(cells), columns)
+    return Counted(_table(rows), columns)
 
 
-def _count_feature(feature: Feature, raw: pa.Array, cells: Array) -> Column:
+def _count_feature(feature: Feature, raw: pa.Array, rows: Array) -> Column:
     if isinstance(feature, Numeric):
-        return _count_numbers(np.asarray(raw, np.float64), cells)
+        return _count_numbers(np.asarray(raw, np.float64), rows)
     values = raw
     if isinstance(feature, Categorical) and feature.time_part:
         values = _time_parts(feature, raw)
     is_there = pc.not_equal(values, "")
-    values, cells = values.filter(is_there), cells[np.asarray(is_there)]
+    values, rows = values.filter(is_there), rows[np.asarray(is_there)]
     if isinstance(feature, MultiValued | SequenceFeature):
-        return _count_lists(pc.split_pattern(values, feature.separator), cells)
-    counted = count(values, cells)
-    return Column(_table(cells), counted, DistinctSample.of(counted))
+        return _count_lists(pc.split_pattern(values, feature.separator), rows)
+    counted = count(values, rows)
+    return Column(_table(rows), counted, DistinctSample.of(counted))
 
 
-def _count_numbers(numbers: Array, cells: Array) -> Column:
+def _count_numbers(numbers: Array, rows: Array) -> Column:
     is_there = np.isfinite(numbers)
-    numbers, cells = numbers[is_there], cells[is_there]
-    counted = count(numbers, cells)
-    moments = Moments.of(numbers, cells // 2)
-    return Column(_table(cells), counted, DistinctSample.of(counted), moments)
+    numbers, rows = numbers[is_there], rows[is_there]
+    counted = count(numbers, rows)
+    moments = Moments.of(numbers, rows[:, 0])
+    return Column(_table(rows), counted, DistinctSample.of(counted), moments)
 
 
-def _count_lists(lists: pa.ListArray, cells: Array) -> Column:
+def _count_lists(lists: pa.ListArray, rows: Array) -> Column:
     items, of_row = lists.flatten(), np.asarray(pc.list_parent_indices(lists))
     is_there = pc.not_equal(items, "")
     items, of_row = items.filter(is_there), of_row[np.asarray(is_there)]
-    lengths = np.bincount(of_row, minlength=len(cells)).astype(np.float64)
-    counted = count(items, cells[of_row])
+    lengths = np.bincount(of_row, minlength=len(rows)).astype(np.float64)
+    counted = count(items, rows[of_row])
     sample = DistinctSample.of(counted)
-    return Column(_table(cells), counted, sample, lengths=count(lengths, cells))
+    return Column(_table(rows), counted, sample, lengths=count(lengths, rows))
 
 
 def _time_parts(feature: Categorical, times: pa.Array) -> pa.Array:
@@ -72,8 +71,9 @@ def _time_parts(feature: Categorical, times: pa.Array) -> pa.Array:
     return pa.array(parts, pa.string()).take(coded.indices)
 
 
-def _table(cells: Array) -> Array:
-    return np.bincount(cells, minlength=2 * len(SPLITS)).reshape(-1, 2)
+def _table(rows: Array) -> Array:
+    (table,) = count_rows(rows, np.zeros(len(rows), np.int64), 1)
+    return table
 
 
 _Held: TypeAlias = list[pa.RecordBatch | Counted]

@@ -15,7 +15,7 @@ import pyarrow.parquet
 from ctr_keras.files import open_input, open_output
 from ctr_keras.types import Array
 from pipeline.splits import SPLITS
-from pipeline.statistics.counts import Counts, DistinctSample, Moments, merge
+from pipeline.statistics.counts import Counts, DistinctSample, Moments, merge, without_and_with
 
 _INTEGERS, _NUMBERS = pa.list_(pa.int64()), pa.list_(pa.float64())
 _COUNTS = {
@@ -39,7 +39,7 @@ class Column:
     """What was counted of a feature.
 
     Attributes:
-        rows: (splits, 2) rows with a value, without clicks and with.
+        rows: (splits, 1 + labels) rows with a value, and those of them with each label.
         counts: Counts. Of the values, in lists each of them.
         sample: DistinctSample.
         moments: Moments or None. Of numbers.
@@ -75,10 +75,16 @@ class Column:
             self.lengths and _moved_counts(self.lengths, targets),
         )
 
+    def of_label(self, place: int) -> Column:
+        """With counts of rows without one of the labels, and with it."""
+        rows, counts = without_and_with(self.rows, place), self.counts.of_label(place)
+        lengths = self.lengths and self.lengths.of_label(place)
+        return dataclasses.replace(self, rows=rows, counts=counts, lengths=lengths)
+
 
 @dataclasses.dataclass(frozen=True)
 class Counted:
-    """What was counted of all rows: (splits, 2), without clicks and with; and of each feature."""
+    """What was counted of all rows, `(splits, 1 + labels)` as in `Column`, and of each feature."""
 
     rows: Array
     columns: Mapping[str, Column]
@@ -94,6 +100,11 @@ class Counted:
         """That of the same rows in other splits: `targets` has that of each one's rows, or None."""
         columns = {name: column.moved(targets) for name, column in self.columns.items()}
         return Counted(_moved(self.rows, targets), columns)
+
+    def of_label(self, place: int) -> Counted:
+        """With counts of rows without one of the labels, and with it."""
+        columns = {name: column.of_label(place) for name, column in self.columns.items()}
+        return Counted(without_and_with(self.rows, place), columns)
 
 
 def _moved(rows: Array, targets: Targets) -> Array:
@@ -175,14 +186,14 @@ def _of_moments(moments: Moments) -> dict[str, Any]:
 
 
 def _to_counts(stored: pa.StructScalar) -> Counts:
-    strings, counts = stored["strings"], _numbers(stored["counts"])
+    strings, total = stored["strings"], _table(stored["total"])
     values = strings.values if strings.is_valid else _numbers(stored["numbers"])
-    counts = counts.reshape(-1, len(SPLITS), 2)
-    return Counts(values, counts, _table(stored["total"]), stored["error"].as_py())
+    counts = _numbers(stored["counts"]).reshape(-1, *total.shape)
+    return Counts(values, counts, total, stored["error"].as_py())
 
 
 def _table(stored: pa.ListScalar) -> Array:
-    return _numbers(stored).reshape(len(SPLITS), 2)
+    return _numbers(stored).reshape(len(SPLITS), -1)
 
 
 def _numbers(stored: pa.ListScalar) -> Array:

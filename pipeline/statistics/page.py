@@ -10,6 +10,7 @@ from ctr_keras.files import open_output
 from ctr_keras.pages import render
 from pipeline.datasets.declared import load_dataset
 from pipeline.earlier import at_hand, declaration_file
+from pipeline.statistics import labels_of
 from pipeline.statistics.comparison import anomalies, compare
 from pipeline.statistics.expectations import Expectation, check_expectations
 from pipeline.statistics.files import read_summary
@@ -29,7 +30,6 @@ def render_page(title: str, summary: Mapping[str, Any], unusual: Sequence[tuple[
         unusual: list of pairs of str. The name of a feature, and what it does.
     """
     filters: dict[str, Callable[..., object]] = {
-        "cells": _cells,
         "count": "{:,}".format,
         "decimal": _decimal,
         "distance": _distance,
@@ -40,11 +40,14 @@ def render_page(title: str, summary: Mapping[str, Any], unusual: Sequence[tuple[
         "named": _named,
         "new": _new,
         "percent": _percent,
+        "rate_cells": _rate_cells,
+        "row_cells": _row_cells,
         "shown": _shown,
         "told": told,
     }
-    shares = [told(feature) for feature in summary["features"].values()]
-    own = {"title": title, "remarks": unusual, "most": max([*shares, 1e-9])}
+    labels = labels_of(summary)
+    shares = [told(feature) for of in labels.values() for feature in of["features"].values()]
+    own = {"title": title, "labels": labels, "remarks": unusual, "most": max([*shares, 1e-9])}
     return render(__package__, "page.html", filters, **own, **summary)
 
 
@@ -78,7 +81,9 @@ def show(data: str, out: str | None = None, against: str | None = None) -> Itera
     with open_output(out) as file:
         file.write(render_page(title, summary, unusual).encode())
     for split, found in summary["splits"].items():
-        yield f"{split}: {found['rows']:,} rows, click rate {_percent(found['click_rate'])}"
+        rates = {name: of["splits"][split]["click_rate"] for name, of in labels_of(summary).items()}
+        said = ", ".join(f"{name} {_percent(rate)}" for name, rate in rates.items())
+        yield f"{split}: {found['rows']:,} rows, {said}"
     yield from (f"{name} {remark}" for name, remark in unusual)
     yield f"page: {out}"
     yield from check_expectations(summary, _expected(data))
@@ -105,9 +110,10 @@ def remarks(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, "is always the same in train"
         elif train["missing_share"] > _MOSTLY:
             yield name, f"is missing in {_percent(train['missing_share'])} of train"
-        if told(feature) > _TELLS:
-            share = _percent(told(feature))
-            yield name, f"tells {share} of the label: is it known before the click?"
+        for label, of in labels_of(summary).items():
+            share = told(of["features"][name])
+            if share > _TELLS:
+                yield name, f"tells {_percent(share)} of {label}: is it known before that?"
         if said := _over(feature["drift"], _DRIFTS, _distance):
             yield name, f"drifts from train: {said}"
         new = {split: found["rows_share"] for split, found in feature["unseen"].items()}
@@ -180,20 +186,23 @@ def _shown(feature: Mapping[str, Any]) -> str:
     )
 
 
-def _cells(value: Mapping[str, Any], feature: Mapping[str, Any]) -> markupsafe.Markup:
-    """Rows and click rates of a value, those of training with bars."""
-    most_rows = max((v["rows"]["train"] for v in feature["values"]), default=0)
+def _row_cells(value: Mapping[str, Any], feature: Mapping[str, Any]) -> markupsafe.Markup:
+    """Rows of a value, those of training with a bar."""
+    most = max((v["rows"]["train"] for v in feature["values"]), default=0)
+    rows = value["rows"]
+    others = (_number(f"{rows[split]:,}") for split in ("validation", "test"))
+    bar = _bar(rows["train"], most, f"{rows['train']:,}")
+    return markupsafe.Markup("").join([bar, *others])
+
+
+def _rate_cells(place: int, feature: Mapping[str, Any]) -> markupsafe.Markup:
+    """Click rates of a feature's value, that of training with a bar."""
     rates = (v["click_rate"]["train"] for v in feature["values"])
-    most_rate = max((rate for rate in rates if rate is not None), default=0.0)
-    rows, rate = value["rows"], value["click_rate"]
-    return markupsafe.Markup("").join(
-        [
-            _bar(rows["train"], most_rows, f"{rows['train']:,}"),
-            *(_number(f"{rows[split]:,}") for split in ("validation", "test")),
-            _bar(rate["train"] or 0.0, most_rate, _percent(rate["train"])),
-            *(_number(_percent(rate[split])) for split in ("validation", "test")),
-        ]
-    )
+    most = max((rate for rate in rates if rate is not None), default=0.0)
+    rate = feature["values"][place]["click_rate"]
+    others = (_number(_percent(rate[split])) for split in ("validation", "test"))
+    bar = _bar(rate["train"] or 0.0, most, _percent(rate["train"]))
+    return markupsafe.Markup("").join([bar, *others])
 
 
 def _bar(part: float, most: float, text: str) -> markupsafe.Markup:

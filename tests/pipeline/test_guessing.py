@@ -295,7 +295,7 @@ def test_missing_values_are_found_by_their_spellings(tmp_path):
     ],
 )
 def test_times_are_known_by_their_spellings(name, spell):
-    start = datetime.datetime(2024, 3, 1, tzinfo=datetime.timezone.utc)
+    start = datetime.datetime(2024, 3, 1, tzinfo=datetime.UTC)
     times = [(start + datetime.timedelta(hours=7 * i)).strftime(spell) for i in range(300)]
     assert profile(name, pa.array(times)).kind == "time"
     few = [*times * 2, "soon"] if len({*times}) > 100 else times

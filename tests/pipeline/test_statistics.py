@@ -247,7 +247,7 @@ def test_bundles_make_no_difference():
 
 def test_a_value_is_in_the_sample_with_all_its_rows_or_not_at_all():
     strings = pa.array([f"v{n}" for n in range(3 * HELD)])
-    cells = np.zeros(len(strings), np.int64)
+    cells = np.zeros((len(strings), 2), np.int64)
     parts = [DistinctSample.of(count(strings[i:], cells[i:])) for i in range(0, 5000, 1000)]
     merged = DistinctSample.merge(parts)
     first = DistinctSample.of(count(strings, cells))
@@ -263,7 +263,7 @@ def test_a_value_is_in_the_sample_with_all_its_rows_or_not_at_all():
 def test_merging_keeps_the_most_frequent_values():
     rare = [f"rare{n}" for n in range(2 * HELD)]
     parts = [
-        count(pa.array(["often"] * 50 + rare[i::4]), np.zeros(50 + len(rare[i::4]), np.int64))
+        count(pa.array(["often"] * 50 + rare[i::4]), np.zeros((50 + len(rare[i::4]), 2), np.int64))
         for i in range(4)
     ]
     merged = merge(parts)
@@ -309,6 +309,42 @@ def test_rows_left_out_of_a_sample_are_made_up_for():
         assert feature["drift"]["test"] == pytest.approx(whole_feature["drift"]["test"], abs=0.01)
         nats = whole_feature["information"]["nats"]
         assert feature["information"]["nats"] == pytest.approx(nats, rel=0.1, abs=0.002)
+
+
+def test_each_label_has_what_it_would_have_alone(tmp_path):
+    features, columns = many(6000)
+    columns["user"] = [f"u{n % 5}" if n % 15 else "" for n in range(6000)]
+    columns["buy"] = np.float32(np.arange(6000) % 5 == 1)
+    labels = ("click", "buy")
+    several = FeatureSet(*features.features, label=[*map(Label, labels)])
+    found = summarize(count_in_bundles(several, batches_of(columns), 2), several)
+    alone = {}
+    for label in labels:
+        one = several.with_labels([label])
+        alone[label] = summarize(count_in_bundles(one, batches_of(columns), 1), one)
+    assert {key: of for key, of in found.items() if key != "more_labels"} == alone["click"]
+    for split, of in found["more_labels"]["buy"]["splits"].items():
+        assert of["click_rate"] == alone["buy"]["splits"][split]["click_rate"]
+    for name, feature in alone["buy"]["features"].items():
+        of_buy = found["more_labels"]["buy"]["features"][name]
+        assert of_buy["information"] == feature["information"]
+        rates = [value["click_rate"] for value in feature["values"]]
+        assert [value["click_rate"] for value in of_buy["values"]] == rates
+        for split, of in feature["splits"].items():
+            assert of_buy["splits"][split]["missing_click_rate"] == of["missing_click_rate"]
+    statistics = statistics_pb2.DatasetFeatureStatisticsList.FromString(to_statistics(found))
+    names = [feature.path.step[0] for feature in statistics.datasets[0].features]
+    assert names[:2] == ["click", "buy"]
+    schema = text_format.Parse(to_schema(found), schema_pb2.Schema())
+    assert [feature.name for feature in schema.feature][:2] == ["click", "buy"]
+    (tmp_path / FILE).write_text(json.dumps(found))
+    said = list(show(str(tmp_path)))
+    rate = alone["buy"]["splits"]["train"]["click_rate"]
+    assert re.fullmatch(rf"train: \S+ rows, click [\d.]+%, buy {rate:.1%}", said[0])
+    assert any(line.startswith("user tells") and "of buy: is it known" in line for line in said)
+    page = (tmp_path / "statistics.html").read_text()
+    assert "information on buy" in page
+    assert f'<td class="number">{rate:.1%}</td>' in page
 
 
 # What is expected.
@@ -439,9 +475,9 @@ def test_all_rows_of_a_folder_are_compared_with_training_rows_schema_and_limits(
         "Error: site drifts from train to test by 0.797 (L-infinity), expected at most 0.3\n"
     )
     assert shown.stdout.splitlines() == [
-        "train: 160 rows, click rate 25.0%",
-        "validation: 120 rows, click rate 25.0%",
-        "test: 400 rows, click rate 25.0%",
+        "train: 160 rows, click 25.0%",
+        "validation: 120 rows, click 25.0%",
+        "test: 400 rows, click 25.0%",
         "site drifts from train: 0.7975 in test",
         "tags drifts from train: 0.3333 in test",
         "tags has values that train has not: 33.3% in test",
@@ -543,9 +579,9 @@ def test_the_page_needs_nothing_else_and_nothing_in_it_is_run(prepared_folder):
     assert {"site", "hour"} <= parsed.ids
     assert parsed.targets <= parsed.ids
     assert shown.output.splitlines() == [
-        "train: 300 rows, click rate 25.0%",
-        "validation: 300 rows, click rate 25.0%",
-        "test: 300 rows, click rate 25.0%",
+        "train: 300 rows, click 25.0%",
+        "validation: 300 rows, click 25.0%",
+        "test: 300 rows, click 25.0%",
         "site drifts from train: 1.0000 in test",
         "site has values that train has not: 100.0% in test",
         "hour is always the same in train",
