@@ -41,6 +41,7 @@ from pipeline.vocabulary import read_sizes
 
 # They log the errors of workers here, and one of them prints them, which come back as one error.
 _LOGGERS = ("apache_beam.runners.common", "apache_beam.runners.worker.sdk_worker")
+_IN_VAIN = "cache key varies"  # TensorFlow Transform warns of a cache, which is not used here
 _ERROR = re.compile(r"[A-Za-z_][\w.]*: ")  # a line that begins with the name of a class
 _OUTER = re.compile(r"^([A-Za-z_][\w.]*Error: )+(?=[A-Za-z_][\w.]*Error: )")
 _STEP = re.compile(r" \[while running '.*")
@@ -82,6 +83,7 @@ def run_job(
     options = pipeline_options(beam_options)
     for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("absl").addFilter(_is_of_use)
     printed = io.StringIO()
     quiet = contextlib.redirect_stderr(printed) if runs_here(options) else contextlib.nullcontext()
     try:
@@ -108,6 +110,10 @@ def run_job(
         raise JobError(f"{cause(error)}{kept}") from None
     sys.stderr.write(printed.getvalue())
     return counts, features, numbers
+
+
+def _is_of_use(record: logging.LogRecord) -> bool:
+    return _IN_VAIN not in str(record.msg)
 
 
 def cause(error: BaseException) -> str:

@@ -26,6 +26,7 @@ from ctr_keras.layers.field_gate import FieldGate
 from ctr_keras.layers.field_graph import AttentionalLogit, FieldGraph
 from ctr_keras.layers.field_regulation import FieldRegulation
 from ctr_keras.layers.funnel_sigmoid import FunnelSigmoid
+from ctr_keras.layers.gated_embedding import GatedEmbedding
 from ctr_keras.layers.gated_experts import GatedExperts
 from ctr_keras.layers.gated_interaction import GatedInteraction
 from ctr_keras.layers.generalized_interaction import GeneralizedInteraction
@@ -34,6 +35,7 @@ from ctr_keras.layers.inputs import feature_inputs
 from ctr_keras.layers.interacting import InteractingLayer
 from ctr_keras.layers.interest_evolution import AUGRU, NextBehaviorLoss
 from ctr_keras.layers.item_interaction import ItemBehaviorInteraction, ItemFieldInteraction
+from ctr_keras.layers.kept_values import KeptValues
 from ctr_keras.layers.linear_logit import LinearLogit
 from ctr_keras.layers.logarithmic_transform import LogarithmicTransform
 from ctr_keras.layers.mask_block import MaskBlock
@@ -80,6 +82,7 @@ __all__ = [
     "FieldGraph",
     "FieldRegulation",
     "FunnelSigmoid",
+    "GatedEmbedding",
     "GatedExperts",
     "GatedInteraction",
     "GeneralizedInteraction",
@@ -88,6 +91,7 @@ __all__ = [
     "InteractingLayer",
     "ItemBehaviorInteraction",
     "ItemFieldInteraction",
+    "KeptValues",
     "LinearLogit",
     "LogarithmicTransform",
     "MaskBlock",

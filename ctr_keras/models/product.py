@@ -93,13 +93,10 @@ def IPNN(  # noqa: N802 (a builder reads as the model it builds)
         [PNN](https://arxiv.org/abs/1611.00144); [AutoFIS](https://arxiv.org/abs/2003.11235),
         Section 4.4, for the transfer of selected interactions.
     """
-    features, plan = read_plan(interactions, orders, features)
-    inputs = field_inputs(features)
+    features, plan, inputs, ids = read_plan(interactions, orders, features)
     if plan is None:
         plan = InteractionPlan.complete(features.field_names, orders or (2,))
-    embedded = functools.partial(
-        embed, features, inputs, dim, embeddings_initializer, l2=embedding_l2
-    )
+    embedded = functools.partial(embed, features, ids, dim, embeddings_initializer, l2=embedding_l2)
     base = embedded()
     parts = [keras.layers.Flatten()(base)]
     for kind in plan.kinds:
@@ -303,17 +300,14 @@ def AIM(  # noqa: N802
         [AIM](https://arxiv.org/abs/2111.03318), Section 4, Equation 14; the tower's input as in the
         authors' code.
     """
-    features, plan = read_plan(interactions, orders, features)
-    inputs = field_inputs(features)
+    features, plan, inputs, ids = read_plan(interactions, orders, features)
     if plan is None:
         plan = InteractionPlan.complete(features.field_names, orders or (2,), FUNCTIONS)
     if share_embedding and plan.kept_dims:
         raise ValueError("a plan with embedding dimensions needs share_embedding=False")
-    embedded = functools.partial(
-        embed, features, inputs, dim, embeddings_initializer, l2=embedding_l2
-    )
+    embedded = functools.partial(embed, features, ids, dim, embeddings_initializer, l2=embedding_l2)
     shared = embedded() if share_embedding else None
-    logits = [LinearLogit(features, l2=linear_l2, name="linear")(inputs)]
+    logits = [LinearLogit(features, l2=linear_l2, name="linear")(ids)]
     products = []
     for kind in plan.kinds:
         name = table_name(kind)
@@ -328,7 +322,7 @@ def AIM(  # noqa: N802
                 embeddings_initializer=embeddings_initializer,
                 l2=embedding_l2,
                 name=own_table(kind),
-            )(inputs)
+            )(ids)
         else:
             fields = embedded(own_table(kind))
         logit, product = GatedInteraction(

@@ -5,6 +5,7 @@ from ctr_keras.search.aim import AIMSearch
 from ctr_keras.search.autofield import AutoFieldSearch
 from ctr_keras.search.autofis import AutoFISSearch
 from ctr_keras.search.deeplight import DeepLightSearch
+from ctr_keras.search.optfs import OptFSSearch
 from ctr_keras.search.optinter import OptInterSearch
 from ctr_keras.search.run import (
     SEARCHES,
@@ -22,6 +23,7 @@ __all__ = [
     "AutoFISSearch",
     "AutoFieldSearch",
     "DeepLightSearch",
+    "OptFSSearch",
     "OptInterSearch",
     "RandomSelection",
     "Search",

@@ -22,6 +22,7 @@ from ctr_keras.search.aim import AIMSearch
 from ctr_keras.search.autofield import AutoFieldSearch
 from ctr_keras.search.autofis import AutoFISSearch
 from ctr_keras.search.deeplight import DeepLightSearch
+from ctr_keras.search.optfs import OptFSSearch
 from ctr_keras.search.optinter import OptInterSearch
 from ctr_keras.search.selections import RandomSelection, StatisticsSelection
 from ctr_keras.search.stage import Search
@@ -34,6 +35,7 @@ SEARCHES: dict[str, Any] = {
     "optinter": OptInterSearch,
     "autofield": AutoFieldSearch,
     "deeplight": DeepLightSearch,
+    "optfs": OptFSSearch,
     "random": RandomSelection,
     "statistics": StatisticsSelection,
 }

@@ -15,7 +15,9 @@ from pipeline.storage import Output
 DECLARATION = """
 source: {format: csv}
 label: click
-features: [{kind: categorical, name: site}]
+features:
+  - {kind: categorical, name: site}
+  - {kind: numeric, name: price, scale: quantiles, buckets: 2}
 """
 WORKERS = """Traceback (most recent call last):
   File "pipeline/batches.py", line 64, in process
@@ -48,15 +50,15 @@ def test_the_cause_of_any_other_error_is_one_line_too():
     assert cause(KeyError("site")) == "KeyError: 'site'"
 
 
-def test_a_job_that_fails_says_why_and_can_be_run_again(tmp_path, capfd):
+def test_a_job_that_fails_says_why_and_can_be_run_again(tmp_path, capfd, caplog):
     declaration = tmp_path / "my.yaml"
     declaration.write_text(DECLARATION)
     log = tmp_path / "log"
     log.mkdir()
-    rows = "".join(f"s{i % 7},{i % 2}\n" for i in range(200))
-    (log / "a.csv").write_text(f"site,click\n{rows}")
+    rows = "".join(f"s{i % 7},{i % 9},{i % 2}\n" for i in range(200))
+    (log / "a.csv").write_text(f"site,price,click\n{rows}")
     broken = log / "b.csv"
-    broken.write_text(f"site,clic\n{rows}")
+    broken.write_text(f"site,price,clic\n{rows}")
     out = tmp_path / "out"
 
     def run() -> dict:
@@ -69,8 +71,9 @@ def test_a_job_that_fails_says_why_and_can_be_run_again(tmp_path, capfd):
     assert len(str(raised.value).splitlines()) == 1
     assert "Traceback" not in capfd.readouterr().err
     assert not out.exists()
-    broken.write_text(f"site,click\n{rows}")
+    broken.write_text(f"site,price,click\n{rows}")
     assert run()["rows"]["read"] == 400
+    assert not caplog.records
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "my.yaml", "out"]
 
 
