@@ -5,9 +5,9 @@
 60,000 training rows and 20,000 each for validation and tests: 6 fields of 40 values. The logit of a
 click is a number a value and random tables of two pairs of fields, that of a purchase after a click
 half of these and as much of its own, a table of a third pair among it. A fifth of the rows are
-clicks, about a sixth of the clicks purchases. Models have their defaults; DeepFM and FNN learn one label
-each, the others both. The table has the test AUC by label, and of purchases among clicks, means
-over the seeds with their standard deviation.
+clicks, about a sixth of the clicks purchases. Models have their defaults; DeepFM and FNN learn one
+label each, the others both. The table has the test AUC by label, and of purchases among clicks,
+means over the seeds with their standard deviation.
 """
 
 import itertools
