@@ -46,7 +46,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def _inspect_methods_once() -> None:
-    """Beam asks for the arguments of each method of a transform thirty times: a quarter of a small job."""
+    """Beam asks for the arguments of a transform's methods again and again: a quarter of a job."""
     if "apache_beam" not in sys.modules:
         return
     from apache_beam.transforms import core

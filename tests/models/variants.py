@@ -1,6 +1,6 @@
 """Every model in the variants that differ in their layers, small, on one feature set."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import pytest
 
@@ -91,6 +91,7 @@ VARIANTS = {
     "FwFM": ("FwFM", {"dim": 2, "kernel_initializer": "random_normal", **_CROSSED}),
     "FmFM": ("FmFM", {"dim": 2, "kernel_initializer": "glorot_uniform"}),
     "AFM": ("AFM", {"dim": 4, "attention_units": 3, "temperature": 0.5, **_WIDE}),
+    "NFM-autodis": ("NFM", {**_DEEP, **_WIDE, "numeric_embedding": "autodis"}),
     "NFM": ("NFM", {**_DEEP, **_WIDE, "normalization": None}),
     "DeepFM": ("DeepFM", {**_DEEP, **_WIDE}),
     "AutoDeepFM": ("DeepFM", {**_DEEP, **_WIDE, "interactions": _GATES}),
@@ -101,6 +102,7 @@ VARIANTS = {
     "AutoIPNN": ("IPNN", {**_DEEP, **_WIDE, "interactions": _GATES}),
     "OPNN": ("OPNN", {**_DEEP, **_WIDE, "kernel_initializer": "glorot_uniform"}),
     "PIN": ("PIN", {**_DEEP, **_WIDE, "pair_hidden": [3, 2], **_CROSSED}),
+    "FNN-periodic": ("FNN", {**_DEEP, "numeric_embedding": "periodic"}),
     "FNN": ("FNN", _DEEP),
     "WideDeep": ("WideDeep", {**_DEEP, **_WIDE, "interactions": _METHODS}),
     "DeepCrossing": ("DeepCrossing", {**_DEEP, **_WIDE, "hidden": [6, 6]}),
@@ -214,7 +216,7 @@ def some_on_jax(names: Iterable[str]) -> list:
     return [pytest.param(n, marks=pytest.mark.backend) if n in _ON_JAX else n for n in names]
 
 
-def each_way(names: Iterable[str], more: Iterable[str] = ()) -> list:
+def each_way(names: Collection[str], more: Collection[str] = ()) -> list:
     """As `some_on_jax`, for tests of code that all models share.
 
     The suite has a model for each way to build one, and `more`; the whole suite has all.
