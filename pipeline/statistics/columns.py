@@ -72,7 +72,7 @@ def _time_parts(feature: Categorical, times: pa.Array) -> pa.Array:
 
 
 def _table(rows: Array) -> Array:
-    (table,) = count_rows(rows, np.zeros(len(rows), np.int64), 1)
+    table: Array = count_rows(rows, np.zeros(len(rows), np.int64), 1)[0]
     return table
 
 
