@@ -174,7 +174,7 @@ def _of_label(row: Mapping[str, float], label: str) -> dict[str, float]:
     """A round of several labels as that of one, of which training has no log loss."""
     end = f"_{label}"
     own = {key.removesuffix(end): value for key, value in row.items() if key.endswith(end)}
-    return {key: value for key, value in (row | own).items() if not key.startswith("train_")}
+    return {key: of for key, of in {**row, **own}.items() if not key.startswith("train_")}
 
 
 def by_settings(runs: Iterable[Scored]) -> dict[str, list[Scored]]:

@@ -96,7 +96,7 @@ def run_importance(
     names = input_names(model)
     weight = [features.label.weight] if weighs_rows(config) else []
     columns, labels = read_rows(data, split, features, rows, [*names, *weight])
-    sample = {name: columns[name] for name in names}, labels
+    sample: Rows = {name: columns[name] for name in names}, labels
     weights = columns[weight[0]] if weight else None
     if label:
         check_predicts(label, features, run)

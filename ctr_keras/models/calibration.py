@@ -183,15 +183,30 @@ def calibrate(model: keras.Model, *calibrations: Calibration) -> keras.Model:
     >>> round(float(model({"categorical": np.array([[2]])})[0, 0]), 4)
     0.1192
     """
-    layer = calibrated_score(model, calibrations)
-    return type(model)(model.input, layer(logits_of(model).output), name=model.name)
+    score = _known_score(model)
+    layer = _calibrated(score, calibrations)
+    return type(model)(model.input, layer(score.input), name=model.name)
 
 
-def calibrated_score(model: keras.Model, calibrations: Sequence[Calibration]) -> keras.layers.Layer:
-    """The layer that makes a model's scores of its logits, calibrated."""
+def calibrated_scores(
+    model: keras.Model, calibrations: Sequence[Calibration], logits: Array
+) -> Array:
+    """What a calibrated model makes of its logits."""
+    scores = _calibrated(_known_score(model), calibrations)(logits)
+    found: Array = keras.ops.convert_to_numpy(scores)
+    return found
+
+
+def _known_score(model: keras.Model) -> keras.layers.Layer:
     score = score_layer(model)
     if score is None:
         raise ValueError(f"{model.name} does not end in a layer that is the sigmoid of a logit")
+    return score
+
+
+def _calibrated(
+    score: keras.layers.Layer, calibrations: Sequence[Calibration]
+) -> keras.layers.Layer:
     kind = FunnelSigmoid if isinstance(score, FunnelSigmoid) else CalibratedSigmoid
     scale, shift = (of[0] if len(of) == 1 else [*of] for of in zip(*calibrations, strict=True))
     return kind(scale, shift, dtype="float32", name=score.name)

@@ -12,7 +12,7 @@ from ctr_keras.data import Examples, read_rows
 from ctr_keras.features import FeatureSet
 from ctr_keras.layers import has_statistics, recompute_statistics
 from ctr_keras.models import Calibration, calibrate
-from ctr_keras.models.calibration import calibrated_score, calibrations_of, logits_of
+from ctr_keras.models.calibration import calibrated_scores, calibrations_of, logits_of
 from ctr_keras.optimizers import averaged
 from ctr_keras.runs import STATISTICS_ROWS, Row, State, write_table
 from ctr_keras.training.batches import groups_for, open_split
@@ -125,8 +125,7 @@ class Validation:
         labels, logits = predict(self._logits, examples)
         self._check(logits)
         self._calibrations = calibrations_of(model, labels, logits, self._weights)
-        scores = calibrated_score(model, self._calibrations)(logits)
-        return labels, keras.ops.convert_to_numpy(scores)
+        return labels, calibrated_scores(model, self._calibrations, logits)
 
     def _check(self, scores: Array) -> None:
         unknown = int((~np.isfinite(scores)).sum())
