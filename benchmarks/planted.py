@@ -10,6 +10,7 @@ Each log has 200,000 rows, of which a tenth is for validation and a tenth for te
   to be memorized, and that of the large fields one of rank 2, which is to be factorized
 - `triples`: 8 fields of 12 values, with random tables for 3 pairs and a triple on top of each of 2
 - `functions`: 6 fields of 40 values, of which 2 pairs have tables of rank one, as outer products
+- `fields`: 8 fields of 20 values, with random tables for 2 pairs, and 4 fields that say nothing
 - `labels`: no search, but models of two labels, on a log of its own (`benchmarks.planted_labels`)
 
 Searches have their default settings, models a tower of 64 and 64 units. Models are trained until
@@ -32,7 +33,13 @@ from ctr_keras import metrics
 from ctr_keras.models import build_model
 from ctr_keras.optimizers import SparseAdam
 from ctr_keras.plan import Interaction, InteractionPlan
-from ctr_keras.search import AIMSearch, AutoFISSearch, OptInterSearch
+from ctr_keras.search import (
+    AIMSearch,
+    AutoFieldSearch,
+    AutoFISSearch,
+    DeepLightSearch,
+    OptInterSearch,
+)
 from ctr_keras.types import Rows, Settings
 
 ROWS = {"train_rows": 160_000, "validation_rows": 20_000, "test_rows": 20_000}
@@ -42,6 +49,7 @@ RATES = {"LR": 1e-2, "FM": 1e-2}  # towers learn by smaller steps
 RATE = 3e-3
 
 PLAIN = {"gated": False, "normalized": False}  # FM on the interactions of a plan, nothing more
+FIELD = "field"  # in the place of a method
 Model = tuple[str, Settings]
 
 
@@ -50,7 +58,8 @@ class Case(NamedTuple):
 
     Attributes:
         log: makes the log of a seed.
-        planted: what the oracle knows: combinations of fields, and the method of each.
+        planted: what the oracle knows: combinations of fields, and the method of each; or single
+            fields that say something.
         models: plain models by name.
         oracles: models on what was planted, by name.
         searches: by name, a search and the models that are trained on what it finds.
@@ -64,6 +73,7 @@ class Case(NamedTuple):
 
 
 PAIRS = [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9), (10, 11)]
+FIELDS = [(0, 1), (2, 3)]
 TRIPLES = [(0, 1), (2, 3), (4, 5), (0, 1, 2), (2, 3, 6)]
 OUTER = [(0, 1), (2, 3)]
 METHODS = {(0, 1): "memorize", (2, 3): "memorize", (4, 5): "factorize"}
@@ -84,8 +94,10 @@ def _functions_log(seed: int) -> Planted:
     return planted_tables(tables, seed, 6, 40, linear=0.5, noise=1.0, **ROWS)
 
 
-def _clicks(planted: Sequence[tuple[int, ...]], fields: int, values: int, noise: float) -> Any:
-    options = {"linear": 0.5, "noise": noise, **ROWS}
+def _clicks(
+    planted: Sequence[tuple[int, ...]], fields: int, values: int, noise: float, linear: float = 0.5
+) -> Any:
+    options = {"linear": linear, "noise": noise, **ROWS}
     return functools.partial(planted_clicks, planted, fields=fields, categories=values, **options)
 
 
@@ -105,7 +117,14 @@ def _inner(interactions: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], str
 
 
 DEEP: dict[str, Model] = {"DeepFM": ("DeepFM", TOWER), "FNN": ("FNN", TOWER)}
-BOTH = {**_autofis("AutoFIS on FM", "FM"), **_autofis("AutoFIS on DeepFM", "DeepFM"), **_aim()}
+_deeplight = functools.partial(DeepLightSearch, model_args=TOWER)
+_autofield = functools.partial(AutoFieldSearch, model_args=TOWER)
+BOTH = {
+    **_autofis("AutoFIS on FM", "FM"),
+    **_autofis("AutoFIS on DeepFM", "DeepFM"),
+    **_aim(),
+    "DeepLight": (_deeplight, {"FM": ("FM", PLAIN)}),
+}
 FM: dict[str, Model] = {"LR": ("LR", {}), "FM": ("FM", {})}
 ORACLES: dict[str, Model] = {"FM": ("FM", PLAIN), "FM with gates": ("FM", {})}
 
@@ -139,6 +158,13 @@ CASES: dict[str, Case] = {
     "functions": Case(
         _functions_log, dict.fromkeys(OUTER, "outer"), FM, {"FM": ("FM", PLAIN)}, _aim()
     ),
+    "fields": Case(
+        _clicks(FIELDS, 8, 20, 1.0, linear=0.0),
+        dict.fromkeys(((0,), (1,), (2,), (3,)), FIELD),
+        {**FM, "DeepFM": ("DeepFM", TOWER)},
+        {"FM": ("FM", {}), "DeepFM": ("DeepFM", TOWER)},
+        {"AutoField": (_autofield, {"FM": ("FM", {}), "DeepFM": ("DeepFM", TOWER)})},
+    ),
 }
 
 
@@ -149,6 +175,8 @@ def oracle(case: Case, log: Planted) -> InteractionPlan:
     if log.features.crossed:
         pairs = [(cross.first, cross.second) for cross in log.features.crossed]
         planted = {pair: planted.get(pair, "naive") for pair in pairs}
+    if FIELD in planted.values():
+        return InteractionPlan([], fields={name: 1.0 for (name,) in planted})
     return InteractionPlan(Interaction(fields, how) for fields, how in planted.items())
 
 
@@ -157,7 +185,8 @@ def is_exact(found: InteractionPlan, planted: InteractionPlan) -> bool:
 
     def of(plan: InteractionPlan) -> set[Any]:
         methods = {"memorize", "factorize", "naive"}
-        return {(i.fields, i.function if i.function in methods else "") for i in plan.interactions}
+        pairs = {(i.fields, i.function if i.function in methods else "") for i in plan.interactions}
+        return {*pairs, *(plan.fields or ())}
 
     return of(found) == of(planted)
 
@@ -202,10 +231,11 @@ def measured(case: Case, seed: int) -> dict[str, dict[str, float]]:
         found = made.search(log.features, log.train, log.validation)
         seconds = time.process_time() - began
         said = {"exact": is_exact(found, planted), "seconds": seconds}
-        said["kept"] = len({i.fields for i in found.interactions if i.function != "naive"})
+        kept = {i.fields for i in found.interactions if i.function != "naive"}
+        said["kept"] = len({*kept, *(found.fields or ())})
         rows[f"{name}, search"] = said
         for label, model in retrained.items():
-            if found.interactions:
+            if found.interactions or found.fields:
                 rows[f"{name}: {label}"] = {"auc": tested(model, log, seed, found)}
     return rows
 

@@ -97,7 +97,7 @@ class InteractionPlan:
         [AutoFIS](https://arxiv.org/abs/2003.11235), Section 3;
         [AIM](https://arxiv.org/abs/2111.03318), Section 4;
         [OptInter](https://arxiv.org/abs/2108.01265), Section II;
-        [AutoField](https://arxiv.org/abs/2204.09078), Section 3;
+        [AutoField](https://arxiv.org/abs/2204.09078);
         [OptFS](https://arxiv.org/abs/2301.10909).
     """
 

@@ -46,7 +46,7 @@ class FieldGate(ConfiguredLayer):
     [[[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]]
 
     References:
-        [AutoField](https://arxiv.org/abs/2204.09078), Section 3.2, Equations 4 to 6.
+        [AutoField](https://arxiv.org/abs/2204.09078), its controller and soft feature selection.
     """
 
     def __init__(

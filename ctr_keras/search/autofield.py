@@ -64,7 +64,7 @@ class AutoFieldSearch(Search):
     1
 
     References:
-        [AutoField](https://arxiv.org/abs/2204.09078), Section 3.
+        [AutoField](https://arxiv.org/abs/2204.09078), its soft and its hard feature selection.
     """
 
     base: ClassVar = "FNN"
