@@ -106,7 +106,7 @@ class InteractionPlan:
         interactions: Iterable[Interaction],
         kept_dims: Mapping[str, Mapping[str, Sequence[int]]] | None = None,
         fields: Mapping[str, float] | None = None,
-        values: Mapping[str, Sequence[bool]] | None = None,
+        values: Mapping[str, Sequence[bool] | Array] | None = None,
     ) -> None:
         self.interactions = tuple(interactions)
         self.kept_dims = {

@@ -45,7 +45,8 @@ _IN_VAIN = "cache key varies"  # TensorFlow Transform warns of a cache, which is
 _ERROR = re.compile(r"[A-Za-z_][\w.]*: ")  # a line that begins with the name of a class
 _OUTER = re.compile(r"^([A-Za-z_][\w.]*Error: )+(?=[A-Za-z_][\w.]*Error: )")
 _STEP = re.compile(r" \[while running '.*")
-_SPEAKING = ("OSError", "SourceError", "ValueError")  # whose messages need no name
+# Whose messages need no name; the first one is what TensorFlow says of a full disk.
+_SPEAKING = ("ResourceExhaustedError", "OSError", "SourceError", "ValueError")
 _SHARD_BYTES = 64 * 2**20  # of source
 _MIN_SHARDS = 8
 

@@ -1,7 +1,7 @@
 """What layers share: configs, masks that end, the check of a choice, dense layers inside."""
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -128,6 +128,16 @@ def identities(shape: Shape, dtype: Any = None) -> Tensor:
     if len(shape) < 3:
         return ops.ones(shape, dtype)
     return ops.broadcast_to(ops.eye(shape[-1], dtype=dtype), shape)
+
+
+def by_rows(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    """What a function of vectors `(rows, dim)` makes of the last axis of a tensor.
+
+    A dense layer or `ops.matmul` does so itself, but on TensorFlow works out shapes at each call,
+    in operations that take longer than the product of one row.
+    """
+    outputs = function(ops.reshape(inputs, (-1, inputs.shape[-1])))
+    return ops.reshape(outputs, (-1, *ops.shape(inputs)[1:-1], outputs.shape[-1]))
 
 
 def dense_inside(

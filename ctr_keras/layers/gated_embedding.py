@@ -31,7 +31,7 @@ class GatedEmbedding(FieldEmbedding):
         final_temperature: float. At least 1. Defaults to `1000.0`.
         steps: int. In which it grows. Defaults to `1000`.
         penalty: float. Defaults to `0.0`.
-        embeddings_initializer, l2, check_ids: as in `FieldEmbedding`.
+        numeric, embeddings_initializer, l2, check_ids: as in `FieldEmbedding`.
         **kwargs: name, dtype and what else `keras.layers.Layer` takes.
 
     Call arguments:
@@ -70,6 +70,7 @@ class GatedEmbedding(FieldEmbedding):
         features: FeatureSet | Config,
         dim: int,
         *,
+        numeric: str | None = None,
         start: float = 0.5,
         final_temperature: float = 1000.0,
         steps: int = 1000,
@@ -82,6 +83,7 @@ class GatedEmbedding(FieldEmbedding):
         super().__init__(
             features,
             dim,
+            numeric=numeric,
             embeddings_initializer=embeddings_initializer,
             l2=l2,
             check_ids=check_ids,

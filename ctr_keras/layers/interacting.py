@@ -1,11 +1,12 @@
 """AutoInt's interacting layer: multi-head self-attention over fields."""
 
+import functools
 from typing import Any
 
 import keras
 from keras import ops
 
-from ctr_keras.layers.base import ConfiguredLayer, check_choice, dense_inside
+from ctr_keras.layers.base import ConfiguredLayer, by_rows, check_choice, dense_inside
 from ctr_keras.types import Activation, Config, Initializer, Regularizer, Shape, Tensor
 
 # What the paper's equations say, and what the authors' code does.
@@ -164,7 +165,7 @@ class InteractingLayer(ConfiguredLayer):
             outputs.append(ops.matmul(weights, value))
         output = ops.concatenate(outputs, axis=-1) if self.heads > 1 else outputs[0]
         if self.residual == "projection":
-            output = output + self.residual_projection(inputs)
+            output = output + by_rows(self.residual_projection, inputs)
         elif self.residual == "identity":
             output = output + inputs
         output = ops.relu(output)
@@ -188,12 +189,15 @@ class InteractingLayer(ConfiguredLayer):
     def _project(self, layer: keras.layers.Dense, inputs: Tensor) -> list[Tensor]:
         """A projection by head, each (batch, fields, head_dim)."""
         if layer.quantization_mode is not None:  # only the layer knows what its kernel stands for
-            return list(ops.split(layer(inputs), self.heads, axis=-1))
+            return list(ops.split(by_rows(layer, inputs), self.heads, axis=-1))
         ends = range(self.head_dim, self._width + 1, self.head_dim)
-        return [self._project_head(layer, inputs, slice(end - self.head_dim, end)) for end in ends]
+        return [
+            by_rows(functools.partial(self._head, layer, slice(end - self.head_dim, end)), inputs)
+            for end in ends
+        ]
 
-    def _project_head(self, layer: keras.layers.Dense, inputs: Tensor, columns: slice) -> Tensor:
-        projected = ops.matmul(inputs, layer.kernel[:, columns])
+    def _head(self, layer: keras.layers.Dense, columns: slice, vectors: Tensor) -> Tensor:
+        projected = ops.matmul(vectors, layer.kernel[:, columns])
         if self.use_bias:
             projected = projected + layer.bias[columns]
         return self.qkv_activation(projected)

@@ -71,7 +71,7 @@ class KeptValues(PackedLayer):
             autocast=False,
         )
 
-    def keep(self, values: Mapping[str, Sequence[bool]]) -> None:
+    def keep(self, values: Mapping[str, Sequence[bool] | Array]) -> None:
         """Sets what is kept of some vocabularies, of all others everything.
 
         Args:

@@ -172,7 +172,8 @@ def DeepFM(  # noqa: N802
 
     Args:
         features, dim, interactions, orders, gated, normalized, share_embedding: as in `FM`.
-        linear, embedding_l2, linear_l2, kernel_initializer: as in `FM`.
+        embedding_l2, linear_l2, kernel_initializer: as in `FM`.
+        linear: bool. Whether there is a linear logit. Defaults to `True`.
         value_gates: dict or None. Arguments of a `GatedEmbedding` in the place of the main
             embedding, with which, and `linear=False`, this is the network of OptFS' search.
             Defaults to `None`: values have no gates.

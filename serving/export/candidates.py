@@ -1,7 +1,7 @@
 """The candidates of `rank`: a user and many items as rows for a model."""
 
 import functools
-from collections.abc import Collection, Set
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence, Set
 
 import tensorflow as tf
 
@@ -51,12 +51,13 @@ class Candidates:
 
     def __init__(self, features: FeatureSet, item_columns: Set[str]):
         self._kinds = features.raw_columns
-        self._users = sorted(set(self._kinds) - set(item_columns))
         self._items = sorted(item_columns)
         varying = {f.name: bool(_columns(features, f) & item_columns) for f in features.features}
         # What a pair of a user's and an item's column reads has to be there in every row.
         crossed = [_columns(features, f) for f in features.crossed if varying[f.name]]
         self._repeated = frozenset().union(*crossed)
+        users = sorted(set(self._kinds) - set(item_columns))
+        self._users = _grouped(users, lambda name: (self._kinds[name], name in self._repeated))
         self._varies = {
             name: [varying[f.name] for f in members]
             for name, members in features.packed_features.items()
@@ -70,22 +71,22 @@ class Candidates:
     def rows(self, raw: Tensors, shape: tf.Tensor) -> Tensors:
         """The raw columns of all candidates, the users' missing but in their first rows."""
         items = {n: tf.reshape(tf.broadcast_to(raw[n], shape), [-1]) for n in self._items}
-        return items | {name: self._filled(name, raw[name], shape) for name in self._users}
+        of_users: Tensors = {}
+        for names in self._users:
+            of_users |= zip(names, self._filled(raw, names, shape), strict=True)
+        return items | of_users
 
-    def _filled(self, name: str, value: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
+    def _filled(self, raw: Tensors, names: list[str], shape: tf.Tensor) -> list[tf.Tensor]:
+        """Columns of one kind of the users' side for all rows, at once: they are many."""
         users, count = _users(shape), shape[-1]
-        fits = tf.debugging.Assert(
-            tf.reduce_any(tf.size(value) == [1, users]),
-            [f"rank takes one value for the user in column {name}, or one for each user"],
-        )
-        with tf.control_dependencies([fits]):  # which says more than that shapes differ
-            value = tf.broadcast_to(value, [users])[:, tf.newaxis]
-        if name in self._repeated:
-            rows = tf.repeat(value, count, axis=1)
+        values = _by_user([raw[name] for name in names], names, users)[:, :, tf.newaxis]
+        if names[0] in self._repeated:
+            rows = tf.repeat(values, count, axis=2)
         else:
-            missing = tf.fill([users, count], tf.constant(MISSING[self._kinds[name]]))
-            rows = tf.concat([value, missing], axis=1)[:, :count]
-        return tf.reshape(rows, [-1])
+            missing = tf.constant(MISSING[self._kinds[names[0]]])
+            rows = tf.concat([values, tf.fill([len(names), users, count], missing)], axis=2)
+            rows = rows[:, :, :count]
+        return tf.unstack(tf.reshape(rows, [len(names), users * count]))
 
     def packed(self, first_filled: Tensors, shape: tf.Tensor) -> Tensors:
         """The packed inputs of all candidates."""
@@ -95,6 +96,27 @@ class Candidates:
             name: tf.where(self._varies[name], values, tf.gather(values, first))
             for name, values in first_filled.items()
         }
+
+
+def _grouped(names: Iterable[str], key: Callable[[str], Hashable]) -> list[list[str]]:
+    groups: dict[Hashable, list[str]] = {}
+    for name in names:
+        groups.setdefault(key(name), []).append(name)
+    return list(groups.values())
+
+
+def _by_user(columns: Sequence[tf.Tensor], names: Sequence[str], users: tf.Tensor) -> tf.Tensor:
+    """Columns of one value, or one a user, as `(columns, users)`."""
+    sizes = tf.concat(tf.shape_n(columns), 0)
+    fits = tf.logical_or(sizes == 1, sizes == users)
+    wrong = tf.boolean_mask(tf.constant(names), tf.logical_not(fits))
+    told = "rank takes one value for the user, or one for each user, in column "
+    check = tf.debugging.Assert(tf.reduce_all(fits), [told, wrong])
+    with tf.control_dependencies([check]):  # which says more than that there is no such place
+        sizes = tf.identity(sizes)
+    places = tf.minimum(tf.range(users), sizes[:, tf.newaxis] - 1)
+    starts = tf.cumsum(sizes, exclusive=True)
+    return tf.gather(tf.concat(columns, 0), starts[:, tf.newaxis] + places)
 
 
 def _users(shape: tf.Tensor) -> tf.Tensor:

@@ -15,16 +15,20 @@
 """
 
 import collections
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from ctr_keras.explain import Explainer
 from ctr_keras.features import FeatureSet
 from serving.export.candidates import Candidates, Tensors
 from serving.export.columns import DTYPES, MISSING, argument_names, score_names
+
+_MAX_CONSTANT = 2**18  # elements of a weight; each signature has its own copy
 
 
 def check_backend(what: str) -> None:
@@ -61,11 +65,17 @@ def make_endpoints(
         columns = tf.unstack(scores, len(features.tasks), axis=1)
         return dict(zip(score_names(features), columns, strict=True))
 
+    # What depends on constants alone TensorFlow works out when the version is loaded.
+    small = (v for v in model.variables if math.prod(v.shape) <= _MAX_CONSTANT)
+    constants = [(variable, np.asarray(variable)) for variable in small]
+
     def scored(packed: Tensors) -> Tensors:
-        return by_label(model(_inputs_of(model, packed), training=False))
+        with keras.StatelessScope(constants):
+            return by_label(model(_inputs_of(model, packed), training=False))
 
     def explained(packed: Tensors) -> Tensors:
-        outputs = explainer(_inputs_of(model, packed))
+        with keras.StatelessScope(constants):
+            outputs = explainer(_inputs_of(model, packed))
         outputs |= by_label(outputs.pop("score"))
         rows = tf.shape(keras.tree.flatten(outputs)[0])[0]  # REST wants outputs of one length
         names = {
