@@ -10,6 +10,7 @@ Each log has 200,000 rows, of which a tenth is for validation and a tenth for te
   to be memorized, and that of the large fields one of rank 2, which is to be factorized
 - `triples`: 8 fields of 12 values, with random tables for 3 pairs and a triple on top of each of 2
 - `functions`: 6 fields of 40 values, of which 2 pairs have tables of rank one, as outer products
+- `labels`: no search, but models of two labels, on a log of its own (`benchmarks.planted_labels`)
 
 Searches have their default settings, models a tower of 64 and 64 units. Models are trained until
 the validation loss rises. The table says how often a search has kept exactly what was planted (by
@@ -25,6 +26,7 @@ import click
 import keras
 import numpy as np
 
+from benchmarks import planted_labels
 from benchmarks.planted_log import Planted, planted_clicks, planted_tables
 from ctr_keras import metrics
 from ctr_keras.models import build_model
@@ -209,9 +211,12 @@ def measured(case: Case, seed: int) -> dict[str, dict[str, float]]:
 
 
 @click.command(help=__doc__)
-@click.option("--log", "name", default="pairs", type=click.Choice(list(CASES)))
+@click.option("--log", "name", default="pairs", type=click.Choice([*CASES, "labels"]))
 @click.option("--seed", "seeds", multiple=True, default=[0, 1, 2], show_default=True)
 def main(name: str, seeds: Sequence[int]) -> None:
+    if name == "labels":
+        planted_labels.print_table(seeds)
+        return
     found: dict[str, list[dict[str, float]]] = {}
     for seed in seeds:
         for row, values in measured(CASES[name], seed).items():

@@ -269,6 +269,8 @@ def report(run_folder: str, by: tuple[str, ...], data: str | None) -> None:
     Settings, learning curves, metrics with intervals, calibration, importance, gates and
     attention on one page. `train` writes it, too, without the values of a field.
     """
+    if not exists(run_folder):  # said before all is imported that draws
+        raise FileNotFoundError(f"--run {run_folder} is not there")
     from ctr_keras.compare.report import write_report
 
     click.echo(write_report(run_folder, by, data))
@@ -289,11 +291,11 @@ class _SearchCommand(click.Command):
     "--method",
     required=True,
     metavar="NAME",
-    help="autofis, aim, optinter or autofield; random or statistics select as many as a plan "
-    "(--set like=PLAN), to compare with.",
+    help="autofis, aim, optinter, autofield, deeplight or optfs; random or statistics select as "
+    "many as a plan (--set like=PLAN), to compare with.",
 )
 @click.option("--order", type=click.IntRange(2, 4), help="Highest order of interactions.")
-@click.option("--base", help="AutoFIS' model: FM, DeepFM or IPNN.")
+@click.option("--base", help="AutoFIS' model: FM, DeepFM or IPNN; of DeepLight the first two.")
 @_out(help="The search's folder.")
 @_settings
 def search(
@@ -417,7 +419,8 @@ def tune(
     "limits",
     multiple=True,
     metavar="METRIC>=VALUE",
-    help="A limit of a metric, such as 'auc>=0.7' or 'log_loss<=0.5', which fails the command.",
+    help="A limit of a metric, such as 'auc>=0.7' or 'log_loss<=0.5', of several labels "
+    "'click.auc>=0.7', which fails the command.",
 )
 @click.option(
     "--json/--table",
@@ -627,21 +630,37 @@ def models(name: str | None) -> None:
 @main.command()
 @click.argument("workflow", type=click.Path(exists=True, dir_okay=False))
 @click.option("--list", "lists", is_flag=True, help="Print the commands, and run none.")
+@click.option("--only", metavar="STEP", help="Run this one step.")
+@click.option(
+    "--to",
+    type=click.Choice(["airflow", "kfp"]),
+    help="Print the graph as a DAG of Airflow or a pipeline of Kubeflow, and run nothing.",
+)
+@click.option("--image", default="", help="Of the containers of --to, with ctr-keras[all].")
 @click.pass_context
-def run(context: click.Context, workflow: str, lists: bool) -> None:
+def run(
+    context: click.Context, workflow: str, lists: bool, only: str | None, to: str | None, image: str
+) -> None:
     """Run the steps of a YAML file, from raw logs to a served model.
 
     Steps that were run before, and of which nothing has changed, are not run again. What a step
     says is in the folder `logs`.
     """
+    from ctr_keras.orchestrators import airflow_dag, kubeflow_pipeline
     from ctr_keras.workflow import read_workflow, run_workflow
 
+    if to == "kfp" and not image:
+        raise click.UsageError("--to kfp needs --image, one that has ctr-keras[all]")
     out, steps = read_workflow(workflow, lambda name: main.get_command(context, name))
     if lists:
         for step in steps:
             click.echo(step.command)
-        return
-    run_workflow(out, steps, click.echo)
+    elif to:
+        write = airflow_dag if to == "airflow" else kubeflow_pipeline
+        name = os.path.splitext(os.path.basename(workflow))[0]
+        click.echo(write(workflow, name, [step.name for step in steps], image), nl=False)
+    else:
+        run_workflow(out, steps, click.echo, only)
 
 
 def _print_json(value: Any) -> None:

@@ -1,4 +1,4 @@
-"""Which interactions and fields a model keeps: what a search finds and a model is built from.
+"""Which interactions, fields and values a model keeps: what a search finds and a model is built on.
 
 An `InteractionPlan` names fields, not indices, so that it can be read, and given to another model
 or another feature set with the same fields.
@@ -6,12 +6,17 @@ or another feature set with the same fields.
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import itertools
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
+
+import numpy as np
+
+from ctr_keras.types import Array
 
 Function = Literal["inner", "vector", "scalar", "outer"]  # AutoFIS has the first, AIM all
 FUNCTIONS: tuple[Function, ...] = get_args(Function)
@@ -64,7 +69,7 @@ class Interaction:
 
 
 class InteractionPlan:
-    """The interactions of a model, the fields and the embedding dimensions that it keeps.
+    """The interactions of a model, the fields, values and embedding dimensions that it keeps.
 
     Args:
         interactions: list of `Interaction`, without duplicates.
@@ -75,6 +80,9 @@ class InteractionPlan:
             probability to keep it that AutoField has found. The model does not read the others. A
             plan of fields without interactions leaves it all interactions of these.
             Defaults to `None`: all fields are kept.
+        values: dict or None. By the name of a vocabulary, that of the feature that owns it, whether
+            each of its ids is kept: OptFS' feature set. The model reads the others as missing. A
+            plan of values without interactions leaves it all. Defaults to `None`: all are kept.
 
     Raises:
         ValueError: for a duplicate interaction, or one of a field that is not kept.
@@ -89,7 +97,8 @@ class InteractionPlan:
         [AutoFIS](https://arxiv.org/abs/2003.11235), Section 3;
         [AIM](https://arxiv.org/abs/2111.03318), Section 4;
         [OptInter](https://arxiv.org/abs/2108.01265), Section II;
-        [AutoField](https://arxiv.org/abs/2204.09078), Section 3.
+        [AutoField](https://arxiv.org/abs/2204.09078), Section 3;
+        [OptFS](https://arxiv.org/abs/2301.10909).
     """
 
     def __init__(
@@ -97,6 +106,7 @@ class InteractionPlan:
         interactions: Iterable[Interaction],
         kept_dims: Mapping[str, Mapping[str, Sequence[int]]] | None = None,
         fields: Mapping[str, float] | None = None,
+        values: Mapping[str, Sequence[bool] | Array] | None = None,
     ) -> None:
         self.interactions = tuple(interactions)
         self.kept_dims = {
@@ -114,6 +124,7 @@ class InteractionPlan:
         self.fields = None if fields is None else {name: float(fields[name]) for name in fields}
         if fields is not None and not fields:
             raise ValueError("a plan of fields keeps one at least")
+        self.values = {name: np.array(kept, bool) for name, kept in (values or {}).items()}
         for interaction in self.interactions:
             dropped = [name for name in interaction.fields if name not in (fields or (name,))]
             if dropped:
@@ -157,7 +168,7 @@ class InteractionPlan:
         """The plan without interactions of other orders."""
         orders = tuple(orders)
         chosen = (i for i in self.interactions if i.order in orders)
-        return InteractionPlan(chosen, self.kept_dims, self.fields)
+        return InteractionPlan(chosen, self.kept_dims, self.fields, self.values)
 
     def combinations(
         self, field_names: Sequence[str], order: int, function: str
@@ -208,7 +219,8 @@ class InteractionPlan:
             )
 
     def summary(self) -> str:
-        """Tables of the interactions, the largest gates first, of embedding widths and of fields.
+        """Tables of the interactions, the largest gates first, of embedding widths, of fields and
+        of how many of their values are kept.
 
         Example:
 
@@ -217,7 +229,7 @@ class InteractionPlan:
         user x item  inner     0.7000
         """
         tables = []
-        if self.interactions or self.fields is None:
+        if self.interactions or not (self.fields or self.values):
             tables.append([("fields", "function", "gate")])
             tables[-1] += [
                 (" x ".join(i.fields), i.function, f"{i.gate:.4f}")
@@ -234,6 +246,11 @@ class InteractionPlan:
             tables.append([("field", "", "gate")])
             ranked = sorted(self.fields.items(), key=lambda field: -field[1])
             tables[-1] += [(name, "kept", f"{gate:.4f}") for name, gate in ranked]
+        if self.values:
+            tables.append([("field", "values", "kept")])
+            tables[-1] += [
+                (name, str(len(kept)), str(int(kept.sum()))) for name, kept in self.values.items()
+            ]
         return "\n\n".join(_aligned(table) for table in tables)
 
     # On disk.
@@ -245,6 +262,7 @@ class InteractionPlan:
             "interactions": [dataclasses.asdict(i) for i in self.interactions],
             "kept_dims": self.kept_dims,
             "fields": self.fields,
+            "values": {name: _packed(kept) for name, kept in self.values.items()},
         }
 
     @classmethod
@@ -266,7 +284,8 @@ class InteractionPlan:
                     f"an interaction has {', '.join(sorted(known))}. Received: {interaction}"
                 )
         interactions = [Interaction(**i) for i in config["interactions"]]
-        return cls(interactions, config.get("kept_dims"), config.get("fields"))
+        values = {name: _unpacked(**kept) for name, kept in config.get("values", {}).items()}
+        return cls(interactions, config.get("kept_dims"), config.get("fields"), values)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes `plan.json`, as a whole or not at all."""
@@ -300,7 +319,23 @@ class InteractionPlan:
 
     def __repr__(self) -> str:
         fields = "" if self.fields is None else f", {len(self.fields)} fields"
-        return f"InteractionPlan({len(self.interactions)} interactions{fields})"
+        count = sum(int(kept.sum()) for kept in self.values.values())
+        values = f", {count} values" if self.values else ""
+        return f"InteractionPlan({len(self.interactions)} interactions{fields}{values})"
+
+
+def _packed(kept: Array) -> dict[str, Any]:
+    """Bits as JSON can hold them, an eighth of a byte each: vocabularies have millions of ids."""
+    bits = np.packbits(kept).tobytes()
+    return {"count": len(kept), "kept": base64.b64encode(bits).decode("ascii")}
+
+
+def _unpacked(count: int, kept: str) -> Array:
+    bits = np.frombuffer(base64.b64decode(kept, validate=True), np.uint8)
+    if len(bits) != -(-count // 8):
+        raise ValueError(f"{len(bits)} bytes hold no {count} bits")
+    values: Array = np.unpackbits(bits, count=count).astype(bool)
+    return values
 
 
 def _aligned(rows: Sequence[tuple[str, str, str]]) -> str:

@@ -13,7 +13,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -189,21 +189,27 @@ def _content(file: File) -> str:
         return hashlib.sha256(opened.read()).hexdigest()[:16]
 
 
-def run_workflow(out: str, steps: list[Step], tell: Callable[[str], object]) -> None:
+def run_workflow(
+    out: str, steps: list[Step], tell: Callable[[str], object], only: str | None = None
+) -> None:
     """Runs the steps that were not run before, and stops at the first that fails.
 
     Args:
         out: str. The folder, with `steps.json` of what was done and `logs/` of what was said.
         steps: list of Step.
         tell: function. Is given a line a step: how long it took, or why it was not run.
+        only: str or None. The name of the one step to run. Defaults to `None`: all.
 
     Raises:
-        ValueError: for a model or setting that `train` does not know, before anything is run.
+        ValueError: for a model or setting that `train` does not know, before anything is run; if
+            there is no step `only`, or one before it was not run.
         RuntimeError: with the last words of the command that has failed.
     """
     path = os.path.join(out, _STATE)
     done: dict[str, Any] = read_json(path) if exists(path) else {}
     to_run = [step for step in steps if not _has_run(step, done.get(step.name, {}))]
+    if only:
+        steps = [_one(only, steps, to_run)]
     for step in to_run[1:]:  # the first one says at once what is wrong with it
         if step.name == "train" and "--config" not in step.wires:
             _check_training(step)
@@ -220,6 +226,17 @@ def run_workflow(out: str, steps: list[Step], tell: Callable[[str], object]) -> 
         ended = {**last.get("ended", {}), step.key: seconds}
         done[step.name] = {"parts": step.parts, "ended": ended}
         write_json(done, path)
+
+
+def _one(name: str, steps: Sequence[Step], to_run: Sequence[Step]) -> Step:
+    """The step of a name, if what comes before it was run."""
+    names = [step.name for step in steps]
+    if name not in names:
+        raise ValueError(f"there is no step {name!r}{did_you_mean(name, names)}")
+    place = names.index(name)
+    if missing := [step.name for step in steps[:place] if step in to_run]:
+        raise ValueError(f"{name} comes after {missing[0]}, which was not run as it is now")
+    return steps[place]
 
 
 def _has_run(step: Step, last: Mapping[str, Any]) -> bool:

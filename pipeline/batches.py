@@ -18,6 +18,7 @@ from apache_beam.pvalue import TaggedOutput
 
 from ctr_keras.features.hashing import fingerprints
 from ctr_keras.types import Array
+from pipeline import progress
 from pipeline.block import BLOCK_ROWS, Block
 from pipeline.counts import (
     TIME,
@@ -41,12 +42,15 @@ _LAST = tuple(f"\x1flast.{name}" for name in ("user", "time", "order"))
 
 
 @beam.ptransform_fn
-def read_rows(files: beam.PCollection, dataset: Dataset, source: str) -> tuple[Any, Any]:
-    """The rows of whole files, (chunk, size in bytes), parsed and selected.
+def read_rows(
+    files: beam.PCollection, dataset: Dataset, source: str, which: progress.Pass
+) -> tuple[Any, Any]:
+    """The rows of whole files, (chunk, size in bytes), parsed and selected in a pass over them.
 
     Yields the outputs of `ParseChunk` and those of `SelectRows`; both have the rows as `rows`.
     """
-    parse, select = beam.ParDo(ParseChunk(dataset, source)), beam.ParDo(SelectRows(dataset))
+    parse = beam.ParDo(ParseChunk(dataset, source, which))
+    select = beam.ParDo(SelectRows(dataset))
     parsed = (
         files
         | "Chunks" >> beam.FlatMapTuple(dataset.table.chunks)
@@ -67,14 +71,15 @@ class ParseChunk(beam.DoFn):
     lines).
     """
 
-    def __init__(self, dataset: Dataset, source: str):
-        self._dataset, self._source = dataset, source
+    def __init__(self, dataset: Dataset, source: str, which: progress.Pass = "transforming"):
+        self._dataset, self._source, self._pass = dataset, source, which
 
     def process(self, chunk: Chunk) -> Iterator[Any]:
         lines = 0
         for block in self._dataset.table.read(chunk):
             lines = block.next_line
             batch = self._parse(chunk, block)
+            progress.count(self._pass, len(block))
             yield TaggedOutput(COUNTS, ("read", len(block)))
             rejected = block.rejected()
             for reason, count in collections.Counter(why for _, why, _ in rejected).items():

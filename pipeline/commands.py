@@ -43,11 +43,16 @@ def init(source: str, out: str, label: str | None, columns: str | None, force: b
 @click.command()
 @click.option("--data", required=True, help="Folder of prepared data.")
 @click.option("--out", help="HTML page to write.  [default: statistics.html in that folder]")
-def stats(data: str, out: str | None) -> None:
+@click.option(
+    "--against",
+    metavar="FOLDER",
+    help="Compare all rows with the training rows and the schema of an earlier prepared folder.",
+)
+def stats(data: str, out: str | None, against: str | None) -> None:
     """Show what prepared data hold, as a page."""
     from pipeline.statistics.page import show
 
-    for line in show(data, out):
+    for line in show(data, out, against):
         click.echo(line)
 
 

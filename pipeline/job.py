@@ -27,6 +27,7 @@ from pipeline.earlier import TRANSFORM_PARTS, copy_needed
 from pipeline.growth import grow_transform
 from pipeline.numbers import read_numbers
 from pipeline.preprocessing import make_preprocessing_fn
+from pipeline.progress import shown
 from pipeline.records import write_examples, write_shards
 from pipeline.report import write_rejected
 from pipeline.runners import checked_shared, only_translates, pipeline_options, runs_here
@@ -40,10 +41,12 @@ from pipeline.vocabulary import read_sizes
 
 # They log the errors of workers here, and one of them prints them, which come back as one error.
 _LOGGERS = ("apache_beam.runners.common", "apache_beam.runners.worker.sdk_worker")
+_IN_VAIN = "cache key varies"  # TensorFlow Transform warns of a cache, which is not used here
 _ERROR = re.compile(r"[A-Za-z_][\w.]*: ")  # a line that begins with the name of a class
 _OUTER = re.compile(r"^([A-Za-z_][\w.]*Error: )+(?=[A-Za-z_][\w.]*Error: )")
 _STEP = re.compile(r" \[while running '.*")
-_SPEAKING = ("OSError", "SourceError", "ValueError")  # whose messages need no name
+# Whose messages need no name; the first one is what TensorFlow says of a full disk.
+_SPEAKING = ("ResourceExhaustedError", "OSError", "SourceError", "ValueError")
 _SHARD_BYTES = 64 * 2**20  # of source
 _MIN_SHARDS = 8
 
@@ -81,6 +84,7 @@ def run_job(
     options = pipeline_options(beam_options)
     for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("absl").addFilter(_is_of_use)
     printed = io.StringIO()
     quiet = contextlib.redirect_stderr(printed) if runs_here(options) else contextlib.nullcontext()
     try:
@@ -90,7 +94,7 @@ def run_job(
                 earlier = os.path.join(work, "earlier")
             job = Job(dataset, source, files, output.partial, work, earlier, grows)
             write_json(output.path, job.probe)
-            with quiet, beam.Pipeline(options=options) as pipeline:
+            with shown(sys.stderr), quiet, beam.Pipeline(options=options) as pipeline:
                 job.build(pipeline)
             if only_translates(options):
                 return None
@@ -107,6 +111,10 @@ def run_job(
         raise JobError(f"{cause(error)}{kept}") from None
     sys.stderr.write(printed.getvalue())
     return counts, features, numbers
+
+
+def _is_of_use(record: logging.LogRecord) -> bool:
+    return _IN_VAIN not in str(record.msg)
 
 
 def cause(error: BaseException) -> str:
@@ -162,12 +170,13 @@ class Job:
             | "Files" >> beam.Create(chunks)
             | "Shared" >> beam.Map(checked_shared, self.probe, self.folder)
         )
-        parsed, selected = files | "Rows" >> read_rows(self.dataset, self.source)
+        parsed, selected = files | "Rows" >> read_rows(self.dataset, self.source, "transforming")
         groups_users = self.dataset.history or isinstance(self.dataset.split, LastSplit)
         if groups_users or (self.earlier and not self.grows):
             analyzed = selected
         else:  # reading rows again is cheaper than keeping them from one pass to the next
-            _, analyzed = files | "AnalyzedRows" >> read_rows(self.dataset, self.source)
+            again = read_rows(self.dataset, self.source, "analyzing")
+            _, analyzed = files | "AnalyzedRows" >> again
         transformed = self._transform(analyzed.rows, selected.rows)
         written = transformed | write_shards(
             os.path.join(self.folder, "examples"),

@@ -117,6 +117,8 @@ def prepare(
             check_options(beam_options, out)
         output.begin()
 
+        # TensorFlow Transform sets it, too late to spare the second and a half of Keras' import.
+        os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
         from pipeline.job import run_job  # slow to import: after all that is quick to check
 
         report: dict[str, Any] = {"dataset": dataset.name, "source": source}

@@ -16,10 +16,10 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from ctr_keras.features import Categorical, Crossed, FeatureSet, MultiValued, Numeric
 from ctr_keras.features import Sequence as SequenceFeature
-from ctr_keras.files import exists, files_below, open_output, read_json
+from ctr_keras.files import files_below, open_output
 from ctr_keras.pages import render
-from pipeline import statistics
 from pipeline.statistics.distance import distance
+from pipeline.statistics.files import read_summary
 from pipeline.times import time_part
 from serving.tensors import to_array
 from serving.types import Array
@@ -108,12 +108,10 @@ def measure_drift(log: str, data: str, model: str | None = None) -> Drift:
     >>> measure_drift("logs", "data/ml").broken(0.1)  # doctest: +SKIP
     ['zip drifts by 0.31 (L-infinity)']
     """
-    path = os.path.join(data, statistics.FILE)
-    if not exists(path):
-        raise FileNotFoundError(f"there is no {path}: {data} is no prepared data set")
-    features, summary = FeatureSet.load(os.path.join(data, "features.json")), read_json(path)
+    summary = read_summary(data)
+    features = FeatureSet.load(os.path.join(data, "features.json"))
     if not summary["splits"]["train"]["rows"]:
-        raise ValueError(f"{path} has no training rows to compare requests with")
+        raise ValueError(f"{data} has no training rows to compare requests with")
     tallies = [
         _Tally(feature, summary["features"][feature.name])
         for feature in features.features

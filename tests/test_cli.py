@@ -220,7 +220,7 @@ def test_models_shows_the_settings_of_lightgbm():
                 (["compare", "nowhere"], ""),
             )
         ),
-        (["stats", "--data", "nowhere"], "there is no nowhere/statistics.json"),
+        (["stats", "--data", "nowhere"], "nowhere holds no prepared data: there is no report.json"),
         (
             ["synthesize", "--rows", "3", "--out", "/dev/null/log"],
             "/dev/null/log: Not a directory\n",

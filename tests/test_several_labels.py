@@ -1,22 +1,29 @@
 """Several labels, from a log to one output a label: prepared, learned, measured, exported."""
 
+import csv
 import json
 import textwrap
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from ctr_keras import metrics
 from ctr_keras.compare import Bench, compare_runs, run_bench
+from ctr_keras.compare.report import write_report
 from ctr_keras.data import open_examples, read_rows, read_samples
+from ctr_keras.explain.pictures import expert_pictures
 from ctr_keras.features import Categorical, FeatureSet, Label
+from ctr_keras.models import build_model
 from ctr_keras.search import read_search, run_search
 from ctr_keras.training import TrainConfig, evaluate_run, load_run, predict_split, train
+from ctr_keras.training.stopped import description_of
 from ctr_keras.tuning import Choice, TuneConfig, tune
 from pipeline.datasets.declared import load_dataset
 from pipeline.prepare import prepare
 from serving.export.export import export_run
+from tests.compare.test_report import sections
 from tests.prepared import made_once
 
 LABELS = ("click", "conversion")
@@ -104,12 +111,72 @@ def test_validation_has_each_label_and_their_mean(run):
     assert validation["log_loss"] == pytest.approx(np.mean(of_labels))
 
 
+def test_each_label_is_calibrated(run, data):
+    with open(f"{run}/metrics.json", encoding="utf-8") as file:
+        report = json.load(file)
+    model, features, _ = load_run(run)
+    names = [[f"calibration_{of}_{label}" for label in LABELS] for of in ("scale", "shift")]
+    score = model.get_layer("score")
+    assert [score.scale, score.shift] == [[report[name] for name in of] for of in names]
+    labels, scores = predict_split(model, features, data, "validation")
+    np.testing.assert_allclose(scores.mean(axis=0), labels.mean(axis=0), rtol=0.15)
+    for place, name in enumerate(LABELS):
+        measured = metrics.log_loss(labels[:, place], scores[:, place])
+        assert report["validation"][f"log_loss_{name}"] == pytest.approx(measured, abs=1e-5)
+
+
 def test_a_model_of_one_label_is_compared_with_one_of_several(run, data, tmp_path):
     other = run_on(data, tmp_path / "fnn", "FNN", labels=["conversion"])
     comparison = compare_runs([run, other], label="conversion", replicates=20)
     assert {entry.name for entry in comparison.entries} == {"ESMM", "FNN"}
     with pytest.raises(ValueError, match="fnn predicts conversion, not 'click'"):
         compare_runs([run, other])
+
+
+def test_a_comparison_shows_the_rounds_of_its_label(run):
+    with open(f"{run}/history.csv", encoding="utf-8", newline="") as file:
+        expected = [float(row["validation_auc_conversion"]) for row in csv.DictReader(file)]
+    comparison = compare_runs([run], label="conversion", replicates=5)
+    history = comparison.best.runs[0].history
+    assert [row["validation_auc"] for row in history] == expected
+    assert "train_log_loss" not in history[0]  # it is of all labels
+    assert comparison.to_dict()["label"] == "conversion"
+
+
+def test_the_report_of_a_run_shows_each_label(run):
+    page, shown = sections(write_report(run))
+    kinds = ("metrics", "learning-curves", "calibration", "roc")
+    assert [name for name in shown if not name.startswith("importance")] == [
+        *(f"{kind}-{label}" for label in LABELS for kind in kinds),
+        "settings",
+    ]
+    assert f"{evaluate_run(run)['labels']['conversion']['auc']:.4g}" in page.text
+
+
+def test_shares_of_experts_are_shown_by_label(data):
+    features = FeatureSet.load(f"{data}/features.json")
+    model = build_model("PLE", features, dim=2, hidden=[3], shared_experts=1, task_experts=1)
+    rows = read_rows(data, "test", features, 50)
+    first, second = expert_pictures(model, features, rows)
+    assert (first.name, second.name) == ("experts_0", "experts_1")
+    experts = [(label, expert) for label, expert, _ in second.rows]
+    assert experts == [
+        *(("click", "task_0_expert_0"), ("click", "shared_expert_0")),
+        *(("conversion", "task_1_expert_0"), ("conversion", "shared_expert_0")),
+    ]
+    layer = model.get_layer("experts_1")
+    _, gates = layer(keras.Model(model.input, layer.input)(rows[0]), return_gates=True)
+    expected = np.concatenate([np.array(gate).mean(axis=0) for gate in gates])
+    np.testing.assert_allclose([share for *_, share in second.rows], expected, rtol=1e-5)
+
+
+def test_what_a_round_has_reached_is_said_to_be_a_mean(run):
+    with open(f"{run}/history.csv", encoding="utf-8", newline="") as file:
+        row = next(csv.DictReader(file))
+    row = {name: float(value) for name, value in row.items() if value}
+    said = description_of(row, load_run(run)[2])
+    mean = row["validation_log_loss"]
+    assert said.startswith(f"validation, mean of 2 labels: log loss {mean:.5f}, AUC ")
 
 
 def test_several_labels_need_a_model_of_several(data, tmp_path):

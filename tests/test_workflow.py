@@ -1,5 +1,6 @@
 """A graph of commands: what is run, in which order, what is not run again and why."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 
 from ctr_keras import workflow
 from ctr_keras.cli import main
+from ctr_keras.training import Limit
 from ctr_keras.workflow import read_workflow, run_workflow
 from tests.conftest import ROOT
 
@@ -122,6 +124,18 @@ def test_a_step_whose_output_is_gone_is_run_again(written, ran):
     assert "as its output was gone" in told(steps)[1]
 
 
+def test_one_step_is_run_after_those_before_it(written, ran):
+    run_workflow("flow", written(STEPS), print, only="prepare")
+    assert ran == ["prepare"]
+    run_workflow("flow", written(STEPS), print, only="train")
+    assert ran == ["prepare", "train"]
+    pathlib.Path("log/train.csv").write_text("other rows")
+    with pytest.raises(ValueError, match="train comes after prepare, which was not run as it is"):
+        run_workflow("flow", written(STEPS), print, only="train")
+    with pytest.raises(ValueError, match="no step 'trian'; did you mean 'train'"):
+        run_workflow("flow", written(STEPS), print, only="trian")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -172,6 +186,21 @@ def test_a_limit_that_is_broken_fails_the_command(tmp_path, monkeypatch):
         result = CliRunner().invoke(main, [*command, limit])
         assert result.exit_code == 1
         assert says in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("limit", "says"),
+    [
+        ("click.auc>=0.6", ""),
+        ("add to cart.auc <= 0.6", "add to cart.auc is 0.8, not <= 0.6"),
+        ("auc>=0.6", "no metric 'auc'; available: click.auc, click.rows, add to cart.auc"),
+        ("clik.auc>=0.6", "no metric 'clik.auc'; did you mean 'click.auc'?"),
+    ],
+)
+def test_limits_of_several_labels_name_the_label(limit, says):
+    measured = {"labels": {"click": {"auc": 0.7, "rows": 9}, "add to cart": {"auc": 0.8}}}
+    with contextlib.nullcontext() if not says else pytest.raises(ValueError, match=re.escape(says)):
+        Limit.read(limit).check(measured)
 
 
 def test_the_example_is_one(monkeypatch):

@@ -82,6 +82,7 @@ class Comparison:
     Attributes:
         data: str. The prepared data.
         split: str. Which rows were scored.
+        label: str. The column of the labels.
         labels: array `(rows,)`.
         weight: str. The column by which all metrics weigh rows, `""` where rows count alike.
         weights: array `(rows,)`.
@@ -91,6 +92,7 @@ class Comparison:
 
     data: str
     split: str
+    label: str
     labels: Array
     weight: str
     weights: Array
@@ -112,6 +114,7 @@ class Comparison:
         return {
             "data": self.data,
             "split": self.split,
+            "label": self.label,
             "rows": len(self.labels),
             "label_mean": self.label_mean,
             **({"weighted_by": self.weight} if self.weight else {}),
@@ -250,9 +253,7 @@ def compared(
                 },
             )
         )
-    return Comparison(
-        rows.data, rows.split, rows.labels, rows.weight, rows.weights, replicates, entries
-    )
+    return Comparison(*rows, replicates, entries)
 
 
 def _by_seed(runs: Sequence[Scored], values: Array) -> dict[int, float]:

@@ -58,7 +58,8 @@ def differences(comparison: Comparison, names: Sequence[str]) -> Figure:
 def learning_curves(comparison: Comparison) -> Figure:
     """Log loss of validation and training, by round and by seconds, a line a seed.
 
-    Runs of earlier versions have none of training, only what they minimized.
+    Runs of earlier versions have none of training, only what they minimized, and those of several
+    labels their mean.
     """
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)

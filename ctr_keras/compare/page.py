@@ -35,7 +35,7 @@ def write_comparison(comparison: Comparison, out: str) -> list[str]:
     facts = [
         ("data", comparison.data),
         ("rows", f"{len(comparison.labels)} of the {comparison.split} split"),
-        ("clicks", f"{comparison.label_mean:.4g} of the rows{text.weighted(comparison)}"),
+        (comparison.label, f"{comparison.label_mean:.4g} of the rows{text.weighted(comparison)}"),
         ("runs", str(sum(len(entry.runs) for entry in comparison.entries))),
         *_reports(comparison, out),
     ]
@@ -118,8 +118,8 @@ def _differences(comparison: Comparison) -> Picture:
 def _curves(comparison: Comparison) -> Picture:
     caption = (
         "Log loss of the validation split (lines) and of training (dotted: with dropout, and over "
-        "a round in which the model changes), a line a seed. Runs of earlier versions have no "
-        "dotted line. A round of trees is a tree."
+        "a round in which the model changes), a line a seed. Runs of earlier versions or of "
+        "several labels have no dotted line. A round of trees is a tree."
     )
     rows = [
         (entry.name, run.seed, *(row.get(key, "") for key in _CURVE_KEYS))

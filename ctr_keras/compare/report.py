@@ -1,5 +1,6 @@
 """A run on one page: its settings, how it went, what its scores are worth, what it has learned."""
 
+import dataclasses
 import os
 import time
 from collections.abc import Sequence
@@ -15,7 +16,12 @@ from ctr_keras.data import read_rows
 from ctr_keras.data.records import row_count
 from ctr_keras.explain import Explainer, plan_of_model
 from ctr_keras.explain import pictures as draw
-from ctr_keras.explain.importance import importance_figure, permutation_importance, scores_of
+from ctr_keras.explain.importance import (
+    importance_figure,
+    of_label,
+    permutation_importance,
+    scores_of,
+)
 from ctr_keras.explain.page import Picture, render_page
 from ctr_keras.features import FeatureSet
 from ctr_keras.files import is_remote
@@ -25,6 +31,7 @@ from ctr_keras.settings import plain
 from ctr_keras.training import TrainConfig, TreesConfig, load_run
 from ctr_keras.training.evaluation import (
     check_same_features,
+    column_of,
     data_of,
     input_names,
     weighs_rows,
@@ -66,28 +73,27 @@ def write_report(run: str, by: Sequence[str] = (), data: str | None = None) -> s
     check_same_features(features, prepared)
     split = "test" if row_count(prepared, "test") else "validation"
     rows = read_rows(prepared, split, features, _ROWS)
-    labels = rows[1][:, 0]
-    _check_both_classes(labels, prepared, split)
+    measured = _of_both_classes(features, rows[1], prepared, split)
     weight = features.label.weight if weighs_rows(config) else ""
-    weights = rows[0][weight][:, 0] if weight else np.ones_like(labels)
-    needed = {name: rows[0][name] for name in input_names(model)}
-    scores = scores_of(model, needed)
+    weights = rows[0][weight][:, 0] if weight else np.ones(len(rows[1]), "float32")
+    needed = {name: rows[0][name] for name in input_names(model)}, rows[1]
+    scores = scores_of(model, needed[0])
     fitted = FeatureSet.load_fitted(prepared) if by else features
-    comparison = compared(
-        ScoredRows(prepared, split, features.label.name, labels, weight, weights),
-        [scored_run(folder, model, scores)],
-        {name: slices(fitted, name, Column.of(fitted, name).read(rows[0])) for name in by},
-        _REPLICATES,
-    )
-    pictures = [
-        _metrics(comparison),
-        *shared_pictures(comparison),
-        *_importance((needed, rows[1]), model, features, weights),
-        *_learned((needed, rows[1]), model, features, split),
-        _settings(config),
-    ]
+    rows_of = {name: slices(fitted, name, Column.of(fitted, name).read(rows[0])) for name in by}
+    comparisons, pictures = [], []
+    for label in measured:
+        labels, own = (column_of(label, features, of) for of in (rows[1], scores))
+        scored = ScoredRows(prepared, split, label, labels, weight, weights)
+        run_of_label = scored_run(folder, model, own, label)
+        comparison = compared(scored, [run_of_label], rows_of, _REPLICATES)
+        importance = _importance(*of_label(label, features, model, needed), features, weights)
+        shown = [_metrics(comparison), *shared_pictures(comparison), *importance]
+        several = len(features.label_names) > 1
+        pictures += [_named_by(label, picture) for picture in shown] if several else shown
+        comparisons.append(comparison)
+    pictures += [*_learned(needed, model, features, split), _settings(config)]
     title = f"{config.model}: {os.path.basename(os.path.abspath(folder))}"
-    facts = _facts(config, comparison)
+    facts = _facts(config, comparisons)
     images = [picture.png() for picture in pictures]
     page = render_page(
         title, facts, list(zip(pictures, images, strict=True)), generator="ctr-keras report"
@@ -97,33 +103,50 @@ def write_report(run: str, by: Sequence[str] = (), data: str | None = None) -> s
     return os.path.join(run, REPORT)
 
 
-def _check_both_classes(labels: Array, prepared: str, split: str) -> None:
-    if len(np.unique(labels)) < 2:
+def _of_both_classes(
+    features: FeatureSet, labels: Array, prepared: str, split: str
+) -> Sequence[str]:
+    """The labels that some of the rows have and others have not."""
+    found = [n for n, of in zip(features.label_names, labels.T, strict=True) if len(set(of)) > 1]
+    if not found:
         raise ValueError(
             f"the first {len(labels)} {split} rows of {prepared} are all of label "
-            f"{labels[0]:g}: there is no AUC"
+            f"{labels[0, 0]:g}: there is no AUC"
         )
+    return found
 
 
-def _facts(config: TrainConfig | TreesConfig, comparison: Comparison) -> list[tuple[str, str]]:
+def _named_by(label: str, picture: Picture) -> Picture:
+    name, title = f"{picture.name}-{label}", f"{picture.title} of {label}"
+    return dataclasses.replace(picture, name=name, title=title)
+
+
+def _facts(
+    config: TrainConfig | TreesConfig, comparisons: Sequence[Comparison]
+) -> list[tuple[str, str]]:
     """What the run is, and on what its scores are measured."""
-    entry = comparison.best
-    (run,) = entry.runs
-    best = min(run.history, key=lambda row: row["validation_log_loss"])
-    return [
+    entry = comparisons[0].best
+    facts = [
         ("model", config.model),
-        ("data", str(run.settings["data"])),
-        (
-            "training",
-            f"rounds: {entry.rounds:g}, in {entry.seconds:.1f} s; round {best['round']:g} has "
-            f"the least validation log loss, {best['validation_log_loss']:.5f}",
-        ),
-        (
-            "measured on",
-            f"{len(comparison.labels)} rows of the {comparison.split} split, "
-            f"{comparison.label_mean:.4g} of them clicks{weighted(comparison)}",
-        ),
+        ("data", str(entry.runs[0].settings["data"])),
+        ("training", f"rounds: {entry.rounds:g}, in {entry.seconds:.1f} s"),
     ]
+    for comparison in comparisons:
+        history = comparison.best.runs[0].history
+        best = min(history, key=lambda row: row["validation_log_loss"])
+        facts += [
+            (
+                f"validation of {comparison.label}",
+                f"round {best['round']:g} has the least log loss, "
+                f"{best['validation_log_loss']:.5f}",
+            ),
+            (
+                f"{comparison.split} of {comparison.label}",
+                f"{len(comparison.labels)} rows, {comparison.label_mean:.4g} of them with it"
+                f"{weighted(comparison)}",
+            ),
+        ]
+    return facts
 
 
 def _metrics(comparison: Comparison) -> Picture:
@@ -139,7 +162,7 @@ def _metrics(comparison: Comparison) -> Picture:
 
 
 def _importance(
-    rows: Rows, model: keras.Model, features: FeatureSet, weights: Array
+    model: keras.Model, rows: Rows, features: FeatureSet, weights: Array
 ) -> list[Picture]:
     """Permutation importance of as many rows as take about a second, if these are enough."""
     inputs, labels = rows
@@ -165,12 +188,14 @@ def _importance(
 
 def _learned(rows: Rows, model: keras.Model, features: FeatureSet, split: str) -> list[Picture]:
     """Gates of interactions, and attention."""
-    few = {name: values[:_EXPLAINED_ROWS] for name, values in rows[0].items()}, rows[1]
+    inputs, labels = rows
+    few = {n: of[:_EXPLAINED_ROWS] for n, of in inputs.items()}, labels[:_EXPLAINED_ROWS]
     explainer = Explainer(model, features)
     return [
         *draw.gate_pictures(plan_of_model(model, features), features),
         *draw.mean_attention_pictures(explainer, few, split),
         *draw.global_pictures(explainer, few, split),
+        *draw.expert_pictures(model, features, few, split),
     ]
 
 

@@ -36,7 +36,7 @@ class Scored(NamedTuple):
     Attributes:
         folder: str.
         settings: dict. Of its config.yaml.
-        history: list of dict of float. Its rounds.
+        history: list of dict of float. Its rounds; of several labels, those of the one compared.
         parameters: int. Numbers in the weights that are trained.
         scores: `(rows,)` float32.
     """
@@ -118,7 +118,7 @@ def score_runs(
         weighs = weighs or weighs_rows(config, weighted)
         labels, scores = predict_split(model, features, first[2], split)
         labels, scores = (column_of(label, features, of) for of in (labels, scores))
-        scored.append(scored_run(folder, model, scores))
+        scored.append(scored_run(folder, model, scores, label))
         keras.backend.clear_session()
     assert first is not None
     _, features, prepared = first
@@ -127,10 +127,10 @@ def score_runs(
     return ScoredRows(prepared, split, label or "", labels, weight, weights), scored
 
 
-def scored_run(folder: str, model: keras.Model, scores: Array) -> Scored:
-    """A run with scores of its model."""
+def scored_run(folder: str, model: keras.Model, scores: Array, label: str) -> Scored:
+    """A run with its model's scores of a label."""
     trained = sum(math.prod(weight.shape) for weight in model.trainable_weights)
-    return Scored(folder, _settings(folder), _history(folder), trained, scores)
+    return Scored(folder, _settings(folder), _history(folder, label), trained, scores)
 
 
 def _check_same_data(
@@ -162,10 +162,19 @@ def _settings(folder: str) -> Mapping[str, Any]:
     return settings
 
 
-def _history(folder: str) -> list[dict[str, float]]:
+def _history(folder: str, label: str) -> list[dict[str, float]]:
     with open(os.path.join(folder, "history.csv"), encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file)
-        return [{key: float(value) for key, value in row.items() if value} for row in rows]
+        rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+    if rows and f"validation_log_loss_{label}" in rows[0]:
+        return [_of_label(row, label) for row in rows]
+    return rows
+
+
+def _of_label(row: Mapping[str, float], label: str) -> dict[str, float]:
+    """A round of several labels as that of one, of which training has no log loss."""
+    end = f"_{label}"
+    own = {key.removesuffix(end): value for key, value in row.items() if key.endswith(end)}
+    return {key: of for key, of in {**row, **own}.items() if not key.startswith("train_")}
 
 
 def by_settings(runs: Iterable[Scored]) -> dict[str, list[Scored]]:

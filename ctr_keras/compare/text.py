@@ -30,8 +30,8 @@ def to_markdown(comparison: Comparison) -> str:
     best = comparison.best
     parts = [
         f"{len(comparison.labels)} {comparison.split} rows of {comparison.data}, "
-        f"{comparison.label_mean:.4g} of them clicks{weighted(comparison)}. Means over seeds, +/- "
-        "the standard deviation over seeds; intervals of the rows by "
+        f"{comparison.label_mean:.4g} of them with {comparison.label}{weighted(comparison)}. "
+        "Means over seeds, +/- the standard deviation over seeds; intervals of the rows by "
         f"{comparison.replicates} bootstrap replicates.",
         _table(METRICS_HEADER, metrics_rows(comparison)),
     ]

@@ -63,6 +63,8 @@ def _gates(plan: InteractionPlan) -> dict[tuple[str, ...], float]:
     gates: dict[tuple[str, ...], float] = {}
     for name, gate in (plan.fields or {}).items():
         gates[name,] = gate
+    for name, kept in plan.values.items():
+        gates[name,] = float(kept.mean())
     for i in plan.interactions:
         if i.function != "naive":
             fields = tuple(sorted(i.fields))

@@ -96,14 +96,21 @@ def run_importance(
     names = input_names(model)
     weight = [features.label.weight] if weighs_rows(config) else []
     columns, labels = read_rows(data, split, features, rows, [*names, *weight])
-    sample = {name: columns[name] for name in names}, labels
+    sample: Rows = {name: columns[name] for name in names}, labels
     weights = columns[weight[0]] if weight else None
     if label:
         check_predicts(label, features, run)
-        place = features.label_names.index(label)
-        model = type(model)(model.input, model.output[:, place : place + 1])
-        sample = sample[0], labels[:, place : place + 1]
+        model, sample = of_label(label, features, model, sample)
     return permutation_importance(model, features, sample, by=by, repeats=repeats, weights=weights)
+
+
+def of_label(
+    label: str, features: FeatureSet, model: keras.Model, sample: Rows
+) -> tuple[keras.Model, Rows]:
+    """A model of several labels, and rows, as those of one."""
+    place = features.label_names.index(label)
+    one = slice(place, place + 1)
+    return type(model)(model.input, model.output[:, one]), (sample[0], sample[1][:, one])
 
 
 def permutation_importance(
@@ -164,7 +171,7 @@ def permutation_importance(
     draw = np.random.default_rng(seed)
 
     def measure(inputs: Mapping[str, Array]) -> tuple[float, float]:
-        scores = scores_of(model, inputs)
+        scores = scores_of(model, inputs)[:, 0]
         return metrics.auc(labels, scores, weights), metrics.log_loss(labels, scores, weights)
 
     base = measure(inputs)
@@ -225,13 +232,13 @@ def _units(features: FeatureSet, by: By) -> dict[str, list[Feature]]:
 
 
 def scores_of(model: keras.Model, inputs: Mapping[str, Array]) -> Array:
-    """The scores `(rows,)` of packed inputs in memory."""
+    """The scores `(rows, labels)` of packed inputs in memory."""
     rows = len(next(iter(inputs.values())))
     batches = (
         {name: values[start : start + _BATCH_SIZE] for name, values in inputs.items()}
         for start in range(0, rows, _BATCH_SIZE)
     )
-    return np.concatenate([model.predict_on_batch(batch)[:, 0] for batch in batches])
+    return np.concatenate([model.predict_on_batch(batch) for batch in batches])
 
 
 def _permuted(

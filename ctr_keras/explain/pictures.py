@@ -13,6 +13,7 @@ from ctr_keras.explain.explainer import Explainer
 from ctr_keras.explain.page import Picture
 from ctr_keras.explain.summary import summarize
 from ctr_keras.features import Crossed, FeatureSet
+from ctr_keras.layers import GatedExperts
 from ctr_keras.metrics import field_codes, mutual_information, ranks, statistics_auc
 from ctr_keras.models.interactions import table_name
 from ctr_keras.plan import FUNCTIONS, METHODS, InteractionPlan
@@ -240,6 +241,34 @@ def global_pictures(explainer: Explainer, rows: Rows, split: str = "test") -> li
     ]
     header = ("part", "mean", "standard deviation", *(f"row {i}" for i in range(len(cases))))
     return [Picture("global-weights", title, caption, figure, header, lines)]
+
+
+def expert_pictures(
+    model: keras.Model, features: FeatureSet, rows: Rows, split: str = "test"
+) -> list[Picture]:
+    """What each label's gate takes of the experts on average, a picture a layer."""
+    layers = [layer for layer in model.layers if isinstance(layer, GatedExperts)]
+    return [_expert_picture(model, layer, features, rows, split) for layer in layers]
+
+
+def _expert_picture(
+    model: keras.Model, layer: GatedExperts, features: FeatureSet, rows: Rows, split: str
+) -> Picture:
+    below = keras.Model(model.input, layer.input)
+    taken = [{tensor.name: of[tensor.name] for tensor in model.inputs} for of in _batches(rows)]
+    gates = [layer(below(of, training=False), return_gates=True)[1] for of in taken]
+    lines = []
+    for task, label in enumerate(features.label_names):
+        shares = np.concatenate([keras.ops.convert_to_numpy(of[task]) for of in gates])
+        lines += [
+            (label, expert, float(share))
+            for expert, share in zip(layer.experts_of(task), shares.mean(axis=0), strict=True)
+        ]
+    title = f"Shares of the experts of {layer.name}: mean of {len(rows[1])} {split} rows"
+    caption = "How much each label takes of what an expert finds; the shares of a label sum to 1."
+    names = [f"{label}: {expert.replace('_', ' ')}" for label, expert, _ in lines]
+    figure = figures.bars(names, [share for *_, share in lines], title, "share")
+    return Picture(layer.name, title, caption, figure, ("label", "expert", "share"), lines)
 
 
 def _explained(explainer: Explainer, inputs: Mapping[str, Array]) -> dict[str, Array]:

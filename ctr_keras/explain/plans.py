@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.layers import CombinationBlock, CompactEmbedding, GatedInteraction
+from ctr_keras.layers import CombinationBlock, CompactEmbedding, GatedInteraction, KeptValues
 from ctr_keras.models.base import built_features
 from ctr_keras.plan import Interaction, InteractionPlan
 
@@ -20,7 +20,7 @@ def plan_of_model(model: keras.Model, features: FeatureSet) -> InteractionPlan:
 
     Returns:
         The interactions of gated layers with their gates, OptInter's pairs with their methods, and
-        the dimensions that fields keep. Without any of these it is empty.
+        the dimensions, fields and values that are kept. Without any of these it is empty.
 
     Example:
 
@@ -37,6 +37,7 @@ def plan_of_model(model: keras.Model, features: FeatureSet) -> InteractionPlan:
     features = built_features(model, features)
     interactions: list[Interaction] = []
     kept: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for layer in model.layers:
         if isinstance(layer, GatedInteraction) and layer.gated and layer.terms:
             gates = keras.ops.convert_to_numpy(layer.gates).tolist()
@@ -52,8 +53,10 @@ def plan_of_model(model: keras.Model, features: FeatureSet) -> InteractionPlan:
             ]
         elif isinstance(layer, CompactEmbedding):
             kept[layer.name.removeprefix("embedding_")] = layer.kept
+        elif isinstance(layer, KeptValues):
+            values = layer.kept
     read = None if features.read is None else dict.fromkeys(features.read, 1.0)
-    return InteractionPlan(interactions, kept, read)
+    return InteractionPlan(interactions, kept, read, values)
 
 
 def _named(names: Sequence[str], places: Sequence[int]) -> tuple[str, ...]:

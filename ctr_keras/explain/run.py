@@ -91,7 +91,8 @@ def _read(run: str, data: str | None) -> _Subject:
     model, features, config = load_run(run)
     data = data_of(run, config.data, data)
     plan = plan_of_model(model, features)
-    if not plan.interactions and config.model_args.get("interactions"):  # a model without gates
+    found = plan.interactions or plan.values
+    if not found and config.model_args.get("interactions"):  # a model without gates
         plan = InteractionPlan.load(config.model_args["interactions"])
     dims = [layer.dim for layer in model.layers if isinstance(layer, CompactEmbedding)]
     facts = [("model", config.model), ("data", data)]
@@ -133,7 +134,7 @@ def _compared(run: str, subject: _Subject, other: str) -> "list[Picture]":
     plan.check(subject.features.field_names)
     fields = len(candidate_fields(subject.features))
     orders = {i.order for i in (*subject.plan.interactions, *plan.interactions)}
-    orders |= {1} if plan.fields else set()
+    orders |= {1} if plan.fields or plan.values else set()
     possible = sum(math.comb(fields, order) for order in orders)
     names = (os.path.basename(os.path.normpath(run)), os.path.basename(os.path.normpath(other)))
     return [agreement_picture(subject.plan, plan, names, possible)]
@@ -158,9 +159,11 @@ def _draw(run: str, subject: _Subject, rows: int, case: int) -> "list[Picture]":
         explainer = Explainer(model, features)
         pictures += draw.attention_pictures(explainer, test, case)
         pictures += draw.global_pictures(explainer, test)
+        pictures += draw.expert_pictures(model, features, test)
     if not pictures:
         raise ValueError(
             f"{run} has nothing to show. There are pictures of gated interactions, OptInter's "
-            "methods, searched embedding widths, AutoInt's attention and MIAN's global module"
+            "methods, searched embedding widths, AutoInt's attention, MIAN's global module and the "
+            "experts of MMoE and PLE"
         )
     return pictures

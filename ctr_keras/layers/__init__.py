@@ -21,11 +21,12 @@ from ctr_keras.layers.factorization_machine import FactorizationMachine
 from ctr_keras.layers.factorized_interaction import FactorizedInteraction
 from ctr_keras.layers.feature_gate import FeatureGate
 from ctr_keras.layers.field_aware_interaction import FieldAwareInteraction
-from ctr_keras.layers.field_embedding import FieldEmbedding
+from ctr_keras.layers.field_embedding import FieldEmbedding, embedding_numbers
 from ctr_keras.layers.field_gate import FieldGate
 from ctr_keras.layers.field_graph import AttentionalLogit, FieldGraph
 from ctr_keras.layers.field_regulation import FieldRegulation
 from ctr_keras.layers.funnel_sigmoid import FunnelSigmoid
+from ctr_keras.layers.gated_embedding import GatedEmbedding
 from ctr_keras.layers.gated_experts import GatedExperts
 from ctr_keras.layers.gated_interaction import GatedInteraction
 from ctr_keras.layers.generalized_interaction import GeneralizedInteraction
@@ -34,12 +35,14 @@ from ctr_keras.layers.inputs import feature_inputs
 from ctr_keras.layers.interacting import InteractingLayer
 from ctr_keras.layers.interest_evolution import AUGRU, NextBehaviorLoss
 from ctr_keras.layers.item_interaction import ItemBehaviorInteraction, ItemFieldInteraction
+from ctr_keras.layers.kept_values import KeptValues
 from ctr_keras.layers.linear_logit import LinearLogit
 from ctr_keras.layers.logarithmic_transform import LogarithmicTransform
 from ctr_keras.layers.mask_block import MaskBlock
 from ctr_keras.layers.mlp import MLP
 from ctr_keras.layers.multi_interactive import MultiInteractive
 from ctr_keras.layers.mutual_distillation import MutualDistillation
+from ctr_keras.layers.number_embedding import AutoDisEmbedding, PeriodicEmbedding
 from ctr_keras.layers.pair_attention import PairAttention
 from ctr_keras.layers.pair_networks import PairNetworks
 from ctr_keras.layers.residual_unit import ResidualUnit
@@ -55,6 +58,7 @@ __all__ = [
     "AUGRU",
     "MLP",
     "AttentionalLogit",
+    "AutoDisEmbedding",
     "BatchNormalization",
     "BilinearFusion",
     "BilinearInteraction",
@@ -78,6 +82,7 @@ __all__ = [
     "FieldGraph",
     "FieldRegulation",
     "FunnelSigmoid",
+    "GatedEmbedding",
     "GatedExperts",
     "GatedInteraction",
     "GeneralizedInteraction",
@@ -86,6 +91,7 @@ __all__ = [
     "InteractingLayer",
     "ItemBehaviorInteraction",
     "ItemFieldInteraction",
+    "KeptValues",
     "LinearLogit",
     "LogarithmicTransform",
     "MaskBlock",
@@ -94,6 +100,7 @@ __all__ = [
     "NextBehaviorLoss",
     "PairAttention",
     "PairNetworks",
+    "PeriodicEmbedding",
     "ResidualUnit",
     "RowTrainer",
     "SimHash",
@@ -104,6 +111,7 @@ __all__ = [
     "TopBehaviors",
     "TransformerBlock",
     "WukongLayer",
+    "embedding_numbers",
     "feature_inputs",
     "has_statistics",
     "recompute_statistics",

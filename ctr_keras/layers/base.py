@@ -32,8 +32,9 @@ class ConfiguredLayer(FinishesBuild):
         super().__setattr__(name, plain_numbers(value) if is_argument else value)
 
     def get_config(self) -> Config:
-        ours = next(kind for kind in type(self).__mro__ if kind.__module__.startswith(__package__))
-        names = [*inspect.signature(vars(ours)["__init__"]).parameters][1:-1]  # no self, no kwargs
+        ours = (kind for kind in type(self).__mro__ if kind.__module__.startswith(__package__))
+        init = next(vars(kind)["__init__"] for kind in ours if "__init__" in vars(kind))
+        names = [*inspect.signature(init).parameters][1:-1]  # without self and kwargs
         quantized = _quantized_inside(self) if self.built else dict(self._to_quantize)
         return {
             **super().get_config(),

@@ -1,8 +1,10 @@
 """The sigmoid of a logit that is scaled and shifted."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from ctr_keras.layers.base import ConfiguredLayer
@@ -18,8 +20,9 @@ class CalibratedSigmoid(ConfiguredLayer):
     calibrated model does not change them.
 
     Args:
-        scale: float. Above 0, so that the order of scores stays. Defaults to `1.0`.
-        shift: float. Defaults to `0.0`.
+        scale: float, or a list of one a column of logits. Above 0, so that the order of scores
+            stays. Defaults to `1.0`.
+        shift: likewise, of any sign. Defaults to `0.0`.
         **kwargs: name, dtype and what else `keras.layers.Layer` takes.
 
     Call arguments:
@@ -45,16 +48,22 @@ class CalibratedSigmoid(ConfiguredLayer):
         Platt, Probabilistic outputs for support vector machines, 1999, Equation 3.
     """
 
-    def __init__(self, scale: float = 1.0, shift: float = 0.0, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        scale: float | Sequence[float] = 1.0,
+        shift: float | Sequence[float] = 0.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        if not scale > 0:
+        if not np.all(np.greater(scale, 0)):
             raise ValueError(f"scale must be above 0. Received: {scale}")
         self.scale = scale
         self.shift = shift
         self.supports_masking = True
 
     def call(self, inputs: Tensor) -> Tensor:
-        return ops.sigmoid(self.scale * inputs + self.shift)
+        scale, shift = (ops.cast(of, inputs.dtype) for of in (self.scale, self.shift))
+        return ops.sigmoid(scale * inputs + shift)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape

@@ -140,6 +140,7 @@ class CompactEmbedding(PackedLayer):
             embeddings_initializer=self.embeddings_initializer,
             embeddings_regularizer=self.embeddings_regularizer,
             l2=self.l2,
+            numeric="linear",
             check_ids=self.check_ids,
             dtype=self.dtype_policy,
             name=f"width_{width}",

@@ -1,6 +1,8 @@
 """Every field of a feature set as one embedding vector."""
 
-from collections.abc import Sequence
+import contextlib
+import contextvars
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -11,6 +13,7 @@ from ctr_keras.features import Feature, FeatureSet
 from ctr_keras.keras_internals import mark_quantized
 from ctr_keras.layers.base import check_choice
 from ctr_keras.layers.inputs import PackedLayer
+from ctr_keras.layers.number_embedding import AutoDisEmbedding, PeriodicEmbedding
 from ctr_keras.tables import is_left_to_optimizer, look_up, penalty_of_rows
 from ctr_keras.tables.checking import given
 from ctr_keras.types import (
@@ -24,6 +27,9 @@ from ctr_keras.types import (
     Variable,
 )
 
+NUMERIC = ("linear", "periodic", "autodis")
+_NUMBER_EMBEDDINGS = {"periodic": PeriodicEmbedding, "autodis": AutoDisEmbedding}
+_numeric = contextvars.ContextVar("numeric", default="linear")
 _SINGLES = ("categorical", "crossed")  # packed inputs with one id a field
 _COMBINERS = ("mean", "sum")
 _ROWS_AT_ONCE = 2**18  # of a table, when it is drawn
@@ -37,7 +43,8 @@ class FieldEmbedding(PackedLayer):
     inputs, with table `V` and numeric vectors `v`:
 
     - categorical and crossed field: `V[id]`
-    - numeric field: `x * v`
+    - numeric field: `x * v`; with `numeric="periodic"` or `"autodis"` what `PeriodicEmbedding` or
+      `AutoDisEmbedding` makes of `x`
     - multi-valued field: mean of `V[id]` over its actual ids
 
     Id 0 (missing, padding) always gives a zero vector, whatever its row of the table holds, and its
@@ -53,7 +60,8 @@ class FieldEmbedding(PackedLayer):
     `check_ids` turns all of them into a NaN vector, in eager calls, too (a ReLU behind it may drop
     the NaN in a TensorFlow graph on a CPU; an `MLP` with `check_ids` does not).
 
-    A number that is not finite is missing, as in `ctr-keras prepare`, and gives a zero vector.
+    A number that is not finite is missing, as in `ctr-keras prepare`: it is 0, and so gives a zero
+    vector with `numeric="linear"`.
 
     With `l2`, training adds `l2 * (sum of |V[id]|^2 + sum of |v|^2)` to the loss of a batch, where
     the first sum is over the distinct ids that the batch reads, but id 0: each of their rows has
@@ -69,6 +77,8 @@ class FieldEmbedding(PackedLayer):
         fields: list of str or None. Names of the fields to embed. Defaults to `None`: all.
         sequences: list of str. Names of sequence features to embed with the same table, each as
             an output of its own. Defaults to `()`.
+        numeric: str or None. How numbers are embedded: `"linear"`, `"periodic"` or `"autodis"`.
+            Defaults to `None`: `"linear"`, or what `embedding_numbers` says.
         combiner: str. `"mean"` or `"sum"` of a multi-valued field's vectors. Defaults to `"mean"`.
         embeddings_initializer: initializer of table and numeric vectors, or a number, the standard
             deviation of a normal distribution. Defaults to `None`: 0.01, as AutoInt's code has it.
@@ -116,6 +126,7 @@ class FieldEmbedding(PackedLayer):
         *,
         fields: Sequence[str] | None = None,
         sequences: Sequence[str] = (),
+        numeric: str | None = None,
         combiner: str = "mean",
         embeddings_initializer: Initializer = None,
         embeddings_regularizer: Regularizer = None,
@@ -129,12 +140,14 @@ class FieldEmbedding(PackedLayer):
         if l2 < 0:
             raise ValueError(f"l2 must not be negative. Received: {l2}")
         check_choice("combiner", combiner, _COMBINERS)
+        check_choice("numeric", numeric or _numeric.get(), NUMERIC)
         if not isinstance(features, FeatureSet):
             features = FeatureSet.from_dict(features)
         self.features = features
         self.dim = dim
         self.fields = None if fields is None else tuple(fields)
         self.sequences = tuple(sequences)
+        self.numeric = numeric or _numeric.get()
         self.combiner = combiner
         spread = 0.01 if embeddings_initializer is None else embeddings_initializer
         self.embeddings_initializer = _own(initializer_or_spread(spread))
@@ -163,12 +176,21 @@ class FieldEmbedding(PackedLayer):
             numeric_initializer = _for_rows_of(
                 (rows, self.dim), self.embeddings_initializer, (len(numeric), self.dim)
             )
-        if numeric:
+        if numeric and self.numeric == "linear":
             self.numeric_vectors = self.add_weight(
                 name="numeric_vectors",
                 shape=(len(numeric), self.dim),
                 initializer=numeric_initializer,
             )
+        elif numeric:
+            policy = self.dtype_policy.name.rpartition("_from_")[2]  # numbers are not quantized
+            self.numbers = _NUMBER_EMBEDDINGS[self.numeric](
+                self.dim,
+                initializer=_own(self.embeddings_initializer),
+                dtype=policy,
+                name="numbers",
+            )
+            self.numbers.build((None, len(numeric)))
 
     def _add_table(self, rows: int) -> None:
         self.table = self.add_weight(
@@ -254,6 +276,13 @@ class FieldEmbedding(PackedLayer):
         return offsets, rows
 
     @property
+    def numeric_weights(self) -> list[Variable]:
+        """What numbers are embedded with, each `(numeric fields, ...)`."""
+        if hasattr(self, "numbers"):
+            return list(self.numbers.weights)
+        return [self.numeric_vectors] if hasattr(self, "numeric_vectors") else []
+
+    @property
     def vocabulary_rows(self) -> dict[str, range]:
         """The rows of the table, if there is one, that hold each vocabulary's ids."""
         offsets = getattr(self, "_offsets", {})
@@ -276,8 +305,7 @@ class FieldEmbedding(PackedLayer):
         if self._of(self.features.numeric):
             values = self._columns(inputs, "numeric")
             values = ops.cast(ops.where(ops.isfinite(values), values, 0), self.compute_dtype)
-            vectors = ops.cast(self.numeric_vectors, self.compute_dtype)
-            parts.append(values[:, :, None] * vectors)
+            parts.append(self._embed_numbers(values))
         parts += [self._combine(inputs[f.name], f) for f in self._of(self.features.multi_valued)]
         if crossed:
             parts.append(embedded[:, len(categorical) :])
@@ -360,6 +388,11 @@ class FieldEmbedding(PackedLayer):
         vectors = ops.cast(vectors, self.compute_dtype)
         return ops.where(ops.not_equal(rows, 0)[..., None], vectors, 0.0)
 
+    def _embed_numbers(self, values: Tensor) -> Tensor:
+        if hasattr(self, "numbers"):
+            return self.numbers(values)
+        return values[:, :, None] * ops.cast(self.numeric_vectors, self.compute_dtype)
+
     def _combine(self, ids: Tensor, feature: Feature) -> Tensor:
         total = ops.sum(self._embed(ids, [feature]), axis=1, keepdims=True)
         if self.combiner == "sum":
@@ -374,6 +407,29 @@ class FieldEmbedding(PackedLayer):
             return fields
         lengths = [self.features.packed_shapes[name][0] for name in self.sequences]
         return (fields, *((batch, length, self.dim) for length in lengths))
+
+
+@contextlib.contextmanager
+def embedding_numbers(numeric: str) -> Iterator[None]:
+    """Has each `FieldEmbedding` that is made inside embed numbers in this way, unless it is told.
+
+    Args:
+        numeric: str. `"linear"`, `"periodic"` or `"autodis"`.
+
+    Example:
+
+    >>> from ctr_keras.features import FeatureSet, Label, Numeric
+    >>> with embedding_numbers("periodic"):
+    ...     layer = FieldEmbedding(FeatureSet(Numeric("n"), label=Label("y")), dim=4)
+    >>> layer.numeric
+    'periodic'
+    """
+    check_choice("numeric", numeric, NUMERIC)
+    token = _numeric.set(numeric)
+    try:
+        yield
+    finally:
+        _numeric.reset(token)
 
 
 def _check_names(kind: str, names: Sequence[str], known: Sequence[str]) -> None:

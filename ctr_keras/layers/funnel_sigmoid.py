@@ -2,23 +2,24 @@
 
 import itertools
 import operator
-from typing import Any
 
 import keras
 from keras import ops
 
-from ctr_keras.layers.base import ConfiguredLayer
-from ctr_keras.types import Shape, Tensor
+from ctr_keras.layers.calibrated_sigmoid import CalibratedSigmoid
+from ctr_keras.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")
-class FunnelSigmoid(ConfiguredLayer):
+class FunnelSigmoid(CalibratedSigmoid):
     """The probability of having come so far: the product of the sigmoids up to each step.
 
     Of logits `z` the `k`-th output is `sigmoid(z_1) ... sigmoid(z_k)`: a click, and a click that
-    becomes a conversion, both among all rows, where `sigmoid(z_2)` is the rate among clicks.
+    becomes a conversion, both among all rows, where `sigmoid(z_2)` is the rate among clicks. Each
+    step is calibrated by itself.
 
     Args:
+        scale, shift: as in `CalibratedSigmoid`, one a step or one for all.
         **kwargs: name, dtype and what else `keras.layers.Layer` takes.
 
     Call arguments:
@@ -41,13 +42,7 @@ class FunnelSigmoid(ConfiguredLayer):
         Equation 2.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-
     def call(self, inputs: Tensor) -> Tensor:
-        rates = ops.unstack(ops.sigmoid(inputs), axis=-1)
+        rates = ops.unstack(super().call(inputs), axis=-1)
         # Not `cumprod`, which LiteRT does not have.
         return ops.stack([*itertools.accumulate(rates, operator.mul)], axis=-1)
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return input_shape

@@ -120,6 +120,11 @@ class GatedExperts(ConfiguredLayer):
         for layer in (*self.experts, *self.gates):
             layer.build(shape)
 
+    def experts_of(self, task: int) -> list[str]:
+        """Names of the experts that a task's gate mixes, in its order."""
+        names = [expert.name for expert in self.experts]
+        return [name for name in names if name.startswith((f"task_{task}_", "shared_"))]
+
     def _gate(self, index: int, experts: int) -> keras.layers.Dense:
         return keras.layers.Dense(
             experts,

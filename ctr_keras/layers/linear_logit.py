@@ -83,6 +83,7 @@ class LinearLogit(PackedLayer):
             embeddings_initializer=self.initializer,
             embeddings_regularizer=self.regularizer,
             l2=self.l2,
+            numeric="linear",
             check_ids=self.check_ids,
             dtype=self.dtype_policy,
             name="weighting",

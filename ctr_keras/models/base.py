@@ -1,13 +1,15 @@
 """The class of all models of this library."""
 
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.layers import RowTrainer
+from ctr_keras.keras_internals import flat_layers
+from ctr_keras.layers import FieldEmbedding, RowTrainer
 
 
 def built_features(model: keras.Model, features: FeatureSet) -> FeatureSet:
@@ -118,6 +120,16 @@ class CTRModel(RowTrainer, keras.Model):
         if _is_default(config):
             config = keras.quantizers.Int8QuantizationConfig(activation_quantizer=None)
         super().quantize(mode, config, **options)
+        for layer in flat_layers(self):  # Keras only looks at layers that have none inside
+            if isinstance(layer, FieldEmbedding) and hasattr(layer, "numbers"):
+                _quantize(layer, mode, config)
+
+
+def _quantize(layer: FieldEmbedding, mode: str | None, config: Any) -> None:
+    try:
+        layer.quantize(mode or config.mode)
+    except NotImplementedError as error:
+        warnings.warn(str(error), stacklevel=3)
 
 
 def _is_default(config: Any) -> bool:

@@ -1,11 +1,12 @@
-"""Scores that are as high as the share of clicks, by a scale and a shift of a model's logit."""
+"""Scores that are as high as the share of clicks, by a scale and a shift of a model's logits."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
 import numpy as np
 
-from ctr_keras.layers import CalibratedSigmoid
+from ctr_keras.layers import CalibratedSigmoid, FunnelSigmoid
 from ctr_keras.types import Array
 
 _PRIOR = 25.0  # clicks: a split of so few moves the logit about half as far as it says
@@ -52,7 +53,8 @@ def calibration_of(labels: Array, logits: Array, weights: Array | None = None) -
             are alike.
 
     Returns:
-        Calibration, whose scale is 0.05 at least: scores keep their order.
+        Calibration, whose scale is 0.05 at least: scores keep their order. Without rows it changes
+        nothing.
 
     Example:
 
@@ -69,6 +71,8 @@ def calibration_of(labels: Array, logits: Array, weights: Array | None = None) -
     """
     z, clicks = np.ravel(logits).astype("float64"), np.ravel(labels).astype("float64")
     w = np.ones_like(z) if weights is None else np.ravel(weights).astype("float64")
+    if not w.any():
+        return Calibration()
     w = w * (w.sum() / max(np.square(w).sum(), _TINY))
     certain = w * _slope(z) + _TINY * w
     middle = np.average(z, weights=certain)
@@ -101,15 +105,49 @@ def _slope(logits: Array) -> Array:
     return slope
 
 
+def calibrations_of(
+    model: keras.Model, labels: Array, logits: Array, weights: Array | None = None
+) -> list[Calibration]:
+    """The calibration of each label of a model, as `calibrate` takes them.
+
+    Args:
+        model: keras.Model, as in `logits_of`. Where it is a funnel, as `ESMM`, a step is calibrated
+            on the rows that came as far as the one before.
+        labels: `(rows,)`, or of several `(rows, labels)`, 0 or 1.
+        logits: likewise.
+        weights: `(rows,)` or None, as in `calibration_of`.
+
+    Returns:
+        A list of Calibration, one a label.
+
+    Example:
+
+    >>> score = keras.layers.Activation("sigmoid")
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2), score])
+    >>> click, purchase = calibrations_of(model, np.eye(2), np.eye(2))
+    >>> click == purchase
+    True
+    """
+    labels, logits = (np.reshape(of, (len(of), -1)) for of in (labels, logits))
+    weights = np.ones(len(labels)) if weights is None else np.ravel(weights)
+    is_funnel = isinstance(score_layer(model), FunnelSigmoid)
+    found = []
+    for label, logit in zip(labels.T, logits.T, strict=True):
+        found.append(calibration_of(label, logit, weights))
+        if is_funnel:
+            weights = weights * label
+    return found
+
+
 def logits_of(model: keras.Model) -> keras.Model | None:
-    """The part of a model up to its logit, with the same weights.
+    """The part of a model up to its logits, with the same weights.
 
     Args:
         model: keras.Model, functional.
 
     Returns:
-        A model, or `None` if it does not end in a layer that is a sigmoid of one tensor, as those
-        of `ctr_keras.models` do.
+        A model, or `None` if it does not end in a layer that is a sigmoid of one tensor, or one for
+        each step of a funnel, as those of `ctr_keras.models` do.
 
     Example:
 
@@ -123,12 +161,12 @@ def logits_of(model: keras.Model) -> keras.Model | None:
     return None if score is None else type(model)(model.input, score.input)
 
 
-def calibrate(model: keras.Model, calibration: Calibration) -> keras.Model:
-    """A model with the same weights that scores by a scaled and shifted logit.
+def calibrate(model: keras.Model, *calibrations: Calibration) -> keras.Model:
+    """A model with the same weights that scores by scaled and shifted logits.
 
     Args:
         model: keras.Model, as in `logits_of`.
-        calibration: Calibration. It stands in for that of a calibrated model.
+        *calibrations: Calibration, one a label. They stand in for those of a calibrated model.
 
     Returns:
         A model, not compiled.
@@ -145,11 +183,33 @@ def calibrate(model: keras.Model, calibration: Calibration) -> keras.Model:
     >>> round(float(model({"categorical": np.array([[2]])})[0, 0]), 4)
     0.1192
     """
+    score = _known_score(model)
+    layer = _calibrated(score, calibrations)
+    return type(model)(model.input, layer(score.input), name=model.name)
+
+
+def calibrated_scores(
+    model: keras.Model, calibrations: Sequence[Calibration], logits: Array
+) -> Array:
+    """What a calibrated model makes of its logits."""
+    scores = _calibrated(_known_score(model), calibrations)(logits)
+    found: Array = keras.ops.convert_to_numpy(scores)
+    return found
+
+
+def _known_score(model: keras.Model) -> keras.layers.Layer:
     score = score_layer(model)
     if score is None:
         raise ValueError(f"{model.name} does not end in a layer that is the sigmoid of a logit")
-    layer = CalibratedSigmoid(*calibration, dtype="float32", name=score.name)
-    return type(model)(model.input, layer(score.input), name=model.name)
+    return score
+
+
+def _calibrated(
+    score: keras.layers.Layer, calibrations: Sequence[Calibration]
+) -> keras.layers.Layer:
+    kind = FunnelSigmoid if isinstance(score, FunnelSigmoid) else CalibratedSigmoid
+    scale, shift = (of[0] if len(of) == 1 else [*of] for of in zip(*calibrations, strict=True))
+    return kind(scale, shift, dtype="float32", name=score.name)
 
 
 def score_layer(model: keras.Model) -> keras.layers.Layer | None:

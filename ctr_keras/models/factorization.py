@@ -19,7 +19,6 @@ from ctr_keras.models.interactions import BASE, Kind, own_table, read_plan, tabl
 from ctr_keras.models.parts import (
     deep_logit,
     embed,
-    field_inputs,
     own_or,
     probability,
     scaled,
@@ -87,6 +86,8 @@ def FM(  # noqa: N802 (a builder reads as the model it builds)
             normal distribution. Defaults to `None`: as `FieldEmbedding`.
         check_ids: bool. Whether an id that is not of its field gives NaN (see `FieldEmbedding`).
             Defaults to `False`.
+        numeric_embedding: str. How numbers are embedded, `"linear"`, `"periodic"` or `"autodis"`
+            (see `FieldEmbedding`). Defaults to `"linear"`.
         crossed: bool. Whether crossed features are fields as others are; without it, the model does
             not read them. Defaults to `False`.
 
@@ -111,22 +112,20 @@ def FM(  # noqa: N802 (a builder reads as the model it builds)
         Rendle, Factorization Machines, ICDM 2010; [AutoFIS](https://arxiv.org/abs/2003.11235),
         Section 3, Equations 3, 4, 10 and 12; [AIM](https://arxiv.org/abs/2111.03318), Section 4.3.
     """
-    features, plan = read_plan(interactions, orders, features)
-    inputs = field_inputs(features)
+    features, plan, inputs, ids = read_plan(interactions, orders, features)
     if embedding_gates and (plan is None or gated or normalized or share_embedding):
         raise ValueError(
             "gates of interactions and of embedding dimensions scale each other, so they are "
             "searched one after the other: embedding_gates=True takes a plan, gated=False, "
             "normalized=False and share_embedding=False"
         )
-    if linear_l2 and not linear:
-        raise ValueError("linear_l2 is of the linear logit, which linear=False leaves out")
+    _check_linear(linear, linear_l2)
     kinds = _kinds(plan, orders)
     embedded = functools.partial(
-        embed, features, inputs, dim, embeddings_initializer, dropout=dropout, l2=embedding_l2
+        embed, features, ids, dim, embeddings_initializer, dropout=dropout, l2=embedding_l2
     )
     base = embedded() if share_embedding or BASE in kinds else None
-    logits = [LinearLogit(features, l2=linear_l2, name="linear")(inputs)] if linear else []
+    logits = [LinearLogit(features, l2=linear_l2, name="linear")(ids)] if linear else []
     settings = {"gated": gated, "normalized": normalized, "kernel_initializer": kernel_initializer}
     for kind in kinds:
         fields = base if share_embedding or kind == BASE else embedded(own_table(kind))
@@ -154,6 +153,8 @@ def DeepFM(  # noqa: N802
     gated: bool = True,
     normalized: bool = True,
     share_embedding: bool = False,
+    linear: bool = True,
+    value_gates: Settings | None = None,
     hidden: Hidden = (200, 80),
     dropout: Dropout = 0.1,
     hidden_dropout: Dropout | None = None,
@@ -172,6 +173,10 @@ def DeepFM(  # noqa: N802
     Args:
         features, dim, interactions, orders, gated, normalized, share_embedding: as in `FM`.
         embedding_l2, linear_l2, kernel_initializer: as in `FM`.
+        linear: bool. Whether there is a linear logit. Defaults to `True`.
+        value_gates: dict or None. Arguments of a `GatedEmbedding` in the place of the main
+            embedding, with which, and `linear=False`, this is the network of OptFS' search.
+            Defaults to `None`: values have no gates.
         embeddings_initializer: as in `FM`. Defaults to `1e-4`: normalized by batch, a tower that is
             fed anything larger learns rare ids by heart before they mean anything.
         hidden: list of int. Widths of the tower's layers. Defaults to `(200, 80)`.
@@ -184,6 +189,7 @@ def DeepFM(  # noqa: N802
             which is in the loss that `fit` reports. Defaults to `0.0`. A run takes one that fits
             the rows unless it is set (see `ctr_keras.training.penalties`).
         check_ids, crossed: as in `FM`.
+        numeric_embedding: as in `FM`.
 
     Returns:
         A model as `FM`; its layer `deep_logit` ends the tower, whose bias is the model's.
@@ -199,13 +205,13 @@ def DeepFM(  # noqa: N802
         [DeepFM](https://arxiv.org/abs/1703.04247); [AutoFIS](https://arxiv.org/abs/2003.11235),
         Section 3.
     """
-    features, plan = read_plan(interactions, orders, features)
-    inputs = field_inputs(features)
-    embedded = functools.partial(
-        embed, features, inputs, dim, embeddings_initializer, l2=embedding_l2
-    )
-    base = embedded()
-    logits = [LinearLogit(features, use_bias=False, l2=linear_l2, name="linear")(inputs)]
+    features, plan, inputs, ids = read_plan(interactions, orders, features)
+    _check_linear(linear, linear_l2)
+    embedded = functools.partial(embed, features, ids, dim, embeddings_initializer, l2=embedding_l2)
+    base = embedded(gates=value_gates)
+    logits = []
+    if linear:
+        logits.append(LinearLogit(features, use_bias=False, l2=linear_l2, name="linear")(ids))
     settings = {"gated": gated, "normalized": normalized, "kernel_initializer": kernel_initializer}
     for kind in _kinds(plan, orders):
         fields = base if share_embedding or kind == BASE else embedded(own_table(kind))
@@ -239,6 +245,7 @@ def HOFM(  # noqa: N802
         order: int. The highest order. Defaults to `3`.
         share_embedding: bool. Whether all orders use one table. Defaults to `False`.
         dropout, embedding_l2, linear_l2, embeddings_initializer, check_ids, crossed: as in `FM`.
+        numeric_embedding: as in `FM`.
 
     Returns:
         A model as `FM`.
@@ -274,6 +281,11 @@ def HOFM(  # noqa: N802
     )
     model.name = "HOFM"
     return model
+
+
+def _check_linear(linear: bool, linear_l2: float) -> None:
+    if linear_l2 and not linear:
+        raise ValueError("linear_l2 is of the linear logit, which linear=False leaves out")
 
 
 def _kinds(plan: InteractionPlan | None, orders: Sequence[int] | None) -> tuple[Kind, ...]:

@@ -1,27 +1,48 @@
 """From an interaction plan to a model: what builders that take one share."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from ctr_keras.features import FeatureSet
+from ctr_keras.layers import KeptValues
+from ctr_keras.models.parts import field_inputs
 from ctr_keras.plan import METHODS, InteractionPlan
+from ctr_keras.types import Array, Tensor
 
 Kind = tuple[int, str]  # order and interaction function
 BASE: Kind = (2, "inner")  # the interactions that use the model's main embedding
+
+
+class Planned(NamedTuple):
+    """What a plan says to a builder.
+
+    Attributes:
+        features: those that the model is to read.
+        plan: the interactions that it is to have, None for all.
+        inputs: its inputs.
+        ids: what its layers are to read, the inputs without the values that are not kept.
+    """
+
+    features: FeatureSet
+    plan: InteractionPlan | None
+    inputs: dict[str, Tensor]
+    ids: dict[str, Tensor]
 
 
 def read_plan(
     interactions: InteractionPlan | str | None,
     orders: Sequence[int] | None,
     features: FeatureSet,
-) -> tuple[FeatureSet, InteractionPlan | None]:
-    """The features that a builder is to read, and the interactions that it is to have, if these are
-    not all: what a plan says, or the file that it is in, with the orders asked for.
+) -> Planned:
+    """What a plan says, or the file that it is in, with the orders asked for.
 
     Raises:
-        ValueError: if it holds OptInter's methods, or names fields that the features lack.
+        ValueError: if it holds OptInter's methods, names fields that the features lack, or is of
+            values of other vocabularies.
     """
     if interactions is None:
-        return features, None
+        inputs = field_inputs(features)
+        return Planned(features, None, inputs, inputs)
     plan = _loaded(interactions)
     if any(interaction.function in METHODS for interaction in plan.interactions):
         raise ValueError(
@@ -34,9 +55,28 @@ def read_plan(
         raise ValueError(f"{error}; crossed features are fields with crossed=true only") from None
     if plan.fields is not None:
         features = features.reading(plan.fields)
-        if not plan.interactions:
-            return features, None
-    return features, plan if orders is None else plan.restricted(orders)
+    inputs = field_inputs(features)
+    ids = _with_kept(plan.values, features, inputs) if plan.values else inputs
+    if not plan.interactions and (plan.fields or plan.values):
+        return Planned(features, None, inputs, ids)
+    return Planned(features, plan if orders is None else plan.restricted(orders), inputs, ids)
+
+
+def _with_kept(
+    values: Mapping[str, Array], features: FeatureSet, inputs: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """The inputs with the values that are kept, from a layer `kept_values`."""
+    for name, kept in values.items():
+        count = len(features.id_ranges.get(name, ()))
+        if len(kept) != count:
+            raise ValueError(
+                f"the plan is of {len(kept)} values of {name!r}, and the data have {count}: search "
+                "these data"
+            )
+    layer = KeptValues(features, name="kept_values")
+    ids: dict[str, Tensor] = layer(inputs)
+    layer.keep(values)
+    return ids
 
 
 def read_methods(interactions: InteractionPlan | str) -> InteractionPlan:
@@ -46,8 +86,9 @@ def read_methods(interactions: InteractionPlan | str) -> InteractionPlan:
         ValueError: if it holds interaction functions.
     """
     plan = _loaded(interactions)
-    if plan.fields is not None:
-        raise ValueError("this model reads all fields, and the plan is one of fields: see FM")
+    if plan.fields is not None or plan.values:
+        of = "values" if plan.values else "fields"
+        raise ValueError(f"this model reads all fields, and the plan is one of {of}: see FM")
     if any(interaction.function not in METHODS for interaction in plan.interactions):
         raise ValueError(
             f"this model takes methods ({', '.join(METHODS)}), and the plan holds interaction "

@@ -6,9 +6,9 @@ from typing import Any
 import keras
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.layers import MLP, FieldEmbedding, feature_inputs
+from ctr_keras.layers import MLP, FieldEmbedding, GatedEmbedding, feature_inputs
 from ctr_keras.models.arguments import Hidden
-from ctr_keras.types import Initializer, Inputs, Regularizer, Tensor
+from ctr_keras.types import Initializer, Inputs, Regularizer, Settings, Tensor
 
 PART_SCALER = "part_scaler"  # so the layers are called, each with its number
 
@@ -37,13 +37,17 @@ def embed(
     initializer: Initializer = None,
     name: str = "embedding",
     dropout: float = 0.0,
+    gates: Settings | None = None,
     **options: Any,
 ) -> Tensor:
     """The fields' embeddings, `(batch, fields, dim)`, from a `FieldEmbedding` of this name.
 
-    `dropout` is the share of their elements to drop in training, the options are the layer's.
+    `dropout` is the share of their elements to drop in training; with `gates`, arguments of a
+    `GatedEmbedding`, it is one of these; the options are the layer's.
     """
-    layer = FieldEmbedding(features, dim, embeddings_initializer=initializer, name=name, **options)
+    kind = FieldEmbedding if gates is None else GatedEmbedding
+    options |= gates or {}
+    layer = kind(features, dim, embeddings_initializer=initializer, name=name, **options)
     fields = layer(inputs)
     return keras.layers.Dropout(dropout, name=f"dropped_{name}")(fields) if dropout else fields
 

@@ -75,6 +75,7 @@ def IPNN(  # noqa: N802 (a builder reads as the model it builds)
         normalized: bool. Whether they are normalized. Defaults to `False`.
         hidden, dropout, hidden_dropout, normalization, norm_order, net_l2: as in `DeepFM`.
         check_ids, crossed: as in `FM`.
+        numeric_embedding: as in `FM`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32.
@@ -92,13 +93,10 @@ def IPNN(  # noqa: N802 (a builder reads as the model it builds)
         [PNN](https://arxiv.org/abs/1611.00144); [AutoFIS](https://arxiv.org/abs/2003.11235),
         Section 4.4, for the transfer of selected interactions.
     """
-    features, plan = read_plan(interactions, orders, features)
-    inputs = field_inputs(features)
+    features, plan, inputs, ids = read_plan(interactions, orders, features)
     if plan is None:
         plan = InteractionPlan.complete(features.field_names, orders or (2,))
-    embedded = functools.partial(
-        embed, features, inputs, dim, embeddings_initializer, l2=embedding_l2
-    )
+    embedded = functools.partial(embed, features, ids, dim, embeddings_initializer, l2=embedding_l2)
     base = embedded()
     parts = [keras.layers.Flatten()(base)]
     for kind in plan.kinds:
@@ -150,6 +148,7 @@ def OPNN(  # noqa: N802
         kernel_initializer: initializer of the kernels. Defaults to `None`: the identity, or ones,
             with which the products are those of `IPNN`.
         check_ids, crossed: as in `FM`.
+        numeric_embedding: as in `FM`.
 
     Returns:
         A model as `IPNN`; its layer `kernel_products` holds the kernels.
@@ -208,6 +207,7 @@ def PIN(  # noqa: N802
         hidden, dropout, normalization, norm_order, embeddings_initializer: as in `DeepFM`.
         net_l2: float. L2 penalty of the kernels of tower, logit and networks. Defaults to `0.0`.
         check_ids, crossed: as in `FM`.
+        numeric_embedding: as in `FM`.
 
     Returns:
         A model as `IPNN`; its layer `pair_networks` holds the networks.
@@ -278,6 +278,7 @@ def AIM(  # noqa: N802
             authors' code. Defaults to `False`.
         hidden, dropout, hidden_dropout, normalization, norm_order, net_l2: as in `DeepFM`.
         check_ids, crossed: as in `FM`.
+        numeric_embedding: as in `FM`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layers
@@ -299,17 +300,14 @@ def AIM(  # noqa: N802
         [AIM](https://arxiv.org/abs/2111.03318), Section 4, Equation 14; the tower's input as in the
         authors' code.
     """
-    features, plan = read_plan(interactions, orders, features)
-    inputs = field_inputs(features)
+    features, plan, inputs, ids = read_plan(interactions, orders, features)
     if plan is None:
         plan = InteractionPlan.complete(features.field_names, orders or (2,), FUNCTIONS)
     if share_embedding and plan.kept_dims:
         raise ValueError("a plan with embedding dimensions needs share_embedding=False")
-    embedded = functools.partial(
-        embed, features, inputs, dim, embeddings_initializer, l2=embedding_l2
-    )
+    embedded = functools.partial(embed, features, ids, dim, embeddings_initializer, l2=embedding_l2)
     shared = embedded() if share_embedding else None
-    logits = [LinearLogit(features, l2=linear_l2, name="linear")(inputs)]
+    logits = [LinearLogit(features, l2=linear_l2, name="linear")(ids)]
     products = []
     for kind in plan.kinds:
         name = table_name(kind)
@@ -324,7 +322,7 @@ def AIM(  # noqa: N802
                 embeddings_initializer=embeddings_initializer,
                 l2=embedding_l2,
                 name=own_table(kind),
-            )(inputs)
+            )(ids)
         else:
             fields = embedded(own_table(kind))
         logit, product = GatedInteraction(

@@ -10,6 +10,7 @@ import keras
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.keras_internals import flat_layers
+from ctr_keras.layers import embedding_numbers
 from ctr_keras.layers.base import plain_numbers
 from ctr_keras.settings import SettingError, checked, did_you_mean, find
 from ctr_keras.types import Settings
@@ -76,6 +77,20 @@ class ModelEntry:
 MODELS: dict[str, ModelEntry] = {}
 
 
+def _extra(name: str, default: Any, annotation: Any) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)
+
+
+_WITHOUT_EMBEDDINGS = ("linear", "trees")  # families that have none of numbers
+# Arguments that builders have beside their own.
+_EXTRA = (
+    _extra("check_ids", False, bool),
+    _extra("numeric_embedding", "linear", Literal["linear", "periodic", "autodis"]),
+    _extra("crossed", False, bool),
+)
+
+
 def register(
     summary: str,
     reference: str,
@@ -86,9 +101,10 @@ def register(
 ) -> Callable[[_Builder], _Builder]:
     """Decorates a builder: its model is in `MODELS` by the builder's name.
 
-    It takes numbers of NumPy, and two arguments more: `check_ids`, which goes to all layers of the
-    model that have it, and `crossed`, without which the builder is given no crossed features. A
-    feature set that lacks what the model needs is refused.
+    It takes numbers of NumPy, and three arguments more: `check_ids`, which goes to all layers of
+    the model that have it; `numeric_embedding`, with which `FieldEmbedding` embeds numbers; and
+    `crossed`, without which the builder is given no crossed features. A feature set that lacks what
+    the model needs is refused.
 
     Args:
         summary: str. One line.
@@ -102,21 +118,32 @@ def register(
     def decorate(builder: _Builder) -> _Builder:
         @functools.wraps(builder)
         def build(
-            features: FeatureSet, *positional: Any, check_ids: bool = False, **named: Any
+            features: FeatureSet,
+            *positional: Any,
+            check_ids: bool = False,
+            numeric_embedding: str = "linear",
+            **named: Any,
         ) -> keras.Model:
             positional, named = plain_numbers((positional, named))
             if crossed is None and not named.pop("crossed", False):
                 features = features.without_crossed()
             _check_has(builder.__name__, needs, features)
             check_labels(builder.__name__, features)
-            model = builder(features, *positional, **named)
+            if numeric_embedding == "linear":  # or as the builder says that this one is called by
+                model = builder(features, *positional, **named)
+            else:
+                with embedding_numbers(numeric_embedding):
+                    model = builder(features, *positional, **named)
+                _check_embeds_numbers(model)
             for layer in flat_layers(model) if check_ids else ():
                 if hasattr(layer, "check_ids"):
                     layer.check_ids = True
             return model
 
-        flags = ("check_ids", "crossed") if crossed is None else ("check_ids",)
-        build.__signature__ = _with_flags(inspect.signature(builder), flags)  # type: ignore[attr-defined]
+        left_out = ["numeric_embedding"] if family in _WITHOUT_EMBEDDINGS else []
+        left_out += [] if crossed is None else ["crossed"]
+        extra = [parameter for parameter in _EXTRA if parameter.name not in left_out]
+        build.__signature__ = _with(inspect.signature(builder), extra)  # type: ignore[attr-defined]
         treatment = {} if crossed is None else {"crossed": crossed}
         entry = ModelEntry(build, summary, reference, family, needs, **treatment)
         MODELS[builder.__name__] = entry
@@ -148,10 +175,15 @@ def check_labels(model: str, features: FeatureSet) -> None:
         )
 
 
-def _with_flags(signature: inspect.Signature, names: Iterable[str]) -> inspect.Signature:
-    kind = inspect.Parameter.KEYWORD_ONLY
-    flags = {name: inspect.Parameter(name, kind, default=False, annotation=bool) for name in names}
-    return signature.replace(parameters=[*({**signature.parameters, **flags}).values()])
+def _check_embeds_numbers(model: keras.Model) -> None:
+    """Checks that a model embeds numbers at all, where it is said how."""
+    if not any(hasattr(layer, "numbers") for layer in flat_layers(model)):
+        raise ValueError(f"{model.name} embeds no numbers here: numeric_embedding is for these")
+
+
+def _with(signature: inspect.Signature, extra: Iterable[inspect.Parameter]) -> inspect.Signature:
+    parameters = {**signature.parameters, **{parameter.name: parameter for parameter in extra}}
+    return signature.replace(parameters=[*parameters.values()])
 
 
 def build_model(name: str, features: FeatureSet, **arguments: Any) -> keras.Model:

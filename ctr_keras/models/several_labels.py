@@ -39,6 +39,7 @@ def SharedBottom(  # noqa: N802 (a builder reads as the model it builds)
         task_hidden: list of int. Widths of a label's tower. Defaults to `(64,)`.
         dropout, normalization, norm_order, net_l2, embeddings_initializer: as in `DeepFM`.
         embedding_l2, check_ids, crossed: as in `FM`.
+        numeric_embedding: as in `FM`.
 
     Returns:
         A model from the packed inputs to the probability of each label, `(batch, labels)` float32.
@@ -95,6 +96,7 @@ def ESMM(  # noqa: N802
         hidden: list of int. Widths of a label's tower. Defaults to `(200, 80)`.
         dropout, normalization, norm_order, net_l2, embeddings_initializer: as in `DeepFM`.
         embedding_l2, check_ids, crossed: as in `FM`.
+        numeric_embedding: as in `FM`.
 
     Returns:
         A model from the packed inputs to the probability of each label, `(batch, labels)` float32.
@@ -149,6 +151,7 @@ def MMoE(  # noqa: N802
         task_hidden: list of int. Widths of a label's tower. Defaults to `(64,)`.
         dropout, normalization, norm_order, net_l2, embeddings_initializer: as in `DeepFM`.
         embedding_l2, check_ids, crossed: as in `FM`.
+        numeric_embedding: as in `FM`.
 
     Returns:
         A model from the packed inputs to the probability of each label, `(batch, labels)` float32.
@@ -188,7 +191,7 @@ def PLE(  # noqa: N802
     levels: Count = 2,
     shared_experts: Count = 2,
     task_experts: int = 2,
-    hidden: Hidden = (200, 80),
+    hidden: Hidden = (80,),
     task_hidden: Hidden = (64,),
     dropout: Dropout = 0.1,
     normalization: str | None = "batch",
@@ -205,10 +208,11 @@ def PLE(  # noqa: N802
         levels: int. Of experts and gates. Defaults to `2`.
         shared_experts: int. In a level. Defaults to `2`.
         task_experts: int. In a level, of each label. Defaults to `2`.
-        hidden: list of int. Widths of an expert. Defaults to `(200, 80)`.
+        hidden: list of int. Widths of an expert. Defaults to `(80,)`: levels make it deep.
         task_hidden: list of int. Widths of a label's tower. Defaults to `(64,)`.
         dropout, normalization, norm_order, net_l2, embeddings_initializer: as in `DeepFM`.
         embedding_l2, check_ids, crossed: as in `FM`.
+        numeric_embedding: as in `FM`.
 
     Returns:
         A model from the packed inputs to the probability of each label, `(batch, labels)` float32.

@@ -289,10 +289,9 @@ def _carry_over_table(old: FieldEmbedding, new: FieldEmbedding, sources: Array) 
                 table[rows[source == _MEAN]] = of_old.mean(axis=0)
         new.table.assign(table)
     names, old_names = _numbers(new), _numbers(old)
-    if names and old_names:
-        new.numeric_vectors.assign(
-            _by_name(old.numeric_vectors, old_names, new.numeric_vectors, names)
-        )
+    if names and old_names and new.numeric == old.numeric:
+        for weight, old_weight in zip(new.numeric_weights, old.numeric_weights, strict=True):
+            weight.assign(_by_name(old_weight, old_names, weight, names))
 
 
 def _numbers(embedding: FieldEmbedding) -> list[str]:

@@ -4,6 +4,8 @@ from ctr_keras.presets import SEARCH_PRESETS
 from ctr_keras.search.aim import AIMSearch
 from ctr_keras.search.autofield import AutoFieldSearch
 from ctr_keras.search.autofis import AutoFISSearch
+from ctr_keras.search.deeplight import DeepLightSearch
+from ctr_keras.search.optfs import OptFSSearch
 from ctr_keras.search.optinter import OptInterSearch
 from ctr_keras.search.run import (
     SEARCHES,
@@ -20,6 +22,8 @@ __all__ = [
     "AIMSearch",
     "AutoFISSearch",
     "AutoFieldSearch",
+    "DeepLightSearch",
+    "OptFSSearch",
     "OptInterSearch",
     "RandomSelection",
     "Search",

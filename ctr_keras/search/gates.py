@@ -1,9 +1,10 @@
-"""What AutoFIS' and AIM's searches share: gates under GRDA, and candidates of higher orders."""
+"""Gates of interactions, which AutoFIS, AIM and DeepLight share, those of the first two under GRDA;
+candidates of higher orders."""
 
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -25,9 +26,23 @@ _START = 0.6  # of AutoFIS' gates
 _CLOSING, _RANKING = 1.0, 0.5
 
 
+class Closing(Protocol):
+    """How gates close as they are trained, and which stay open in the end."""
+
+    @property
+    def keep(self) -> Keep:
+        """As `choose` takes it; None for all that training has left open."""
+
+    def optimizer(self, stage: Stage) -> keras.optimizers.Optimizer:
+        """Of the gates of a stage."""
+
+    def hint(self, stage: Stage) -> str:
+        """What would have left gates open, where all are closed."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Threshold:
-    """How GRDA's threshold grows, and which gates stay open in the end."""
+    """GRDA's threshold and how it grows."""
 
     c: float | None  # None for one with which the threshold ends as `keep` needs it
     mu: float
@@ -69,15 +84,16 @@ class InteractionGates:
     base: str
     candidates: InteractionPlan
     kinds: Sequence[Kind]
-    threshold: Threshold
+    closing: Closing
+    normalized: bool = True
 
     @property
     def variables(self) -> str:
         return f"^({'|'.join(map(table_name, self.kinds))})/gates$"
 
     @property
-    def optimizer(self) -> GRDA:
-        return self.threshold.optimizer(self.stage)
+    def optimizer(self) -> keras.optimizers.Optimizer:
+        return self.closing.optimizer(self.stage)
 
     def names(self, model: keras.Model) -> Sequence[str]:
         del model
@@ -93,15 +109,15 @@ class InteractionGates:
             for term in self.candidates.combinations(names, *kind)
         ]
 
+    @property
+    def arguments(self) -> Settings:
+        """Of the model's builder, but the interactions."""
+        gates = {"gated": True, "normalized": self.normalized}
+        return {**gates, **DRAWN, **self.stage.settings.model_args}
+
     def build(self) -> keras.Model:
-        return build_model(
-            self.base,
-            self.stage.features,
-            interactions=self.candidates,
-            gated=True,
-            normalized=True,
-            **{**DRAWN, **self.stage.settings.model_args},
-        )
+        features, arguments = self.stage.features, self.arguments
+        return build_model(self.base, features, interactions=self.candidates, **arguments)
 
     def values(self, model: keras.Model) -> Array:
         gates = [keras.ops.convert_to_numpy(layer.gates) for layer in self._layers(model)]
@@ -134,10 +150,9 @@ class InteractionGates:
         del best  # the last round counts
         values = self.values(model)
         judge = self._judge(model, len(values))
-        is_open, tried = choose(values, self.threshold.keep, judge)
-        verdict = of_gates(
-            self.stage.number, course, is_open, tried, self.threshold.hint(self.stage)
-        )
+        is_open, tried = choose(values, self.closing.keep, judge)
+        hint = self.closing.hint(self.stage)
+        verdict = of_gates(self.stage.number, course, is_open, tried, hint)
         effects = np.full(len(values), np.nan) if judge is None else judge.effects(is_open)
         kept: list[dict[str, Any]] = [
             {

@@ -29,6 +29,11 @@ class SearchRows:
         self._split = split
 
     @property
+    def data(self) -> str | None:
+        """The folder of prepared data, None for arrays."""
+        return self._source if isinstance(self._source, str) else None
+
+    @property
     def count(self) -> int:
         """Number of rows."""
         if not isinstance(self._source, str):

@@ -21,6 +21,8 @@ from ctr_keras.runs import (
 from ctr_keras.search.aim import AIMSearch
 from ctr_keras.search.autofield import AutoFieldSearch
 from ctr_keras.search.autofis import AutoFISSearch
+from ctr_keras.search.deeplight import DeepLightSearch
+from ctr_keras.search.optfs import OptFSSearch
 from ctr_keras.search.optinter import OptInterSearch
 from ctr_keras.search.selections import RandomSelection, StatisticsSelection
 from ctr_keras.search.stage import Search
@@ -32,6 +34,8 @@ SEARCHES: dict[str, Any] = {
     "aim": AIMSearch,
     "optinter": OptInterSearch,
     "autofield": AutoFieldSearch,
+    "deeplight": DeepLightSearch,
+    "optfs": OptFSSearch,
     "random": RandomSelection,
     "statistics": StatisticsSelection,
 }

@@ -22,7 +22,7 @@ class RandomSelection:
     """As many random interactions of each order and function as a plan has.
 
     Of a plan of OptInter's methods it takes the pairs, and draws each pair's method; of a plan of
-    fields it draws as many fields.
+    fields it draws as many fields, of one of values as many of each vocabulary.
 
     Args:
         like: InteractionPlan, or path to one.
@@ -72,6 +72,9 @@ class RandomSelection:
         if plan.fields is not None:
             names = draw.permutation(candidate_fields(features))[: len(plan.fields)]
             return InteractionPlan([], fields=dict.fromkeys(names.tolist(), 1.0))
+        if plan.values:
+            values = {name: draw.permutation(kept) for name, kept in plan.values.items()}
+            return InteractionPlan([], values=values)
         chosen = []
         for kind, every, count in _pools(plan, features):
             indices = sorted(draw.choice(len(every), count, replace=False))
@@ -116,15 +119,16 @@ class StatisticsSelection:
             folder: not used, here as in other searches.
 
         Raises:
-            ValueError: without validation rows, or for a plan of fields.
+            ValueError: without validation rows, or for a plan of fields or values.
         """
         del folder
         counted, scored = both_splits(features, train, validation)
         if scored is None:
             raise ValueError("statistics_AUC needs validation rows to score")
         plan = _loaded(self.like, features)
-        if plan.fields is not None:
-            raise ValueError("statistics select interactions, and the plan is one of fields")
+        if plan.fields is not None or plan.values:
+            of = "values" if plan.values else "fields"
+            raise ValueError(f"statistics select interactions, and the plan is one of {of}")
         inputs, labels = counted.arrays(self.rows)
         others, other_labels = scored.arrays(self.rows)
         codes, other_codes = metrics.field_codes(features, inputs, others)

@@ -188,10 +188,39 @@ def _advice(facts: Mapping[str, Any], is_judged: bool, hint: str) -> list[str]:
         says.append(_NOTHING)
     if facts["kept"] == facts["gates"]:
         says.append(
-            "nothing was left out: keep=K keeps the K largest gates, and under GRDA a larger c "
-            "closes more"
+            "nothing was left out: keep=K keeps the K largest gates, and a larger c of GRDA or "
+            "penalty of OptFS closes more"
         )
     return says
+
+
+def of_values(stage: int, plan: InteractionPlan, sizes: Array, tried: Sequence[Tried]) -> Verdict:
+    """The verdict on OptFS' values.
+
+    Args:
+        stage: int. Number of the stage.
+        plan: InteractionPlan of values.
+        sizes: array. The gates of all values, 0 for those that training has closed.
+        tried: list of Tried. Validation rows by count of open gates; empty without any.
+    """
+    by_vocabulary = {name: int(values.sum()) for name, values in plan.values.items()}
+    kept = sum(by_vocabulary.values())
+    facts = {
+        "gates": len(sizes),
+        "kept": kept,
+        "kept_of": by_vocabulary,
+        "open_before_closing": int((sizes != 0).sum()),
+        "spread": float(sizes.std() / sizes.mean()) if sizes.any() else 0.0,
+        "tried": [dataclasses.asdict(one) for one in tried],
+    }
+    says = [f"keeps {kept} of {len(sizes)} values"]
+    if tried:
+        says += _losses(tried, kept)
+    nothing = [name for name, count in by_vocabulary.items() if not count]
+    if nothing and kept:
+        says.append(f"none is kept of {', '.join(nothing)}")
+    says += _advice(facts, bool(tried), "Set a smaller penalty")
+    return Verdict(stage, says, facts)
 
 
 def of_choices(stage: int, plan: InteractionPlan, tried: Sequence[Tried]) -> Verdict:

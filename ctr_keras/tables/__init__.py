@@ -7,6 +7,7 @@ its update may walk all of it. What backends do differently for that is in this 
 - `train_step(model, step, ...)` is a training step that differentiates by the rows that were read.
 - `is_sparse(gradient)`, `sum_rows`, `read`, `write` are what optimizers update rows with.
 - `in_blocks(step, variables, block)` is a walk over all rows of tables, a block after the other.
+- `change_if(condition, variable, change)` changes a variable now and then, and costs nothing else.
 - `whole(gradient, variable)` is any gradient as a tensor; `replica_count()` says whether there are
   several, one a replica.
 - `updates_rows(optimizer, variable)` tells whether an optimizer does so, `catches_up(optimizer)`
@@ -39,6 +40,7 @@ distinct = _backend.distinct
 read = _backend.read
 write = _backend.write
 in_blocks = _backend.in_blocks
+change_if = _backend.change_if
 whole = _backend.whole
 replica_count = _backend.replica_count
 train_step = _backend.train_step
@@ -101,6 +103,7 @@ __all__ = [
     "HAS_ROW_GRADIENTS",
     "catches_up",
     "caught_up",
+    "change_if",
     "distinct",
     "in_blocks",
     "is_left_to_optimizer",

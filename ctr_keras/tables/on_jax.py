@@ -103,6 +103,12 @@ def write(variable: Variable, rows: jax.Array, values: jax.Array) -> None:
     variable.assign(written)
 
 
+def change_if(
+    condition: jax.Array, variable: Variable, change: Callable[[jax.Array], jax.Array]
+) -> None:
+    variable.assign(jax.lax.cond(condition, change, lambda values: values, variable.value))
+
+
 def in_blocks(step: Callable[[jax.Array], None], written: Sequence[Variable], block: int) -> None:
     """Calls a step with all rows of the variables that it writes, `block` of them at a time.
 

@@ -32,6 +32,11 @@ def replica_count() -> int:
     return 1
 
 
+def change_if(condition: Tensor, variable: Variable, change: Callable[[Tensor], Tensor]) -> None:
+    if condition:
+        variable.assign(change(variable.value))
+
+
 def train_step(model: keras.Model, step: Callable[..., Any], *arguments: Any) -> Any:
     del model
     return step(*arguments)

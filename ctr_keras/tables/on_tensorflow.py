@@ -94,6 +94,16 @@ def write(variable: Variable, rows: Tensor, values: Tensor) -> None:
     _resource(variable).scatter_update(tf.IndexedSlices(values, rows))
 
 
+def change_if(condition: Tensor, variable: Variable, change: Callable[[Tensor], Tensor]) -> None:
+    resource = _resource(variable)
+
+    def changed() -> Tensor:
+        resource.assign(change(resource.read_value()))
+        return tf.constant(True)
+
+    tf.cond(condition, changed, lambda: tf.constant(False))
+
+
 def in_blocks(step: Callable[[Tensor], None], written: Sequence[Variable], block: int) -> None:
     """Calls a step with all rows of the variables that it writes, `block` of them at a time."""
     size = written[0].shape[0]

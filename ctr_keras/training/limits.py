@@ -13,7 +13,7 @@ class Limit:
     """The least or the most that a metric may be.
 
     Args:
-        metric: str. A key of what `evaluate_run` returns.
+        metric: str. A key of what `evaluate_run` returns; of a model of several labels `LABEL.KEY`.
         is_least: bool. Whether it is the least.
         value: float.
 
@@ -22,6 +22,9 @@ class Limit:
     >>> Limit.read("auc>=0.7").check({"auc": 0.69})
     Traceback (most recent call last):
     ValueError: auc is 0.69, not >= 0.7
+    >>> Limit.read("buy.auc>=0.7").check({"labels": {"buy": {"auc": 0.69}}})
+    Traceback (most recent call last):
+    ValueError: buy.auc is 0.69, not >= 0.7
     """
 
     metric: str
@@ -35,7 +38,7 @@ class Limit:
         Raises:
             ValueError: for another text.
         """
-        match = re.fullmatch(r"\s*(\w+)\s*([<>])=\s*([-+.\deE]+)\s*", text)
+        match = re.fullmatch(r"\s*(\S.*?)\s*([<>])=\s*([-+.\deE]+)\s*", text)
         try:
             if match:
                 return cls(match[1], match[2] == ">", float(match[3]))
@@ -49,10 +52,21 @@ class Limit:
         Raises:
             ValueError: if the metric is beyond the limit, or there is no such metric.
         """
-        numbers = {k: v for k, v in measured.items() if isinstance(v, int | float)}
+        numbers = _numbers(measured)
         if self.metric not in numbers:
             raise ValueError(f"no metric {self.metric!r}{did_you_mean(self.metric, numbers)}")
         found = numbers[self.metric]
         if not (found >= self.value if self.is_least else found <= self.value):
             sign = ">=" if self.is_least else "<="
             raise ValueError(f"{self.metric} is {found:.6g}, not {sign} {self.value:g}")
+
+
+def _numbers(measured: Mapping[str, Any]) -> dict[str, float]:
+    """What may have a limit, by its name."""
+    if "labels" in measured:
+        return {
+            f"{label}.{name}": value
+            for label, of_label in measured["labels"].items()
+            for name, value in _numbers(of_label).items()
+        }
+    return {name: value for name, value in measured.items() if isinstance(value, int | float)}

@@ -207,7 +207,7 @@ def _report(rounds: Rounds, pace: Pace, rows: int, weight: str) -> dict[str, Any
             for key, value in best.items()
             if key.startswith("validation_")
         },
-        **{name: best[name] for name in CALIBRATION if name in best},
+        **{name: value for name, value in best.items() if name.startswith(CALIBRATION)},
         **({"weighted_by": weight} if weight else {}),
         "best_round": rounds.best,
         "rounds": len(rounds.history),

@@ -23,10 +23,16 @@ def loss_of(row: Row, config: TrainConfig) -> float:
 
 
 def description_of(row: Row, config: TrainConfig) -> str:
-    """What a round has reached, in a few words."""
+    """What a round has reached, in a few words; of several labels, the mean over them."""
     shown = {name: row.get(f"validation_{name}") for name in _SHOWN}
     weight = config.sample_weight
-    of_rows = f"validation, weighted by {weight}: " if weight else "validation "
+    labels = sum(name.startswith("validation_log_loss_") for name in row)
+    parts = [
+        "validation",
+        *([f"weighted by {weight}"] if weight else []),
+        *([f"mean of {labels} labels"] if labels else []),
+    ]
+    of_rows = f"{', '.join(parts)}: " if len(parts) > 1 else "validation "
     return of_rows + ", ".join(
         f"{_SHOWN[name]} {value:.5f}" for name, value in shown.items() if value is not None
     )

@@ -10,9 +10,9 @@ import numpy as np
 from ctr_keras import metrics
 from ctr_keras.data import Examples, read_rows
 from ctr_keras.features import FeatureSet
-from ctr_keras.layers import CalibratedSigmoid, has_statistics, recompute_statistics
-from ctr_keras.models import Calibration, calibrate, calibration_of
-from ctr_keras.models.calibration import logits_of
+from ctr_keras.layers import has_statistics, recompute_statistics
+from ctr_keras.models import Calibration, calibrate
+from ctr_keras.models.calibration import calibrated_scores, calibrations_of, logits_of
 from ctr_keras.optimizers import averaged
 from ctr_keras.runs import STATISTICS_ROWS, Row, State, write_table
 from ctr_keras.training.batches import groups_for, open_split
@@ -22,7 +22,7 @@ from ctr_keras.training.pace import Pace
 from ctr_keras.training.stopped import BEST, description_of, loss_of
 from ctr_keras.types import Array, Inputs
 
-CALIBRATION = tuple(f"calibration_{name}" for name in Calibration._fields)
+CALIBRATION = "calibration_"  # numbers of a round that begin so are how its model is calibrated
 _READ_ROWS = 4096  # at once
 
 
@@ -40,8 +40,8 @@ class Validation:
         self._examples: Examples | None = None
         self._groups_of_rows: Array | None = None
         self._weights: Array | None = None
-        self._calibration = Calibration()  # of the model that was measured last
-        self._logits: keras.Model | None = None  # the model up to its logit
+        self._calibrations: Sequence[Calibration] = ()  # of the model that was measured last
+        self._logits: keras.Model | None = None  # the model up to its logits
         self._training_inputs: Inputs = {}
 
     def measure(self, model: keras.Model, number: int, training: Row, seconds: float) -> Row:
@@ -53,8 +53,18 @@ class Validation:
             "train_loss": float(training["loss"]),
             "train_log_loss": float(training["log_loss"]),
             **{f"validation_{name}": value for name, value in validation.items()},
-            **(dict(zip(CALIBRATION, self._calibration, strict=True)) if self._logits else {}),
+            **self._found_calibrations(),
             "seconds": round(seconds, 3),
+        }
+
+    def _found_calibrations(self) -> dict[str, float]:
+        """Scale and shift, of several labels with the label's name."""
+        names = self._features.label_names
+        ends = [f"_{name}" for name in names] if len(names) > 1 else [""]
+        return {
+            f"{CALIBRATION}{number}{end}": value
+            for end, found in zip(ends, self._calibrations, strict=False)  # none, or one a label
+            for number, value in found._asdict().items()
         }
 
     def _evaluate(self, model: keras.Model) -> dict[str, Any]:
@@ -92,11 +102,8 @@ class Validation:
         """Reads what all evaluations need; the rows that they score."""
         config, inputs = self._config, input_names(model)
         if config.calibrate:
-            is_one = len(self._features.tasks) == 1
-            self._logits = logits_of(model) if is_one else None
-            if not is_one:
-                print(f"not calibrated: {config.model} predicts several labels")
-            elif self._logits is None:
+            self._logits = logits_of(model)
+            if self._logits is None:
                 print(f"not calibrated: {config.model} does not end in a sigmoid layer")
         if has_statistics(model):
             self._training_inputs, _ = read_rows(
@@ -117,9 +124,8 @@ class Validation:
             return labels, scores
         labels, logits = predict(self._logits, examples)
         self._check(logits)
-        self._calibration = calibration_of(labels, logits, self._weights)
-        scores = CalibratedSigmoid(*self._calibration, dtype="float32")(logits)
-        return labels, keras.ops.convert_to_numpy(scores)
+        self._calibrations = calibrations_of(model, labels, logits, self._weights)
+        return labels, calibrated_scores(model, self._calibrations, logits)
 
     def _check(self, scores: Array) -> None:
         unknown = int((~np.isfinite(scores)).sum())
@@ -143,7 +149,7 @@ class Validation:
         # A model of the same layers without the optimizer: that is a checkpoint's matter.
         assert folder is not None
         if self._logits:
-            best = calibrate(model, self._calibration)
+            best = calibrate(model, *self._calibrations)
         else:
             best = type(model)(model.input, model.output, name=model.name)
         with averaged(model):

@@ -263,7 +263,14 @@ def _describe(found: Profile) -> str:
         said = "lists"
     else:
         said = f"{found.distinct:,} values"
-    return f"{said}, {found.missing_share:.2%} missing" if found.missing_share else said
+    if found.missing_share:
+        said += f", {found.missing_share:.2%} missing"
+    if found.words:
+        rows = f"{found.word_rows:,} row{'s' * (found.word_rows > 1)}"
+        said += f"; {_some(found.words)} in {rows}: missing, or let it be categorical"
+    if found.kind == "time" and found.unread_share:
+        said += f"; {found.unread_share:.2%} cannot be read, and will be missing"
+    return said
 
 
 # Text.
@@ -284,7 +291,9 @@ def _source_section(settings: Mapping[str, Any], profiles: Mapping[str, Profile]
     where: dict[str, list[str]] = {}
     for found in profiles.values():
         for word in found.missing:
-            where.setdefault(word, []).append(found.name)
+            # A word that got into a column of numbers may be a value of another column.
+            if word not in found.words or not any(of.has(word) for of in profiles.values()):
+                where.setdefault(word, []).append(found.name)
     if where:
         seen = "; ".join(f"{word} in {_some(columns)}" for word, columns in where.items())
         yield f"  missing: {_flow(list(where))}  # {seen}"

@@ -2,13 +2,14 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ctr_keras.features.times import read_time
+from ctr_keras.features.times import Time, read_time
 from ctr_keras.types import Array
 from pipeline.guessing.dialects import NUMBER
 from pipeline.guessing.names import IDS, NUMBERS, TIMES, words
@@ -20,8 +21,9 @@ _AMBIGUOUS = ("None", "-", "--")  # missing only among numbers and times
 _NUMBER = f"^{NUMBER}$"
 _DECIMAL_COMMA = r"^[+-]?\d+,\d+$"
 _SEPARATORS = ("|", ";", ",", "^", " ")
-_TIMES_READ = 1000  # values of a column that must all be times
+_TIMES_READ = 1000  # values of a column of times, as far as they are looked at
 _MANY_EPOCHS = 100  # digits that are all times by chance
+_STRANGE = 0.01  # of the values may be none among numbers or times; as many rows may be rejected
 _YEARS = range(8 * 10**8, 21 * 10**8)  # 1995 to 2036, in seconds
 _FEW = 12  # distinct integers that are rather categories
 _SMOOTH = 0.82  # correlation of neighbouring integers' counts in numbers that measure
@@ -39,6 +41,8 @@ class Profile:
         separator: str. Of lists.
         missing: tuple of str. Strings that mean a missing value.
         decimal_comma: bool. Whether numbers have one.
+        words: tuple of str. The few values among numbers that are none; they count as missing.
+        word_rows: int. How many rows have them.
     """
 
     name: str
@@ -47,6 +51,8 @@ class Profile:
     separator: str = ""
     missing: tuple[str, ...] = ()
     decimal_comma: bool = False
+    words: tuple[str, ...] = ()
+    word_rows: int = 0
 
     @functools.cached_property
     def _coded(self) -> tuple[pa.Array, Array, Array]:
@@ -105,9 +111,23 @@ class Profile:
             self._coded[0], r"^\d{1,2}[./-]\d{1,2}[./-]\d{4}\b"
         )
 
+    def has(self, value: str) -> bool:
+        """Whether a value is there."""
+        return bool(pc.index(self._coded[0], value).as_py() >= 0)
+
     def numbers(self) -> Array:
         """(distinct,) the values as float64, NaN where they are none."""
         return _as_numbers(self._coded[0], self.decimal_comma)
+
+    @functools.cached_property
+    def _times(self) -> list[Time | None]:
+        return [read_time(value) for value in self.values]
+
+    @property
+    def unread_share(self) -> float:
+        """The share of the rows of a column of times whose value is none."""
+        is_unread = np.array([time is None for time in self._times])
+        return float(self.counts[is_unread].sum() / len(self.strings))
 
     @functools.cached_property
     def seconds(self) -> Array:
@@ -116,8 +136,7 @@ class Profile:
         A few that are no times, or of no year that a log is of, count as the most frequent time:
         one of them would be the first day of the log, and make it decades long.
         """
-        times = [read_time(value) for value in self.values]
-        read = [time.seconds if time and time.seconds in _YEARS else None for time in times]
+        read = [time.seconds if time and time.seconds in _YEARS else None for time in self._times]
         usual = next(second for second in read if second is not None)
         return np.array([usual if second is None else second for second in read], np.int64)
 
@@ -128,39 +147,64 @@ def profile(name: str, column: pa.Array) -> Profile:
         separator = _unused_separator(column)
         joined = pc.binary_join(column, separator)
         return Profile(name, pc.if_else(pc.equal(joined, ""), None, joined), "list", separator)
-    distinct = pc.unique(column.drop_null())
-    spelled = [word for word in MISSING if pc.index(distinct, word).as_py() >= 0]
-    values = distinct.filter(pc.invert(pc.is_in(distinct, pa.array(spelled, pa.string()))))
-    is_time = len(values) > 0 and _is_time(name, values)
-    decimal_comma = not is_time and _all_match(values, f"({_DECIMAL_COMMA})|({_NUMBER})")
-    is_number = decimal_comma and _all_match(values, _NUMBER)
-    decimal_comma &= not is_number
-    is_measured = is_number or decimal_comma or is_time
-    missing = tuple(word for word in spelled if is_measured or word not in _AMBIGUOUS)
-    kept = pc.if_else(pc.is_in(column, pa.array(missing, pa.string())), None, column)
-    found = Profile(name, kept, "category", "", missing, decimal_comma)
-    if is_time:
-        return dataclasses.replace(found, kind="time")
-    if is_number or decimal_comma:
-        return dataclasses.replace(found, kind="number" if _measures(found) else "category")
+    counted = column.drop_null().value_counts()
+    values, rows = counted.field("values"), np.asarray(counted.field("counts"))
+    spelled = [word for word in MISSING if pc.index(values, word).as_py() >= 0]
+    is_there = pc.invert(pc.is_in(values, pa.array(MISSING)))
+    values, rows = values.filter(is_there), rows[np.asarray(is_there)]
+    if len(values) and _is_time(name, values):
+        return Profile(name, _without(column, spelled), "time", "", tuple(spelled))
+    if number := _number(name, column, spelled, values, rows):
+        return number
+    missing = tuple(word for word in spelled if word not in _AMBIGUOUS)
+    found = Profile(name, _without(column, missing), "category", "", missing)
     if separator := _list_separator(found):
         return dataclasses.replace(found, kind="list", separator=separator)
     return dataclasses.replace(found, kind="text" if _is_text(found) else "category")
+
+
+def _without(column: pa.Array, words: Sequence[str]) -> pa.Array:
+    return pc.if_else(pc.is_in(column, pa.array(words, pa.string())), None, column)
+
+
+def _number(
+    name: str, column: pa.Array, spelled: Sequence[str], values: pa.Array, rows: Array
+) -> Profile | None:
+    """The profile of a column of numbers, a few of which may be words if they measure; None of any
+    other column."""
+    is_word = ~np.asarray(pc.match_substring_regex(values, f"({_DECIMAL_COMMA})|({_NUMBER})"), bool)
+    word_rows = int(rows[is_word].sum())
+    if is_word.all() or word_rows > _STRANGE * rows.sum():
+        return None
+    words = tuple(values.filter(pa.array(is_word)).to_pylist())
+    decimal_comma = not _all_match(values.filter(pa.array(~is_word)), _NUMBER)
+    missing = (*spelled, *words)
+    kept = _without(column, missing)
+    found = Profile(name, kept, "number", "", missing, decimal_comma, words, word_rows)
+    if _measures(found):
+        return found
+    return None if words else dataclasses.replace(found, kind="category")
 
 
 def _all_match(values: pa.Array, pattern: str) -> bool:
     return len(values) > 0 and bool(pc.all(pc.match_substring_regex(values, pattern)).as_py())
 
 
+def _nearly_all_match(values: pa.Array, pattern: str) -> bool:
+    matches = pc.match_substring_regex(values, pattern).cast(pa.int8())
+    return bool(pc.mean(matches).as_py() >= 1 - _STRANGE)
+
+
 def _is_time(name: str, values: pa.Array) -> bool:
-    """Whether all values are times; if they are digits, which may be anything else, the name has to
-    say so, or there have to be many."""
-    is_clear = words(name) & TIMES or not _all_match(values, r"^\d{8,19}(\.\d+)?$")
-    if not is_clear and (_all_match(values, r"^\d{8}$") or len(values) < _MANY_EPOCHS):
+    """Whether nearly all values are times; if they are digits, which may be anything else, the name
+    has to say so, or there have to be many."""
+    is_clear = words(name) & TIMES or not _nearly_all_match(values, r"^\d{8,19}(\.\d+)?$")
+    if not is_clear and (_nearly_all_match(values, r"^\d{8}$") or len(values) < _MANY_EPOCHS):
         return False
     places = np.linspace(0, len(values) - 1, min(len(values), _TIMES_READ)).astype(int)
     times = map(read_time, values.take(pa.array(places)).to_pylist())
-    return all(time and time.seconds in _YEARS for time in times)
+    is_usual = [time is not None and time.seconds in _YEARS for time in times]
+    return bool(np.mean(is_usual) >= 1 - _STRANGE)
 
 
 def _as_numbers(values: pa.Array, decimal_comma: bool = False) -> Array:

@@ -74,9 +74,9 @@ def _common_start(names: Sequence[str]) -> str:
 def by_time(found: Profile, is_click: Array) -> Settings | None:
     """A split by a time: the last tenth is tested, the one before it is for validation.
 
-    None if a split would have rows of one kind only.
+    None if a split would have rows of one kind only, or too many rows have no time.
     """
-    if found.missing_share > 0.01:
+    if found.missing_share + found.unread_share > 0.01:
         return None
     times = found.seconds
     order = np.argsort(times, kind="stable")
@@ -102,7 +102,7 @@ def spelled(time: float) -> str:
     >>> spelled(86400), spelled(86460)
     ('1970-01-02', '1970-01-02 00:01:00')
     """
-    moment = datetime.datetime.fromtimestamp(time, datetime.timezone.utc)
+    moment = datetime.datetime.fromtimestamp(time, datetime.UTC)
     return f"{moment:%Y-%m-%d}" if time % _DAY == 0 else f"{moment:%Y-%m-%d %H:%M:%S}"
 
 

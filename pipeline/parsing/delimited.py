@@ -1,5 +1,6 @@
 """Delimited text with a header or without, quoted (CSV) or not."""
 
+import codecs
 import csv
 import dataclasses
 import io
@@ -166,6 +167,7 @@ class Delimited:
         number of columns. There are fewer in all if a quote has swallowed the ends of rows."""
         delimiter = self.delimiter.encode()
         text = b"\n".join([*block.raw[block.is_good], delimiter * (len(names) - 1), b""])
+        text = codecs.BOM_UTF8 + text  # which Arrow removes, and would from the first value
         if _is_long(self.delimiter):
             text, delimiter = text.replace(delimiter, _UNIT_SEPARATOR), _UNIT_SEPARATOR
         invalid: list[pyarrow.csv.InvalidRow] = []

@@ -1,11 +1,6 @@
 """The values of each feature in a batch of raw rows, and the step of the job that counts them."""
 
-from __future__ import annotations
-
-import dataclasses
-import functools
-import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import TypeAlias
 
 import apache_beam as beam
@@ -18,102 +13,55 @@ from ctr_keras.features import Categorical, Crossed, Feature, FeatureSet, MultiV
 from ctr_keras.features import Sequence as SequenceFeature
 from ctr_keras.types import Array
 from pipeline.batches import SPLIT, column_values, concatenate
-from pipeline.splits import SPLITS
-from pipeline.statistics.counts import Counts, DistinctSample, Moments, count, merge
+from pipeline.statistics.counted import Column, Counted
+from pipeline.statistics.counts import DistinctSample, Moments, count, count_rows
 from pipeline.times import time_part
 
 _ROWS_HELD = 2**15  # that are counted at once
 
 
-@dataclasses.dataclass(frozen=True)
-class Column:
-    """What was counted of a feature.
-
-    Attributes:
-        rows: (splits, 2) rows with a value, without clicks and with.
-        counts: Counts. Of the values, in lists each of them.
-        sample: DistinctSample.
-        moments: Moments or None. Of numbers.
-        lengths: Counts or None. Of the lengths of lists.
-    """
-
-    rows: Array
-    counts: Counts
-    sample: DistinctSample
-    moments: Moments | None = None
-    lengths: Counts | None = None
-
-    @classmethod
-    def merge(cls, parts: Sequence[Column]) -> Column:
-        """That of all rows."""
-        moments = [part.moments for part in parts if part.moments is not None]
-        lengths = [part.lengths for part in parts if part.lengths is not None]
-        return cls(
-            np.sum([part.rows for part in parts], axis=0),
-            merge([part.counts for part in parts]),
-            DistinctSample.merge([part.sample for part in parts]),
-            functools.reduce(operator.add, moments) if moments else None,
-            merge(lengths) if lengths else None,
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class Counted:
-    """What was counted of all rows: (splits, 2), without clicks and with; and of each feature."""
-
-    rows: Array
-    columns: Mapping[str, Column]
-
-    @classmethod
-    def merge(cls, parts: Sequence[Counted]) -> Counted:
-        """That of all rows of the parts."""
-        names = parts[0].columns
-        columns = {name: Column.merge([part.columns[name] for part in parts]) for name in names}
-        return cls(np.sum([part.rows for part in parts], axis=0), columns)
-
-
 def count_batch(batch: pa.RecordBatch, features: FeatureSet) -> Counted:
     """Counts the rows of a batch of raw rows."""
-    label = column_values(batch, features.label.name).astype(np.int64)
-    cells = 2 * column_values(batch, SPLIT) + label
+    names = (SPLIT, *features.label_names)
+    rows = np.stack([column_values(batch, name).astype(np.int64) for name in names], axis=1)
     columns = {
-        feature.name: _count_feature(feature, batch.column(feature.raw_column).flatten(), cells)
+        feature.name: _count_feature(feature, batch.column(feature.raw_column).flatten(), rows)
         for feature in features.features
         if not isinstance(feature, Crossed)
     }
-    return Counted(_table(cells), columns)
+    return Counted(_table(rows), columns)
 
 
-def _count_feature(feature: Feature, raw: pa.Array, cells: Array) -> Column:
+def _count_feature(feature: Feature, raw: pa.Array, rows: Array) -> Column:
     if isinstance(feature, Numeric):
-        return _count_numbers(np.asarray(raw, np.float64), cells)
+        return _count_numbers(np.asarray(raw, np.float64), rows)
     values = raw
     if isinstance(feature, Categorical) and feature.time_part:
         values = _time_parts(feature, raw)
     is_there = pc.not_equal(values, "")
-    values, cells = values.filter(is_there), cells[np.asarray(is_there)]
+    values, rows = values.filter(is_there), rows[np.asarray(is_there)]
     if isinstance(feature, MultiValued | SequenceFeature):
-        return _count_lists(pc.split_pattern(values, feature.separator), cells)
-    counted = count(values, cells)
-    return Column(_table(cells), counted, DistinctSample.of(counted))
+        return _count_lists(pc.split_pattern(values, feature.separator), rows)
+    counted = count(values, rows)
+    return Column(_table(rows), counted, DistinctSample.of(counted))
 
 
-def _count_numbers(numbers: Array, cells: Array) -> Column:
+def _count_numbers(numbers: Array, rows: Array) -> Column:
     is_there = np.isfinite(numbers)
-    numbers, cells = numbers[is_there], cells[is_there]
-    counted = count(numbers, cells)
-    moments = Moments.of(numbers, cells // 2)
-    return Column(_table(cells), counted, DistinctSample.of(counted), moments)
+    numbers, rows = numbers[is_there], rows[is_there]
+    counted = count(numbers, rows)
+    moments = Moments.of(numbers, rows[:, 0])
+    return Column(_table(rows), counted, DistinctSample.of(counted), moments)
 
 
-def _count_lists(lists: pa.ListArray, cells: Array) -> Column:
+def _count_lists(lists: pa.ListArray, rows: Array) -> Column:
     items, of_row = lists.flatten(), np.asarray(pc.list_parent_indices(lists))
     is_there = pc.not_equal(items, "")
     items, of_row = items.filter(is_there), of_row[np.asarray(is_there)]
-    lengths = np.bincount(of_row, minlength=len(cells)).astype(np.float64)
-    counted = count(items, cells[of_row])
+    lengths = np.bincount(of_row, minlength=len(rows)).astype(np.float64)
+    counted = count(items, rows[of_row])
     sample = DistinctSample.of(counted)
-    return Column(_table(cells), counted, sample, lengths=count(lengths, cells))
+    return Column(_table(rows), counted, sample, lengths=count(lengths, rows))
 
 
 def _time_parts(feature: Categorical, times: pa.Array) -> pa.Array:
@@ -123,8 +71,9 @@ def _time_parts(feature: Categorical, times: pa.Array) -> pa.Array:
     return pa.array(parts, pa.string()).take(coded.indices)
 
 
-def _table(cells: Array) -> Array:
-    return np.bincount(cells, minlength=2 * len(SPLITS)).reshape(-1, 2)
+def _table(rows: Array) -> Array:
+    table: Array = count_rows(rows, np.zeros(len(rows), np.int64), 1)[0]
+    return table
 
 
 _Held: TypeAlias = list[pa.RecordBatch | Counted]

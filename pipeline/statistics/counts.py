@@ -1,4 +1,4 @@
-"""Counts of a feature's values, by split and label, that are merged within a bounded memory.
+"""Counts of a feature's values, by split and labels, that are merged within a bounded memory.
 
 They are exact while a feature has at most `HELD` distinct values. Beyond that the most frequent
 values stay (strings), or neighbours become one (numbers), and each says its error. How many
@@ -9,20 +9,19 @@ random sample of them.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import tensorflow as tf
 
 from ctr_keras.types import Array
 from pipeline.splits import SPLITS
 
 HELD = 2**13  # distinct values that are told apart
 _KEPT = 2**12  # of more
-_CELLS = 2 * len(SPLITS)  # a split without clicks, the same with clicks, the next split
 _HASHES = 2**63  # that there are
 
 Values: TypeAlias = pa.StringArray | Array
@@ -34,8 +33,10 @@ class Counts:
 
     Attributes:
         values: (values,) strings, or numbers in rising order.
-        counts: (values, splits, 2) int64, without clicks and with.
-        total: (splits, 2) int64. The same of all values, also those that are not told apart.
+        counts: (values, splits, 1 + labels) int64. Rows, and those of them with each label; once
+            the label is chosen (`of_label`), `(values, splits, 2)`, without it and with it.
+        total: (splits, 1 + labels) int64. The same of all values, also those that are not told
+            apart.
         error: float. Of strings, rows that a value may have more, and that one that is not among
             them may have. Of numbers, the share of the rows by which a rank may be wrong. 0 says
             that all values are there, with their exact counts.
@@ -49,13 +50,31 @@ class Counts:
     def __len__(self) -> int:
         return len(self.counts)
 
+    def of_label(self, place: int) -> Counts:
+        """Those of one of the labels."""
+        counts, total = (without_and_with(of, place) for of in (self.counts, self.total))
+        return Counts(self.values, counts, total, self.error)
 
-def count(values: Values, cells: Array) -> Counts:
-    """Counts the values of rows. `cells` says of each row `2 * split + label`."""
+
+def without_and_with(counts: Array, place: int) -> Array:
+    """(..., 1 + labels) rows, and those with each label, as (..., 2): without one, and with it."""
+    clicks = counts[..., 1 + place]
+    return np.stack([counts[..., 0] - clicks, clicks], axis=-1)
+
+
+def count(values: Values, rows: Array) -> Counts:
+    """Counts the values of rows. `rows` says of each its split, and its labels."""
     distinct, codes = _coded(values)
-    counts = np.bincount(codes * _CELLS + cells, minlength=len(distinct) * _CELLS)
-    counts = counts.reshape(-1, len(SPLITS), 2)
+    counts = count_rows(rows, codes, len(distinct))
     return Counts(distinct, counts, counts.sum(0))
+
+
+def count_rows(rows: Array, codes: Array, size: int) -> Array:
+    """(size, splits, 1 + labels) int64 of rows, each with its split and labels, by their codes."""
+    places = codes * len(SPLITS) + rows[:, 0]
+    labels = [None, *rows[:, 1:].T]
+    columns = [np.bincount(places, label, size * len(SPLITS)) for label in labels]
+    return np.stack(columns, axis=1).astype(np.int64).reshape(size, len(SPLITS), len(labels))
 
 
 def merge(parts: Sequence[Counts]) -> Counts:
@@ -65,8 +84,7 @@ def merge(parts: Sequence[Counts]) -> Counts:
     is_text = isinstance(parts[0].values, pa.Array)
     together = pa.concat_arrays if is_text else np.concatenate
     values, codes = _coded(together([part.values for part in parts]))
-    cells = np.concatenate([part.counts.reshape(-1, _CELLS) for part in parts])
-    counts = _added(cells, codes, len(values)).reshape(-1, len(SPLITS), 2)
+    counts = _added(np.concatenate([part.counts for part in parts]), codes, len(values))
     total = np.sum([part.total for part in parts], axis=0)
     errors = [part.error for part in parts]
     return _bounded(Counts(values, counts, total, sum(errors) if is_text else max(errors)))
@@ -80,10 +98,11 @@ def _coded(values: Values) -> tuple[Values, Array]:
     return np.unique(values, return_inverse=True)
 
 
-def _added(cells: Array, codes: Array, size: int) -> Array:
-    """(size, columns) the sums of the rows of each code."""
-    columns = [np.bincount(codes, column, size) for column in cells.T]
-    return np.stack(columns, axis=1).astype(np.int64)
+def _added(counts: Array, codes: Array, size: int) -> Array:
+    """(size, ...) the sums of the rows of each code."""
+    columns = counts.reshape(len(counts), math.prod(counts.shape[1:])).T
+    added = np.stack([np.bincount(codes, column, size) for column in columns], axis=1)
+    return added.astype(np.int64).reshape(size, *counts.shape[1:])
 
 
 def _bounded(counts: Counts) -> Counts:
@@ -93,7 +112,7 @@ def _bounded(counts: Counts) -> Counts:
 
 
 def _most_frequent(counts: Counts) -> Counts:
-    rows = counts.counts.sum((1, 2))
+    rows = counts.counts[..., 0].sum(1)
     order = np.argsort(-rows, kind="stable")
     kept = np.sort(order[:_KEPT])
     error = counts.error + int(rows[order[_KEPT]])
@@ -102,15 +121,14 @@ def _most_frequent(counts: Counts) -> Counts:
 
 def _coarser(counts: Counts) -> Counts:
     """Neighbours become one, which takes the value in their middle, about as many rows in each."""
-    rows = counts.counts.sum((1, 2))
+    rows = counts.counts[..., 0].sum(1)
     after = np.cumsum(rows)
     bins = np.minimum((after - rows / 2) * _KEPT // after[-1], _KEPT - 1)
     _, first, bins = np.unique(bins, return_index=True, return_inverse=True)
     last = np.append(first[1:], len(rows)) - 1
-    cells = _added(counts.counts.reshape(-1, _CELLS), bins, len(first))
+    added = _added(counts.counts, bins, len(first))
     values = counts.values[(first + last) // 2]
-    cells = cells.reshape(-1, len(SPLITS), 2)
-    return Counts(values, cells, counts.total, counts.error + 1 / _KEPT)
+    return Counts(values, added, counts.total, counts.error + 1 / _KEPT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +150,7 @@ class DistinctSample:
         """That of the values of some rows, all of which must be there."""
         hashes = _hashes(counted.values)
         order = np.argsort(hashes)
-        return cls(hashes[order], counted.counts.sum(2)[order])._bounded()
+        return cls(hashes[order], counted.counts[order, :, 0])._bounded()
 
     @classmethod
     def merge(cls, parts: Sequence[DistinctSample]) -> DistinctSample:
@@ -167,6 +185,8 @@ class DistinctSample:
 
 def _hashes(values: Values) -> Array:
     """(values,) a hash of each, from 0 to 2**63."""
+    import tensorflow as tf  # slow to import, and what is merged has its hashes
+
     strings = values if isinstance(values, pa.Array) else pc.cast(pa.array(values), pa.string())
     hashed = tf.strings.to_hash_bucket_fast(strings.to_numpy(zero_copy_only=False), 2**63 - 1)
     return np.asarray(hashed)
@@ -215,6 +235,18 @@ class Moments:
             np.maximum(self.high, other.high),
             self.zeros + other.zeros,
         )
+
+    def moved(self, targets: Sequence[int | None]) -> Moments:
+        """Those of the same numbers in other splits; `targets` has that of each one, or None."""
+        none = np.array([], float)
+        moved = Moments.of(none, none)
+        for source, target in enumerate(targets):
+            if target is not None:
+                one = Moments.of(none, none)
+                for name, values in vars(one).items():
+                    values[target] = getattr(self, name)[source]
+                moved += one
+        return moved
 
     @property
     def deviation(self) -> Array:

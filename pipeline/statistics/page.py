@@ -1,14 +1,19 @@
 """Statistics as one HTML page that needs no other file and no network, and as a few lines."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import markupsafe
 
-from ctr_keras.files import exists, open_output, read_json
+from ctr_keras.files import open_output
 from ctr_keras.pages import render
-from pipeline.statistics import FILE
+from pipeline.datasets.declared import load_dataset
+from pipeline.earlier import at_hand, declaration_file
+from pipeline.statistics import labels_of
+from pipeline.statistics.comparison import anomalies, compare
+from pipeline.statistics.expectations import Expectation, check_expectations
+from pipeline.statistics.files import read_summary
 
 _MOMENTS = ("mean", "deviation", "low", "high")
 _QUANTILES = ("0.05", "0.5", "0.95")
@@ -16,15 +21,15 @@ _MOSTLY, _DRIFTS, _NEW, _TELLS = 0.5, 0.1, 0.1, 0.5  # from which on a feature i
 _BAR = 5.0  # rem, of the largest
 
 
-def render_page(title: str, summary: Mapping[str, Any]) -> str:
+def render_page(title: str, summary: Mapping[str, Any], unusual: Sequence[tuple[str, str]]) -> str:
     """The page.
 
     Args:
         title: str. What the data are called.
         summary: dict. What `pipeline.statistics.summary.summarize` gives.
+        unusual: list of pairs of str. The name of a feature, and what it does.
     """
     filters: dict[str, Callable[..., object]] = {
-        "cells": _cells,
         "count": "{:,}".format,
         "decimal": _decimal,
         "distance": _distance,
@@ -35,38 +40,64 @@ def render_page(title: str, summary: Mapping[str, Any]) -> str:
         "named": _named,
         "new": _new,
         "percent": _percent,
+        "rate_cells": _rate_cells,
+        "row_cells": _row_cells,
         "shown": _shown,
         "told": told,
     }
-    shares = [told(feature) for feature in summary["features"].values()]
-    own = {"title": title, "remarks": list(remarks(summary)), "most": max([*shares, 1e-9])}
+    labels = labels_of(summary)
+    shares = [told(feature) for of in labels.values() for feature in of["features"].values()]
+    own = {"title": title, "labels": labels, "remarks": unusual, "most": max([*shares, 1e-9])}
     return render(__package__, "page.html", filters, **own, **summary)
 
 
-def show(data: str, out: str | None = None) -> Iterator[str]:
+def show(data: str, out: str | None = None, against: str | None = None) -> Iterator[str]:
     """Writes the page of a prepared folder; what is unusual, and where the page is.
 
     Args:
-        data: str. The folder.
-        out: str or None. The page. Defaults to `None`: `statistics.html` in the folder.
+        data: str. The folder, which may be a joined one.
+        out: str or None. The page. Defaults to `None`: `statistics.html` in the folder, or
+            `statistics-against-NAME.html`.
+        against: str or None. An earlier folder, to whose training rows, schema and limits all rows
+            of this one are compared, as if they were its test split. Defaults to `None`: each
+            folder by itself.
 
     Raises:
-        FileNotFoundError: if the folder has no statistics.
+        FileNotFoundError: if a folder has no statistics.
+        ValueError: if the two are of other features.
+        UnexpectedDataError: at the end, if a limit of `expect` is broken.
     """
-    path = os.path.join(data, FILE)
-    if not exists(path):
-        raise FileNotFoundError(
-            f"there is no {path}: {data} is no prepared data set, or one of an earlier version"
-        )
-    summary = read_json(path)
-    out = out or os.path.join(data, "statistics.html")
-    page = render_page(f"Statistics of {os.path.basename(data.rstrip('/'))}", summary)
+    title = f"Statistics of {_name(data)}"
+    if against is None:
+        summary = read_summary(data)
+        unusual = list(remarks(summary))
+        page = "statistics.html"
+    else:
+        summary = compare(data, against)
+        unusual = [*remarks(summary), *anomalies(summary, against)]
+        title += f" (test) against {_name(against)} (train, validation)"
+        page = f"statistics-against-{_name(against)}.html"
+    out = out or os.path.join(data, page)
     with open_output(out) as file:
-        file.write(page.encode())
+        file.write(render_page(title, summary, unusual).encode())
     for split, found in summary["splits"].items():
-        yield f"{split}: {found['rows']:,} rows, click rate {_percent(found['click_rate'])}"
-    yield from (f"{name} {remark}" for name, remark in remarks(summary))
+        rates = {name: of["splits"][split]["click_rate"] for name, of in labels_of(summary).items()}
+        said = ", ".join(f"{name} {_percent(rate)}" for name, rate in rates.items())
+        yield f"{split}: {found['rows']:,} rows, {said}"
+    yield from (f"{name} {remark}" for name, remark in unusual)
     yield f"page: {out}"
+    yield from check_expectations(summary, _expected(data))
+
+
+def _name(folder: str) -> str:
+    return os.path.basename(folder.rstrip("/"))
+
+
+def _expected(folder: str) -> Mapping[str, Expectation]:
+    """The limits that a prepared folder's own declaration has."""
+    with at_hand(folder) as earlier:
+        declared = declaration_file(None, earlier)
+        return load_dataset(declared).expect if declared else {}
 
 
 def remarks(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -79,9 +110,10 @@ def remarks(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, "is always the same in train"
         elif train["missing_share"] > _MOSTLY:
             yield name, f"is missing in {_percent(train['missing_share'])} of train"
-        if told(feature) > _TELLS:
-            share = _percent(told(feature))
-            yield name, f"tells {share} of the label: is it known before the click?"
+        for label, of in labels_of(summary).items():
+            share = told(of["features"][name])
+            if share > _TELLS:
+                yield name, f"tells {_percent(share)} of {label}: is it known before that?"
         if said := _over(feature["drift"], _DRIFTS, _distance):
             yield name, f"drifts from train: {said}"
         new = {split: found["rows_share"] for split, found in feature["unseen"].items()}
@@ -154,20 +186,23 @@ def _shown(feature: Mapping[str, Any]) -> str:
     )
 
 
-def _cells(value: Mapping[str, Any], feature: Mapping[str, Any]) -> markupsafe.Markup:
-    """Rows and click rates of a value, those of training with bars."""
-    most_rows = max((v["rows"]["train"] for v in feature["values"]), default=0)
+def _row_cells(value: Mapping[str, Any], feature: Mapping[str, Any]) -> markupsafe.Markup:
+    """Rows of a value, those of training with a bar."""
+    most = max((v["rows"]["train"] for v in feature["values"]), default=0)
+    rows = value["rows"]
+    others = (_number(f"{rows[split]:,}") for split in ("validation", "test"))
+    bar = _bar(rows["train"], most, f"{rows['train']:,}")
+    return markupsafe.Markup("").join([bar, *others])
+
+
+def _rate_cells(place: int, feature: Mapping[str, Any]) -> markupsafe.Markup:
+    """Click rates of a feature's value, that of training with a bar."""
     rates = (v["click_rate"]["train"] for v in feature["values"])
-    most_rate = max((rate for rate in rates if rate is not None), default=0.0)
-    rows, rate = value["rows"], value["click_rate"]
-    return markupsafe.Markup("").join(
-        [
-            _bar(rows["train"], most_rows, f"{rows['train']:,}"),
-            *(_number(f"{rows[split]:,}") for split in ("validation", "test")),
-            _bar(rate["train"] or 0.0, most_rate, _percent(rate["train"])),
-            *(_number(_percent(rate[split])) for split in ("validation", "test")),
-        ]
-    )
+    most = max((rate for rate in rates if rate is not None), default=0.0)
+    rate = feature["values"][place]["click_rate"]
+    others = (_number(_percent(rate[split])) for split in ("validation", "test"))
+    bar = _bar(rate["train"] or 0.0, most, _percent(rate["train"]))
+    return markupsafe.Markup("").join([bar, *others])
 
 
 def _bar(part: float, most: float, text: str) -> markupsafe.Markup:

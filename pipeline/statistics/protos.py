@@ -6,6 +6,7 @@ from typing import Any
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
+from pipeline.statistics import labels_of
 from pipeline.statistics.summary import TOP
 
 STATISTICS_FILE, SCHEMA_FILE = "statistics.pb", "schema.pbtxt"
@@ -17,20 +18,20 @@ def to_statistics(summary: Mapping[str, Any]) -> bytes:
     for split, rows in summary["splits"].items():
         if rows["rows"]:
             dataset = datasets.datasets.add(name=split, num_examples=rows["rows"])
-            _add_label(dataset, summary["label"], rows)
+            for label, of in labels_of(summary).items():
+                _add_label(dataset, label, rows["rows"], of["splits"][split]["click_rate"])
             for name, feature in summary["features"].items():
                 _add_feature(dataset, name, feature, split)
     return bytes(datasets.SerializeToString(deterministic=True))
 
 
-def _add_label(dataset: Any, label: str, rows: Mapping[str, Any]) -> None:
+def _add_label(dataset: Any, label: str, rows: int, rate: float) -> None:
     added = dataset.features.add(type=statistics_pb2.FeatureNameStatistics.FLOAT)
     added.path.step.append(label)
     numbers = added.num_stats
-    _fill_common(numbers.common_stats, rows["rows"], 0)
-    rate = rows["click_rate"]
+    _fill_common(numbers.common_stats, rows, 0)
     numbers.mean, numbers.std_dev = rate, (rate * (1 - rate)) ** 0.5
-    numbers.max, numbers.num_zeros = 1.0, round(rows["rows"] * (1 - rate))
+    numbers.max, numbers.num_zeros = 1.0, round(rows * (1 - rate))
 
 
 def _add_feature(dataset: Any, name: str, feature: Mapping[str, Any], split: str) -> None:
@@ -96,16 +97,18 @@ def _fill_strings(
 def to_schema(summary: Mapping[str, Any]) -> str:
     """A `Schema` as text: what the training split shows, for later data to be compared with."""
     schema = schema_pb2.Schema()
-    label = schema.feature.add(name=summary["label"], type=schema_pb2.FLOAT)
-    label.presence.min_fraction = 1.0
-    label.float_domain.min, label.float_domain.max = 0.0, 1.0
+    for name in labels_of(summary):
+        label = schema.feature.add(name=name, type=schema_pb2.FLOAT)
+        label.presence.min_fraction = 1.0
+        label.float_domain.min, label.float_domain.max = 0.0, 1.0
     for name, feature in summary["features"].items():
         found = feature["splits"]["train"]
         is_number = feature["kind"] == "numeric"
         added = schema.feature.add(
             name=name, type=schema_pb2.FLOAT if is_number else schema_pb2.BYTES
         )
-        added.presence.min_fraction = 1 - found["missing_share"]
+        if not found["missing"]:
+            added.presence.min_fraction = 1.0
         if found.get("length"):
             added.value_count.min, added.value_count.max = 1, int(found["length"]["high"])
         else:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from ctr_keras.features import Crossed, Feature, FeatureSet, Numeric
 from ctr_keras.types import Array
 from pipeline.splits import SPLITS
-from pipeline.statistics.columns import Column, Counted
+from pipeline.statistics.counted import Column, Counted
 from pipeline.statistics.counts import Counts, Moments
 from pipeline.statistics.distance import distance, entropy
 
@@ -33,7 +33,19 @@ def summarize(counted: Counted | None, features: FeatureSet) -> Summary:
         numbers with rows and click rate in each split; `information`, `drift` and `unseen`. Rows,
         distinct values, moments and quantiles are of the rows that are there; click rates,
         information and drift make up for training rows of label 0 that were left out of a sample.
+        Where there are several labels, these are of the first, and `more_labels` has by name click
+        rates and information of the others, in the same places.
     """
+    first, *others = (
+        _summary(name, counted and counted.of_label(place), features)
+        for place, name in enumerate(features.label_names)
+    )
+    more = {of["label"]: _of_label(of) for of in others}
+    return {**first, **({"more_labels": more} if more else {})}
+
+
+def _summary(label: str, counted: Counted | None, features: FeatureSet) -> Summary:
+    """Statistics with the click rates of one label."""
     weights = np.ones((len(SPLITS), 2))
     weights[0, 0] = 1 / features.label.negatives_kept
     if counted is None:
@@ -42,7 +54,7 @@ def summarize(counted: Counted | None, features: FeatureSet) -> Summary:
         f for f in features.features if not isinstance(f, Crossed) and f.name in counted.columns
     ]
     return {
-        "label": features.label.name,
+        "label": label,
         "splits": {
             split: {"rows": int(rows.sum()), "click_rate": _rate(rows * weight)}
             for split, rows, weight in zip(SPLITS, counted.rows, weights, strict=True)
@@ -50,6 +62,26 @@ def summarize(counted: Counted | None, features: FeatureSet) -> Summary:
         "features": {
             feature.name: _feature(feature, counted.columns[feature.name], counted.rows, weights)
             for feature in plain
+        },
+    }
+
+
+def _of_label(summary: Summary) -> Summary:
+    """What of a summary depends on the label, in the places that it has there."""
+    return {
+        "splits": {
+            name: {"click_rate": of["click_rate"]} for name, of in summary["splits"].items()
+        },
+        "features": {
+            name: {
+                "splits": {
+                    split: {"missing_click_rate": found["missing_click_rate"]}
+                    for split, found in feature["splits"].items()
+                },
+                "values": [{"click_rate": value["click_rate"]} for value in feature["values"]],
+                "information": feature["information"],
+            }
+            for name, feature in summary["features"].items()
         },
     }
 

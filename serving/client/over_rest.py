@@ -103,7 +103,7 @@ class RestTransport:
         body = None if document is None else json.dumps(document).encode()
         try:
             status, content = await self._http.exchange(method, path, body, deadline)
-        except (httpx.TimeoutException, asyncio.TimeoutError) as error:
+        except (TimeoutError, httpx.TimeoutException) as error:
             raise deadline.exceeded() from error
         except httpx.TransportError as error:
             raise ServingError(

@@ -89,6 +89,22 @@ def test_layer_contract():
     )
 
 
+@pytest.mark.parametrize("numeric", ["periodic", "autodis"])
+def test_numbers_are_embedded_as_by_the_layer_of_that_name(numeric):
+    whole, part = embedding(numeric=numeric), embedding(numeric=numeric, fields=["age", "user"])
+    for of_whole, of_part in zip(whole.numeric_weights, part.numeric_weights, strict=True):
+        of_part.assign(to_numpy(of_whole)[1:])
+    inputs = packed()
+    inputs["numeric"][0] = np.nan
+    missing = inputs | {"numeric": np.nan_to_num(inputs["numeric"])}
+    fields = to_numpy(whole(inputs))
+    np.testing.assert_array_equal(fields, to_numpy(whole(missing)))
+    np.testing.assert_allclose(fields[:, 3:5], to_numpy(whole.numbers(missing["numeric"])))
+    np.testing.assert_allclose(to_numpy(part(inputs))[:, 1], fields[:, 4], rtol=1e-6)
+    again = FieldEmbedding.from_config(whole.get_config())
+    assert again.numeric == numeric
+
+
 def test_fields_come_in_the_order_of_the_feature_set():
     assert FEATURES.field_names == ORDER
     layer = embedding()

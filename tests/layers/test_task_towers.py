@@ -46,20 +46,31 @@ def test_layer_contract_of_towers(shape):
     )
 
 
-def funnel(weights, logits):
-    rows = []
-    for row in logits:
-        so_far, steps = 1.0, []
-        for logit in row:
-            so_far /= 1 + np.exp(-logit)
-            steps.append(so_far)
-        rows.append(steps)
-    return np.array(rows)
+def funnel(scales, shifts):
+    def reference(weights, logits):
+        rows = []
+        for row in logits:
+            so_far, steps = 1.0, []
+            for scale, shift, logit in zip(scales, shifts, row, strict=True):
+                so_far /= 1 + np.exp(-scale * logit - shift)
+                steps.append(so_far)
+            rows.append(steps)
+        return np.array(rows)
+
+    return reference
 
 
-def test_layer_contract_of_a_funnel():
+@pytest.mark.parametrize(
+    ("config", "scales", "shifts"),
+    [
+        ({}, [1, 1, 1], [0, 0, 0]),
+        ({"scale": [0.5, 2.0, 1.0], "shift": [0.1, -1.0, 0.0]}, [0.5, 2.0, 1.0], [0.1, -1.0, 0.0]),
+    ],
+)
+def test_layer_contract_of_a_funnel(config, scales, shifts):
     inputs = DRAW.normal(size=(5, 3)).astype("float32")
-    run_layer_test(FunnelSigmoid, {}, inputs, weight_shapes={}, reference=funnel)
+    reference = funnel(scales, shifts)
+    run_layer_test(FunnelSigmoid, config, inputs, weight_shapes={}, reference=reference)
 
 
 def test_towers_of_no_task_are_refused():

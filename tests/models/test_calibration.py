@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ctr_keras.models import Calibration, calibrate, calibration_of
-from ctr_keras.models.calibration import logits_of
+from ctr_keras.models.calibration import calibrations_of, logits_of
 from tests.models.test_models import batch_for
 from tests.models.variants import OF_ONE_LABEL, build, some_on_jax
 from tests.packed import called
@@ -111,11 +111,42 @@ def test_a_calibrated_model_has_the_same_weights_and_moves_its_logit(variant, tm
     np.testing.assert_allclose(called(again, inputs), chance(2.0 * logits), 1e-5, 1e-6)
 
 
+def test_rows_that_do_not_count_change_nothing():
+    assert calibration_of(np.zeros(0), np.zeros(0)) == Calibration()
+    assert calibration_of([0, 1], [2.0, 1.0], [0, 0]) == Calibration()
+
+
+@pytest.mark.parametrize("name", ["MMoE", "ESMM"])
+def test_labels_are_calibrated_each_by_itself_and_steps_of_a_funnel_by_those_that_came_so_far(name):
+    model = build(name)
+    click, logit = drawn_rows(3_000)
+    other, other_logit = drawn_rows(3_000, scale=0.5, seed=1)
+    came = click == 1 if name == "ESMM" else np.full(len(click), True)
+    labels, logits = np.stack([click, other], 1), np.stack([logit, other_logit], 1)
+    weights = np.random.default_rng(2).integers(1, 4, len(click))
+    found = calibrations_of(model, labels, logits, weights)
+    assert found[0] == pytest.approx(calibration_of(click, logit, weights))
+    of_others = calibration_of(other[came], other_logit[came], weights[came])
+    assert found[1] == pytest.approx(of_others)
+
+
 @pytest.mark.backend
-def test_a_calibrated_model_is_saved(tmp_path):
-    model = build("DeepFM")
+@pytest.mark.parametrize(
+    ("name", "calibrations"),
+    [
+        ("DeepFM", [Calibration(0.5, -0.3)]),
+        ("MMoE", [Calibration(0.5, -0.3), Calibration(2.0, 0.1)]),
+        ("ESMM", [Calibration(0.5, -0.3), Calibration(2.0, 0.1)]),
+    ],
+)
+def test_a_calibrated_model_is_saved(name, calibrations, tmp_path):
+    model = build(name)
     inputs = batch_for(model)
-    calibrated = calibrate(model, Calibration(0.5, -0.3))
+    calibrated = calibrate(model, *calibrations)
+    scale, shift = np.transpose(calibrations)
+    chances = chance(scale * called(logits_of(model), inputs) + shift)
+    expected = chances.cumprod(axis=1) if name == "ESMM" else chances
+    np.testing.assert_allclose(called(calibrated, inputs), expected, 1e-5, 1e-6)
     calibrated.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(called(loaded, inputs), called(calibrated, inputs))

@@ -15,6 +15,7 @@ from ctr_keras.data import read_rows, read_samples
 from ctr_keras.features import Categorical, FeatureSet, Label
 from ctr_keras.features.growth import id_moves, is_grown_from
 from ctr_keras.features.layout import Vocabulary
+from ctr_keras.files import read_json
 from ctr_keras.models import build_model
 from ctr_keras.partitions import join
 from ctr_keras.training import TrainConfig, evaluate_run, load_run, train
@@ -26,7 +27,7 @@ from pipeline.growth import append_keys
 from pipeline.parsing.delimited import Delimited
 from pipeline.prepare import prepare
 from pipeline.report import check_rows
-from pipeline.splits import OneSplit
+from pipeline.splits import SPLITS, OneSplit
 from pipeline.storage import Output
 
 DECLARATION = """
@@ -263,6 +264,26 @@ def test_a_declaration_in_python_is_asked_for_and_checked(folder, tmp_path):
     )
     with pytest.raises(ValueError, match=f"^{earlier} was prepared with other features than"):
         prepare(other, source, out, like=str(earlier))
+
+
+def test_a_joined_folder_has_the_statistics_of_all_rows(folder):
+    shown = CliRunner().invoke(main, ["stats", "--data", str(folder / "both")])
+    assert shown.exit_code == 0, shown.output
+    found = read_json(str(folder / "both" / "statistics.json"))
+    report = read_json(str(folder / "both" / "report.json"))
+    assert {of: found["splits"][of]["rows"] for of in SPLITS} == {
+        of: report["rows"][of] for of in SPLITS
+    }
+    rows = pd.concat([frame_of(folder / f"{day}.csv") for day in ("monday", "tuesday")])
+    for name in ("user", "item"):
+        values = {v["value"]: sum(v["rows"].values()) for v in found["features"][name]["values"]}
+        assert values == rows[name].value_counts().to_dict()
+    new = next(v for v in found["features"]["user"]["values"] if v["value"] == "new")
+    assert new["click_rate"]["train"] == rows[rows["user"] == "new"]["click"].mean()
+    arguments = ["--data", str(folder / "tuesday"), "--against", str(folder / "monday")]
+    compared = CliRunner().invoke(main, ["stats", *arguments])
+    assert compared.exit_code == 0, compared.output
+    assert "user has values that train has not: " in compared.output
 
 
 def test_a_joined_folder_is_one_to_prepare_like(folder):

@@ -7,15 +7,18 @@ import pathlib
 import pytest
 
 from ctr_keras import files
-from pipeline import job
+from pipeline import job, records
 from pipeline.job import JobError, cause
 from pipeline.prepare import prepare
 from pipeline.storage import Output
+from tests.prepared import ROWS
 
 DECLARATION = """
 source: {format: csv}
 label: click
-features: [{kind: categorical, name: site}]
+features:
+  - {kind: categorical, name: site}
+  - {kind: numeric, name: price, scale: quantiles, buckets: 2}
 """
 WORKERS = """Traceback (most recent call last):
   File "pipeline/batches.py", line 64, in process
@@ -34,6 +37,7 @@ Traceback (most recent call last):
     [
         ("ValueError: b.csv: the header is wrong", "b.csv: the header is wrong"),
         ("RuntimeError: OSError: [Errno 28] no space", "[Errno 28] no space"),
+        ("tensorflow.ResourceExhaustedError: a/b; No space left", "a/b; No space left"),
         ("pipeline.sources.SourceError: b.gz is cut off", "b.gz is cut off"),
         ("KeyError: 'site'", "KeyError: 'site'"),
         ("pyarrow.lib.ArrowInvalid: x is no number", "pyarrow.lib.ArrowInvalid: x is no number"),
@@ -48,15 +52,15 @@ def test_the_cause_of_any_other_error_is_one_line_too():
     assert cause(KeyError("site")) == "KeyError: 'site'"
 
 
-def test_a_job_that_fails_says_why_and_can_be_run_again(tmp_path, capfd):
+def test_a_job_that_fails_says_why_and_can_be_run_again(tmp_path, capfd, caplog):
     declaration = tmp_path / "my.yaml"
     declaration.write_text(DECLARATION)
     log = tmp_path / "log"
     log.mkdir()
-    rows = "".join(f"s{i % 7},{i % 2}\n" for i in range(200))
-    (log / "a.csv").write_text(f"site,click\n{rows}")
+    rows = "".join(f"s{i % 7},{i % 9},{i % 2}\n" for i in range(200))
+    (log / "a.csv").write_text(f"site,price,click\n{rows}")
     broken = log / "b.csv"
-    broken.write_text(f"site,clic\n{rows}")
+    broken.write_text(f"site,price,clic\n{rows}")
     out = tmp_path / "out"
 
     def run() -> dict:
@@ -69,8 +73,9 @@ def test_a_job_that_fails_says_why_and_can_be_run_again(tmp_path, capfd):
     assert len(str(raised.value).splitlines()) == 1
     assert "Traceback" not in capfd.readouterr().err
     assert not out.exists()
-    broken.write_text(f"site,click\n{rows}")
+    broken.write_text(f"site,price,click\n{rows}")
     assert run()["rows"]["read"] == 400
+    assert not caplog.records
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "my.yaml", "out"]
 
 
@@ -118,6 +123,24 @@ def test_a_full_disk_is_one_line_before_the_job_and_in_it(tmp_path, monkeypatch)
     with pytest.raises(OSError, match=r"^cannot write to .*: No space left on device$"):
         output.begin()
     assert output.keep_traceback(ValueError("the disk is full"), "") == ""
+
+
+@pytest.mark.slow
+def test_a_disk_that_gets_full_in_the_job_is_one_line_and_the_next_run_finishes(
+    synthetic_log, tmp_path, monkeypatch
+):
+    def run() -> dict:
+        return prepare("synthetic", str(synthetic_log), str(tmp_path / "out"))
+
+    with monkeypatch.context() as full:
+        full.setattr(records, "open_output", lambda path: FullDisk())
+        with pytest.raises(JobError) as raised:
+            run()
+    assert str(raised.value) == (
+        f"[Errno 28] No space left on device (traceback: {tmp_path}/out.partial/traceback.txt)"
+    )
+    assert run()["rows"]["read"] == ROWS
+    assert [*tmp_path.iterdir()] == [tmp_path / "out"]
 
 
 def test_nothing_is_found_where_nothing_is(tmp_path):

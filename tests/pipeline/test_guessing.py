@@ -224,6 +224,26 @@ def test_another_column_with_the_name_of_a_label_is_no_feature(frame):
     )
 
 
+def test_a_few_words_among_numbers_and_times_are_missing_and_said(frame):
+    frame["price"] = [*frame["price"][3:].map(str), "free", "call us", "phone"]
+    frame["age"] = [*frame["age"][1:].map(str), "young"]
+    frame["item"] = [*frame["item"][1:].map(str), "none"]  # ids, and no numbers
+    frame.loc[:4, "when"] = "yesterday"
+    text = guess(frame).text
+    found = yaml.safe_load(text)
+    assert by_name(found) == EXPECTED
+    # The rows of `phone` are rejected, as that is a device.
+    assert found["source"]["missing"] == ["young", "free", "call us"]
+    assert "; free, call us, phone in 3 rows: missing, or let it be categorical\n" in text
+    assert "; young in 1 row: missing, or let it be categorical\n" in text
+    assert "; 0.25% cannot be read, and will be missing\n" in text
+
+
+def test_many_words_among_numbers_are_categories(frame):
+    frame["price"] = [*frame["price"][30:].map(str), *["free"] * 30]
+    assert by_name(declared(frame))["price"]["kind"] == "categorical"
+
+
 def test_a_label_with_a_few_faults_is_one_by_its_name_nevertheless(frame):
     faulty = np.arange(ROWS) % 7 // 6
     faulty[5] = 2
@@ -275,10 +295,13 @@ def test_missing_values_are_found_by_their_spellings(tmp_path):
     ],
 )
 def test_times_are_known_by_their_spellings(name, spell):
-    start = datetime.datetime(2024, 3, 1, tzinfo=datetime.timezone.utc)
+    start = datetime.datetime(2024, 3, 1, tzinfo=datetime.UTC)
     times = [(start + datetime.timedelta(hours=7 * i)).strftime(spell) for i in range(300)]
     assert profile(name, pa.array(times)).kind == "time"
-    assert profile(name, pa.array([*times, "soon"])).kind != "time"
+    few = [*times * 2, "soon"] if len({*times}) > 100 else times
+    assert profile(name, pa.array(few)).kind == "time"
+    many = [f"soon {i}" for i in range(10)]
+    assert profile(name, pa.array([*times, *many])).kind != "time"
 
 
 @pytest.mark.parametrize(

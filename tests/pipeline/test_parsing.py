@@ -97,6 +97,12 @@ def test_csv_rows_and_the_reasons_of_bad_ones(tmp_path):
     assert rows.columns["b"] == ["2", None, None, None, None, "c", None, None, "9"]
 
 
+def test_a_byte_order_mark_is_part_of_a_value_but_at_the_start_of_a_file(tmp_path):
+    data = "\ufeffa,b\n\ufeff1,2\n\ufeff3,4\n".encode()
+    rows = rows_of(Delimited(("a", "b")), written(tmp_path / "a.csv", data))
+    assert rows.columns == {"a": ["\ufeff1", "\ufeff3"], "b": ["2", "4"]}
+
+
 def test_a_line_break_in_quotes_is_part_of_the_value(tmp_path):
     data = b'site,price,click\n"first\nsecond",1.5,1\n"a ""b""\r\n\r\nc",2,"0\n"\r\nx,y\n'
     rows = rows_of(Delimited(("site", "price", "click")), written(tmp_path / "log.csv", data))

@@ -28,13 +28,16 @@ from pipeline.prepare import prepare
 from pipeline.sources import Chunk
 from pipeline.splits import SPLITS
 from pipeline.statistics import FILE
-from pipeline.statistics.columns import Counted, CountFeatures
+from pipeline.statistics.columns import CountFeatures
+from pipeline.statistics.comparison import compare
+from pipeline.statistics.counted import Counted, read_counted, write_counted
 from pipeline.statistics.counts import HELD, DistinctSample, count, merge
 from pipeline.statistics.expectations import (
     Expectation,
     UnexpectedDataError,
     check_expectations,
 )
+from pipeline.statistics.files import write_statistics
 from pipeline.statistics.page import show
 from pipeline.statistics.protos import to_schema, to_statistics
 from pipeline.statistics.summary import TOP, summarize
@@ -244,7 +247,7 @@ def test_bundles_make_no_difference():
 
 def test_a_value_is_in_the_sample_with_all_its_rows_or_not_at_all():
     strings = pa.array([f"v{n}" for n in range(3 * HELD)])
-    cells = np.zeros(len(strings), np.int64)
+    cells = np.zeros((len(strings), 2), np.int64)
     parts = [DistinctSample.of(count(strings[i:], cells[i:])) for i in range(0, 5000, 1000)]
     merged = DistinctSample.merge(parts)
     first = DistinctSample.of(count(strings, cells))
@@ -260,7 +263,7 @@ def test_a_value_is_in_the_sample_with_all_its_rows_or_not_at_all():
 def test_merging_keeps_the_most_frequent_values():
     rare = [f"rare{n}" for n in range(2 * HELD)]
     parts = [
-        count(pa.array(["often"] * 50 + rare[i::4]), np.zeros(50 + len(rare[i::4]), np.int64))
+        count(pa.array(["often"] * 50 + rare[i::4]), np.zeros((50 + len(rare[i::4]), 2), np.int64))
         for i in range(4)
     ]
     merged = merge(parts)
@@ -306,6 +309,42 @@ def test_rows_left_out_of_a_sample_are_made_up_for():
         assert feature["drift"]["test"] == pytest.approx(whole_feature["drift"]["test"], abs=0.01)
         nats = whole_feature["information"]["nats"]
         assert feature["information"]["nats"] == pytest.approx(nats, rel=0.1, abs=0.002)
+
+
+def test_each_label_has_what_it_would_have_alone(tmp_path):
+    features, columns = many(6000)
+    columns["user"] = [f"u{n % 5}" if n % 15 else "" for n in range(6000)]
+    columns["buy"] = np.float32(np.arange(6000) % 5 == 1)
+    labels = ("click", "buy")
+    several = FeatureSet(*features.features, label=[*map(Label, labels)])
+    found = summarize(count_in_bundles(several, batches_of(columns), 2), several)
+    alone = {}
+    for label in labels:
+        one = several.with_labels([label])
+        alone[label] = summarize(count_in_bundles(one, batches_of(columns), 1), one)
+    assert {key: of for key, of in found.items() if key != "more_labels"} == alone["click"]
+    for split, of in found["more_labels"]["buy"]["splits"].items():
+        assert of["click_rate"] == alone["buy"]["splits"][split]["click_rate"]
+    for name, feature in alone["buy"]["features"].items():
+        of_buy = found["more_labels"]["buy"]["features"][name]
+        assert of_buy["information"] == feature["information"]
+        rates = [value["click_rate"] for value in feature["values"]]
+        assert [value["click_rate"] for value in of_buy["values"]] == rates
+        for split, of in feature["splits"].items():
+            assert of_buy["splits"][split]["missing_click_rate"] == of["missing_click_rate"]
+    statistics = statistics_pb2.DatasetFeatureStatisticsList.FromString(to_statistics(found))
+    names = [feature.path.step[0] for feature in statistics.datasets[0].features]
+    assert names[:2] == ["click", "buy"]
+    schema = text_format.Parse(to_schema(found), schema_pb2.Schema())
+    assert [feature.name for feature in schema.feature][:2] == ["click", "buy"]
+    (tmp_path / FILE).write_text(json.dumps(found))
+    said = list(show(str(tmp_path)))
+    rate = alone["buy"]["splits"]["train"]["click_rate"]
+    assert re.fullmatch(rf"train: \S+ rows, click [\d.]+%, buy {rate:.1%}", said[0])
+    assert any(line.startswith("user tells") and "of buy: is it known" in line for line in said)
+    page = (tmp_path / "statistics.html").read_text()
+    assert "information on buy" in page
+    assert f'<td class="number">{rate:.1%}</td>' in page
 
 
 # What is expected.
@@ -369,6 +408,122 @@ def test_parts_of_times_are_counted_as_the_feature_has_them(shifted):
     assert hour["column"] == "time"
 
 
+# Several folders.
+
+
+@pytest.mark.parametrize("rows", [6000, 30_000], ids=["exact", "bounded"])
+def test_what_was_counted_is_the_same_from_its_file(rows, tmp_path):
+    features, columns = many(rows)
+    columns["tags"] = ["|".join(user[:3]) for user in columns["user"]]
+    features = FeatureSet(*features.features, MultiValued("tags"), label=features.label)
+    counted = count_in_bundles(features, batches_of(columns), bundles=3)
+    write_counted(counted, str(tmp_path / "counted.parquet"))
+    expected = summarize(counted, features)
+    assert summarize(read_counted(str(tmp_path / "counted.parquet")), features) == expected
+    shuffled = count_in_bundles(features, batches_of(columns)[::-1], bundles=2)
+    if rows == 6000:
+        write_counted(shuffled, str(tmp_path / "shuffled.parquet"))
+        written = [path.read_bytes() for path in tmp_path.iterdir()]
+        assert written[0] == written[1]
+
+
+def test_rows_are_moved_to_other_splits_as_if_they_had_always_been_there():
+    features, columns = many(6000)
+    moved = {**columns, SPLIT: np.array([2, 2, 1])[columns[SPLIT]]}
+    kept = {name: np.array(of)[columns[SPLIT] != 1] for name, of in columns.items()}
+    expected = (moved, {**kept, SPLIT: kept[SPLIT] // 2})
+    counted = count_in_bundles(features, batches_of(columns), 1)
+    for targets, rows in zip([(2, 2, 1), (0, None, 1)], expected, strict=True):
+        found = summarize(counted.moved(targets), features)
+        assert found == summarize(count_in_bundles(features, batches_of(rows), 1), features)
+
+
+def folder_of(path: pathlib.Path, columns: dict, features: FeatureSet, declares: str = "") -> str:
+    """What `stats` needs of a prepared folder."""
+    path.mkdir()
+    (path / "report.json").write_text("{}")
+    features.save(str(path / "features.json"))
+    if declares:
+        (path / "dataset.yaml").write_text(declares)
+    write_statistics(count_in_bundles(features, batches_of(columns), 2), features, str(path))
+    return str(path)
+
+
+def days(price: float) -> tuple[dict, FeatureSet]:
+    """400 rows, of whose splits all have the same values."""
+    rows = np.arange(400)
+    columns = {
+        "site": [f"s{row % 5}" for row in rows],
+        "tags": ["a|b"] * 400,
+        "price": np.where(rows % 8 < 7, price, np.nan).astype(np.float32),
+        "click": (rows % 4 == 0).astype(np.float32),
+        SPLIT: rows // 40 % 3,
+    }
+    price_feature, label = Numeric("price"), Label("click")
+    return columns, FeatureSet(Categorical("site"), MultiValued("tags"), price_feature, label=label)
+
+
+def test_all_rows_of_a_folder_are_compared_with_training_rows_schema_and_limits(tmp_path):
+    (first, features), (second, _) = days(2.5), days(7.5)
+    second |= {"site": ["new", ""] + ["s1"] * 398, "tags": ["a|b|c"] * 400}
+    limits = declaration(tmp_path, site={"drift": 0.3}, price={"drift": 0.2, "otherwise": "warn"})
+    monday = folder_of(tmp_path / "monday", first, features)
+    tuesday = folder_of(tmp_path / "tuesday", second, features, pathlib.Path(limits).read_text())
+    shown = CliRunner().invoke(main, ["stats", "--data", tuesday, "--against", monday])
+    assert shown.exit_code == 1
+    assert shown.stderr == (
+        "Error: site drifts from train to test by 0.797 (L-infinity), expected at most 0.3\n"
+    )
+    assert shown.stdout.splitlines() == [
+        "train: 160 rows, click 25.0%",
+        "validation: 120 rows, click 25.0%",
+        "test: 400 rows, click 25.0%",
+        "site drifts from train: 0.7975 in test",
+        "tags drifts from train: 0.3333 in test",
+        "tags has values that train has not: 33.3% in test",
+        "price drifts from train: 1.0000 in test",
+        "site is missing in 0.0025 of test, and may be in 0 (schema.pbtxt)",
+        "site has values that are not its own: 'new' (schema.pbtxt)",
+        "tags has 3 values in a row of test, and may have 2 (schema.pbtxt)",
+        "tags has values that are not its own: 'c' (schema.pbtxt)",
+        "price goes up to 7.5 in test, and may to 2.5 (schema.pbtxt)",
+        f"page: {tuesday}/statistics-against-monday.html",
+    ]
+    assert not (tmp_path / "tuesday" / "statistics.html").exists()
+    schema = tmp_path / "monday" / "schema.pbtxt"
+    schema.write_text(schema.read_text().replace("2.5", "9.5").replace('"s0"', '"new"'))
+    edited = CliRunner().invoke(main, ["stats", "--data", tuesday, "--against", monday])
+    assert "price goes down to 7.5 in test, and may to 9.5 (schema.pbtxt)" in edited.stdout
+    assert "site has values" not in edited.stdout
+    schema.write_text("feature {")
+    broken = CliRunner().invoke(main, ["stats", "--data", tuesday, "--against", monday])
+    assert re.fullmatch(rf"Error: {schema}, line 1:\d+ : .*\n", broken.stderr)
+
+
+def test_a_folder_next_to_itself_has_nothing_unusual(tmp_path):
+    columns, features = days(2.5)
+    monday = folder_of(tmp_path / "monday", columns, features)
+    again = folder_of(tmp_path / "again", columns, features)
+    _, _, _, *unusual, page = show(again, against=monday)
+    assert unusual == []
+    assert page.endswith("against-monday.html")
+
+
+def test_folders_of_other_features_or_of_sampled_rows_alone_are_not_compared(tmp_path):
+    columns, features = days(2.5)
+    monday = folder_of(tmp_path / "monday", columns, features)
+    others = FeatureSet(Categorical("site"), label=features.label)
+    other = folder_of(tmp_path / "other", columns, others)
+    message = f"{other} and {monday} are of other features: 'tags' is not there and multi_valued"
+    with pytest.raises(ValueError, match=message):
+        compare(other, monday)
+    label = Label("click", negatives_kept=0.5)
+    sampled = FeatureSet(*features.features, label=label)
+    trained = folder_of(tmp_path / "trained", columns | {SPLIT: [0] * 400}, sampled)
+    with pytest.raises(ValueError, match=f"^{trained} has no rows but a sample of training rows"):
+        compare(trained, folder_of(tmp_path / "known", columns, sampled))
+
+
 # The formats of TensorFlow Data Validation.
 
 
@@ -424,9 +579,9 @@ def test_the_page_needs_nothing_else_and_nothing_in_it_is_run(prepared_folder):
     assert {"site", "hour"} <= parsed.ids
     assert parsed.targets <= parsed.ids
     assert shown.output.splitlines() == [
-        "train: 300 rows, click rate 25.0%",
-        "validation: 300 rows, click rate 25.0%",
-        "test: 300 rows, click rate 25.0%",
+        "train: 300 rows, click 25.0%",
+        "validation: 300 rows, click 25.0%",
+        "test: 300 rows, click 25.0%",
         "site drifts from train: 1.0000 in test",
         "site has values that train has not: 100.0% in test",
         "hour is always the same in train",
@@ -474,7 +629,10 @@ def test_a_page_that_cannot_be_written_is_said(prepared_folder, tmp_path):
 
 
 def test_a_folder_without_statistics_is_said(tmp_path):
-    with pytest.raises(FileNotFoundError, match="is no prepared data set, or one of an earlier"):
+    with pytest.raises(FileNotFoundError, match=r"no prepared data: there is no report\.json$"):
+        list(show(str(tmp_path)))
+    (tmp_path / "report.json").write_text("{}")
+    with pytest.raises(FileNotFoundError, match="an earlier version has prepared the data; prep"):
         list(show(str(tmp_path)))
 
 

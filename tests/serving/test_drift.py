@@ -95,7 +95,7 @@ def test_what_cannot_be_compared_is_said(clicks, tmp_path):
     with pytest.raises(ValueError, match="several models; --model is one of ctr, other"):
         measure_drift(str(log), str(clicks))
     assert measure_drift(str(log), str(clicks), "other").rows == 7
-    with pytest.raises(FileNotFoundError, match="is no prepared data set"):
+    with pytest.raises(FileNotFoundError, match="holds no prepared data"):
         measure_drift(str(log), str(tmp_path))
 
 

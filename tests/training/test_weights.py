@@ -175,7 +175,7 @@ def test_weights_that_the_data_do_not_declare_are_refused(tmp_path):
 def test_a_comparison_weighs_rows_where_a_run_does(runs, prepared):
     weighted, plain, _ = runs
     found = compare_runs([plain, weighted], by=["b"], replicates=20)
-    assert "of them clicks, weighted by cost. " in to_markdown(found)
+    assert "of them with click, weighted by cost. " in to_markdown(found)
     assert found.to_dict()["weighted_by"] == "cost"
     for entry in found.entries:
         right = evaluate_run(entry.runs[0].folder, by=["b"], weighted=True)

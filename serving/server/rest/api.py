@@ -158,7 +158,7 @@ class RestServer:
         seconds = self._options.rest_api_timeout_in_ms / 1000
         try:
             body = await asyncio.wait_for(self._body(request), max(seconds, SECONDS_TO_SEND))
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return _json_response(408, _error_json("Timed out waiting for the request's body"))
         except web.HTTPRequestEntityTooLarge:
             limit = self._options.max_request_bytes
@@ -169,7 +169,7 @@ class RestServer:
                 self._workers, self._run, request.method, path, *body
             )
             return _json_response(200, await asyncio.wait_for(running, seconds))
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return _json_response(504, _error_json("Timed out waiting for the model's answer"))
         except _BadUrl:
             return web.Response(status=400)

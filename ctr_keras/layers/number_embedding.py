@@ -1,0 +1,168 @@
+"""Numbers as embeddings that are no straight lines: by waves, or by buckets that are learned."""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from ctr_keras.layers.base import ConfiguredLayer, exact_softmax
+from ctr_keras.types import Initializer, Shape, Tensor
+
+
+class NumberEmbedding(ConfiguredLayer):
+    """What the layers share: a vector of each number, by weights of its own."""
+
+    def __init__(self, dim: int, initializer: Initializer, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if dim < 1:
+            raise ValueError(f"dim must be at least 1. Received: {dim}")
+        self.dim = dim
+        self.initializer = keras.initializers.get(initializer)
+
+    def build(self, input_shape: Shape) -> None:
+        if len(input_shape) != 2 or not input_shape[1]:
+            raise ValueError(f"input must be (batch, numbers). Received: {input_shape}")
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return (*input_shape, self.dim)
+
+
+@keras.saving.register_keras_serializable(package="ctr_keras")
+class PeriodicEmbedding(NumberEmbedding):
+    """A linear function of sines and cosines of a number, whose frequencies are learned.
+
+    For a number `x`, with weights of its own, `sum_k cos(2 pi c_k x) W_k + sin(2 pi c_k x) W'_k`. A
+    line in `x`, which `FieldEmbedding` has by default, can only rise or fall.
+
+    Args:
+        dim: int. Width of a vector.
+        frequencies: int. How many. Defaults to `16`.
+        spread: float. Standard deviation of the frequencies that training starts from: of numbers
+            about so many apart as its inverse, a model tells them apart at first. Defaults to
+            `0.1`.
+        initializer: initializer of the linear function. Defaults to `"glorot_uniform"`.
+        **kwargs: name, dtype and what else `keras.layers.Layer` takes.
+
+    Call arguments:
+        inputs: tensor of numbers.
+
+    Input shape:
+        `(batch, numbers)`.
+
+    Output shape:
+        `(batch, numbers, dim)`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> tuple(PeriodicEmbedding(4)(np.ones((2, 3), "float32")).shape)
+    (2, 3, 4)
+
+    References:
+        [On Embeddings for Numerical Features](https://arxiv.org/abs/2203.05556), Section 3.3, `PL`.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        frequencies: int = 16,
+        spread: float = 0.1,
+        initializer: Initializer = "glorot_uniform",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(dim, initializer, **kwargs)
+        self.frequencies = frequencies
+        self.spread = spread
+
+    def build(self, input_shape: Shape) -> None:
+        super().build(input_shape)
+        numbers = input_shape[1]
+        self.scales = self.add_weight(
+            name="scales",
+            shape=(numbers, self.frequencies),
+            initializer=keras.initializers.RandomNormal(stddev=self.spread),
+            autocast=False,  # half precision has no digits left of the angle of a large number
+        )
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(numbers, 2 * self.frequencies, self.dim),
+            initializer=self.initializer,
+        )
+
+    def call(self, inputs: Tensor) -> Tensor:
+        angles = 2 * math.pi * ops.cast(inputs, "float32")[:, :, None] * self.scales
+        waves = ops.concatenate([ops.cos(angles), ops.sin(angles)], axis=-1)
+        return ops.einsum("bnk,nkd->bnd", ops.cast(waves, self.compute_dtype), self.kernel)
+
+
+@keras.saving.register_keras_serializable(package="ctr_keras")
+class AutoDisEmbedding(NumberEmbedding):
+    """A mixture of vectors, of which each stands for numbers of a size that is learned.
+
+    For a number `x`, with weights of its own: `h = leaky_relu(w x)`, and the shares of its vectors
+    are `softmax((W h + keep h) / temperature)`.
+
+    Args:
+        dim: int. Width of a vector.
+        buckets: int. Vectors of a number. Defaults to `20`.
+        keep: float. Share of `h` that goes by the matrix. Defaults to `0.1`.
+        temperature: float. The lower, the more one vector has all. Defaults to `1.0`.
+        initializer: initializer of the vectors. Defaults to `"glorot_uniform"`.
+        **kwargs: name, dtype and what else `keras.layers.Layer` takes.
+
+    Call arguments:
+        inputs: tensor of numbers.
+
+    Input shape:
+        `(batch, numbers)`.
+
+    Output shape:
+        `(batch, numbers, dim)`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> tuple(AutoDisEmbedding(4)(np.ones((2, 3), "float32")).shape)
+    (2, 3, 4)
+
+    References:
+        [An Embedding Learning Framework for Numerical Features in CTR
+        Prediction](https://arxiv.org/abs/2012.08986), Section 3.2.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        buckets: int = 20,
+        keep: float = 0.1,
+        temperature: float = 1.0,
+        initializer: Initializer = "glorot_uniform",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(dim, initializer, **kwargs)
+        if temperature <= 0:
+            raise ValueError(f"temperature must be over 0. Received: {temperature}")
+        self.buckets = buckets
+        self.keep = keep
+        self.temperature = temperature
+
+    def build(self, input_shape: Shape) -> None:
+        super().build(input_shape)
+        numbers, buckets = input_shape[1], self.buckets
+        self.slopes = self.add_weight(
+            name="slopes", shape=(numbers, buckets), initializer="glorot_uniform"
+        )
+        self.mixing = self.add_weight(
+            name="mixing", shape=(numbers, buckets, buckets), initializer="glorot_uniform"
+        )
+        self.vectors = self.add_weight(
+            name="vectors", shape=(numbers, buckets, self.dim), initializer=self.initializer
+        )
+
+    def call(self, inputs: Tensor) -> Tensor:
+        inputs = ops.cast(inputs, self.compute_dtype)
+        hidden = ops.leaky_relu(inputs[:, :, None] * self.slopes, negative_slope=0.01)
+        logits = ops.einsum("bnh,nhk->bnk", hidden, self.mixing) + self.keep * hidden
+        shares = exact_softmax(logits / self.temperature)
+        return ops.einsum("bnk,nkd->bnd", ops.cast(shares, self.compute_dtype), self.vectors)
