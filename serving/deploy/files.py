@@ -85,7 +85,13 @@ load at the start, the server ends and the pod is started again: see `kubectl lo
 version fails, the one before goes on answering.
 
 **Versions.** A model without labels always serves its newest version. One with labels serves just
-the labelled versions: to move a label, give `ctr-keras deploy` again and apply its files.
+the labelled versions: to move a label, give `ctr-keras deploy` again and apply its files. A server
+loads a folder as soon as its name is a number, so copy a version under another one and rename it:
+
+    cp -r models/NAME/4 VOLUME/NAME/.copying && mv VOLUME/NAME/.copying VOLUME/NAME/4
+
+**Threads.** An op has one (`--tensorflow_intra_op_parallelism=1`), which serves the most requests a
+core, and requests run beside each other on all {deployment.cpus}.
 """
 
 

@@ -28,8 +28,9 @@ def flags(deployment: Deployment) -> list[str]:
         "rest_api_port": REST_PORT,
         "model_config_file": deployment.config_file(MODELS),
         "monitoring_config_file": deployment.config_file(MONITORING),
+        # Of few rows, an op is over before others could help with it.
+        "tensorflow_intra_op_parallelism": 1,
         # The server sizes its pools by the cores of the machine, not by those it may use.
-        "tensorflow_intra_op_parallelism": deployment.cpus,
         "tensorflow_inter_op_parallelism": deployment.cpus,
     }
     if deployment.labels:  # at the start no version is available yet, and without this it fails

@@ -86,7 +86,8 @@ class Candidates:
             missing = tf.constant(MISSING[self._kinds[names[0]]])
             rows = tf.concat([values, tf.fill([len(names), users, count], missing)], axis=2)
             rows = rows[:, :, :count]
-        return tf.unstack(tf.reshape(rows, [len(names), users * count]))
+        columns: list[tf.Tensor] = tf.unstack(tf.reshape(rows, [len(names), users * count]))
+        return columns
 
     def packed(self, first_filled: Tensors, shape: tf.Tensor) -> Tensors:
         """The packed inputs of all candidates."""

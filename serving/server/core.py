@@ -41,7 +41,6 @@ class Core:
     def __init__(self, options: Options):
         if options.models and not os.path.isdir(options.models):
             raise NotADirectoryError(f"no directory of models: {os.fspath(options.models)}")
-        _set_threads(options)
         self.metrics = Metrics()
         self.log = RequestLog(self.metrics, options.request_log_max_bytes)
         self._options = options
@@ -97,6 +96,7 @@ class Core:
             StatusError: if a model that TensorFlow Serving's flags name cannot be loaded.
         """
         options = self._options
+        _set_threads(options)
         if options.file_system_poll_wait_seconds >= 0:
             self._poll()
         self._every(options.file_system_poll_wait_seconds, self._poll)

@@ -80,8 +80,8 @@ class Options:
         False, "Let classify and regress insist on a signature's method_name."
     )
     tensorflow_session_parallelism: int = _flag(0, "Threads of TensorFlow, inside and between ops.")
-    tensorflow_intra_op_parallelism: int = _flag(
-        1, "Threads inside an op; more are slower for few rows. 0: TensorFlow's choice."
+    tensorflow_intra_op_parallelism: int | None = _flag(
+        None, "Threads inside an op; 0: TensorFlow's choice. [default: 1, best for few rows]"
     )
     tensorflow_inter_op_parallelism: int = _flag(0, "Threads between ops; 0: TensorFlow's choice.")
     tensorflow_session_config_file: str = _flag("", "ConfigProto as text: its thread settings.")

@@ -143,7 +143,8 @@ class Server:
 def serve(models_dir: str | None = None, **options: Any) -> None:
     """Runs a `Server` until SIGINT or SIGTERM; call it from the main thread.
 
-    Prints one line when the server is ready.
+    Prints one line when the server is ready. Where no option sets TensorFlow's threads, an op has
+    one: handing the parts of a small product to others takes longer than the product.
 
     Args:
         models_dir: str or None. As in `Server`.
@@ -159,7 +160,7 @@ def serve(models_dir: str | None = None, **options: Any) -> None:
     _allow_connections()
     with contextlib.suppress(_AskedToStop), _stop_on_signals():
         try:
-            server = Server(models_dir, **options)
+            server = Server(models_dir, **_with_threads(options))
             server.start()
         except StatusError as error:
             raise RuntimeError(f"Failed to start server. Error: {error}") from error
@@ -169,6 +170,13 @@ def serve(models_dir: str | None = None, **options: Any) -> None:
         finally:
             server.stop()
             _leave_behind()
+
+
+def _with_threads(options: dict[str, Any]) -> dict[str, Any]:
+    both = ("tensorflow_session_parallelism", "tensorflow_session_config_file")
+    one = "tensorflow_intra_op_parallelism"
+    is_said = options.get(one) is not None or any(map(options.get, both))
+    return options if is_said else options | {one: 1}
 
 
 def _allow_connections() -> None:

@@ -222,6 +222,12 @@ def _bash(script):
     return code
 
 
+def test_an_op_has_one_thread_and_all_requests_the_cores(models):
+    given = flags(Deployment(models, cpus=3))
+    assert "--tensorflow_intra_op_parallelism=1" in given
+    assert "--tensorflow_inter_op_parallelism=3" in given
+
+
 def test_without_labels_and_batching_their_flags_are_not_given(models):
     given = " ".join(flags(Deployment(models)))
     assert "batching" not in given

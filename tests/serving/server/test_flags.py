@@ -24,7 +24,7 @@ from tensorflow_serving.apis import (
 )
 
 from ctr_keras.cli import main
-from serving.codes import StatusError
+from serving.codes import Code, StatusError
 from serving.server.options import Options
 from serving.server.server import Server
 from serving.server.signature import SignatureRunner
@@ -162,6 +162,27 @@ def test_14_flags_that_make_no_sense(flags, message):
     code, output = invoked(*flags)
     assert code != 0
     assert message in output
+
+
+@pytest.mark.parametrize(
+    ("flag", "threads"),
+    [
+        ("--tensorflow_inter_op_parallelism=2", 1),
+        ("--tensorflow_intra_op_parallelism=0", 0),
+        ("--tensorflow_session_parallelism=2", None),
+        ("--tensorflow_session_config_file=threads.config", None),
+    ],
+)
+def test_an_op_has_one_thread_where_no_flag_says_otherwise(flag, threads, monkeypatch):
+    asked = []
+
+    def record(models, **options):
+        asked.append(Options(models, **options).tensorflow_intra_op_parallelism)
+        raise StatusError(Code.ABORTED, "seen enough")
+
+    monkeypatch.setattr("serving.server.server.Server", record)
+    invoked("--models=a", flag)
+    assert asked == [threads]
 
 
 def test_9_a_file_that_does_not_parse(tmp_path):
