@@ -30,9 +30,11 @@ def line(seconds: float) -> str:
 
     Example:
 
-    >>> count("analyzing", 2000)
-    >>> count("transforming", 500)
-    >>> line(12)
+    >>> import io
+    >>> with shown(io.StringIO()):
+    ...     count("analyzing", 2000)
+    ...     count("transforming", 500)
+    ...     line(12)
     'transforming: 500 of 2,000 rows, 12 s'
     """
     analyzed, transformed = _rows["analyzing"], _rows["transforming"]

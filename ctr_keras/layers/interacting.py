@@ -6,7 +6,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from ctr_keras.layers.base import ConfiguredLayer, by_rows, check_choice, dense_inside
+from ctr_keras.layers.base import (
+    ConfiguredLayer,
+    by_rows,
+    check_choice,
+    dense_inside,
+    with_nan_of,
+)
 from ctr_keras.types import Activation, Config, Initializer, Regularizer, Shape, Tensor
 
 # What the paper's equations say, and what the authors' code does.
@@ -49,6 +55,7 @@ class InteractingLayer(ConfiguredLayer):
         attention_dropout: float. Share of attention weights to drop. Defaults to `0.0`.
         kernel_initializer: initializer of the projections. Defaults to `"glorot_uniform"`.
         kernel_regularizer: regularizer of the projections. Defaults to `None`.
+        check_ids: bool. As in `MLP`. Defaults to `False`.
         **kwargs: name, dtype and what else `keras.layers.Layer` takes.
 
     Call arguments:
@@ -93,6 +100,7 @@ class InteractingLayer(ConfiguredLayer):
         attention_dropout: float = 0.0,
         kernel_initializer: Initializer = "glorot_uniform",
         kernel_regularizer: Regularizer = None,
+        check_ids: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -120,6 +128,7 @@ class InteractingLayer(ConfiguredLayer):
         self.attention_dropout = attention_dropout
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.check_ids = check_ids
         self.supports_masking = True
 
     def build(self, input_shape: Shape) -> None:
@@ -171,6 +180,8 @@ class InteractingLayer(ConfiguredLayer):
         output = ops.relu(output)
         if self.layer_norm:
             output = self.normalization(output)
+        if self.check_ids:
+            output = with_nan_of(inputs, output)
         if mask is not None:
             output = output * ops.cast(mask, output.dtype)[:, :, None]
         return (output, ops.stack(scores, axis=1)) if return_attention_scores else output

@@ -77,7 +77,7 @@ def AutoInt(  # noqa: N802 (a builder reads as the model it builds)
             `variant` is `"official"`, else 0.0001: drawn wider, users and items of few rows are
             learned by heart before attention has learned what fields have in common.
         check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layers
@@ -138,7 +138,7 @@ def AutoIntPlus(  # noqa: N802
         normalization, norm_order: as in `DeepFM`. The paper has none.
         embedding_l2, net_l2, embeddings_initializer: as in `AutoInt`.
         check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model as `AutoInt`; its layers `attention_logit` and `deep_logit` add up to `logit`.
@@ -204,7 +204,7 @@ def DESTINE(  # noqa: N802
         hidden, dropout, normalization, norm_order, net_l2, embeddings_initializer: as in `DeepFM`.
         attention_dropout: float. Share of attention weights to drop in training. Defaults to `0.0`.
         embedding_l2, linear_l2, check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layers

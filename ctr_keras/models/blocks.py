@@ -53,7 +53,7 @@ def DLRM(  # noqa: N802 (a builder reads as the model it builds)
             one has no normalization.
         net_l2: float. L2 penalty of the kernels of both towers and the logit. Defaults to `0.0`.
         embedding_l2, embeddings_initializer, check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layer
@@ -132,7 +132,7 @@ def AOANet(  # noqa: N802
         kernel_initializer: initializer of the interactions' matrices. Defaults to `None`: the
             identity.
         embedding_l2, embeddings_initializer, check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layers
@@ -196,7 +196,7 @@ def WuKong(  # noqa: N802
             well.
         net_l2: float. L2 penalty of the kernels of layers, tower and logit. Defaults to `0.0`.
         embedding_l2, embeddings_initializer, check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layers

@@ -46,7 +46,7 @@ def CIN(  # noqa: N802 (a builder reads as the model it builds)
         net_l2: float. L2 penalty of the kernels of maps and logit, as in `DeepFM`. Defaults to
             `0.0`.
         check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layer
@@ -97,7 +97,7 @@ def xDeepFM(  # noqa: N802
         features, dim, maps, split_half, activation, net_l2: as in `CIN`.
         hidden, dropout, normalization, norm_order, embeddings_initializer: as in `DeepFM`.
         embedding_l2, linear_l2, check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model as `CIN`; its layers `linear`, `compressed_logit` and `deep_logit` add up to

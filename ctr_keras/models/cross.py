@@ -51,7 +51,7 @@ def CrossNet(  # noqa: N802 (a builder reads as the model it builds)
         net_l2: float. L2 penalty of the kernels of cross layers and the logit, as in `DeepFM`.
             Defaults to `0.0`.
         check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layers
@@ -98,7 +98,7 @@ def DCN(  # noqa: N802
         features, dim, layers, net_l2: as in `CrossNet`.
         hidden, dropout, normalization, norm_order, embeddings_initializer: as in `DeepFM`.
         embedding_l2, check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model as `CrossNet`, with a tower `deep`.
@@ -155,7 +155,7 @@ def DCNv2(  # noqa: N802
             `CrossMixture`). Defaults to `1`.
         hidden, dropout, normalization, norm_order, embeddings_initializer: as in `DeepFM`.
         embedding_l2, check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model as `DCN`.
@@ -215,7 +215,7 @@ def GDCN(  # noqa: N802
         structure: str. As in `DCNv2`. Defaults to `"parallel"`.
         hidden, dropout, normalization, norm_order, embeddings_initializer: as in `DeepFM`.
         embedding_l2, check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model as `DCN`.

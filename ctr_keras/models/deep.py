@@ -51,7 +51,7 @@ def WideDeep(  # noqa: N802 (a builder reads as the model it builds)
         hidden, dropout, normalization, norm_order, net_l2, embeddings_initializer: as in `DeepFM`.
         embedding_l2, linear_l2: as in `FM`.
         check_ids: bool. As in `FM`. Defaults to `False`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layers
@@ -111,7 +111,7 @@ def DeepCrossing(  # noqa: N802
         hidden: list of int. Widths of the residual units. Defaults to `(200, 80)`.
         dropout, normalization, norm_order, net_l2, embeddings_initializer: as in `DeepFM`.
         embedding_l2, check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layers

@@ -189,7 +189,7 @@ def DeepFM(  # noqa: N802
             which is in the loss that `fit` reports. Defaults to `0.0`. A run takes one that fits
             the rows unless it is set (see `ctr_keras.training.penalties`).
         check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model as `FM`; its layer `deep_logit` ends the tower, whose bias is the model's.
@@ -245,7 +245,7 @@ def HOFM(  # noqa: N802
         order: int. The highest order. Defaults to `3`.
         share_embedding: bool. Whether all orders use one table. Defaults to `False`.
         dropout, embedding_l2, linear_l2, embeddings_initializer, check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model as `FM`.

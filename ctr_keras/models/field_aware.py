@@ -43,7 +43,7 @@ def FFM(  # noqa: N802 (a builder reads as the model it builds)
         dim: int. Width of one vector. Defaults to `4`.
         linear: bool. Whether there is a linear logit with its bias. Defaults to `True`.
         dropout, embedding_l2, linear_l2, embeddings_initializer, check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32.
@@ -102,7 +102,7 @@ def ONN(  # noqa: N802
         dim: int. Width of one vector. Defaults to `4`.
         hidden, dropout, normalization, norm_order, net_l2: as in `DeepFM`.
         embedding_l2, embeddings_initializer, check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model as `FFM`.

@@ -72,7 +72,7 @@ def FiBiNET(  # noqa: N802 (a builder reads as the model it builds)
         net_l2: float. L2 penalty of all kernels but those of the linear logit. Defaults to `0.0`.
         kernel_initializer: initializer of `W`. Defaults to `None`: the identity.
         embeddings_initializer, check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layer
@@ -144,7 +144,7 @@ def MaskNet(  # noqa: N802
             dropout is that of blocks as well.
         net_l2: float. L2 penalty of the kernels of blocks, tower and logit. Defaults to `0.0`.
         embedding_l2, check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layers
@@ -214,7 +214,7 @@ def EDCN(  # noqa: N802
         net_l2: float. L2 penalty of the kernels of cross layers, tower and logit. Defaults to
             `0.0`.
         embedding_l2, check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
         embeddings_initializer: as in `DeepFM`. Defaults to `1e-4`.
 
     Returns:

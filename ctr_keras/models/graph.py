@@ -38,7 +38,7 @@ def FiGNN(  # noqa: N802 (a builder reads as the model it builds)
         dropout, embedding_l2, embeddings_initializer: as in `FM`.
         net_l2: float. L2 penalty of the kernels of graph and votes. Defaults to `0.0`.
         check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layer

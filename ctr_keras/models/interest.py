@@ -67,7 +67,7 @@ def DIN(  # noqa: N802 (a builder reads as the model it builds)
         embeddings_initializer: initializer of the table, or a number, the standard deviation of a
             normal distribution. Defaults to `0.1`.
         check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layer
@@ -145,7 +145,7 @@ def DIEN(  # noqa: N802
             history as in a short one. Defaults to `"softmax"`.
         auxiliary_weight: float. Factor of the auxiliary loss. Defaults to `1.0`.
         check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layer
@@ -241,7 +241,7 @@ def BST(  # noqa: N802
             `"post"`.
         dropout: float. In Transformer and tower. Defaults to `0.0`.
         check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32.

@@ -62,7 +62,7 @@ def SIM(  # noqa: N802 (a builder reads as the model it builds)
             goes by. Defaults to `None`: a soft search.
         count: int. Behaviours to take. Defaults to `10`.
         check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layer
@@ -158,7 +158,7 @@ def ETA(  # noqa: N802
         bits: int. Of a hash. Defaults to `32`.
         count: int. Behaviours to take. Defaults to `10`.
         check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model as `SIM`.
@@ -231,7 +231,7 @@ def SDIM(  # noqa: N802
         bits: int. Signs of a hash (see `SimHash`). Defaults to `48`.
         width: int. Signs of a bucket, which divide all (see `HashAttention`). Defaults to `3`.
         check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32.

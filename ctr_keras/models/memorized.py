@@ -71,7 +71,7 @@ def FNN(  # noqa: N802 (a builder reads as the model it builds)
         embeddings_initializer: initializer of the table, or a number, the standard deviation of a
             normal distribution. Defaults to `"glorot_uniform"`.
         check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32.
@@ -149,7 +149,7 @@ def OptInter(  # noqa: N802
         hidden, dropout, hidden_dropout, normalization, norm_order: as in `FNN`.
         embedding_l2, net_l2, embeddings_initializer: as in `FNN`.
         check_ids: bool. As in `FM`. Defaults to `False`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model as `FNN`; its layer `combination` holds the pairs.
@@ -243,7 +243,7 @@ def OptInterM(features: FeatureSet, **arguments: Any) -> keras.Model:  # noqa: N
         hidden, dropout, hidden_dropout, normalization, norm_order: as in `FNN`.
         embedding_l2, net_l2, embeddings_initializer: as in `FNN`.
         check_ids: bool. As in `FM`. Defaults to `False`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model as `OptInter`.
@@ -286,7 +286,7 @@ def OptInterF(features: FeatureSet, **arguments: Any) -> keras.Model:  # noqa: N
         hidden, dropout, hidden_dropout, normalization, norm_order: as in `FNN`.
         embedding_l2, net_l2, embeddings_initializer: as in `FNN`.
         check_ids: bool. As in `FM`. Defaults to `False`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model as `OptInter`.

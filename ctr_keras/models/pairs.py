@@ -58,7 +58,7 @@ def FwFM(  # noqa: N802 (a builder reads as the model it builds)
         net_l2: float. L2 penalty of the weights of pairs, `net_l2 * sum of r^2`. Defaults to `0.0`.
         kernel_initializer: initializer of these weights. Defaults to `"ones"`.
         check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layer
@@ -119,7 +119,7 @@ def FmFM(  # noqa: N802
         kernel: str. `"matrix"`, or `"vector"` for diagonal ones. Defaults to `"matrix"`.
         kernel_initializer: initializer of the matrices. Defaults to `None`: the identity.
         embeddings_initializer, check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model as `FwFM`.
@@ -180,7 +180,7 @@ def AFM(  # noqa: N802
         attention_dropout: float. That of attention weights. Defaults to `0.0`.
         net_l2: float. L2 penalty of the kernels of attention and `p`. Defaults to `0.0`.
         embeddings_initializer, check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layer
@@ -241,7 +241,7 @@ def NFM(  # noqa: N802
         hidden, dropout, normalization, norm_order, net_l2: as in `DeepFM`; the dropout is of the
             tower's input as well.
         embeddings_initializer, check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32.

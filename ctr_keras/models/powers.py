@@ -52,7 +52,7 @@ def AFN(  # noqa: N802 (a builder reads as the model it builds)
             there is none.
         net_l2: float. L2 penalty of the kernels of products, towers and logits. Defaults to `0.0`.
         embedding_l2, check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layer
@@ -110,7 +110,7 @@ def EulerNet(  # noqa: N802
         net_l2: float. L2 penalty of the kernels of layers and logit, powers among them. Defaults to
             `0.0`.
         check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layers

@@ -75,7 +75,7 @@ def IPNN(  # noqa: N802 (a builder reads as the model it builds)
         normalized: bool. Whether they are normalized. Defaults to `False`.
         hidden, dropout, hidden_dropout, normalization, norm_order, net_l2: as in `DeepFM`.
         check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32.
@@ -148,7 +148,7 @@ def OPNN(  # noqa: N802
         kernel_initializer: initializer of the kernels. Defaults to `None`: the identity, or ones,
             with which the products are those of `IPNN`.
         check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model as `IPNN`; its layer `kernel_products` holds the kernels.
@@ -207,7 +207,7 @@ def PIN(  # noqa: N802
         hidden, dropout, normalization, norm_order, embeddings_initializer: as in `DeepFM`.
         net_l2: float. L2 penalty of the kernels of tower, logit and networks. Defaults to `0.0`.
         check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model as `IPNN`; its layer `pair_networks` holds the networks.
@@ -278,7 +278,7 @@ def AIM(  # noqa: N802
             authors' code. Defaults to `False`.
         hidden, dropout, hidden_dropout, normalization, norm_order, net_l2: as in `DeepFM`.
         check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layers

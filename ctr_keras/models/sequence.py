@@ -110,7 +110,7 @@ def MIAN(  # noqa: N802 (a builder reads as the model it builds)
         output: str. `"sigmoid"` of one logit, or `"softmax2"` of two, as the paper prints it; the
             score is then the second's probability. Defaults to `"sigmoid"`.
         check_ids: bool. As in `FM`. Defaults to `False`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layer

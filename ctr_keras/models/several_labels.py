@@ -39,7 +39,7 @@ def SharedBottom(  # noqa: N802 (a builder reads as the model it builds)
         task_hidden: list of int. Widths of a label's tower. Defaults to `(64,)`.
         dropout, normalization, norm_order, net_l2, embeddings_initializer: as in `DeepFM`.
         embedding_l2, check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the probability of each label, `(batch, labels)` float32.
@@ -96,7 +96,7 @@ def ESMM(  # noqa: N802
         hidden: list of int. Widths of a label's tower. Defaults to `(200, 80)`.
         dropout, normalization, norm_order, net_l2, embeddings_initializer: as in `DeepFM`.
         embedding_l2, check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the probability of each label, `(batch, labels)` float32.
@@ -151,7 +151,7 @@ def MMoE(  # noqa: N802
         task_hidden: list of int. Widths of a label's tower. Defaults to `(64,)`.
         dropout, normalization, norm_order, net_l2, embeddings_initializer: as in `DeepFM`.
         embedding_l2, check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the probability of each label, `(batch, labels)` float32.
@@ -212,7 +212,7 @@ def PLE(  # noqa: N802
         task_hidden: list of int. Widths of a label's tower. Defaults to `(64,)`.
         dropout, normalization, norm_order, net_l2, embeddings_initializer: as in `DeepFM`.
         embedding_l2, check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the probability of each label, `(batch, labels)` float32.

@@ -66,7 +66,7 @@ def FinalMLP(  # noqa: N802 (a builder reads as the model it builds)
         gate_units: int. Width of the layer inside a gate (see `FeatureGate`). Defaults to `64`.
         dropout, normalization, norm_order, net_l2, embeddings_initializer: as in `DeepFM`.
         embedding_l2, check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layers
@@ -151,7 +151,7 @@ def FinalNet(  # noqa: N802
         normalization: str or None. Of the layers (see `FactorizedInteraction`). Defaults to
             `"batch"`.
         embedding_l2, check_ids, crossed: as in `FM`.
-        numeric_embedding: as in `FM`.
+        numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layers

@@ -45,7 +45,7 @@ class DeepLightSearch(Search):
             data or every tenth of the arrays); or None for all, as in the paper. Defaults to
             `"auto"`.
         pair_sparsity: float. Share of the weights of pairs that is zero in the end; the paper's is
-            0.9. Defaults to `0.5`, so that validation rows have a choice.
+            0.9, which leaves validation rows less to choose from. Defaults to `0.5`.
         tower_sparsity: float. The same of each hidden layer's kernel. Defaults to `0.9`.
         table_sparsity: float. The same of the embeddings. Defaults to `0.4`.
         prune_after: float. Share of the steps before the first one that prunes. Defaults to `0.2`.

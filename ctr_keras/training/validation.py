@@ -64,7 +64,7 @@ class Validation:
         return {
             f"{CALIBRATION}{number}{end}": value
             for end, found in zip(ends, self._calibrations, strict=False)  # none, or one a label
-            for number, value in found._asdict().items()
+            for number, value in (("scale", found.scale), ("shift", found.shift))
         }
 
     def _evaluate(self, model: keras.Model) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from pipeline.splits import SPLITS
 from pipeline.statistics.counts import Counts, DistinctSample, Moments, merge, without_and_with
 
 _INTEGERS, _NUMBERS = pa.list_(pa.int64()), pa.list_(pa.float64())
+_SUMS, _WHOLE = ("sums", "squares"), pa.list_(pa.string())  # of moments: integers of any size
 _COUNTS = {
     **{"strings": pa.list_(pa.string()), "numbers": _NUMBERS},
     **{"counts": _INTEGERS, "total": _INTEGERS, "error": pa.float64()},
@@ -25,12 +26,13 @@ _COUNTS = {
 _PARTS = {  # of a column, each None where it has none
     "counts": pa.struct(_COUNTS),
     "sample": pa.struct({"hashes": _INTEGERS, "rows": _INTEGERS, "limit": pa.uint64()}),
-    "moments": pa.struct({of.name: _NUMBERS for of in dataclasses.fields(Moments)}),
+    "moments": pa.struct(
+        {of.name: _NUMBERS for of in dataclasses.fields(Moments)} | dict.fromkeys(_SUMS, _WHOLE)
+    ),
     "lengths": pa.struct(_COUNTS),
 }
 _SCHEMA = pa.schema({"feature": pa.string(), "rows": _INTEGERS, **_PARTS})
 
-_SUMS = ("mean", "squares")  # of moments, with errors of rounding
 Targets = Sequence[int | None]  # where the rows of each split go; None for nowhere
 
 
@@ -157,7 +159,7 @@ def read_counted(path: str) -> Counted:
                 _numbers(sample["rows"]).reshape(-1, len(SPLITS)),
                 sample["limit"].as_py(),
             ),
-            Moments(*map(_numbers, moments.values())) if moments.is_valid else None,
+            _to_moments(moments) if moments.is_valid else None,
             _to_counts(lengths) if lengths.is_valid else None,
         )
         for name, of_rows, counts, sample, moments, lengths in zip(
@@ -180,9 +182,13 @@ def _of_counts(counts: Counts) -> dict[str, Any]:
 
 
 def _of_moments(moments: Moments) -> dict[str, Any]:
-    """With the digits that do not depend on the order in which rows were added."""
-    sums = {name: [float(f"{of:.9g}") for of in getattr(moments, name)] for name in _SUMS}
-    return {**vars(moments), **sums}
+    return {**vars(moments), **{name: [*map(hex, getattr(moments, name))] for name in _SUMS}}
+
+
+def _to_moments(stored: pa.StructScalar) -> Moments:
+    parts: dict[str, Any] = {name: _numbers(of) for name, of in stored.items() if name not in _SUMS}
+    sums = {name: [int(of, 16) for of in stored[name].as_py()] for name in _SUMS}
+    return Moments(**parts, **sums)
 
 
 def _to_counts(stored: pa.StructScalar) -> Counts:

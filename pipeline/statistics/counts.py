@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import TypeAlias
 
 import numpy as np
@@ -23,6 +24,8 @@ from pipeline.splits import SPLITS
 HELD = 2**13  # distinct values that are told apart
 _KEPT = 2**12  # of more
 _HASHES = 2**63  # that there are
+_MANTISSA_BITS, _LEAST_EXPONENT = 24, -148  # of float32, as `np.frexp` splits it
+_UNIT = Fraction(1, 2 ** (_MANTISSA_BITS - _LEAST_EXPONENT))
 
 Values: TypeAlias = pa.StringArray | Array
 
@@ -194,43 +197,45 @@ def _hashes(values: Values) -> Array:
 
 @dataclasses.dataclass(frozen=True)
 class Moments:
-    """What is known of numbers without keeping them; (splits,) arrays.
+    """What is known of numbers without keeping them, by split.
+
+    Sums are exact, as whole numbers of a unit that divides every float32, so that they do not
+    depend on the order in which rows are added.
 
     Attributes:
-        rows, mean, squares: their number, mean, and the sum of squared distances from it.
-        low, high: the extremes; infinite where there is no number.
-        zeros: how many are 0.
+        rows: (splits,) their number.
+        sums, squares: lists of int. The sum of the numbers in units of 2**-172, and that of their
+            squares in units of 2**-344.
+        low, high: (splits,) the extremes; infinite where there is no number.
+        zeros: (splits,) how many are 0.
     """
 
     rows: Array
-    mean: Array
-    squares: Array
+    sums: list[int]
+    squares: list[int]
     low: Array
     high: Array
     zeros: Array
 
     @classmethod
     def of(cls, numbers: Array, splits: Array) -> Moments:
-        """Those of some numbers, by the split of each."""
+        """Those of some float32, by the split of each."""
         parts = [numbers[splits == split] for split in range(len(SPLITS))]
-        means = [part.mean() if len(part) else 0.0 for part in parts]
+        sums, squares = zip(*map(_exact_sums, parts), strict=True)
         return cls(
             np.array([len(part) for part in parts]),
-            np.array(means),
-            np.array([((p - mean) ** 2).sum() for p, mean in zip(parts, means, strict=True)]),
+            list(sums),
+            list(squares),
             np.array([part.min(initial=np.inf) for part in parts]),
             np.array([part.max(initial=-np.inf) for part in parts]),
             np.array([(part == 0).sum() for part in parts]),
         )
 
     def __add__(self, other: Moments) -> Moments:
-        rows = self.rows + other.rows
-        share = np.divide(other.rows, rows, out=np.zeros(len(rows)), where=rows > 0)
-        apart = other.mean - self.mean
         return Moments(
-            rows,
-            self.mean + apart * share,
-            self.squares + other.squares + apart**2 * share * self.rows,
+            self.rows + other.rows,
+            [one + more for one, more in zip(self.sums, other.sums, strict=True)],
+            [one + more for one, more in zip(self.squares, other.squares, strict=True)],
             np.minimum(self.low, other.low),
             np.maximum(self.high, other.high),
             self.zeros + other.zeros,
@@ -249,6 +254,29 @@ class Moments:
         return moved
 
     @property
+    def mean(self) -> Array:
+        """That of each split's numbers, 0 where there is none."""
+        return np.array([float(mean) for mean in self._means(self.sums, _UNIT)])
+
+    @property
     def deviation(self) -> Array:
         """The standard deviation of each split's numbers, as of all there are."""
-        return np.sqrt(self.squares / np.maximum(self.rows, 1))
+        means = zip(self._means(self.squares, _UNIT**2), self._means(self.sums, _UNIT), strict=True)
+        return np.array([math.sqrt(of_squares - mean**2) for of_squares, mean in means])
+
+    def _means(self, sums: list[int], unit: Fraction) -> list[Fraction]:
+        return [unit * of / max(int(rows), 1) for of, rows in zip(sums, self.rows, strict=True)]
+
+
+def _exact_sums(numbers: Array) -> tuple[int, int]:
+    """The sum of float32 and that of their squares, in whole units."""
+    mantissas, exponents = np.frexp(numbers)
+    mantissas = (mantissas * 2**_MANTISSA_BITS).astype(np.int64)
+    total = squares = 0
+    for exponent in np.unique(exponents):
+        of = mantissas[exponents == exponent]
+        shift = int(exponent) - _LEAST_EXPONENT
+        high, low = np.divmod(of**2, 2**_MANTISSA_BITS)  # sums of squares may take over 64 bits
+        total += int(of.sum()) << shift
+        squares += ((int(high.sum()) << _MANTISSA_BITS) + int(low.sum())) << 2 * shift
+    return total, squares

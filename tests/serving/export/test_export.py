@@ -106,7 +106,8 @@ def test_no_skew_between_training_and_serving(exported):
     served_ids = row_ids({k: np.array([row[k] for row in transformed]) for k in packed})
     for ids, score in zip(served_ids, served, strict=True):
         assert ids in trained, "a served row has inputs that no prepared row has"
-        assert abs(trained[ids] - score) <= 1e-6
+        # With weights as large as these, sums in another order differ by more than 1e-6.
+        assert abs(trained[ids] - score) <= 2e-6
     assert len({round(score, 6) for score in served}) > len(rows) / 10  # the ids do matter
 
 
