@@ -84,8 +84,8 @@ class FieldEmbedding(PackedLayer):
             deviation of a normal distribution. Defaults to `None`: 0.01, as AutoInt's code has it.
         embeddings_regularizer: regularizer of the table, which makes all of its rows be updated in
             every step; for an L2 penalty use `l2`. Defaults to `None`.
-        l2: float. Penalty of the rows that a batch reads and of the numeric vectors. Defaults to
-            `0.0`.
+        l2: float. Penalty of the rows that a batch reads and of the numeric vectors, not of the
+            weights of waves and buckets. Defaults to `0.0`.
         check_ids: bool. Whether an id that is not of its field gives NaN. Defaults to `False`.
         **kwargs: name, dtype and what else `keras.layers.Layer` takes.
 

@@ -45,6 +45,7 @@ def penalized(model, argument):
         for layer in flat_layers(model)
         if isinstance(layer, FieldEmbedding)
         for weight in layer.weights
+        if "/numbers/" not in weight.path
     }
     of_linear = {path for path in tables if "linear/" in path}
     if argument == "embedding_l2":
@@ -56,7 +57,8 @@ def penalized(model, argument):
         for weight in model.trainable_weights
         if len(weight.shape) > 1 and not weight.name.startswith(_NO_KERNELS)
     }
-    return {path for path in kernels - tables if not path.startswith(_OF_PRODUCTS)}
+    kernels = {path for path in kernels - tables if "/numbers/" not in path}
+    return {path for path in kernels if not path.startswith(_OF_PRODUCTS)}
 
 
 def test_models_take_the_penalties_of_what_they_have():
@@ -79,7 +81,8 @@ def penalties_of(model):
     rates = {w.path: float(w.regularizer.l2) for w in model.trainable_weights if w.regularizer}
     for layer in flat_layers(model):
         if isinstance(layer, FieldEmbedding) and layer.l2:
-            rates |= {weight.path: layer.l2 for weight in layer.weights}
+            own = [weight for weight in layer.weights if "/numbers/" not in weight.path]
+            rates |= {weight.path: layer.l2 for weight in own}
     return rates
 
 
