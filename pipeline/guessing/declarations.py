@@ -176,6 +176,8 @@ def _why_not(found: Profile, share: float, twin: str | None) -> str:
         return "lists in brackets: write their values with a separator, as in a|b|c"
     if found.is_unread_time:
         return "times that may be read in two ways: write them as 2024-01-31 12:00:00"
+    if found.unread_number:
+        return found.unread_number
     if is_named_label(found):
         return "has the name of a label, too; to learn both, give `label` a list of them"
     if share > _LEAKS:
@@ -263,6 +265,8 @@ def _describe(found: Profile) -> str:
         said = "lists"
     else:
         said = f"{found.distinct:,} values"
+    if found.kind == "category" and found.is_whole_float:
+        said += f", with .0 at their ends: without it they would be others ({found.values[0]})"
     if found.missing_share:
         said += f", {found.missing_share:.2%} missing"
     if found.words:

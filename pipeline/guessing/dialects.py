@@ -51,7 +51,7 @@ def guess_dialect(text: str) -> Dialect:
 
     Raises:
         ValueError: if there is one column, or no delimiter cuts most lines into the same number of
-            columns.
+            columns; for a JSON array.
 
     Example:
 
@@ -63,6 +63,8 @@ def guess_dialect(text: str) -> Dialect:
     lines = [line for line in text.splitlines()[:_LINES] if line]
     if not lines:
         raise ValueError("there is no line")
+    if re.match(r"\[\s*(\{|$)", lines[0]):
+        raise ValueError("a JSON array: write one object a line, without brackets around them")
     if not any(delimiter in line for line in lines for delimiter in _DELIMITERS):
         raise ValueError(
             "there is a single column: a label needs features next to it, behind a comma, tab, "

@@ -20,6 +20,10 @@ MISSING = ("NA", "N/A", "n/a", "nan", "NaN", "null", "NULL", "None", "\\N", "?",
 _AMBIGUOUS = ("None", "-", "--")  # missing only among numbers and times
 _NUMBER = f"^{NUMBER}$"
 _DECIMAL_COMMA = r"^[+-]?\d+,\d+$"
+# 3,215 or 992: whether a comma is between thousands or decimals, such values do not say.
+_GROUPED = r"^[+-]?([1-9]\d{0,2}(,\d{3})+|\d{1,3})(\.\d+)?$"
+_SIGN = "([$€£¥₹%]|EUR|USD|GBP)"
+_SIGNED = rf"^{_SIGN}\s*[+-]?\d[\d.,]*$|^[+-]?\d[\d.,]*\s*{_SIGN}$"
 _SEPARATORS = ("|", ";", ",", "^", " ")
 _TIMES_READ = 1000  # values of a column of times, as far as they are looked at
 _MANY_EPOCHS = 100  # digits that are all times by chance
@@ -111,6 +115,16 @@ class Profile:
             self._coded[0], r"^\d{1,2}[./-]\d{1,2}[./-]\d{4}\b"
         )
 
+    @property
+    def unread_number(self) -> str:
+        """Why numbers cannot be read, if the values are such; else nothing."""
+        return _unread_number(self._coded[0])
+
+    @property
+    def is_whole_float(self) -> bool:
+        """Whether values are integers that some program has written as floats."""
+        return _all_match(self._coded[0], r"^[+-]?\d+\.0$")
+
     def has(self, value: str) -> bool:
         """Whether a value is there."""
         return bool(pc.index(self._coded[0], value).as_py() >= 0)
@@ -154,6 +168,8 @@ def profile(name: str, column: pa.Array) -> Profile:
     values, rows = values.filter(is_there), rows[np.asarray(is_there)]
     if len(values) and _is_time(name, values):
         return Profile(name, _without(column, spelled), "time", "", tuple(spelled))
+    if _unread_number(values):
+        return Profile(name, _without(column, spelled), "category", "", tuple(spelled))
     if number := _number(name, column, spelled, values, rows):
         return number
     missing = tuple(word for word in spelled if word not in _AMBIGUOUS)
@@ -184,6 +200,29 @@ def _number(
     if _measures(found):
         return found
     return None if words else dataclasses.replace(found, kind="category")
+
+
+def _unread_number(values: pa.Array) -> str:
+    """Why numbers cannot be read, if nearly all values are such; else nothing.
+
+    Example:
+
+    >>> _unread_number(pa.array(["3,215", "992"]))
+    'numbers that may be read in two ways, such as 3,215: write 3215 or 3.215'
+    >>> _unread_number(pa.array(["$3.20", "0.5 EUR"]))
+    'numbers with a sign, such as $3.20: write them without'
+    """
+    if not len(values):
+        return ""
+    if _nearly_all_match(values, _GROUPED):
+        thousands = values.filter(pc.match_substring_regex(values, r"^[+-]?\d{1,2},"))
+        if len(thousands):
+            one = thousands[0].as_py()
+            readings = f"{one.replace(',', '')} or {one.replace(',', '.', 1)}"
+            return f"numbers that may be read in two ways, such as {one}: write {readings}"
+    if _nearly_all_match(values, _SIGNED):
+        return f"numbers with a sign, such as {values[0].as_py()}: write them without"
+    return ""
 
 
 def _all_match(values: pa.Array, pattern: str) -> bool:

@@ -186,9 +186,11 @@ def _of_moments(moments: Moments) -> dict[str, Any]:
 
 
 def _to_moments(stored: pa.StructScalar) -> Moments:
-    parts: dict[str, Any] = {name: _numbers(of) for name, of in stored.items() if name not in _SUMS}
-    sums = {name: [int(of, 16) for of in stored[name].as_py()] for name in _SUMS}
-    return Moments(**parts, **sums)
+    parts: dict[str, Any] = {
+        name: [int(of, 16) for of in values.as_py()] if name in _SUMS else _numbers(values)
+        for name, values in stored.items()
+    }
+    return Moments(**parts)
 
 
 def _to_counts(stored: pa.StructScalar) -> Counts:

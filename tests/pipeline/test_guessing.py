@@ -414,6 +414,7 @@ def test_rows_come_from_all_over_the_source(tmp_path):
         (b"a word\nmore than one\nor two or three\n", "this is no table"),
         (b'{"click": \n{"click"\n', "no line is a JSON object"),
         (b"[1]\n{}\n", "there is a single column"),
+        (b'[{"a":1,"click":0},{"a":2,"click":1}]\n', "a JSON array: write one object a line"),
         (b"click\n0\n1\n", "there is a single column: a label needs features next to it"),
         (b"PAR1 this is none", "cannot be read as Parquet"),
         (b"click,user\n", "has no rows"),
@@ -479,6 +480,42 @@ def test_lists_in_brackets_and_days_that_may_be_months_are_no_features(tmp_path)
     assert "#   items: lists in brackets: write their values with a separator" in text
     assert "#   when: times that may be read in two ways: write them as 2024-01-31" in text
     assert "name: site" in text
+
+
+def test_numbers_that_cannot_be_read_are_no_features_and_say_what_to_write():
+    draw = np.random.default_rng(0)
+    numbers = draw.integers(100, 90_000, ROWS)
+    grouped = [f"{number:,}" for number in numbers]
+    signed = [f"${n / 100}" if n % 2 else f"{n / 100} EUR".replace(".", ",") for n in numbers]
+    columns = {"thousands": grouped, "price": signed, "share": [f"{n % 97}%" for n in numbers]}
+    log = {"site": draw.choice([*"abc"], ROWS).tolist(), "click": draw.integers(0, 2, ROWS)}
+    text = guess({**log, **columns}, "click").text
+    declaration = yaml.safe_load(text)
+    assert set(by_name(declaration)) == {"site"}
+    assert "decimal" not in declaration["source"]
+    assert "#   thousands: numbers that may be read in two ways, such as" in text
+    assert "#   price: numbers with a sign, such as" in text
+    assert "#   share: numbers with a sign, such as" in text
+
+
+def test_decimal_commas_and_lists_of_numbers_are_no_thousands():
+    draw = np.random.default_rng(0)
+    pairs = [f"{a},{b}" for a, b in draw.integers(100, 130, (ROWS, 2))]
+    log = {
+        "weight": [f"{n // 1000},{n % 1000:03}" for n in draw.integers(1, 9000, ROWS)],
+        "codes": pairs,
+        "click": draw.integers(0, 2, ROWS),
+    }
+    features = by_name(declared(log, "click"))
+    assert features["weight"]["kind"] == "numeric"
+    assert features["codes"]["kind"] in ("multi_valued", "numeric")
+
+
+def test_integers_that_are_written_as_floats_say_so():
+    draw = np.random.default_rng(0)
+    log = {"user_id": [f"{n}.0" for n in draw.integers(1, 99, ROWS)]}
+    text = guess({**log, "click": draw.integers(0, 2, ROWS)}, "click").text
+    assert "with .0 at their ends: without it they would be others" in text
 
 
 def test_columns_of_one_name_may_be_named(tmp_path):
