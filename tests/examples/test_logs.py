@@ -23,8 +23,6 @@ LOGS = [name for name in OWN if name != "amazon_beauty"]  # whose rows are made,
 MAX_EDITED = 10  # lines
 ROWS = 800  # of each file
 RARE = {"talkingdata": 12_000}  # where a click in each split needs more
-# All of these logs are prepared in tests/pipeline/test_packing.py; two have what others have.
-SERVED = ("talkingdata", "amazon_reviews")
 
 
 @pytest.fixture
@@ -65,9 +63,7 @@ def edited_lines(before: str, after: str) -> int:
     return sum(max(i2 - i1, j2 - j1) for i1, i2, j1, j2 in changes)
 
 
-@pytest.mark.parametrize(
-    "name", [n if n in SERVED else pytest.param(n, marks=pytest.mark.whole) for n in LOGS]
-)
+@pytest.mark.parametrize("name", LOGS)
 def test_a_part_is_prepared_trained_exported_and_served(name, log, models, tmp_path, monkeypatch):
     for path in log.iterdir():
         keep_some_rows(path, RARE.get(name, ROWS))
