@@ -498,17 +498,20 @@ def test_numbers_that_cannot_be_read_are_no_features_and_say_what_to_write():
     assert "#   share: numbers with a sign, such as" in text
 
 
-def test_decimal_commas_and_lists_of_numbers_are_no_thousands():
+def test_three_digits_behind_a_comma_are_decimals_where_they_cannot_be_thousands():
     draw = np.random.default_rng(0)
-    pairs = [f"{a},{b}" for a, b in draw.integers(100, 130, (ROWS, 2))]
+    long = [f"{a},{b}" for a, b in draw.integers(100, 130, (ROWS, 2))]  # none has less in front
     log = {
         "weight": [f"{n // 1000},{n % 1000:03}" for n in draw.integers(1, 9000, ROWS)],
-        "codes": pairs,
+        "length": long,
         "click": draw.integers(0, 2, ROWS),
     }
-    features = by_name(declared(log, "click"))
-    assert features["weight"]["kind"] == "numeric"
-    assert features["codes"]["kind"] in ("multi_valued", "numeric")
+    declaration = declared(log, "click")
+    assert declaration["source"]["decimal"] == ","
+    assert {f["name"]: f["kind"] for f in declaration["features"]} == {
+        "weight": "numeric",
+        "length": "numeric",
+    }
 
 
 def test_integers_that_are_written_as_floats_say_so():
