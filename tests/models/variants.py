@@ -14,7 +14,7 @@ from ctr_keras.features import (
     Sequence,
 )
 from ctr_keras.models import MODELS, build_model
-from ctr_keras.plan import Interaction, InteractionPlan
+from ctr_keras.plan import Group, Interaction, InteractionPlan
 from ctr_keras.trees import Tree, Trees
 from ctr_keras.trees.columns import column_names
 
@@ -63,6 +63,15 @@ _METHODS = InteractionPlan(
         Interaction(("age", "hour"), "factorize"),
         Interaction(("user", "hour"), "naive"),
     ]
+)
+_GROUPS = InteractionPlan(
+    [],
+    groups=[
+        Group(("user", "price"), 1),
+        Group(("user", "item", "age")),
+        Group(("genres", "price")),
+        Group(("user", "item", "price"), 3),
+    ],
 )
 _CROSSED = {"crossed": True}
 _TREES = Trees(  # by user and price, and by whether the genres have the second id
@@ -162,6 +171,7 @@ VARIANTS = {
         "AIM",
         {**_DEEP, **_WIDE, "interactions": _FUNCTIONS, "part_scalers": True, **_CROSSED},
     ),
+    "AutoGroup": ("AutoGroup", {**_DEEP, **_WIDE, "interactions": _GROUPS, **_CROSSED}),
     "OptInter": ("OptInter", {**_DEEP, "cross_dim": 3, "interactions": _METHODS}),
     "OptInter-mixture": ("OptInter", {**_DEEP, "cross_dim": 3, "factor_function": "generalized"}),
     "OptInterM": ("OptInterM", {**_DEEP, "cross_dim": 3}),
