@@ -117,7 +117,7 @@ class InteractionPlan:
             each of its ids is kept: OptFS' feature set. The model reads the others as missing. A
             plan of values without interactions leaves it all. Defaults to `None`: all are kept.
         groups: list of `Group`. AutoGroup's, which no other model reads. Two may have the same
-            fields, as each weighs them in a way of its own. Defaults to none.
+            fields, as each weighs them in a way of its own. Defaults to `()`.
 
     Raises:
         ValueError: for a duplicate interaction, or one of a field that is not kept.

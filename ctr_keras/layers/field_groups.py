@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from ctr_keras.layers.base import PoolingLayer, check_fields
-from ctr_keras.types import Initializer, Shape, Tensor
+from ctr_keras.types import Initializer, Regularizer, Shape, Tensor
 
 _LOGITS = 1e-3  # how far from 0 they start, as in the authors' code
 
@@ -29,6 +29,7 @@ class FieldGroups(PoolingLayer):
         order: int. Defaults to `2`.
         correction: float. How much of the powers of single fields is taken off. Defaults to `1.0`.
         kernel_initializer: initializer of the weights `w`. Defaults to `"glorot_uniform"`.
+        kernel_regularizer: regularizer of these. Defaults to `None`.
         **kwargs: name, dtype and what else `keras.layers.Layer` takes.
 
     Call arguments:
@@ -61,6 +62,7 @@ class FieldGroups(PoolingLayer):
         *,
         correction: float = 1.0,
         kernel_initializer: Initializer = "glorot_uniform",
+        kernel_regularizer: Regularizer = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -72,6 +74,7 @@ class FieldGroups(PoolingLayer):
         self.order = order
         self.correction = correction
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
 
     @property
     def count(self) -> int:
@@ -89,7 +92,10 @@ class FieldGroups(PoolingLayer):
             for place, group in enumerate(self.groups):
                 self._members[:, place] = np.isin(np.arange(fields), group)
         self.kernel = self.add_weight(
-            name="kernel", shape=(fields, self.count), initializer=self.kernel_initializer
+            name="kernel",
+            shape=(fields, self.count),
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
         )
 
     def members(self, training: bool) -> Tensor:
@@ -125,12 +131,11 @@ class GatedGroups(FieldGroups):
 
     Args:
         groups: int. Number of groups.
-        order, correction: as in `FieldGroups`.
+        order, correction, kernel_initializer, kernel_regularizer: as in `FieldGroups`.
         temperature: float. Defaults to `1.0`.
         gumbel_noise: bool. Whether there is noise in training, drawn anew for each place and batch.
             Defaults to `True`.
         seed: int or None. Of the noise. Defaults to `None`.
-        kernel_initializer: as in `FieldGroups`.
         **kwargs: name, dtype and what else `keras.layers.Layer` takes.
 
     Call arguments:
@@ -169,10 +174,16 @@ class GatedGroups(FieldGroups):
         gumbel_noise: bool = True,
         seed: int | None = None,
         kernel_initializer: Initializer = "glorot_uniform",
+        kernel_regularizer: Regularizer = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            groups, order, correction=correction, kernel_initializer=kernel_initializer, **kwargs
+            groups,
+            order,
+            correction=correction,
+            kernel_initializer=kernel_initializer,
+            kernel_regularizer=kernel_regularizer,
+            **kwargs,
         )
         if temperature <= 0:
             raise ValueError(f"temperature must be over 0. Received: {temperature}")

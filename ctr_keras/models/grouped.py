@@ -17,7 +17,15 @@ from ctr_keras.models.arguments import (
 )
 from ctr_keras.models.base import CTRModel
 from ctr_keras.models.interactions import read_groups
-from ctr_keras.models.parts import deep_logit, embed, field_inputs, joined, probability, summed
+from ctr_keras.models.parts import (
+    deep_logit,
+    embed,
+    field_inputs,
+    joined,
+    kernel_penalty,
+    probability,
+    summed,
+)
 from ctr_keras.models.registry import register
 from ctr_keras.plan import InteractionPlan
 from ctr_keras.settings import Count
@@ -68,12 +76,13 @@ def AutoGroup(  # noqa: N802 (a builder reads as the model it builds)
         correction: float. See `FieldGroups`. Defaults to `1.0`.
         group_gates: dict or None. Arguments of `GatedGroups` in the place of `FieldGroups`, with
             which this is the network of the search. Defaults to `None`.
-        hidden, net_l2: as in `DeepFM`.
+        hidden, embedding_l2, linear_l2: as in `DeepFM`.
+        net_l2: float. L2 penalty of the kernels of tower and logit, and of the groups' weights.
+            Defaults to `0.0`.
         dropout: float. Share of the tower's units to drop in training. Defaults to `0.0`.
         normalization: str or None. Of the tower (see `MLP`), whose input may be a few numbers of
             which to normalize away the size costs much. Defaults to `None`.
         norm_order: str. Where it stands (see `MLP`). Defaults to `"before"`.
-        embedding_l2, linear_l2: as in `FM`.
         kernel_initializer: initializer of the groups' weights. Defaults to `"glorot_uniform"`.
         embeddings_initializer: as in `DeepFM`. Defaults to `0.1`.
         check_ids, crossed: as in `FM`.
@@ -81,7 +90,7 @@ def AutoGroup(  # noqa: N802 (a builder reads as the model it builds)
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layers
-        `groups_1`, `groups_2`, ... hold the groups of an order, `embedding_1`, ... their tables.
+        `field_groups_1`, ... hold the groups of an order, `embedding_1`, ... their tables.
 
     Raises:
         ValueError: if there are no groups, or no width for an order; for gates with a plan.
@@ -112,8 +121,12 @@ def AutoGroup(  # noqa: N802 (a builder reads as the model it builds)
         raise ValueError(f"dims has a width for each of {max(chosen)} orders, got {widths}")
     inputs = field_inputs(features)
     layer: Callable[..., keras.layers.Layer] = FieldGroups if group_gates is None else GatedGroups
-    options = {"correction": correction, "kernel_initializer": kernel_initializer}
-    options |= group_gates or {}
+    options = {
+        "correction": correction,
+        "kernel_initializer": kernel_initializer,
+        "kernel_regularizer": kernel_penalty(net_l2),
+        **(group_gates or {}),
+    }
     parts = []
     for order, of_order in chosen.items():
         names, members = _members(features.field_names, of_order)
@@ -125,10 +138,10 @@ def AutoGroup(  # noqa: N802 (a builder reads as the model it builds)
         fields = keras.layers.Flatten()(fields)
         fields = BatchNormalization(center=False, scale=False, name=f"normalized_{order}")(fields)
         fields = keras.layers.Reshape((len(names), width))(fields)
-        parts.append(layer(members, order, name=f"groups_{order}", **options)(fields))
+        parts.append(layer(members, order, name=f"field_groups_{order}", **options)(fields))
     logits = [
         LinearLogit(features, l2=linear_l2, name="linear")(inputs),
-        deep_logit(joined(parts, "groups"), hidden, dropout, normalization, norm_order, net_l2),
+        deep_logit(joined(parts, "products"), hidden, dropout, normalization, norm_order, net_l2),
     ]
     return CTRModel(inputs, probability(summed(logits)), name="AutoGroup")
 

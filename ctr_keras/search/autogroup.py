@@ -90,7 +90,7 @@ class _Places:
     stage: Stage
     search: AutoGroupSearch
 
-    variables = "^groups_[0-9]/logits$"
+    variables = "^field_groups_[0-9]/logits$"
 
     @property
     def optimizer(self) -> keras.optimizers.Optimizer:

@@ -24,7 +24,7 @@ def test_one_group_of_all_fields_holds_twice_the_pairs_of_fm():
     fm.get_layer("embedding").set_weights(table)
     normalized = model.get_layer("normalized_2")
     normalized.moving_variance.assign(np.full(15, 1 - normalized.epsilon))  # as they are
-    (groups,), (pairs,) = logits(model, INPUTS, "groups_2"), logits(fm, INPUTS, "inner_2")
+    (groups,), (pairs,) = logits(model, INPUTS, "field_groups_2"), logits(fm, INPUTS, "inner_2")
     np.testing.assert_allclose(groups, 2 * pairs, 1e-4, 1e-6)
     assert np.abs(pairs).max() > 1e-3
 
@@ -43,7 +43,7 @@ def test_tables_of_an_order_hold_the_fields_that_its_groups_name():
     assert model.get_layer("embedding_2").output.shape == (None, 2, 3)
     assert [*model.get_layer("embedding_3").fields] == ["c0", "c2", "n0"]
     assert model.get_layer("embedding_3").output.shape == (None, 3, 2)
-    assert model.get_layer("groups_3").groups == ((1, 2, 0),)
+    assert model.get_layer("field_groups_3").groups == ((1, 2, 0),)
     assert "embedding_1" not in {layer.name for layer in model.layers}
 
 
@@ -63,7 +63,7 @@ def test_groups_are_saved_with_the_model(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(logits(loaded, INPUTS), logits(model, INPUTS), 1e-6, 1e-7)
-    assert loaded.get_layer("groups_3").groups == ((1, 2, 0),)
+    assert loaded.get_layer("field_groups_3").groups == ((1, 2, 0),)
 
 
 @pytest.mark.parametrize("builder", [DeepFM, OptInter])

@@ -212,8 +212,8 @@ OF_ONE_LABEL = [
 ]
 
 # How far int8 may move scores, where it is more than for others: of logarithms of elements near 0,
-# masks that multiply, signs of hashes, gates of experts.
-INT8_TOLERANCES = {"AFN": 0.1, "MaskNet": 0.02, "PLE": 0.05, "SDIM": 0.05}
+# masks that multiply, powers that a tower sees as they are, signs of hashes, gates of experts.
+INT8_TOLERANCES = {"AFN": 0.1, "AutoGroup": 0.05, "MaskNet": 0.02, "PLE": 0.05, "SDIM": 0.05}
 
 
 _ON_JAX = {"DeepFM", "AutoIntPlus", "OptInter", "MIAN"}
