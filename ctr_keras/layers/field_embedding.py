@@ -78,6 +78,7 @@ class FieldEmbedding(PackedLayer):
         sequences: list of str. Names of sequence features to embed with the same table, each as
             an output of its own. Defaults to `()`.
         numeric: str or None. How numbers are embedded: `"linear"`, `"periodic"` or `"autodis"`.
+            A number of which buckets have a vector each is declared so, by `scale` of `Numeric`.
             Defaults to `None`: `"linear"`, or what `embedding_numbers` says.
         combiner: str. `"mean"` or `"sum"` of a multi-valued field's vectors. Defaults to `"mean"`.
         embeddings_initializer: initializer of table and numeric vectors, or a number, the standard

@@ -57,7 +57,7 @@ def AutoGroup(  # noqa: N802 (a builder reads as the model it builds)
     linear_l2: Penalty = 0.0,
     net_l2: Penalty = 0.0,
     kernel_initializer: KernelInitializer = "glorot_uniform",
-    embeddings_initializer: EmbeddingsInitializer = 0.1,
+    embeddings_initializer: EmbeddingsInitializer = 0.01,
 ) -> keras.Model:
     """AutoGroup: a linear logit, and a tower on what groups of fields say together.
 
@@ -84,7 +84,7 @@ def AutoGroup(  # noqa: N802 (a builder reads as the model it builds)
             which to normalize away the size costs much. Defaults to `None`.
         norm_order: str. Where it stands (see `MLP`). Defaults to `"before"`.
         kernel_initializer: initializer of the groups' weights. Defaults to `"glorot_uniform"`.
-        embeddings_initializer: as in `DeepFM`. Defaults to `0.1`.
+        embeddings_initializer: as in `DeepFM`. Defaults to `0.01`.
         check_ids, crossed: as in `FM`.
         numeric_embedding: as in `FM`. Defaults to `"linear"`.
 

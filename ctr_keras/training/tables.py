@@ -23,7 +23,7 @@ def evaluation_table(measured: Mapping[str, Any]) -> str:
     Example:
 
     >>> print(evaluation_table({"auc": 0.75, "pr_auc": 0.5, "label_mean": 0.25, "rows": 4000}))
-    4,000 rows, 25.00% clicks
+    4,000 rows, 25.00% positive
     <BLANKLINE>
     auc     0.7500
     pr_auc  0.5000
@@ -52,28 +52,28 @@ def _blocks(measured: Mapping[str, Any]) -> Iterator[list[str]]:
 
 def _heading(measured: Mapping[str, Any]) -> list[str]:
     weighted = f" weighted by {measured['weighted_by']}" if "weighted_by" in measured else ""
-    lines = [f"{measured['rows']:,} rows{weighted}, {measured['label_mean']:.2%} clicks"]
+    lines = [f"{measured['rows']:,} rows{weighted}, {measured['label_mean']:.2%} positive"]
     if "groups" in measured:
         lines.append(
             f"{measured['groups']:,} groups, {measured['groups_of_one_class']:,} of one class, "
-            f"{measured['groups_without_click']:,} without a click; "
+            f"{measured['groups_without_click']:,} without a positive row; "
             f"{measured['rows_without_group']:,} rows without a group"
         )
     return lines
 
 
 def _calibration(buckets: Sequence[Mapping[str, float]]) -> list[str]:
-    lines = [["scores", "rows", "predicted", "clicks"]]
+    lines = [["scores", "rows", "predicted", "positive"]]
     for bucket in buckets:
-        low, high, predicted, clicks = (
+        low, high, predicted, positive = (
             f"{bucket[name]:.4f}" for name in ("low", "high", "score_mean", "label_mean")
         )
-        lines.append([f"{low} to {high}", f"{bucket['rows']:,}", predicted, clicks])
+        lines.append([f"{low} to {high}", f"{bucket['rows']:,}", predicted, positive])
     return _aligned(lines)
 
 
 def _by_value(field: str, slices: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
-    lines = [[f"by {field}", "rows", "clicks", *names]]
+    lines = [[f"by {field}", "rows", "positive", *names]]
     for of_value in slices:
         counts = [f"{of_value['rows']:,}", f"{of_value['label_mean']:.2%}"]
         lines.append([of_value["value"], *counts, *(_cell(of_value, name, 3) for name in names)])

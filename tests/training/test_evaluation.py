@@ -168,8 +168,8 @@ def test_the_command_prints_json_for_scripts_and_tables_for_people(runs, monkeyp
 
 
 TABLE = """\
-1,000 rows, 25.00% clicks
-7 groups, 2 of one class, 1 without a click; 30 rows without a group
+1,000 rows, 25.00% positive
+7 groups, 2 of one class, 1 without a positive row; 30 rows without a group
 
 auc           0.7500 [0.7000, 0.8000]
 pr_auc        0.5000
@@ -179,12 +179,12 @@ auc_by_group: why
 
 no interval of pr_auc: few
 
-scores            rows  predicted  clicks
-0.1000 to 0.2000   500     0.1500  0.1400
+scores            rows  predicted  positive
+0.1000 to 0.2000   500     0.1500    0.1400
 
-by site      rows  clicks                   auc  auc_by_group
-a          12,345  50.00%  0.500 [0.400, 0.600]             -
-(missing)       3   0.00%                     -             -
+by site      rows  positive                   auc  auc_by_group
+a          12,345    50.00%  0.500 [0.400, 0.600]             -
+(missing)       3     0.00%                     -             -
 
 no auc for (missing): one class
 no auc_by_group for a: small; so 1 more
