@@ -25,7 +25,7 @@ ADAM = keras.optimizers.Adam
 OPTIMIZERS = {
     "adam": SparseAdam,
     "exact adam": lambda: SparseAdam(exact=True),
-    "averaged adam": lambda: SparseAdam(use_ema=True),
+    "decaying adam": lambda: SparseAdam(use_ema=True, table_decay=0.01),
     "adagrad": SparseAdagrad,
     "sgd": SparseSGD,
     "momentum": lambda: SparseSGD(0.1, momentum=0.9),
