@@ -42,8 +42,8 @@ class Statistics:
     numbers: Numbers
 
     def places(self, vocabulary: str) -> Mapping[str, int]:
-        """The place of each value of a vocabulary, from 0."""
-        return self._places[vocabulary]
+        """The place of each value of a vocabulary, from 0; none of one that is not counted."""
+        return self._places.get(vocabulary, {})
 
     @functools.cached_property
     def _places(self) -> dict[str, dict[str, int]]:
