@@ -37,6 +37,7 @@ Frame: TypeAlias = Any  # columns by name
 _NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _LONG_FLOATS = {2: 2.0**11, 4: 2.0**24, 8: 1e10}  # by size in bytes
+_FIRST = np.zeros(1, np.intp)  # the code of a row that is alone
 _SPELL_TIMES = 'give it as strings, of pandas by column.dt.strftime("%Y-%m-%d %H:%M:%S")'
 
 
@@ -106,13 +107,18 @@ class Columns:
         """(rows, columns) float32 numbers, NaN where missing."""
         columns = [_number_array(name, self._columns[name]) for name in names]
         with np.errstate(over="ignore"):
-            table = np.stack([column.astype(np.float32) for column in columns], axis=1)
+            table = side_by_side([column.astype(np.float32) for column in columns])
         is_infinite = np.isinf(table)
         if is_infinite.any():
             for name, column, of_column in zip(names, columns, is_infinite.T, strict=True):
                 _check_finite(name, column, of_column)
             table[is_infinite] = np.nan
         return table
+
+
+def side_by_side(columns: Sequence[Array]) -> Array:
+    """(rows, columns), of few rows faster than `np.stack`."""
+    return np.concatenate(columns).reshape(len(columns), len(columns[0])).T.copy()
 
 
 def _names(frame: Frame) -> list[str]:
@@ -153,6 +159,8 @@ def _coded(column: Array | list[Any]) -> Coded:
         values, codes = np.unique(column, return_inverse=True)
         # Floats keep their type, which says how many digits they hold.
         return Coded(list(values) if column.dtype.kind == "f" else values.tolist(), codes)
+    if len(column) == 1:  # a request's
+        return Coded(column, _FIRST)
     try:
         places = {value: place for place, value in enumerate(dict.fromkeys(column))}
         codes = np.fromiter(map(places.__getitem__, column), np.intp, len(column))

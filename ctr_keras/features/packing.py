@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from ctr_keras.features.columns import Coded, Columns, Frame
+from ctr_keras.features.columns import Coded, Columns, Frame, side_by_side
 from ctr_keras.features.declarations import (
     Categorical,
     Crossed,
@@ -211,9 +211,9 @@ def _ids_of_columns(
     """Global ids of columns, each with its vocabulary's name, (rows, columns) int32; 0 where
     missing."""
     ids = look_up(features, [(name, coded.values) for name, coded in columns], statistics)
-    counts = [len(coded.values) for _, coded in columns]
-    codes = np.stack([coded.codes for _, coded in columns], axis=1)
-    return np.asarray(ids[codes + np.cumsum([0, *counts[:-1]])])
+    starts = itertools.accumulate((len(coded.values) for _, coded in columns), initial=0)
+    codes = side_by_side([coded.codes for _, coded in columns])
+    return np.asarray(ids[codes + list(starts)[:-1]])
 
 
 def _ids_of_lists(
