@@ -76,9 +76,10 @@ def whole(gradient: Any, variable: Variable) -> Tensor:
     return tf.math.unsorted_segment_sum(gradient.values, gradient.indices, variable.shape[0])
 
 
-def replica_count() -> int:
-    """How many replicas of the model a strategy trains, each on its part of a batch."""
-    return int(tf.distribute.get_strategy().num_replicas_in_sync)
+def has_replicas() -> bool:
+    """Whether a strategy trains replicas of the model, each on its part of a batch. A single one is
+    no other case: its variables, too, are updated in another thread than that of its step."""
+    return bool(tf.distribute.has_strategy())
 
 
 def distinct(rows: Tensor, table: Variable) -> Tensor:

@@ -30,6 +30,7 @@ from ctr_keras.settings import (
     Source,
     TupleOf,
     did_you_mean,
+    fields_of,
     plain,
     spelled,
 )
@@ -270,7 +271,7 @@ class TrainConfig(Optimization):
             model = spelled("model", source.values["model"], MODELS)
             arguments = model_arguments(model)
         source = source.with_preset(lambda name: find_preset(model, name), default_preset(model))
-        return source.with_model_args(cls, arguments).build(cls)
+        return source.with_model_args(fields_of(cls), arguments).build(cls)
 
     def to_dict(self) -> dict[str, Any]:
         """All settings by name, as `read` takes them and YAML gives them back."""

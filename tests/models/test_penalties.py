@@ -64,7 +64,7 @@ def penalized(model, argument):
 def test_models_take_the_penalties_of_what_they_have():
     shallow = LINEAR | {"FM", "HOFM", "FFM", "GBDTFFM"}
     linear = shallow | {"FwFM", "FmFM", "AFM", "NFM", "DeepFM", "AIM", "WideDeep", "xDeepFM"}
-    linear |= {"FiBiNET", "DESTINE"}
+    linear |= {"FiBiNET", "DESTINE", "AutoGroup"}
     for name in MODELS:
         expected = {"linear_l2"} if name in linear else set()
         expected |= set() if name in shallow else {"net_l2"}

@@ -270,11 +270,15 @@ def test_a_run_with_other_settings_is_refused(finished, change, message):
         train(dataclasses.replace(finished[0], **change))
 
 
-def test_a_run_that_failed_before_its_first_round_keeps_no_settings(settings, tmp_path):
-    config = TrainConfig(**settings | FM | {"epochs": 1, "out": str(tmp_path / "run")})
-    with pytest.raises(ValueError, match="dimm"):
-        train(dataclasses.replace(config, model_args={"dimm": 4}))
-    assert train(config)["rounds"] > 0
+def test_a_run_that_failed_before_its_first_round_leaves_nothing(settings, tmp_path):
+    config = TrainConfig(**settings | FM | {"model": "ESMM", "out": str(tmp_path / "run")})
+    with pytest.raises(ValueError, match="ESMM needs several labels"):
+        train(config)
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "run").mkdir()  # which then stays
+    with pytest.raises(ValueError, match="ESMM needs several labels"):
+        train(config)
+    assert not [*(tmp_path / "run").iterdir()]
 
 
 @pytest.mark.parametrize(
