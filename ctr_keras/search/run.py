@@ -27,7 +27,7 @@ from ctr_keras.search.optfs import OptFSSearch
 from ctr_keras.search.optinter import OptInterSearch
 from ctr_keras.search.selections import RandomSelection, StatisticsSelection
 from ctr_keras.search.stage import Search
-from ctr_keras.settings import Source, find, plain
+from ctr_keras.settings import Source, fields_of, find, plain
 from ctr_keras.types import Settings
 
 SEARCHES: dict[str, Any] = {
@@ -72,7 +72,7 @@ def read_search(
     base = source.values.get("base", getattr(kind, "base", None))
     with source.located("base"):
         arguments = model_arguments(base) if base else {}
-    source = source.with_model_args(kind, arguments)
+    source = source.with_model_args(fields_of(kind), arguments)
     with source.located("model_args"):
         check_arguments(base, source.values.get("model_args", {}))
     return source.build(kind)

@@ -226,11 +226,12 @@ def some_on_jax(names: Iterable[str]) -> list:
     return [pytest.param(n, marks=pytest.mark.backend) if n in _ON_JAX else n for n in names]
 
 
-def each_way(names: Collection[str], more: Collection[str] = ()) -> list:
+def each_way(names: Collection[str], more: Collection[str] = (), *, on_jax: bool = True) -> list:
     """As `some_on_jax`, for tests of code that all models share.
 
     The suite has a model for each way to build one, and `more`; the whole suite has all.
     """
     chosen = _EACH_WAY.union(more)
     rest = [pytest.param(n, marks=pytest.mark.whole) for n in names if n not in chosen]
-    return some_on_jax(n for n in names if n in chosen) + rest
+    some = [n for n in names if n in chosen]
+    return (some_on_jax(some) if on_jax else some) + rest
