@@ -100,8 +100,8 @@ class _Places:
     def build(self) -> keras.Model:
         search = self.search
         gates = {"temperature": search.temperature, "gumbel_noise": search.gumbel_noise}
-        arguments = {**self.search.model_args, "group_gates": gates}
-        return build_model(self.search.base, self.stage.features, **arguments)
+        arguments = {**search.model_args, "group_gates": gates}
+        return build_model(search.base, self.stage.features.without_crossed(), **arguments)
 
     def names(self, model: keras.Model) -> Sequence[str]:
         fields = candidate_fields(self.stage.features)
@@ -114,17 +114,18 @@ class _Places:
 
     def values(self, model: keras.Model) -> Array:
         """The probability of each place."""
-        logits = [keras.ops.convert_to_numpy(layer.logits).ravel() for layer in _layers(model)]
-        probabilities: Array = 1 / (1 + np.exp(-np.concatenate(logits)))
+        every = [keras.ops.ravel(keras.ops.sigmoid(layer.logits)) for layer in _layers(model)]
+        probabilities: Array = keras.ops.convert_to_numpy(keras.ops.concatenate(every))
         return probabilities
 
     def read(self, model: keras.Model) -> InteractionPlan:
-        return InteractionPlan([], groups=self._groups(model, self.values(model) > 0.5))
+        found = self._groups(model, self.values(model) > 0.5)
+        return InteractionPlan([], groups=[group for group, _ in found])
 
-    def _groups(self, model: keras.Model, is_open: Array) -> dict[Group, Array]:
+    def _groups(self, model: keras.Model, is_open: Array) -> list[tuple[Group, Array]]:
         """The groups of enough open places to interact, and which places are theirs."""
         fields, values = np.array(candidate_fields(self.stage.features)), self.values(model)
-        groups, start = {}, 0
+        found, start = [], 0
         for layer in _layers(model):
             places = np.arange(start, start + len(fields) * layer.count)
             start += len(places)
@@ -133,11 +134,11 @@ class _Places:
                 if len(inside) >= min(layer.order, 2):
                     names = tuple(fields[is_open[column]].tolist())
                     group = Group(names, layer.order, values[inside].mean())
-                    groups[group] = np.isin(np.arange(len(values)), inside)
-        return groups
+                    found.append((group, np.isin(np.arange(len(values)), inside)))
+        return found
 
     def describe(self, plan: InteractionPlan) -> str:
-        return _counted(plan)
+        return f"groups: {_counted(plan)}"
 
     def conclude(self, model: keras.Model, best: InteractionPlan, course: Course) -> Conclusion:
         del best  # the last round counts
@@ -147,8 +148,9 @@ class _Places:
         if rows is not None:
             judge = Judge(_ChosenPlaces(model, sizes, rows[0]), rows[1])
         is_open, tried = choose(sizes, keep, judge)
-        groups = self._groups(model, is_open)
-        worth = [None] * len(groups) if judge is None else judge.worth(is_open, groups.values())
+        found = self._groups(model, is_open)
+        groups, places = [group for group, _ in found], [of for _, of in found]
+        worth = [None] * len(groups) if judge is None else judge.worth(is_open, places)
         kept: list[dict[str, Any]] = [
             {
                 "fields": list(group.fields),
@@ -161,14 +163,14 @@ class _Places:
         kept.sort(key=lambda row: row["gate"] if judge is None else row["effect"], reverse=True)
         plan = InteractionPlan([], groups=groups)
         verdict = of_gates(self.stage.number, course, is_open, tried, "")
-        says = [*verdict.says, f"they make {_counted(plan)}"]
+        says = [*verdict.says, f"their groups: {_counted(plan)}"]
         return Conclusion(plan, dataclasses.replace(verdict, says=says, kept=kept))
 
 
 def _counted(plan: InteractionPlan) -> str:
     """How many groups there are of each order."""
     counts = sorted(Counter(group.order for group in plan.groups).items())
-    return ", ".join(f"{count} groups of order {order}" for order, count in counts) or "no groups"
+    return ", ".join(f"{count} of order {order}" for order, count in counts) or "none"
 
 
 def _layers(model: keras.Model) -> list[GatedGroups]:

@@ -45,9 +45,21 @@ def test_so_many_places_as_asked_for_are_kept_in_groups_of_two_fields_at_least(t
     assert [(group.fields, group.order) for group in plan.groups] == [(every, 2)] * 4
     (verdict,) = read_verdicts(str(tmp_path))
     assert verdict.says[0] == "keeps 12 of 12 gates"
-    assert verdict.says[-1] == "they make 4 groups of order 2"
+    assert verdict.says[-1] == "their groups: 4 of order 2"
     assert [row["function"] for row in verdict.kept] == ["order 2"] * 4
     assert quick(keep=1).search(data.features, data.train, data.test).groups == ()
+
+
+@pytest.mark.usefixtures("eager")
+def test_logits_may_go_far_beyond_doubt_and_crossed_features_are_in_no_group():
+    data = planted_clicks(
+        [(0, 1)], fields=3, categories=4, train_rows=400, test_rows=100, crossed=True
+    )
+    certain = {"gate_learning_rate": 1e4, "keep": None, "temperature": 0.01}
+    search = quick(**certain, model_args={**PAIRS, "crossed": True})
+    plan = search.search(data.features, data.train)
+    assert max(group.gate for group in plan.groups) == 1.0
+    assert {name for group in plan.groups for name in group.fields} <= {"f0", "f1", "f2"}
 
 
 @pytest.mark.usefixtures("eager")
