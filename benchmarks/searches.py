@@ -12,6 +12,7 @@ not done yet (what was killed goes on), prints a JSON line for each run and then
 
 - `aim`: AIM's ablations, its third order, and what it has found in DeepFM and IPNN
 - `autofield`: FM and DeepFM on the fields that AutoField keeps, and on as many random ones
+- `autogroup`: AutoGroup on the groups of its search, on random ones as large, and on all fields
 - `autoint`: AutoInt with and without residual connections
 - `stability`: how alike the gates of AutoFIS are that searches with different seeds end with
 """
@@ -66,6 +67,8 @@ SEARCHES: dict[str, tuple[str, tuple[str, ...]]] = {
     "aim": ("aim", ()),
     "autofield": ("autofield", ()),
     "random-fields": ("random", ("like={autofield}",)),
+    "autogroup": ("autogroup", ()),
+    "random-groups": ("random", ("like={autogroup}",)),
     "aim-pairs": ("aim", ("functions=[inner]", "dims=false")),
     "aim-functions": ("aim", ("dims=false",)),
     "aim-3": ("aim", ("order=3", "dims=false")),
@@ -116,14 +119,26 @@ AUTOFIELD: dict[str, Run] = {
     "DeepFM on AutoField's fields": ("DeepFM", "autofield", ()),
     "DeepFM on as many random fields": ("DeepFM", "random-fields", ()),
 }
+AUTOGROUP: dict[str, Run] = {
+    "DeepFM": ("DeepFM", None, ()),
+    "AutoGroup, all fields in each group": ("AutoGroup", None, ()),
+    "AutoGroup on its search's groups": ("AutoGroup", "autogroup", ()),
+    "AutoGroup on random groups": ("AutoGroup", "random-groups", ()),
+}
 AUTOINT: dict[str, Run] = {
     "AutoInt": ("AutoInt", None, ()),
     "AutoInt without residual": ("AutoInt", None, ("residual=false",)),
     "AutoInt+": ("AutoIntPlus", None, ()),
     "AutoInt+ without residual": ("AutoIntPlus", None, ("residual=false",)),
 }
-TABLES = {"papers": PAPERS, "aim": AIM, "autofield": AUTOFIELD, "autoint": AUTOINT}
-RUNS = {**PAPERS, **AIM, **AUTOFIELD, **AUTOINT}
+TABLES = {
+    "papers": PAPERS,
+    "aim": AIM,
+    "autofield": AUTOFIELD,
+    "autogroup": AUTOGROUP,
+    "autoint": AUTOINT,
+}
+RUNS = {**PAPERS, **AIM, **AUTOFIELD, **AUTOGROUP, **AUTOINT}
 STABILITY = ("fm-2", "deepfm-2")  # the searches whose gates are compared
 
 
@@ -207,7 +222,7 @@ def _trained(prepared: str, folder: str, name: str, run: str, seed: int) -> dict
 def _searched(prepared: str, folder: str, name: str, search: str, seed: int) -> InteractionPlan:
     method, settings = SEARCHES[search]
     common: tuple[str, ...] = ()
-    if method in ("autofis", "aim", "autofield"):
+    if method in ("autofis", "aim", "autofield", "autogroup"):
         common = SETTINGS[name]["search"]
     if method != "statistics":
         common = (*common, f"seed={seed}")
@@ -219,9 +234,11 @@ def _searched(prepared: str, folder: str, name: str, search: str, seed: int) -> 
 
 def _kept_shares(plan: InteractionPlan, fields: int) -> list[float]:
     """By order, the share of all combinations of fields that the plan has with any function; of a
-    plan of fields the share of these."""
+    plan of fields the share of these, of one of groups the mean share of fields in a group."""
     if plan.fields is not None:
         return [len(plan.fields) / fields]
+    if plan.groups:
+        return [statistics.mean(len(group.fields) / fields for group in plan.groups)]
     shares, possible = [], fields
     for order in (2, 3):
         possible = possible * (fields - order + 1) // order

@@ -215,8 +215,8 @@ def test_what_single_optimizers_refuse(make, message):
         make()
 
 
-# Without momenta, so that dense Adam leaves rows that are not read alone but for their decay; with an
-# epsilon that keeps rounding errors of tiny gradients from being divided by their size.
+# Without momenta, so that dense Adam leaves rows that are not read alone but for their decay; with
+# an epsilon that keeps rounding errors of tiny gradients from being divided by their size.
 NO_MOMENTA = {"learning_rate": 0.1, "beta_1": 0.0, "beta_2": 0.0, "epsilon": 1.0}
 
 
