@@ -19,7 +19,7 @@ from typing import Any
 import click
 
 from ctr_keras.files import exists
-from ctr_keras.options import ExistingFolder, NewFolder
+from ctr_keras.options import ExistingFolder, ExistingRun, NewFolder
 from ctr_keras.quiet import quiet_tensorflow
 from ctr_keras.version import __version__
 
@@ -41,6 +41,18 @@ class _Stopped(click.ClickException):
         click.echo(f"\nStopped. {self.message}", err=True)
 
 
+class _Misused(click.ClickException):
+    """What Click says in four lines of a command that it does not understand, in one."""
+
+    exit_code = 2
+
+    def __init__(self, error: click.UsageError) -> None:
+        said = error.format_message()
+        end = "" if said.endswith((".", "?")) else "."
+        where = f" See `{error.ctx.command_path} --help`." if error.ctx else ""
+        super().__init__(f"{said}{end}{where}")
+
+
 class _Group(click.Group):
     """Own commands and those of entry points; errors that users can mend are one line."""
 
@@ -53,9 +65,28 @@ class _Group(click.Group):
             self.add_command(found[name].load(), name)
         return super().get_command(ctx, name)
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            from ctr_keras.settings import did_you_mean
+
+            hint = did_you_mean(name, self.list_commands(ctx))
+            raise click.UsageError(f"No such command {name!r}{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **options)
+        except click.exceptions.NoArgsIsHelpError:
+            raise
+        except click.UsageError as error:
+            raise _Misused(error) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            raise _Misused(error) from None
         # Click's own business: two RuntimeErrors, and a reader such as `head` that has gone.
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
@@ -114,7 +145,7 @@ _REPLICATES = click.IntRange(100)  # of fewer, a quantile of 2.5% is the least o
 
 _existing_folder = functools.partial(click.option, type=ExistingFolder())
 _data = functools.partial(_existing_folder, "--data")
-_run = functools.partial(_existing_folder, "--run", "run_folder", required=True)
+_run = functools.partial(click.option, "--run", "run_folder", required=True, type=ExistingRun())
 _split = functools.partial(
     click.option,
     "--split",
@@ -233,9 +264,12 @@ def train(
     A run that was stopped may be given more or fewer epochs. Settings are given by --set or in a
     YAML file; those below have their defaults, and `--model NAME --help` adds those of a model.
     """
-    from ctr_keras import training
+    from ctr_keras import early
 
     given = _given(overrides, data=data, model=model, out=out)
+    early.check_run(config, overrides, **given)
+    from ctr_keras import training
+
     settings = training.read_config(config, overrides, **given)
     with contextlib.redirect_stdout(sys.stderr):  # the progress bar; stdout is for the result
         try:
@@ -291,8 +325,8 @@ class _SearchCommand(click.Command):
     "--method",
     required=True,
     metavar="NAME",
-    help="autofis, aim, optinter, autofield, deeplight or optfs; random or statistics select as "
-    "many as a plan (--set like=PLAN), to compare with.",
+    help="autofis, aim, optinter, autofield, deeplight, optfs or autogroup; random or statistics "
+    "select as many as a plan (--set like=PLAN), to compare with.",
 )
 @click.option("--order", type=click.IntRange(2, 4), help="Highest order of interactions.")
 @click.option("--base", help="AutoFIS' model: FM, DeepFM or IPNN; of DeepLight the first two.")
@@ -312,10 +346,14 @@ def search(
     The same command again resumes or reports it. Train on what was found with
     `ctr-keras train --set interactions=OUT/plan.json`.
     """
-    from ctr_keras.search import read_search, run_search
+    from ctr_keras import early
 
     _check_given_once(overrides, {"data": data, "method": method, "out": out})
-    settings = read_search(method, config, overrides, **_given(overrides, order=order, base=base))
+    given = _given(overrides, order=order, base=base)
+    early.check_search(method, config, overrides, data, **given)
+    from ctr_keras.search import read_search, run_search
+
+    settings = read_search(method, config, overrides, **given)
     with contextlib.redirect_stdout(sys.stderr):  # the progress bar; stdout is for the result
         plan = run_search(method, settings, data, out)
     click.echo(plan.summary())
@@ -369,10 +407,13 @@ def tune(
     The same command again resumes or reports it; given at once in several processes, these share
     the trials. Settings that are given are fixed, all others of the space are searched.
     """
+    from ctr_keras import early
+
+    given: dict[str, Any] = {**_given(overrides, data=data, model=model, out=out)}
+    early.check_run(config, overrides, **given)
     from ctr_keras import tuning
 
-    given: dict[str, Any] = {**study, **_given(overrides, data=data, model=model, out=out)}
-    settings = tuning.TuneConfig.read(config, overrides, space, **given)
+    settings = tuning.TuneConfig.read(config, overrides, space, **study, **given)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of every other model
     with contextlib.redirect_stdout(sys.stderr):  # a line a trial; stdout is for the result
         tuning.tune(settings)
@@ -412,7 +453,9 @@ def tune(
     help="Intervals of 95%; of groups where there are any. 1000 are usual.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of the bootstrap.")
-@_existing_folder("--baseline", help="Another run on the same data, to take RelaImpr over.")
+@click.option(
+    "--baseline", type=ExistingRun(), help="Another run on the same data, to take RelaImpr over."
+)
 @_weighted()
 @click.option(
     "--require",
@@ -432,9 +475,17 @@ def evaluate(
     run_folder: str, as_json: bool | None, limits: tuple[str, ...], **options: Any
 ) -> None:
     """Print AUC, log loss, calibration and more of a run."""
+    from ctr_keras.limits import Limit
+
+    required = [Limit.read(limit) for limit in limits]
+    if required:
+        from ctr_keras import early
+
+        early.check_limits(
+            required, run_folder, options["k"], options["group"], options["baseline"]
+        )
     from ctr_keras import training
 
-    required = [training.Limit.read(limit) for limit in limits]
     measured = training.evaluate_run(run_folder, **options)
     if as_json or (as_json is None and not sys.stdout.isatty()):
         _print_json(measured)
@@ -528,7 +579,7 @@ def embeddings(run_folder: str, out: str, data: str | None) -> None:
 
 
 @main.command()
-@click.argument("runs", nargs=-1, required=True, type=ExistingFolder())
+@click.argument("runs", nargs=-1, required=True, type=ExistingRun())
 @_compared
 @_data(help="Prepared data to score all runs on, if theirs have moved.")
 @click.option("--label", metavar="NAME", help="The label to compare, where runs predict several.")
@@ -563,10 +614,14 @@ def bench(data: str, models: str, seeds: int, out: str, overrides: Any, **option
 
     The same command again goes on where it was; a run that fails does not stop the others.
     """
-    from ctr_keras.compare import Bench, run_bench
+    from ctr_keras import early
 
     _check_given_once(overrides, {"data": data, "out": out})
     names = [name.strip() for name in models.split(",") if name.strip()]
+    early.check_models(names)
+    early.check_prepared(data)
+    from ctr_keras.compare import Bench, run_bench
+
     settings = Bench(data, names, out, seeds, overrides)
     with contextlib.redirect_stdout(sys.stderr):
         finished, failed = run_bench(settings, lambda line: click.echo(line, err=True))
@@ -599,6 +654,10 @@ def _compare(runs: Any, out: str | None, as_json: bool, options: dict[str, Any])
 @click.argument("name", required=False)
 def models(name: str | None) -> None:
     """List the models by family, or describe one and its settings."""
+    from ctr_keras import early
+
+    if name is not None:
+        early.check_models([name])
     from ctr_keras.models import FAMILIES, MODELS
     from ctr_keras.settings import spelled
     from ctr_keras.training import PRESETS, settings_by_group, trainable

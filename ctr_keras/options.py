@@ -24,6 +24,17 @@ class ExistingFolder(click.Path):
         return super().convert(folder, param, ctx)
 
 
+class ExistingRun(ExistingFolder):
+    """The folder of a run or a search."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        folder = super().convert(value, param, ctx)
+        for name in ("config.yaml", "features.json"):
+            if not os.path.exists(os.path.join(folder, name)):
+                raise FileNotFoundError(f"{folder} holds no run: there is no {name}")
+        return folder
+
+
 class NewFolder(click.Path):
     """A folder to write, on the disk: commands that also write to addresses say so themselves."""
 

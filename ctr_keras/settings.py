@@ -106,15 +106,39 @@ def check_settings(settings: Any) -> None:
     Traceback (most recent call last):
     ctr_keras.settings.SettingError: epochs must be at least 1, got 0
     """
-    for name, kind in _field_types(settings.__class__).items():
+    for name, kind in fields_of(settings.__class__).types.items():
         value = checked(name, getattr(settings, name), kind)
         object.__setattr__(settings, name, value)  # the dataclass may be frozen
 
 
+@dataclasses.dataclass(frozen=True)
+class Fields:
+    """What settings are taken.
+
+    Args:
+        types: dict. What a setting may be, by its name; those that must be given come first.
+        required: tuple of str. The names of these. Defaults to `()`.
+    """
+
+    types: Mapping[str, Any]
+    required: tuple[str, ...] = ()
+
+
+def fields_of(kind: Any) -> Fields:
+    """The settings that a dataclass takes."""
+    return _fields_of(kind)
+
+
 @functools.cache
-def _field_types(kind: Any) -> dict[str, Any]:
+def _fields_of(kind: Any) -> Fields:
     hints = get_type_hints(kind, include_extras=True)
-    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+    names = [field.name for field in dataclasses.fields(kind)]
+    required = tuple(
+        field.name
+        for field in dataclasses.fields(kind)
+        if field.default is field.default_factory is dataclasses.MISSING
+    )
+    return Fields({name: hints[name] for name in dict.fromkeys((*required, *names))}, required)
 
 
 def checked(name: str, value: Any, kind: Any) -> Any:
@@ -318,12 +342,16 @@ class Source:
     def build(self, kind: Callable[..., T]) -> T:
         """An instance of a dataclass; a ValueError for unknown, missing or wrong settings, which
         says it of all of them."""
-        fields = _fields(kind)
-        self._check_known(fields)
-        self.require(*(name for name, is_required in fields.items() if is_required))
-        self._check_values(kind)
+        wrong = self._wrong(fields_of(kind))
+        if len(wrong) > 1:  # of a single one its dataclass says more
+            _refuse(wrong)
         with self.located():
             return kind(**self.values)
+
+    def check(self, fields: Fields) -> None:
+        """Raises a ValueError for unknown, missing or wrong settings, which says it of all of
+        them, where there is no dataclass to build yet."""
+        _refuse(self._wrong(fields))
 
     def build_one_of(self, key: str, kinds: Mapping[str, Callable[..., T]], what: str = "") -> T:
         """An instance of the dataclass that the setting `key` names, from the other settings.
@@ -345,13 +373,13 @@ class Source:
         preset = {key: value for key, value in preset.items() if key not in self._model_args()}
         return dataclasses.replace(self, values={**preset, **values})
 
-    def with_model_args(self, kind: Callable[..., Any], arguments: Iterable[str]) -> Source:
-        """Moves settings that are no fields of the dataclass `kind`, but arguments of a model, to
-        `model_args`; a ValueError for one that is neither."""
-        fields, arguments = _fields(kind), tuple(arguments)
-        self._check_known((*fields, *arguments))
-        values = {key: value for key, value in self.values.items() if key in fields}
-        moved = {key: value for key, value in self.values.items() if key not in fields}
+    def with_model_args(self, fields: Fields, arguments: Iterable[str]) -> Source:
+        """Moves settings that are none of these fields, but arguments of a model, to `model_args`;
+        a ValueError for one that is neither."""
+        own = fields.types
+        self._check_known((*own, *arguments))
+        values = {key: value for key, value in self.values.items() if key in own}
+        moved = {key: value for key, value in self.values.items() if key not in own}
         if moved:
             values["model_args"] = {**self._model_args(), **moved}
         return dataclasses.replace(self, values=values)
@@ -369,16 +397,17 @@ class Source:
                 problems[hint] = f"{problems[hint]}; {said}" if hint in problems else said
         _refuse(f"{said}{hint}" for hint, said in problems.items())
 
-    def _check_values(self, kind: Any) -> None:
-        """Checks each value, where several are wrong: of a single one its dataclass says more."""
+    def _wrong(self, fields: Fields) -> list[str]:
+        """What is wrong with values, where all that must be is given and nothing else."""
+        self._check_known(fields.types)
+        self.require(*fields.required)
         wrong = []
         for name, value in self.values.items():
             try:
-                checked(name, value, _field_types(kind)[name])
+                checked(name, value, fields.types[name])
             except SettingError as error:
                 wrong.append(f"{self.place(*error.keys)}{error}")
-        if len(wrong) > 1:
-            _refuse(wrong)
+        return wrong
 
 
 def all_of(makers: Iterable[Callable[[], T]]) -> list[T]:
@@ -404,15 +433,6 @@ def _refuse(problems: Iterable[str]) -> None:
     """Raises a ValueError that names all problems, if there are any."""
     if said := "; ".join(problems):
         raise ValueError(said)
-
-
-def _fields(kind: Any) -> dict[str, bool]:
-    """A dataclass' fields by name, whether a value must be given; those that must come first."""
-    fields = {
-        field.name: field.default is field.default_factory is dataclasses.MISSING
-        for field in dataclasses.fields(kind)
-    }
-    return dict(sorted(fields.items(), key=lambda field: not field[1]))
 
 
 def _read_yaml(path: str, kind: type[yaml.SafeLoader]) -> tuple[dict[str, Any], yaml.Node | None]:
@@ -478,4 +498,4 @@ def _line(node: yaml.Node | None, keys: Iterable[str | int]) -> int | None:
 def plain(settings: Any) -> dict[str, Any]:
     """A dataclass as the dict that YAML gives back."""
     values = yaml.safe_load(yaml.safe_dump(dataclasses.asdict(settings)))
-    return {name: values[name] for name in _fields(type(settings))}
+    return {name: values[name] for name in fields_of(type(settings)).types}

@@ -5,6 +5,7 @@ with a digest of all that decides it: its options, the files that it reads, and 
 steps before. A step that was stopped goes on in the folder that it began.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -14,11 +15,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
+from ctr_keras import early
 from ctr_keras.files import File, exists, files_below, find, open_input, read_json, write_json
+from ctr_keras.limits import Limit, metric_names
 from ctr_keras.settings import Source, did_you_mean
 from ctr_keras.version import __version__
 
@@ -43,25 +46,28 @@ class Step:
 
     Attributes:
         name: str. That of the command.
-        options: list of str. Its own options, as they were written.
+        options: dict. Its own options, as they were written.
         wires: dict. Its options whose values are outputs of other steps.
         output: str. What it writes.
         parts: dict. What decides the output, by a name for each part.
         key: str. `"train-1a2b3c4d"`, with the digest of these parts.
+        place: str. Where it was written: `"flow.yaml, line 3: "`.
     """
 
     name: str
-    options: tuple[str, ...]
+    options: Mapping[str, Any]
     wires: Mapping[str, str]
     output: str
     parts: Mapping[str, Any]
     key: str
+    place: str
 
     @property
     def words(self) -> list[str]:
         """The command, without `ctr-keras`."""
         wires = [word for option in self.wires.items() for word in option]
-        return [self.name, *wires, *self.options]
+        extra = ["--json"] if self.name == "evaluate" else []
+        return [self.name, *wires, *_all_words(self.options), *extra]
 
     @property
     def command(self) -> str:
@@ -100,7 +106,8 @@ def read_workflow(
         if step in source.values:
             command = command_of(step)
             assert command is not None, step
-            steps[step] = _step(step, _options(source, step, command), steps, out, name)
+            options = _options(source, step, command)
+            steps[step] = _step(step, options, source.place(step), steps, out, name)
     return out, [*steps.values()]
 
 
@@ -126,19 +133,34 @@ def _options(source: Source, step: str, command: click.Command) -> dict[str, Any
         several = known[key].multiple
         if isinstance(value, list | dict) and not several:
             raise ValueError(f"{given.place(key)}{key} of {step} takes one value, got {value!r}")
+        _check_values(key, value, known[key], f"{given.place(key)}{key} of {step}: ")
     return dict(given.values)
 
 
+def _check_values(key: str, value: Any, option: click.Option, place: str) -> None:
+    """Checks that an option's values are what it takes."""
+    for word in _words(key, value):
+        if word != f"--{key}":
+            try:
+                option.type.convert(word, option, None)
+            except click.BadParameter as error:
+                raise ValueError(f"{place}{error.message}") from None
+
+
 def _step(
-    name: str, options: Mapping[str, Any], before: Mapping[str, Step], out: str, model: str
+    name: str,
+    options: Mapping[str, Any],
+    place: str,
+    before: Mapping[str, Step],
+    out: str,
+    model: str,
 ) -> Step:
     wires, output_option, output = _WIRES[name]
     if name == "train" and "tune" in before:
         wires = {**wires, "--config": "tune"}
-    words = tuple(word for option in options.items() for word in _words(*option))
     parts = {
         "the version of ctr-keras": __version__,
-        "options": list(words),
+        "options": _all_words(options),
         **{f"files of {key}": _seen(str(options[key])) for key in _FILES if key in options},
         **{f"step {step}": before[step].key for step in dict.fromkeys(wires.values())},
     }
@@ -147,8 +169,7 @@ def _step(
     inputs = {option: _input(before[step]) for option, step in wires.items()}
     if output_option:
         inputs[output_option] = output
-    extra = ("--json",) if name == "evaluate" else ()
-    return Step(name, (*words, *extra), inputs, output, parts, f"{name}-{digest}")
+    return Step(name, options, inputs, output, parts, f"{name}-{digest}", place)
 
 
 def _input(step: Step) -> str:
@@ -156,6 +177,10 @@ def _input(step: Step) -> str:
     if step.name == "tune":
         return f"{step.output}/best.yaml"
     return os.path.dirname(step.output) if step.name == "export" else step.output
+
+
+def _all_words(options: Mapping[str, Any]) -> list[str]:
+    return [word for option in options.items() for word in _words(*option)]
 
 
 def _words(key: str, value: Any) -> Iterator[str]:
@@ -201,8 +226,8 @@ def run_workflow(
         only: str or None. The name of the one step to run. Defaults to `None`: all.
 
     Raises:
-        ValueError: for a model or setting that `train` does not know, before anything is run; if
-            there is no step `only`, or one before it was not run.
+        ValueError: for a model, a setting or a limit that a step does not know, before anything is
+            run; if there is no step `only`, or one before it was not run.
         RuntimeError: with the last words of the command that has failed.
     """
     path = os.path.join(out, _STATE)
@@ -210,9 +235,11 @@ def run_workflow(
     to_run = [step for step in steps if not _has_run(step, done.get(step.name, {}))]
     if only:
         steps = [_one(only, steps, to_run)]
-    for step in to_run[1:]:  # the first one says at once what is wrong with it
-        if step.name == "train" and "--config" not in step.wires:
-            _check_training(step)
+    waiting = [step for step in steps if step in to_run]
+    for step in waiting:
+        _check_names(step)
+    for step in waiting[1:]:  # the first one says at once what is wrong with it
+        _check_settings(step)
     for step in steps:
         last = done.get(step.name, {})
         if step not in to_run:
@@ -243,17 +270,51 @@ def _has_run(step: Step, last: Mapping[str, Any]) -> bool:
     return step.key in last.get("ended", {}) and exists(step.output)
 
 
-def _check_training(step: Step) -> None:
-    """Refuses what `train` would, before the steps that come first have taken their time."""
-    from ctr_keras.training import read_config
-
-    options = [*zip(step.options[::2], step.options[1::2], strict=True)]
-    overrides = [value for option, value in options if option == "--set"]
-    given = {o.removeprefix("--"): value for o, value in options if o != "--set"}
+@contextlib.contextmanager
+def _located(step: Step) -> Iterator[None]:
+    """Says of an error which step it is of."""
     try:
-        read_config(given.pop("config", None), overrides, data="", out="", **given)
+        yield
     except ValueError as error:
-        raise ValueError(f"train: {error}") from None
+        raise ValueError(f"{step.place}{step.name}: {error}") from None
+
+
+def _check_names(step: Step) -> None:
+    """Refuses a model, a setting or a limit that there is not."""
+    with _located(step):
+        if _has_settings(step):
+            _read_settings(early.read_run, step)
+        if step.name == "evaluate":
+            names = metric_names(step.options.get("k", 10))
+            for text in _values(step, "require"):
+                limit = Limit.read(text)
+                # Which labels there are is known when the log is prepared.
+                metric = limit.metric.rpartition(".")[2]
+                dataclasses.replace(limit, metric=metric).check_among(names)
+
+
+def _check_settings(step: Step) -> None:
+    """Refuses settings that do not go together, which takes Keras to tell."""
+    if _has_settings(step):
+        from ctr_keras.training import read_config
+
+        with _located(step):
+            _read_settings(read_config, step)
+
+
+def _has_settings(step: Step) -> bool:
+    """Whether a step trains, by settings that are not to be tuned first."""
+    return step.name in ("tune", "train") and "--config" not in step.wires
+
+
+def _read_settings(read: Callable[..., object], step: Step) -> None:
+    model = {"model": step.options["model"]} if "model" in step.options else {}
+    read(step.options.get("config"), _values(step, "set"), data="", out="", **model)
+
+
+def _values(step: Step, option: str) -> list[str]:
+    """The values of an option, one or several, as words."""
+    return [*_words(option, step.options.get(option, []))][1::2]
 
 
 def _why(step: Step, last: Mapping[str, Any]) -> str:
@@ -267,18 +328,33 @@ def _why(step: Step, last: Mapping[str, Any]) -> str:
 def _run(step: Step, log: str) -> None:
     os.makedirs(os.path.dirname(log), exist_ok=True)
     with open(log, "w", encoding="utf-8") as said:
-        done = subprocess.run(
-            [sys.executable, "-m", "ctr_keras.cli", *step.words],
-            stdout=subprocess.PIPE,
-            stderr=said,
-            text=True,
-        )
-        said.write(done.stdout)
-    if done.returncode:
+        status, printed = _ended([sys.executable, "-m", "ctr_keras.step", *step.words], said)
+        said.write(printed)
+    if status:
         with open(log, encoding="utf-8") as file:
             words = [line.strip() for line in file if line.strip()]
         errors = [line for line in words if line.startswith("Error: ")] or words[-_LINES:]
         raise RuntimeError(f"{step.name} has failed: {' '.join(errors)} ({log})")
     if step.name == "evaluate":
         with open(step.output, "w", encoding="utf-8") as file:
-            file.write(done.stdout)
+            file.write(printed)
+
+
+def _ended(command: Sequence[str], said: TextIO) -> tuple[int, str]:
+    """The exit status of a step, and what it has printed; it does not outlive this process."""
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,  # which the step watches
+        stdout=subprocess.PIPE,
+        stderr=said,
+        text=True,
+        start_new_session=True,  # so that it is told to stop once
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            printed = process.stdout.read()
+            return process.wait(), printed
+        finally:  # Ctrl-C as well
+            process.stdin.close()
+            process.wait()

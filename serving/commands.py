@@ -10,14 +10,14 @@ from typing import Any, BinaryIO
 
 import click
 
-from ctr_keras.options import ExistingFolder, NewFolder
+from ctr_keras.options import ExistingFolder, ExistingRun, NewFolder
 from ctr_keras.version import __version__
 
 _EXISTING_FOLDER = ExistingFolder()
 
 
 @click.command()
-@click.option("--run", "run_folder", required=True, type=_EXISTING_FOLDER, help="The run.")
+@click.option("--run", "run_folder", required=True, type=ExistingRun(), help="The run.")
 @click.option(
     "--out", required=True, help="The model's folder: models/NAME, also at an address (gs://...)."
 )
@@ -62,7 +62,7 @@ def _names(option: str) -> tuple[str, ...]:
 
 
 @click.command()
-@click.option("--run", required=True, type=_EXISTING_FOLDER, help="The run.")
+@click.option("--run", required=True, type=ExistingRun(), help="The run.")
 @click.option("--source", required=True, help="Raw file, folder or pattern, as `prepare` reads.")
 @click.option("--out", required=True, help="File to write: .parquet or .csv.")
 @click.option("--keep", metavar="A,B,...", default="", help="Columns to write next to the score.")

@@ -271,8 +271,8 @@ def test_a_missing_module_names_the_extra_that_brings_it(module, extra, tmp_path
     def fail(*args: object, **options: object) -> None:
         raise ModuleNotFoundError(f"No module named {module!r}", name=module)
 
-    monkeypatch.setattr("ctr_keras.training.evaluate_run", fail)
-    result = run("evaluate", "--run", str(tmp_path))
+    monkeypatch.setattr("ctr_keras.partitions.join", fail)
+    result = run("join", str(tmp_path), "--out", "joined")
     hint = f": pip install 'ctr-keras[{extra}]'" if extra else ""
     assert (result.exit_code, result.output) == (1, f"Error: No module named {module!r}{hint}\n")
 

@@ -150,7 +150,7 @@ def modules_after(statement: str, keras_backend: str = "tensorflow") -> set[str]
 
 def test_features_and_settings_need_nothing_heavy():
     loaded = modules_after("import ctr_keras.features, ctr_keras.settings")
-    assert not loaded & {"keras", "tensorflow", "apache_beam", "tensorflow_transform"}
+    assert not loaded & {"keras", "tensorflow", "apache_beam", "tensorflow_transform", "pyarrow"}
 
 
 def test_layers_need_neither_beam_nor_transform():

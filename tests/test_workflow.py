@@ -5,13 +5,18 @@ import json
 import os
 import pathlib
 import re
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 from click.testing import CliRunner
 
 from ctr_keras import workflow
 from ctr_keras.cli import main
-from ctr_keras.training import Limit
+from ctr_keras.features import Categorical, FeatureSet, Label
+from ctr_keras.limits import Limit, metric_names
 from ctr_keras.workflow import read_workflow, run_workflow
 from tests.conftest import ROOT
 
@@ -143,6 +148,7 @@ def test_one_step_is_run_after_those_before_it(written, ran):
         ("prepare: {sorce: b}\ntrain: {}\n", "2: option 'sorce' of prepare is unknown; did you m"),
         ("prepare: {source: b}\ntrain: {out: x}\n", "3: option 'out' of train is set by the gra"),
         ("prepare: {source: [a, b]}\ntrain: {}\n", "2: source of prepare takes one value, got"),
+        ("prepare: {source: b, max-rejected: 5}\ntrain: {}\n", "2: max-rejected of prepare: 5"),
         ("prepare: logs\ntrain: {}\n", "2: expected keys and values, got 'logs'"),
         ("train: {}\n", "prepare is not given"),
         (f"{STEPS}export:\n", "name is not given"),
@@ -157,12 +163,21 @@ def test_what_is_wrong_is_named_with_its_line(written, text, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (STEPS.replace("LR", "DepFM"), "train: unknown model 'DepFM'; did you mean 'DeepFM'?"),
-        (STEPS.replace("epochs", "epoch"), "train: --set epoch=1: unknown setting 'epoch'"),
+        (
+            STEPS.replace("LR", "DepFM"),
+            "line 3: train: unknown model 'DepFM'; did you mean 'DeepFM'?",
+        ),
+        (STEPS.replace("epochs", "epoch"), "line 3: train: --set epoch=1: unknown setting 'epoch'"),
+        (
+            STEPS.replace("epochs: 1", "schedule: exponential"),
+            "line 3: train: --set schedule=exponential: schedule=exponential needs a learning_rate",
+        ),
+        (ALL.replace("auc>", "acu>"), "line 6: evaluate: no metric 'acu'; did you mean 'auc'?"),
+        (ALL.replace("auc>=0.5", "auc>0.5"), "line 6: evaluate: --require auc>0.5: expected METR"),
     ],
 )
-def test_what_training_would_refuse_is_said_before_anything_is_run(written, ran, text, message):
-    with pytest.raises(ValueError, match=re.escape(message)):
+def test_what_a_step_would_refuse_is_said_before_anything_is_run(written, ran, text, message):
+    with pytest.raises(ValueError, match=f"^flow.yaml, {re.escape(message)}"):
         told(written(text))
     assert ran == []
 
@@ -174,18 +189,40 @@ def test_a_step_that_fails_says_its_last_words(written):
 
 
 def test_a_limit_that_is_broken_fails_the_command(tmp_path, monkeypatch):
-    monkeypatch.setattr("ctr_keras.training.evaluate_run", lambda *_, **__: {"auc": 0.69})
+    evaluated = []
+    monkeypatch.setattr(
+        "ctr_keras.training.evaluate_run", lambda run, **_: evaluated.append(run) or {"auc": 0.69}
+    )
+    FeatureSet(Categorical("a"), label=Label("y")).save(tmp_path / "features.json")
+    (tmp_path / "config.yaml").touch()
     command = ["evaluate", "--run", str(tmp_path), "--require"]
     assert CliRunner().invoke(main, [*command, "auc>=0.6"]).exit_code == 0
     for limit, says in [
         ("auc>=0.7", "auc is 0.69, not >= 0.7"),
         ("auc<=0.6", "auc is 0.69, not <= 0.6"),
-        ("acu>=0.6", "no metric 'acu'; did you mean 'auc'?"),
-        ("auc>0.6", "--require auc>0.6: expected METRIC>=VALUE"),
     ]:
         result = CliRunner().invoke(main, [*command, limit])
         assert result.exit_code == 1
         assert says in result.stderr
+    assert evaluated == [str(tmp_path)] * 3
+    for limit, says in [
+        ("acu>=0.6", "no metric 'acu'; did you mean 'auc'?"),
+        ("auc>0.6", "--require auc>0.6: expected METRIC>=VALUE"),
+        ("rela_impr>=0", "no metric 'rela_impr'; available: auc, "),  # without --baseline
+        ("ndcg_at_10>=0", "no metric 'ndcg_at_10'"),  # without --group
+    ]:
+        result = CliRunner().invoke(main, [*command, limit])
+        assert result.exit_code == 1
+        assert says in result.stderr
+    assert len(evaluated) == 3, "what no evaluation measures was evaluated"
+
+
+def test_names_of_metrics_are_known_beforehand():
+    names = metric_names(5)
+    assert {"auc", "log_loss", "rows", "auc_by_group", "ndcg_at_5", "rela_impr"} <= {*names}
+    assert metric_names(5, ["a", "b"]) == [f"{label}.{name}" for label in "ab" for name in names]
+    assert "auc_by_group" not in metric_names(by_group=False)
+    assert "rela_impr" not in metric_names(over_baseline=False)
 
 
 @pytest.mark.parametrize(
@@ -201,6 +238,45 @@ def test_limits_of_several_labels_name_the_label(limit, says):
     measured = {"labels": {"click": {"auc": 0.7, "rows": 9}, "add to cart": {"auc": 0.8}}}
     with contextlib.nullcontext() if not says else pytest.raises(ValueError, match=re.escape(says)):
         Limit.read(limit).check(measured)
+
+
+STEP = """
+import pathlib, time
+from ctr_keras.step import end_with_starter
+end_with_starter()
+pathlib.Path("started").touch()
+try:
+    time.sleep(600)
+finally:
+    pathlib.Path("stopped").touch()
+"""
+STARTER = f"""
+import sys
+from ctr_keras import workflow
+workflow._ended({[sys.executable, "-c", STEP]}, sys.stderr)
+"""
+
+
+def test_a_step_ends_with_the_process_that_has_started_it(tmp_path):
+    started = {}
+    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        folder = tmp_path / kind.name
+        folder.mkdir()
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-c", STARTER]
+        started[kind] = folder, subprocess.Popen(command, cwd=folder, env=environment)
+    for kind, (folder, starter) in started.items():
+        wait_until((folder / "started").exists)
+        starter.send_signal(kind)
+        wait_until((folder / "stopped").exists)  # in an orderly way
+        starter.wait()
+
+
+def wait_until(is_so):
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_the_example_is_one(monkeypatch):

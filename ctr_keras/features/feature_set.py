@@ -13,6 +13,7 @@ import functools
 import itertools
 import json
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 
 from ctr_keras.features import packing
@@ -95,6 +96,40 @@ class FeatureSet:
         check_sizes(self)
         self.read: tuple[str, ...] | None = None  # by a model, see `reading`
         self._statistics: Statistics | None = None
+
+    @classmethod
+    def from_frame(cls, frame: Frame, label: str | None = None) -> FeatureSet:
+        """Features as a look at a frame suggests them, which needs pyarrow.
+
+        Numbers that measure something are put into buckets; other columns are categories, lists or
+        parts of times by their values and names. A column that tells nothing, or gives the label
+        away, is left out, and a warning says why.
+
+        Args:
+            frame: of pandas, polars or pyarrow, or a dict of arrays, with some hundred rows.
+            label: str or None. The column of the label. Defaults to `None`: the one that has the
+                name of a label, or is the only one of yes and no.
+
+        Raises:
+            ValueError: if the label is not clear, naming the columns it may be.
+
+        Example:
+
+        >>> log = {"user": [3, 8, 9, 8, 5] * 24, "price": [0.5, 1.25, 4.0] * 40}
+        >>> features = FeatureSet.from_frame({**log, "click": [0, 1, 0, 0] * 30}, label="click")
+        >>> features.field_names, features["price"].scale
+        (('user', 'price'), 'quantiles')
+        """
+        try:
+            from ctr_keras.features.guessing import columns_of, guess
+        except ModuleNotFoundError as error:
+            message = f"{error.msg}, which `from_frame` needs: pip install pyarrow"
+            raise ModuleNotFoundError(message, name=error.name) from None
+        found = guess(columns_of(frame), label)
+        if found.left_out:
+            reasons = "; ".join(f"{name}: {why}" for name, why in found.left_out.items())
+            warnings.warn(f"columns that are no features: {reasons}", stacklevel=2)
+        return cls(*found.features, label=found.label.declared)
 
     # The labels.
 

@@ -167,7 +167,7 @@ class RowWise(AveragesByRows, DecaysInUpdateStep):
             return gradient
         if not is_known(self, variable):
             return gradient
-        if tables.replica_count() > 1:  # whose rows are not the same; `update_step` has all of them
+        if tables.has_replicas():  # whose rows are not the same; `update_step` has all of them
             self._check_replicas()
             return gradient
         rows, sums, weight = self._sum_rows(gradient, variable)

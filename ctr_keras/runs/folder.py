@@ -59,6 +59,8 @@ def write_settings(path: str, settings: Settings) -> None:
 def kept_for(kind: str, out: str) -> Iterator[None]:
     """Keeps a folder, which is made where it is not there, for one process as long as it works.
 
+    What fails or is stopped before its first round leaves nothing there.
+
     Args:
         kind: str. `"run"` or `"search"`: what the folder holds, or is to hold.
         out: str.
@@ -66,6 +68,7 @@ def kept_for(kind: str, out: str) -> Iterator[None]:
     Raises:
         ValueError: if the folder holds something else, or another process works in it.
     """
+    is_new = not os.path.exists(out)
     os.makedirs(out, exist_ok=True)
     _check_holds(kind, out)
     path = os.path.join(out, _LOCK)
@@ -80,8 +83,17 @@ def kept_for(kind: str, out: str) -> Iterator[None]:
         try:
             yield
         finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(path)
+            _leave(out, is_new)
+
+
+def _leave(out: str, is_new: bool) -> None:
+    """Removes the lock, and before it what a run has left that has not begun."""
+    early = () if has_begun(out) else (*_LEFT_EARLY, "config.yaml")
+    for name in (*early, _LOCK):
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(os.path.join(out, name))
+    if is_new and not os.listdir(out):
+        os.rmdir(out)
 
 
 def _check_holds(kind: str, out: str) -> None:

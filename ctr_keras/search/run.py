@@ -21,12 +21,13 @@ from ctr_keras.runs import (
 from ctr_keras.search.aim import AIMSearch
 from ctr_keras.search.autofield import AutoFieldSearch
 from ctr_keras.search.autofis import AutoFISSearch
+from ctr_keras.search.autogroup import AutoGroupSearch
 from ctr_keras.search.deeplight import DeepLightSearch
 from ctr_keras.search.optfs import OptFSSearch
 from ctr_keras.search.optinter import OptInterSearch
 from ctr_keras.search.selections import RandomSelection, StatisticsSelection
 from ctr_keras.search.stage import Search
-from ctr_keras.settings import Source, find, plain
+from ctr_keras.settings import Source, fields_of, find, plain
 from ctr_keras.types import Settings
 
 SEARCHES: dict[str, Any] = {
@@ -36,6 +37,7 @@ SEARCHES: dict[str, Any] = {
     "autofield": AutoFieldSearch,
     "deeplight": DeepLightSearch,
     "optfs": OptFSSearch,
+    "autogroup": AutoGroupSearch,
     "random": RandomSelection,
     "statistics": StatisticsSelection,
 }
@@ -70,7 +72,7 @@ def read_search(
     base = source.values.get("base", getattr(kind, "base", None))
     with source.located("base"):
         arguments = model_arguments(base) if base else {}
-    source = source.with_model_args(kind, arguments)
+    source = source.with_model_args(fields_of(kind), arguments)
     with source.located("model_args"):
         check_arguments(base, source.values.get("model_args", {}))
     return source.build(kind)

@@ -8,8 +8,8 @@ its update may walk all of it. What backends do differently for that is in this 
 - `is_sparse(gradient)`, `sum_rows`, `read`, `write` are what optimizers update rows with.
 - `in_blocks(step, variables, block)` is a walk over all rows of tables, a block after the other.
 - `change_if(condition, variable, change)` changes a variable now and then, and costs nothing else.
-- `whole(gradient, variable)` is any gradient as a tensor; `replica_count()` says whether there are
-  several, one a replica.
+- `whole(gradient, variable)` is any gradient as a tensor; `has_replicas()` says whether there is
+  one of each replica.
 - `updates_rows(optimizer, variable)` tells whether an optimizer does so, `catches_up(optimizer)`
   whether rows are to catch up before they are read, and `caught_up()` whether they have.
 - `penalty_of_rows`, and whether it `is_left_to_optimizer`: what an L2 penalty of rows is made of.
@@ -42,7 +42,7 @@ write = _backend.write
 in_blocks = _backend.in_blocks
 change_if = _backend.change_if
 whole = _backend.whole
-replica_count = _backend.replica_count
+has_replicas = _backend.has_replicas
 train_step = _backend.train_step
 
 
@@ -88,7 +88,7 @@ def penalty_of_rows(table: Variable, rows: Tensor) -> Tensor:
     >>> float(penalty_of_rows(table, keras.ops.convert_to_tensor([0, 1, 1])))
     4.0
     """
-    if replica_count() > 1:
+    if has_replicas():
         raise ValueError(
             "with several replicas a penalty of the rows that are read (`l2`, `embedding_l2`, "
             "`linear_l2`) needs a sparse optimizer of ctr_keras.optimizers"
@@ -105,6 +105,7 @@ __all__ = [
     "caught_up",
     "change_if",
     "distinct",
+    "has_replicas",
     "in_blocks",
     "is_left_to_optimizer",
     "is_sparse",
@@ -114,7 +115,6 @@ __all__ = [
     "penalties_left_to",
     "penalty_of_rows",
     "read",
-    "replica_count",
     "sum_rows",
     "train_step",
     "updates_rows",

@@ -139,8 +139,8 @@ def whole(gradient: Tensor, variable: Variable) -> Tensor:
     return gradient
 
 
-def replica_count() -> int:
-    return 1
+def has_replicas() -> bool:
+    return False
 
 
 def train_step(model: keras.Model, step: Callable[..., Any], state: Any, data: Any) -> Any:

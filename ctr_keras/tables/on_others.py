@@ -28,8 +28,8 @@ def whole(gradient: Tensor, variable: Variable) -> Tensor:
     return gradient
 
 
-def replica_count() -> int:
-    return 1
+def has_replicas() -> bool:
+    return False
 
 
 def change_if(condition: Tensor, variable: Variable, change: Callable[[Tensor], Tensor]) -> None:

@@ -76,9 +76,10 @@ def whole(gradient: Any, variable: Variable) -> Tensor:
     return tf.math.unsorted_segment_sum(gradient.values, gradient.indices, variable.shape[0])
 
 
-def replica_count() -> int:
-    """How many replicas of the model a strategy trains, each on its part of a batch."""
-    return int(tf.distribute.get_strategy().num_replicas_in_sync)
+def has_replicas() -> bool:
+    """Whether a strategy trains replicas of the model, each on its part of a batch. A single one is
+    no other case: its variables, too, are updated in another thread than that of its step."""
+    return bool(tf.distribute.has_strategy())
 
 
 def distinct(rows: Tensor, table: Variable) -> Tensor:
@@ -112,7 +113,7 @@ def in_blocks(step: Callable[[Tensor], None], written: Sequence[Variable], block
 
 
 def train_step(model: keras.Model, step: Callable[[Any], Any], data: Any) -> Any:
-    """Keras' own step, in which an exact optimizer catches up with rows before they are read."""
+    """Keras' own step, in which rows catch up before they are read, where the optimizer asks."""
     optimizer = model.optimizer
     if not catches_up(optimizer):
         return step(data)

@@ -4,7 +4,6 @@ from ctr_keras.presets import PRESETS, find_preset
 from ctr_keras.runs import Optimization
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.evaluation import evaluate_run, load_run, predict_split
-from ctr_keras.training.limits import Limit
 from ctr_keras.training.run import train
 from ctr_keras.training.stopped import how_it_stands
 from ctr_keras.training.tables import evaluation_table
@@ -14,7 +13,6 @@ from ctr_keras.training.trees_config import TREES, TreesConfig, read_config
 __all__ = [
     "PRESETS",
     "TREES",
-    "Limit",
     "Optimization",
     "TrainConfig",
     "TreesConfig",

@@ -1,14 +1,14 @@
 """How trees are grown, by LightGBM's names."""
 
 import dataclasses
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import pydantic
 
 from ctr_keras.settings import Count, check_settings
 
-_Share = Annotated[float, pydantic.Field(gt=0, le=1)]
-_AtLeastTwo = Annotated[int, pydantic.Field(ge=2)]
+_Share: TypeAlias = Annotated[float, pydantic.Field(gt=0, le=1)]
+_AtLeastTwo: TypeAlias = Annotated[int, pydantic.Field(ge=2)]
 
 
 @dataclasses.dataclass(frozen=True)

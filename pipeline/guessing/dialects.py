@@ -6,10 +6,11 @@ import dataclasses
 import re
 from collections import Counter
 
+from ctr_keras.features.guessing.profiles import NUMBER
+
 _DELIMITERS = (",", "\t", ";", "|", "::", " ")
 _LINES = 1000  # that are looked at
 _MAX_CELL = 2**20
-NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 _IS_NUMBER = re.compile(NUMBER)
 
 

@@ -8,18 +8,16 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
+from ctr_keras.features.guessing.frames import ROWS, columns_of, strings, thinned
 from pipeline.guessing.dialects import Dialect, guess_dialect, guess_encoding
 from pipeline.guessing.files import read_pieces, some_of
 from pipeline.parsing.columns import shortened
 from pipeline.sources import open_source, partition_columns
 
-_ROWS = 100_000  # of a sample
 _GROUPS = 4  # row groups of a Parquet file that are read
 _BEGINNING = 4096  # bytes of a file that tell its format
 _ONE_TABLE = "name the files of one table by a pattern, --source 'FOLDER/*.csv'"
@@ -75,7 +73,7 @@ def sample_files(paths: Sequence[str], columns: Sequence[str] = ()) -> Sample:
     whole = pa.concat_tables(tables, promote_options="permissive")
     if not whole.num_rows:
         raise ValueError(f"{chosen[0]} has no rows")
-    table = _thinned(whole)
+    table = thinned(whole)
     texts = {name: strings(table[name]) for name in table.column_names}
     is_whole = len(chosen) == len(paths) and not reader.is_cut and table is whole
     return Sample(texts, reader.settings(), tuple(reader.comments), is_whole)
@@ -101,50 +99,11 @@ def _format(beginning: bytes) -> str:
 
 
 def sample_frame(frame: Any) -> Sample:
-    """A sample of a frame of pandas, polars or pyarrow, or of anything that Arrow takes for one."""
-    if isinstance(frame, dict) or hasattr(frame, "__arrow_c_stream__"):
-        table = pa.table(frame)
-    elif hasattr(frame, "to_arrow"):
-        table = frame.to_arrow()
-    else:
-        raise TypeError(
-            f"expected a path, or a frame of pandas, polars or pyarrow, got {type(frame).__name__}"
-        )
-    if not table.num_rows:
-        raise ValueError("the frame has no rows")
-    table = _thinned(table)
-    columns = {name: strings(table[name]) for name in table.column_names}
+    """A sample of a frame, as `columns_of` takes it."""
+    columns = columns_of(frame)
     comments = ("From a frame: save it as Parquet to prepare it.",)
-    return Sample(columns, {"format": "parquet"}, comments, table.num_rows < _ROWS)
-
-
-def strings(column: pa.ChunkedArray) -> pa.Array:
-    """A column as the pipeline reads it: strings, or lists of strings; null where empty."""
-    values = column.combine_chunks()
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    if _is_list(values.type):
-        return values.cast(pa.list_(pa.string()))
-    if pa.types.is_boolean(values.type):
-        values = values.cast(pa.int8())
-    try:
-        text = values.cast(pa.string())
-    except pa.ArrowException:  # an object, or bytes that are no text
-        return pa.nulls(len(values), pa.string())
-    return pc.if_else(pc.equal(text, ""), None, text)
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    ) and not pa.types.is_nested(kind.value_type)
-
-
-def _thinned(table: pa.Table) -> pa.Table:
-    """At most `_ROWS` rows, from all over the table."""
-    if table.num_rows <= _ROWS:
-        return table
-    return table.take(pa.array(np.linspace(0, table.num_rows - 1, _ROWS).astype(int)))
+    sample = Sample(columns, {"format": "parquet"}, comments)
+    return dataclasses.replace(sample, is_whole=sample.rows < ROWS)
 
 
 def _check_alike(first: pa.Table, first_path: str, table: pa.Table, path: str) -> None:
@@ -344,7 +303,7 @@ class _Parquet:
                 parquet = pyarrow.parquet.ParquetFile(file)
                 last = parquet.num_row_groups - 1
                 groups = sorted({last * place // (_GROUPS - 1) for place in range(_GROUPS)})
-                rows = max(_ROWS // files // _GROUPS, 1)
+                rows = max(ROWS // files // _GROUPS, 1)
                 some = (parquet.iter_batches(rows, [group]) for group in groups if last >= 0)
                 batches = [batch for of_group in some for batch in itertools.islice(of_group, 1)]
             except (pa.ArrowException, OSError) as error:

@@ -1,6 +1,5 @@
 """How a log may be divided: by its files, by time, or at random."""
 
-import datetime
 import fnmatch
 import itertools
 import re
@@ -9,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ctr_keras.features.times import part_of
+from ctr_keras.features.guessing.features import spelled
+from ctr_keras.features.guessing.profiles import Profile
 from ctr_keras.types import Array
-from pipeline.guessing.profiles import Profile
 
 _SHARES = (0.8, 0.9)  # of the rows, before validation and before test
 _FILE_WORDS = {
@@ -21,7 +20,6 @@ _FILE_WORDS = {
 }
 _VALIDATION = 0.1  # of the rows to learn from, where no file is for it
 _DAY = 86400
-_PERIODS = {"hour": _DAY, "weekday": 7 * _DAY}  # of parts of a time
 _LONG = 20 * _DAY  # from which on splits begin with a day
 
 Settings = dict[str, Any]
@@ -92,23 +90,3 @@ def by_time(found: Profile, is_click: Array) -> Settings | None:
             return None
     validation, test = (spelled(bound) for bound in bounds.tolist())
     return {"by": "time", "column": found.name, "validation_from": validation, "test_from": test}
-
-
-def spelled(time: float) -> str:
-    """A time of a clock, or the day if it begins with it.
-
-    Example:
-
-    >>> spelled(86400), spelled(86460)
-    ('1970-01-02', '1970-01-02 00:01:00')
-    """
-    moment = datetime.datetime.fromtimestamp(time, datetime.UTC)
-    return f"{moment:%Y-%m-%d}" if time % _DAY == 0 else f"{moment:%Y-%m-%d %H:%M:%S}"
-
-
-def time_parts(found: Profile) -> list[str]:
-    """The parts of a time that differ between rows, and in a log so long that they come again: what
-    was learned of the weekdays of three days says nothing of the fourth."""
-    length = np.ptp(found.seconds)
-    parts = (part for part, period in _PERIODS.items() if length > period)
-    return [part for part in parts if len(np.unique(part_of(part, found.seconds))) > 1]

@@ -276,7 +276,7 @@ class Calls:
         {'score': TensorInfo(dtype='DT_FLOAT', shape=(-1, -1))}
         """
         spec = ModelSpec(model, version, label)
-        return await self._ask(self._transport.metadata, spec, deadline=self._deadline(timeout))
+        return await self._metadata_of(spec, self._deadline(timeout))
 
     async def status(
         self, model: str, *, version: int | None = None, timeout: float | None = None
@@ -373,11 +373,22 @@ class Calls:
                 if isinstance(error, ServingError) and error.code not in _REQUEST_DOES_NOT_FIT:
                     raise
                 misfit = error
-        fresh = await self._ask(self._transport.metadata, spec, deadline=deadline)
+        fresh = await self._metadata_of(spec, deadline)
         if misfit is not None and fresh == known:
             raise misfit
         self._metadata[spec] = fresh
         return await send(fresh)
+
+    async def _metadata_of(self, spec: ModelSpec, deadline: Deadline) -> Metadata:
+        """Signatures; the error for an unknown model names those that there are."""
+        try:
+            return await self._ask(self._transport.metadata, spec, deadline=deadline)
+        except ServingError as error:
+            names = await self._transport.names(deadline) if error.code == Code.NOT_FOUND else []
+            if not names or spec.name in names:
+                raise
+            there = f"the server has {', '.join(names)}"
+            raise ServingError(error.code, f"{error.message}; {there}") from None
 
     async def _ask(
         self,

@@ -114,6 +114,9 @@ class GrpcTransport:
             for found in response.model_version_status
         ]
 
+    async def names(self, deadline: Deadline) -> list[str]:
+        return []
+
     async def close(self) -> None:
         await settled(self._channel.close())
 

@@ -88,6 +88,14 @@ class RestTransport:
     async def status(self, spec: ModelSpec, deadline: Deadline) -> list[VersionStatus]:
         return await self._ask("GET", _path(spec), _read_status, deadline)
 
+    async def names(self, deadline: Deadline) -> list[str]:
+        try:  # of our server; TensorFlow Serving has no such page
+            _, content = await self._http.exchange("GET", "/healthz", None, deadline)
+            health = json.loads(content)
+            return sorted([*health["serving"], *health["not_serving"]])
+        except (ServingError, TimeoutError, httpx.HTTPError, LookupError, TypeError, ValueError):
+            return []
+
     async def close(self) -> None:
         await self._http.close()
 

@@ -36,6 +36,9 @@ class Transport(Protocol):
     async def status(self, spec: ModelSpec, deadline: Deadline) -> list[VersionStatus]:
         """The versions that the server knows of."""
 
+    async def names(self, deadline: Deadline) -> list[str]:
+        """The models that the server has, none where it does not tell; raises nothing."""
+
     async def close(self) -> None:
         """Closes the connections."""
 

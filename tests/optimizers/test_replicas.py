@@ -31,6 +31,7 @@ OPTIMIZERS = {
     # An epsilon that keeps rounding errors of tiny gradients from being divided by their size.
     "exact adam": lambda: SparseAdam(0.01, epsilon=1e-3, exact=True),
     "averaged adam": lambda: SparseAdam(0.01, use_ema=True),
+    "decaying adam": lambda: SparseAdam(0.01, use_ema=True, table_decay=0.01),
     "adagrad": SparseAdagrad,
     "momentum": lambda: SparseSGD(0.1, momentum=0.9),
     "ftrl": SparseFtrl,
@@ -43,6 +44,7 @@ REFUSED = {
     "loss_scale_factor": lambda: SparseSGD(loss_scale_factor=8.0),
 }
 STEPS = list(batches(6))
+DEVICES = ("CPU:0", "CPU:1")
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +55,8 @@ def results():
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_two_replicas_train_as_one_device_does(results, name):
+@pytest.mark.parametrize("name", [*OPTIMIZERS, "one replica"])
+def test_replicas_train_as_one_device_does(results, name):
     assert results[name] < 1e-7
 
 
@@ -73,6 +75,7 @@ def _compare():
     results = {
         name: _difference(make, **PENALTIES.get(name, {})) for name, make in OPTIMIZERS.items()
     }
+    results["one replica"] = _difference(SparseAdam, devices=["CPU:0"])
     for option, make in REFUSED.items():
         with pytest.raises(ValueError, match=option) as raised:
             _mirrored(make)
@@ -83,18 +86,20 @@ def _compare():
     print(json.dumps(results))
 
 
-def _difference(make, **penalties):
+def _difference(make, devices=DEVICES, **penalties):
     """The largest of any weight of either replica."""
     expected = [weight.numpy() for weight in _trained(make, penalties, run_eagerly=True).weights]
     return max(
         float(np.abs(copy.numpy() - weight).max())
-        for variable, weight in zip(_mirrored(make, **penalties).weights, expected, strict=True)
+        for variable, weight in zip(
+            _mirrored(make, devices, **penalties).weights, expected, strict=True
+        )
         for copy in variable.value.values
     )
 
 
-def _mirrored(make, **penalties):
-    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+def _mirrored(make, devices=DEVICES, **penalties):
+    with tf.distribute.MirroredStrategy(devices).scope():
         return _trained(make, penalties, jit_compile=False)
 
 

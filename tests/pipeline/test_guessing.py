@@ -17,12 +17,12 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from ctr_keras.features.guessing.labels import information, twins
+from ctr_keras.features.guessing.profiles import profile
 from pipeline import commands
 from pipeline.guessing import guess, write_declaration
 from pipeline.guessing.dialects import guess_dialect, guess_encoding
 from pipeline.guessing.files import MAX_FILES, find_paths, read_pieces, some_of
-from pipeline.guessing.labels import information, twins
-from pipeline.guessing.profiles import profile
 from tests.conftest import ROOT
 
 ROWS = 2000
@@ -184,7 +184,7 @@ def test_a_frame_is_declared_as_its_file_is(frame):
 
 
 def test_no_frame_and_an_empty_one_are_said():
-    with pytest.raises(TypeError, match="expected a path, or a frame of pandas, polars"):
+    with pytest.raises(TypeError, match="expected a frame of pandas, polars"):
         guess(3)
     with pytest.raises(ValueError, match="the frame has no rows"):
         guess(pd.DataFrame({"click": []}))
@@ -203,7 +203,9 @@ def test_any_name_of_a_column_makes_yaml_that_can_be_read(name):
 
 def test_the_label_is_asked_for_where_it_is_not_clear(frame):
     several = frame.rename(columns={"click": "a"}).assign(b=frame["click"] ^ 1)
-    with pytest.raises(ValueError, match="several columns may be the label: a, b; choose one"):
+    with pytest.raises(
+        ValueError, match="several columns may be the label: a, b; name it by --label or label="
+    ):
         guess(several)
     assert declared(several, "b")["label"] == "b"
     none = frame.drop(columns=["click", "device_name"])

@@ -65,11 +65,11 @@ def test_given_again_it_reports_and_with_other_settings_it_refuses(prepared, tmp
     assert "holds a run with mu=0.8, not 0.5" in other.output
 
 
-def test_a_search_that_failed_before_its_first_round_keeps_no_settings(prepared, tmp_path):
+def test_a_search_that_failed_before_its_first_round_leaves_nothing(prepared, tmp_path):
     out = tmp_path / "search"
-    wrong = search(prepared, out, "--set", 'model_args={"dimm": 4}')
-    assert wrong.exit_code == 1
-    assert search(prepared, out).exit_code == 0
+    wrong = search(prepared, out, "--set", "table_learning_rates={nowhere: 0.1}")
+    assert "no layer 'nowhere' of the model holds a table" in wrong.output
+    assert not out.exists()
 
 
 def test_a_folder_of_a_run_is_refused_and_one_that_another_process_works_in(prepared, tmp_path):

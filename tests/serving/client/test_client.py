@@ -330,3 +330,11 @@ def test_rest_needs_neither_tensorflow_nor_pandas(server):
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.split("\n")[:2] == ["[2.5]", "set()"]
+
+
+def test_an_unknown_model_is_named_with_those_that_there_are(client, kind):
+    error = failure(client.predict, "tyo", {"x": [1.0]})
+    assert error.code == Code.NOT_FOUND
+    names = "; the server has " if kind[0] == "http" else ""  # over gRPC a server does not tell
+    assert error.message.startswith(f"Servable not found for request: Latest(tyo){names}")
+    assert ("toy" in error.message) == (kind[0] == "http")

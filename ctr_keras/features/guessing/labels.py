@@ -1,21 +1,22 @@
 """Which column is the label, and which others give it away."""
 
 import dataclasses
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from ctr_keras.features import Label
+from ctr_keras.features.guessing.names import LABELS, words
+from ctr_keras.features.guessing.profiles import Profile
 from ctr_keras.features.labels import is_positive
 from ctr_keras.settings import did_you_mean
 from ctr_keras.types import Array
-from pipeline.guessing.names import LABELS, words
-from pipeline.guessing.profiles import Profile
-from pipeline.parsing.columns import shortened
 
 _MAX_RATINGS = 20  # distinct numbers of which the upper half may be positive
 _FREQUENT = 100  # values that are told apart
 _USUAL = 0.99  # of the rows, where others are faults
+_SHOWN = 200  # characters of a message
 _RARE = 10  # rows of a value that says nothing
 
 
@@ -34,8 +35,13 @@ class FoundLabel:
     positive: tuple[str, ...] = ()
 
     @property
+    def declared(self) -> Label:
+        """What a feature set has."""
+        return Label(self.name, positive=self.positive)
+
+    @property
     def setting(self) -> str | dict[str, str | list[str]]:
-        """What the declaration has."""
+        """What a declaration in YAML has."""
         if not self.positive:
             return self.name
         return {"column": self.name, "positive": list(self.positive)}
@@ -61,13 +67,13 @@ def find_label(profiles: Mapping[str, Profile], asked: str | None, has_header: b
         return _as_label(profiles[candidates[0]])
     if candidates:
         raise ValueError(
-            f"several columns may be the label: {_listed(candidates)}; choose one by --label"
+            f"several columns may be the label: {_listed(candidates)}; name it by --label or label="
         )
     ratings = [name for name, found in profiles.items() if _is_rating(found)]
     may_be = f" (one of {_listed(ratings)}, whose upper half is then positive)" if ratings else ""
     raise ValueError(
-        "no column has two values that mean yes and no, such as 1 and 0: name the label by "
-        f"--label{may_be}; the columns are {_listed(profiles)}"
+        "no column has two values that mean yes and no, such as 1 and 0: name the label by --label "
+        f"or label={may_be}; the columns are {_listed(profiles)}"
     )
 
 
@@ -79,7 +85,7 @@ def is_named_label(found: Profile) -> bool:
 
 def _listed(names: Iterable[str]) -> str:
     """Names for a message, as many as fit into a line."""
-    return shortened(" ".join(", ".join(names).split()))
+    return textwrap.shorten(", ".join(names), _SHOWN, placeholder="...")
 
 
 def _is_binary(found: Profile) -> bool:
@@ -125,7 +131,7 @@ def information(found: Profile, is_click: Array) -> float:
     Example:
 
     >>> import pyarrow as pa
-    >>> from pipeline.guessing.profiles import profile
+    >>> from ctr_keras.features.guessing.profiles import profile
     >>> bought = profile("bought", pa.array([None, "12:30"] * 50))
     >>> round(information(bought, np.arange(100) % 2 == 1), 3)
     1.0
@@ -165,7 +171,7 @@ def twins(profiles: Sequence[Profile]) -> dict[str, str]:
     Example:
 
     >>> import pyarrow as pa
-    >>> from pipeline.guessing.profiles import profile
+    >>> from ctr_keras.features.guessing.profiles import profile
     >>> size = profile("size", pa.array(["1", "2", "1"]))
     >>> twins([size, profile("name", pa.array(["small", "large", "small"]))])
     {'name': 'size'}

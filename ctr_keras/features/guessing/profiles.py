@@ -9,15 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ctr_keras.features.guessing.names import IDS, NUMBERS, TIMES, words
 from ctr_keras.features.times import Time, read_time
 from ctr_keras.types import Array
-from pipeline.guessing.dialects import NUMBER
-from pipeline.guessing.names import IDS, NUMBERS, TIMES, words
 
 Kind: TypeAlias = Literal["number", "category", "time", "list", "text"]
 
 MISSING = ("NA", "N/A", "n/a", "nan", "NaN", "null", "NULL", "None", "\\N", "?", "-", "--")
 _AMBIGUOUS = ("None", "-", "--")  # missing only among numbers and times
+NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 _NUMBER = f"^{NUMBER}$"
 _DECIMAL_COMMA = r"^[+-]?\d+,\d+$"
 # 3,215 or 992: whether a comma is between thousands or decimals, such values do not say.

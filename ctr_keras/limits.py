@@ -2,10 +2,13 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ctr_keras import metrics
 from ctr_keras.settings import did_you_mean
+
+_OVER_BASELINE = ("baseline_auc", "rela_impr")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +49,16 @@ class Limit:
             pass
         raise ValueError(f"--require {text}: expected METRIC>=VALUE or METRIC<=VALUE")
 
+    def check_among(self, names: Iterable[str]) -> None:
+        """Checks that the metric has one of these names.
+
+        Raises:
+            ValueError: if it has not, with the one that may be meant.
+        """
+        names = [*names]
+        if self.metric not in names:
+            raise ValueError(f"no metric {self.metric!r}{did_you_mean(self.metric, names)}")
+
     def check(self, measured: Mapping[str, Any]) -> None:
         """Checks what `evaluate_run` has returned.
 
@@ -53,12 +66,36 @@ class Limit:
             ValueError: if the metric is beyond the limit, or there is no such metric.
         """
         numbers = _numbers(measured)
-        if self.metric not in numbers:
-            raise ValueError(f"no metric {self.metric!r}{did_you_mean(self.metric, numbers)}")
+        self.check_among(numbers)
         found = numbers[self.metric]
         if not (found >= self.value if self.is_least else found <= self.value):
             sign = ">=" if self.is_least else "<="
             raise ValueError(f"{self.metric} is {found:.6g}, not {sign} {self.value:g}")
+
+
+def metric_names(
+    k: int = 10, labels: Iterable[str] = (), *, by_group: bool = True, over_baseline: bool = True
+) -> list[str]:
+    """The names of what `evaluate_run` measures, known before anything is evaluated.
+
+    Args:
+        k: int. As in `evaluate_run`. Defaults to `10`.
+        labels: list of str. Those that a model predicts. Defaults to `()`: one.
+        by_group: bool. Whether rows have groups. Defaults to `True`.
+        over_baseline: bool. Whether there is a baseline. Defaults to `True`.
+
+    Example:
+
+    >>> metric_names(labels=["click", "buy"], by_group=False)[:2]
+    ['click.auc', 'click.log_loss']
+    """
+    two_rows = [0, 1], [0.25, 0.75], None, [0, 0] if by_group else None
+    names = [*_numbers(metrics.report(*two_rows, k=k))]
+    names += _OVER_BASELINE if over_baseline else ()
+    labels = [*labels]
+    if len(labels) < 2:
+        return names
+    return [f"{label}.{name}" for label in labels for name in names]
 
 
 def _numbers(measured: Mapping[str, Any]) -> dict[str, float]:

@@ -1,0 +1,126 @@
+"""What is wrong with what a run, a search or an evaluation is given, said within a second: before
+Keras is imported, whose models and searches then look at the rest."""
+
+import dataclasses
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from ctr_keras import outlines
+from ctr_keras.features import FeatureSet
+from ctr_keras.files import is_remote
+from ctr_keras.limits import Limit, metric_names
+from ctr_keras.presets import default_preset, find_preset
+from ctr_keras.settings import Fields, Source, all_of, find, spelled
+
+_TREES = "LightGBM"  # what may stand for a model's name
+
+
+def check_models(names: Iterable[str]) -> None:
+    """Raises a ValueError for names of which there is no model.
+
+    Example:
+
+    >>> check_models(["FM", "DepFM"])
+    Traceback (most recent call last):
+    ValueError: unknown model 'DepFM'; did you mean 'DeepFM'?
+    """
+    known = [*outlines.models(), _TREES]
+    all_of(lambda name=name: spelled("model", name, known) for name in names)  # type: ignore[misc]
+
+
+def check_run(path: str | None, overrides: Iterable[str], **given: Any) -> None:
+    """Raises an error for settings that no run has, and for data that are not there.
+
+    Args:
+        path, overrides, **given: as in `ctr_keras.training.read_config`.
+    """
+    check_prepared(read_run(path, overrides, **given).values["data"])
+
+
+def read_run(path: str | None, overrides: Iterable[str], **given: Any) -> Source:
+    """The settings of a run, as they were given.
+
+    Args:
+        path, overrides, **given: as in `ctr_keras.training.read_config`.
+
+    Raises:
+        ValueError: for settings that no run has.
+
+    Example:
+
+    >>> read_run(None, ["epochs=few"], data="data", model="LR", out="run")
+    Traceback (most recent call last):
+    ValueError: --set epochs=few: epochs must be an integer, got 'few'
+    """
+    source = Source.read(path, overrides, given)
+    source.require("data", "model", "out")
+    with source.located("model"):
+        model = spelled("model", source.values["model"], [*outlines.models(), _TREES])
+    source = dataclasses.replace(source, values={**source.values, "model": model})
+    if model == _TREES:
+        source.check(outlines.dataclass("TreesConfig"))
+    else:
+        source = source.with_preset(lambda name: find_preset(model, name), default_preset(model))
+        _check(source, outlines.dataclass("TrainConfig"), model)
+    return source
+
+
+def check_search(
+    method: str, path: str | None, overrides: Iterable[str], data: str, **given: Any
+) -> None:
+    """Raises an error for settings that no search of a method has, and for data that are not there.
+
+    Args:
+        method, path, overrides, **given: as in `ctr_keras.search.read_search`.
+        data: str. The prepared data.
+
+    Example:
+
+    >>> check_search("autofi", None, [], data=".")
+    Traceback (most recent call last):
+    ValueError: unknown method 'autofi'; did you mean 'autofis'?
+    """
+    search = find("method", method, outlines.searches())
+    source = Source.read(path, overrides, given)
+    source = source.with_preset(lambda name: find_preset(method, name))
+    base = source.values.get("base", outlines.base_of(search))
+    if base is not None:
+        with source.located("base"):
+            base = spelled("model", base, outlines.models())
+    _check(source, outlines.dataclass(search), base)
+    check_prepared(data)
+
+
+def check_prepared(data: str) -> None:
+    """Raises a FileNotFoundError if a folder on the disk holds no prepared data."""
+    if not is_remote(data):
+        FeatureSet.load(os.path.join(data, "features.json"))
+
+
+def check_limits(
+    limits: Iterable[Limit], run: str, k: int = 10, group: str | None = None, baseline: Any = None
+) -> None:
+    """Raises a ValueError for a limit of what an evaluation does not measure.
+
+    Args:
+        limits: list of Limit.
+        run, k, group, baseline: as in `ctr_keras.training.evaluate_run`.
+    """
+    features = FeatureSet.load(os.path.join(run, "features.json"))
+    by_group = bool(group or features.label.group)
+    names = metric_names(
+        k, features.label_names, by_group=by_group, over_baseline=baseline is not None
+    )
+    for limit in limits:
+        limit.check_among(names)
+
+
+def _check(source: Source, fields: Fields, model: str | None) -> None:
+    """Checks settings, some of which are arguments of a model."""
+    arguments = outlines.builder(model) if model else Fields({})
+    if arguments is not None:
+        source = source.with_model_args(fields, arguments.types)
+        source.check(fields)
+        if "model_args" in source.values:
+            source.at("model_args").check(arguments)
