@@ -3,7 +3,8 @@
 When a release of Keras moves one of these names, tests/test_keras_internals.py says which.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import keras
@@ -46,6 +47,19 @@ def call_of(tensor: Tensor) -> Call:
     """The call of a layer or operation that made a symbolic tensor."""
     operation, place, _ = tensor._keras_history
     return operation._inbound_nodes[place]
+
+
+def run_graph(model: keras.Model, inputs: Mapping[str, Tensor], call: Callable[..., Any]) -> Any:
+    """The output of a functional model whose layers and operations are called by `call`.
+
+    Args:
+        model: keras.Model, of one output.
+        inputs: dict. Values of the inputs, by name.
+        call: a function of a layer and its arguments, in the place of calling the layer. What it
+            gives need not be a tensor.
+    """
+    values = [inputs[tensor.name] for tensor in model.inputs]
+    return model._run_through_graph(values, lambda layer: functools.partial(call, layer))
 
 
 def named_layers(layer: keras.layers.Layer, prefix: str = "") -> dict[str, keras.layers.Layer]:

@@ -4,6 +4,7 @@ All decisions about values are made here (what is missing, scaling, thresholds, 
 graph, and nothing else, goes into the SavedModel that answers requests.
 """
 
+import collections
 import functools
 import itertools
 from collections.abc import Callable
@@ -40,7 +41,8 @@ def make_preprocessing_fn(features: FeatureSet) -> Callable[[Tensors], Tensors]:
 
     Returns:
         A function from `features.raw_columns`, one (batch,) tensor each, to the packed inputs of
-        `features.packed_shapes`, int64 or float32.
+        `features.packed_shapes`, int64 or float32. A column of one value has it in all rows, and
+        its category is looked up once.
     """
     return functools.partial(_preprocess, features)
 
@@ -51,17 +53,31 @@ def _preprocess(features: FeatureSet, columns: Tensors) -> Tensors:
         for f in features.categorical
         if isinstance(f, Numeric)
     }
-    strings = _strings(features, columns, buckets)
-    ids = _ids(features, strings, buckets)
-    lists = (f for f in features.features if isinstance(f, MultiValued | Sequence))
-    outputs = {f.name: ids[f.name] for f in lists}
-    if features.categorical:
-        outputs["categorical"] = tf.concat([ids[f.name] for f in features.categorical], axis=1)
-    if features.crossed:
-        outputs["crossed"] = tf.concat([ids[f.name] for f in features.crossed], axis=1)
+    rows = _row_count(columns)
+    outputs = _ids(features, _strings(features, columns, buckets), buckets, rows)
     if features.numeric:
-        outputs["numeric"] = _scaled(features, columns)
+        outputs["numeric"] = _scaled(features, columns, rows)
     return outputs
+
+
+# Columns of one value or one a row: flat, one after another, until all is worked out.
+
+
+def _row_count(columns: Tensors) -> tf.Tensor:
+    by_type: dict[tf.DType, list[tf.Tensor]] = collections.defaultdict(list)
+    for column in columns.values():
+        by_type[column.dtype].append(column)
+    sizes = tf.concat([tf.concat(tf.shape_n(group), 0) for group in by_type.values()], 0)
+    return tf.reduce_max(sizes) * tf.minimum(tf.reduce_min(sizes), 1)  # none, if one has none
+
+
+def _places(sizes: tf.Tensor, widths: list[int], rows: tf.Tensor) -> tf.Tensor:
+    """Where the values of all rows, (rows, sum of widths), stand in flat ones."""
+    starts = tf.cumsum(sizes * widths, exclusive=True)
+    column = _repeat(list(range(len(widths))), widths)
+    within = tf.constant([i for width in widths for i in range(width)])
+    row = tf.minimum(tf.range(rows)[:, tf.newaxis], tf.gather(sizes - 1, column))
+    return tf.gather(starts, column) + within + row * tf.constant(_repeat(widths, widths))
 
 
 # Categories: every feature becomes strings, (batch,) or of lists (batch, width), "" where missing.
@@ -94,40 +110,51 @@ def _split(feature: MultiValued | Sequence, column: tf.Tensor) -> tf.Tensor:
 
 def _pair(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
     missing = tf.logical_or(first == "", second == "")
-    return tf.where(missing, "", tf.strings.join([first, second], _PAIR_SEPARATOR))
+    return tf.where(missing, "", first + _PAIR_SEPARATOR + second)
 
 
-# Ids: one lookup for the columns ("slots") of all features' strings, joined side by side.
+# Ids: one lookup for the strings of all features, one after another.
 
 
-def _ids(features: FeatureSet, strings: Tensors, buckets: Tensors) -> Tensors:
-    """Global ids in the layout of `ctr_keras.features`, (batch, width) for each feature."""
-    named = [f for f in features.features if f.name in strings]
-    if not named:
+def _ids(features: FeatureSet, strings: Tensors, buckets: Tensors, rows: tf.Tensor) -> Tensors:
+    """The packed inputs of global ids, in the layout of `ctr_keras.features`."""
+    packed = {name: of for name, of in features.packed_features.items() if name != "numeric"}
+    if not packed:
         return {}
+    named = [*itertools.chain.from_iterable(packed.values())]
+    flat = [_flat(strings[f.name]) for f in named]
+    lengths, values = tf.concat(tf.shape_n(flat), 0), tf.concat(flat, 0)
+    feature = _groups(lengths)
     vocabularies = features.vocabularies
     position = {v.name: i for i, v in enumerate(vocabularies)}
-    widths = [(*strings[f.name].shape, 1)[1] for f in named]
-    slots = _repeat([position[features.vocabulary_name(f)] for f in named], widths)
-
-    joined = _side_by_side([strings[f.name] for f in named])
+    owners = [position[features.vocabulary_name(f)] for f in named]
     is_counted = [f.vocabulary is not None and f.vocabulary.is_counted for f in named]
-    line, start = _look_up(vocabularies, joined, slots, _repeat(is_counted, widths))
+    line, starts = _look_up(vocabularies, values, (owners, is_counted), feature)
+
     fixed = [v.fixed_ids for v in vocabularies]
-    fixed_through = list(itertools.accumulate(fixed))
     # A value's line counts the file's header and the names of the vocabularies up to its own.
-    known = line + tf.constant([fixed_through[i] - 1 - i for i in slots], tf.int64)
-    choice = _fallbacks(named, joined, widths, buckets)
-    unknown = tf.gather(start, slots) + choice % tf.constant([fixed[i] for i in slots], tf.int64)
-    ids = tf.where(joined == "", tf.constant(0, tf.int64), tf.where(line < 0, unknown, known))
-    return dict(zip([f.name for f in named], tf.split(ids, widths, axis=1), strict=True))
+    shifts = [through - 1 - i for i, through in enumerate(itertools.accumulate(fixed))]
+    of_owners = tf.stack([starts, tf.constant(shifts, tf.int64), tf.constant(fixed, tf.int64)], 1)
+    of_values = tf.gather(tf.gather(of_owners, owners), feature)
+    start, shift, count = tf.unstack(of_values, axis=1)
+    unknown = start + _fallbacks(named, values, lengths, buckets) % count
+    ids = tf.where(line < 0, unknown, line + shift)
+    ids = tf.where(values == "", tf.constant(0, tf.int64), ids)
+    widths = [(*strings[f.name].shape, 1)[1] for f in named]
+    table = tf.gather(ids, _places(lengths // widths, widths, rows))
+    of_inputs = tf.split(table, [features.packed_shapes[name][0] for name in packed], axis=1)
+    return dict(zip(packed, of_inputs, strict=True))
 
 
-def _side_by_side(columns: list[tf.Tensor]) -> tf.Tensor:
-    """Columns, (batch, width) or (batch,), as one matrix; those without a width cost one step."""
-    if all(column.shape.rank == 1 for column in columns):
-        return tf.stack(columns, axis=1)
-    return tf.concat([c if c.shape.rank == 2 else c[:, None] for c in columns], axis=1)
+def _flat(strings: tf.Tensor) -> tf.Tensor:
+    return strings if strings.shape.rank == 1 else tf.reshape(strings, [-1])
+
+
+def _groups(lengths: tf.Tensor) -> tf.Tensor:
+    """The number of the group of each value, of groups of these lengths one after another."""
+    ends = tf.cumsum(lengths)
+    one_more = tf.scatter_nd(ends[:, tf.newaxis], tf.ones_like(ends), [ends[-1] + 1])
+    return tf.cumsum(one_more)[:-1]
 
 
 def _repeat(values: list[_T], times: list[int]) -> list[_T]:
@@ -136,33 +163,36 @@ def _repeat(values: list[_T], times: list[int]) -> list[_T]:
 
 def _look_up(
     vocabularies: tuple[Vocabulary, ...],
-    strings: tf.Tensor,
-    slots: list[int],
-    is_counted: list[bool],
+    values: tf.Tensor,
+    of_features: tuple[list[int], list[bool]],
+    feature: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The vocabulary line of each string (-1 for none), and the first id of each vocabulary."""
+    """The vocabulary line of each value (-1 for none), and the first id of each vocabulary.
+
+    `of_features` are the place of each feature's vocabulary and whether it is counted there.
+    """
+    owners, is_counted = of_features
     fixed = (v.fixed_ids for v in vocabularies[:-1])
     fixed_before = tf.constant(list(itertools.accumulate(fixed, initial=0)), tf.int64)
     if not any(is_counted):
-        return tf.fill(tf.shape(strings), tf.constant(-1, tf.int64)), 1 + fixed_before
-    prefix = tf.constant([f"{vocabularies[i].name}=" for i in slots])
-    keys = tf.strings.join([tf.broadcast_to(prefix, tf.shape(strings)), strings])
-    counted_keys = tf.boolean_mask(keys, tf.logical_and(strings != "", is_counted))
-    line, name_line = count_and_look_up(vocabularies, counted_keys, keys)
+        return tf.fill(tf.shape(values), tf.constant(-1, tf.int64)), 1 + fixed_before
+    prefixes = tf.constant([f"{vocabularies[i].name}=" for i in owners])
+    keys = tf.strings.join([tf.gather(prefixes, feature), values])
+    counted = tf.logical_and(values != "", tf.gather(is_counted, feature))
+    line, name_line = count_and_look_up(vocabularies, tf.boolean_mask(keys, counted), keys)
     names_before = tf.range(len(vocabularies), dtype=tf.int64)
     return line, name_line - names_before + fixed_before
 
 
 def _fallbacks(
-    features: list[Feature], joined: tf.Tensor, widths: list[int], buckets: Tensors
+    features: list[Feature], values: tf.Tensor, lengths: tf.Tensor, buckets: Tensors
 ) -> tf.Tensor:
     """What picks an id among a vocabulary's fixed ones: the bucket of a number, else a hash."""
-    hashes = tf.strings.to_hash_bucket_fast(joined, _HASH_RANGE)
+    hashes = tf.strings.to_hash_bucket_fast(values, _HASH_RANGE)
     if not buckets:
         return hashes
-    parts = tf.split(hashes, widths, axis=1)
-    named = zip(features, parts, strict=True)
-    return tf.concat([buckets[f.name][:, None] if f.name in buckets else h for f, h in named], 1)
+    parts = tf.split(hashes, lengths, num=len(features))
+    return tf.concat([buckets.get(f.name, h) for f, h in zip(features, parts, strict=True)], 0)
 
 
 # Numbers: not finite means missing.
@@ -181,16 +211,21 @@ def _bucket(feature: Numeric, column: tf.Tensor) -> tf.Tensor:
     return tf.where(is_present, bucket, tf.constant(-1, tf.int64))
 
 
-def _scaled(features: FeatureSet, columns: Tensors) -> tf.Tensor:
-    """The packed `numeric` input: (batch, columns), 0 where missing."""
-    scaled: Tensors = {}
+def _scaled(features: FeatureSet, columns: Tensors, rows: tf.Tensor) -> tf.Tensor:
+    """The packed `numeric` input: (rows, columns), 0 where missing."""
+    names: list[str] = []
+    parts: list[tf.Tensor] = []
     for scale, function in _SCALES.items():
         group = [f for f in features.numeric if f.scale == scale]
         if group:
-            values = tf.stack([columns[f.raw_column] for f in group], axis=1)
-            values = tf.where(tf.math.is_finite(values), function(values), 0.0)
-            scaled |= zip((f.name for f in group), tf.unstack(values, axis=1), strict=True)
-    return tf.stack([scaled[f.name] for f in features.numeric], axis=1)
+            read = [columns[f.raw_column] for f in group]
+            places = _places(tf.concat(tf.shape_n(read), 0), [1] * len(read), rows)
+            values = tf.gather(tf.concat(read, 0), places)
+            parts.append(tf.where(tf.math.is_finite(values), function(values), 0.0))
+            names += [f.name for f in group]
+    if len(parts) == 1:
+        return parts[0]
+    return tf.gather(tf.concat(parts, 1), [names.index(f.name) for f in features.numeric], axis=1)
 
 
 def _log_squared(values: tf.Tensor) -> tf.Tensor:

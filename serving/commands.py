@@ -175,13 +175,13 @@ def serve(**flags: Any) -> None:
 
     Takes a folder with --models, or what to serve by TensorFlow Serving's own flags.
     """
-    import logging
-
+    from serving.server.access_log import set_up_logging
     from serving.server.options import Options
     from serving.server.server import serve as run
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    for line in Options(**flags).without_effect():
+    options = Options(**flags)
+    set_up_logging(options.log_format)
+    for line in options.without_effect():
         click.echo(line, err=True)
     models = flags.pop("models")
     run(models, **flags)

@@ -51,6 +51,7 @@ USED = {
     "_trainable_variables_indices": (OPTIMIZER(0.1), None),
     "_flatten_layers": (keras.Model, ["include_self", "recursive"]),
     "_layers": (keras.layers.Layer(), None),
+    "_run_through_graph": (keras.Function, ["inputs", "operation_fn", "call_fn"]),
     "_keras_history": (keras.Input((1,)), None),
     "_inbound_nodes": (keras.layers.Layer(), None),
     "_post_build": (keras.layers.Layer, []),

@@ -1,5 +1,6 @@
 """The factorization machine's interactions of one order, all of them at once."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -61,10 +62,18 @@ class FactorizationMachine(PoolingLayer):
     def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         if mask is not None:
             inputs = inputs * ops.cast(mask, inputs.dtype)[:, :, None]
-        power, power_sums = inputs, []  # power_sums[r - 1] is p_r, (batch, dim)
+        return self.of_power_sums(self.power_sums(inputs))
+
+    def power_sums(self, inputs: Tensor) -> list[Tensor]:
+        """`p_r` of the fields for each `r` up to the order, `(batch, dim)` each."""
+        power, power_sums = inputs, []
         for _ in range(self.order):
             power_sums.append(ops.sum(power, axis=1))
             power = power * inputs
+        return power_sums
+
+    def of_power_sums(self, power_sums: Sequence[Tensor]) -> Tensor:
+        """The output, of the power sums of all fields."""
         sums = [ops.ones_like(power_sums[0])]  # s_0 = 1; Newton's r is r + 1 here
         for order in range(1, self.order + 1):
             terms = [(-1) ** r * sums[order - 1 - r] * power_sums[r] for r in range(order)]

@@ -316,6 +316,38 @@ class FieldEmbedding(PackedLayer):
         histories = [self._embed(inputs[n], [self.features[n]]) for n in self.sequences]
         return (fields, *histories)
 
+    @property
+    def field_names(self) -> list[str]:
+        """The fields, in the order of the output."""
+        return [field.name for field in self._fields]
+
+    @property
+    def can_be_parted(self) -> bool:
+        """Whether there is a `part` of some fields."""
+        return not (self.sequences or hasattr(self, "numbers"))
+
+    def part(self, names: Sequence[str]) -> "FieldEmbedding":
+        """A layer on the same inputs that embeds some of the fields with the weights of this one.
+
+        It is for `call` alone, within the same graph.
+        """
+        part = FieldEmbedding(
+            self.features,
+            self.dim,
+            fields=names,
+            combiner=self.combiner,
+            check_ids=self.check_ids,
+            dtype=self.dtype_policy,
+        )
+        for name in ("table", "table_scale", "_offsets"):
+            if hasattr(self, name):
+                setattr(part, name, getattr(self, name))
+        if hasattr(self, "numeric_vectors"):
+            numeric = self._of(self.features.numeric)
+            places = [place for place, field in enumerate(numeric) if field.name in names]
+            part.numeric_vectors = ops.take(self.numeric_vectors, np.array(places, "int32"), axis=0)
+        return part
+
     def check_trainable(self) -> None:
         """Checks that the layer is frozen or has no int8 table, which takes no gradient.
 

@@ -133,13 +133,17 @@ class MLP(ConfiguredLayer):
         return [dense, normalization, activation, dropout]
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        outputs = inputs
-        for layer in self.blocks:
+        outputs = self.after_first(self.blocks[0](inputs), training)
+        return with_nan_of(inputs, outputs) if self.check_ids else outputs
+
+    def after_first(self, outputs: Tensor, training: bool | None = None) -> Tensor:
+        """The output, of what the first dense layer gives."""
+        for layer in self.blocks[1:]:
             if isinstance(layer, keras.layers.Dropout | BatchNormalization):
                 outputs = layer(outputs, training=training)
             else:
                 outputs = layer(outputs)
-        return with_nan_of(inputs, outputs) if self.check_ids else outputs
+        return outputs
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units[-1])

@@ -7,11 +7,12 @@ import yaml
 
 from serving.deploy.compose import compose_project
 from serving.deploy.deployment import GRPC_PORT, REST_PORT, Deployment
-from serving.deploy.kubernetes import manifests
+from serving.deploy.kubernetes import manifests, pod_monitor
 from serving.deploy.model_server import BATCHING, MODELS, MONITORING, config_files
 from serving.deploy.prometheus import LATENCY_METRIC, adapter_values
 
-COMPOSE, KUBERNETES, ADAPTER = "compose.yaml", "kubernetes.yaml", "prometheus-adapter.yaml"
+COMPOSE, KUBERNETES = "compose.yaml", "kubernetes.yaml"
+MONITOR, ADAPTER = "pod-monitor.yaml", "prometheus-adapter.yaml"
 README = "README.md"
 
 
@@ -37,6 +38,7 @@ def write_deployment(deployment: Deployment, out: str) -> list[str]:
         **config_files(deployment),
         COMPOSE: _yaml(compose_project(deployment, out)),
         KUBERNETES: _yaml(*manifests(deployment)),
+        MONITOR: _yaml(pod_monitor(deployment)),
         ADAPTER: _yaml(adapter_values()),
         README: _readme(deployment),
     }
@@ -63,6 +65,7 @@ Written by `ctr-keras deploy`. Give that command again rather than edit these fi
 | `{MONITORING}` | metrics for Prometheus |
 | `{COMPOSE}` | one server on this machine |
 | `{KUBERNETES}` | servers in a cluster, scaled by latency |
+| `{MONITOR}` | where the operator of Prometheus finds the metrics |
 | `{ADAPTER}` | how the cluster learns the latency |
 
 **This machine.** REST is on port {REST_PORT}, gRPC on {GRPC_PORT}, for this machine only:
@@ -75,7 +78,8 @@ The server runs as nobody, so the models must be readable by all. After a change
 **Cluster.** Models are read from the volume claim `{deployment.name}-models`, whose storage class
 must be one that many nodes can mount; copy the folder of models into it. Prometheus must scrape
 pods by their annotations `prometheus.io/*` and keep the labels `namespace` and `pod`, as the chart
-`prometheus-community/prometheus` does. The adapter then serves `{LATENCY_METRIC}`:
+`prometheus-community/prometheus` does; where its operator runs, apply `{MONITOR}`. The adapter
+then serves `{LATENCY_METRIC}`:
 
     helm upgrade --install prometheus-adapter prometheus-community/prometheus-adapter -f {ADAPTER}
     kubectl apply -f {KUBERNETES}
@@ -83,6 +87,12 @@ pods by their annotations `prometheus.io/*` and keep the labels `namespace` and 
 A pod gets requests once all models are available, for which it has 10 minutes. If one fails to
 load at the start, the server ends and the pod is started again: see `kubectl logs`. If a later
 version fails, the one before goes on answering.
+
+REST is asked at the service `{deployment.name}`. A client of gRPC keeps its connection, and so its
+pod, unless it balances its requests itself: give it `dns:///{deployment.name}-grpc:{GRPC_PORT}` and
+`round_robin` as its load-balancing policy. A network policy lets anyone in the cluster ask on both
+ports, and the servers nobody. Pods are spread over zones and nodes. `--image` may name a digest
+(`NAME@sha256:...`), which no registry can move.
 
 **Versions.** A model without labels always serves its newest version. One with labels serves just
 the labelled versions: to move a label, give `ctr-keras deploy` again and apply its files. A server

@@ -32,6 +32,8 @@ def manifests(deployment: Deployment) -> list[Manifest]:
         _volume_claim(deployment),
         _deployment(deployment),
         _service(deployment),
+        _headless_service(deployment),
+        _network_policy(deployment),
         _autoscaler(deployment),
         _disruption_budget(deployment),
     ]
@@ -95,10 +97,11 @@ def _pod(deployment: Deployment) -> dict[str, Any]:
         "topologySpreadConstraints": [
             {
                 "maxSkew": 1,
-                "topologyKey": "kubernetes.io/hostname",
+                "topologyKey": topology,
                 "whenUnsatisfiable": "ScheduleAnyway",
                 "labelSelector": {"matchLabels": _labels(deployment)},
             }
+            for topology in ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
         ],
         "volumes": [
             {"name": "config", "configMap": {"name": _metadata(deployment, "config")["name"]}},
@@ -161,6 +164,37 @@ def _service(deployment: Deployment) -> Manifest:
         ],
     }
     return _manifest(deployment, "v1", "Service", spec=spec)
+
+
+def _headless_service(deployment: Deployment) -> Manifest:
+    """The addresses of all pods, among which a gRPC client balances its requests itself: a
+    connection to the other service stays with one pod."""
+    spec = {
+        "clusterIP": "None",
+        "selector": _labels(deployment),
+        "ports": [{"name": "grpc", "port": GRPC_PORT, "targetPort": "grpc"}],
+    }
+    return _manifest(deployment, "v1", "Service", "grpc", spec=spec)
+
+
+def _network_policy(deployment: Deployment) -> Manifest:
+    """Pods are asked on their two ports, and ask nobody."""
+    spec = {
+        "podSelector": {"matchLabels": _labels(deployment)},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [{"ports": [{"protocol": "TCP", "port": port} for port in ("grpc", "rest")]}],
+        "egress": [],
+    }
+    return _manifest(deployment, "networking.k8s.io/v1", "NetworkPolicy", spec=spec)
+
+
+def pod_monitor(deployment: Deployment) -> Manifest:
+    """How the operator of Prometheus finds the metrics, where there is one."""
+    spec = {
+        "selector": {"matchLabels": _labels(deployment)},
+        "podMetricsEndpoints": [{"port": "rest", "path": METRICS_PATH, "interval": "15s"}],
+    }
+    return _manifest(deployment, "monitoring.coreos.com/v1", "PodMonitor", spec=spec)
 
 
 def _autoscaler(deployment: Deployment) -> Manifest:

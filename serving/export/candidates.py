@@ -1,12 +1,12 @@
 """The candidates of `rank`: a user and many items as rows for a model."""
 
+import collections
 import functools
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence, Set
+from collections.abc import Collection, Sequence, Set
 
 import tensorflow as tf
 
 from ctr_keras.features import Crossed, Feature, FeatureSet
-from serving.export.columns import MISSING
 
 Tensors = dict[str, tf.Tensor]
 
@@ -43,67 +43,40 @@ def find_item_columns(features: FeatureSet, chosen: Collection[str] = ()) -> fro
 
 
 class Candidates:
-    """A user and many items as rows, so that the user's side is transformed once.
+    """A user and many items as columns, of which the transform takes the user's as one value.
 
-    The user's columns are filled in the user's first row only. What the transform makes of that
-    row is then copied to the others. Several users follow one another, all with as many items.
+    Several users follow one another, all with as many items; theirs are repeated for the items.
+
+    Attributes:
+        varying: set of str. The features that vary by item.
     """
 
     def __init__(self, features: FeatureSet, item_columns: Set[str]):
-        self._kinds = features.raw_columns
+        self.varying = frozenset(
+            f.name for f in features.features if _columns(features, f) & item_columns
+        )
         self._items = sorted(item_columns)
-        varying = {f.name: bool(_columns(features, f) & item_columns) for f in features.features}
-        # What a pair of a user's and an item's column reads has to be there in every row.
-        crossed = [_columns(features, f) for f in features.crossed if varying[f.name]]
-        self._repeated = frozenset().union(*crossed)
-        users = sorted(set(self._kinds) - set(item_columns))
-        self._users = _grouped(users, lambda name: (self._kinds[name], name in self._repeated))
-        self._varies = {
-            name: [varying[f.name] for f in members]
-            for name, members in features.packed_features.items()
-        }
+        self._users: dict[str, list[str]] = collections.defaultdict(list)
+        for name, kind in features.raw_columns.items():
+            if name not in item_columns:
+                self._users[kind].append(name)
 
     def shape(self, raw: Tensors) -> tf.Tensor:
         """The shape of the scores, (candidates,) or (users, candidates)."""
         shapes = [tf.shape(raw[name]) for name in self._items]
         return functools.reduce(tf.broadcast_dynamic_shape, shapes)
 
-    def rows(self, raw: Tensors, shape: tf.Tensor) -> Tensors:
-        """The raw columns of all candidates, the users' missing but in their first rows."""
-        items = {n: tf.reshape(tf.broadcast_to(raw[n], shape), [-1]) for n in self._items}
-        of_users: Tensors = {}
-        for names in self._users:
-            of_users |= zip(names, self._filled(raw, names, shape), strict=True)
-        return items | of_users
-
-    def _filled(self, raw: Tensors, names: list[str], shape: tf.Tensor) -> list[tf.Tensor]:
-        """Columns of one kind of the users' side for all rows, at once: they are many."""
-        users, count = _users(shape), shape[-1]
-        values = _by_user([raw[name] for name in names], names, users)[:, :, tf.newaxis]
-        if names[0] in self._repeated:
-            rows = tf.repeat(values, count, axis=2)
-        else:
-            missing = tf.constant(MISSING[self._kinds[names[0]]])
-            rows = tf.concat([values, tf.fill([len(names), users, count], missing)], axis=2)
-            rows = rows[:, :, :count]
-        columns: list[tf.Tensor] = tf.unstack(tf.reshape(rows, [len(names), users * count]))
+    def columns(self, raw: Tensors, shape: tf.Tensor) -> Tensors:
+        """The raw columns of all candidates, in one dimension; those of one user have one value."""
+        columns = {n: tf.reshape(tf.broadcast_to(raw[n], shape), [-1]) for n in self._items}
+        users = tf.reduce_prod(shape[:-1])  # of nothing that is 1
+        times = tf.where(users == 1, 1, shape[-1])
+        for names in self._users.values():
+            values = _by_user([raw[name] for name in names], names, users)[:, :, tf.newaxis]
+            repeated = tf.broadcast_to(values, [len(names), users, times])
+            rows = tf.reshape(repeated, [len(names), users * times])
+            columns |= zip(names, tf.unstack(rows, num=len(names)), strict=True)
         return columns
-
-    def packed(self, first_filled: Tensors, shape: tf.Tensor) -> Tensors:
-        """The packed inputs of all candidates."""
-        count = shape[-1]
-        first = tf.repeat(tf.range(_users(shape)) * count, count)
-        return {
-            name: tf.where(self._varies[name], values, tf.gather(values, first))
-            for name, values in first_filled.items()
-        }
-
-
-def _grouped(names: Iterable[str], key: Callable[[str], Hashable]) -> list[list[str]]:
-    groups: dict[Hashable, list[str]] = {}
-    for name in names:
-        groups.setdefault(key(name), []).append(name)
-    return list(groups.values())
 
 
 def _by_user(columns: Sequence[tf.Tensor], names: Sequence[str], users: tf.Tensor) -> tf.Tensor:
@@ -118,10 +91,6 @@ def _by_user(columns: Sequence[tf.Tensor], names: Sequence[str], users: tf.Tenso
     places = tf.minimum(tf.range(users), sizes[:, tf.newaxis] - 1)
     starts = tf.cumsum(sizes, exclusive=True)
     return tf.gather(tf.concat(columns, 0), starts[:, tf.newaxis] + places)
-
-
-def _users(shape: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_prod(shape[:-1])  # of nothing that is 1
 
 
 def _columns(features: FeatureSet, feature: Feature) -> frozenset[str]:

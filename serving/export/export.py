@@ -19,7 +19,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -149,7 +149,8 @@ def export_model(
         NotBlessedError: if the version serves other scores than the model gives, or its AUC is
             too far below that of the version in place. It is left in `.refused` in `out`.
         ValueError: for an item column that the model does not read, naming it, a folder with
-            versions of the other format, and what ONNX cannot hold.
+            versions of the other format, what ONNX cannot hold, and data that an earlier version
+            of this library prepared.
         ModuleNotFoundError: without the packages of `ctr-keras[onnx]`, of ONNX.
     """
     check_backend("export")
@@ -248,6 +249,7 @@ def _write_saved_model(
 ) -> Collection[str]:
     """Writes the SavedModel; returns the names of its signatures."""
     transform = tf.saved_model.load(os.path.join(prepared, "transform_fn"))
+    _check_transform(transform, features, prepared)
     explainer = Explainer(model, features)
     # Keras' ExportArchive would drop the endpoints' default arguments, and with them the
     # signatures' defaults. What the endpoints use must hang on what is saved.
@@ -261,6 +263,19 @@ def _write_saved_model(
         if explainer.axes:
             _name_axes(definitions["explain"], explainer)
     return endpoints.keys()
+
+
+def _check_transform(transform: Any, features: FeatureSet, prepared: str) -> None:
+    """Checks that the transform takes columns of one value next to others, as signatures do."""
+    first, *others = raw_arrays(features, [dict.fromkeys(features.raw_columns)]).items()
+    columns = {first[0]: np.repeat(first[1], 2), **dict(others)}
+    try:
+        transform.transform_fn({name: tf.constant(values) for name, values in columns.items()})
+    except tf.errors.InvalidArgumentError as error:
+        raise ValueError(
+            f"{prepared} was prepared by an earlier version, whose transform wants all columns of "
+            "one length: prepare it again"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -15,8 +15,9 @@
 """
 
 import collections
+import itertools
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Set
 from typing import Any
 
 import keras
@@ -27,6 +28,7 @@ from ctr_keras.explain import Explainer
 from ctr_keras.features import FeatureSet
 from serving.export.candidates import Candidates, Tensors
 from serving.export.columns import MISSING, argument_names, score_names
+from serving.export.two_sided import call_by_sides
 
 DTYPES = {"string": tf.string, "float": tf.float32}  # of raw columns
 _MAX_CONSTANT = 2**18  # elements of a weight; each signature has its own copy
@@ -62,6 +64,10 @@ def make_endpoints(
         packed = transform.transform_fn(dict(raw))
         return {k: v if v.dtype == tf.float32 else tf.cast(v, tf.int32) for k, v in packed.items()}
 
+    def of_table(raw: Tensors) -> Tensors:
+        with tf.control_dependencies([check_lengths(raw)]):
+            return transformed(raw)
+
     def by_label(scores: tf.Tensor) -> Tensors:
         columns = tf.unstack(scores, len(features.tasks), axis=1)
         return dict(zip(score_names(features), columns, strict=True))
@@ -93,19 +99,19 @@ def make_endpoints(
 
     def ranked(raw: Tensors) -> Tensors:
         shape = candidates.shape(raw)
-        packed = candidates.packed(transformed(candidates.rows(raw, shape)), shape)
-        return {name: tf.reshape(scores, shape) for name, scores in scored(packed).items()}
+        packed = transformed(candidates.columns(raw, shape))
+        with keras.StatelessScope(constants):
+            scores = call_by_sides(model, packed, candidates.varying, shape[-1])
+        return {name: tf.reshape(of, shape) for name, of in by_label(scores).items()}
 
     endpoints = {
-        "serving_default": _of_columns(features, lambda raw: scored(transformed(same_length(raw)))),
+        "serving_default": _of_columns(features, lambda raw: scored(of_table(raw))),
         "rank": _of_columns(features, ranked, of_any_rank=item_columns),
         "serialized_examples": serialized_examples,
-        "transform_features": _of_columns(features, lambda raw: transformed(same_length(raw))),
+        "transform_features": _of_columns(features, of_table),
     }
     if explainer.axes:
-        endpoints["explain"] = _of_columns(
-            features, lambda raw: explained(transformed(same_length(raw)))
-        )
+        endpoints["explain"] = _of_columns(features, lambda raw: explained(of_table(raw)))
     return endpoints
 
 
@@ -134,8 +140,8 @@ def _inputs_of(model: keras.Model, packed: Tensors) -> Tensors:
     return {tensor.name: packed[tensor.name] for tensor in model.inputs}
 
 
-def same_length(raw: Mapping[str, tf.Tensor]) -> Tensors:
-    """The columns of one table: what stands for an absent one is repeated for every row.
+def check_lengths(raw: Mapping[str, tf.Tensor]) -> tf.Operation:
+    """Checks that columns are those of one table: of one length, or one missing value.
 
     Raises:
         tf.errors.InvalidArgumentError: at run time, for columns of different lengths, naming them.
@@ -143,28 +149,21 @@ def same_length(raw: Mapping[str, tf.Tensor]) -> Tensors:
     by_type: dict[tf.DType, list[str]] = collections.defaultdict(list)
     for name, column in raw.items():
         by_type[column.dtype].append(name)
-    sizes = {
-        dtype: tf.concat(tf.shape_n([raw[name] for name in names]), 0)
-        for dtype, names in by_type.items()
-    }
-    rows = tf.reduce_max(tf.concat(list(sizes.values()), 0))
-    columns: Tensors = {}
-    for dtype, names in by_type.items():
-        table = _table([raw[name] for name in names], names, sizes[dtype], rows)
-        columns.update(zip(names, tf.unstack(table, num=len(names)), strict=True))
-    return columns
-
-
-def _table(
-    columns: Sequence[tf.Tensor], names: Sequence[str], sizes: tf.Tensor, rows: tf.Tensor
-) -> tf.Tensor:
-    """Columns of one type, of `rows` values or a missing one, as the rows of a matrix."""
-    ends = tf.cumsum(sizes)[:, tf.newaxis]
-    places = tf.minimum(ends - sizes[:, tf.newaxis] + tf.range(rows), ends - 1)
-    table = tf.gather(tf.concat(columns, 0), places)
-    missing = table == "" if table.dtype == tf.string else tf.math.is_nan(table)
-    fits = tf.logical_or(sizes == rows, tf.reduce_all(missing, axis=1))
-    told = ["columns have different lengths: ", tf.constant(names), sizes]
-    check = tf.raw_ops.Assert(condition=tf.reduce_all(fits), data=told, summarize=len(names))
-    with tf.control_dependencies([check]):
-        return tf.identity(table)
+    sizes, is_missing = [], []
+    for names in by_type.values():
+        columns = [raw[name] for name in names]
+        sizes.append(tf.concat(tf.shape_n(columns), 0))
+        starts = tf.cumsum(sizes[-1], exclusive=True)
+        values = tf.concat([*columns, tf.zeros([1], columns[0].dtype)], 0)  # none may be there
+        first = tf.gather(values, starts)
+        is_missing.append(first == "" if first.dtype == tf.string else tf.math.is_nan(first))
+    lengths = tf.concat(sizes, 0)
+    is_absent = tf.logical_and(lengths == 1, tf.concat(is_missing, 0))
+    rows = tf.reduce_max(tf.where(is_absent, 0, lengths))
+    fits = tf.logical_or(lengths == rows, is_absent)
+    told = [
+        "columns have different lengths: ",
+        tf.constant([*itertools.chain(*by_type.values())]),
+        lengths,
+    ]
+    return tf.raw_ops.Assert(condition=tf.reduce_all(fits), data=told, summarize=len(raw))

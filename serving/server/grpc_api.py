@@ -25,6 +25,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving.codes import Code, StatusError, invalid_argument
+from serving.server.access_log import REQUEST_ID, Request
 from serving.server.config import read_ssl
 from serving.server.core import Core
 from serving.server.errors import as_status_error
@@ -86,9 +87,11 @@ class GrpcServer:
             options=list(_channel_arguments(options).items()),
         )
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            _PredictionService(core, options.enable_serialization_as_tensor_content), self._server
+            _PredictionService(core, options), self._server
         )
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(_ModelService(core), self._server)
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(
+            _ModelService(core, options), self._server
+        )
         if options.enable_grpc_healthcheck_service:
             _add_health(self._server)
         if options.enable_grpc_reflection:
@@ -117,13 +120,21 @@ def _call(answer: Callable[[Any, Any], Any]) -> Callable[[Any, Any, grpc.Service
 
     @functools.wraps(answer)
     def call(service: Any, request: Any, context: grpc.ServicerContext) -> Any:
+        given = {key: value for key, value in context.invocation_metadata() if key == REQUEST_ID}
+        asked = Request.of(answer.__name__, "gRPC", given.get(REQUEST_ID))
+        context.set_trailing_metadata([(REQUEST_ID, asked.id)])
         try:
             remaining = context.time_remaining()
             if remaining is not None and remaining <= 0:  # it has waited for a thread too long
                 raise StatusError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
-            return answer(service, request)
+            response = answer(service, request)
+            status = None
         except Exception as error:  # whatever went wrong, the client gets a status
             status = as_status_error(error)
+        if service.access_log:
+            asked.log_answer(_CODES[status.code if status else Code.OK].name)
+        if status is None:
+            return response
         details = status.message.encode("utf-8", "replace").decode()
         if len(details) > _MAX_ERROR_LENGTH:
             details = details[:_MAX_ERROR_LENGTH] + "...TRUNCATED"
@@ -133,11 +144,14 @@ def _call(answer: Callable[[Any, Any], Any]) -> Callable[[Any, Any, grpc.Service
 
 
 class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    def __init__(self, core: Core, as_content: bool):
+    def __init__(self, core: Core, options: Options):
+        self.access_log = options.access_log
         self._manager = core.manager
         self._metrics = core.metrics
         self._log = core.log
-        self._predict = functools.partial(predict, as_content=as_content)
+        self._predict = functools.partial(
+            predict, as_content=options.enable_serialization_as_tensor_content
+        )
 
     @_call
     def Predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
@@ -198,7 +212,8 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
 
 class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    def __init__(self, core: Core):
+    def __init__(self, core: Core, options: Options):
+        self.access_log = options.access_log
         self._core = core
 
     @_call

@@ -92,6 +92,8 @@ class Options:
     request_log_max_bytes: int = _flag(
         64 << 20, "Size at which a file of logged requests is followed by the next."
     )
+    access_log: bool = _flag(False, "A line in the log for each request, with its id.")
+    log_format: str = _flag("text", "Of lines in the log: text or json.")
     grace_seconds: float = _flag(30, "Time that requests under way may take at the end.")
     num_unload_threads: int = _flag(0, _HERE + "each model unloads in a thread of its own")
     flush_filesystem_caches: bool = _flag(True, _HERE + "caches are left to the system")
@@ -120,6 +122,8 @@ class Options:
         for name in ("port", "rest_api_port"):
             if not 0 <= (getattr(self, name) or 0) <= _MAX_PORT:
                 raise ValueError(f"--{name} is 0 to {_MAX_PORT}, not {getattr(self, name)}")
+        if self.log_format not in ("text", "json"):
+            raise ValueError(f"--log_format is text or json, not {self.log_format}")
         if self.batching_parameters_file and not self.enable_batching:
             raise ValueError(
                 "--batching_parameters_file is set without setting --enable_batching to true"

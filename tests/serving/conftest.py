@@ -15,10 +15,14 @@ from serving.server.server import Server
 from tests.prepared import made_once
 from tests.serving import toy_models
 from tests.serving.click_log import prepare_clicks, scrambled
+from tests.serving.conformance import served_elsewhere
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
+    if elsewhere := served_elsewhere():
+        yield elsewhere
+        return
     models = tmp_path_factory.mktemp("models")
     toy_models.save_all(models)
     with Server(models, rest_api_port=0, port=0, file_system_poll_wait_seconds=3600) as running:

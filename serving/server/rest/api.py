@@ -16,6 +16,7 @@ from google.protobuf import json_format, message
 from tensorflow_serving.apis import classification_pb2, regression_pb2
 
 from serving.codes import StatusError, invalid_argument
+from serving.server.access_log import REQUEST_ID, Request
 from serving.server.config import read_metrics_path
 from serving.server.core import Core
 from serving.server.errors import HTTP_STATUS, as_status_error
@@ -121,6 +122,15 @@ class RestServer:
         self.port = self._runner.addresses[0][1]
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        call = f"{request.method} {request.raw_path}"
+        asked = Request.of(call, "REST", request.headers.get(REQUEST_ID))
+        response = await self._routed(request)
+        response.headers[REQUEST_ID] = asked.id
+        if self._options.access_log:
+            asked.log_answer(response.status)
+        return response
+
+    async def _routed(self, request: web.BaseRequest) -> web.StreamResponse:
         if is_rebound(request, self._options):
             return web.Response(status=421, text=_MISDIRECTED)
         path = _ORIGIN.sub("", request.raw_path) or "/"

@@ -50,7 +50,13 @@ def out(deployment, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def manifests(out):
-    return {m["kind"]: m for m in yaml.safe_load_all((out / "kubernetes.yaml").read_text())}
+    """By their kinds; of the headless service, its name."""
+    found = yaml.safe_load_all((out / "kubernetes.yaml").read_text())
+    return {"ctr-grpc" if is_headless(m) else m["kind"]: m for m in found}
+
+
+def is_headless(manifest):
+    return manifest.get("spec", {}).get("clusterIP") == "None"
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +106,8 @@ def test_manifests_fit_the_schemas_of_kubernetes(manifests, version):
         "PersistentVolumeClaim",
         "Deployment",
         "Service",
+        "ctr-grpc",
+        "NetworkPolicy",
         "HorizontalPodAutoscaler",
         "PodDisruptionBudget",
     ]
@@ -121,9 +129,29 @@ def test_manifests_refer_to_each_other(manifests, pod):
     assert manifests["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"].items() <= labels
     ports = {port["name"] for port in container["ports"]}
     assert {port["targetPort"] for port in manifests["Service"]["spec"]["ports"]} == ports
+    headless = manifests["ctr-grpc"]
+    assert headless["metadata"]["name"] == "ctr-grpc"
+    assert headless["spec"]["selector"].items() <= labels
+    assert [port["targetPort"] for port in headless["spec"]["ports"]] == ["grpc"]
+    policy = manifests["NetworkPolicy"]["spec"]
+    assert policy["podSelector"]["matchLabels"].items() <= labels
+    assert {port["port"] for port in policy["ingress"][0]["ports"]} == ports
+    assert policy["egress"] == []
+    for spread in pod["spec"]["topologySpreadConstraints"]:
+        assert spread["labelSelector"]["matchLabels"].items() <= labels
     scaler = manifests["HorizontalPodAutoscaler"]["spec"]
     assert scaler["scaleTargetRef"]["name"] == names["Deployment"]
     assert (scaler["minReplicas"], scaler["maxReplicas"]) == (3, 9)
+
+
+def test_the_operator_of_prometheus_finds_the_metrics_of_these_pods(out, pod):
+    monitor = yaml.safe_load((out / "pod-monitor.yaml").read_text())
+    assert (monitor["apiVersion"], monitor["kind"]) == ("monitoring.coreos.com/v1", "PodMonitor")
+    labels = pod["metadata"]["labels"].items()
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= labels
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    assert endpoint["path"] == pod["metadata"]["annotations"]["prometheus.io/path"]
+    assert endpoint["port"] in {p["name"] for p in pod["spec"]["containers"][0]["ports"]}
 
 
 def test_every_file_that_flags_name_is_mounted(out, manifests, pod, service):

@@ -142,11 +142,9 @@ def test_item_columns_are_those_of_the_group_unless_they_are_chosen():
         of(user, movie, chosen=["film"])
 
 
-def test_only_the_first_row_carries_the_user_into_the_transform(features, columns):
+def test_the_transform_takes_a_users_columns_as_one_value(features, columns):
     tensors = {name: tf.constant(values) for name, values in of_one_user(columns).items()}
     candidates = Candidates(features, frozenset(ITEM_COLUMNS))
-    rows = candidates.rows(tensors, candidates.shape(tensors))
-    for name in ("history", "device"):
-        assert rows[name].numpy().tolist() == [columns[name][0], *[b""] * (COUNT - 1)]
-    assert np.isnan(rows["age"].numpy()[1:]).all()
-    assert len(set(rows["user"].numpy())) == 1  # crossed with the item, so needed in every row
+    given = candidates.columns(tensors, candidates.shape(tensors))
+    sizes = {name: len(column) for name, column in given.items()}
+    assert sizes == {name: COUNT if name in ITEM_COLUMNS else 1 for name in columns}

@@ -2,7 +2,6 @@
 
 import types
 
-import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -10,38 +9,48 @@ from ctr_keras.explain import Explainer
 from ctr_keras.features import Categorical, FeatureSet, Label
 from ctr_keras.models import AutoInt
 from serving.export import signatures
-from serving.export.signatures import make_endpoints, same_length
+from serving.export.export import _check_transform
+from serving.export.signatures import check_lengths, make_endpoints
+
+NAN = float("nan")
 
 
-def table(**columns):
-    made = {name: tf.constant(values) for name, values in columns.items()}
-    specs = {name: tf.TensorSpec([None], column.dtype) for name, column in made.items()}
-    as_graph = tf.function(same_length, input_signature=[specs])
-    return {name: column.numpy().tolist() for name, column in as_graph(made).items()}
+def check(**columns):
+    """Runs the check with columns of these values."""
+    made = {
+        name: tf.constant(values, tf.float32 if name == "price" else tf.string)
+        for name, values in columns.items()
+    }
+
+    @tf.function(input_signature=[{n: tf.TensorSpec([None], of.dtype) for n, of in made.items()}])
+    def checked(raw):
+        with tf.control_dependencies([check_lengths(raw)]):
+            return tf.constant(1)
+
+    checked(made)
 
 
-def test_what_is_missing_is_repeated_for_every_row():
-    nan = float("nan")
-    got = table(a=["x", "y", "z"], b=[""], c=[1.0, 2.0, 3.0], d=[nan])
-    assert got["a"] == [b"x", b"y", b"z"]
-    assert got["b"] == [b""] * 3
-    assert got["c"] == [1.0, 2.0, 3.0]
-    assert np.isnan(got["d"]).tolist() == [True] * 3
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"user": ["u", "v", "w"], "item": [""], "price": [NAN]},
+        {"user": ["", "", "w"], "item": ["x", "y", "z"], "price": [1, NAN, 3]},
+        {"user": ["u"], "item": ["x"], "price": [1]},
+        {"user": [], "item": [], "price": []},
+        {"user": [], "item": [], "price": [NAN]},
+        {"price": [1.0, 2.0]},
+    ],
+)
+def test_columns_of_one_length_or_one_missing_value_are_those_of_a_table(columns):
+    check(**columns)
 
 
-def test_columns_of_one_row_and_of_none():
-    assert table(a=["x"], b=[1.0]) == {"a": [b"x"], "b": [1.0]}
-    empty = {"a": np.array([], object), "b": np.array([], np.float32)}
-    specs = {"a": tf.TensorSpec([None], tf.string), "b": tf.TensorSpec([None], tf.float32)}
-    as_graph = tf.function(same_length, input_signature=[specs])
-    got = as_graph({"a": tf.constant(empty["a"], tf.string), "b": tf.constant(empty["b"])})
-    assert {name: column.shape.as_list() for name, column in got.items()} == {"a": [0], "b": [0]}
-
-
-@pytest.mark.parametrize("wrong", [["x"], ["x", "y"], ["x"] * 4])
+@pytest.mark.parametrize("wrong", [["x"], ["x", "y"], ["x"] * 4, ["", ""], []])
 def test_columns_of_different_lengths_are_named(wrong):
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"different lengths.*\[user item\]"):
-        table(user=["u", "v", "w"], item=wrong)
+        check(user=["u", "v", "w"], item=wrong)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"\[user price\] \[3 2\]"):
+        check(user=["u", "v", "w"], price=[NAN, NAN])
 
 
 def operations_of_autoint():
@@ -77,3 +86,16 @@ def test_small_weights_are_constants_and_large_ones_variables(monkeypatch):
 
 def test_products_of_attention_work_no_shapes_out():
     assert "Prod" not in operations_of_autoint()  # as a product of a tensor and a matrix does
+
+
+def test_data_of_an_earlier_transform_are_refused():
+    of_rows = tf.TensorSpec([None], tf.string)
+
+    @tf.function(input_signature=[{"user": of_rows, "item": of_rows}])
+    def stacked(raw):
+        return {"categorical": tf.strings.length(tf.stack([raw["user"], raw["item"]], axis=1))}
+
+    features = FeatureSet(Categorical("user"), Categorical("item"), label=Label("y"))
+    transform = types.SimpleNamespace(transform_fn=stacked)
+    with pytest.raises(ValueError, match=r"data/old was prepared by an earlier version, .* again$"):
+        _check_transform(transform, features, "data/old")
