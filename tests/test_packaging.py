@@ -39,4 +39,5 @@ def test_two_builds_are_the_same_bytes_and_hold_what_is_needed(tmp_path):
     needed = {str(p.relative_to(ROOT)) for p in paths if p.is_file() and p.suffix != ".pyc"}
     assert {name for name in held if ".dist-info/" not in name} == needed
     root = sdist.name.removesuffix(".tar.gz")
-    assert {f"{root}/{name}" for name in (*needed, *FILES)} <= {*tarfile.open(sdist).getnames()}
+    with tarfile.open(sdist) as archive:
+        assert {f"{root}/{name}" for name in (*needed, *FILES)} <= {*archive.getnames()}
