@@ -11,11 +11,13 @@ Each log has 200,000 rows, of which a tenth is for validation and a tenth for te
 - `triples`: 8 fields of 12 values, with random tables for 3 pairs and a triple on top of each of 2
 - `functions`: 6 fields of 40 values, of which 2 pairs have tables of rank one, as outer products
 - `fields`: 8 fields of 20 values, with random tables for 2 pairs, and 4 fields that say nothing
+- `groups`: 8 fields of 12 values, with random tables for 2 pairs and a triple of other fields
 - `labels`: no search, but models of two labels, on a log of its own (`benchmarks.planted_labels`)
 
 Searches have their default settings, models a tower of 64 and 64 units. Models are trained until
 the validation loss rises. The table says how often a search has kept exactly what was planted (by
-fields, and for OptInter by methods), and the test AUC, a mean over the seeds.
+fields, and for OptInter by methods; of AutoGroup, each planted combination as a group of its order,
+among others), and the test AUC, a mean over the seeds.
 """
 
 import functools
@@ -32,11 +34,12 @@ from benchmarks.planted_log import Planted, planted_clicks, planted_tables
 from ctr_keras import metrics
 from ctr_keras.models import build_model
 from ctr_keras.optimizers import SparseAdam
-from ctr_keras.plan import Interaction, InteractionPlan
+from ctr_keras.plan import Group, Interaction, InteractionPlan
 from ctr_keras.search import (
     AIMSearch,
     AutoFieldSearch,
     AutoFISSearch,
+    AutoGroupSearch,
     DeepLightSearch,
     OptInterSearch,
 )
@@ -49,7 +52,7 @@ RATES = {"LR": 1e-2, "FM": 1e-2}  # towers learn by smaller steps
 RATE = 3e-3
 
 PLAIN = {"gated": False, "normalized": False}  # FM on the interactions of a plan, nothing more
-FIELD = "field"  # in the place of a method
+FIELD, GROUP = "field", "group"  # in the place of a method
 Model = tuple[str, Settings]
 
 
@@ -76,6 +79,7 @@ PAIRS = [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9), (10, 11)]
 FIELDS = [(0, 1), (2, 3)]
 TRIPLES = [(0, 1), (2, 3), (4, 5), (0, 1, 2), (2, 3, 6)]
 OUTER = [(0, 1), (2, 3)]
+GROUPS = [(0, 1), (2, 3), (4, 5, 6)]
 METHODS = {(0, 1): "memorize", (2, 3): "memorize", (4, 5): "factorize"}
 
 
@@ -119,6 +123,8 @@ def _inner(interactions: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], str
 DEEP: dict[str, Model] = {"DeepFM": ("DeepFM", TOWER), "FNN": ("FNN", TOWER)}
 _deeplight = functools.partial(DeepLightSearch, model_args=TOWER)
 _autofield = functools.partial(AutoFieldSearch, model_args=TOWER)
+_autogroup = functools.partial(AutoGroupSearch, model_args=TOWER)
+GROUPED: dict[str, Model] = {"AutoGroup": ("AutoGroup", TOWER)}
 BOTH = {
     **_autofis("AutoFIS on FM", "FM"),
     **_autofis("AutoFIS on DeepFM", "DeepFM"),
@@ -165,6 +171,13 @@ CASES: dict[str, Case] = {
         {"FM": ("FM", {}), "DeepFM": ("DeepFM", TOWER)},
         {"AutoField": (_autofield, {"FM": ("FM", {}), "DeepFM": ("DeepFM", TOWER)})},
     ),
+    "groups": Case(
+        _clicks(GROUPS, 8, 12, 1.0),
+        dict.fromkeys(GROUPS, GROUP),
+        {**FM, "DeepFM": ("DeepFM", TOWER), "AutoGroup, all fields": ("AutoGroup", TOWER)},
+        GROUPED,
+        {"AutoGroup": (_autogroup, GROUPED)},
+    ),
 }
 
 
@@ -177,18 +190,28 @@ def oracle(case: Case, log: Planted) -> InteractionPlan:
         planted = {pair: planted.get(pair, "naive") for pair in pairs}
     if FIELD in planted.values():
         return InteractionPlan([], fields={name: 1.0 for (name,) in planted})
+    if GROUP in planted.values():
+        return InteractionPlan([], groups=[Group(fields, len(fields)) for fields in planted])
     return InteractionPlan(Interaction(fields, how) for fields, how in planted.items())
 
 
 def is_exact(found: InteractionPlan, planted: InteractionPlan) -> bool:
-    """Whether a search has found what was planted: the fields, and for OptInter the methods."""
+    """Whether a search has found what was planted: the fields, and for OptInter the methods; of
+    groups, these among others."""
 
     def of(plan: InteractionPlan) -> set[Any]:
         methods = {"memorize", "factorize", "naive"}
         pairs = {(i.fields, i.function if i.function in methods else "") for i in plan.interactions}
         return {*pairs, *(plan.fields or ())}
 
+    if planted.groups:
+        return _distinct(planted) <= _distinct(found)
     return of(found) == of(planted)
+
+
+def _distinct(plan: InteractionPlan) -> set[Any]:
+    """The groups of a plan, of which several may have the same fields."""
+    return {(group.fields, group.order) for group in plan.groups}
 
 
 def tested(model: Model, log: Planted, seed: int, plan: InteractionPlan | None) -> float:
@@ -232,10 +255,10 @@ def measured(case: Case, seed: int) -> dict[str, dict[str, float]]:
         seconds = time.process_time() - began
         said = {"exact": is_exact(found, planted), "seconds": seconds}
         kept = {i.fields for i in found.interactions if i.function != "naive"}
-        said["kept"] = len({*kept, *(found.fields or ())})
+        said["kept"] = len({*kept, *(found.fields or ()), *_distinct(found)})
         rows[f"{name}, search"] = said
         for label, model in retrained.items():
-            if found.interactions or found.fields:
+            if found.interactions or found.fields or found.groups:
                 rows[f"{name}: {label}"] = {"auc": tested(model, log, seed, found)}
     return rows
 

@@ -65,13 +65,14 @@ def main(folder: str, seconds: float, rounds: int) -> None:
         asyncio.run(_ranking(server, direct, columns, rounds))
         asyncio.run(_first_requests(server, models, _rows(columns, 1), rounds))
     asyncio.run(_batching(folder, models, _rows(columns, 1), seconds, rounds))
+    _onnx(folder, direct["serving_default"], rounds)
 
 
 # What is served
 
 
 def _exported(folder: str) -> str:
-    """The folder of models; made once."""
+    """The folder of models; made once, and next to it the model for ONNX Runtime."""
     import keras
 
     from ctr_keras.features import FeatureSet
@@ -85,6 +86,8 @@ def _exported(folder: str) -> str:
         model = build_model("AutoInt", features, dim=16, layers=3, heads=2, head_dim=32)
         options = ExportOptions(item_columns=ITEM_COLUMNS)
         export_model(model, features, prepared, os.path.join(models, "ctr"), options)
+        options = ExportOptions(format="onnx")
+        export_model(model, features, prepared, os.path.join(folder, "onnx"), options)
     return models
 
 
@@ -341,6 +344,29 @@ async def _batching(
         rate = float(np.median([len(v) for v in of_rounds])) / seconds
         what = f"{protocol}, {CLIENTS} clients, batching {mode}"
         _print({"measured": what, **_percentiles(values), "per_second": rate})
+
+
+def _onnx(folder: str, direct: Callable[[Columns], Any], rounds: int) -> None:
+    """Seconds of the processor for rows by ONNX Runtime, of which `run` is the model's part, and by
+    the loaded SavedModel."""
+    from serving.onnx_scorer import OnnxScorer
+
+    scorer = OnnxScorer(os.path.join(folder, "onnx", "1"))
+    with open(os.path.join(folder, "prepared", "samples.jsonl"), encoding="utf-8") as file:
+        samples = [json.loads(line) for line in file]
+    columns = _columns(folder)
+    for size in BATCH_SIZES:
+        rows, of_rows = samples[:size], _rows(columns, size)
+        packed = scorer.pack(rows)
+        tasks = {
+            "run": lambda packed=packed: scorer.run(packed),
+            "score": lambda rows=rows: scorer.score(rows),
+            "direct": lambda of_rows=of_rows: direct(of_rows),
+        }
+        seconds = median_seconds(tasks, 20 * rounds, 10, time.process_time)
+        _print(
+            {"measured": "onnx", "batch": size, **{f"{k}_ms": 1000 * v for k, v in seconds.items()}}
+        )
 
 
 async def _closed_loop(send: Send, seconds: float) -> list[float]:

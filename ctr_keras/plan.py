@@ -68,6 +68,39 @@ class Interaction:
         return len(self.fields)
 
 
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Fields whose interactions of one order become one number, as AutoGroup groups them.
+
+    Args:
+        fields: tuple of str. Names of fields: at least one, and two where the order is over 1.
+        order: int. From 1 to 4. Defaults to `2`.
+        gate: float. How sure a search is of its fields: the mean of their probabilities to be in
+            it. Defaults to `1.0`.
+
+    Example:
+
+    >>> Group(("user", "item", "hour"), order=3).fields
+    ('user', 'item', 'hour')
+    """
+
+    fields: tuple[str, ...]
+    order: int = 2
+    gate: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fields", tuple(self.fields))
+        object.__setattr__(self, "gate", float(self.gate))
+        if self.order not in (1, *ORDERS):
+            raise ValueError(f"the order of a group is 1 to 4. Received: {self.order!r}")
+        least = min(self.order, 2)
+        if len(self.fields) < least or len(set(self.fields)) != len(self.fields):
+            raise ValueError(
+                f"a group of order {self.order} has at least {least} different fields. "
+                f"Received: {self.fields}"
+            )
+
+
 class InteractionPlan:
     """The interactions of a model, the fields, values and embedding dimensions that it keeps.
 
@@ -83,6 +116,8 @@ class InteractionPlan:
         values: dict or None. By the name of a vocabulary, that of the feature that owns it, whether
             each of its ids is kept: OptFS' feature set. The model reads the others as missing. A
             plan of values without interactions leaves it all. Defaults to `None`: all are kept.
+        groups: list of `Group`. AutoGroup's, which no other model reads. Two may have the same
+            fields, as each weighs them in a way of its own. Defaults to `()`.
 
     Raises:
         ValueError: for a duplicate interaction, or one of a field that is not kept.
@@ -98,7 +133,8 @@ class InteractionPlan:
         [AIM](https://arxiv.org/abs/2111.03318), Section 4;
         [OptInter](https://arxiv.org/abs/2108.01265), Section II;
         [AutoField](https://arxiv.org/abs/2204.09078);
-        [OptFS](https://arxiv.org/abs/2301.10909).
+        [OptFS](https://arxiv.org/abs/2301.10909);
+        AutoGroup: Liu et al., SIGIR 2020.
     """
 
     def __init__(
@@ -107,8 +143,10 @@ class InteractionPlan:
         kept_dims: Mapping[str, Mapping[str, Sequence[int]]] | None = None,
         fields: Mapping[str, float] | None = None,
         values: Mapping[str, Sequence[bool] | Array] | None = None,
+        groups: Iterable[Group] = (),
     ) -> None:
         self.interactions = tuple(interactions)
+        self.groups = tuple(groups)
         self.kept_dims = {
             table: {field: tuple(map(int, positions)) for field, positions in fields.items()}
             for table, fields in (kept_dims or {}).items()
@@ -125,10 +163,10 @@ class InteractionPlan:
         if fields is not None and not fields:
             raise ValueError("a plan of fields keeps one at least")
         self.values = {name: np.array(kept, bool) for name, kept in (values or {}).items()}
-        for interaction in self.interactions:
-            dropped = [name for name in interaction.fields if name not in (fields or (name,))]
+        for part in self._parts:
+            dropped = [name for name in part.fields if name not in (fields or (name,))]
             if dropped:
-                raise ValueError(f"{interaction} has a field that the plan does not keep")
+                raise ValueError(f"{part} has a field that the plan does not keep")
 
     @classmethod
     def complete(
@@ -158,6 +196,10 @@ class InteractionPlan:
         )
 
     @property
+    def _parts(self) -> tuple[Interaction | Group, ...]:
+        return (*self.interactions, *self.groups)
+
+    @property
     def kinds(self) -> tuple[tuple[int, str], ...]:
         """The pairs of order and function that occur, by order and then by function."""
         present = {(i.order, i.function) for i in self.interactions}
@@ -168,7 +210,7 @@ class InteractionPlan:
         """The plan without interactions of other orders."""
         orders = tuple(orders)
         chosen = (i for i in self.interactions if i.order in orders)
-        return InteractionPlan(chosen, self.kept_dims, self.fields, self.values)
+        return InteractionPlan(chosen, self.kept_dims, self.fields, self.values, self.groups)
 
     def combinations(
         self, field_names: Sequence[str], order: int, function: str
@@ -208,7 +250,7 @@ class InteractionPlan:
         Traceback (most recent call last):
         ValueError: unknown fields in the plan: item; available: user, price
         """
-        named = {name for interaction in self.interactions for name in interaction.fields}
+        named = {name for part in self._parts for name in part.fields}
         named |= {name for fields in self.kept_dims.values() for name in fields}
         named |= set(self.fields or ())
         unknown = sorted(named - set(field_names))
@@ -219,8 +261,8 @@ class InteractionPlan:
             )
 
     def summary(self) -> str:
-        """Tables of the interactions, the largest gates first, of embedding widths, of fields and
-        of how many of their values are kept.
+        """Tables of the interactions and groups, the largest gates first, of embedding widths, of
+        fields and of how many of their values are kept.
 
         Example:
 
@@ -229,11 +271,17 @@ class InteractionPlan:
         user x item  inner     0.7000
         """
         tables = []
-        if self.interactions or not (self.fields or self.values):
+        if self.interactions or not (self.fields or self.values or self.groups):
             tables.append([("fields", "function", "gate")])
             tables[-1] += [
                 (" x ".join(i.fields), i.function, f"{i.gate:.4f}")
                 for i in sorted(self.interactions, key=lambda i: -abs(i.gate))
+            ]
+        if self.groups:
+            tables.append([("group", "order", "gate")])
+            tables[-1] += [
+                (", ".join(group.fields), str(group.order), f"{group.gate:.4f}")
+                for group in sorted(self.groups, key=lambda group: -group.gate)
             ]
         if self.kept_dims:
             tables.append([("field", "table", "dimensions")])
@@ -263,6 +311,7 @@ class InteractionPlan:
             "kept_dims": self.kept_dims,
             "fields": self.fields,
             "values": {name: _packed(kept) for name, kept in self.values.items()},
+            "groups": [dataclasses.asdict(group) for group in self.groups],
         }
 
     @classmethod
@@ -285,7 +334,8 @@ class InteractionPlan:
                 )
         interactions = [Interaction(**i) for i in config["interactions"]]
         values = {name: _unpacked(**kept) for name, kept in config.get("values", {}).items()}
-        return cls(interactions, config.get("kept_dims"), config.get("fields"), values)
+        groups = [Group(**group) for group in config.get("groups", ())]
+        return cls(interactions, config.get("kept_dims"), config.get("fields"), values, groups)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes `plan.json`, as a whole or not at all."""
@@ -321,7 +371,8 @@ class InteractionPlan:
         fields = "" if self.fields is None else f", {len(self.fields)} fields"
         count = sum(int(kept.sum()) for kept in self.values.values())
         values = f", {count} values" if self.values else ""
-        return f"InteractionPlan({len(self.interactions)} interactions{fields}{values})"
+        groups = f", {len(self.groups)} groups" if self.groups else ""
+        return f"InteractionPlan({len(self.interactions)} interactions{fields}{values}{groups})"
 
 
 def _packed(kept: Array) -> dict[str, Any]:

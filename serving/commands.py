@@ -36,9 +36,15 @@ _EXISTING_FOLDER = ExistingFolder()
     help="By how much the AUC on sample rows may be below that of the version in place.",
 )
 @click.option("--force", is_flag=True, help="Publish without comparing anything.")
-def export(
-    run_folder: str, out: str, data: str | None, item_columns: str, margin: float, force: bool
-) -> None:
+@click.option(
+    "--format",
+    default="savedmodel",
+    show_default=True,
+    type=click.Choice(["savedmodel", "onnx"]),
+    help="For servers, or for ONNX Runtime in Python (with ctr-keras[onnx]).",
+)
+@click.option("--int8", is_flag=True, help="Round tables and dense kernels to int8.")
+def export(run_folder: str, out: str, data: str | None, item_columns: str, **settings: Any) -> None:
     """Export a run as the next version of a served model.
 
     The version is published only if it serves the scores of the run, and its AUC is not below that
@@ -46,7 +52,7 @@ def export(
     """
     from serving.export import ExportOptions, export_run
 
-    options = ExportOptions(_names(item_columns), margin, force)
+    options = ExportOptions(_names(item_columns), **settings)
     click.echo(export_run(run_folder, out, options, data))
 
 

@@ -11,6 +11,7 @@ log = logging.getLogger(__name__)
 MAX_VERSION = 2**63 - 1
 # In a version's folder: the requests that a server replays before the version answers others.
 WARMUP_FILE = pathlib.PurePath("assets.extra", "tf_serving_warmup_requests")
+ONNX_FILE = "model.onnx"  # of a version for ONNX Runtime, which is no SavedModel
 _NUMBER = re.compile("[0-9]{1,40}")
 
 

@@ -41,6 +41,7 @@ SKIPPED = {
     "serving.drift": "needs a log of requests",
     "serving.export.blessing": "needs an exported model",
     "serving.export.export": "needs a finished run",
+    "serving.onnx_scorer": "needs an exported version",
     "serving.export.scorer": "needs a finished run",
     "serving.scoring": "needs a finished run",
     "serving.verify": "needs prepared data and a folder of models",

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from ctr_keras.plan import Interaction, InteractionPlan
+from ctr_keras.plan import Group, Interaction, InteractionPlan
 
 NAMES = ("user", "item", "price", "hour")
 
@@ -94,6 +94,37 @@ def test_the_file_gives_an_equal_plan(tmp_path):
     assert InteractionPlan.load(str(path)) == loaded
 
 
+def test_groups_are_saved_and_summed_up_and_two_may_have_the_same_fields(tmp_path):
+    pair = Group(["user", "item"], gate=np.float32(0.25))
+    plan = InteractionPlan([], groups=[pair, pair, Group(("hour", "user", "item"), 3, 0.75)])
+    plan.save(tmp_path / "plan.json")
+    assert InteractionPlan.load(tmp_path / "plan.json") == plan
+    assert plan != InteractionPlan([], groups=[pair])
+    assert plan.summary().splitlines() == [
+        "group             order    gate",
+        "hour, user, item  3      0.7500",
+        "user, item        2      0.2500",
+        "user, item        2      0.2500",
+    ]
+    assert repr(plan) == "InteractionPlan(0 interactions, 3 groups)"
+    with pytest.raises(ValueError, match="unknown fields in the plan: hour"):
+        plan.check(["user", "item"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "order", "message"),
+    [
+        (("user",), 2, "a group of order 2 has at least 2 different fields"),
+        (("user", "user"), 3, "at least 2 different fields"),
+        ((), 1, "a group of order 1 has at least 1 different field"),
+        (("user", "item"), 5, "the order of a group is 1 to 4. Received: 5"),
+    ],
+)
+def test_a_group_is_of_enough_fields_and_of_a_known_order(fields, order, message):
+    with pytest.raises(ValueError, match=message):
+        Group(fields, order)
+
+
 def test_what_a_search_computes_with_numpy_can_be_saved(tmp_path):
     gate = np.array([0.5], "float32")[0]
     kept = {"inner_2": {"user": np.flatnonzero([1, 0, 1])}}
@@ -133,6 +164,10 @@ def test_a_plan_without_kept_dims_keeps_all():
             "an interaction has fields, function, gate. Received: .*'weight'",
         ),
         ('{"version": 1, "interactions": [{"gate": 1}]}', "Received: {'gate': 1}"),
+        (
+            '{"version": 1, "interactions": [], "groups": [{"fields": ["a", "b"], "of": 1}]}',
+            "unexpected keyword argument 'of'",
+        ),
         (
             '{"version": 1, "interactions": [{"fields": ["a", "b"], "function": "max"}]}',
             "function must be one of inner, .* Received: 'max'",

@@ -10,10 +10,9 @@ import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from ctr_keras.data.order import batches_in
 from ctr_keras.features import FeatureSet
@@ -26,7 +25,8 @@ from ctr_keras.partitions import (
 )
 from ctr_keras.types import Array, Rows, Tensor
 
-Dataset: TypeAlias = tf.data.Dataset
+if TYPE_CHECKING:  # functions import TensorFlow, which decoded copies do without
+    import tensorflow as tf
 
 _MAX_BLOCKS = 2**32  # of an epoch
 _PARALLEL_SHARDS = 4
@@ -50,7 +50,7 @@ def read_examples(
     inputs: Sequence[str] | None = None,
     *,
     drop_remainder: bool = False,
-) -> Dataset:
+) -> "tf.data.Dataset":
     """One pass over a split, in an order that is always the same.
 
     Returns:
@@ -61,6 +61,8 @@ def read_examples(
         FileNotFoundError: if there are no files of that split, naming folder and split.
         ValueError: if no batch is left.
     """
+    import tensorflow as tf
+
     if drop_remainder:
         batches_in(row_count(prepared, split), batch_size, drop_remainder)
     shards = _shards(prepared, split, features)
@@ -147,16 +149,18 @@ def stream_examples(
     skip_batches: int = 0,
     inputs: Sequence[str] | None = None,
     drop_remainder: bool = False,
-) -> Dataset:
+) -> "tf.data.Dataset":
     """Endless epochs over a split, each shuffled anew, the same for the same seed.
 
     Returns and raises as `read_examples`; the last batch of each epoch may be smaller.
     """
+    import tensorflow as tf
+
     shards = _shards(prepared, split, features)
     epoch_batches = batches_in(row_count(prepared, split), batch_size, drop_remainder)
     block_rows = -(-_SHUFFLED_ROWS // batch_size) * batch_size
 
-    def epoch(number: Tensor) -> Dataset:
+    def epoch(number: Tensor) -> "tf.data.Dataset":
         order = tf.random.experimental.stateless_shuffle(
             tf.range(len(shards.paths)), [seed, number]
         )
@@ -243,8 +247,10 @@ def _parsed(
     rows_at_once: int,
     features: FeatureSet,
     inputs: Sequence[str] | None,
-) -> Dataset:
+) -> "tf.data.Dataset":
     """The rows of shards, several of which take turns with up to `rows_at_once` rows each."""
+    import tensorflow as tf
+
     layout = {name: tf.io.FixedLenFeature([1], tf.float32) for name in features.label_names}
     for name in features.packed_shapes if inputs is None else inputs:
         shape, dtype = features.record_columns[name]
@@ -260,7 +266,7 @@ def _parsed(
             packed[name] = tf.where(packed[name] == 0, 0, moved)
         return packed, labels
 
-    def read(shard: Tensor) -> Dataset:
+    def read(shard: Tensor) -> "tf.data.Dataset":
         records = tf.data.TFRecordDataset(tf.gather(shards.paths, shard), "GZIP")
         return records.batch(rows_at_once).map(lambda some: parse(some, shard))
 

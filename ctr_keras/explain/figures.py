@@ -39,6 +39,19 @@ def gate_map(gates: Array, fields: Sequence[str], limit: float, title: str) -> F
     return figure
 
 
+def group_map(gates: Array, groups: Sequence[str], fields: Sequence[str], title: str) -> Figure:
+    """A map of groups and fields, NaN for a field that is not in a group."""
+    letters = _LETTER * max(_longest(groups), _longest(fields))
+    sides = [min(max(0.24 * len(names), 1.0), _MAX_SIDE) for names in (fields, groups)]
+    width, height = (side + letters + 1.2 for side in sides)
+    figure = Figure(figsize=(width + 1.2, height), layout="constrained")
+    figure.suptitle(title, fontsize=_TITLE)
+    axes = figure.subplots()
+    mesh = _map(axes, gates, groups, fields, _SEQUENTIAL, Normalize(0, 1), values=False)
+    _color_bar(figure, mesh, axes, "gate")
+    return figure
+
+
 def method_maps(
     methods: Array, information: Array, fields: Sequence[str], names: Sequence[str], title: str
 ) -> Figure:

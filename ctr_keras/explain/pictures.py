@@ -26,7 +26,7 @@ _CASES = 14  # rows in a picture of MIAN's weights, as in the paper
 
 
 def gate_pictures(plan: InteractionPlan, features: FeatureSet) -> list[Picture]:
-    """A map of gates for each function of pairs; bars for each of higher orders."""
+    """A map of gates for each function of pairs, bars for higher orders, a map of groups."""
     fields = _fields(plan, features)
     pictures = []
     for kind in _kinds(plan):
@@ -54,7 +54,27 @@ def gate_pictures(plan: InteractionPlan, features: FeatureSet) -> list[Picture]:
         rows = [(*combination, gate) for combination, gate in ranked]
         header = [*(f"field {place + 1}" for place in range(order)), "gate"]
         pictures.append(Picture(f"gates-{table_name(kind)}", title, caption, figure, header, rows))
-    return pictures
+    return pictures + _group_pictures(plan, fields)
+
+
+def _group_pictures(plan: InteractionPlan, fields: Sequence[str]) -> list[Picture]:
+    """Which fields are in which of AutoGroup's groups."""
+    groups = sorted(plan.groups, key=lambda group: (group.order, -group.gate))
+    if not groups:
+        return []
+    shown = groups[:_BARS]
+    inside = np.array([[name in group.fields for name in fields] for group in shown])
+    gates = np.where(inside, [[group.gate] for group in shown], np.nan)
+    title = f"Groups of fields: {len(groups)}"
+    title += f", {len(shown)} shown" if len(shown) < len(groups) else ""
+    caption = (
+        "The fields of each group, by how sure the search is of them; a model that is trained on "
+        "groups is sure of all. What is left white is not in the group."
+    )
+    names = [f"order {group.order}" for group in shown]
+    rows = [(_joined(group.fields), group.order, group.gate) for group in groups]
+    figure = figures.group_map(gates, names, fields, title)
+    return [Picture("groups", title, caption, figure, ("fields", "order", "gate"), rows)]
 
 
 def statistics_pictures(

@@ -6,9 +6,15 @@ from typing import Any
 import keras
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.layers import CombinationBlock, CompactEmbedding, GatedInteraction, KeptValues
+from ctr_keras.layers import (
+    CombinationBlock,
+    CompactEmbedding,
+    FieldGroups,
+    GatedInteraction,
+    KeptValues,
+)
 from ctr_keras.models.base import built_features
-from ctr_keras.plan import Interaction, InteractionPlan
+from ctr_keras.plan import Group, Interaction, InteractionPlan
 
 
 def plan_of_model(model: keras.Model, features: FeatureSet) -> InteractionPlan:
@@ -19,8 +25,9 @@ def plan_of_model(model: keras.Model, features: FeatureSet) -> InteractionPlan:
         features: FeatureSet.
 
     Returns:
-        The interactions of gated layers with their gates, OptInter's pairs with their methods, and
-        the dimensions, fields and values that are kept. Without any of these it is empty.
+        The interactions of gated layers with their gates, OptInter's pairs with their methods,
+        AutoGroup's groups, and the dimensions, fields and values that are kept. Without any of
+        these it is empty.
 
     Example:
 
@@ -38,6 +45,7 @@ def plan_of_model(model: keras.Model, features: FeatureSet) -> InteractionPlan:
     interactions: list[Interaction] = []
     kept: dict[str, Any] = {}
     values: dict[str, Any] = {}
+    groups: list[Group] = []
     for layer in model.layers:
         if isinstance(layer, GatedInteraction) and layer.gated and layer.terms:
             gates = keras.ops.convert_to_numpy(layer.gates).tolist()
@@ -51,12 +59,15 @@ def plan_of_model(model: keras.Model, features: FeatureSet) -> InteractionPlan:
                 Interaction(_named(names, pair), method)
                 for pair, method in zip(layer.pairs or (), layer.methods, strict=True)
             ]
+        elif isinstance(layer, FieldGroups) and not isinstance(layer.groups, int):
+            names = model.get_layer(f"embedding_{layer.order}").fields
+            groups += [Group(_named(names, group), layer.order) for group in layer.groups]
         elif isinstance(layer, CompactEmbedding):
             kept[layer.name.removeprefix("embedding_")] = layer.kept
         elif isinstance(layer, KeptValues):
             values = layer.kept
     read = None if features.read is None else dict.fromkeys(features.read, 1.0)
-    return InteractionPlan(interactions, kept, read, values)
+    return InteractionPlan(interactions, kept, read, values, groups)
 
 
 def _named(names: Sequence[str], places: Sequence[int]) -> tuple[str, ...]:

@@ -35,7 +35,8 @@ def explain_run(
     """Draws what a run can say of itself: PNG files, and one page that holds them all.
 
     - The result of a search, or a model built from one: gates by pair, gates over statistics_AUC,
-      embedding widths; for OptInter the chosen methods next to the mutual information.
+      embedding widths, AutoGroup's groups; for OptInter the chosen methods next to the mutual
+      information.
     - How a search went: its verdicts, gates over the rounds, validation loss as gates close, and
       what each interaction is worth.
     - AutoInt: the attention in one row, and on average. MIAN: the global module's weights.
@@ -135,7 +136,8 @@ def _compared(run: str, subject: _Subject, other: str) -> "list[Picture]":
     fields = len(candidate_fields(subject.features))
     orders = {i.order for i in (*subject.plan.interactions, *plan.interactions)}
     orders |= {1} if plan.fields or plan.values else set()
-    possible = sum(math.comb(fields, order) for order in orders)
+    every = 2**fields - 1  # a group may have any fields
+    possible = every if plan.groups else sum(math.comb(fields, order) for order in orders)
     names = (os.path.basename(os.path.normpath(run)), os.path.basename(os.path.normpath(other)))
     return [agreement_picture(subject.plan, plan, names, possible)]
 
@@ -163,7 +165,7 @@ def _draw(run: str, subject: _Subject, rows: int, case: int) -> "list[Picture]":
     if not pictures:
         raise ValueError(
             f"{run} has nothing to show. There are pictures of gated interactions, OptInter's "
-            "methods, searched embedding widths, AutoInt's attention, MIAN's global module and the "
-            "experts of MMoE and PLE"
+            "methods, searched embedding widths, AutoGroup's groups, AutoInt's attention, MIAN's "
+            "global module and the experts of MMoE and PLE"
         )
     return pictures

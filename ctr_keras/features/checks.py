@@ -26,7 +26,7 @@ _LAYERS = re.compile(
     r"attention|compressed|pair_networks|excitation|powers|complex|graph|embedding(_.*)?|"
     r".*_embedding|dropped_.*|normalized_.*|(concatenate|flatten|reshape|multiply)(_\d+)?|"
     r"(interacting|disentangled|part_scaler|residual|cross|deep|bridge|bilinear|mask_block|gate|"
-    r"euler|wukong|generalized|final_\d|cross_regulation|deep_regulation|"
+    r"euler|wukong|generalized|final_\d|cross_regulation|deep_regulation|field_groups|"
     r"transformer)_\d+|target_attention|interest_(gru|evolution)|next_behavior_loss|"
     r"task_towers|experts_\d+|sim_hash|top_behaviors|hash_attention|"
     r"(inner|outer|scalar|vector)_\d+(_products)?"

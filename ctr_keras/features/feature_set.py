@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import itertools
 import json
 import os
@@ -217,7 +218,7 @@ class FeatureSet:
         """Names of `fields`."""
         return tuple(field.name for field in self.fields)
 
-    @property
+    @functools.cached_property
     def raw_columns(self) -> dict[str, str]:
         """Name and type (`"string"` or `"float"`) of every column a request carries."""
         return {
@@ -226,7 +227,7 @@ class FeatureSet:
             if not isinstance(f, Crossed)
         }
 
-    @property
+    @functools.cached_property
     def packed_features(self) -> dict[str, tuple[Feature, ...]]:
         """The features in each packed input: one a column, or the only one of a list."""
         columns: dict[str, tuple[Feature, ...]] = {
@@ -275,7 +276,7 @@ class FeatureSet:
 
     # Ids.
 
-    @property
+    @functools.cached_property
     def vocabularies(self) -> tuple[Vocabulary, ...]:
         """All vocabularies in the order of their ids."""
         owners = [f for f in self.features if not isinstance(f, Crossed)] + list(self.crossed)
@@ -285,7 +286,7 @@ class FeatureSet:
         """Name of the vocabulary whose ids `feature` uses."""
         return feature.vocabulary_of or feature.name
 
-    @property
+    @functools.cached_property
     def id_ranges(self) -> dict[str, range]:
         """Global ids of every vocabulary, its OOV ids first.
 

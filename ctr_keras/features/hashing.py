@@ -13,19 +13,20 @@ _HASH_RANGE = 2**31 - 1  # of a bucket, before it is reduced to those of a vocab
 _Pair = tuple[Array, Array]
 
 
-def hash_buckets(values: Sequence[str], buckets: int) -> Array:
+def hash_buckets(values: Sequence[str], buckets: int | Array) -> Array:
     """The bucket of each string, (values,) int64, as the transform graph picks it.
 
     Args:
         values: list of str.
-        buckets: int. Their number.
+        buckets: int, or one for each string. Their number.
 
     Example:
 
     >>> hash_buckets(["a", "b"], 1000).tolist()
     [721, 731]
     """
-    return (fingerprints(values) % np.uint64(_HASH_RANGE)).astype(np.int64) % buckets
+    hashes = fingerprints(values) % np.uint64(_HASH_RANGE)
+    return np.asarray(hashes.astype(np.int64) % buckets)
 
 
 def group_numbers(values: Sequence[str]) -> Array:

@@ -10,12 +10,13 @@ import collections
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
+from collections.abc import Sequence as SequenceOf
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from ctr_keras.features.columns import Coded, Columns, Frame
+from ctr_keras.features.columns import Coded, Columns, Frame, side_by_side
 from ctr_keras.features.declarations import (
     Categorical,
     Crossed,
@@ -51,7 +52,7 @@ def fit(features: FeatureSet, frame: Frame, earlier: FeatureSet | None = None) -
         raise ValueError("there is no row to fit on")
     learned = (f for f in features.features if isinstance(f, Numeric) and learns_numbers(f))
     numbers = {
-        f.name: _kept(f, earlier) or _statistics(f, columns.numbers(f.raw_column)) for f in learned
+        f.name: _known(f, earlier) or _statistics(f, columns.numbers(f.raw_column)) for f in learned
     }
     of_features = _feature_values(features, columns, numbers)
     _check_times(features, columns, of_features)
@@ -83,11 +84,12 @@ def pack(features: FeatureSet, statistics: Statistics, frame: Frame) -> dict[str
     packed = {}
     for name, members in features.packed_features.items():
         if name == "numeric":
-            scaled = (_scaled(f, columns, statistics.numbers) for f in features.numeric)
-            packed[name] = np.stack(list(scaled), axis=1)
+            packed[name] = _scaled(features.numeric, columns, statistics.numbers)
+        elif name == members[0].name:
+            packed[name] = _ids_of_lists(features, members[0], values[name], statistics)
         else:
-            ids = (_ids(features, f, values[f.name], statistics) for f in members)
-            packed[name] = np.concatenate(list(ids), axis=1)
+            coded = [(features.vocabulary_name(f), values[f.name]) for f in members]
+            packed[name] = _ids_of_columns(features, coded, statistics)
     return packed
 
 
@@ -110,19 +112,24 @@ def _feature_values(features: FeatureSet, columns: Columns, numbers: Numbers) ->
         elif not isinstance(feature, Crossed):
             separator = getattr(feature, "separator", None)
             strings = columns.strings(feature.raw_column, separator)
-            kept = [_read(feature, value) for value in strings.values]
-            values[feature.name] = Coded(kept, strings.codes)
+            values[feature.name] = _read(feature, strings)
     for feature in features.crossed:
         values[feature.name] = _pairs(values[feature.first], values[feature.second])
     return values
 
 
-def _read(feature: Categorical | MultiValued | Sequence, value: str) -> str | list[str]:
-    if isinstance(feature, Categorical):
-        return value if feature.time_part is None else time_part(value, feature)
-    kept = [part for part in value.split(feature.separator) if part]
+def _read(feature: Categorical | MultiValued | Sequence, strings: Coded) -> Coded:
+    if not isinstance(feature, Categorical):
+        return Coded([_kept(feature, value) for value in strings.values], strings.codes)
+    if feature.time_part is None:
+        return strings
+    return Coded([time_part(value, feature) for value in strings.values], strings.codes)
+
+
+def _kept(feature: MultiValued | Sequence, value: str) -> list[str]:
+    values = [part for part in value.split(feature.separator) if part]
     length = feature.max_length
-    return kept[-length:] if isinstance(feature, Sequence) else kept[:length]
+    return values[-length:] if isinstance(feature, Sequence) else values[:length]
 
 
 def time_part(value: str, feature: Categorical) -> str:
@@ -198,41 +205,70 @@ def _parts(value: str | list[str]) -> list[str]:
     return value if isinstance(value, list) else [value] if value else []
 
 
-def _ids(features: FeatureSet, feature: Feature, coded: Coded, statistics: Statistics) -> Array:
-    """Global ids of a feature's values, (rows, width) int32; 0 where missing."""
-    parts = [_parts(value) for value in coded.values]
-    counts = np.array([len(of_value) for of_value in parts], np.int64)
-    rows = np.repeat(np.arange(len(parts)), counts)
+def _ids_of_columns(
+    features: FeatureSet, columns: SequenceOf[tuple[str, Coded]], statistics: Statistics
+) -> Array:
+    """Global ids of columns, each with its vocabulary's name, (rows, columns) int32; 0 where
+    missing."""
+    ids = look_up(features, [(name, coded.values) for name, coded in columns], statistics)
+    starts = itertools.accumulate((len(coded.values) for _, coded in columns), initial=0)
+    codes = side_by_side([coded.codes for _, coded in columns])
+    return np.asarray(ids[codes + list(starts)[:-1]])
+
+
+def _ids_of_lists(
+    features: FeatureSet, feature: Feature, coded: Coded, statistics: Statistics
+) -> Array:
+    """Global ids of a feature's lists, (rows, max_length) int32; 0 behind their ends."""
+    counts = np.array([len(of_value) for of_value in coded.values], np.int64)
+    rows = np.repeat(np.arange(len(counts)), counts)
     columns = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-    ids = np.zeros((len(parts), getattr(feature, "max_length", 1)), np.int32)
-    strings = list(itertools.chain.from_iterable(parts))
-    ids[rows, columns] = look_up(features, features.vocabulary_name(feature), strings, statistics)
+    ids = np.zeros((len(counts), getattr(feature, "max_length", 1)), np.int32)
+    strings = list(itertools.chain.from_iterable(coded.values))
+    named = [(features.vocabulary_name(feature), strings)]
+    ids[rows, columns] = look_up(features, named, statistics)
     return ids[coded.codes]
 
 
 def look_up(
-    features: FeatureSet, vocabulary_name: str, strings: list[str], statistics: Statistics
+    features: FeatureSet,
+    named: SequenceOf[tuple[str, SequenceOf[str]]],
+    statistics: Statistics,
 ) -> Array:
-    """Global ids of strings that are not missing, (strings,) int64."""
-    (vocabulary,) = (v for v in features.vocabularies if v.name == vocabulary_name)
-    start = features.id_ranges[vocabulary_name].start
-    if vocabulary.number_buckets:
-        return start + np.array(strings, np.int64)
-    if not vocabulary.is_counted:
-        return start + hash_buckets(strings, vocabulary.fixed_ids)
-    places = statistics.places(vocabulary_name)
-    found: Iterator[int] = map(places.get, strings, itertools.repeat(-1))
-    place = np.fromiter(found, np.int64, len(strings))
-    unknown = np.flatnonzero(place < 0)
-    ids = start + vocabulary.fixed_ids + place
-    ids[unknown] = start + hash_buckets([strings[i] for i in unknown], vocabulary.fixed_ids)
-    return ids
+    """Global ids of strings, vocabulary by vocabulary, (strings,) int32; 0 of missing ones.
+
+    `named` are the vocabularies' names, each with its strings.
+    """
+    owners = {vocabulary.name: vocabulary for vocabulary in features.vocabularies}
+    vocabularies = [owners[name] for name, _ in named]
+    strings = [string for _, of_vocabulary in named for string in of_vocabulary]
+    counts = [len(of_vocabulary) for _, of_vocabulary in named]
+    start = np.repeat([features.id_ranges[v.name].start for v in vocabularies], counts)
+    fixed = np.repeat([v.fixed_ids for v in vocabularies], counts)
+    is_number = np.repeat([v.number_buckets is not None for v in vocabularies], counts)
+    found = (map(statistics.places(name).get, of, itertools.repeat(-1)) for name, of in named)
+    place = np.fromiter(itertools.chain.from_iterable(found), np.int64, len(strings))
+    is_present = np.fromiter(map(bool, strings), bool, len(strings))
+    ids = np.where(is_present, start + fixed + place, 0)
+    # The place -1 of an unknown value is the last fixed id: right where there is but one.
+    unknown = np.flatnonzero(is_present & (place < 0) & (fixed > 1))
+    for pick, chosen in (
+        (_number_buckets, unknown[is_number[unknown]]),
+        (hash_buckets, unknown[~is_number[unknown]]),
+    ):
+        if len(chosen):
+            ids[chosen] = start[chosen] + pick([strings[i] for i in chosen], fixed[chosen])
+    return ids.astype(np.int32)
+
+
+def _number_buckets(names: list[str], buckets: Array) -> Array:
+    return np.array(names, np.int64)
 
 
 # Numbers: NaN is missing.
 
 
-def _kept(feature: Numeric, earlier: FeatureSet | None) -> tuple[float, ...]:
+def _known(feature: Numeric, earlier: FeatureSet | None) -> tuple[float, ...]:
     """The statistics of a number that an earlier set scales in the same way; else nothing."""
     before = earlier[feature.name] if earlier is not None and feature.name in earlier else None
     if earlier is None or not isinstance(before, Numeric):
@@ -259,23 +295,49 @@ def _buckets(feature: Numeric, columns: Columns, numbers: Numbers) -> Coded:
     return Coded(names, np.where(np.isfinite(column), bucket + 1, 0))
 
 
-def _scaled(feature: Numeric, columns: Columns, numbers: Numbers) -> Array:
-    """(rows,) float32, 0 where missing."""
-    column = columns.numbers(feature.raw_column)
-    values = np.where(np.isfinite(column), column, np.float32(0))
-    if feature.scale.startswith("log_squared"):
-        squared = (np.log(np.maximum(values, 2).astype(np.float64)) ** 2).astype(np.float32)
-        squared = np.floor(squared) if feature.scale == "log_squared" else squared
-        values = np.where(values > 2, squared, values)
-    elif feature.scale == "min_max":
-        low, high = np.array(numbers[feature.name], np.float32)
-        spread = float(high - low) if low < high else 0.0  # of no number, low is infinite
-        values = np.clip(_divided(values - low, spread), np.float32(0), np.float32(1))
-    elif feature.scale == "z_score":
-        mean, deviation = numbers[feature.name]
-        values = _divided(values.astype(np.float64) - mean, deviation).astype(np.float32)
-    return np.where(np.isfinite(column), values, np.float32(0))
+def _scaled(features: SequenceOf[Numeric], columns: Columns, numbers: Numbers) -> Array:
+    """(rows, features) float32, 0 where missing."""
+    raw = columns.table([f.raw_column for f in features])
+    is_present = np.isfinite(raw)
+    scaled = np.where(is_present, raw, np.float32(0))
+    places: dict[str, list[int]] = {}
+    for place, feature in enumerate(features):
+        places.setdefault(feature.scale, []).append(place)
+    for scale, group in places.items():
+        learned = np.array([numbers.get(features[place].name, ()) for place in group])
+        scaled[:, group] = _SCALES[scale](scaled[:, group], *learned.T)
+    return np.where(is_present, scaled, np.float32(0))
 
 
-def _divided(values: Array, divisor: float) -> Array:
-    return values / divisor if divisor else np.zeros_like(values)
+def _log_squared(values: Array) -> Array:
+    return np.where(values > 2, np.floor(_log_squared_continuous(values)), values)
+
+
+def _log_squared_continuous(values: Array) -> Array:
+    squared = np.log(np.maximum(values, 2).astype(np.float64)) ** 2
+    return np.where(values > 2, squared.astype(np.float32), values)
+
+
+def _min_max(values: Array, low: Array, high: Array) -> Array:
+    low, high = low.astype(np.float32), high.astype(np.float32)
+    has_spread = low < high  # of no number, low is infinite
+    spread = np.subtract(high, low, where=has_spread, out=np.zeros_like(low))
+    return np.clip(_divided(values - low, spread), np.float32(0), np.float32(1))
+
+
+def _z_score(values: Array, mean: Array, deviation: Array) -> Array:
+    return _divided(values.astype(np.float64) - mean, deviation).astype(np.float32)
+
+
+def _divided(values: Array, divisors: Array) -> Array:
+    """0 where the divisor is 0."""
+    return np.divide(values, divisors, where=divisors != 0, out=np.zeros_like(values))
+
+
+_SCALES: Mapping[str, Callable[..., Array]] = {
+    "identity": np.asarray,
+    "log_squared": _log_squared,
+    "log_squared_continuous": _log_squared_continuous,
+    "min_max": _min_max,
+    "z_score": _z_score,
+}

@@ -42,8 +42,8 @@ class Statistics:
     numbers: Numbers
 
     def places(self, vocabulary: str) -> Mapping[str, int]:
-        """The place of each value of a vocabulary, from 0."""
-        return self._places[vocabulary]
+        """The place of each value of a vocabulary, from 0; none of one that is not counted."""
+        return self._places.get(vocabulary, {})
 
     @functools.cached_property
     def _places(self) -> dict[str, dict[str, int]]:
@@ -54,10 +54,11 @@ class Statistics:
         """The number of values in each counted vocabulary."""
         return {name: len(values) for name, values in self.values.items()}
 
-    def save(self, folder: str | os.PathLike[str], vocabularies: Iterable[Vocabulary]) -> None:
-        """Writes both files."""
+    def save(self, folder: str | os.PathLike[str], vocabularies: Sequence[Vocabulary]) -> None:
+        """Writes both files, of these vocabularies alone."""
+        sizes = {v.name: len(self.values[v.name]) for v in vocabularies if v.is_counted}
         with open(os.path.join(folder, _VOCABULARY_FILES[1]), "wb") as file:
-            file.write(json.dumps(self.sizes).encode() + b"\n")
+            file.write(json.dumps(sizes).encode() + b"\n")
             for vocabulary in vocabularies:
                 keys = (f"{vocabulary.name}={v}" for v in self.values.get(vocabulary.name, ()))
                 file.writelines(f"{line}\n".encode() for line in (vocabulary.name, *keys))

@@ -24,6 +24,7 @@ from ctr_keras.layers.field_aware_interaction import FieldAwareInteraction
 from ctr_keras.layers.field_embedding import FieldEmbedding, embedding_numbers
 from ctr_keras.layers.field_gate import FieldGate
 from ctr_keras.layers.field_graph import AttentionalLogit, FieldGraph
+from ctr_keras.layers.field_groups import FieldGroups, GatedGroups
 from ctr_keras.layers.field_regulation import FieldRegulation
 from ctr_keras.layers.funnel_sigmoid import FunnelSigmoid
 from ctr_keras.layers.gated_embedding import GatedEmbedding
@@ -80,10 +81,12 @@ __all__ = [
     "FieldEmbedding",
     "FieldGate",
     "FieldGraph",
+    "FieldGroups",
     "FieldRegulation",
     "FunnelSigmoid",
     "GatedEmbedding",
     "GatedExperts",
+    "GatedGroups",
     "GatedInteraction",
     "GeneralizedInteraction",
     "GlobalInteraction",

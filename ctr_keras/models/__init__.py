@@ -11,6 +11,7 @@ from ctr_keras.models.factorization import FM, HOFM, DeepFM
 from ctr_keras.models.field_aware import FFM, ONN
 from ctr_keras.models.field_weights import EDCN, FiBiNET, MaskNet
 from ctr_keras.models.graph import FiGNN
+from ctr_keras.models.grouped import AutoGroup
 from ctr_keras.models.interest import BST, DIEN, DIN
 from ctr_keras.models.linear import LR, Poly2
 from ctr_keras.models.long_history import ETA, SDIM, SIM
@@ -66,6 +67,7 @@ __all__ = [
     "SDIM",
     "SIM",
     "AOANet",
+    "AutoGroup",
     "AutoInt",
     "AutoIntPlus",
     "Calibration",

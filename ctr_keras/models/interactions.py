@@ -37,13 +37,14 @@ def read_plan(
     """What a plan says, or the file that it is in, with the orders asked for.
 
     Raises:
-        ValueError: if it holds OptInter's methods, names fields that the features lack, or is of
-            values of other vocabularies.
+        ValueError: if it holds OptInter's methods or AutoGroup's groups, names fields that the
+            features lack, or is of values of other vocabularies.
     """
     if interactions is None:
         inputs = field_inputs(features)
         return Planned(features, None, inputs, inputs)
     plan = _loaded(interactions)
+    _refuse_groups(plan)
     if any(interaction.function in METHODS for interaction in plan.interactions):
         raise ValueError(
             "this model takes interaction functions, and the plan holds methods "
@@ -83,9 +84,10 @@ def read_methods(interactions: InteractionPlan | str) -> InteractionPlan:
     """The plan of methods that OptInter or a like model was given, or a path to it.
 
     Raises:
-        ValueError: if it holds interaction functions.
+        ValueError: if it holds interaction functions or groups.
     """
     plan = _loaded(interactions)
+    _refuse_groups(plan)
     if plan.fields is not None or plan.values:
         of = "values" if plan.values else "fields"
         raise ValueError(f"this model reads all fields, and the plan is one of {of}: see FM")
@@ -95,6 +97,32 @@ def read_methods(interactions: InteractionPlan | str) -> InteractionPlan:
             "functions: it is one for FM, DeepFM, IPNN or AIM"
         )
     return plan
+
+
+def read_groups(
+    interactions: InteractionPlan | str, features: FeatureSet
+) -> dict[int, list[tuple[str, ...]]]:
+    """By order, the fields of AutoGroup's groups in a plan or in the file that it is in.
+
+    Raises:
+        ValueError: if it holds none, or names fields that the features lack.
+    """
+    plan = _loaded(interactions)
+    if not plan.groups:
+        raise ValueError(
+            "this model takes groups of fields, and the plan has none: those of `ctr-keras search "
+            "--method autogroup` have them"
+        )
+    plan.check(features.field_names)
+    orders = sorted({group.order for group in plan.groups})
+    return {
+        order: [group.fields for group in plan.groups if group.order == order] for order in orders
+    }
+
+
+def _refuse_groups(plan: InteractionPlan) -> None:
+    if plan.groups:
+        raise ValueError("the plan is one of groups of fields: it is one for AutoGroup")
 
 
 def _loaded(interactions: InteractionPlan | str) -> InteractionPlan:

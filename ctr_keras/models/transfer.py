@@ -246,7 +246,7 @@ def _vocabulary_sources(
         is_same = len(set(same)) == 1
         return start + fixed if is_same else np.full(len(new.id_ranges[vocabulary.name]), _DRAWN)
     values = list(new.statistics.values[vocabulary.name])
-    known = look_up(old, vocabulary.name, values, old.statistics)
+    known = look_up(old, [(vocabulary.name, values)], old.statistics)
     return np.concatenate([start + fixed % old_vocabulary.fixed_ids, known])
 
 

@@ -21,6 +21,11 @@ class SparseAdam(CatchesUp):
     a batch reads it again ("lazy" Adam). Bias correction counts all steps. Weight decay acts on the
     rows that are read.
 
+    With `table_decay` all rows lose a share in each step, as by weight decay of whole tables: what
+    was learned of a value that is rare is forgotten between two times that it is read, so that it
+    is not learned by heart. A row remembers up to which step it has decayed, and what it has missed
+    is made up for before it is read again.
+
     With `exact=True` the result is that of dense Adam. Each row remembers when it was updated last,
     and before it is read again the steps that it has missed are made up for at once, in closed
     form. This equals dense Adam up to rounding as long as `epsilon` is small against the square
@@ -39,6 +44,8 @@ class SparseAdam(CatchesUp):
         weight_decay: float or None. Share of a weight, times the learning rate, that a step takes
             off. Defaults to `None`.
         exact: bool. Whether to make up for missed steps. Defaults to `False`.
+        table_decay: float. Share that every row of a table loses in each step, whatever the
+            learning rate. Refused with `exact`. Defaults to `0.0`.
         name: str. Defaults to `"sparse_adam"`.
         **options: other options of `keras.optimizers.Adam`:
 
@@ -74,6 +81,7 @@ class SparseAdam(CatchesUp):
         epsilon: float = 1e-7,
         weight_decay: float | None = None,
         exact: bool = False,
+        table_decay: float = 0.0,
         name: str = "sparse_adam",
         **options: Any,
     ) -> None:
@@ -100,7 +108,14 @@ class SparseAdam(CatchesUp):
                 "SparseAdam(exact=True) needs a beta_1 below the square root of beta_2. "
                 f"Received: beta_1={beta_1}, beta_2={beta_2}"
             )
+        if exact and table_decay:
+            raise ValueError(
+                "SparseAdam(exact=True) takes no table_decay: use DenseAdam with a weight_decay"
+            )
+        if not 0 <= table_decay < 1:
+            raise ValueError(f"table_decay must be at least 0 and below 1. Received: {table_decay}")
         self.exact = exact
+        self.table_decay = table_decay
 
     def _step(self, gradient: Tensor, rate: Tensor, weight: Tensor, *slots: Tensor) -> Any:
         momentum, velocity = slots
@@ -111,7 +126,8 @@ class SparseAdam(CatchesUp):
         return weight - alpha * momentum / (ops.sqrt(velocity) + self.epsilon), momentum, velocity
 
     def get_config(self) -> Config:
-        return {**super().get_config(), "exact": self.exact}
+        own = {"exact": self.exact, "table_decay": self.table_decay}
+        return {**super().get_config(), **own}
 
 
 @keras.saving.register_keras_serializable(package="ctr_keras")

@@ -1,7 +1,14 @@
-"""Dense Adam for rows that are not read: the steps that a row has missed, made up for at once.
+"""What dense Adam does with rows that are not read, made up for at once before they are.
 
-A row's gradient is zero in every step that does not read it, and dense Adam moves it all the same.
-After step `s` it has weight `w`, momentum `m` and velocity `v`. Step `s + j`, for `j = 1..k`, is
+**Decay** leaves the share `d` of every row in each step. In `k` steps without an update that leaves
+`d^k w` of a row's weight `w`; its average `a` with momentum `b` becomes
+
+    b^k a + (1 - b) d S w    with S = b^(k-1) + b^(k-2) d + ... + d^(k-1)
+                                    = b^(k-1) (r^k - 1) / (r - 1)    for r = d / b
+
+**Momentum** goes on, too, with `exact`. A row's gradient is zero in every step that does not read
+it, and dense Adam moves it all the same. After step `s` it has weight `w`, momentum `m` and
+velocity `v`. Step `s + j`, for `j = 1..k`, is
 
     m_j = beta_1 m_(j-1)                                       so that m_j = beta_1^j m
     v_j = beta_2 v_(j-1)                                       so that v_j = beta_2^j v
@@ -24,12 +31,14 @@ where `c` has become 1 it is the geometric series `r + r^2 + ... = r / (1 - r)`.
 """
 
 import functools
+import math
 
 import keras
 import numpy as np
 from keras import ops
 
 from ctr_keras import tables
+from ctr_keras.keras_internals import averages, position
 from ctr_keras.optimizers.rows import RowWise
 from ctr_keras.types import Array, Tensor, Variable
 
@@ -37,21 +46,49 @@ _TABULATED_STEPS = 20_000  # where c is 1 in float32, with usual decays
 
 
 class CatchesUp(RowWise, keras.optimizers.Adam):
-    """Adam by rows that, if `exact`, makes up for the steps that a row has missed.
+    """Adam by rows that makes up for the steps that a row has missed.
 
-    It does so before the row is read, and after the last step of `fit`.
+    These are steps of `table_decay` or, if `exact`, of momentum. It does so before the row is read,
+    and after the last step of `fit`.
     """
 
     exact: bool
+    table_decay: float
+
+    @property
+    def catches_up(self) -> bool:
+        """Whether rows are to catch up before they are read."""
+        return self.exact or self.table_decay > 0
 
     @property
     def lags(self) -> bool:
-        return self.exact or super().lags
+        return self.catches_up or super().lags
 
     def _make_up(self, table: Variable, rows: Tensor, since: Tensor, missed: Tensor) -> None:
-        if not self.exact:
+        if self.exact:
+            self._make_up_momentum(table, rows, since, missed)
+        elif self.table_decay:
+            self._make_up_decay(table, rows, since, missed)
+        else:
             super()._make_up(table, rows, since, missed)
-            return
+
+    def _make_up_decay(self, table: Variable, rows: Tensor, since: Tensor, missed: Tensor) -> None:
+        weight, kept = self._weight(table, rows), 1.0 - self.table_decay
+        steps = ops.cast(missed, weight.dtype)[:, None]
+        if self.use_ema:
+            # As with Keras, an average starts as the weight after the first step.
+            starts = ops.cast(ops.logical_and(since == 0, missed > 0), weight.dtype)[:, None]
+            start, rest = weight * kept**starts, steps - starts
+            average = tables.read(averages(self)[position(self, table)], rows)
+            average = average + starts * (start - average)
+            share = (1.0 - self.ema_momentum) * kept * _mixed(self.ema_momentum, kept, rest)
+            average = self.ema_momentum**rest * average + share * start
+            tables.write(averages(self)[position(self, table)], rows, average)
+        tables.write(table, rows, weight * kept**steps)
+
+    def _make_up_momentum(
+        self, table: Variable, rows: Tensor, since: Tensor, missed: Tensor
+    ) -> None:
         weight, momentum, velocity = self._read(table, rows)
         steps = ops.cast(missed, weight.dtype)[:, None]
         rate = ops.cast(self.learning_rate, weight.dtype)
@@ -66,11 +103,20 @@ class CatchesUp(RowWise, keras.optimizers.Adam):
     def _update_rows(
         self, table: Variable, rows: Tensor, gradient: Tensor, rate: Tensor, kept: Tensor
     ) -> None:
-        super()._update_rows(table, rows, gradient, rate, kept)
-        if self.exact:
+        super()._update_rows(table, rows, gradient, rate, kept * (1.0 - self.table_decay))
+        if self.catches_up:
+            if self.use_ema:
+                self._average(table, rows)
             step = ops.cast(self.iterations + 1, "int32")
             updated = self._updated[self._key(table)]
             tables.write(updated, rows, ops.broadcast_to(step, ops.shape(rows)))
+
+    def _average(self, table: Variable, rows: Tensor) -> None:
+        """The step of the averages of rows that have been updated."""
+        average, weight = averages(self)[position(self, table)], tables.read(table, rows)
+        share = self.ema_momentum * ops.cast(self.iterations > 0, weight.dtype)
+        behind = tables.read(average, rows) - weight
+        tables.write(average, rows, weight + share * behind)
 
     def _missed_alpha(self, since: Tensor, missed: Tensor) -> Tensor:
         """`A = H(s) - r^k H(s+k)` by row, for `s` = since and `k` = missed, `(rows, 1)`."""
@@ -78,6 +124,13 @@ class CatchesUp(RowWise, keras.optimizers.Adam):
         begin, end = (ops.minimum(s, _TABULATED_STEPS) for s in (since, since + missed))
         decayed = (self.beta_1 / self.beta_2**0.5) ** ops.cast(missed, sums.dtype)
         return (ops.take(sums, begin) - decayed * ops.take(sums, end))[:, None]
+
+
+def _mixed(momentum: float, kept: float, steps: Tensor) -> Tensor:
+    """`S` for `k` = steps, which is `k momentum^(k-1)` where `r` is 1."""
+    ratio = math.log(kept / momentum)
+    quotients = ops.expm1(steps * ratio) / math.expm1(ratio) if abs(ratio) > 1e-6 else steps
+    return momentum ** (steps - 1.0) * quotients
 
 
 @functools.cache

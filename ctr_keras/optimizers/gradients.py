@@ -38,6 +38,6 @@ def check_gradients(
                 warnings.warn(f"{message}: {_REMEDY}", stacklevel=3)
         elif tables.catches_up(optimizer) and not tables.caught_up():
             raise ValueError(
-                f"{kind}(exact=True) got the gradient of rows that have not caught up with dense "
-                f"training before they were read: {_REMEDY}, or use exact=False"
+                f"{kind} got the gradient of rows that have not caught up before they were read, "
+                f"which exact=True and weight_decay need: {_REMEDY}, or do without them"
             )

@@ -83,7 +83,7 @@ class RoutedOptimizer(HandsGradientsOn):
         return updates_rows(self.optimizers[self._route(variable)], variable)
 
     @property
-    def exact(self) -> bool:
+    def catches_up(self) -> bool:
         """Whether rows are to catch up before they are read, for any of the optimizers."""
         return any(map(catches_up, self.optimizers))
 

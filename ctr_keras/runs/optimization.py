@@ -35,6 +35,7 @@ _ADAMS = ("adam", "adamw")
 # By arguments of optimizers, the settings that stand for them, for Adam more than for others.
 _SETTINGS = {
     "exact": "table_updates",
+    "table_decay": "table_decay",
     **dict.fromkeys(("use_ema", "ema_momentum", "ema_overwrite_frequency"), "averaging"),
     "global_clipnorm": "max_gradient_norm",
     "gradient_accumulation_steps": "gradient_accumulation_steps",
@@ -226,7 +227,7 @@ class Optimization:
             model: keras.Model.
             round_steps: int. Batches in a round.
             rounds: int. Of a whole run.
-            **options: of Keras' optimizers, for all of them.
+            **options: of Keras' optimizers, for all of them, and `table_decay` of `SparseAdam`.
 
         Raises:
             SettingError: for a rate of a table that the model does not have.
@@ -279,6 +280,7 @@ class Optimization:
             "global_clipnorm": self.max_gradient_norm or None,
             **(options or {}),
         }
+        table_decay = given.pop("table_decay", 0.0)
         kind = _KINDS[name]
         if name in _ADAMS:
             given["epsilon"] = self.epsilon
@@ -289,6 +291,7 @@ class Optimization:
                 kind = DenseAdam
             elif self._of_tables == name:
                 given["exact"] = self.table_updates == "exact"
+                given["table_decay"] = table_decay
         if self.gradient_accumulation_steps > 1:
             given["gradient_accumulation_steps"] = self.gradient_accumulation_steps
         return kind(rate, **{**given, **arguments})

@@ -4,6 +4,7 @@ from ctr_keras.presets import SEARCH_PRESETS
 from ctr_keras.search.aim import AIMSearch
 from ctr_keras.search.autofield import AutoFieldSearch
 from ctr_keras.search.autofis import AutoFISSearch
+from ctr_keras.search.autogroup import AutoGroupSearch
 from ctr_keras.search.deeplight import DeepLightSearch
 from ctr_keras.search.optfs import OptFSSearch
 from ctr_keras.search.optinter import OptInterSearch
@@ -22,6 +23,7 @@ __all__ = [
     "AIMSearch",
     "AutoFISSearch",
     "AutoFieldSearch",
+    "AutoGroupSearch",
     "DeepLightSearch",
     "OptFSSearch",
     "OptInterSearch",

@@ -11,7 +11,7 @@ not trained on, as if it were trained again without what was closed:
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
 import keras
@@ -88,13 +88,14 @@ class Judge:
 
     def effects(self, is_open: Array) -> Array:
         """By how much the log loss grows where one open gate closes, NaN for a closed one."""
-        effects = np.full(len(is_open), np.nan)
-        loss = self.losses(is_open).mean()
-        for place in np.flatnonzero(is_open):
-            others = is_open.copy()
-            others[place] = False
-            effects[place] = self.losses(others).mean() - loss
+        effects, places = np.full(len(is_open), np.nan), np.arange(len(is_open))
+        effects[is_open] = self.worth(is_open, (places == one for one in places[is_open]))
         return effects
+
+    def worth(self, is_open: Array, parts: Iterable[Array]) -> list[float]:
+        """By how much the log loss grows where the open gates of each part close together."""
+        loss = self.losses(is_open).mean()
+        return [float(self.losses(is_open & ~part).mean() - loss) for part in parts]
 
     def losses(self, is_open: Array) -> Array:
         """The log loss of each row."""

@@ -21,6 +21,7 @@ from ctr_keras.runs import (
 from ctr_keras.search.aim import AIMSearch
 from ctr_keras.search.autofield import AutoFieldSearch
 from ctr_keras.search.autofis import AutoFISSearch
+from ctr_keras.search.autogroup import AutoGroupSearch
 from ctr_keras.search.deeplight import DeepLightSearch
 from ctr_keras.search.optfs import OptFSSearch
 from ctr_keras.search.optinter import OptInterSearch
@@ -36,6 +37,7 @@ SEARCHES: dict[str, Any] = {
     "autofield": AutoFieldSearch,
     "deeplight": DeepLightSearch,
     "optfs": OptFSSearch,
+    "autogroup": AutoGroupSearch,
     "random": RandomSelection,
     "statistics": StatisticsSelection,
 }

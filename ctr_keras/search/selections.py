@@ -10,7 +10,7 @@ from pydantic import NonNegativeInt
 from ctr_keras import metrics
 from ctr_keras.features import FeatureSet
 from ctr_keras.models.interactions import Kind
-from ctr_keras.plan import METHODS, Interaction, InteractionPlan
+from ctr_keras.plan import METHODS, Group, Interaction, InteractionPlan
 from ctr_keras.search.gates import candidate_fields
 from ctr_keras.search.rows import both_splits
 from ctr_keras.settings import Count, check_settings
@@ -22,7 +22,8 @@ class RandomSelection:
     """As many random interactions of each order and function as a plan has.
 
     Of a plan of OptInter's methods it takes the pairs, and draws each pair's method; of a plan of
-    fields it draws as many fields, of one of values as many of each vocabulary.
+    fields it draws as many fields, of one of values as many of each vocabulary, and of one of
+    groups as many fields for each group.
 
     Args:
         like: InteractionPlan, or path to one.
@@ -75,6 +76,13 @@ class RandomSelection:
         if plan.values:
             values = {name: draw.permutation(kept) for name, kept in plan.values.items()}
             return InteractionPlan([], values=values)
+        if plan.groups:
+            fields = candidate_fields(features)
+            groups = [
+                Group(draw.choice(fields, len(group.fields), replace=False).tolist(), group.order)
+                for group in plan.groups
+            ]
+            return InteractionPlan([], groups=groups)
         chosen = []
         for kind, every, count in _pools(plan, features):
             indices = sorted(draw.choice(len(every), count, replace=False))
@@ -119,15 +127,15 @@ class StatisticsSelection:
             folder: not used, here as in other searches.
 
         Raises:
-            ValueError: without validation rows, or for a plan of fields or values.
+            ValueError: without validation rows, or for a plan of fields, values or groups.
         """
         del folder
         counted, scored = both_splits(features, train, validation)
         if scored is None:
             raise ValueError("statistics_AUC needs validation rows to score")
         plan = _loaded(self.like, features)
-        if plan.fields is not None or plan.values:
-            of = "values" if plan.values else "fields"
+        if plan.fields is not None or plan.values or plan.groups:
+            of = "values" if plan.values else "groups" if plan.groups else "fields"
             raise ValueError(f"statistics select interactions, and the plan is one of {of}")
         inputs, labels = counted.arrays(self.rows)
         others, other_labels = scored.arrays(self.rows)

@@ -113,7 +113,7 @@ def in_blocks(step: Callable[[Tensor], None], written: Sequence[Variable], block
 
 
 def train_step(model: keras.Model, step: Callable[[Any], Any], data: Any) -> Any:
-    """Keras' own step, in which an exact optimizer catches up with rows before they are read."""
+    """Keras' own step, in which rows catch up before they are read, where the optimizer asks."""
     optimizer = model.optimizer
     if not catches_up(optimizer):
         return step(data)

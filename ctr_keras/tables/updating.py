@@ -13,7 +13,7 @@ def updates_rows(optimizer: keras.optimizers.Optimizer, variable: Variable) -> b
 
 def catches_up(optimizer: keras.optimizers.Optimizer) -> bool:
     """Whether `optimizer.catch_up(table, rows)` is to be called before rows are read."""
-    return getattr(optimizer, "exact", False)
+    return getattr(optimizer, "catches_up", False)
 
 
 def lags(optimizer: keras.optimizers.Optimizer) -> bool:

@@ -36,6 +36,8 @@ from ctr_keras.settings import (
 )
 
 _AUTO_AVERAGING = 0.99
+_AUTO_TABLE_DECAY = 0.25
+_DECAYING = ("DeepFM",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +87,10 @@ class TrainConfig(Optimization):
             average starts at the weights after the first step, which are `averaging^n` of it `n`
             steps later: a run of less than some 300 steps wants 0. Defaults to `"auto"`: 0.99, the
             average of about the last 100 steps, but none with `table_updates=exact`.
+        table_decay: float or str. Share of every row of its tables that a model forgets in an
+            epoch, so that it does not learn rare values by heart (see
+            `ctr_keras.optimizers.SparseAdam`). It needs Adam with `table_updates=lazy`. Defaults to
+            `"auto"`: 0.25 for TODO.
         calibrate: bool. Whether the model that is kept scales and shifts its logit, by the two
             numbers with which it predicts the validation rows best (see
             `ctr_keras.models.calibration_of`), if it ends in a sigmoid. Each evaluation finds them
@@ -139,6 +145,7 @@ class TrainConfig(Optimization):
     labels: TupleOf[str] = ()
     label_weights: Mapping[str, NonNegativeFloat] = dataclasses.field(default_factory=dict)
     averaging: FractionOrAuto = "auto"
+    table_decay: FractionOrAuto = "auto"
     calibrate: bool = True
     callbacks: TupleOf[str] = ()
     start_from: str = ""
@@ -166,6 +173,10 @@ class TrainConfig(Optimization):
                 "averaging does not go with table_updates=exact: set table_updates=dense",
                 "averaging",
             )
+        if self.decay_of_tables and not self._decays:
+            raise SettingError(
+                "table_decay needs Adam for tables and table_updates=lazy", "table_decay"
+            )
         try:
             check_arguments(self.model, self.model_args)
         except SettingError as error:
@@ -177,6 +188,18 @@ class TrainConfig(Optimization):
         if self.averaging != "auto":
             return self.averaging
         return 0.0 if self.table_updates == "exact" else _AUTO_AVERAGING
+
+    @property
+    def decay_of_tables(self) -> float:
+        """What `table_decay` is, "auto" resolved."""
+        if self.table_decay != "auto":
+            return self.table_decay
+        return _AUTO_TABLE_DECAY if self._decays and self.model in _DECAYING else 0.0
+
+    @property
+    def _decays(self) -> bool:
+        """Whether tables can forget."""
+        return self._of_tables == "adam" and self.table_updates == "lazy"
 
     def weights_of(self, features: FeatureSet) -> list[float] | None:
         """The weights of the labels that are learned, None without `label_weights`.
@@ -208,14 +231,16 @@ class TrainConfig(Optimization):
         """
         negatives_kept, weights = features.label.negatives_kept, self.weights_of(features)
         momentum = self.momentum_of_averages
-        averages = {"use_ema": True, "ema_momentum": momentum} if momentum else {}
+        options: dict[str, Any] = {"use_ema": True, "ema_momentum": momentum} if momentum else {}
+        epoch_steps = round_steps * rounds / self.epochs
+        options["table_decay"] = 1 - (1 - self.decay_of_tables) ** (1 / epoch_steps)
         loss = self.make_loss(negatives_kept)
         if weights:
             loss = LabelsLoss(loss, weights)
         if self.pairwise_weight:
             loss = PairwiseLoss(loss, self.pairwise_weight)
         model.compile(
-            self.make_optimizer(model, round_steps, rounds, **averages),
+            self.make_optimizer(model, round_steps, rounds, **options),
             loss=loss,
             weighted_metrics=[log_loss_metric(negatives_kept)],
             jit_compile=jit_setting(self.jit_compile),

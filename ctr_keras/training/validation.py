@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from ctr_keras import metrics
-from ctr_keras.data import Examples, read_rows
+from ctr_keras.data import Examples, open_examples
 from ctr_keras.features import FeatureSet
 from ctr_keras.layers import has_statistics, recompute_statistics
 from ctr_keras.models import Calibration, calibrate
@@ -106,9 +106,10 @@ class Validation:
             if self._logits is None:
                 print(f"not calibrated: {config.model} does not end in a sigmoid layer")
         if has_statistics(model):
-            self._training_inputs, _ = read_rows(
-                config.data, "train", self._features, STATISTICS_ROWS, inputs
+            training = open_examples(
+                config.data, "train", self._features, inputs=inputs, cache=config.cache
             )
+            self._training_inputs, _ = next(iter(training.read(STATISTICS_ROWS)))
         if self._groups:
             examples = self._open([self._groups.packed])
             self._groups_of_rows = self._groups.of_all(examples, _READ_ROWS)

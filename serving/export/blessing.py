@@ -1,7 +1,8 @@
 """Whether an exported version may be published: it is tried in a process of its own first.
 
 Run as a program, this module is that process: it loads a SavedModel, scores the rows that it reads
-and writes the scores. As in a server, no layer or model of the library is imported there.
+and writes the scores, as `serving.onnx_scorer` does of ONNX. As in a server, no layer or model of
+the library is imported there.
 """
 
 import json
@@ -13,18 +14,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
 from ctr_keras import metrics
 from ctr_keras.types import Array
 from serving.arguments import by_inputs
-from serving.export.columns import KINDS, SCORE, column_values
+from serving.export.columns import SCORE, column_values
 from serving.types import Arrays, Row
+from serving.versions import ONNX_FILE
 
 if TYPE_CHECKING:
     from ctr_keras.data import Samples
 
 TOLERANCE = 1e-6  # of a score
+_ONNX_TOLERANCE = 1e-5  # ONNX Runtime adds up in an order of its own
 _STDERR_LINES = 5
 _SIGNATURE = "serving_default"
 
@@ -39,8 +43,8 @@ def bless(
     """Checks that a version may take the place of another.
 
     Both are loaded in fresh processes and score the raw sample rows. The new scores must be those
-    of the Keras model, and rank clicks not much worse than the version in place. Samples without
-    both clicks and others say nothing about ranking.
+    of the Keras model, within 1e-6, of ONNX 1e-5, and rank clicks not much worse than the version
+    in place. Samples without both clicks and others say nothing about ranking.
 
     Args:
         version: str. The folder of the new version.
@@ -62,8 +66,9 @@ def bless(
     if not samples.rows:
         return
     scores = score_in_fresh_process(version, samples.rows)
+    tolerance = _ONNX_TOLERANCE if _is_onnx(version) else TOLERANCE
     for name, values in expected.items():
-        _check_scores(name, scores[name], values)
+        _check_scores(name, scores[name], values, tolerance)
     if in_place is None:
         return
     scores_in_place = score_in_fresh_process(in_place, samples.rows)
@@ -81,11 +86,15 @@ def _of(name: str) -> str:
     return "" if name == SCORE else f" of {name}"
 
 
-def _check_scores(name: str, scores: Array, expected: Array) -> None:
+def _is_onnx(version: str) -> bool:
+    return os.path.exists(os.path.join(version, ONNX_FILE))
+
+
+def _check_scores(name: str, scores: Array, expected: Array, tolerance: float) -> None:
     if not np.isfinite(scores).all():
         row = int(np.flatnonzero(~np.isfinite(scores))[0])
         raise NotBlessedError(f"the {name} of sample row {row + 1} is {scores[row]}")
-    differs = np.flatnonzero(np.abs(scores - expected) > TOLERANCE)
+    differs = np.flatnonzero(np.abs(scores - expected) > tolerance)
     if len(differs):
         row = int(differs[0])
         raise NotBlessedError(
@@ -96,13 +105,14 @@ def _check_scores(name: str, scores: Array, expected: Array) -> None:
 
 
 def score_in_fresh_process(version: str, rows: Sequence[Row]) -> Arrays:
-    """Scores of raw rows by name, of a SavedModel that is loaded in a fresh process.
+    """Scores of raw rows by name, of a version that is loaded in a fresh process.
 
     Raises:
         NotBlessedError: if it cannot be loaded or cannot score the rows, with the reason.
     """
+    program = "serving.onnx_scorer" if _is_onnx(version) else "serving.export.blessing"
     process = subprocess.run(
-        [sys.executable, "-m", "serving.export.blessing", version],
+        [sys.executable, "-m", program, version],
         input="".join(f"{json.dumps(row)}\n" for row in rows),
         capture_output=True,
         text=True,
@@ -122,11 +132,11 @@ def _scores(version: str, lines: Sequence[str]) -> dict[str, list[float]]:
     lacking = sorted(definition.inputs.keys() - rows[0].keys())
     if lacking:
         raise SystemExit(f"it takes columns that the rows lack: {', '.join(lacking)}")
-    dtypes = {name: tf.as_dtype(info.dtype) for name, info in definition.inputs.items()}
-    columns = {
-        name: tf.constant(column_values(rows, name, KINDS[dtype]), dtype)
-        for name, dtype in dtypes.items()
+    kinds = {
+        name: "string" if info.dtype == types_pb2.DT_STRING else "float"
+        for name, info in definition.inputs.items()
     }
+    columns = {name: tf.constant(column_values(rows, name, kind)) for name, kind in kinds.items()}
     loaded = tf.saved_model.load(version)
     signature = by_inputs(loaded.signatures[_SIGNATURE], _SIGNATURE, definition)
     return {name: np.ravel(of).tolist() for name, of in signature(**columns).items()}

@@ -10,15 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from ctr_keras.features import Crossed, FeatureSet
 from ctr_keras.types import Array
 from serving.types import Arrays, Row
 
-DTYPES = {"string": tf.string, "float": tf.float32}
 SCORE = "score"  # the name of the only one
-KINDS = {dtype: kind for kind, dtype in DTYPES.items()}
 _ARGUMENT = re.compile(r"(?!self$)[A-Za-z][A-Za-z0-9_]*")
 MISSING: dict[str, str | float] = {"string": "", "float": float("nan")}
 

@@ -1,4 +1,5 @@
-"""A trained run and its transform graph as one SavedModel that scores raw requests.
+"""A trained run and its transform graph as one SavedModel that scores raw requests; or for ONNX
+Runtime, by `onnx.py`.
 
 `signatures.py` has its signatures. Next to the model are warm-up requests, and the scores that the
 Keras model gave to the sample rows of its data, for `ctr-keras verify`. A version is published only
@@ -13,9 +14,12 @@ import hashlib
 import itertools
 import json
 import os
+import pathlib
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from typing import Literal
 
 import keras
 import numpy as np
@@ -30,9 +34,10 @@ from ctr_keras.files import copy, files_below, is_remote
 from serving.export.blessing import NotBlessedError, bless
 from serving.export.candidates import find_item_columns
 from serving.export.columns import SCORE, argument_names, raw_arrays, score_names
+from serving.export.onnx import write_onnx
 from serving.export.signatures import check_backend, make_endpoints
 from serving.types import Array, Arrays, Row
-from serving.versions import WARMUP_FILE, find_versions
+from serving.versions import ONNX_FILE, WARMUP_FILE, find_versions
 
 SCORES_PATH = os.path.join("assets.extra", "sample_scores.json")
 MARGIN = 0.005
@@ -50,11 +55,17 @@ class ExportOptions:
         margin: float. By how much the AUC on the sample rows may be below that of the version in
             place. Defaults to 0.005.
         force: bool. Whether to publish whatever the comparison says. Defaults to False.
+        format: str. `"savedmodel"`, or `"onnx"`, for `serving.onnx_scorer`. Defaults to
+            `"savedmodel"`.
+        int8: bool. Whether tables and kernels of dense layers are rounded to int8. Defaults to
+            False.
     """
 
     item_columns: Collection[str] = ()
     margin: float = MARGIN
     force: bool = False
+    format: Literal["savedmodel", "onnx"] = "savedmodel"
+    int8: bool = False
 
 
 def export_run(
@@ -137,18 +148,28 @@ def export_model(
             exports to the folder, or TensorFlow cannot write there.
         NotBlessedError: if the version serves other scores than the model gives, or its AUC is
             too far below that of the version in place. It is left in `.refused` in `out`.
-        ValueError: for an item column that the model does not read, naming it.
+        ValueError: for an item column that the model does not read, naming it, a folder with
+            versions of the other format, and what ONNX cannot hold.
+        ModuleNotFoundError: without the packages of `ctr-keras[onnx]`, of ONNX.
     """
     check_backend("export")
+    if options.int8:
+        model = _rounded(model)
     item_columns = find_item_columns(features, options.item_columns)
+    if options.item_columns and options.format == "onnx":
+        raise ValueError("item columns are for `rank`, which a version for ONNX Runtime has not")
     with _kept(out), _partial(out) as partial:
-        signatures = _write_saved_model(model, features, prepared, item_columns, partial)
+        versions = find_versions(out)
+        _check_format(out, versions.values(), options.format)
         samples = read_samples(prepared, features)
+        if options.format == "onnx":
+            write_onnx(model, features, prepared, partial)
+        else:
+            signatures = _write_saved_model(model, features, prepared, item_columns, partial)
+            requests = _warmup_requests(features, samples.rows, item_columns, signatures)
+            _write_warmup(os.path.basename(os.path.abspath(out)), requests, partial)
         scores = dict(zip(score_names(features), _scores(model, samples.inputs).T, strict=True))
         _write_scores(scores, prepared, partial)
-        requests = _warmup_requests(features, samples.rows, item_columns, signatures)
-        _write_warmup(os.path.basename(os.path.abspath(out)), requests, partial)
-        versions = find_versions(out)
         newest = max(versions, default=0)
         if not options.force:
             in_place = str(versions[newest]) if versions else None
@@ -163,6 +184,24 @@ def export_model(
         path = os.path.join(out, str(newest + 1))
         os.rename(partial, path)
     return path
+
+
+def _rounded(model: keras.Model) -> keras.Model:
+    """A copy of the model in int8."""
+    copied = keras.models.clone_model(model)
+    copied.set_weights(model.get_weights())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Keras about each layer that stays as it is
+        copied.quantize("int8")
+    return copied
+
+
+def _check_format(out: str, versions: Iterable[pathlib.Path], wanted: str) -> None:
+    """Checks that all versions of a model are for the same servers."""
+    for version in versions:
+        found = "onnx" if (version / ONNX_FILE).exists() else "savedmodel"
+        if found != wanted:
+            raise ValueError(f"{version} is of format {found}: export {wanted} to another folder")
 
 
 @contextlib.contextmanager
@@ -266,12 +305,18 @@ def _scores(model: keras.Model, inputs: Arrays) -> Array:
 
 
 def _write_scores(scores: Arrays, prepared: str, path: str) -> None:
-    os.makedirs(os.path.join(path, os.path.dirname(SCORES_PATH)), exist_ok=True)
     of_labels = {name: values.tolist() for name, values in scores.items()}
     told = of_labels if len(of_labels) > 1 else of_labels[SCORE]
     content = {"samples": samples_digest(prepared), "scores": told}
-    with open(os.path.join(path, SCORES_PATH), "w", encoding="utf-8") as file:
+    with open(_extra_file(path, SCORES_PATH), "w", encoding="utf-8") as file:
         json.dump(content, file)
+
+
+def _extra_file(version: str, name: str | os.PathLike[str]) -> str:
+    """The path of a file next to the model, in a folder that is made where it is not there."""
+    path = os.path.join(version, name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    return path
 
 
 def samples_digest(prepared: str) -> str:
@@ -310,7 +355,7 @@ def _request(signature: str, columns: Arrays) -> predict_pb2.PredictRequest:
 
 
 def _write_warmup(name: str, requests: Iterator[predict_pb2.PredictRequest], path: str) -> None:
-    with tf.io.TFRecordWriter(os.path.join(path, WARMUP_FILE)) as writer:
+    with tf.io.TFRecordWriter(_extra_file(path, WARMUP_FILE)) as writer:
         for request in requests:
             request.model_spec.name = name
             log = prediction_log_pb2.PredictionLog()

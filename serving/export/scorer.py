@@ -11,8 +11,8 @@ from ctr_keras.features import Crossed
 from ctr_keras.features.columns import Columns, Frame
 from ctr_keras.types import Array
 from serving.export.candidates import find_item_columns
-from serving.export.columns import DTYPES, score_names
-from serving.export.signatures import check_backend, make_endpoints
+from serving.export.columns import score_names
+from serving.export.signatures import DTYPES, check_backend, make_endpoints
 
 _ROWS = 4096  # at once
 

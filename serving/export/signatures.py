@@ -26,8 +26,9 @@ import tensorflow as tf
 from ctr_keras.explain import Explainer
 from ctr_keras.features import FeatureSet
 from serving.export.candidates import Candidates, Tensors
-from serving.export.columns import DTYPES, MISSING, argument_names, score_names
+from serving.export.columns import MISSING, argument_names, score_names
 
+DTYPES = {"string": tf.string, "float": tf.float32}  # of raw columns
 _MAX_CONSTANT = 2**18  # elements of a weight; each signature has its own copy
 
 

@@ -14,6 +14,7 @@ from benchmarks.peers.work import Work
 from benchmarks.peers.worker import Worker
 from benchmarks.training_step import Key, goals
 from tests import JAX_SETTINGS
+from tests.parameters import first_of
 
 OURS = Key("ctr-keras", "float32", "FM", 10_000_000, "zipf")
 
@@ -49,7 +50,7 @@ def test_every_process_draws_the_same():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.parametrize("backend", first_of(["tensorflow", "jax"]))
 def test_our_worker_trains(backend, monkeypatch):
     for name, value in JAX_SETTINGS.items():
         monkeypatch.setenv(name, value)

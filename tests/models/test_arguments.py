@@ -8,7 +8,7 @@ import pytest
 
 from ctr_keras.layers import MLP, InteractingLayer
 from ctr_keras.models import MODELS, build_model, check_arguments, model_arguments
-from tests.models.variants import FEATURES, VARIANTS, features_of, some_on_jax
+from tests.models.variants import FEATURES, VARIANTS, each_way, features_of
 from tests.packed import inputs_of, packed_inputs
 
 ONE_EACH = dict(VARIANTS.values())  # the last variant of each
@@ -25,7 +25,7 @@ def compiled(model):
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="looks into a compiled graph")
-@pytest.mark.parametrize("name", some_on_jax(MODELS))
+@pytest.mark.parametrize("name", each_way(MODELS))
 def test_check_ids_marks_the_rows_of_wrong_ids_in_compiled_code(name):
     assert model_arguments(name)["check_ids"] is False
     model = build_model(name, features_of(name), **ONE_EACH[name], check_ids=True)
@@ -48,7 +48,7 @@ def as_numpy(value):
     return np.float32(value) if isinstance(value, float) else np.int64(value)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", each_way(MODELS, on_jax=False))
 def test_builders_take_numbers_of_numpy(name):
     arguments = {key: as_numpy(value) for key, value in model_arguments(name).items()}
     arguments |= {key: as_numpy(value) for key, value in ONE_EACH[name].items()}

@@ -6,7 +6,7 @@ import pytest
 
 from ctr_keras.models import start_at_click_rate
 from tests.models.test_models import batch_for
-from tests.models.variants import OF_ONE_LABEL, build, some_on_jax
+from tests.models.variants import OF_ONE_LABEL, build, each_way
 from tests.packed import called
 
 
@@ -16,7 +16,7 @@ def logits_of(model, inputs):
     return called(logit, inputs)
 
 
-@pytest.mark.parametrize("variant", some_on_jax(OF_ONE_LABEL))
+@pytest.mark.parametrize("variant", each_way(OF_ONE_LABEL))
 def test_all_logits_move_by_the_log_odds(variant):
     model = build(variant)
     inputs = batch_for(model)

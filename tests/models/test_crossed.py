@@ -10,7 +10,7 @@ from ctr_keras.models.base import built_features
 from ctr_keras.plan import Interaction, InteractionPlan
 from ctr_keras.trees import Tree, Trees
 from ctr_keras.trees.columns import column_names
-from tests.models.variants import FEATURES, VARIANTS, features_of
+from tests.models.variants import FEATURES, VARIANTS, each_way, features_of
 from tests.packed import inputs_of, packed_inputs
 
 PLAIN = FEATURES.without_crossed()
@@ -51,7 +51,7 @@ def test_models_take_the_argument_or_say_what_they_do():
         MODELS["OptInterM"].build(FEATURES, crossed=True)
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", each_way(OTHERS, on_jax=False))
 def test_crossed_features_are_left_out_unless_they_are_asked_for(name):
     features = features_of(name)
     plain = features.without_crossed()

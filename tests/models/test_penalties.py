@@ -64,7 +64,7 @@ def penalized(model, argument):
 def test_models_take_the_penalties_of_what_they_have():
     shallow = LINEAR | {"FM", "HOFM", "FFM", "GBDTFFM"}
     linear = shallow | {"FwFM", "FmFM", "AFM", "NFM", "DeepFM", "AIM", "WideDeep", "xDeepFM"}
-    linear |= {"FiBiNET", "DESTINE"}
+    linear |= {"FiBiNET", "DESTINE", "AutoGroup"}
     for name in MODELS:
         expected = {"linear_l2"} if name in linear else set()
         expected |= set() if name in shallow else {"net_l2"}
@@ -116,7 +116,7 @@ def test_each_penalty_decays_the_weights_that_it_is_of(name):
             assert np.abs(change).max() > 1e-4, path
 
 
-@pytest.mark.parametrize("name", EMBEDDING)
+@pytest.mark.parametrize("name", each_way(EMBEDDING, on_jax=False))
 def test_dropout_is_on_in_training_alone(name):
     inputs = packed_inputs(FEATURES, 16)
     model = build_model(name, features_of(name), **ONE_EACH[name] | {"dropout": 0.5})
@@ -128,7 +128,7 @@ def test_dropout_is_on_in_training_alone(name):
     assert np.abs(score - trained).max() > 0
 
 
-@pytest.mark.parametrize("name", EMBEDDING)
+@pytest.mark.parametrize("name", each_way(EMBEDDING, on_jax=False))
 def test_a_number_is_the_spread_of_the_embeddings(name):
     config = TrainConfig.read(None, ["embeddings_initializer=0.3"], data="d", model=name, out="o")
     model = build_model(name, features_of(name), **ONE_EACH[name] | config.model_args)

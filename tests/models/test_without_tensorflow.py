@@ -1,11 +1,13 @@
-"""Layers, models, metrics and the layer test where TensorFlow is not installed."""
+"""Layers, models, metrics, the layer test and training where TensorFlow is not installed."""
 
 import os
 import subprocess
 import sys
 
+from ctr_keras.data.cache import open_cache
 from tests import JAX_SETTINGS
 from tests.conftest import ROOT
+from tests.data.shards import FEATURES, write_prepared
 
 CODE = """
 import importlib.abc, sys
@@ -46,14 +48,24 @@ losses = [float(np.ravel(model.train_on_batch(inputs, labels))[0]) for _ in rang
 assert losses[-1] < losses[0], losses
 report = ctr_keras.metrics.evaluate(labels, model.predict(inputs, verbose=0))
 assert report["auc"] > 0.5
+
+from ctr_keras.training import TrainConfig, train
+
+prepared, cache, run = sys.argv[1:]
+settings = {"cache": cache, "resident": True, "epochs": 1, "batch_size": 8}
+assert train(TrainConfig(prepared, "DeepFM", run, **settings))["rounds"] == 1
 assert "tensorflow" not in sys.modules
 print("works")
 """
 
 
-def test_layers_and_models_need_no_tensorflow():
+def test_layers_models_and_training_on_decoded_rows_need_no_tensorflow(tmp_path):
+    prepared = write_prepared(tmp_path / "prepared", {"train": 16, "validation": 8})
+    cache = str(tmp_path / "cache")
+    for split in ("train", "validation"):
+        open_cache(cache, prepared, split, FEATURES)
     result = subprocess.run(
-        [sys.executable, "-c", CODE],
+        [sys.executable, "-c", CODE, prepared, cache, str(tmp_path / "run")],
         env=os.environ | JAX_SETTINGS | {"KERAS_BACKEND": "jax"},
         cwd=ROOT,
         capture_output=True,

@@ -14,7 +14,7 @@ from ctr_keras.features import (
     Sequence,
 )
 from ctr_keras.models import MODELS, build_model
-from ctr_keras.plan import Interaction, InteractionPlan
+from ctr_keras.plan import Group, Interaction, InteractionPlan
 from ctr_keras.trees import Tree, Trees
 from ctr_keras.trees.columns import column_names
 
@@ -63,6 +63,15 @@ _METHODS = InteractionPlan(
         Interaction(("age", "hour"), "factorize"),
         Interaction(("user", "hour"), "naive"),
     ]
+)
+_GROUPS = InteractionPlan(
+    [],
+    groups=[
+        Group(("user", "price"), 1),
+        Group(("user", "item", "age")),
+        Group(("genres", "price")),
+        Group(("user", "item", "price"), 3),
+    ],
 )
 _CROSSED = {"crossed": True}
 _TREES = Trees(  # by user and price, and by whether the genres have the second id
@@ -162,6 +171,7 @@ VARIANTS = {
         "AIM",
         {**_DEEP, **_WIDE, "interactions": _FUNCTIONS, "part_scalers": True, **_CROSSED},
     ),
+    "AutoGroup": ("AutoGroup", {**_DEEP, **_WIDE, "interactions": _GROUPS, **_CROSSED}),
     "OptInter": ("OptInter", {**_DEEP, "cross_dim": 3, "interactions": _METHODS}),
     "OptInter-mixture": ("OptInter", {**_DEEP, "cross_dim": 3, "factor_function": "generalized"}),
     "OptInterM": ("OptInterM", {**_DEEP, "cross_dim": 3}),
@@ -202,8 +212,8 @@ OF_ONE_LABEL = [
 ]
 
 # How far int8 may move scores, where it is more than for others: of logarithms of elements near 0,
-# masks that multiply, signs of hashes, gates of experts.
-INT8_TOLERANCES = {"AFN": 0.1, "MaskNet": 0.02, "PLE": 0.05, "SDIM": 0.05}
+# masks that multiply, powers that a tower sees as they are, signs of hashes, gates of experts.
+INT8_TOLERANCES = {"AFN": 0.1, "AutoGroup": 0.05, "MaskNet": 0.02, "PLE": 0.05, "SDIM": 0.05}
 
 
 _ON_JAX = {"DeepFM", "AutoIntPlus", "OptInter", "MIAN"}
@@ -216,11 +226,12 @@ def some_on_jax(names: Iterable[str]) -> list:
     return [pytest.param(n, marks=pytest.mark.backend) if n in _ON_JAX else n for n in names]
 
 
-def each_way(names: Collection[str], more: Collection[str] = ()) -> list:
+def each_way(names: Collection[str], more: Collection[str] = (), *, on_jax: bool = True) -> list:
     """As `some_on_jax`, for tests of code that all models share.
 
     The suite has a model for each way to build one, and `more`; the whole suite has all.
     """
     chosen = _EACH_WAY.union(more)
     rest = [pytest.param(n, marks=pytest.mark.whole) for n in names if n not in chosen]
-    return some_on_jax(n for n in names if n in chosen) + rest
+    some = [n for n in names if n in chosen]
+    return (some_on_jax(some) if on_jax else some) + rest

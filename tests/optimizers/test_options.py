@@ -10,7 +10,7 @@ from keras import ops
 
 from ctr_keras.keras_internals import averages
 from ctr_keras.optimizers import DenseAdam, SparseAdagrad, SparseAdam, SparseFtrl, SparseSGD, rows
-from ctr_keras.tables import look_up
+from ctr_keras.tables import catches_up, look_up
 from ctr_keras.tables.reading import reading_with
 from tests.optimizers.training import BY_ROWS, summed, trained, weights
 
@@ -53,6 +53,8 @@ def walked(optimizer, steps=STEPS, as_sparse=True, after=lambda number: None):
         whole = np.zeros((ROWS, DIM), "float32")
         np.add.at(whole, read, places[:PLACES])
         first = sparse(read, places[:PLACES]) if as_sparse else ops.convert_to_tensor(whole)
+        if catches_up(optimizer):
+            optimizer.catch_up(given[0], ops.convert_to_tensor(np.unique(read).astype("int32")))
         with reading_with(look_up):  # as in the training step of `RowTrainer`
             optimizer.apply([first, ops.convert_to_tensor(dense)], given)
         after(number)
@@ -185,6 +187,8 @@ def test_what_is_refused_says_what_to_do(make, option, remedy):
         (lambda: SparseAdam(amsgrad=True), "takes no amsgrad: use Keras' Adam"),
         (lambda: SparseAdam(exact=True, weight_decay=0.1), "no weight_decay: use DenseAdam"),
         (lambda: SparseAdam(exact=True, use_ema=True), "no use_ema: use DenseAdam"),
+        (lambda: SparseAdam(exact=True, table_decay=0.1), "no table_decay: use DenseAdam with a we"),
+        (lambda: SparseAdam(table_decay=1.0), "table_decay must be at least 0 and below 1"),
         (
             lambda: SparseAdam(KERAS.schedules.CosineDecay(0.1, 9), exact=True),
             "takes no schedule.* by LearningRateScheduler, or use DenseAdam",
@@ -206,6 +210,28 @@ def test_what_is_refused_says_what_to_do(make, option, remedy):
 def test_what_single_optimizers_refuse(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+# Without momenta, so that dense Adam leaves rows that are not read alone but for their decay; with an
+# epsilon that keeps rounding errors of tiny gradients from being divided by their size.
+NO_MOMENTA = {"learning_rate": 0.1, "beta_1": 0.0, "beta_2": 0.0, "epsilon": 1.0}
+
+
+@pytest.mark.parametrize("averages", [{}, {"use_ema": True, "ema_momentum": 0.97}], ids=str)
+@pytest.mark.parametrize("decay", [0.03, 0.3])
+def test_all_rows_decay_in_every_step(decay, averages):
+    options = {**NO_MOMENTA, **averages}
+    table, _ = finished(SparseAdam(table_decay=decay, **options))
+    expected, _ = finished(KERAS.Adam(weight_decay=decay / 0.1, **options), as_sparse=False)
+    assert_close([table], [expected])
+
+
+def test_rows_have_decayed_before_they_are_read():
+    dense = DenseAdam(weight_decay=0.5, **NO_MOMENTA)
+    dense.exclude_from_weight_decay(var_names=["bias"])
+    expected = weights(trained(dense))
+    for path, value in weights(trained(SparseAdam(table_decay=0.05, **NO_MOMENTA))).items():
+        np.testing.assert_allclose(value, expected[path], 1e-4, 1e-6, err_msg=path)
 
 
 def test_dense_adam_is_adam_on_whole_gradients():

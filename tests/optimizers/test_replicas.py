@@ -31,6 +31,7 @@ OPTIMIZERS = {
     # An epsilon that keeps rounding errors of tiny gradients from being divided by their size.
     "exact adam": lambda: SparseAdam(0.01, epsilon=1e-3, exact=True),
     "averaged adam": lambda: SparseAdam(0.01, use_ema=True),
+    "decaying adam": lambda: SparseAdam(0.01, use_ema=True, table_decay=0.01),
     "adagrad": SparseAdagrad,
     "momentum": lambda: SparseSGD(0.1, momentum=0.9),
     "ftrl": SparseFtrl,

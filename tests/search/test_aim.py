@@ -177,6 +177,7 @@ def test_found_functions_transfer_to_deepfm_and_ipnn():
         assert model(inputs_of(model, inputs)).shape == (8, 1)
 
 
+@pytest.mark.whole  # of AutoFIS a pool is searched in the suite
 @pytest.mark.usefixtures("eager")
 def test_a_shared_pool_tries_every_function():
     data = planted_clicks([(0, 1)], fields=4, categories=4, train_rows=100, test_rows=10)

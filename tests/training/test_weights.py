@@ -86,7 +86,6 @@ def of(found, names):
     return {name: found[name] for name in names}
 
 
-@pytest.mark.backend
 def test_validation_weighs_rows(runs, prepared):
     run, _, report = runs
     labels, scores, costs, inputs = scored(run, prepared, "validation")

@@ -27,18 +27,19 @@ from serving.client import predict_rows
 from serving.export import ExportOptions, export_model
 from serving.server.server import Server
 from serving.versions import WARMUP_FILE
+from tests.parameters import first_of
 from tests.prepared import prepare_once, synthetic_log_once
 from tests.processes import Command
 
 # By the name of the test, the log and its declaration; in the other order than tests of packing
 # have them, as two workers would wait for each other to prepare the same.
 SOURCES = {
-    "avazu": ("avazu", "avazu"),
-    "criteo-terabyte": ("criteo-terabyte", "criteo-terabyte"),
     "criteo-head": ("criteo-head", "criteo"),
-    "criteo": ("criteo", "criteo"),
     "movielens-1m-history": ("movielens-1m-part", "movielens-1m-history"),
     "movielens-1m": ("movielens-1m-part", "movielens-1m"),
+    "avazu": ("avazu", "avazu"),
+    "criteo-terabyte": ("criteo-terabyte", "criteo-terabyte"),
+    "criteo": ("criteo", "criteo"),
 }
 
 
@@ -61,11 +62,7 @@ def prepared_synthetic(tmp_path_factory) -> pathlib.Path:
 
 @pytest.fixture(
     scope="module",
-    params=[
-        "synthetic",
-        *(name for name in SOURCES if name != "criteo"),
-        pytest.param("criteo", marks=pytest.mark.whole),  # declared as criteo-head
-    ],
+    params=["synthetic", *first_of(SOURCES, 2)],
 )
 def exported(
     request, tmp_path_factory

@@ -1,0 +1,20 @@
+"""Parameters of tests: which of them the suite has, and which `make test-all` alone."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+
+def first_of(values: Iterable[Any], count: int = 1) -> list:
+    """Parameters whose code is the same: the suite has the first ones, the whole suite has all."""
+    return [
+        value if number < count else _in_the_whole(value) for number, value in enumerate(values)
+    ]
+
+
+def _in_the_whole(value: Any) -> Any:
+    if isinstance(value, type(pytest.param())):
+        return pytest.param(*value.values, id=value.id, marks=[*value.marks, pytest.mark.whole])
+    values = value if isinstance(value, tuple) else [value]
+    return pytest.param(*values, marks=pytest.mark.whole)
