@@ -475,15 +475,12 @@ def evaluate(
     run_folder: str, as_json: bool | None, limits: tuple[str, ...], **options: Any
 ) -> None:
     """Print AUC, log loss, calibration and more of a run."""
+    from ctr_keras import early
     from ctr_keras.limits import Limit
 
     required = [Limit.read(limit) for limit in limits]
-    if required:
-        from ctr_keras import early
-
-        early.check_limits(
-            required, run_folder, options["k"], options["group"], options["baseline"]
-        )
+    checked = {name: options[name] for name in ("by", "group", "k", "baseline")}
+    early.check_evaluation(run_folder, required, **checked)
     from ctr_keras import training
 
     measured = training.evaluate_run(run_folder, **options)

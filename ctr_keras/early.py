@@ -11,7 +11,7 @@ from ctr_keras.features import FeatureSet
 from ctr_keras.files import is_remote
 from ctr_keras.limits import Limit, metric_names
 from ctr_keras.presets import default_preset, find_preset
-from ctr_keras.settings import Fields, Source, all_of, find, spelled
+from ctr_keras.settings import Fields, Source, all_of, did_you_mean, find, spelled
 
 _TREES = "LightGBM"  # what may stand for a model's name
 
@@ -98,22 +98,35 @@ def check_prepared(data: str) -> None:
         FeatureSet.load(os.path.join(data, "features.json"))
 
 
-def check_limits(
-    limits: Iterable[Limit], run: str, k: int = 10, group: str | None = None, baseline: Any = None
+def check_evaluation(
+    run: str,
+    limits: Iterable[Limit],
+    by: Iterable[str] = (),
+    group: str | None = None,
+    k: int = 10,
+    baseline: str | None = None,
 ) -> None:
-    """Raises a ValueError for a limit of what an evaluation does not measure.
+    """Raises a ValueError for a field that a run has not, and for a limit of what an evaluation of
+    it does not measure.
 
     Args:
         limits: list of Limit.
-        run, k, group, baseline: as in `ctr_keras.training.evaluate_run`.
+        run, by, group, k, baseline: as in `ctr_keras.training.evaluate_run`.
     """
     features = FeatureSet.load(os.path.join(run, "features.json"))
-    by_group = bool(group or features.label.group)
-    names = metric_names(
-        k, features.label_names, by_group=by_group, over_baseline=baseline is not None
+    known = [feature.name for feature in features.features]
+    groups = [group] if group and group != features.label.group else []
+    for name in (*by, *groups):
+        if name not in known:
+            raise ValueError(f"unknown field {name!r}{did_you_mean(name, known)}")
+    measured = metric_names(
+        k,
+        features.label_names,
+        by_group=bool(group or features.label.group),
+        over_baseline=baseline is not None,
     )
     for limit in limits:
-        limit.check_among(names)
+        limit.check_among(measured)
 
 
 def _check(source: Source, fields: Fields, model: str | None) -> None:

@@ -105,6 +105,8 @@ MISTAKES = [
     ),
     ("evaluate --run data", "data holds no run: there is no config.yaml"),
     ("evaluate --run run --require acu>=0.6", "no metric 'acu'; did you mean 'auc'?"),
+    ("evaluate --run run --by ab", "unknown field 'ab'; did you mean 'a'?"),
+    ("evaluate --run run --group b", "unknown field 'b'; available: a"),
     ("run flow.yaml", "flow.yaml, line 5: evaluate: no metric 'acu'; did you mean 'auc'?"),
     ("trian", "No such command 'trian'; did you mean 'train'? See `ctr-keras --help`."),
     (

@@ -11,7 +11,9 @@ How a value is spelled as a string, which is what vocabularies hold:
   turns them into numbers loses that, so read such columns as strings.
 - Other floats are refused, and long ones, which may have lost digits: from 1e10, in float32 from
   2**24, in float16 from 2**11.
-- A time is refused: as a string it has the form that `Categorical(time_part=...)` reads.
+- A time in a column of datetime64 is `2024-01-31 12:00:00`, with as many digits of seconds as the
+  column has, which is what the pipeline makes of Parquet. Other times are refused, those with a
+  zone among them: as strings they have the form that `Categorical(time_part=...)` reads.
 - A list, for `MultiValued` and `Sequence`, is joined by the feature's separator.
 
 Numbers are rounded to float32, and those that are not finite are missing. Strings that are numbers
@@ -147,7 +149,8 @@ def _cells(name: str, column: Any) -> Array | list[Any]:
     if array.ndim != 1:
         raise ValueError(f"column {name!r} must be one-dimensional. Received: {array.shape}")
     if array.dtype.kind == "M":
-        raise ValueError(f"column {name!r} is of {array.dtype}: {_SPELL_TIMES}")
+        times = np.datetime_as_string(array).tolist()
+        return ["" if time == "NaT" else time.replace("T", " ") for time in times]
     if array.dtype.kind not in "biufOSU":
         raise ValueError(f"column {name!r} is of {array.dtype}: give it as strings or numbers")
     return array if array.dtype.kind in "biuf" else array.tolist()
@@ -200,7 +203,7 @@ def _spelled(value: Any, separator: str | None = None) -> str:
         return value.decode()
     if isinstance(value, int | np.integer | np.bool_):  # True is one
         return str(int(value))
-    if isinstance(value, datetime.datetime | np.datetime64):
+    if isinstance(value, datetime.datetime | np.datetime64):  # in a column of objects
         raise ValueError(f"is a {type(value).__name__}: {_SPELL_TIMES}")
     if not isinstance(value, float | np.floating):
         raise ValueError(f"is a {type(value).__name__}, not a string or an integer")

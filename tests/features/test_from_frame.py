@@ -19,6 +19,7 @@ def frame():
     frame["order"] = [f"o{number}" for number in frame.pop("row")]
     frame["item"] = pd.Categorical(draw.choice([*"abcdefgh"], ROWS))
     frame["price"] = np.where(draw.random(ROWS) < 0.1, np.nan, draw.gamma(2, 10, ROWS).round(2))
+    frame["at"] = pd.date_range("2024-03-01", periods=ROWS, freq="97min")
     frame["tags"] = [[*draw.choice([*"xyz"], 2, replace=False)] for _ in range(ROWS)]
     frame["click"] = draw.random(ROWS) < 0.2
     frame["stars"] = draw.integers(1, 6, ROWS)
@@ -28,12 +29,13 @@ def frame():
 @pytest.mark.filterwarnings("ignore:columns that are no features")
 def test_a_frame_is_declared_fitted_and_packed(frame):
     features = FeatureSet.from_frame(frame, label="click").fit(frame)
-    assert features.field_names == ("user", "item", "price", "stars", "tags")
+    fields = ("user", "item", "price", "hour", "weekday", "stars", "tags")
+    assert features.field_names == fields
     assert isinstance(features["price"], Numeric)
     assert isinstance(features["tags"], MultiValued)
     assert features.labels(frame).mean() == pytest.approx(frame["click"].mean())
     packed = features.pack(frame)
-    assert packed["categorical"].shape == (ROWS, 4)
+    assert packed["categorical"].shape == (ROWS, 6)
     assert packed["tags"].shape == (ROWS, 2)
     price = packed["categorical"][:, 2]
     assert ((price == 0) == frame["price"].isna()).all()
