@@ -34,7 +34,7 @@ Count: TypeAlias = Annotated[int, pydantic.Field(ge=1)]
 CountOrAuto: TypeAlias = Count | Literal["auto"]
 Fraction: TypeAlias = Annotated[float, pydantic.Field(ge=0, lt=1)]
 FractionOrAuto: TypeAlias = Fraction | Literal["auto"]
-JitCompile: TypeAlias = bool | Literal["auto"]
+BoolOrAuto: TypeAlias = bool | Literal["auto"]
 Seed: TypeAlias = Annotated[int, pydantic.Field(ge=0, le=2**32 - 1)]
 TupleOf: TypeAlias = Annotated[tuple[T, ...], pydantic.BeforeValidator(_as_tuple)]
 

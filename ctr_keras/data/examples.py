@@ -1,12 +1,16 @@
 """A split of prepared data, however it is read."""
 
 import dataclasses
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from ctr_keras.data.records import read_examples, row_count, stream_examples
 from ctr_keras.features import FeatureSet
+from ctr_keras.settings import BoolOrAuto
 from ctr_keras.types import Rows
+
+_AUTO_RESIDENT = 512 << 20  # bytes
 
 
 class Examples(Protocol):
@@ -60,7 +64,7 @@ def open_examples(
     *,
     inputs: Sequence[str] | None = None,
     cache: str = "",
-    resident: bool = False,
+    resident: BoolOrAuto = False,
 ) -> Examples:
     """Opens a split to be read as often as needed.
 
@@ -72,11 +76,14 @@ def open_examples(
             Defaults to `None`: all packed inputs.
         cache: str. A folder on a local disk for decoded copies, made at the first use and then
             memory-mapped. Defaults to `""`: parse the TFRecords in every pass.
-        resident: bool. Whether to keep the split in memory: on JAX that of the accelerator.
-            Defaults to `False`: memory does not grow with the data.
+        resident: bool or str. Whether to keep the split in memory: on JAX that of the accelerator.
+            With `"auto"`, if it takes at most 512 MiB there. Defaults to `False`: memory does not
+            grow with the data.
 
     Returns:
-        `Examples`. Cached and resident ones have one order, TFRecords another.
+        `Examples`. Cached and resident ones have one order, TFRecords another: these are shuffled
+        in blocks that read a few shards side by side, so that of few shards a row meets the same
+        others in each epoch.
 
     Raises:
         FileNotFoundError: if there are no files of that split, naming folder and split.
@@ -90,6 +97,8 @@ def open_examples(
     """
     if row_count(prepared, split) == 0:
         raise ValueError(f"the {split} split of {prepared} has no rows")
+    if resident == "auto":
+        resident = _bytes_in_memory(prepared, split, features, inputs) <= _AUTO_RESIDENT
     if not cache and not resident:
         return _Records(prepared, split, features, inputs)
     from ctr_keras.data import arrays
@@ -107,6 +116,15 @@ def open_examples(
 
         return in_memory(rows)
     return arrays.ArrayExamples(rows)
+
+
+def _bytes_in_memory(
+    prepared: str, split: str, features: FeatureSet, inputs: Sequence[str] | None
+) -> int:
+    """What a split takes when it is decoded, 4 bytes a value."""
+    columns = features.packed_shapes if inputs is None else inputs
+    widths = [math.prod(features.record_columns[name][0]) for name in columns]
+    return 4 * row_count(prepared, split) * (sum(widths) + len(features.tasks))
 
 
 @dataclasses.dataclass(frozen=True)

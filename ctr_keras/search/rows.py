@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from ctr_keras.features import FeatureSet
+from ctr_keras.settings import BoolOrAuto
 from ctr_keras.types import Array, Inputs, Rows
 
 if TYPE_CHECKING:
@@ -79,13 +80,17 @@ class SearchRows:
         names = [tensor.name for tensor in model.inputs]
         if not isinstance(self._source, str):
             return _stream_arrays(*self._source, names, batch_size, seed, skip)
-        examples = self._opened(self._source, names)
+        examples = self._opened(self._source, names, resident="auto")
         return examples.stream(batch_size, seed=seed, skip_batches=skip)
 
-    def _opened(self, prepared: str, inputs: Sequence[str] | None = None) -> "Examples":
+    def _opened(
+        self, prepared: str, inputs: Sequence[str] | None = None, resident: BoolOrAuto = False
+    ) -> "Examples":
         from ctr_keras.data import open_examples  # here, as searches of arrays need no TensorFlow
 
-        return open_examples(prepared, self._split, self._features, inputs=inputs)
+        return open_examples(
+            prepared, self._split, self._features, inputs=inputs, resident=resident
+        )
 
     def arrays(self, count: int) -> Rows:
         """Packed inputs by name and labels of the first `count` rows, a random sample."""

@@ -31,7 +31,7 @@ from ctr_keras.runs import (
 from ctr_keras.search.closing import rows_to_judge
 from ctr_keras.search.rows import SearchRows, both_splits
 from ctr_keras.search.verdict import Course, Verdict
-from ctr_keras.settings import Count, CountOrAuto, JitCompile
+from ctr_keras.settings import BoolOrAuto, Count, CountOrAuto
 from ctr_keras.types import Array, LearningRate, Rows
 
 _BATCHES = (256, 2000)  # the smallest and the largest that "auto" takes
@@ -84,7 +84,7 @@ class Search(Optimization):
     learning_rate_decay: NonNegativeFloat = 1.0
     bilevel: bool = False
     seed: NonNegativeInt = 0
-    jit_compile: JitCompile = "auto"
+    jit_compile: BoolOrAuto = "auto"
     model_args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     verbose: bool = True
 

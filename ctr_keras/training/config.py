@@ -21,10 +21,10 @@ from ctr_keras.runs import (
     log_loss_metric,
 )
 from ctr_keras.settings import (
+    BoolOrAuto,
     Count,
     CountOrAuto,
     FractionOrAuto,
-    JitCompile,
     Seed,
     SettingError,
     Source,
@@ -36,8 +36,8 @@ from ctr_keras.settings import (
 )
 
 _AUTO_AVERAGING = 0.99
-_AUTO_TABLE_DECAY = 0.25
-_DECAYING = ("DeepFM",)
+# Measured on nine logs, see docs/results.md; FM, which learns for more epochs, is worse with it.
+_AUTO_TABLE_DECAY, _DECAYING = 0.5, ("DeepFM", "IPNN")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +90,7 @@ class TrainConfig(Optimization):
         table_decay: float or str. Share of every row of its tables that a model forgets in an
             epoch, so that it does not learn rare values by heart (see
             `ctr_keras.optimizers.SparseAdam`). It needs Adam with `table_updates=lazy`. Defaults to
-            `"auto"`: 0.25 for TODO.
+            `"auto"`: 0.5 for `DeepFM` and `IPNN`, none for others.
         calibrate: bool. Whether the model that is kept scales and shifts its logit, by the two
             numbers with which it predicts the validation rows best (see
             `ctr_keras.models.calibration_of`), if it ends in a sigmoid. Each evaluation finds them
@@ -112,9 +112,9 @@ class TrainConfig(Optimization):
             and then memory-mapped. Rows come in another order than without, and so a seed gives
             another result; with `resident` it is the same. Defaults to `""`: parse the TFRecords in
             every pass.
-        resident: bool. Whether to keep the data in memory: on JAX that of the accelerator. Rows
-            come in the order of `cache`, which is another than without. Defaults to `False`: memory
-            does not grow with the data.
+        resident: bool or str. Whether to keep the data in memory: on JAX that of the accelerator.
+            Rows come in the order of `cache`, which is another than without, and a better one where
+            TFRecords have few shards. Defaults to `"auto"`: a split of at most 512 MiB.
         seed: int. Of weights, dropout and the order of rows. Defaults to `0`.
         dtype_policy: str. Keras' policy, such as `"mixed_bfloat16"`. Defaults to `"float32"`.
         jit_compile: bool or str. Whether to compile the step with XLA. Defaults to `"auto"`: yes
@@ -151,10 +151,10 @@ class TrainConfig(Optimization):
     start_from: str = ""
     start_new_rows: NewRows = "oov"
     cache: str = ""
-    resident: bool = False
+    resident: BoolOrAuto = "auto"
     seed: Seed = 0
     dtype_policy: str = "float32"
-    jit_compile: JitCompile = "auto"
+    jit_compile: BoolOrAuto = "auto"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", spelled("model", self.model, MODELS))

@@ -186,7 +186,11 @@ def log_losses(labels, scores):
 @pytest.mark.backend
 @pytest.mark.parametrize("way", first_of(["resident", "cached", "streamed"]))
 def test_rows_weigh_what_the_data_say(way, settings, tmp_path):
-    reading = {"resident": {"resident": True}, "cached": {"cache": str(tmp_path / "cache")}}
+    reading = {
+        "resident": {"resident": True},
+        "cached": {"resident": False, "cache": str(tmp_path / "cache")},
+        "streamed": {"resident": False},
+    }
     row, batches = untrained(settings, sample_weight="cost", **reading.get(way, {}))
     costs = [w * log_losses(y, p) for y, p, w, _ in batches]
     assert row["train_loss"] == pytest.approx(np.mean(costs), rel=1e-4)

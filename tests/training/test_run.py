@@ -163,11 +163,11 @@ def test_rows_for_statistics_are_read_where_there_are_any(
 ):
     read = []
 
-    def watched(data, split, *arguments):
+    def watched(data, split, *arguments, **named):
         read.append(split)
-        return read_rows(data, split, *arguments)
+        return open_examples(data, split, *arguments, **named)
 
-    monkeypatch.setattr(validation_module, "read_rows", watched)
+    monkeypatch.setattr(validation_module, "open_examples", watched)
     arguments = {"dim": 4, "hidden": [8], "normalization": normalization}
     short = {"model": "DeepFM", "model_args": arguments, "epochs": 1}
     train(TrainConfig(**settings | short, out=str(tmp_path / "run")))

@@ -33,7 +33,8 @@ def test_a_model_without_a_space_of_its_own_has_what_is_shared(monkeypatch):
     def builder(features: FeatureSet, dim: int = 4, depth: int = 1) -> keras.Model: ...
 
     monkeypatch.setitem(MODELS, "Mine", ModelEntry(builder, "", "", "deep"))
-    assert set(model_space("Mine")) == {"learning_rate", "batch_size", "schedule", "dim"}
+    shared = {"learning_rate", "batch_size", "schedule", "table_decay", "dim"}
+    assert set(model_space("Mine")) == shared
     assert "heads" in model_space("AutoInt")
 
 
