@@ -1,4 +1,4 @@
-"""What settings of training add to a step: penalties, clipping, schedules, averages of weights.
+"""What settings of training add to a step: penalties, clipping, schedules, averages, decay.
 
     python -m benchmarks.settings_cost
     KERAS_BACKEND=jax python -m benchmarks.settings_cost --models FM --rounds 20
@@ -15,13 +15,14 @@ from typing import Any
 import click
 import keras
 
-from benchmarks.peers.train_ctr_keras import load, model_of, run_of
+from benchmarks.peers.train_ctr_keras import features_of, load, model_of, run_of
 from benchmarks.peers.work import LAWS, Work
 from benchmarks.peers.worker import Run
 from benchmarks.timing import median_seconds
 from ctr_keras.training import TrainConfig
 
 PLAIN = "plain"
+NONE = {"averaging": 0.0, "table_decay": 0.0}
 # By name, arguments of the model and settings of training.
 SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     PLAIN: ({}, {}),
@@ -29,6 +30,8 @@ SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "clipping": ({}, {"max_gradient_norm": 10.0}),
     "schedule": ({}, {"schedule": "cosine"}),
     "averaging": ({}, {"averaging": 0.99}),
+    "table decay": ({}, {"table_decay": 0.5}),
+    "averaging and table decay": ({}, {"averaging": 0.99, "table_decay": 0.5}),
 }
 
 
@@ -57,8 +60,8 @@ def _variants(work: Work) -> dict[str, Run]:
     found = {}
     for name, (arguments, settings) in SETTINGS.items():
         model = model_of(work, **arguments)
-        given = {"data": "", "model": work.model, "out": "", "averaging": 0.0, **settings}
-        TrainConfig(**given).compile(model, round_steps=1000, rounds=10, features=work.features)
+        given = {"data": "", "model": work.model, "out": "", **NONE, **settings}
+        TrainConfig(**given).compile(model, round_steps=1000, rounds=10, features=features_of(work))
         found[name] = run_of(model)
     return found
 

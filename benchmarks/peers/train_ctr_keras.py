@@ -44,7 +44,7 @@ def compile_ours(model: keras.Model, optimizer: str) -> None:
     )
 
 
-def _features(work: Work) -> FeatureSet:
+def features_of(work: Work) -> FeatureSet:
     """Every field has `work.vocabulary` ids, one of which is for values out of vocabulary."""
     return FeatureSet(
         *map(Categorical, FIELDS),
@@ -56,7 +56,7 @@ def _features(work: Work) -> FeatureSet:
 def load(work: Work, law: str) -> Iterator[Any]:
     """Batches of the packed input, on the backend's device."""
     ids, clicks = work.draw(law)
-    ranges = _features(work).id_ranges
+    ranges = features_of(work).id_ranges
     ids += np.array([ranges[name].start for name in FIELDS], "int32")
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -84,7 +84,7 @@ def model_of(work: Work, **arguments: Any) -> keras.Model:
     keras.utils.set_random_seed(0)
     keras.config.set_dtype_policy(work.policy)
     arguments = {"dim": work.dim, **ARGUMENTS[work.model], **arguments}
-    return build_model(work.model, _features(work), **arguments)
+    return build_model(work.model, features_of(work), **arguments)
 
 
 def run_of(model: keras.Model) -> Run:
