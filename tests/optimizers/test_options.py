@@ -187,7 +187,10 @@ def test_what_is_refused_says_what_to_do(make, option, remedy):
         (lambda: SparseAdam(amsgrad=True), "takes no amsgrad: use Keras' Adam"),
         (lambda: SparseAdam(exact=True, weight_decay=0.1), "no weight_decay: use DenseAdam"),
         (lambda: SparseAdam(exact=True, use_ema=True), "no use_ema: use DenseAdam"),
-        (lambda: SparseAdam(exact=True, table_decay=0.1), "no table_decay: use DenseAdam with a we"),
+        (
+            lambda: SparseAdam(exact=True, table_decay=0.1),
+            "no table_decay: use DenseAdam with a we",
+        ),
         (lambda: SparseAdam(table_decay=1.0), "table_decay must be at least 0 and below 1"),
         (
             lambda: SparseAdam(KERAS.schedules.CosineDecay(0.1, 9), exact=True),
