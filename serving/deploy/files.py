@@ -7,12 +7,14 @@ import yaml
 
 from serving.deploy.compose import compose_project
 from serving.deploy.deployment import GRPC_PORT, REST_PORT, Deployment
+from serving.deploy.grafana import dashboard
 from serving.deploy.kubernetes import manifests, pod_monitor
 from serving.deploy.model_server import BATCHING, MODELS, MONITORING, config_files
 from serving.deploy.prometheus import LATENCY_METRIC, adapter_values
 
 COMPOSE, KUBERNETES = "compose.yaml", "kubernetes.yaml"
 MONITOR, ADAPTER = "pod-monitor.yaml", "prometheus-adapter.yaml"
+DASHBOARD = "grafana-dashboard.json"
 README = "README.md"
 
 
@@ -40,6 +42,7 @@ def write_deployment(deployment: Deployment, out: str) -> list[str]:
         KUBERNETES: _yaml(*manifests(deployment)),
         MONITOR: _yaml(pod_monitor(deployment)),
         ADAPTER: _yaml(adapter_values()),
+        DASHBOARD: dashboard(deployment.name),
         README: _readme(deployment),
     }
     os.makedirs(out, exist_ok=True)
@@ -67,6 +70,7 @@ Written by `ctr-keras deploy`. Give that command again rather than edit these fi
 | `{KUBERNETES}` | servers in a cluster, scaled by latency |
 | `{MONITOR}` | where the operator of Prometheus finds the metrics |
 | `{ADAPTER}` | how the cluster learns the latency |
+| `{DASHBOARD}` | requests, errors and latency by model, to import into Grafana |
 
 **This machine.** REST is on port {REST_PORT}, gRPC on {GRPC_PORT}, for this machine only:
 

@@ -17,6 +17,7 @@ from serving.config_protos import METRICS_PATH, BatchingParameters, MonitoringCo
 from serving.deploy import Deployment, write_deployment
 from serving.deploy.deployment import CONFIG_PATH
 from serving.deploy.model_server import flags
+from serving.server.metrics import Metrics
 from tests.serving import toy_models
 from tests.serving.processes import running
 from tests.serving.toy_models import call
@@ -152,6 +153,24 @@ def test_the_operator_of_prometheus_finds_the_metrics_of_these_pods(out, pod):
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
     assert endpoint["path"] == pod["metadata"]["annotations"]["prometheus.io/path"]
     assert endpoint["port"] in {p["name"] for p in pod["spec"]["containers"][0]["ports"]}
+
+
+def test_the_dashboard_asks_for_metrics_and_labels_that_servers_have(out):
+    dashboard = json.loads((out / "grafana-dashboard.json").read_text())
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    metrics = Metrics()
+    with metrics.request("m", "Predict", "REST"):
+        pass
+    page = metrics.page()
+    assert len(queries) == 5
+    for query in queries:
+        (name,) = re.findall(r'__name__="([^"]+)"', query)
+        (labels,) = re.findall(r"by \(([^)]+)\)", query)
+        (sample, *_) = (line for line in page.splitlines() if line.startswith(f"{name}{{"))
+        for label in labels.split(", "):
+            assert f'{label}="' in sample
+    places = [(p["gridPos"]["x"], p["gridPos"]["y"]) for p in dashboard["panels"]]
+    assert len({*places}) == len({p["id"] for p in dashboard["panels"]}) == 5
 
 
 def test_every_file_that_flags_name_is_mounted(out, manifests, pod, service):
