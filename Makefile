@@ -29,7 +29,7 @@ lint: $(VENV)/installed
 
 test: lint
 	$(BIN)/python $(PYTEST) -m "not whole"
-	KERAS_BACKEND=jax $(BIN)/python $(PYTEST) -m backend $(ON_JAX)
+	KERAS_BACKEND=jax $(BIN)/python $(PYTEST) -m "backend and not whole" $(ON_JAX)
 
 # With every model, data set and log where `make test` has one for each way that they are handled.
 test-all: lint
@@ -64,7 +64,7 @@ matrix: $(VENV)/installed
 # Of both backends together.
 coverage: $(VENV)/installed
 	$(BIN)/python $(PYTEST) -m "not whole" --cov --cov-report= --cov-fail-under=0
-	KERAS_BACKEND=jax $(BIN)/python $(PYTEST) -m backend $(ON_JAX) --cov --cov-append --cov-report=term
+	KERAS_BACKEND=jax $(BIN)/python $(PYTEST) -m "backend and not whole" $(ON_JAX) --cov --cov-append --cov-report=term
 
 mutants: $(VENV)/installed
 	$(BIN)/python tests/mutants/run.py $(MODULE) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(TESTS),--tests $(TESTS))
@@ -78,7 +78,7 @@ $(OLDEST)/installed: pyproject.toml constraints-oldest.txt
 
 test-oldest: $(OLDEST)/installed
 	$(OLDEST)/bin/python $(PYTEST) -m "not whole" tests/layers tests/models tests/optimizers tests/tables tests/search tests/test_keras_internals.py
-	KERAS_BACKEND=jax $(OLDEST)/bin/python $(PYTEST) -m backend $(ON_JAX)
+	KERAS_BACKEND=jax $(OLDEST)/bin/python $(PYTEST) -m "backend and not whole" $(ON_JAX)
 
 # Keras on PyTorch, where tables are trained whole.
 $(TORCH)/installed: pyproject.toml constraints.txt
