@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from ctr_keras.settings import (
+    BoolOrAuto,
     Count,
-    JitCompile,
     Source,
     TupleOf,
     check_settings,
@@ -32,7 +32,7 @@ class Whole:
     parts: list[object]
     epochs: Count = 1
     rate: float = 0.1
-    jit: JitCompile = "auto"
+    jit: BoolOrAuto = "auto"
     method: Literal["one", "two"] = "one"
     limit: Count | None = None
 

@@ -39,5 +39,5 @@ def check_gradients(
         elif tables.catches_up(optimizer) and not tables.caught_up():
             raise ValueError(
                 f"{kind} got the gradient of rows that have not caught up before they were read, "
-                f"which exact=True and weight_decay need: {_REMEDY}, or do without them"
+                f"which exact=True and table_decay need: {_REMEDY}, or do without them"
             )

@@ -90,7 +90,7 @@ class TrainConfig(Optimization):
         table_decay: float or str. Share of every row of its tables that a model forgets in an
             epoch, so that it does not learn rare values by heart (see
             `ctr_keras.optimizers.SparseAdam`). It needs Adam with `table_updates=lazy`. Defaults to
-            `"auto"`: 0.5 for `DeepFM` and `IPNN`, none for others.
+            `"auto"`: 0.5 for `DeepFM` and `IPNN` without `start_from`, none otherwise.
         calibrate: bool. Whether the model that is kept scales and shifts its logit, by the two
             numbers with which it predicts the validation rows best (see
             `ctr_keras.models.calibration_of`), if it ends in a sigmoid. Each evaluation finds them
@@ -194,7 +194,9 @@ class TrainConfig(Optimization):
         """What `table_decay` is, "auto" resolved."""
         if self.table_decay != "auto":
             return self.table_decay
-        return _AUTO_TABLE_DECAY if self._decays and self.model in _DECAYING else 0.0
+        # What an earlier run has learned of values that newer data lack is not to be forgotten.
+        forgets = self._decays and self.model in _DECAYING and not self.start_from
+        return _AUTO_TABLE_DECAY if forgets else 0.0
 
     @property
     def _decays(self) -> bool:

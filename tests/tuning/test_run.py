@@ -494,7 +494,7 @@ def test_real_trials_leave_the_best_trained_with_other_seeds(tmp_path):
         trials=1,
         seeds=2,
     )
-    assert set(config.space) == {"batch_size", "dim"}
+    assert set(config.space) == {"batch_size", "table_decay", "dim"}
     report = tune(config)
     assert report["trials"] == {"complete": 1}
     for split in ("validation", "test"):
