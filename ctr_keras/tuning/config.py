@@ -126,6 +126,7 @@ class TuneConfig:
         """What Optuna would draw for the settings of a run without a search, or next to them."""
         values = {**model_arguments(self.base.model), **self.base.model_args}
         values |= {field.name: getattr(self.base, field.name) for field in _TRAINING}
+        values["table_decay"] = self.base.decay_of_tables
         if not {"batch_size", "evaluations_per_epoch", "net_l2"}.isdisjoint(self.space):
             rows = row_count(self.base.data, "train")
             pace = pace_of(self.base, rows)

@@ -508,4 +508,5 @@ def test_real_trials_leave_the_best_trained_with_other_seeds(tmp_path):
     for seed in (1, 2):
         _, _, run = load_run(str(tmp_path / "study" / "finalists" / "0000" / f"seed-{seed}"))
         assert run.seed == seed
-        assert {"batch_size": run.batch_size, "dim": run.model_args["dim"]} == report["settings"]
+        tried = {"batch_size": run.batch_size, "table_decay": run.table_decay}
+        assert {**tried, "dim": run.model_args["dim"]} == report["settings"]

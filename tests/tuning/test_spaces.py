@@ -6,7 +6,7 @@ import pytest
 from ctr_keras.features import FeatureSet
 from ctr_keras.models import MODELS, build_model, model_arguments
 from ctr_keras.models.registry import ModelEntry
-from ctr_keras.training import PRESETS
+from ctr_keras.training import PRESETS, TrainConfig
 from ctr_keras.tuning import Choice, Range, TuneConfig, model_space, read_space
 from tests.models.variants import VARIANTS, features_of
 
@@ -36,6 +36,13 @@ def test_a_model_without_a_space_of_its_own_has_what_is_shared(monkeypatch):
     shared = {"learning_rate", "batch_size", "schedule", "table_decay", "dim"}
     assert set(model_space("Mine")) == shared
     assert "heads" in model_space("AutoInt")
+
+
+@pytest.mark.parametrize(("model", "share"), [("DeepFM", "0.5"), ("FM", "0.0")])
+def test_the_first_trial_forgets_what_a_run_does_by_default(model, share):
+    space = {"table_decay": Choice((0.0, 0.25, 0.5))}
+    base = TrainConfig(data="d", model=model, out="o")
+    assert TuneConfig(base, space).defaults() == {"table_decay": share}
 
 
 def test_what_is_given_is_not_searched(tmp_path):
