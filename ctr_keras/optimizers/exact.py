@@ -38,7 +38,7 @@ import numpy as np
 from keras import ops
 
 from ctr_keras import tables
-from ctr_keras.keras_internals import averages, position
+from ctr_keras.keras_internals import averages, built_with, position
 from ctr_keras.optimizers.rows import RowWise
 from ctr_keras.types import Array, Tensor, Variable
 
@@ -99,6 +99,14 @@ class CatchesUp(RowWise, keras.optimizers.Adam):
             velocity * self.beta_2**steps,
         )
         self._write(table, rows, values)
+
+    def update_step(self, gradient: Tensor, variable: Variable, learning_rate: Tensor) -> None:
+        # Nothing is made up for in a table that is walked whole, such as with Keras on PyTorch.
+        table = built_with(self)[position(self, variable)]
+        is_whole = getattr(table, "is_table", False) and not self.updates_rows(table)
+        if self.table_decay and is_whole:
+            self.assign(variable, ops.convert_to_tensor(variable) * (1.0 - self.table_decay))
+        super().update_step(gradient, variable, learning_rate)
 
     def _update_rows(
         self, table: Variable, rows: Tensor, gradient: Tensor, rate: Tensor, kept: Tensor

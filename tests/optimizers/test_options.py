@@ -226,6 +226,16 @@ def test_all_rows_decay_in_every_step(decay, averages):
     assert_close([table], [expected])
 
 
+def test_a_table_that_is_updated_whole_decays_as_well():
+    given = variables()
+    given[0].regularizer = keras.regularizers.L2(0.1)
+    optimizer = SparseAdam(table_decay=0.3)
+    with pytest.warns(UserWarning, match="updates all rows"):
+        optimizer.build(given)
+    optimizer.apply([ops.zeros((ROWS, DIM))] * 2, given)
+    assert_close(values(given), [0.7 * STARTS[0], STARTS[1]])
+
+
 def test_rows_have_decayed_before_they_are_read():
     dense = DenseAdam(weight_decay=0.5, **NO_MOMENTA)
     dense.exclude_from_weight_decay(var_names=["bias"])
