@@ -12,6 +12,8 @@ not done yet (what was killed goes on), prints a JSON line for each run and then
 
 - `aim`: AIM's ablations, its third order, and what it has found in DeepFM and IPNN
 - `autofield`: FM and DeepFM on the fields that AutoField keeps, and on as many random ones
+- `autofeature`: AutoFeature on the cells of its search, on the same at other pairs, and on products
+  of all pairs
 - `autogroup`: AutoGroup on the groups of its search, on random ones as large, and on all fields
 - `autoint`: AutoInt with and without residual connections
 - `stability`: how alike the gates of AutoFIS are that searches with different seeds end with
@@ -69,6 +71,8 @@ SEARCHES: dict[str, tuple[str, tuple[str, ...]]] = {
     "random-fields": ("random", ("like={autofield}",)),
     "autogroup": ("autogroup", ()),
     "random-groups": ("random", ("like={autogroup}",)),
+    "autofeature": ("autofeature", ()),
+    "random-cells": ("random", ("like={autofeature}",)),
     "aim-pairs": ("aim", ("functions=[inner]", "dims=false")),
     "aim-functions": ("aim", ("dims=false",)),
     "aim-3": ("aim", ("order=3", "dims=false")),
@@ -125,6 +129,12 @@ AUTOGROUP: dict[str, Run] = {
     "AutoGroup on its search's groups": ("AutoGroup", "autogroup", ()),
     "AutoGroup on random groups": ("AutoGroup", "random-groups", ()),
 }
+AUTOFEATURE: dict[str, Run] = {
+    "DeepFM": ("DeepFM", None, ()),
+    "AutoFeature, products of all pairs": ("AutoFeature", None, ()),
+    "AutoFeature on its search's cells": ("AutoFeature", "autofeature", ()),
+    "AutoFeature on these cells at random pairs": ("AutoFeature", "random-cells", ()),
+}
 AUTOINT: dict[str, Run] = {
     "AutoInt": ("AutoInt", None, ()),
     "AutoInt without residual": ("AutoInt", None, ("residual=false",)),
@@ -136,9 +146,10 @@ TABLES = {
     "aim": AIM,
     "autofield": AUTOFIELD,
     "autogroup": AUTOGROUP,
+    "autofeature": AUTOFEATURE,
     "autoint": AUTOINT,
 }
-RUNS = {**PAPERS, **AIM, **AUTOFIELD, **AUTOGROUP, **AUTOINT}
+RUNS = {**PAPERS, **AIM, **AUTOFIELD, **AUTOGROUP, **AUTOFEATURE, **AUTOINT}
 STABILITY = ("fm-2", "deepfm-2")  # the searches whose gates are compared
 
 
@@ -222,7 +233,7 @@ def _trained(prepared: str, folder: str, name: str, run: str, seed: int) -> dict
 def _searched(prepared: str, folder: str, name: str, search: str, seed: int) -> InteractionPlan:
     method, settings = SEARCHES[search]
     common: tuple[str, ...] = ()
-    if method in ("autofis", "aim", "autofield", "autogroup"):
+    if method in ("autofis", "aim", "autofield", "autogroup", "autofeature"):
         common = SETTINGS[name]["search"]
     if method != "statistics":
         common = (*common, f"seed={seed}")
@@ -240,9 +251,10 @@ def _kept_shares(plan: InteractionPlan, fields: int) -> list[float]:
     if plan.groups:
         return [statistics.mean(len(group.fields) / fields for group in plan.groups)]
     shares, possible = [], fields
+    every = {part.fields for part in (*plan.interactions, *plan.cells)}
     for order in (2, 3):
         possible = possible * (fields - order + 1) // order
-        kept = {i.fields for i in plan.interactions if i.order == order}
+        kept = {names for names in every if len(names) == order}
         if kept or order == 2:
             shares.append(len(kept) / possible)
     return shares

@@ -65,9 +65,9 @@ def _gates(plan: InteractionPlan) -> dict[tuple[str, ...], float]:
         gates[name,] = gate
     for name, kept in plan.values.items():
         gates[name,] = float(kept.mean())
-    for group in plan.groups:
-        fields = tuple(sorted(group.fields))
-        gates[fields] = max(group.gate, gates.get(fields, 0.0))
+    for part in (*plan.groups, *plan.cells):
+        fields = tuple(sorted(part.fields))
+        gates[fields] = max(part.gate, gates.get(fields, 0.0))
     for i in plan.interactions:
         if i.function != "naive":
             fields = tuple(sorted(i.fields))
