@@ -70,7 +70,10 @@ class FieldCells(PoolingLayer):
         super().__init__(**kwargs)
         if not cells:
             raise ValueError("there must be at least 1 cell. Received: none")
-        self.cells = tuple((tuple(fields), tuple(map(tuple, blocks))) for fields, blocks in cells)
+        self.cells = tuple(
+            (tuple(fields), tuple((operation, one, other) for operation, one, other in blocks))
+            for fields, blocks in cells
+        )
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
 
@@ -129,14 +132,14 @@ class FieldCells(PoolingLayer):
             made = []
             for operation, read, weights in steps:
                 first, second = (ops.take(nodes, places, axis=1) for places in read)
-                weights = [ops.cast(weight, nodes.dtype) for weight in weights]
-                made.append(_made(operation, first, second, *weights))
+                cast = (ops.cast(weight, nodes.dtype) for weight in weights)
+                made.append(_made(operation, first, second, *cast))
             nodes = ops.concatenate([nodes, *made], axis=1)
         found = ops.take(nodes, self._ends, axis=1)
         return ops.sum(found * ops.cast(self.readout, found.dtype), axis=2)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return (input_shape[0], sum(len(_ends(*cell)) for cell in self.cells))
+        return (input_shape[0], sum(len(_ends(fields, blocks)) for fields, blocks in self.cells))
 
 
 def _made(operation: str, first: Tensor, second: Tensor, *weights: Tensor) -> Tensor:
