@@ -323,8 +323,8 @@ class _SearchCommand(click.Command):
     "--method",
     required=True,
     metavar="NAME",
-    help="autofis, aim, optinter, autofield, deeplight, optfs or autogroup; random or statistics "
-    "select as many as a plan (--set like=PLAN), to compare with.",
+    help="autofis, aim, optinter, autofield, deeplight, optfs, autogroup or autofeature; random or "
+    "statistics select as many as a plan (--set like=PLAN), to compare with.",
 )
 @click.option("--order", type=click.IntRange(2, 4), help="Highest order of interactions.")
 @click.option("--base", help="AutoFIS' model: FM, DeepFM or IPNN; of DeepLight the first two.")

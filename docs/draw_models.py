@@ -34,7 +34,7 @@ _SOURCES = {  # of presets, by how their names begin, or by model
     "default": "this library: in force where no other is named",
     **dict.fromkeys(("FM", "DeepFM", "IPNN"), "AutoFIS, Table 9"),
     **dict.fromkeys(("FwFM", "AFM"), "the baselines of AutoFIS and AIM"),
-    **dict.fromkeys(("xDeepFM", "AutoGroup"), "the baselines of AIM"),
+    **dict.fromkeys(("xDeepFM", "AutoGroup", "AutoFeature"), "the baselines of AIM"),
     "FNN": "OptInter, Table IV",
     **dict.fromkeys(("AutoInt", "AutoIntPlus"), "AutoInt, Section 5.1.4, and the authors' code"),
     "AIM": "AIM, the authors' list of parameters",

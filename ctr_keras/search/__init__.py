@@ -2,6 +2,7 @@
 
 from ctr_keras.presets import SEARCH_PRESETS
 from ctr_keras.search.aim import AIMSearch
+from ctr_keras.search.autofeature import AutoFeatureSearch
 from ctr_keras.search.autofield import AutoFieldSearch
 from ctr_keras.search.autofis import AutoFISSearch
 from ctr_keras.search.autogroup import AutoGroupSearch
@@ -17,6 +18,7 @@ __all__ = [
     "SEARCH_PRESETS",
     "AIMSearch",
     "AutoFISSearch",
+    "AutoFeatureSearch",
     "AutoFieldSearch",
     "AutoGroupSearch",
     "DeepLightSearch",

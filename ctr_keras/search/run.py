@@ -16,6 +16,7 @@ from ctr_keras.runs import (
     write_settings,
 )
 from ctr_keras.search.aim import AIMSearch
+from ctr_keras.search.autofeature import AutoFeatureSearch
 from ctr_keras.search.autofield import AutoFieldSearch
 from ctr_keras.search.autofis import AutoFISSearch
 from ctr_keras.search.autogroup import AutoGroupSearch
@@ -33,6 +34,7 @@ SEARCHES: dict[str, Any] = {
     "deeplight": DeepLightSearch,
     "optfs": OptFSSearch,
     "autogroup": AutoGroupSearch,
+    "autofeature": AutoFeatureSearch,
     "random": RandomSelection,
     "statistics": StatisticsSelection,
 }
