@@ -16,6 +16,8 @@ and then the table. By default it is the main table of the papers of AutoFIS and
   `python -m benchmarks.logs --data DATA --out DIR/crossed --cross-min-count 5 --log coupons`
 - `aim`: AIM's ablations, its third order, and what it has found in DeepFM and IPNN
 - `autofield`: FM and DeepFM on the fields that AutoField keeps, and on as many random ones
+- `autofeature`: AutoFeature on the cells of its search, on the same at other pairs, and on products
+  of all pairs
 - `autogroup`: AutoGroup on the groups of its search, on random ones as large, and on all fields
 - `autoint`: AutoInt with and without residual connections
 - `stability`: how alike the gates of AutoFIS are that searches with different seeds end with

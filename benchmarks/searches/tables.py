@@ -62,6 +62,8 @@ SEARCHES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "random-fields": ("random", ("like={autofield}",)),
     "autogroup": ("autogroup", ()),
     "random-groups": ("random", ("like={autogroup}",)),
+    "autofeature": ("autofeature", ()),
+    "random-cells": ("random", ("like={autofeature}",)),
     "aim": ("aim", ()),
     "random-aim": ("random", ("like={aim}",)),
     "statistics-aim": ("statistics", ("like={aim}",)),
@@ -153,11 +155,17 @@ TABLES: Mapping[str, Mapping[str, Run]] = {
         "AutoGroup on its search's groups": Run("AutoGroup", "autogroup"),
         "AutoGroup on random groups": Run("AutoGroup", "random-groups"),
     },
+    "autofeature": {
+        "DeepFM": Run("DeepFM"),
+        "AutoFeature, products of all pairs": Run("AutoFeature"),
+        "AutoFeature on its search's cells": Run("AutoFeature", "autofeature"),
+        "AutoFeature on these cells at random pairs": Run("AutoFeature", "random-cells"),
+    },
     "autoint": {
         "AutoInt": Run("AutoInt"),
-        "AutoInt without residual": Run("AutoInt", settings=("residual=false",)),
+        "AutoInt without residual": Run("AutoInt", settings=("residual=none",)),
         "AutoInt+": Run("AutoIntPlus"),
-        "AutoInt+ without residual": Run("AutoIntPlus", settings=("residual=false",)),
+        "AutoInt+ without residual": Run("AutoIntPlus", settings=("residual=none",)),
     },
 }
 STABILITY = ("fm-2", "deepfm-2")  # the searches whose gates are compared

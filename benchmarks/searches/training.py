@@ -127,11 +127,12 @@ def kept_shares(plan: InteractionPlan, fields: int) -> list[float]:
         return [len(plan.fields) / fields]
     if plan.groups:
         return [statistics.mean(len(group.fields) / fields for group in plan.groups)]
-    found = [i for i in plan.interactions if i.function != "naive"]
+    found = [i.fields for i in plan.interactions if i.function != "naive"]
+    kept = {*found, *(cell.fields for cell in plan.cells)}
     shares, possible = [], fields
     for order in (2, 3):
         possible = possible * (fields - order + 1) // order
-        kept = {i.fields for i in found if i.order == order}
-        if kept or order == 2:
-            shares.append(len(kept) / possible)
+        of_order = [names for names in kept if len(names) == order]
+        if of_order or order == 2:
+            shares.append(len(of_order) / possible)
     return shares

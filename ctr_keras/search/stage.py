@@ -30,7 +30,7 @@ from ctr_keras.runs import (
 )
 from ctr_keras.search.closing import Gated, Judge, rows_to_judge
 from ctr_keras.search.rows import SearchRows, both_splits
-from ctr_keras.search.verdict import Course, Verdict
+from ctr_keras.search.verdict import NO_GATES, Course, Verdict
 from ctr_keras.settings import BoolOrAuto, Count, CountOrAuto
 from ctr_keras.types import Array, Inputs, LearningRate, Rows
 
@@ -238,7 +238,7 @@ class Stage:
         course = Course(gates.names(model), _values(rounds.history[: rounds.best]))
         best = InteractionPlan.from_dict(rounds.kept["plan"])
         plan, verdict = gates.conclude(model, best, course)
-        self._tell(verdict, course)
+        self.tell(verdict, course)
         if checkpoints:
             plan.save(found)
             checkpoints.remove()
@@ -271,7 +271,8 @@ class Stage:
         count = rows_to_judge(gates)
         return self.validation.inputs_of(model, count), self.validation.arrays(count)[1]
 
-    def _tell(self, verdict: Verdict, course: Course) -> None:
+    def tell(self, verdict: Verdict, course: Course = NO_GATES) -> None:
+        """Prints what a stage says of itself, and writes it to the folder."""
         if self.settings.verbose:
             for line in verdict.says:
                 print(f"stage {self.number}: {line}")

@@ -57,6 +57,9 @@ class Course:
         return end
 
 
+NO_GATES = Course([], np.zeros((1, 0)))
+
+
 @dataclasses.dataclass(frozen=True)
 class Verdict:
     """What a stage says of itself.
@@ -263,6 +266,52 @@ def of_choices(stage: int, plan: InteractionPlan, tried: Sequence[Tried]) -> Ver
     treated = (i for i in plan.interactions if i.function != "naive")
     rows = ((i.fields, i.function, i.gate, i.gate) for i in treated)
     return Verdict(stage, says, facts).with_kept(rows)
+
+
+def of_structures(
+    stage: int, plan: InteractionPlan, losses: Sequence[float], random: int, pairs: int
+) -> Verdict:
+    """The verdict on AutoFeature's structures: whether those from its tree are better.
+
+    Args:
+        stage: int. Number of the stage.
+        plan: InteractionPlan of the best structure's cells.
+        losses: list of float. Validation log loss of the structures, in their order.
+        random: int. How many of them were random, the first ones.
+        pairs: int. How many pairs may have a cell.
+    """
+    first, later = np.array(losses[:random]), np.array(losses[random:])
+    gain, error = float("nan"), float("nan")
+    if len(later):
+        gain = float(first.mean() - later.mean())
+        error = float(np.sqrt(first.var() / len(first) + later.var() / len(later)))
+    facts = {
+        "pairs": pairs,
+        "kept": len(plan.cells),
+        "random_structures": random,
+        "losses": list(losses),
+        "gain": gain,
+        "error_of_gain": error,
+    }
+    says = [f"keeps cells of {len(plan.cells)} of {pairs} pairs"]
+    says.append(
+        f"validation log loss {min(losses):.5f}, of {len(first)} random structures "
+        f"{first.mean():.5f} on average and {first.min():.5f} at best"
+    )
+    if len(later):
+        says[-1] += f", of {len(later)} from the tree {later.mean():.5f} and {later.min():.5f}"
+        if gain <= 2 * error:
+            says.append(
+                "the tree learned nothing: what it gives is no better than what is random, but by "
+                "noise. Set more structures, or more epochs for each"
+            )
+        elif later.min() >= first.min():
+            says.append("the best structure is a random one: more structures may find a better one")
+    kept = [
+        {"fields": list(cell.fields), "function": cell.formula, "gate": cell.gate, "effect": None}
+        for cell in sorted(plan.cells, key=lambda cell: -cell.gate)
+    ]
+    return Verdict(stage, says, _json(facts), kept)
 
 
 def of_methods(stage: int, course: Course) -> Verdict:

@@ -113,8 +113,8 @@ class TrainConfig(Optimization):
             another result; with `resident` it is the same. Defaults to `""`: parse the TFRecords in
             every pass.
         resident: bool or str. Whether to keep the data in memory: on JAX that of the accelerator.
-            Rows come in the order of `cache`, which is another than without, and a better one where
-            TFRecords have few shards. Defaults to `"auto"`: a split of at most 512 MiB.
+            Rows come in the order of `cache`, which is another than without. Defaults to `"auto"`:
+            a split of at most 512 MiB.
         seed: int. Of weights, dropout and the order of rows. Defaults to `0`.
         dtype_policy: str. Keras' policy, such as `"mixed_bfloat16"`. Defaults to `"float32"`.
         jit_compile: bool or str. Whether to compile the step with XLA. Defaults to `"auto"`: yes
