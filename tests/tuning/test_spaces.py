@@ -38,7 +38,7 @@ def test_a_model_without_a_space_of_its_own_has_what_is_shared(monkeypatch):
     assert "heads" in model_space("AutoInt")
 
 
-@pytest.mark.parametrize(("model", "share"), [("DeepFM", "0.5"), ("FM", "0.0")])
+@pytest.mark.parametrize(("model", "share"), [("DeepFM", "0.5"), ("AutoInt", "0.25"), ("FM", "0.0")])
 def test_the_first_trial_forgets_what_a_run_does_by_default(model, share):
     space = {"table_decay": Choice((0.0, 0.25, 0.5))}
     base = TrainConfig(data="d", model=model, out="o")
