@@ -14,10 +14,9 @@ import keras
 
 from ctr_keras.features import Categorical, Crossed, FeatureSet, Label, Numeric, Sequence
 from ctr_keras.keras_internals import Call, call_of
+from ctr_keras.listing import settings_of_training, trainable
 from ctr_keras.models import MODELS, build_model
 from ctr_keras.presets import PRESETS
-from ctr_keras.training import settings_by_group
-from ctr_keras.training.trainable import trainable
 from ctr_keras.trees import Tree, Trees
 from ctr_keras.trees.columns import column_names
 
@@ -66,7 +65,7 @@ def described(name: str) -> str:
     parts = [" ".join(facts)]
     if name in MODELS:
         parts += [weights(name), f"```text\n{drawn(_built(name))}\n```"]
-    (title, arguments), *_ = settings_by_group(name).items()
+    (title, arguments), *_ = settings_of_training(name).items()
     rows = [f"| `{setting}` | {meaning} |" for setting, meaning in arguments]
     parts.append(_folded(title, "\n".join(["| | |", "|---|---|", *rows])))
     presets = PRESETS.get(name, {})

@@ -21,7 +21,6 @@ from ctr_keras.models.pairs import AFM, NFM, FmFM, FwFM
 from ctr_keras.models.powers import AFN, EulerNet
 from ctr_keras.models.product import AIM, IPNN, OPNN, PIN
 from ctr_keras.models.registry import (
-    FAMILIES,
     MODELS,
     ModelEntry,
     build_model,
@@ -48,7 +47,6 @@ __all__ = [
     "EDCN",
     "ESMM",
     "ETA",
-    "FAMILIES",
     "FFM",
     "FM",
     "FNN",

@@ -9,12 +9,7 @@ from ctr_keras.search.autogroup import AutoGroupSearch
 from ctr_keras.search.deeplight import DeepLightSearch
 from ctr_keras.search.optfs import OptFSSearch
 from ctr_keras.search.optinter import OptInterSearch
-from ctr_keras.search.run import (
-    SEARCHES,
-    read_search,
-    run_search,
-    settings_by_group,
-)
+from ctr_keras.search.run import SEARCHES, read_search, run_search
 from ctr_keras.search.selections import RandomSelection, StatisticsSelection
 from ctr_keras.search.stage import Search
 
@@ -34,5 +29,4 @@ __all__ = [
     "StatisticsSelection",
     "read_search",
     "run_search",
-    "settings_by_group",
 ]

@@ -4,7 +4,7 @@ import csv
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from ctr_keras.search.closing import Tried, largest
 from ctr_keras.types import Array
 
 VERDICT, GATES, KEPT = "verdict.json", "gates.csv", "kept.csv"
+_KEPT = ("fields", "function", "gate", "effect")  # what is said of what is kept
 _STILL = 0.1  # a spread of gates below this share of their mean tells nothing apart
 _STABLE = 0.8  # the share of the kept gates that were among the largest half way
 _AS_DRAWN = 0.9  # a correlation with the random start above this one says that it still decides
@@ -76,6 +77,22 @@ class Verdict:
     facts: Mapping[str, Any]
     kept: Sequence[Mapping[str, Any]] = ()
 
+    def with_kept(
+        self, rows: Iterable[tuple[Sequence[str], str, float, float | None]]
+    ) -> "Verdict":
+        """The same with what is kept, the worthiest first.
+
+        Args:
+            rows: list of tuple. Fields, function, gate and effect; where effects are None, as there
+                were no rows to judge by, the largest gate counts as the worthiest.
+        """
+        kept = [
+            dict(zip(_KEPT, (list(fields), function, float(gate), effect), strict=True))
+            for fields, function, gate, effect in rows
+        ]
+        kept.sort(key=_worth, reverse=True)
+        return dataclasses.replace(self, kept=kept)
+
     def save(self, folder: str, course: Course) -> None:
         """Adds it to those of the stages before: `verdict.json`, `kept.csv`, `gates.csv`."""
         before = [one for one in read_verdicts(folder) if one.stage < self.stage]
@@ -98,6 +115,11 @@ class Verdict:
             for name, value in zip(course.names, values, strict=True)
         ]
         write_table(os.path.join(folder, GATES), gates)
+
+
+def _worth(kept: Mapping[str, Any]) -> float:
+    effect = kept["effect"]
+    return float(abs(kept["gate"]) if effect is None else effect)
 
 
 def read_verdicts(folder: str) -> list[Verdict]:
@@ -241,12 +263,9 @@ def of_choices(stage: int, plan: InteractionPlan, tried: Sequence[Tried]) -> Ver
     says += _losses(tried, kept)
     if not kept:
         says.append(_NOTHING)
-    rows = [
-        {"fields": list(i.fields), "function": i.function, "gate": i.gate, "effect": i.gate}
-        for i in sorted(plan.interactions, key=lambda i: -i.gate)
-        if i.function != "naive"
-    ]
-    return Verdict(stage, says, facts, rows)
+    treated = (i for i in plan.interactions if i.function != "naive")
+    rows = ((i.fields, i.function, i.gate, i.gate) for i in treated)
+    return Verdict(stage, says, facts).with_kept(rows)
 
 
 def of_structures(
