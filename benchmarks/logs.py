@@ -1,10 +1,12 @@
 """Prepares the logs that the tables of docs/results.md are about, each in a folder of its own.
 
     python -m benchmarks.logs --data DATA --out DIR
+    python -m benchmarks.logs --data DATA --out DIR/crossed --cross-min-count 5 --log coupons
 
 `DATA` holds the logs as they were published (in folders `frappe_x1`, `avazu`, ...). Seven are
 declared as anybody's own data are, in `examples/logs/`, and three are built in. A log that is there
-already, or that `DATA` does not have, is passed over.
+already, or that `DATA` does not have, is passed over. The second command crosses all pairs of
+categories of one log, as OptInter needs them.
 """
 
 import gzip
@@ -12,7 +14,7 @@ import json
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -98,28 +100,36 @@ BUILT_IN = {
 }
 
 
-def prepared(data: pathlib.Path, out: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Prepares what is not prepared yet; the folders of all logs that are there."""
+def prepared(
+    data: pathlib.Path, out: pathlib.Path, names: Sequence[str], cross_min_count: int | None
+) -> Iterator[pathlib.Path]:
+    """Prepares what is not prepared yet; the folders of those of the named logs that are there."""
     for name, (folder, make) in OWN.items():
-        if (data / folder).exists():
+        if name in names and (data / folder).exists():
             with tempfile.TemporaryDirectory() as source:
                 if not (out / name).exists():
                     make(data / folder, pathlib.Path(source))
-                    prepare(str(DECLARED / f"{name}.yaml"), source, str(out / name))
+                    declared = str(DECLARED / f"{name}.yaml")
+                    prepare(declared, source, str(out / name), cross_min_count=cross_min_count)
             yield out / name
     for name, (dataset, path) in BUILT_IN.items():
-        if any(data.glob(path)):
+        if name in names and any(data.glob(path)):
             if not (out / name).exists():
-                prepare(dataset, str(data / path), str(out / name))
+                source = str(data / path)
+                prepare(dataset, source, str(out / name), cross_min_count=cross_min_count)
             yield out / name
 
 
 @click.command(help=__doc__)
 @click.option("--data", required=True, type=click.Path(path_type=pathlib.Path, exists=True))
 @click.option("--out", required=True, type=click.Path(path_type=pathlib.Path))
-def main(data: pathlib.Path, out: pathlib.Path) -> None:
+@click.option("--log", "names", multiple=True, type=click.Choice([*OWN, *BUILT_IN]), help="One.")
+@click.option("--cross-min-count", type=click.IntRange(1), help="As of `ctr-keras prepare`.")
+def main(
+    data: pathlib.Path, out: pathlib.Path, names: Sequence[str], cross_min_count: int | None
+) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    for folder in prepared(data, out):
+    for folder in prepared(data, out, names or [*OWN, *BUILT_IN], cross_min_count):
         with (folder / "report.json").open() as file:
             rows = json.load(file)["rows"]
         print(folder, json.dumps(rows))

@@ -11,19 +11,21 @@ Each log has 200,000 rows, of which a tenth is for validation and a tenth for te
 - `triples`: 8 fields of 12 values, with random tables for 3 pairs and a triple on top of each of 2
 - `functions`: 6 fields of 40 values, of which 2 pairs have tables of rank one, as outer products
 - `fields`: 8 fields of 20 values, with random tables for 2 pairs, and 4 fields that say nothing
+- `values`: 8 fields of 20 values, with tables for 2 pairs that are random for the first 10 values
+  of each field and 0 for the others; 4 fields say nothing
 - `groups`: 12 fields of 12 values, with random tables for 2 pairs and a triple of other fields
 - `labels`: no search, but models of two labels, on a log of its own (`benchmarks.planted_labels`)
 
 Searches have their default settings, models a tower of 64 and 64 units. Models are trained until
 the validation loss rises. The table says how often a search has kept exactly what was planted (by
 fields, and for OptInter by methods; of AutoGroup, whether a group of its order holds each planted
-combination, and none of order 2 or more a field that is in none), and the test AUC, a mean over the
-seeds.
+combination, and none of order 2 or more a field that is in none), how much it has kept, and the
+test AUC, a mean over the seeds.
 """
 
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import click
@@ -33,6 +35,7 @@ import numpy as np
 from benchmarks import planted_labels
 from benchmarks.planted_log import Planted, planted_clicks, planted_tables
 from ctr_keras import metrics
+from ctr_keras.features import FeatureSet
 from ctr_keras.models import build_model
 from ctr_keras.optimizers import SparseAdam
 from ctr_keras.plan import Group, Interaction, InteractionPlan
@@ -42,6 +45,7 @@ from ctr_keras.search import (
     AutoFISSearch,
     AutoGroupSearch,
     DeepLightSearch,
+    OptFSSearch,
     OptInterSearch,
 )
 from ctr_keras.types import Rows, Settings
@@ -53,7 +57,7 @@ RATES = {"LR": 1e-2, "FM": 1e-2}  # towers learn by smaller steps
 RATE = 3e-3
 
 PLAIN = {"gated": False, "normalized": False}  # FM on the interactions of a plan, nothing more
-FIELD, GROUP = "field", "group"  # in the place of a method
+FIELD, VALUE, GROUP = "field", "value", "group"  # in the place of a method
 Model = tuple[str, Settings]
 
 
@@ -63,7 +67,7 @@ class Case(NamedTuple):
     Attributes:
         log: makes the log of a seed.
         planted: what the oracle knows: combinations of fields, and the method of each; or single
-            fields that say something.
+            fields that say something, or such values of fields, each as field and value.
         models: plain models by name.
         oracles: models on what was planted, by name.
         searches: by name, a search and the models that are trained on what it finds.
@@ -80,6 +84,7 @@ PAIRS = [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9), (10, 11)]
 FIELDS = [(0, 1), (2, 3)]
 TRIPLES = [(0, 1), (2, 3), (4, 5), (0, 1, 2), (2, 3, 6)]
 OUTER = [(0, 1), (2, 3)]
+VALUES = [(field, value) for pair in FIELDS for field in pair for value in range(10)]
 GROUPS = [(0, 1), (2, 3), (4, 5, 6)]
 METHODS = {(0, 1): "memorize", (2, 3): "memorize", (4, 5): "factorize"}
 
@@ -97,6 +102,12 @@ def _functions_log(seed: int) -> Planted:
     draw = np.random.default_rng([seed, 2])
     tables = {pair: np.outer(*draw.normal(size=(2, 40))) for pair in OUTER}
     return planted_tables(tables, seed, 6, 40, linear=0.5, noise=1.0, **ROWS)
+
+
+def _values_log(seed: int) -> Planted:
+    draw = np.random.default_rng([seed, 2])
+    tables = {pair: np.pad(draw.normal(size=(10, 10)), (0, 10)) for pair in FIELDS}
+    return planted_tables(tables, seed, 8, 20, linear=0.0, noise=1.0, **ROWS)
 
 
 def _clicks(
@@ -124,6 +135,7 @@ def _inner(interactions: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], str
 DEEP: dict[str, Model] = {"DeepFM": ("DeepFM", TOWER), "FNN": ("FNN", TOWER)}
 _deeplight = functools.partial(DeepLightSearch, model_args=TOWER)
 _autofield = functools.partial(AutoFieldSearch, model_args=TOWER)
+_optfs = functools.partial(OptFSSearch, model_args=TOWER)
 _autogroup = functools.partial(AutoGroupSearch, model_args=TOWER)
 GROUPED: dict[str, Model] = {"AutoGroup": ("AutoGroup", TOWER)}
 BOTH = {
@@ -172,6 +184,13 @@ CASES: dict[str, Case] = {
         {"FM": ("FM", {}), "DeepFM": ("DeepFM", TOWER)},
         {"AutoField": (_autofield, {"FM": ("FM", {}), "DeepFM": ("DeepFM", TOWER)})},
     ),
+    "values": Case(
+        _values_log,
+        dict.fromkeys(VALUES, VALUE),
+        {**FM, "DeepFM": ("DeepFM", TOWER)},
+        {"FM": ("FM", {}), "DeepFM": ("DeepFM", TOWER)},
+        {"OptFS": (_optfs, {"FM": ("FM", {}), "DeepFM": ("DeepFM", TOWER)})},
+    ),
     "groups": Case(
         _clicks(GROUPS, 12, 12, 1.0),
         dict.fromkeys(GROUPS, GROUP),
@@ -185,6 +204,8 @@ CASES: dict[str, Case] = {
 def oracle(case: Case, log: Planted) -> InteractionPlan:
     """What was planted; of methods, all other pairs are left alone."""
     names = [feature.name for feature in log.features.categorical]
+    if VALUE in case.planted.values():
+        return _plan_of_values(log.features, case.planted)
     planted = {tuple(names[i] for i in fields): f for fields, f in case.planted.items()}
     if log.features.crossed:
         pairs = [(cross.first, cross.second) for cross in log.features.crossed]
@@ -196,6 +217,14 @@ def oracle(case: Case, log: Planted) -> InteractionPlan:
     return InteractionPlan(Interaction(fields, how) for fields, how in planted.items())
 
 
+def _plan_of_values(features: FeatureSet, planted: Iterable[tuple[int, ...]]) -> InteractionPlan:
+    """These values of fields, each as field and value, and none that is unknown."""
+    kept = {name: np.zeros(len(ids), bool) for name, ids in features.id_ranges.items()}
+    for field, value in planted:
+        kept[features.categorical[field].name][1 + value] = True  # the first are the unknown
+    return InteractionPlan([], values=kept)
+
+
 def is_exact(found: InteractionPlan, planted: InteractionPlan) -> bool:
     """Whether a search has found what was planted: the fields, and for OptInter the methods."""
     if planted.groups:
@@ -204,9 +233,14 @@ def is_exact(found: InteractionPlan, planted: InteractionPlan) -> bool:
     def of(plan: InteractionPlan) -> set[Any]:
         methods = {"memorize", "factorize", "naive"}
         pairs = {(i.fields, i.function if i.function in methods else "") for i in plan.interactions}
-        return {*pairs, *(plan.fields or ())}
+        return {*pairs, *(plan.fields or ()), *_values(plan)}
 
     return of(found) == of(planted)
+
+
+def _values(plan: InteractionPlan) -> set[tuple[str, int]]:
+    """The values that a plan of values keeps; rows have no unknown ones."""
+    return {(n, v) for n, kept in plan.values.items() for v in np.flatnonzero(kept) if v > 0}
 
 
 def _are_held(found: Sequence[Group], planted: Sequence[Group]) -> bool:
@@ -260,10 +294,10 @@ def measured(case: Case, seed: int) -> dict[str, dict[str, float]]:
         said = {"exact": is_exact(found, planted), "seconds": seconds}
         kept = {i.fields for i in found.interactions if i.function != "naive"}
         groups = {(group.order, group.fields) for group in found.groups}
-        said["kept"] = len({*kept, *(found.fields or ()), *groups})
+        said["kept"] = len({*kept, *(found.fields or ()), *groups, *_values(found)})
         rows[f"{name}, search"] = said
         for label, model in retrained.items():
-            if found.interactions or found.fields or found.groups:
+            if found.interactions or said["kept"]:
                 rows[f"{name}: {label}"] = {"auc": tested(model, log, seed, found)}
     return rows
 

@@ -7,7 +7,6 @@ heavy libraries are imported by the command that needs them, so that `--help` is
 import contextlib
 import functools
 import importlib.util
-import inspect
 import json
 import logging
 import os
@@ -236,19 +235,18 @@ def _write_groups(
 
 
 class _TrainCommand(click.Command):
-    """Its help lists the settings, with `--model` also those of the model, which takes the time of
-    importing Keras."""
+    """Its help lists the settings, with `--model` also those of the model."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta["given"] = [*args]  # `--help` is answered before the others are read
         return super().parse_args(ctx, args)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from ctr_keras.training import settings_by_group
+        from ctr_keras.listing import settings_of_training
 
         given = " ".join(ctx.meta["given"]).replace("--model=", "--model ").split()
         model = given[given.index("--model") + 1] if "--model" in given[:-1] else None
-        _write_groups(formatter, settings_by_group(model))
+        _write_groups(formatter, settings_of_training(model))
 
 
 @main.command(cls=_TrainCommand)
@@ -311,12 +309,12 @@ def report(run_folder: str, by: tuple[str, ...], data: str | None) -> None:
 
 
 class _SearchCommand(click.Command):
-    """Its help lists the settings of the methods, which takes the time of importing Keras."""
+    """Its help lists the settings of the methods."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from ctr_keras.search import settings_by_group
+        from ctr_keras.listing import settings_of_searches
 
-        _write_groups(formatter, settings_by_group())
+        _write_groups(formatter, settings_of_searches())
 
 
 @main.command(cls=_SearchCommand)
@@ -325,8 +323,8 @@ class _SearchCommand(click.Command):
     "--method",
     required=True,
     metavar="NAME",
-    help="autofis, aim, optinter, autofield, deeplight, optfs or autogroup; random or statistics "
-    "select as many as a plan (--set like=PLAN), to compare with.",
+    help="autofis, aim, optinter, autofield, deeplight, optfs, autogroup or autofeature; random or "
+    "statistics select as many as a plan (--set like=PLAN), to compare with.",
 )
 @click.option("--order", type=click.IntRange(2, 4), help="Highest order of interactions.")
 @click.option("--base", help="AutoFIS' model: FM, DeepFM or IPNN; of DeepLight the first two.")
@@ -651,13 +649,10 @@ def _compare(runs: Any, out: str | None, as_json: bool, options: dict[str, Any])
 @click.argument("name", required=False)
 def models(name: str | None) -> None:
     """List the models by family, or describe one and its settings."""
-    from ctr_keras import early
-
-    if name is not None:
-        early.check_models([name])
-    from ctr_keras.models import FAMILIES, MODELS
+    from ctr_keras.listing import FAMILIES, settings_of_training, trainable
+    from ctr_keras.outlines import docstrings
+    from ctr_keras.presets import PRESETS
     from ctr_keras.settings import spelled
-    from ctr_keras.training import PRESETS, settings_by_group, trainable
 
     available = trainable()
     if name is None:
@@ -669,11 +664,10 @@ def models(name: str | None) -> None:
                     click.echo(f"  {known:<13}{entry.summary}{needs} [{entry.reference}]")
         return
     name = spelled("model", name, available)
-    if name in MODELS:
-        description, _, _ = (inspect.getdoc(MODELS[name].build) or "").partition("\nArgs:")
-        click.echo(description)
+    if name in docstrings():
+        click.echo(docstrings()[name].partition("\nArgs:")[0])
     formatter = click.HelpFormatter(width=100)
-    _write_groups(formatter, settings_by_group(name))
+    _write_groups(formatter, settings_of_training(name))
     click.echo(formatter.getvalue(), nl=False)
     for need in available[name].needs:
         click.echo(f"needs {need}")

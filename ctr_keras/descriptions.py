@@ -1,9 +1,8 @@
 """What arguments mean, in a line each, as docstrings say it."""
 
-import inspect
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 _ENTRY = re.compile(r"    (?P<names>\w[\w, ]*): (?P<text>.*)")
@@ -12,27 +11,25 @@ _SENTENCE = re.compile(r"(?<=[.])\s+")
 
 
 def setting_lines(
-    settings: Mapping[str, Any], of: Any, known: Mapping[str, Any]
+    settings: Mapping[str, Any], of: str, docstrings: Mapping[str, str]
 ) -> list[tuple[str, str]]:
     """Settings as `name=default` with what each means, as they are shown to people.
 
     Args:
         settings: dict. The defaults by name.
-        of: class or function, whose docstring tells of them.
-        known: dict. As in `descriptions`.
+        of, docstrings: as in `descriptions`.
 
     Example:
 
-    >>> class Model:
-    ...     '''A model.
+    >>> model = '''A model.
     ...
-    ...     Args:
-    ...         deep: bool. Whether there is a tower. Defaults to `True`.
-    ...     '''
-    >>> setting_lines({"deep": True}, Model, {})
+    ... Args:
+    ...     deep: bool. Whether there is a tower. Defaults to `True`.
+    ... '''
+    >>> setting_lines({"deep": True}, "Model", {"Model": model})
     [('deep=true', 'Whether there is a tower')]
     """
-    means = descriptions(of, known)
+    means = descriptions(of, docstrings)
     return [(f"{key}={_written(value)}", means.get(key, "")) for key, value in settings.items()]
 
 
@@ -41,48 +38,46 @@ def _written(value: Any) -> str:
     return json.dumps(value, default=list).strip('"')
 
 
-def descriptions(of: Any, known: Mapping[str, Any]) -> dict[str, str]:
+def descriptions(of: str, docstrings: Mapping[str, str]) -> dict[str, str]:
     """What a docstring's `Args` say of each argument, in a sentence without its type.
 
     Args:
-        of: class or function, with a docstring.
-        known: dict. What docstrings refer to with "as in `NAME`", by name.
+        of: str. The name of a class or a function.
+        docstrings: dict. By name, also those to which others refer with "as in `NAME`".
 
     Example:
 
-    >>> class Base:
-    ...     '''A base.
+    >>> base = '''A base.
     ...
-    ...     Args:
-    ...         dim: int. Width of an embedding. Defaults to `16`.
-    ...     '''
-    >>> class Model:
-    ...     '''A model.
+    ... Args:
+    ...     dim: int. Width of an embedding. Defaults to `16`.
+    ... '''
+    >>> model = '''A model.
     ...
-    ...     Args:
-    ...         dim: as in `Base`.
-    ...         plan: Plan or path to one. Defaults to `None`.
-    ...     '''
-    >>> descriptions(Model, {"Base": Base})
+    ... Args:
+    ...     dim: as in `Base`.
+    ...     plan: Plan or path to one. Defaults to `None`.
+    ... '''
+    >>> descriptions("Model", {"Base": base, "Model": model})
     {'dim': 'Width of an embedding', 'plan': 'Plan or path to one'}
     """
     found = {}
     elsewhere = ""
-    for name, text in _entries(of):
+    for name, text in _entries(docstrings[of]):
         reference = _ELSEWHERE.match(text)
         if reference:
             elsewhere = reference[1]
         if reference or text.startswith("likewise"):
-            target = known.get(elsewhere)
-            found[name] = descriptions(target, known).get(name, "") if target else ""
+            is_known = elsewhere in docstrings
+            found[name] = descriptions(elsewhere, docstrings).get(name, "") if is_known else ""
         else:
             found[name] = _sentence(text)
     return found
 
 
-def _entries(of: Callable[..., Any]) -> Iterator[tuple[str, str]]:
+def _entries(docstring: str) -> Iterator[tuple[str, str]]:
     """Names and texts of the section `Args`."""
-    _, _, rest = (inspect.getdoc(of) or "").partition("\nArgs:\n")
+    _, _, rest = docstring.partition("\nArgs:\n")
     names, text = "", ""
     for line in rest.splitlines():
         if line and not line.startswith(" "):  # the next section

@@ -10,10 +10,9 @@ from ctr_keras import outlines
 from ctr_keras.features import FeatureSet
 from ctr_keras.files import is_remote
 from ctr_keras.limits import Limit, metric_names
+from ctr_keras.outlines import TREES
 from ctr_keras.presets import default_preset, find_preset
 from ctr_keras.settings import Fields, Source, all_of, did_you_mean, find, spelled
-
-_TREES = "LightGBM"  # what may stand for a model's name
 
 
 def check_models(names: Iterable[str]) -> None:
@@ -25,7 +24,7 @@ def check_models(names: Iterable[str]) -> None:
     Traceback (most recent call last):
     ValueError: unknown model 'DepFM'; did you mean 'DeepFM'?
     """
-    known = [*outlines.models(), _TREES]
+    known = [*outlines.models(), TREES]
     all_of(lambda name=name: spelled("model", name, known) for name in names)  # type: ignore[misc]
 
 
@@ -56,9 +55,9 @@ def read_run(path: str | None, overrides: Iterable[str], **given: Any) -> Source
     source = Source.read(path, overrides, given)
     source.require("data", "model", "out")
     with source.located("model"):
-        model = spelled("model", source.values["model"], [*outlines.models(), _TREES])
+        model = spelled("model", source.values["model"], [*outlines.models(), TREES])
     source = dataclasses.replace(source, values={**source.values, "model": model})
-    if model == _TREES:
+    if model == TREES:
         source.check(outlines.dataclass("TreesConfig"))
     else:
         source = source.with_preset(lambda name: find_preset(model, name), default_preset(model))

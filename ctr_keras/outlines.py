@@ -1,26 +1,32 @@
 """What models, runs and searches take, as their source files say it: importing them imports Keras,
 which takes seconds, and a misspelled name should not.
 
-Only names and types are read. Whatever else may be wrong is found by those who are outlined here.
+Names, types, defaults and docstrings are read. Whatever else may be wrong is found by those who are
+outlined here.
 """
 
 import ast
 import collections.abc
+import contextlib
 import functools
 import pathlib
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pydantic
 
-from ctr_keras import settings
+from ctr_keras import plan, settings
 from ctr_keras import types as types_of_arrays
+from ctr_keras.descriptions import descriptions
 from ctr_keras.settings import Fields
 
+TREES = "LightGBM"  # what stands for a model's name in a run of trees
 _ROOMS = ("runs", "trees", "models", "training", "search")
-_OF_BUILDERS = ("check_ids", "numeric_embedding", "crossed")  # which `register` adds
+_LAYERS = "layers"  # to which docstrings of models refer
+# Arguments that `register` adds.
+_OF_BUILDERS = {"check_ids": False, "numeric_embedding": "linear", "crossed": False}
 _WITHOUT_EMBEDDINGS = ("linear", "trees")  # families of models that have none of numbers
 
 
@@ -35,15 +41,21 @@ def _builders() -> dict[str, tuple[ast.FunctionDef, ast.Call]]:
     }
 
 
-def models() -> list[str]:
-    """The names of all models.
+def models() -> dict[str, dict[str, Any]]:
+    """What `register` is told of each model, by its name.
 
     Example:
 
-    >>> {"DeepFM", "AutoInt"} <= {*models()}
-    True
+    >>> models()["LR"]["family"]
+    'linear'
     """
-    return [*_builders()]
+    return {name: _told(decorator) for name, (_, decorator) in _builders().items()}
+
+
+def _told(decorator: ast.Call) -> dict[str, Any]:
+    positional = dict(zip(("summary", "reference"), decorator.args, strict=True))
+    named = {keyword.arg: keyword.value for keyword in decorator.keywords if keyword.arg}
+    return {name: ast.literal_eval(value) for name, value in (positional | named).items()}
 
 
 def builder(model: str) -> Fields | None:
@@ -59,11 +71,41 @@ def builder(model: str) -> Fields | None:
         return None
     _, *own = (*node.args.args, *node.args.kwonlyargs)  # the first one is the feature set
     declared = {argument.arg: _type(argument.annotation) for argument in own}
-    given = {keyword.arg: keyword.value for keyword in decorator.keywords}
-    left_out = {"crossed"} & given.keys()
-    if ast.literal_eval(given["family"]) in _WITHOUT_EMBEDDINGS:
+    return Fields(declared | dict.fromkeys(_added(decorator), Any))
+
+
+def _added(decorator: ast.Call) -> dict[str, Any]:
+    """The arguments that `register` adds to a builder, with their defaults."""
+    told = _told(decorator)
+    left_out = {"crossed"} & told.keys()
+    if told["family"] in _WITHOUT_EMBEDDINGS:
         left_out.add("numeric_embedding")
-    return Fields(declared | {name: Any for name in _OF_BUILDERS if name not in left_out})
+    return {name: value for name, value in _OF_BUILDERS.items() if name not in left_out}
+
+
+def builder_defaults(model: str) -> dict[str, Any]:
+    """The arguments of a model's builder with their defaults.
+
+    One that hands on what it is given has those of the builder that it calls which it describes.
+
+    Example:
+
+    >>> builder_defaults("LR")["linear_l2"]
+    0.0
+    """
+    node, decorator = _builders()[model]
+    if node.args.kwarg:
+        calls = (ast.unparse(call.func) for call in ast.walk(node) if isinstance(call, ast.Call))
+        handed_on = builder_defaults(next(name for name in calls if name in _builders()))
+        described = descriptions(model, docstrings())
+        return {name: value for name, value in handed_on.items() if name in described}
+    positional, named = node.args.args, node.args.kwonlyargs
+    of_positional = positional[len(positional) - len(node.args.defaults) :]
+    pairs = [*zip(of_positional, node.args.defaults, strict=True)]
+    pairs += [
+        (each, value) for each, value in zip(named, node.args.kw_defaults, strict=True) if value
+    ]
+    return {argument.arg: _value(value) for argument, value in pairs} | _added(decorator)
 
 
 def dataclass(name: str) -> Fields:
@@ -84,6 +126,21 @@ def dataclass(name: str) -> Fields:
     return Fields(
         {each: fields[each] for each in dict.fromkeys((*required, *fields))}, (*required,)
     )
+
+
+def dataclass_defaults(name: str) -> dict[str, Any]:
+    """The settings of a dataclass that need not be given, with their defaults.
+
+    Example:
+
+    >>> dataclass_defaults("TrainConfig")["epochs"]
+    50
+    """
+    return {
+        ast.unparse(field.target): _value(field.value)
+        for field in _fields(name)
+        if field.value is not None
+    }
 
 
 def _fields(name: str) -> Iterator[ast.AnnAssign]:
@@ -121,6 +178,20 @@ def searches() -> dict[str, str]:
     }
 
 
+def docstrings() -> dict[str, str]:
+    """Those of all classes and functions, layers among them, by name.
+
+    Example:
+
+    >>> docstrings()["LR"].partition(":")[0]
+    'Logistic regression'
+    """
+    modules = [*_modules(), *_parsed(_LAYERS)]
+    nodes = (node for module in modules for node in module.body)
+    kinds = (ast.ClassDef, ast.FunctionDef)
+    return {node.name: ast.get_docstring(node) or "" for node in nodes if isinstance(node, kinds)}
+
+
 def base_of(search: str) -> str | None:
     """The model that a class of searches is on unless it is told, None of one that has none."""
     (node,) = (node for node in _statements(ast.ClassDef) if node.name == search)
@@ -132,9 +203,12 @@ def base_of(search: str) -> str | None:
 
 @functools.cache
 def _modules() -> list[ast.Module]:
-    folder = pathlib.Path(__file__).parent
-    paths = (path for room in _ROOMS for path in sorted((folder / room).glob("*.py")))
-    return [ast.parse(path.read_text("utf-8")) for path in paths]
+    return [module for room in _ROOMS for module in _parsed(room)]
+
+
+def _parsed(room: str) -> Iterable[ast.Module]:
+    paths = sorted((pathlib.Path(__file__).parent / room).glob("*.py"))
+    return (ast.parse(path.read_text("utf-8")) for path in paths)
 
 
 def _statements(kind: type[Any]) -> Iterator[Any]:
@@ -154,6 +228,25 @@ def _read(text: str, names: dict[str, Any]) -> Any:
         return typing.get_type_hints(holder, names, include_extras=True)["of"]
     except NameError:
         return Any
+
+
+def _value(node: ast.expr) -> Any:
+    """A default: a literal, the name of one, or what a `dataclasses.field` makes, a dict."""
+    if isinstance(node, ast.Name):
+        return {**vars(plan), **_constants()}[node.id]
+    return {} if isinstance(node, ast.Call) else ast.literal_eval(node)
+
+
+@functools.cache
+def _constants() -> Mapping[str, Any]:
+    """The literals that have a name of their own."""
+    modules = [*_modules(), *_parsed(_LAYERS)]
+    found = {}
+    for node in (node for module in modules for node in module.body):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            with contextlib.suppress(ValueError):
+                found[node.targets[0].id] = ast.literal_eval(node.value)
+    return found
 
 
 @functools.cache

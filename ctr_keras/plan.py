@@ -12,7 +12,7 @@ import itertools
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -21,8 +21,11 @@ from ctr_keras.types import Array
 Function = Literal["inner", "vector", "scalar", "outer"]  # AutoFIS has the first, AIM all
 FUNCTIONS: tuple[Function, ...] = get_args(Function)
 METHODS = ("memorize", "factorize", "naive")  # OptInter's, in the order of its probabilities
+OPERATIONS = ("add", "multiply", "concatenate", "product")  # of AutoFeature's cells
+Block: TypeAlias = tuple[str, int, int]
 ORDERS = (2, 3, 4)
 FORMAT_VERSION = 1
+_BLOCKS = 8  # in a cell
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +104,57 @@ class Group:
             )
 
 
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """Fields and the small graph of operations through which they interact, as AutoFeature has it.
+
+    Args:
+        fields: tuple of str. Names of two fields or more.
+        blocks: list of tuples. Of each block its operation, `"add"`, `"multiply"`, `"concatenate"`
+            or `"product"`, and the places of two different nodes that it reads: 0, 1 and so on for
+            the fields, then those of the blocks before it (see `FieldCells`); at most 8. Defaults
+            to one that multiplies the first two fields.
+        gate: float. How sure a search is that these fields interact. Defaults to `1.0`.
+
+    Example:
+
+    >>> Cell(("user", "item"), [("multiply", 0, 1), ("concatenate", 0, 2)]).formula
+    'concatenate(user, multiply(user, item))'
+    """
+
+    fields: tuple[str, ...]
+    blocks: tuple[Block, ...] = (("multiply", 0, 1),)
+    gate: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fields", tuple(self.fields))
+        object.__setattr__(self, "blocks", tuple(map(tuple, self.blocks)))
+        object.__setattr__(self, "gate", float(self.gate))
+        if len(self.fields) < 2 or len(set(self.fields)) != len(self.fields):
+            raise ValueError(f"a cell has two or more different fields. Received: {self.fields}")
+        if not 1 <= len(self.blocks) <= _BLOCKS:
+            raise ValueError(f"a cell has 1 to {_BLOCKS} blocks. Received: {len(self.blocks)}")
+        for place, block in enumerate(self.blocks, start=len(self.fields)):
+            if len(block) != 3 or block[0] not in OPERATIONS:
+                raise ValueError(
+                    f"a block is one of {', '.join(OPERATIONS)} and two places. Received: {block}"
+                )
+            if block[1] == block[2] or not {*block[1:]} <= {*range(place)}:
+                raise ValueError(
+                    f"this block reads two different nodes below {place}. Received: {block}"
+                )
+
+    @property
+    def formula(self) -> str:
+        """What the blocks do, those that another one reads inside of it."""
+        nodes = [*self.fields]
+        for operation, first, second in self.blocks:
+            nodes.append(f"{operation}({nodes[first]}, {nodes[second]})")
+        read = {place for _, *places in self.blocks for place in places}
+        ends = (place for place in range(len(self.fields), len(nodes)) if place not in read)
+        return "; ".join(nodes[place] for place in ends)
+
+
 class InteractionPlan:
     """The interactions of a model, the fields, values and embedding dimensions that it keeps.
 
@@ -118,6 +172,7 @@ class InteractionPlan:
             plan of values without interactions leaves it all. Defaults to `None`: all are kept.
         groups: list of `Group`. AutoGroup's, which no other model reads. Two may have the same
             fields, as each weighs them in a way of its own. Defaults to `()`.
+        cells: list of `Cell`. AutoFeature's, which no other model reads. Defaults to `()`.
 
     Raises:
         ValueError: for a duplicate interaction, or one of a field that is not kept.
@@ -134,7 +189,8 @@ class InteractionPlan:
         [OptInter](https://arxiv.org/abs/2108.01265), Section II;
         [AutoField](https://arxiv.org/abs/2204.09078);
         [OptFS](https://arxiv.org/abs/2301.10909);
-        AutoGroup: Liu et al., SIGIR 2020.
+        AutoGroup: Liu et al., SIGIR 2020;
+        AutoFeature: Khawar et al., CIKM 2020.
     """
 
     def __init__(
@@ -144,9 +200,11 @@ class InteractionPlan:
         fields: Mapping[str, float] | None = None,
         values: Mapping[str, Sequence[bool] | Array] | None = None,
         groups: Iterable[Group] = (),
+        cells: Iterable[Cell] = (),
     ) -> None:
         self.interactions = tuple(interactions)
         self.groups = tuple(groups)
+        self.cells = tuple(cells)
         self.kept_dims = {
             table: {field: tuple(map(int, positions)) for field, positions in fields.items()}
             for table, fields in (kept_dims or {}).items()
@@ -196,8 +254,8 @@ class InteractionPlan:
         )
 
     @property
-    def _parts(self) -> tuple[Interaction | Group, ...]:
-        return (*self.interactions, *self.groups)
+    def _parts(self) -> tuple[Interaction | Group | Cell, ...]:
+        return (*self.interactions, *self.groups, *self.cells)
 
     @property
     def kinds(self) -> tuple[tuple[int, str], ...]:
@@ -210,7 +268,8 @@ class InteractionPlan:
         """The plan without interactions of other orders."""
         orders = tuple(orders)
         chosen = (i for i in self.interactions if i.order in orders)
-        return InteractionPlan(chosen, self.kept_dims, self.fields, self.values, self.groups)
+        others = (self.kept_dims, self.fields, self.values, self.groups, self.cells)
+        return InteractionPlan(chosen, *others)
 
     def combinations(
         self, field_names: Sequence[str], order: int, function: str
@@ -261,8 +320,8 @@ class InteractionPlan:
             )
 
     def summary(self) -> str:
-        """Tables of the interactions and groups, the largest gates first, of embedding widths, of
-        fields and of how many of their values are kept.
+        """Tables of the interactions, groups and cells, the largest gates first, of embedding
+        widths, of fields and of how many of their values are kept.
 
         Example:
 
@@ -271,7 +330,7 @@ class InteractionPlan:
         user x item  inner     0.7000
         """
         tables = []
-        if self.interactions or not (self.fields or self.values or self.groups):
+        if self.interactions or not (self.fields or self.values or self.groups or self.cells):
             tables.append([("fields", "function", "gate")])
             tables[-1] += [
                 (" x ".join(i.fields), i.function, f"{i.gate:.4f}")
@@ -282,6 +341,12 @@ class InteractionPlan:
             tables[-1] += [
                 (", ".join(group.fields), str(group.order), f"{group.gate:.4f}")
                 for group in sorted(self.groups, key=lambda group: -group.gate)
+            ]
+        if self.cells:
+            tables.append([("cell", "", "gate")])
+            tables[-1] += [
+                (cell.formula, "", f"{cell.gate:.4f}")
+                for cell in sorted(self.cells, key=lambda cell: -cell.gate)
             ]
         if self.kept_dims:
             tables.append([("field", "table", "dimensions")])
@@ -312,6 +377,7 @@ class InteractionPlan:
             "fields": self.fields,
             "values": {name: _packed(kept) for name, kept in self.values.items()},
             "groups": [dataclasses.asdict(group) for group in self.groups],
+            "cells": [dataclasses.asdict(cell) for cell in self.cells],
         }
 
     @classmethod
@@ -335,7 +401,9 @@ class InteractionPlan:
         interactions = [Interaction(**i) for i in config["interactions"]]
         values = {name: _unpacked(**kept) for name, kept in config.get("values", {}).items()}
         groups = [Group(**group) for group in config.get("groups", ())]
-        return cls(interactions, config.get("kept_dims"), config.get("fields"), values, groups)
+        cells = [Cell(**cell) for cell in config.get("cells", ())]
+        others = (config.get("kept_dims"), config.get("fields"), values, groups, cells)
+        return cls(interactions, *others)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes `plan.json`, as a whole or not at all."""
@@ -371,8 +439,9 @@ class InteractionPlan:
         fields = "" if self.fields is None else f", {len(self.fields)} fields"
         count = sum(int(kept.sum()) for kept in self.values.values())
         values = f", {count} values" if self.values else ""
-        groups = f", {len(self.groups)} groups" if self.groups else ""
-        return f"InteractionPlan({len(self.interactions)} interactions{fields}{values}{groups})"
+        parts = {"groups": len(self.groups), "cells": len(self.cells)}
+        more = "".join(f", {parts[name]} {name}" for name in parts if parts[name])
+        return f"InteractionPlan({len(self.interactions)} interactions{fields}{values}{more})"
 
 
 def _packed(kept: Array) -> dict[str, Any]:

@@ -14,10 +14,9 @@ import keras
 
 from ctr_keras.features import Categorical, Crossed, FeatureSet, Label, Numeric, Sequence
 from ctr_keras.keras_internals import Call, call_of
+from ctr_keras.listing import settings_of_training, trainable
 from ctr_keras.models import MODELS, build_model
 from ctr_keras.presets import PRESETS
-from ctr_keras.training import settings_by_group
-from ctr_keras.training.trainable import trainable
 from ctr_keras.trees import Tree, Trees
 from ctr_keras.trees.columns import column_names
 
@@ -35,7 +34,7 @@ _SOURCES = {  # of presets, by how their names begin, or by model
     "default": "this library: in force where no other is named",
     **dict.fromkeys(("FM", "DeepFM", "IPNN"), "AutoFIS, Table 9"),
     **dict.fromkeys(("FwFM", "AFM"), "the baselines of AutoFIS and AIM"),
-    **dict.fromkeys(("xDeepFM", "AutoGroup"), "the baselines of AIM"),
+    **dict.fromkeys(("xDeepFM", "AutoGroup", "AutoFeature"), "the baselines of AIM"),
     "FNN": "OptInter, Table IV",
     **dict.fromkeys(("AutoInt", "AutoIntPlus"), "AutoInt, Section 5.1.4, and the authors' code"),
     "AIM": "AIM, the authors' list of parameters",
@@ -66,7 +65,7 @@ def described(name: str) -> str:
     parts = [" ".join(facts)]
     if name in MODELS:
         parts += [weights(name), f"```text\n{drawn(_built(name))}\n```"]
-    (title, arguments), *_ = settings_by_group(name).items()
+    (title, arguments), *_ = settings_of_training(name).items()
     rows = [f"| `{setting}` | {meaning} |" for setting, meaning in arguments]
     parts.append(_folded(title, "\n".join(["| | |", "|---|---|", *rows])))
     presets = PRESETS.get(name, {})

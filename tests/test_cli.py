@@ -13,10 +13,9 @@ from click.testing import CliRunner
 
 import ctr_keras
 from ctr_keras.cli import main
-from ctr_keras.models import FAMILIES, MODELS
+from ctr_keras.listing import FAMILIES, settings_of_searches, settings_of_training, trainable
+from ctr_keras.models import MODELS
 from ctr_keras.search import SEARCHES
-from ctr_keras.search import settings_by_group as settings_of_searches
-from ctr_keras.training import settings_by_group, trainable
 from tests.conftest import ROOT
 
 
@@ -103,7 +102,7 @@ def test_help_of_train_lists_the_settings_and_those_of_a_model():
 
 @pytest.mark.parametrize("name", trainable())
 def test_every_setting_is_described(name):
-    for lines in settings_by_group(name).values():
+    for lines in settings_of_training(name).values():
         assert [setting for setting, means in lines if not means] == []
 
 

@@ -1,5 +1,6 @@
 """Mistakes are said before Keras is imported, in the words that come after it."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from ctr_keras import outlines
 from ctr_keras.features import Categorical, FeatureSet, Label
+from ctr_keras.listing import trainable
 from ctr_keras.models import MODELS, model_arguments
 from ctr_keras.models.registry import _parameters
 from ctr_keras.search import SEARCHES
@@ -40,6 +42,27 @@ def test_outlines_have_the_settings_of_a_dataclass(kind):
     found, wanted = outlines.dataclass(kind.__name__), fields_of(kind)
     assert ([*found.types], found.required) == ([*wanted.types], wanted.required)
     assert_same_or_any(found.types, wanted.types)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_outlines_have_the_defaults_of_a_model(model):
+    assert outlines.builder_defaults(model) == model_arguments(model)
+
+
+@pytest.mark.parametrize("kind", [TrainConfig, TreesConfig, *SEARCHES.values()])
+def test_outlines_have_the_defaults_of_a_dataclass(kind):
+    made = {
+        field.name: {} if field.default is dataclasses.MISSING else field.default
+        for field in dataclasses.fields(kind)
+        if field.name not in fields_of(kind).required
+    }
+    assert outlines.dataclass_defaults(kind.__name__) == made
+
+
+def test_what_is_listed_of_models_is_what_they_were_registered_with():
+    for name, entry in MODELS.items():
+        listed = trainable()[name]._asdict()
+        assert listed == {key: getattr(entry, key) for key in listed}
 
 
 def assert_same_or_any(found, wanted):
@@ -133,6 +156,20 @@ from ctr_keras.cli import main
 give = lambda command: CliRunner().invoke(main, command.split(), prog_name="ctr-keras").output
 print(json.dumps([[*map(give, json.load(sys.stdin))], sorted(sys.modules)]))
 """
+
+
+LISTS = ["models", "models AutoInt", "train --model FM --help", "search --help"]
+
+
+def test_models_and_settings_are_listed_without_keras():
+    ended = subprocess.run(
+        [sys.executable, "-c", GIVE_ALL], input=json.dumps(LISTS), capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    said, modules = json.loads(ended.stdout)
+    for wanted, output in zip(("DeepFM", "heads=2", "linear=true", "mu=0.8"), said, strict=True):
+        assert wanted in output
+    assert not {"keras", "tensorflow", "apache_beam"} & {*modules}
 
 
 def test_mistakes_are_said_before_keras_is_imported(tmp_path):

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from ctr_keras.plan import Group, Interaction, InteractionPlan
+from ctr_keras.plan import Cell, Group, Interaction, InteractionPlan
 
 NAMES = ("user", "item", "price", "hour")
 
@@ -123,6 +123,42 @@ def test_groups_are_saved_and_summed_up_and_two_may_have_the_same_fields(tmp_pat
 def test_a_group_is_of_enough_fields_and_of_a_known_order(fields, order, message):
     with pytest.raises(ValueError, match=message):
         Group(fields, order)
+
+
+def test_cells_are_saved_and_summed_up_by_what_they_do(tmp_path):
+    chain = Cell(["user", "item"], [["multiply", 0, 1], ["concatenate", 2, 0]], np.float32(0.25))
+    ends = Cell(("hour", "user", "item"), [("add", 0, 2), ("product", 3, 1), ("add", 1, 2)])
+    plan = InteractionPlan([], cells=[chain, ends])
+    plan.save(tmp_path / "plan.json")
+    assert InteractionPlan.load(tmp_path / "plan.json") == plan
+    assert plan != InteractionPlan([], cells=[ends])
+    assert plan.restricted((2,)) == plan
+    assert plan.summary().splitlines() == [
+        "cell                                                 gate",
+        "product(add(hour, item), user); add(user, item)    1.0000",
+        "concatenate(multiply(user, item), user)            0.2500",
+    ]
+    assert repr(plan) == "InteractionPlan(0 interactions, 2 cells)"
+    with pytest.raises(ValueError, match="unknown fields in the plan: hour"):
+        plan.check(["user", "item"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "blocks", "message"),
+    [
+        (("user",), [("add", 0, 1)], "a cell has two or more different fields"),
+        (("user", "user"), [("add", 0, 1)], "two or more different fields"),
+        (("user", "item"), [], "a cell has 1 to 8 blocks. Received: 0"),
+        (("user", "item"), 9 * [("add", 0, 1)], "a cell has 1 to 8 blocks. Received: 9"),
+        (("user", "item"), [("max", 0, 1)], "one of add, multiply, concatenate, product and two"),
+        (("user", "item"), [("add", 0)], r"and two places\. Received: \('add', 0\)"),
+        (("user", "item"), [("add", 0, 2)], r"two different nodes below 2\. Received: \('add'"),
+        (("user", "item"), [("add", 1, 1)], "two different nodes below 2"),
+    ],
+)
+def test_a_cell_has_blocks_of_known_operations_on_what_is_there_before(fields, blocks, message):
+    with pytest.raises(ValueError, match=message):
+        Cell(fields, blocks)
 
 
 def test_what_a_search_computes_with_numpy_can_be_saved(tmp_path):

@@ -1,11 +1,10 @@
 """A split of prepared data, however it is read."""
 
 import dataclasses
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from ctr_keras.data.records import read_examples, row_count, stream_examples
+from ctr_keras.data.records import read_examples, row_bytes, row_count, stream_examples
 from ctr_keras.features import FeatureSet
 from ctr_keras.settings import BoolOrAuto
 from ctr_keras.types import Rows
@@ -82,8 +81,7 @@ def open_examples(
 
     Returns:
         `Examples`. Cached and resident ones have one order, TFRecords another: these are shuffled
-        in blocks that read a few shards side by side, so that of few shards a row meets the same
-        others in each epoch.
+        in blocks of 32 MiB of decoded rows, from a few shards side by side.
 
     Raises:
         FileNotFoundError: if there are no files of that split, naming folder and split.
@@ -98,7 +96,8 @@ def open_examples(
     if row_count(prepared, split) == 0:
         raise ValueError(f"the {split} split of {prepared} has no rows")
     if resident == "auto":
-        resident = _bytes_in_memory(prepared, split, features, inputs) <= _AUTO_RESIDENT
+        size = row_count(prepared, split) * row_bytes(features, inputs)
+        resident = size <= _AUTO_RESIDENT
     if not cache and not resident:
         return _Records(prepared, split, features, inputs)
     from ctr_keras.data import arrays
@@ -116,15 +115,6 @@ def open_examples(
 
         return in_memory(rows)
     return arrays.ArrayExamples(rows)
-
-
-def _bytes_in_memory(
-    prepared: str, split: str, features: FeatureSet, inputs: Sequence[str] | None
-) -> int:
-    """What a split takes when it is decoded, 4 bytes a value."""
-    columns = features.packed_shapes if inputs is None else inputs
-    widths = [math.prod(features.record_columns[name][0]) for name in columns]
-    return 4 * row_count(prepared, split) * (sum(widths) + len(features.tasks))
 
 
 @dataclasses.dataclass(frozen=True)

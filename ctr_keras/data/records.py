@@ -8,6 +8,7 @@ are read, many at a time, and what is shuffled is numbers: records are slow to m
 import glob
 import itertools
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -31,7 +32,7 @@ if TYPE_CHECKING:  # functions import TensorFlow, which decoded copies do withou
 _MAX_BLOCKS = 2**32  # of an epoch
 _PARALLEL_SHARDS = 4
 _ROWS_AT_ONCE = 1024  # parsed together
-_SHUFFLED_ROWS = 16 * _ROWS_AT_ONCE  # together, rounded up to whole batches; the first batch waits
+_SHUFFLED_BYTES = 32 << 20  # together, rounded up to whole batches; the first batch waits
 _PREFETCHED = 4  # batches
 
 
@@ -158,13 +159,13 @@ def stream_examples(
 
     shards = _shards(prepared, split, features)
     epoch_batches = batches_in(row_count(prepared, split), batch_size, drop_remainder)
-    block_rows = -(-_SHUFFLED_ROWS // batch_size) * batch_size
+    block_batches = math.ceil(_SHUFFLED_BYTES / row_bytes(features, inputs) / batch_size)
 
-    def epoch(number: Tensor) -> "tf.data.Dataset":
+    def blocks_of(number: Tensor) -> "tf.data.Dataset":
         order = tf.random.experimental.stateless_shuffle(
             tf.range(len(shards.paths)), [seed, number]
         )
-        blocks = _parsed(shards, order, _ROWS_AT_ONCE, features, inputs).rebatch(block_rows)
+        rows = _parsed(shards, order, _ROWS_AT_ONCE, features, inputs)
 
         def shuffle(index: Tensor, block: Any) -> Any:
             # Stateless, as a buffer's seed cannot depend on the epoch.
@@ -173,11 +174,22 @@ def stream_examples(
             rows = tf.random.experimental.stateless_shuffle(rows, seeds)
             return tf.nest.map_structure(lambda values: tf.gather(values, rows), block)
 
-        return blocks.enumerate().map(shuffle).rebatch(batch_size, drop_remainder)
+        return rows.rebatch(block_batches * batch_size).enumerate().map(shuffle)
+
+    def batches_of(*block: Any) -> "tf.data.Dataset":
+        return tf.data.Dataset.from_tensors(block).rebatch(batch_size, drop_remainder)
 
     first_epoch, skipped = divmod(skip_batches, epoch_batches)
-    batches = tf.data.Dataset.counter(first_epoch).flat_map(epoch).skip(skipped)
-    return batches.prefetch(_PREFETCHED)
+    blocks = tf.data.Dataset.counter(first_epoch).flat_map(blocks_of)
+    batches = blocks.prefetch(1).flat_map(batches_of)  # one is read while another is learned
+    return batches.skip(skipped).prefetch(_PREFETCHED)
+
+
+def row_bytes(features: FeatureSet, inputs: Sequence[str] | None) -> int:
+    """What a decoded row takes, 4 bytes a value; its `inputs` alone, or all of them."""
+    columns = features.packed_shapes if inputs is None else inputs
+    widths = [math.prod(features.record_columns[name][0]) for name in columns]
+    return 4 * (sum(widths) + len(features.tasks))
 
 
 def row_count(prepared: str, split: str) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 from ctr_keras.explain import figures
 from ctr_keras.explain.page import Picture
 from ctr_keras.metrics import rank_correlation
-from ctr_keras.plan import METHODS, InteractionPlan
+from ctr_keras.plan import METHODS, Cell, Group, InteractionPlan
 from ctr_keras.types import Array
 
 
@@ -65,9 +65,10 @@ def _gates(plan: InteractionPlan) -> dict[tuple[str, ...], float]:
         gates[name,] = gate
     for name, kept in plan.values.items():
         gates[name,] = float(kept.mean())
-    for group in plan.groups:
-        fields = tuple(sorted(group.fields))
-        gates[fields] = max(group.gate, gates.get(fields, 0.0))
+    parts: tuple[Group | Cell, ...] = (*plan.groups, *plan.cells)
+    for part in parts:
+        fields = tuple(sorted(part.fields))
+        gates[fields] = max(part.gate, gates.get(fields, 0.0))
     for i in plan.interactions:
         if i.function != "naive":
             fields = tuple(sorted(i.fields))

@@ -197,6 +197,22 @@ def gate_lines(values: Array, stands_out: Array, title: str) -> Figure:
     return figure
 
 
+def loss_points(losses: Sequence[float], first: int, title: str) -> Figure:
+    """The log loss of structures in their order, the first ones in another colour."""
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title, fontsize=_TITLE, loc="left")
+    numbers = np.arange(1, len(losses) + 1)
+    kinds = (("at random", _GREY, slice(first)), ("by the tree", _BLUE, slice(first, None)))
+    for label, color, part in kinds:
+        axes.scatter(numbers[part], losses[part], color=color, s=20, label=label)
+    axes.set_xlabel("structure", fontsize=_FONT)
+    axes.set_ylabel("validation log loss", fontsize=_FONT)
+    axes.tick_params(labelsize=_FONT)
+    _legend_below(figure, axes.collections)
+    return figure
+
+
 def closing_curve(counts: Sequence[int], losses: Sequence[float], kept: int, title: str) -> Figure:
     """The log loss over how many gates are open, and the count that is kept."""
     figure = Figure(figsize=(8, 4), layout="constrained")

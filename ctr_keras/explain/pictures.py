@@ -26,7 +26,7 @@ _CASES = 14  # rows in a picture of MIAN's weights, as in the paper
 
 
 def gate_pictures(plan: InteractionPlan, features: FeatureSet) -> list[Picture]:
-    """A map of gates for each function of pairs, bars for higher orders, a map of groups."""
+    """A map of gates for each function of pairs, bars for higher orders, a map of groups, cells."""
     fields = _fields(plan, features)
     pictures = []
     for kind in _kinds(plan):
@@ -54,7 +54,7 @@ def gate_pictures(plan: InteractionPlan, features: FeatureSet) -> list[Picture]:
         rows = [(*combination, gate) for combination, gate in ranked]
         header = [*(f"field {place + 1}" for place in range(order)), "gate"]
         pictures.append(Picture(f"gates-{table_name(kind)}", title, caption, figure, header, rows))
-    return pictures + _group_pictures(plan, fields)
+    return pictures + _group_pictures(plan, fields) + _cell_pictures(plan)
 
 
 def _group_pictures(plan: InteractionPlan, fields: Sequence[str]) -> list[Picture]:
@@ -75,6 +75,25 @@ def _group_pictures(plan: InteractionPlan, fields: Sequence[str]) -> list[Pictur
     rows = [(_joined(group.fields), group.order, group.gate) for group in groups]
     figure = figures.group_map(gates, names, fields, title)
     return [Picture("groups", title, caption, figure, ("fields", "order", "gate"), rows)]
+
+
+def _cell_pictures(plan: InteractionPlan) -> list[Picture]:
+    """What AutoFeature's cells do."""
+    cells = sorted(plan.cells, key=lambda cell: -cell.gate)
+    if not cells:
+        return []
+    shown = cells[:_BARS]
+    title = f"Cells of fields: {len(cells)}"
+    title += f", {len(shown)} shown" if len(shown) < len(cells) else ""
+    caption = (
+        "What each cell does with its fields, by how sure the search is that they interact: the "
+        "share of its best structures in which they do. A model that is trained on cells is sure "
+        "of all."
+    )
+    rows = [(_joined(cell.fields), cell.formula, cell.gate) for cell in cells]
+    names, gates = [cell.formula for cell in shown], [cell.gate for cell in shown]
+    figure = figures.gate_bars(names, gates, title)
+    return [Picture("cells", title, caption, figure, ("fields", "cell", "gate"), rows)]
 
 
 def statistics_pictures(

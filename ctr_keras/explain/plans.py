@@ -9,12 +9,13 @@ from ctr_keras.features import FeatureSet
 from ctr_keras.layers import (
     CombinationBlock,
     CompactEmbedding,
+    FieldCells,
     FieldGroups,
     GatedInteraction,
     KeptValues,
 )
 from ctr_keras.models.base import built_features
-from ctr_keras.plan import Group, Interaction, InteractionPlan
+from ctr_keras.plan import Cell, Group, Interaction, InteractionPlan
 
 
 def plan_of_model(model: keras.Model, features: FeatureSet) -> InteractionPlan:
@@ -26,8 +27,8 @@ def plan_of_model(model: keras.Model, features: FeatureSet) -> InteractionPlan:
 
     Returns:
         The interactions of gated layers with their gates, OptInter's pairs with their methods,
-        AutoGroup's groups, and the dimensions, fields and values that are kept. Without any of
-        these it is empty.
+        AutoGroup's groups, AutoFeature's cells, and the dimensions, fields and values that are
+        kept. Without any of these it is empty.
 
     Example:
 
@@ -46,6 +47,7 @@ def plan_of_model(model: keras.Model, features: FeatureSet) -> InteractionPlan:
     kept: dict[str, Any] = {}
     values: dict[str, Any] = {}
     groups: list[Group] = []
+    cells: list[Cell] = []
     for layer in model.layers:
         if isinstance(layer, GatedInteraction) and layer.gated and layer.terms:
             gates = keras.ops.convert_to_numpy(layer.gates).tolist()
@@ -62,12 +64,14 @@ def plan_of_model(model: keras.Model, features: FeatureSet) -> InteractionPlan:
         elif isinstance(layer, FieldGroups) and not isinstance(layer.groups, int):
             names = model.get_layer(f"embedding_{layer.order}").fields
             groups += [Group(_named(names, group), layer.order) for group in layer.groups]
+        elif isinstance(layer, FieldCells):
+            cells = [Cell(_named(features.field_names, f), blocks) for f, blocks in layer.cells]
         elif isinstance(layer, CompactEmbedding):
             kept[layer.name.removeprefix("embedding_")] = layer.kept
         elif isinstance(layer, KeptValues):
             values = layer.kept
     read = None if features.read is None else dict.fromkeys(features.read, 1.0)
-    return InteractionPlan(interactions, kept, read, values, groups)
+    return InteractionPlan(interactions, kept, read, values, groups, cells)
 
 
 def _named(names: Sequence[str], places: Sequence[int]) -> tuple[str, ...]:

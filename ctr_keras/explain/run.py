@@ -35,10 +35,10 @@ def explain_run(
     """Draws what a run can say of itself: PNG files, and one page that holds them all.
 
     - The result of a search, or a model built from one: gates by pair, gates over statistics_AUC,
-      embedding widths, AutoGroup's groups; for OptInter the chosen methods next to the mutual
-      information.
+      embedding widths, AutoGroup's groups, AutoFeature's cells; for OptInter the chosen methods
+      next to the mutual information.
     - How a search went: its verdicts, gates over the rounds, validation loss as gates close, and
-      what each interaction is worth.
+      what each interaction is worth; of AutoFeature the validation loss of its structures.
     - AutoInt: the attention in one row, and on average. MIAN: the global module's weights.
 
     The folder appears under its name only when it is whole; an earlier explanation is replaced.
@@ -135,6 +135,7 @@ def _compared(run: str, subject: _Subject, other: str) -> "list[Picture]":
     plan.check(subject.features.field_names)
     fields = len(candidate_fields(subject.features))
     orders = {i.order for i in (*subject.plan.interactions, *plan.interactions)}
+    orders |= {len(cell.fields) for cell in (*subject.plan.cells, *plan.cells)}
     orders |= {1} if plan.fields or plan.values else set()
     every = 2**fields - 1  # a group may have any fields
     possible = every if plan.groups else sum(math.comb(fields, order) for order in orders)
@@ -165,7 +166,7 @@ def _draw(run: str, subject: _Subject, rows: int, case: int) -> "list[Picture]":
     if not pictures:
         raise ValueError(
             f"{run} has nothing to show. There are pictures of gated interactions, OptInter's "
-            "methods, searched embedding widths, AutoGroup's groups, AutoInt's attention, MIAN's "
-            "global module and the experts of MMoE and PLE"
+            "methods, searched embedding widths, AutoGroup's groups, AutoFeature's cells, "
+            "AutoInt's attention, MIAN's global module and the experts of MMoE and PLE"
         )
     return pictures

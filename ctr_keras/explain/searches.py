@@ -11,11 +11,14 @@ _BARS = 40  # interactions in a picture
 
 
 def search_pictures(folder: str) -> list[Picture]:
-    """Of each stage: gates over the rounds, validation loss by count, what each gate is worth."""
+    """Of each stage: gates over the rounds, validation loss by count, what each gate is worth; of
+    AutoFeature the loss of each structure."""
     courses, pictures = read_courses(folder), []
     for verdict in read_verdicts(folder):
         if verdict.stage in courses:
             pictures.append(_rounds(verdict, courses[verdict.stage]))
+        if "losses" in verdict.facts:
+            pictures.append(_structures(verdict))
         if verdict.facts.get("tried"):
             pictures.append(_closing(verdict))
         if any(row["effect"] is not None for row in verdict.kept):
@@ -44,6 +47,22 @@ def _rounds(verdict: Verdict, course: Course) -> Picture:
     figure = figures.gate_lines(values, stands_out, title)
     header = ("gate", "at the start", "at the end")
     return Picture(f"rounds-{verdict.stage}", title, caption, figure, header, rows)
+
+
+def _structures(verdict: Verdict) -> Picture:
+    losses, random = verdict.facts["losses"], verdict.facts["random_structures"]
+    title = f"Validation log loss of the structures of stage {verdict.stage}"
+    caption = (
+        f"The first {random} structures are random, the others come from the best region of the "
+        "tree: where they are no better, it has learned nothing."
+    )
+    rows = [
+        (number, "at random" if number <= random else "by the tree", loss)
+        for number, loss in enumerate(losses, start=1)
+    ]
+    figure = figures.loss_points(losses, random, title)
+    header = ("structure", "drawn", "log loss")
+    return Picture(f"structures-{verdict.stage}", title, caption, figure, header, rows)
 
 
 def _closing(verdict: Verdict) -> Picture:

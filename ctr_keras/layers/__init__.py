@@ -21,6 +21,7 @@ from ctr_keras.layers.factorization_machine import FactorizationMachine
 from ctr_keras.layers.factorized_interaction import FactorizedInteraction
 from ctr_keras.layers.feature_gate import FeatureGate
 from ctr_keras.layers.field_aware_interaction import FieldAwareInteraction
+from ctr_keras.layers.field_cells import FieldCells
 from ctr_keras.layers.field_embedding import FieldEmbedding, embedding_numbers
 from ctr_keras.layers.field_gate import FieldGate
 from ctr_keras.layers.field_graph import AttentionalLogit, FieldGraph
@@ -78,6 +79,7 @@ __all__ = [
     "FactorizedInteraction",
     "FeatureGate",
     "FieldAwareInteraction",
+    "FieldCells",
     "FieldEmbedding",
     "FieldGate",
     "FieldGraph",

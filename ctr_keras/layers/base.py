@@ -10,7 +10,7 @@ from keras import ops
 
 from ctr_keras.features import FeatureSet
 from ctr_keras.keras_internals import FinishesBuild, named_layers
-from ctr_keras.types import Config, Shape, Tensor
+from ctr_keras.types import Config, Initializer, Shape, Tensor
 
 
 class ConfiguredLayer(FinishesBuild):
@@ -128,6 +128,12 @@ def identities(shape: Shape, dtype: Any = None) -> Tensor:
     if len(shape) < 3:
         return ops.ones(shape, dtype)
     return ops.broadcast_to(ops.eye(shape[-1], dtype=dtype), shape)
+
+
+def glorot_of_one(width: int, units: int) -> Initializer:
+    """What Keras would draw a single kernel from: of three axes it takes all kernels for one."""
+    bound = (6 / (width + units)) ** 0.5
+    return keras.initializers.RandomUniform(-bound, bound)
 
 
 def by_rows(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:

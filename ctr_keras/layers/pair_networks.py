@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from ctr_keras.layers.base import ConfiguredLayer, check_fields
+from ctr_keras.layers.base import ConfiguredLayer, check_fields, glorot_of_one
 from ctr_keras.layers.bilinear_interaction import pairs_of
 from ctr_keras.types import Initializer, Regularizer, Shape, Tensor
 
@@ -69,7 +69,7 @@ class PairNetworks(ConfiguredLayer):
                 self.add_weight(
                     name=f"kernel_{index}",
                     shape=(pairs, width, units),
-                    initializer=self.kernel_initializer or _glorot(width, units),
+                    initializer=self.kernel_initializer or glorot_of_one(width, units),
                     regularizer=self.kernel_regularizer,
                 )
             )
@@ -97,9 +97,3 @@ class PairNetworks(ConfiguredLayer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         fields = input_shape[1]
         return (input_shape[0], fields * (fields - 1) // 2, self.units[-1])
-
-
-def _glorot(width: int, units: int) -> Initializer:
-    """What Keras would draw a single kernel from: of three axes it takes all pairs for one."""
-    bound = (6 / (width + units)) ** 0.5
-    return keras.initializers.RandomUniform(-bound, bound)

@@ -3,6 +3,7 @@
 from ctr_keras.models.attention import DESTINE, AutoInt, AutoIntPlus
 from ctr_keras.models.blocks import DLRM, AOANet, WuKong
 from ctr_keras.models.calibration import Calibration, calibrate, calibration_of
+from ctr_keras.models.cells import AutoFeature
 from ctr_keras.models.click_rate import start_at_click_rate
 from ctr_keras.models.compressed import CIN, xDeepFM
 from ctr_keras.models.cross import DCN, GDCN, CrossNet, DCNv2
@@ -20,7 +21,6 @@ from ctr_keras.models.pairs import AFM, NFM, FmFM, FwFM
 from ctr_keras.models.powers import AFN, EulerNet
 from ctr_keras.models.product import AIM, IPNN, OPNN, PIN
 from ctr_keras.models.registry import (
-    FAMILIES,
     MODELS,
     ModelEntry,
     build_model,
@@ -47,7 +47,6 @@ __all__ = [
     "EDCN",
     "ESMM",
     "ETA",
-    "FAMILIES",
     "FFM",
     "FM",
     "FNN",
@@ -67,6 +66,7 @@ __all__ = [
     "SDIM",
     "SIM",
     "AOANet",
+    "AutoFeature",
     "AutoGroup",
     "AutoInt",
     "AutoIntPlus",

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from ctr_keras.features import FeatureSet
 from ctr_keras.layers import KeptValues
 from ctr_keras.models.parts import field_inputs
-from ctr_keras.plan import METHODS, InteractionPlan
+from ctr_keras.plan import METHODS, Cell, InteractionPlan
 from ctr_keras.types import Array, Tensor
 
 Kind = tuple[int, str]  # order and interaction function
@@ -37,14 +37,14 @@ def read_plan(
     """What a plan says, or the file that it is in, with the orders asked for.
 
     Raises:
-        ValueError: if it holds OptInter's methods or AutoGroup's groups, names fields that the
-            features lack, or is of values of other vocabularies.
+        ValueError: if it holds OptInter's methods, AutoGroup's groups or AutoFeature's cells, names
+            fields that the features lack, or is of values of other vocabularies.
     """
     if interactions is None:
         inputs = field_inputs(features)
         return Planned(features, None, inputs, inputs)
     plan = _loaded(interactions)
-    _refuse_groups(plan)
+    _refuse_parts(plan)
     if any(interaction.function in METHODS for interaction in plan.interactions):
         raise ValueError(
             "this model takes interaction functions, and the plan holds methods "
@@ -84,10 +84,10 @@ def read_methods(interactions: InteractionPlan | str) -> InteractionPlan:
     """The plan of methods that OptInter or a like model was given, or a path to it.
 
     Raises:
-        ValueError: if it holds interaction functions or groups.
+        ValueError: if it holds interaction functions, groups or cells.
     """
     plan = _loaded(interactions)
-    _refuse_groups(plan)
+    _refuse_parts(plan)
     if plan.fields is not None or plan.values:
         of = "values" if plan.values else "fields"
         raise ValueError(f"this model reads all fields, and the plan is one of {of}: see FM")
@@ -120,9 +120,29 @@ def read_groups(
     }
 
 
-def _refuse_groups(plan: InteractionPlan) -> None:
-    if plan.groups:
-        raise ValueError("the plan is one of groups of fields: it is one for AutoGroup")
+def read_cells(interactions: InteractionPlan | str, features: FeatureSet) -> tuple[Cell, ...]:
+    """AutoFeature's cells in a plan or in the file that it is in.
+
+    Raises:
+        ValueError: if it holds none, or names fields that the features lack.
+    """
+    plan = _loaded(interactions)
+    if not plan.cells:
+        raise ValueError(
+            "this model takes cells of fields, and the plan has none: those of `ctr-keras search "
+            "--method autofeature` have them"
+        )
+    plan.check(features.field_names)
+    return plan.cells
+
+
+def _refuse_parts(plan: InteractionPlan) -> None:
+    for parts, name, model in (
+        (plan.groups, "groups of fields", "AutoGroup"),
+        (plan.cells, "cells of fields", "AutoFeature"),
+    ):
+        if parts:
+            raise ValueError(f"the plan is one of {name}: it is one for {model}")
 
 
 def _loaded(interactions: InteractionPlan | str) -> InteractionPlan:

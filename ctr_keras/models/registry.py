@@ -31,19 +31,6 @@ Family = Literal[
     "labels",
 ]
 Need = Literal["two fields", "crossed features", "groups", "sequences", "several labels"]
-FAMILIES: dict[Family, str] = {
-    "linear": "Linear models",
-    "factorization": "Factorization machines",
-    "deep": "Deep towers, one or two",
-    "products": "Towers on products of fields",
-    "crosses": "Cross networks",
-    "fields": "Fields that attend to, weigh or talk to each other",
-    "powers": "Products of learned powers",
-    "memorized": "Pairs of values, memorized or not",
-    "sequences": "Sequences of what a user did",
-    "trees": "Gradient-boosted trees",
-    "labels": "Several labels",
-}
 # What a feature set has that a model may need; of groups models say themselves what is missing.
 _HAS: dict[Need, Callable[[FeatureSet], bool]] = {
     "two fields": lambda features: len(features.fields) > 1,
@@ -61,7 +48,7 @@ class ModelEntry:
         build: the builder.
         summary: one line.
         reference: where it is from.
-        family: the models that it is listed with, of `FAMILIES`.
+        family: the models that it is listed with.
         needs: what a feature set must have for it.
         crossed: what it does with crossed features.
     """
@@ -109,7 +96,7 @@ def register(
     Args:
         summary: str. One line.
         reference: str. The paper, and its section that describes the model.
-        family: str. The models that it is listed with, of `FAMILIES`.
+        family: str. The models that it is listed with.
         needs: tuple of str. What a feature set must have. Defaults to `()`.
         crossed: str or None. What the model does with crossed features where it has a way of its
             own: it is then given them, and has no argument `crossed`. Defaults to `None`.

@@ -1,6 +1,7 @@
 """AIM: which interactions, by which functions, on embeddings of which width."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
@@ -15,7 +16,7 @@ from ctr_keras.models.base import built_features
 from ctr_keras.models.interactions import table_name
 from ctr_keras.optimizers import GRDA
 from ctr_keras.plan import FUNCTIONS, Function, Interaction, InteractionPlan
-from ctr_keras.search.closing import GatedDimensions, Judge, Keep, assign, choose
+from ctr_keras.search.closing import GatedDimensions, Keep, assign, choose
 from ctr_keras.search.gates import (
     DRAWN,
     InteractionGates,
@@ -191,12 +192,9 @@ class _DimensionGates:
 
     def conclude(self, model: keras.Model, best: InteractionPlan, course: Course) -> Conclusion:
         del best  # the last round counts
-        values, judge = self.values(model), None
-        layers = list(self._layers(model).values())
-        rows = self.stage.rows_to_judge(model, len(values))
-        if rows is not None:
-            inputs, labels = rows
-            judge = Judge(GatedDimensions(model, layers, inputs), labels)
+        values, layers = self.values(model), list(self._layers(model).values())
+        gated = functools.partial(GatedDimensions, model, layers)
+        judge = self.stage.judge(model, len(values), gated)
         is_open, tried = choose(values, self.threshold.keep, judge)
         assign([layer.gates for layer in layers], np.where(is_open, values, 0.0))
         hint = self.threshold.hint(self.stage)

@@ -1,8 +1,9 @@
 """AutoField: which fields a model keeps."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import keras
 import numpy as np
@@ -11,7 +12,7 @@ from pydantic import NonNegativeFloat
 from ctr_keras.layers import FieldGate
 from ctr_keras.models import build_model
 from ctr_keras.plan import InteractionPlan
-from ctr_keras.search.closing import Judge, choose, logit_of, predicted
+from ctr_keras.search.closing import choose, logit_of, predicted
 from ctr_keras.search.gates import candidate_fields
 from ctr_keras.search.stage import Conclusion, Search, Stage
 from ctr_keras.search.verdict import Course, of_gates
@@ -127,19 +128,14 @@ class _FieldGates:
     def conclude(self, model: keras.Model, best: InteractionPlan, course: Course) -> Conclusion:
         del best  # the last round counts
         values = self.values(model)
-        rows = self.stage.rows_to_judge(model, len(values))
-        assert rows is not None  # the stage was given some
-        judge = Judge(_GatedFields(model, values, rows[0]), rows[1])
+        gated = functools.partial(_GatedFields, model, values)
+        judge = self.stage.judge(model, len(values), gated)
+        assert judge is not None  # the stage was given rows to judge by
         is_open, tried = choose(values, self.search.keep, judge)
         verdict = of_gates(self.stage.number, course, is_open, tried, "")
-        kept: list[dict[str, Any]] = [
-            {"fields": [name], "function": "field", "gate": float(gate), "effect": float(effect)}
-            for name, gate, effect in zip(course.names, values, judge.effects(is_open), strict=True)
-            if not np.isnan(effect)
-        ]
-        kept.sort(key=lambda row: row["effect"], reverse=True)
-        plan = self._kept(model, is_open)
-        return Conclusion(plan, dataclasses.replace(verdict, kept=kept))
+        every = zip(course.names, values, judge.effects(is_open).tolist(), is_open, strict=True)
+        kept = (([name], "field", gate, effect) for name, gate, effect, stays in every if stays)
+        return Conclusion(self._kept(model, is_open), verdict.with_kept(kept))
 
 
 def _layer(model: keras.Model) -> FieldGate:

@@ -1,9 +1,10 @@
 """AutoGroup: which fields interact together, in groups of each order."""
 
 import dataclasses
+import functools
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -12,7 +13,7 @@ from pydantic import NonNegativeFloat, PositiveFloat
 from ctr_keras.layers import GatedGroups
 from ctr_keras.models import build_model
 from ctr_keras.plan import Group, InteractionPlan
-from ctr_keras.search.closing import Judge, Keep, assign, choose, logit_of, predicted
+from ctr_keras.search.closing import Keep, assign, choose, logit_of, predicted
 from ctr_keras.search.gates import candidate_fields
 from ctr_keras.search.stage import Conclusion, Search, Stage
 from ctr_keras.search.verdict import Course, of_gates
@@ -142,29 +143,22 @@ class _Places:
 
     def conclude(self, model: keras.Model, best: InteractionPlan, course: Course) -> Conclusion:
         del best  # the last round counts
-        keep, values, judge = self.search.keep, self.values(model), None
+        keep, values = self.search.keep, self.values(model)
         sizes = values if isinstance(keep, int) else np.where(values > 0.5, values, 0.0)
-        rows = self.stage.rows_to_judge(model, len(values))
-        if rows is not None:
-            judge = Judge(_ChosenPlaces(model, sizes, rows[0]), rows[1])
+        gated = functools.partial(_ChosenPlaces, model, sizes)
+        judge = self.stage.judge(model, len(values), gated)
         is_open, tried = choose(sizes, keep, judge)
         found = self._groups(model, is_open)
         groups, places = [group for group, _ in found], [of for _, of in found]
         worth = [None] * len(groups) if judge is None else judge.worth(is_open, places)
-        kept: list[dict[str, Any]] = [
-            {
-                "fields": list(group.fields),
-                "function": f"order {group.order}",
-                "gate": group.gate,
-                "effect": effect,
-            }
+        kept = (
+            (group.fields, f"order {group.order}", group.gate, effect)
             for group, effect in zip(groups, worth, strict=True)
-        ]
-        kept.sort(key=lambda row: row["gate"] if judge is None else row["effect"], reverse=True)
+        )
         plan = InteractionPlan([], groups=groups)
         verdict = of_gates(self.stage.number, course, is_open, tried, "")
         says = [*verdict.says, f"their groups: {_counted(plan)}"]
-        return Conclusion(plan, dataclasses.replace(verdict, says=says, kept=kept))
+        return Conclusion(plan, dataclasses.replace(verdict, says=says).with_kept(kept))
 
 
 def _counted(plan: InteractionPlan) -> str:

@@ -2,9 +2,10 @@
 candidates of higher orders."""
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ from ctr_keras.models import build_model
 from ctr_keras.models.interactions import Kind, table_name
 from ctr_keras.optimizers import GRDA
 from ctr_keras.plan import Interaction, InteractionPlan
-from ctr_keras.search.closing import GatedTerms, Judge, Keep, choose
+from ctr_keras.search.closing import GatedTerms, Keep, choose
 from ctr_keras.search.stage import Conclusion, Stage
 from ctr_keras.search.verdict import Course, of_gates
 from ctr_keras.types import Array, Settings
@@ -149,34 +150,15 @@ class InteractionGates:
     def conclude(self, model: keras.Model, best: InteractionPlan, course: Course) -> Conclusion:
         del best  # the last round counts
         values = self.values(model)
-        judge = self._judge(model, len(values))
+        gated = functools.partial(GatedTerms, model, self._layers(model))
+        judge = self.stage.judge(model, len(values), gated)
         is_open, tried = choose(values, self.closing.keep, judge)
         hint = self.closing.hint(self.stage)
         verdict = of_gates(self.stage.number, course, is_open, tried, hint)
-        effects = np.full(len(values), np.nan) if judge is None else judge.effects(is_open)
-        kept: list[dict[str, Any]] = [
-            {
-                "fields": list(interaction.fields),
-                "function": interaction.function,
-                "gate": float(value),
-                "effect": None if np.isnan(effect) else float(effect),
-            }
-            for interaction, value, effect, is_kept in zip(
-                self._searched, values, effects, is_open, strict=True
-            )
-            if is_kept
-        ]
-        kept.sort(
-            key=lambda row: abs(row["gate"]) if judge is None else row["effect"], reverse=True
-        )
-        return Conclusion(self._plan(values, is_open), dataclasses.replace(verdict, kept=kept))
-
-    def _judge(self, model: keras.Model, gates: int) -> Judge | None:
-        rows = self.stage.rows_to_judge(model, gates)
-        if rows is None:
-            return None
-        inputs, labels = rows
-        return Judge(GatedTerms(model, self._layers(model), inputs), labels)
+        effects = [None] * len(values) if judge is None else judge.effects(is_open).tolist()
+        every = zip(self._searched, values, effects, is_open, strict=True)
+        kept = ((i.fields, i.function, gate, effect) for i, gate, effect, stays in every if stays)
+        return Conclusion(self._plan(values, is_open), verdict.with_kept(kept))
 
 
 def interaction_name(interaction: Interaction) -> str:

@@ -1,8 +1,9 @@
 """OptFS: which values of its fields a model reads."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import keras
 import numpy as np
@@ -130,28 +131,20 @@ class _ValueGates:
 
     def conclude(self, model: keras.Model, best: InteractionPlan, course: Course) -> Conclusion:
         del best  # the last round counts
-        keep, sizes, judge = self.search.keep, _sizes(model), None
+        keep, sizes = self.search.keep, _sizes(model)
         left = np.where(sizes > _LEFT, sizes, 0.0)
         sizes = sizes if isinstance(keep, int) else left
-        rows = self.stage.rows_to_judge(model, 1)
-        if rows is not None:
-            judge = Judge(_GatedValues(model, sizes, rows[0]), rows[1])
+        judge = self.stage.judge(model, 1, functools.partial(_GatedValues, model, sizes))
         is_open, tried = choose(sizes, keep, judge)
         plan = _kept(model, is_open)
         verdict = of_values(self.stage.number, plan, left, tried)
         effects = {} if judge is None else self._effects(plan, judge)
-        kept: list[dict[str, Any]] = [
-            {
-                "fields": [name],
-                "function": "values",
-                "gate": float(values.mean()),
-                "effect": effects.get(name),
-            }
+        kept = (
+            ([name], "values", values.mean(), effects.get(name))
             for name, values in plan.values.items()
             if values.any()
-        ]
-        kept.sort(key=lambda row: row["gate"] if judge is None else row["effect"], reverse=True)
-        return Conclusion(plan, dataclasses.replace(verdict, kept=kept))
+        )
+        return Conclusion(plan, verdict.with_kept(kept))
 
     def _effects(self, plan: InteractionPlan, judge: Judge) -> dict[str, float]:
         """By how much the log loss grows where all values of one vocabulary are closed."""

@@ -1,24 +1,22 @@
 """A search as a run: settings, prepared data, and a folder that holds what was found."""
 
-import dataclasses
 import os
 import shutil
 from collections.abc import Iterable
 from typing import Any
 
-from ctr_keras.descriptions import setting_lines
 from ctr_keras.features import FeatureSet
 from ctr_keras.models import check_arguments, model_arguments
 from ctr_keras.plan import InteractionPlan
-from ctr_keras.presets import SEARCH_PRESETS, find_preset
+from ctr_keras.presets import find_preset
 from ctr_keras.runs import (
-    Optimization,
     check_same_settings,
     has_begun,
     kept_for,
     write_settings,
 )
 from ctr_keras.search.aim import AIMSearch
+from ctr_keras.search.autofeature import AutoFeatureSearch
 from ctr_keras.search.autofield import AutoFieldSearch
 from ctr_keras.search.autofis import AutoFISSearch
 from ctr_keras.search.autogroup import AutoGroupSearch
@@ -26,9 +24,7 @@ from ctr_keras.search.deeplight import DeepLightSearch
 from ctr_keras.search.optfs import OptFSSearch
 from ctr_keras.search.optinter import OptInterSearch
 from ctr_keras.search.selections import RandomSelection, StatisticsSelection
-from ctr_keras.search.stage import Search
 from ctr_keras.settings import Source, fields_of, find, plain
-from ctr_keras.types import Settings
 
 SEARCHES: dict[str, Any] = {
     "autofis": AutoFISSearch,
@@ -38,6 +34,7 @@ SEARCHES: dict[str, Any] = {
     "deeplight": DeepLightSearch,
     "optfs": OptFSSearch,
     "autogroup": AutoGroupSearch,
+    "autofeature": AutoFeatureSearch,
     "random": RandomSelection,
     "statistics": StatisticsSelection,
 }
@@ -76,50 +73,6 @@ def read_search(
     with source.located("model_args"):
         check_arguments(base, source.values.get("model_args", {}))
     return source.build(kind)
-
-
-def settings_by_group() -> dict[str, list[tuple[str, str]]]:
-    """The settings of each method and those that several share, with their defaults, and what each
-    means, as they are shown to people.
-
-    Example:
-
-    >>> settings_by_group()["Settings of random"][-1]
-    ('seed=0', 'Of the draw')
-    """
-    groups = {}
-    shared = _defaults(Search)
-    for method, kind in SEARCHES.items():
-        own = _defaults(kind)
-        if issubclass(kind, Search):
-            own = {name: value for name, value in own.items() if shared.get(name, own) != value}
-        groups[f"Settings of {method}"] = _lines(own, kind)
-        if presets := SEARCH_PRESETS.get(method):
-            named = f"A paper's settings for a data set: {', '.join(presets)}"
-            groups[f"Settings of {method}"].append(("preset", named))
-    learning = {field.name for field in dataclasses.fields(Optimization)}
-    training = {name: value for name, value in shared.items() if name not in learning}
-    groups["Settings that all methods but the last two share"] = _lines(training, Search)
-    learned = {name: value for name, value in shared.items() if name in learning}
-    groups["How their weights learn"] = _lines(learned, Search)
-    return groups
-
-
-def _lines(settings: Settings, kind: Any) -> list[tuple[str, str]]:
-    known = {each.__name__: each for each in (Optimization, Search, *SEARCHES.values())}
-    return setting_lines(settings, kind, known)
-
-
-def _defaults(kind: Any) -> dict[str, Any]:
-    return {field.name: _default(field) for field in dataclasses.fields(kind)}
-
-
-def _default(field: dataclasses.Field[Any]) -> Any:
-    if field.default is not dataclasses.MISSING:
-        return field.default
-    if field.default_factory is not dataclasses.MISSING:
-        return field.default_factory()
-    return "must be given"
 
 
 def _read_settings(path: str) -> dict[str, Any]:

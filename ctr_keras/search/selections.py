@@ -10,11 +10,13 @@ from pydantic import NonNegativeInt
 from ctr_keras import metrics
 from ctr_keras.features import FeatureSet
 from ctr_keras.models.interactions import Kind
-from ctr_keras.plan import METHODS, Group, Interaction, InteractionPlan
+from ctr_keras.plan import METHODS, Cell, Group, Interaction, InteractionPlan
 from ctr_keras.search.gates import candidate_fields
 from ctr_keras.search.rows import both_splits
 from ctr_keras.settings import Count, check_settings
 from ctr_keras.types import Rows
+
+_OTHERS = ("fields", "values", "groups", "cells")  # what a plan may have but interactions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,8 +24,8 @@ class RandomSelection:
     """As many random interactions of each order and function as a plan has.
 
     Of a plan of OptInter's methods it takes the pairs, and draws each pair's method; of a plan of
-    fields it draws as many fields, of one of values as many of each vocabulary, and of one of
-    groups as many fields for each group.
+    fields it draws as many fields, of one of values as many of each vocabulary, of one of groups as
+    many fields for each group, and of one of cells as many pairs, each with the blocks of another.
 
     Args:
         like: InteractionPlan, or path to one.
@@ -83,6 +85,10 @@ class RandomSelection:
                 for group in plan.groups
             ]
             return InteractionPlan([], groups=groups)
+        if plan.cells:
+            pairs = draw.permutation([*itertools.combinations(candidate_fields(features), 2)])
+            cells = zip(pairs.tolist(), plan.cells, strict=False)
+            return InteractionPlan([], cells=[Cell(pair, cell.blocks) for pair, cell in cells])
         chosen = []
         for kind, every, count in _pools(plan, features):
             indices = sorted(draw.choice(len(every), count, replace=False))
@@ -127,15 +133,15 @@ class StatisticsSelection:
             folder: not used, here as in other searches.
 
         Raises:
-            ValueError: without validation rows, or for a plan of fields, values or groups.
+            ValueError: without validation rows, or for a plan of fields, values, groups or cells.
         """
         del folder
         counted, scored = both_splits(features, train, validation)
         if scored is None:
             raise ValueError("statistics_AUC needs validation rows to score")
         plan = _loaded(self.like, features)
-        if plan.fields is not None or plan.values or plan.groups:
-            of = "values" if plan.values else "groups" if plan.groups else "fields"
+        of = next((part for part in _OTHERS if getattr(plan, part)), None)
+        if of is not None:
             raise ValueError(f"statistics select interactions, and the plan is one of {of}")
         inputs, labels = counted.arrays(self.rows)
         others, other_labels = scored.arrays(self.rows)

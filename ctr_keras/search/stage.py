@@ -4,7 +4,7 @@ their own. A stage that was killed goes on from its last round."""
 import csv
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 import keras
@@ -28,11 +28,11 @@ from ctr_keras.runs import (
     make_progress,
     write_table,
 )
-from ctr_keras.search.closing import rows_to_judge
+from ctr_keras.search.closing import Gated, Judge, rows_to_judge
 from ctr_keras.search.rows import SearchRows, both_splits
-from ctr_keras.search.verdict import Course, Verdict
+from ctr_keras.search.verdict import NO_GATES, Course, Verdict
 from ctr_keras.settings import BoolOrAuto, Count, CountOrAuto
-from ctr_keras.types import Array, LearningRate, Rows
+from ctr_keras.types import Array, Inputs, LearningRate, Rows
 
 _BATCHES = (256, 2000)  # the smallest and the largest that "auto" takes
 _PASS_STEPS = 200  # in a pass, at least, where a batch is above the smallest
@@ -238,7 +238,7 @@ class Stage:
         course = Course(gates.names(model), _values(rounds.history[: rounds.best]))
         best = InteractionPlan.from_dict(rounds.kept["plan"])
         plan, verdict = gates.conclude(model, best, course)
-        self._tell(verdict, course)
+        self.tell(verdict, course)
         if checkpoints:
             plan.save(found)
             checkpoints.remove()
@@ -250,6 +250,19 @@ class Stage:
         if has_statistics(model):
             recompute_statistics(model, self.train.inputs_of(model, STATISTICS_ROWS))
 
+    def judge(
+        self, model: keras.Model, gates: int, gated: Callable[[Inputs], Gated]
+    ) -> Judge | None:
+        """Judges gates by validation rows, if there are any.
+
+        Args:
+            model: keras.Model, trained.
+            gates: int. How many there are.
+            gated: makes the gates of the model on rows from its inputs for them.
+        """
+        rows = self.rows_to_judge(model, gates)
+        return None if rows is None else Judge(gated(rows[0]), rows[1])
+
     def rows_to_judge(self, model: keras.Model, gates: int) -> Rows | None:
         """Validation rows to judge gates by, if there are any: a model's inputs, and labels."""
         if self.validation is None:
@@ -258,7 +271,8 @@ class Stage:
         count = rows_to_judge(gates)
         return self.validation.inputs_of(model, count), self.validation.arrays(count)[1]
 
-    def _tell(self, verdict: Verdict, course: Course) -> None:
+    def tell(self, verdict: Verdict, course: Course = NO_GATES) -> None:
+        """Prints what a stage says of itself, and writes it to the folder."""
         if self.settings.verbose:
             for line in verdict.says:
                 print(f"stage {self.number}: {line}")

@@ -4,7 +4,7 @@ import csv
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from ctr_keras.search.closing import Tried, largest
 from ctr_keras.types import Array
 
 VERDICT, GATES, KEPT = "verdict.json", "gates.csv", "kept.csv"
+_KEPT = ("fields", "function", "gate", "effect")  # what is said of what is kept
 _STILL = 0.1  # a spread of gates below this share of their mean tells nothing apart
 _STABLE = 0.8  # the share of the kept gates that were among the largest half way
 _AS_DRAWN = 0.9  # a correlation with the random start above this one says that it still decides
@@ -56,6 +57,9 @@ class Course:
         return end
 
 
+NO_GATES = Course([], np.zeros((1, 0)))
+
+
 @dataclasses.dataclass(frozen=True)
 class Verdict:
     """What a stage says of itself.
@@ -72,6 +76,22 @@ class Verdict:
     says: Sequence[str]
     facts: Mapping[str, Any]
     kept: Sequence[Mapping[str, Any]] = ()
+
+    def with_kept(
+        self, rows: Iterable[tuple[Sequence[str], str, float, float | None]]
+    ) -> "Verdict":
+        """The same with what is kept, the worthiest first.
+
+        Args:
+            rows: list of tuple. Fields, function, gate and effect; where effects are None, as there
+                were no rows to judge by, the largest gate counts as the worthiest.
+        """
+        kept = [
+            dict(zip(_KEPT, (list(fields), function, float(gate), effect), strict=True))
+            for fields, function, gate, effect in rows
+        ]
+        kept.sort(key=_worth, reverse=True)
+        return dataclasses.replace(self, kept=kept)
 
     def save(self, folder: str, course: Course) -> None:
         """Adds it to those of the stages before: `verdict.json`, `kept.csv`, `gates.csv`."""
@@ -95,6 +115,11 @@ class Verdict:
             for name, value in zip(course.names, values, strict=True)
         ]
         write_table(os.path.join(folder, GATES), gates)
+
+
+def _worth(kept: Mapping[str, Any]) -> float:
+    effect = kept["effect"]
+    return float(abs(kept["gate"]) if effect is None else effect)
 
 
 def read_verdicts(folder: str) -> list[Verdict]:
@@ -238,12 +263,55 @@ def of_choices(stage: int, plan: InteractionPlan, tried: Sequence[Tried]) -> Ver
     says += _losses(tried, kept)
     if not kept:
         says.append(_NOTHING)
-    rows = [
-        {"fields": list(i.fields), "function": i.function, "gate": i.gate, "effect": i.gate}
-        for i in sorted(plan.interactions, key=lambda i: -i.gate)
-        if i.function != "naive"
+    treated = (i for i in plan.interactions if i.function != "naive")
+    rows = ((i.fields, i.function, i.gate, i.gate) for i in treated)
+    return Verdict(stage, says, facts).with_kept(rows)
+
+
+def of_structures(
+    stage: int, plan: InteractionPlan, losses: Sequence[float], random: int, pairs: int
+) -> Verdict:
+    """The verdict on AutoFeature's structures: whether those from its tree are better.
+
+    Args:
+        stage: int. Number of the stage.
+        plan: InteractionPlan of the best structure's cells.
+        losses: list of float. Validation log loss of the structures, in their order.
+        random: int. How many of them were random, the first ones.
+        pairs: int. How many pairs may have a cell.
+    """
+    first, later = np.array(losses[:random]), np.array(losses[random:])
+    gain, error = float("nan"), float("nan")
+    if len(later):
+        gain = float(first.mean() - later.mean())
+        error = float(np.sqrt(first.var() / len(first) + later.var() / len(later)))
+    facts = {
+        "pairs": pairs,
+        "kept": len(plan.cells),
+        "random_structures": random,
+        "losses": list(losses),
+        "gain": gain,
+        "error_of_gain": error,
+    }
+    says = [f"keeps cells of {len(plan.cells)} of {pairs} pairs"]
+    says.append(
+        f"validation log loss {min(losses):.5f}, of {len(first)} random structures "
+        f"{first.mean():.5f} on average and {first.min():.5f} at best"
+    )
+    if len(later):
+        says[-1] += f", of {len(later)} from the tree {later.mean():.5f} and {later.min():.5f}"
+        if gain <= 2 * error:
+            says.append(
+                "the tree learned nothing: what it gives is no better than what is random, but by "
+                "noise. Set more structures, or more epochs for each"
+            )
+        elif later.min() >= first.min():
+            says.append("the best structure is a random one: more structures may find a better one")
+    kept = [
+        {"fields": list(cell.fields), "function": cell.formula, "gate": cell.gate, "effect": None}
+        for cell in sorted(plan.cells, key=lambda cell: -cell.gate)
     ]
-    return Verdict(stage, says, facts, rows)
+    return Verdict(stage, says, _json(facts), kept)
 
 
 def of_methods(stage: int, course: Course) -> Verdict:

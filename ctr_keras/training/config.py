@@ -37,7 +37,7 @@ from ctr_keras.settings import (
 
 _AUTO_AVERAGING = 0.99
 # Measured on nine logs, see docs/results.md; FM, which learns for more epochs, is worse with it.
-_AUTO_TABLE_DECAY, _DECAYING = 0.5, ("DeepFM", "IPNN")
+_AUTO_TABLE_DECAY = {"DeepFM": 0.5, "IPNN": 0.5, "AutoInt": 0.25, "AutoIntPlus": 0.5}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +90,8 @@ class TrainConfig(Optimization):
         table_decay: float or str. Share of every row of its tables that a model forgets in an
             epoch, so that it does not learn rare values by heart (see
             `ctr_keras.optimizers.SparseAdam`). It needs Adam with `table_updates=lazy`. Defaults to
-            `"auto"`: 0.5 for `DeepFM` and `IPNN` without `start_from`, none otherwise.
+            `"auto"`: 0.5 for `DeepFM`, `IPNN` and `AutoIntPlus`, 0.25 for `AutoInt`, if without
+            `start_from`; none for others.
         calibrate: bool. Whether the model that is kept scales and shifts its logit, by the two
             numbers with which it predicts the validation rows best (see
             `ctr_keras.models.calibration_of`), if it ends in a sigmoid. Each evaluation finds them
@@ -113,8 +114,8 @@ class TrainConfig(Optimization):
             another result; with `resident` it is the same. Defaults to `""`: parse the TFRecords in
             every pass.
         resident: bool or str. Whether to keep the data in memory: on JAX that of the accelerator.
-            Rows come in the order of `cache`, which is another than without, and a better one where
-            TFRecords have few shards. Defaults to `"auto"`: a split of at most 512 MiB.
+            Rows come in the order of `cache`, which is another than without. Defaults to `"auto"`:
+            a split of at most 512 MiB.
         seed: int. Of weights, dropout and the order of rows. Defaults to `0`.
         dtype_policy: str. Keras' policy, such as `"mixed_bfloat16"`. Defaults to `"float32"`.
         jit_compile: bool or str. Whether to compile the step with XLA. Defaults to `"auto"`: yes
@@ -195,8 +196,8 @@ class TrainConfig(Optimization):
         if self.table_decay != "auto":
             return self.table_decay
         # What an earlier run has learned of values that newer data lack is not to be forgotten.
-        forgets = self._decays and self.model in _DECAYING and not self.start_from
-        return _AUTO_TABLE_DECAY if forgets else 0.0
+        forgets = self._decays and not self.start_from
+        return _AUTO_TABLE_DECAY.get(self.model, 0.0) if forgets else 0.0
 
     @property
     def _decays(self) -> bool:

@@ -8,11 +8,10 @@ from pydantic import NonNegativeInt
 
 from ctr_keras.mirrors import address_of
 from ctr_keras.models import MODELS
+from ctr_keras.outlines import TREES
 from ctr_keras.settings import Source, TupleOf, plain, spelled
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.trees import BoostingSettings
-
-TREES = "LightGBM"  # what stands for a model's name
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,7 @@ _LIKE_OTHERS |= {"Poly2", "HOFM", "FwFM", "FmFM", "AFM", "NFM"}
 _LIKE_OTHERS |= {"OPNN", "PIN", "WideDeep", "DeepCrossing", "CrossNet", "DCN", "GDCN", "CIN"}
 _LIKE_OTHERS |= {"xDeepFM", "MaskNet", "FinalNet", "WuKong", "DIN", "BST", "ETA", "SDIM"}
 _LIKE_OTHERS |= {"FiBiNET", "EDCN", "FinalMLP", "AFN", "DESTINE", "DLRM", "AOANet", "ONN"}
-_LIKE_OTHERS |= {"SharedBottom", "MMoE", "AutoGroup"}
+_LIKE_OTHERS |= {"SharedBottom", "MMoE", "AutoGroup", "AutoFeature"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from ctr_keras.data import open_examples
+from ctr_keras.data import open_examples, records
 from tests import JAX_SETTINGS
 from tests.conftest import ROOT
 from tests.data.shards import FEATURES, write_prepared
@@ -80,6 +80,17 @@ def test_each_epoch_has_every_row_once_in_an_order_of_its_own(examples):
     assert [len(rows) for rows in batches] == ([BATCH] * 31 + [8]) * 2
 
 
+def test_an_epoch_of_many_blocks_is_whole_and_goes_on_after_a_stop(prepared, monkeypatch):
+    monkeypatch.setattr(records, "_SHUFFLED_BYTES", 100 * records.row_bytes(FEATURES, None))
+    examples = open_examples(prepared, "train", FEATURES)  # a block has 4 batches
+    batches = stream(examples)
+    assert sorted(flat(batches[:EPOCH])) == sorted(flat(batches[EPOCH:])) == list(range(ROWS))
+    assert [len(rows) for rows in batches] == ([BATCH] * 31 + [8]) * 2
+    assert flat(batches[:EPOCH]) != flat(batches[EPOCH:])
+    for skip in (2, EPOCH + 5):
+        assert flat(stream(examples, skip=skip, batches=2)) == flat(batches[skip : skip + 2])
+
+
 def test_shuffling_reaches_over_the_epoch(examples):
     """As far as in a permutation: the deviation of its correlation is 0.03, and few rows follow."""
     batches = stream(examples, batches=EPOCH)
@@ -125,7 +136,7 @@ def test_a_split_that_is_less_than_a_batch_is_not_left_out_in_silence(examples, 
 
 ON_TWO_DEVICES = """
 import sys, keras, numpy as np
-from ctr_keras.data import open_examples
+from ctr_keras.data import open_examples, records
 from ctr_keras.models import FM
 from ctr_keras.optimizers import SparseAdam
 from tests.conftest import ROOT

@@ -7,8 +7,7 @@ import keras
 import pytest
 
 from ctr_keras.layers import CrossLayer
-from ctr_keras.models import FAMILIES
-from ctr_keras.training.trainable import trainable
+from ctr_keras.listing import FAMILIES, trainable
 from tests.conftest import ROOT
 
 SCRIPT = runpy.run_path(str(ROOT / "docs" / "draw_models.py"))

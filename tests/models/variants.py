@@ -14,7 +14,7 @@ from ctr_keras.features import (
     Sequence,
 )
 from ctr_keras.models import MODELS, build_model
-from ctr_keras.plan import Group, Interaction, InteractionPlan
+from ctr_keras.plan import Cell, Group, Interaction, InteractionPlan
 from ctr_keras.trees import Tree, Trees
 from ctr_keras.trees.columns import column_names
 from tests.parameters import first_of
@@ -72,6 +72,14 @@ _GROUPS = InteractionPlan(
         Group(("user", "item", "age")),
         Group(("genres", "price")),
         Group(("user", "item", "price"), 3),
+    ],
+)
+_CELLS = InteractionPlan(
+    [],
+    cells=[
+        Cell(("user", "item"), [("product", 0, 1), ("concatenate", 0, 2)]),
+        Cell(("price", "genres"), [("add", 0, 1), ("multiply", 0, 1)]),
+        Cell(("user", "price", "age"), [("concatenate", 0, 2), ("multiply", 1, 3)]),
     ],
 )
 _CROSSED = {"crossed": True}
@@ -172,6 +180,7 @@ VARIANTS = {
         "AIM",
         {**_DEEP, **_WIDE, "interactions": _FUNCTIONS, "part_scalers": True, **_CROSSED},
     ),
+    "AutoFeature": ("AutoFeature", {**_DEEP, **_WIDE, "interactions": _CELLS, **_CROSSED}),
     "AutoGroup": ("AutoGroup", {**_DEEP, **_WIDE, "interactions": _GROUPS, **_CROSSED}),
     "OptInter": ("OptInter", {**_DEEP, "cross_dim": 3, "interactions": _METHODS}),
     "OptInter-mixture": ("OptInter", {**_DEEP, "cross_dim": 3, "factor_function": "generalized"}),

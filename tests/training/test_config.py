@@ -32,7 +32,7 @@ def test_values_are_yaml():
 def test_model_arguments_need_no_prefix(tmp_path):
     path = write(tmp_path, "layers: 2\nmodel_args: {heads: 4, head_dim: 8}\n")
     config = TrainConfig.read(path, ["head_dim=16"], **GIVEN)
-    assert config.model_args == {"heads": 4, "head_dim": 16, "layers": 2}
+    assert config.model_args == {"heads": 4, "head_dim": 16, "layers": 2, "variant": "official"}
 
 
 def test_settings_survive_yaml(tmp_path):
@@ -79,7 +79,7 @@ def test_the_settings_of_an_earlier_run_are_read(tmp_path):
         (["x=3"], "unknown setting 'x'; available: data, model, out, .*epochs.* heads"),
         (["hidden=[3]"], "unknown setting 'hidden'"),  # AutoIntPlus' argument, not AutoInt's
         (["model_args={depth: 3}"], "AutoInt has no argument 'depth'; available: dim, layers"),
-        (["model_args=3"], "--set model_args=3: model_args must be keys and values"),
+        (["model_args=3"], "--set model_args=3: expected keys and values, got 3"),
         (["model_args=3", "preset=criteo"], "--set model_args=3: expected keys and values, got 3"),
         (["model_args=3", "heads=4"], "--set model_args=3: expected keys and values, got 3"),
         (["model=AutoFish"], "--set model=AutoFish: unknown model 'AutoFish'; .*AutoInt"),

@@ -19,7 +19,8 @@ def test_every_model_has_a_space_of_arguments_that_it_takes(model):
     values = {name: of.extremes[-1] for name, of in config.space.items()}
     run = config.run_config(values, "trials", "0000", seed=0)
     assert run.learning_rate == values["learning_rate"]
-    assert run.model_args.keys() == values.keys() & model_arguments(model).keys()
+    tried = values.keys() & model_arguments(model).keys()
+    assert run.model_args.keys() == tried | config.base.model_args.keys()
     small = {name: [4] if name == "hidden" else of for name, of in run.model_args.items()}
     trees = {
         key: value
@@ -38,7 +39,10 @@ def test_a_model_without_a_space_of_its_own_has_what_is_shared(monkeypatch):
     assert "heads" in model_space("AutoInt")
 
 
-@pytest.mark.parametrize(("model", "share"), [("DeepFM", "0.5"), ("FM", "0.0")])
+@pytest.mark.parametrize(
+    ("model", "share"),
+    [("DeepFM", "0.5"), ("AutoInt", "0.25"), ("AutoIntPlus", "0.5"), ("FM", "0.0")],
+)
 def test_the_first_trial_forgets_what_a_run_does_by_default(model, share):
     space = {"table_decay": Choice((0.0, 0.25, 0.5))}
     base = TrainConfig(data="d", model=model, out="o")
