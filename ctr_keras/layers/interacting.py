@@ -1,6 +1,7 @@
 """AutoInt's interacting layer: multi-head self-attention over fields."""
 
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -165,32 +166,45 @@ class InteractingLayer(ConfiguredLayer):
         training: bool | None = None,
         return_attention_scores: bool = False,
     ) -> Tensor:
-        # Head by head: splitting kernels is cheap, and splitting what they give is not.
         outputs, scores = [], []
-        projections = (self._project(layer, inputs) for layer in (self.query, self.key, self.value))
-        for query, key, value in zip(*projections, strict=True):
+        for query, key, value in self.heads_of(inputs):
             scores.append(self._attention(query, key, mask))
             weights = self.dropout(scores[-1], training=training)
             outputs.append(ops.matmul(weights, value))
         output = ops.concatenate(outputs, axis=-1) if self.heads > 1 else outputs[0]
-        if self.residual == "projection":
-            output = output + by_rows(self.residual_projection, inputs)
-        elif self.residual == "identity":
-            output = output + inputs
-        output = ops.relu(output)
-        if self.layer_norm:
-            output = self.normalization(output)
+        if self.residual != "none":
+            output = output + self.residual_of(inputs)
+        output = self.finished(output)
         if self.check_ids:
             output = with_nan_of(inputs, output)
         if mask is not None:
             output = output * ops.cast(mask, output.dtype)[:, :, None]
         return (output, ops.stack(scores, axis=1)) if return_attention_scores else output
 
+    def heads_of(self, inputs: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Query, key and value of each head, each (batch, fields, head_dim)."""
+        # Head by head: splitting kernels is cheap, and splitting what they give is not.
+        projections = (self._project(layer, inputs) for layer in (self.query, self.key, self.value))
+        return zip(*projections, strict=True)
+
+    def logits(self, query: Tensor, key: Tensor) -> Tensor:
+        """What a softmax makes attention weights of: (batch, fields asking, fields asked)."""
+        logits = ops.matmul(query, ops.transpose(key, (0, 2, 1)))
+        return logits / self.head_dim**0.5 if self.scale else logits
+
+    def residual_of(self, inputs: Tensor) -> Tensor:
+        """What is added to the heads; there is none if `residual` is `"none"`."""
+        is_projected = self.residual == "projection"
+        return by_rows(self.residual_projection, inputs) if is_projected else inputs
+
+    def finished(self, output: Tensor) -> Tensor:
+        """The output, of heads side by side and what is added to them."""
+        output = ops.relu(output)
+        return self.normalization(output) if self.layer_norm else output
+
     def _attention(self, query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
         """The attention weights of one head, (batch, fields, fields)."""
-        logits = ops.matmul(query, ops.transpose(key, (0, 2, 1)))
-        if self.scale:
-            logits = logits / self.head_dim**0.5
+        logits = self.logits(query, key)
         if keras.backend.standardize_dtype(logits.dtype) in ("float16", "bfloat16"):
             logits = ops.cast(logits, "float32")  # a softmax loses too much in half precision
         if mask is not None:

@@ -64,8 +64,8 @@ def AutoFeature(  # noqa: N802 (a builder reads as the model it builds)
             `"concatenate"` or `"product"`. Defaults to `"multiply"`.
         hidden, dropout, normalization, norm_order, embeddings_initializer: as in `DeepFM`.
         net_l2: float. L2 penalty of the kernels of tower, logit and cells. Defaults to `0.0`.
-        kernel_initializer: initializer of the cells' kernels. Defaults to `None` (see
-            `FieldCells`).
+        kernel_initializer: initializer of the cells' kernels. Defaults to `None`: that of
+            `FieldCells`.
         check_ids, crossed: as in `FM`.
         numeric_embedding: as in `FM`. Defaults to `"linear"`.
 

@@ -2,8 +2,9 @@
 
 The graph of the model is run layer by layer. Embeddings are `Fields`: vectors of the user's fields,
 one row a user, and of the items', one a candidate. They stay apart as long as layers can do with
-that: an FM adds up the sums of both, a tower the products of both with its first kernel. All other
-layers get them put together.
+that: an FM adds up the sums of both, a tower the products of both with its first kernel, and where
+fields attend to each other what is of the user's alone is one more key. All other layers get them
+put together.
 """
 
 import dataclasses
@@ -15,9 +16,16 @@ import numpy as np
 import tensorflow as tf
 
 from ctr_keras.keras_internals import run_graph
-from ctr_keras.layers import MLP, FactorizationMachine, FieldEmbedding, LinearLogit
+from ctr_keras.layers import (
+    MLP,
+    FactorizationMachine,
+    FieldEmbedding,
+    InteractingLayer,
+    LinearLogit,
+)
 
 Tensors = dict[str, tf.Tensor]
+Head = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # query, key and value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +66,7 @@ class _Layers:
 
     def call(self, layer: Any, *arguments: Any, **named: Any) -> Any:
         apart = _APART.get(type(layer))
-        is_plain = all(value is None for value in named.values())  # such as no mask
+        is_plain = all(value is None or value is False for value in named.values())  # no mask
         if apart and is_plain and layer.compute_dtype == "float32":
             found = apart(self, layer, *arguments)
             if found is not None:
@@ -70,18 +78,16 @@ class _Layers:
         if not isinstance(value, Fields):
             return value
         user = tf.repeat(value.user, self._count, axis=0)
-        joined = tf.concat([user, value.items], axis=1)
-        order = np.argsort(value.of_items, kind="stable")  # of the model's fields, there
-        fields = tf.gather(joined, np.argsort(order), axis=1)
+        fields = _in_order(tf.concat([user, value.items], axis=1), value.of_items)
         if not value.is_flat:
             return fields
         return tf.reshape(fields, [-1, len(value.of_items) * fields.shape[-1]])
 
     def _added(self, user: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
-        """(rows, width) of (users, width) and (rows, width)."""
-        width = items.shape[-1]
-        added = user[:, tf.newaxis] + tf.reshape(items, [tf.shape(user)[0], self._count, width])
-        return tf.reshape(added, [-1, width])
+        """(rows, ...) of (users, ...) and (rows, ...)."""
+        shape = items.shape[1:]
+        added = user[:, tf.newaxis] + tf.reshape(items, [tf.shape(user)[0], self._count, *shape])
+        return tf.reshape(added, [-1, *shape])
 
     def embedding(self, layer: FieldEmbedding, inputs: Tensors) -> Fields | None:
         names = layer.field_names
@@ -90,12 +96,13 @@ class _Layers:
             return None
         step = tf.maximum(self._count, 1)  # where there is none, there is no first one
         first = {name: of[::step] for name, of in inputs.items()}
-        user, items = (
-            [name for name, of_item in zip(names, of_items, strict=True) if of_item == wanted]
-            for wanted in (False, True)
-        )
-        vectors = layer.part(user).call(first), layer.part(items).call(inputs)
-        return Fields(*vectors, of_items)
+        vectors = []
+        for side, wanted in ((first, False), (inputs, True)):
+            part = [n for n, of_item in zip(names, of_items, strict=True) if of_item == wanted]
+            shape = [None, len(part), layer.dim]  # which graphs do not know
+            vectors.append(tf.ensure_shape(layer.part(part).call(side), shape))
+        user, item = vectors
+        return Fields(user, item, of_items)
 
     def linear(self, layer: LinearLogit, inputs: Tensors) -> tf.Tensor | None:
         weights = self.embedding(layer.weighting, inputs)
@@ -109,6 +116,53 @@ class _Layers:
             return None
         sides = (layer.power_sums(side) for side in (fields.user, fields.items))
         return layer.of_power_sums([self._added(*sums) for sums in zip(*sides, strict=True)])
+
+    def attention(self, layer: InteractingLayer, fields: Any) -> tf.Tensor | None:
+        is_apart = isinstance(fields, Fields) and not fields.is_flat
+        if not is_apart or layer.check_ids or layer.query.quantization_mode is not None:
+            return None
+        sides = (layer.heads_of(fields.user), layer.heads_of(fields.items))
+        heads = [self._attended(layer, *of_sides) for of_sides in zip(*sides, strict=True)]
+        user, items = (tf.concat(of_side, -1) for of_side in zip(*heads, strict=True))
+        if layer.residual != "none":
+            user = self._added(layer.residual_of(fields.user), user)
+            items = items + layer.residual_of(fields.items)
+        output = layer.finished(tf.concat([user, items], axis=1))
+        return _in_order(output, fields.of_items)
+
+    def _attended(
+        self, layer: InteractingLayer, user: Head, items: Head
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """What a head gives for fields of users and of items, `(rows, fields, head_dim)` each.
+
+        To a user's field, all of the user's fields are one key next to those of the items, whose
+        logit and value they have when they are among themselves.
+        """
+        (query, key, value), (item_query, item_key, item_value) = user, items
+        users, fields = tf.shape(query)[0], query.shape[1]
+
+        def of_user(vectors: tf.Tensor) -> tf.Tensor:  # (users, all their candidates' fields, ...)
+            return tf.reshape(vectors, [users, -1, vectors.shape[-1]])
+
+        def of_rows(vectors: tf.Tensor) -> tf.Tensor:
+            return tf.reshape(vectors, [-1, item_key.shape[1], vectors.shape[-1]])
+
+        among = layer.logits(query, key)
+        alone = tf.nn.softmax(among) @ value
+        one = tf.repeat(tf.reduce_logsumexp(among, -1)[:, tf.newaxis], self._count, axis=0)
+        logits = tf.concat([one, of_rows(layer.logits(of_user(item_key), query))], axis=1)
+        weights = tf.exp(logits - tf.reduce_logsumexp(logits, 1, keepdims=True))
+        shares = tf.reshape(weights[:, 0], [users, self._count, fields, 1])
+        own = tf.reshape(shares * alone[:, tf.newaxis], [-1, fields, layer.head_dim])
+        user_output = own + tf.matmul(weights[:, 1:], item_value, transpose_a=True)
+
+        logits = [
+            of_rows(layer.logits(of_user(item_query), key)),
+            layer.logits(item_query, item_key),
+        ]
+        weights = tf.nn.softmax(tf.concat(logits, -1))
+        own = of_rows(of_user(weights[:, :, :fields]) @ value)
+        return user_output, own + weights[:, :, fields:] @ item_value
 
     def flat(self, layer: keras.layers.Flatten, fields: Any) -> Fields | None:
         return dataclasses.replace(fields, is_flat=True) if isinstance(fields, Fields) else None
@@ -135,10 +189,17 @@ class _Layers:
         return layer.after_first(product + dense.bias if dense.use_bias else product)
 
 
+def _in_order(fields: tf.Tensor, of_items: list[bool]) -> tf.Tensor:
+    """Fields of users and, after them, of items in the order of the model."""
+    places = np.argsort(of_items, kind="stable")  # of the model's fields, there
+    return tf.gather(fields, np.argsort(places), axis=1)
+
+
 _APART: dict[type, Callable[..., Any]] = {
     FieldEmbedding: _Layers.embedding,
     LinearLogit: _Layers.linear,
     FactorizationMachine: _Layers.interactions,
+    InteractingLayer: _Layers.attention,
     keras.layers.Flatten: _Layers.flat,
     keras.layers.Dropout: _Layers.dropped,
     MLP: _Layers.tower,

@@ -18,8 +18,10 @@ from serving.server.batching import BatchingOptions, BatchScheduler
 from serving.server.loading import Batching, Loader
 from serving.server.manager import ModelManager
 from serving.server.metrics import Metrics
-from serving.server.options import Options
-from serving.server.request_log import RequestLog
+from serving.server.options import Options, ShadowOption
+from serving.server.request_log import Record, RequestLog
+from serving.server.savedmodel import Servable
+from serving.server.shadow import Shadow
 from serving.versions import find_models
 
 log = logging.getLogger(__name__)
@@ -31,7 +33,6 @@ class Core:
     Attributes:
         manager: ModelManager. Lends the models.
         metrics: Metrics.
-        log: RequestLog. Takes the requests that were answered.
 
     Raises:
         OSError: if a file or folder that the options name cannot be read.
@@ -42,7 +43,7 @@ class Core:
         if options.models and not os.path.isdir(options.models):
             raise NotADirectoryError(f"no directory of models: {os.fspath(options.models)}")
         self.metrics = Metrics()
-        self.log = RequestLog(self.metrics, options.request_log_max_bytes)
+        self._log = RequestLog(self.metrics, options.request_log_max_bytes)
         self._options = options
         self._batching = _batching(options)
         iterations = max(1, options.num_request_iterations_for_warmup)
@@ -60,6 +61,8 @@ class Core:
             load_threads=options.num_load_threads,
             labels_may_wait=options.allow_version_labels_for_unavailable_models,
         )
+        chosen = options.shadow and ShadowOption.of(options.shadow)
+        self._shadow = Shadow(self.manager, self.metrics, chosen) if chosen else None
         self._folder = options.models  # in which models are looked for, if any
         self._config_file_text: bytes | None = None
         self._reloading = threading.Lock()
@@ -86,7 +89,7 @@ class Core:
         """Serves these models from now on; the names of the new ones."""
         models = list(models)
         new = self.manager.configure(models)
-        self.log.configure(models)
+        self._log.configure(models)
         return new
 
     def start(self) -> None:
@@ -109,13 +112,21 @@ class Core:
                 raise
             log.error("%s", error)
 
+    def answered(self, servable: Servable, record: Record) -> None:
+        """Takes a request that was answered, to log it and to compare; never waits or fails."""
+        self._log.offer(servable, record)
+        if self._shadow:
+            self._shadow.offer(servable, record)
+
     def stop(self, seconds: float | None = None) -> None:
         """Lets the models go; waits so long at most for what they still do."""
         self._stopping.set()
+        if self._shadow:
+            self._shadow.stop(seconds)
         self.manager.stop(seconds)
         for thread in self._threads:
             thread.join(seconds)
-        self.log.stop(seconds)
+        self._log.stop(seconds)
         if self._batching:
             self._batching.scheduler.stop(seconds)
 

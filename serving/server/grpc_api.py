@@ -148,7 +148,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self.access_log = options.access_log
         self._manager = core.manager
         self._metrics = core.metrics
-        self._log = core.log
+        self._answered = core.answered
         self._predict = functools.partial(
             predict, as_content=options.enable_serialization_as_tensor_content
         )
@@ -178,7 +178,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
                 response = infer(servable, request)
             if api != "Predict":
                 self._metrics.count_examples(request.model_spec.name, example_count(request))
-            self._log.offer(servable, of_messages(f"{api.lower()}_log", request, response))
+            self._answered(servable, of_messages(f"{api.lower()}_log", request, response))
             return response
 
     @_call
@@ -188,7 +188,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         with self._manager.lease(*_asked(first_task(request))) as servable:
             response = multi_inference(servable, request)
         self._metrics.count_examples(servable.name, example_count(request))
-        self._log.offer(servable, of_messages("multi_inference_log", request, response))
+        self._answered(servable, of_messages("multi_inference_log", request, response))
         return response
 
     @_call

@@ -141,6 +141,11 @@ class ModelManager:
         model = self._models.get(name)
         return model.config.labels if model and model.listed else {}
 
+    def has_label(self, name: str, label: str) -> bool:
+        """Whether a model is served that has a version of this label."""
+        with self._changed:
+            return label in self._labels(name)
+
     def _labelled(self, name: str, label: str) -> int:
         labels = self._labels(name)
         if label not in labels:

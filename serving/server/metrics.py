@@ -66,19 +66,49 @@ class Counter(_Metric):
 
     def __init__(self, name: str, labels: Iterable[str]):
         super().__init__(name, labels)
-        self._values: dict[Labels, int] = collections.defaultdict(int)
+        self._values: dict[Labels, float] = collections.defaultdict(int)
 
-    def add(self, *labels: str, by: int = 1) -> None:
+    def add(self, *labels: str, by: float = 1) -> None:
         with self._lock:
             self._values[labels] += by
 
     def total(self) -> int:
         with self._lock:
-            return sum(self._values.values())
+            return int(sum(self._values.values()))
 
     def _samples(self) -> Iterator[str]:
         for labels, value in self._values.items():
             yield f"{self.name}{self._labelled(labels)} {value}"
+
+
+class Largest(_Metric):
+    """The largest value since the start.
+
+    Example:
+
+    >>> largest = Largest(":largest", ["model"])
+    >>> largest.add("ctr", value=0.5)
+    >>> largest.add("ctr", value=0.25)
+    >>> list(largest.lines())
+    ['# TYPE :largest gauge', ':largest{model="ctr"} 0.5']
+    """
+
+    kind = "gauge"
+
+    def __init__(self, name: str, labels: Iterable[str]):
+        super().__init__(name, labels)
+        self._values: dict[Labels, float] = {}
+
+    def add(self, *labels: str, value: float) -> None:
+        with self._lock:
+            self._values[labels] = max(value, self._values.get(labels, value))
+
+    def total(self) -> int:
+        return 0  # it counts nothing
+
+    def _samples(self) -> Iterator[str]:
+        for labels, value in self._values.items():
+            yield f"{self.name}{self._labelled(labels)} {value:.10g}"
 
 
 class Histogram(_Metric):
@@ -166,6 +196,12 @@ class Metrics:
             f"{serving}model_warmup_records_read", ["model_path", "status"]
         )
         self.logged_requests = Counter(f"{serving}request_log_count", ["model_name", "status"])
+        shadow = ":ctr_keras:serving:shadow_"
+        self.shadowed_requests = Counter(f"{shadow}request_count", ["model_name", "status"])
+        self.shadow_scores = Counter(f"{shadow}score_count", ["model_name"])
+        self.shadow_differing = Counter(f"{shadow}differing_count", ["model_name"])
+        self.shadow_difference = Counter(f"{shadow}difference_sum", ["model_name"])
+        self.shadow_largest = Largest(f"{shadow}largest_difference", ["model_name"])
         self.queuing_latency = Histogram(f"{batching}queuing_latency", ["thread_pool_name"])
         self.batches = Counter(f"{batching}wrapped_run_count", ["thread_pool_name"])
         self.input_batch_size = Histogram(f"{batching}input_batch_size", ["thread_pool_name"])

@@ -1,5 +1,6 @@
 """The server's options: TensorFlow Serving's flags under their own names, and a few of ours."""
 
+import contextlib
 import dataclasses
 import os
 from typing import Any
@@ -11,6 +12,36 @@ _HERE = "without effect here: "
 
 def _flag(default: Any, text: str) -> Any:
     return dataclasses.field(default=default, metadata={"help": text})
+
+
+@dataclasses.dataclass(frozen=True)
+class ShadowOption:
+    """Which version gets a share of the requests as well.
+
+    Attributes:
+        label: str. The version's label.
+        share: float. The share, above 0 and up to 1.
+
+    Example:
+
+    >>> ShadowOption.of("canary:0.1")
+    ShadowOption(label='canary', share=0.1)
+    """
+
+    label: str
+    share: float
+
+    @classmethod
+    def of(cls, text: str) -> "ShadowOption":
+        """What `--shadow` says; a ValueError if it makes no sense."""
+        label, _, share = text.rpartition(":")
+        with contextlib.suppress(ValueError):
+            if label and 0 < float(share) <= 1:
+                return cls(label, float(share))
+        raise ValueError(
+            f"--shadow is LABEL:SHARE with a share above 0 and up to 1, such as canary:0.1, "
+            f"not {text}"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +123,10 @@ class Options:
     request_log_max_bytes: int = _flag(
         64 << 20, "Size at which a file of logged requests is followed by the next."
     )
+    shadow: str = _flag(
+        "",
+        "LABEL:SHARE: that share of predictions is made by that label's version, too, to compare.",
+    )
     access_log: bool = _flag(False, "A line in the log for each request, with its id.")
     log_format: str = _flag("text", "Of lines in the log: text or json.")
     grace_seconds: float = _flag(30, "Time that requests under way may take at the end.")
@@ -124,6 +159,10 @@ class Options:
                 raise ValueError(f"--{name} is 0 to {_MAX_PORT}, not {getattr(self, name)}")
         if self.log_format not in ("text", "json"):
             raise ValueError(f"--log_format is text or json, not {self.log_format}")
+        if self.shadow:
+            ShadowOption.of(self.shadow)
+            if not self.model_config_file:
+                raise ValueError("--shadow needs --model_config_file, which has the labels")
         if self.batching_parameters_file and not self.enable_batching:
             raise ValueError(
                 "--batching_parameters_file is set without setting --enable_batching to true"

@@ -10,9 +10,7 @@ import functools
 import itertools
 import logging
 import os
-import queue
 import random
-import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
@@ -21,6 +19,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.codes import Code
+from serving.server.background import Background
 from serving.server.config import LogConfig, ModelConfig
 from serving.server.errors import as_status_error
 from serving.server.metrics import Metrics
@@ -30,8 +29,6 @@ from serving.tensors import to_proto
 from serving.types import Arrays
 
 log = logging.getLogger(__name__)
-
-_MOST_WAITING = 256
 
 Record: TypeAlias = Callable[[], prediction_log_pb2.PredictionLog]  # called where nobody waits
 
@@ -82,38 +79,28 @@ class RequestLog:
         self._metrics = metrics
         self._max_bytes = max_bytes
         self._configs: dict[str, LogConfig] = {}  # by model
-        self._waiting: queue.Queue[Callable[[], None] | None] = queue.Queue(_MOST_WAITING)
         self._files: dict[str, _Files] = {}  # by prefix; the thread's own
-        self._thread = threading.Thread(target=self._work, name="request_log", daemon=True)
+        self._background = Background("request_log")
 
     def configure(self, models: Iterable[ModelConfig]) -> None:
         """Says which models' requests to log from now on."""
         self._configs = {model.name: model.log for model in models if model.log}
-        if self._configs and not self._thread.is_alive():
-            self._thread.start()
+        if self._configs:
+            self._background.start()
 
     def offer(self, servable: Servable, record: Record) -> None:
         """Logs a request that was answered, if it is sampled; never waits and never fails."""
         config = self._configs.get(servable.name)
         if config is None or random.random() >= config.sampling_rate:
             return
-        try:
-            self._waiting.put_nowait(functools.partial(self._write, servable, record, config))
-        except queue.Full:
+        if not self._background.offer(functools.partial(self._write, servable, record, config)):
             self._metrics.logged_requests.add(servable.name, Code.RESOURCE_EXHAUSTED.name)
 
     def stop(self, seconds: float | None = None) -> None:
         """Writes what waits, for so long at most."""
-        if self._thread.is_alive():
-            with contextlib.suppress(queue.Full):
-                self._waiting.put(None, timeout=seconds)
-            self._thread.join(seconds)
-
-    def _work(self) -> None:
-        while (write := self._waiting.get()) is not None:
-            write()
-        for files in self._files.values():
-            files.close()
+        if self._background.stop(seconds):
+            for files in self._files.values():
+                files.close()
 
     def _write(self, servable: Servable, record: Record, config: LogConfig) -> None:
         files = self._files.setdefault(config.prefix, _Files(config.prefix, self._max_bytes))
@@ -124,7 +111,7 @@ class RequestLog:
             metadata.model_spec.version.value = servable.version
             metadata.sampling_config.sampling_rate = config.sampling_rate
             metadata.timestamp_secs = int(time.time())
-            files.write(made.SerializeToString(), flush=self._waiting.empty())
+            files.write(made.SerializeToString(), flush=self._background.is_idle)
         except Exception as error:  # of the disk, which must not end the log
             files.close()
             status = as_status_error(error)

@@ -211,7 +211,7 @@ class _Api:
     def __init__(self, core: Core):
         self._manager = core.manager
         self._metrics = core.metrics
-        self._log = core.log
+        self._answered = core.answered
         self._inference = {
             "predict": self._predict,
             "classify": self._classify,
@@ -255,7 +255,7 @@ class _Api:
             inputs, in_rows = read_inputs(document, signature.inputs)
             with self._metrics.run(servable.name, "Predict"):
                 outputs = signature.run(inputs)
-            self._log.offer(servable, of_arrays(key, signature, inputs, outputs))
+            self._answered(servable, of_arrays(key, signature, inputs, outputs))
             return write_outputs(outputs, signature.outputs, in_rows)
 
     def _classify(self, target: Target, body: bytes) -> str:
@@ -282,7 +282,7 @@ class _Api:
                 response = infer(servable, request)
             self._metrics.count_examples(servable.name, example_count(request))
             kind = f"{infer.__name__}_log"
-            self._log.offer(servable, of_messages(kind, request, response))
+            self._answered(servable, of_messages(kind, request, response))
         return response.result
 
     def _status(self, target: Target, body: bytes) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from ctr_keras.models import AutoInt
 from serving.export import two_sided
 from serving.export.two_sided import call_by_sides
 from tests.models.variants import FEATURES, VARIANTS, build
@@ -59,7 +60,21 @@ def test_any_number_of_users_and_candidates(users, candidates):
     np.testing.assert_allclose(by_sides(model, packed, candidates), expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("variant", ["FM", "DeepFM"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"variant": "official"},
+        {"residual": "none", "heads": 1},
+        {"residual": "identity", "dim": 8, "head_dim": 4},
+    ],
+)
+def test_attention_of_every_kind(options):
+    model, packed = scrambled(AutoInt(FEATURES, layers=1, **options)), shared_rows()
+    expected = np.asarray(model(inputs_of(model, packed)))
+    np.testing.assert_allclose(by_sides(model, packed), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("variant", ["FM", "DeepFM", "AutoInt", "AutoIntPlus"])
 def test_fields_stay_apart_through_the_whole_model(variant, monkeypatch):
     def together(layers, value):
         assert not isinstance(value, two_sided.Fields)

@@ -90,8 +90,8 @@ def test_a_share_of_the_requests_is_sampled(tmp_path):
     request_log, metrics = log_to(tmp_path / "log", rate=0.3)
     for _ in range(500):
         request_log.offer(SERVABLE, record_of())
-        if request_log._waiting.qsize() > 100:
-            while not request_log._waiting.empty():
+        if request_log._background._waiting.qsize() > 100:
+            while not request_log._background.is_idle:
                 threading.Event().wait(0.001)
     request_log.stop()
     assert len(logged(tmp_path)) == metrics.logged_requests.total()
