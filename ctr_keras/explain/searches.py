@@ -54,7 +54,7 @@ def _structures(verdict: Verdict) -> Picture:
     title = f"Validation log loss of the structures of stage {verdict.stage}"
     caption = (
         f"The first {random} structures are random, the others come from the best region of the "
-        "tree: where they are no better, it has learned nothing."
+        "tree: where they are no better on average, it has learned little."
     )
     rows = [
         (number, "at random" if number <= random else "by the tree", loss)

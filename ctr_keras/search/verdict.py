@@ -303,8 +303,8 @@ def of_structures(
         says[-1] += f", of {len(later)} from the tree {later.mean():.5f} and {later.min():.5f}"
         if gain <= 2 * error:
             says.append(
-                "the tree learned nothing: what it gives is no better than what is random, but by "
-                "noise. Set more structures, or more epochs for each"
+                "on average what the tree gives is no better than what is random, but by noise: "
+                "more structures, or more epochs for each, may tell them apart"
             )
         elif later.min() >= first.min():
             says.append("the best structure is a random one: more structures may find a better one")
