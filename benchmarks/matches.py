@@ -45,6 +45,11 @@ class Log(NamedTuple):
     splits: Mapping[str, Rows]
     truth: Array | None = None
 
+    def read_by(self, model: keras.Model, split: str) -> Rows:
+        """What a model reads of a split, and the labels."""
+        inputs, labels = self.splits[split]
+        return {tensor.name: inputs[tensor.name] for tensor in model.inputs}, labels
+
 
 def same_id_log() -> Log:
     """Half of the candidates are in the history, where a click is likelier."""
@@ -134,24 +139,29 @@ def tested(
     build: Callable[[FeatureSet], keras.Model], log: Log, batch_size: int, seed: int
 ) -> Array:
     """AUC and log loss of the test rows, after the pass of the least validation loss."""
+    model, _ = trained(build, log, batch_size, seed)
+    inputs, labels = log.read_by(model, "test")
+    scores = model.predict(inputs, batch_size=4096, verbose=0)
+    return np.array([auc(labels, scores), log_loss(labels, scores)])
+
+
+def trained(
+    build: Callable[[FeatureSet], keras.Model], log: Log, batch_size: int, seed: int
+) -> tuple[keras.Model, list[float]]:
+    """The model after the pass of the least validation loss, and that loss after each pass."""
     keras.utils.set_random_seed(seed)
     model = build(log.features)
     model.compile(SparseAdam(1e-3), "binary_crossentropy", jit_compile=False)
-    names = [tensor.name for tensor in model.inputs]
-    train, validation, test = (
-        ({name: inputs[name] for name in names}, labels) for inputs, labels in log.splits.values()
-    )
     stop = keras.callbacks.EarlyStopping("val_loss", patience=PATIENCE, restore_best_weights=True)
-    model.fit(
-        *train,
+    history = model.fit(
+        *log.read_by(model, "train"),
         batch_size=batch_size,
         epochs=EPOCHS,
-        validation_data=validation,
+        validation_data=log.read_by(model, "validation"),
         callbacks=[stop],
         verbose=0,
     )
-    scores = model.predict(test[0], batch_size=4096, verbose=0)
-    return np.array([auc(test[1], scores), log_loss(test[1], scores)])
+    return model, history.history["val_loss"]
 
 
 # Name in the table: the builder, and the size of a batch.

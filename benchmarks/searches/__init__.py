@@ -10,8 +10,9 @@ and then the table. By default it is the main table of the papers of AutoFIS and
 
 - `logs-fm`, `logs-deepfm`, `logs-aim`: the model on what AutoFIS or AIM finds, on as many random
   interactions, and on those of best statistics_AUC
-- `logs-optinter`: OptInter on the methods of its search and on random ones, its extremes, and other
-  models with as many parameters as it has. Needs all pairs crossed, in `DIR/crossed`:
+- `logs-optinter`: OptInter on the methods of its search, not trained again, and on random methods;
+  its extremes, and other models with as many parameters as it has. Needs all pairs crossed, in
+  `DIR/crossed`:
   `python -m benchmarks.logs --data DATA --out DIR/crossed --cross-min-count 5 --log coupons`
 - `aim`: AIM's ablations, its third order, and what it has found in DeepFM and IPNN
 - `autofield`: FM and DeepFM on the fields that AutoField keeps, and on as many random ones

@@ -77,8 +77,13 @@ def _paired(
     """The mean difference and its p-value over seeds."""
     values = [dict(enumerate(map(of, measured))) for measured in (own, other)]
     difference = statistics.mean(values[0].values()) - statistics.mean(values[1].values())
-    p_value = paired_t_test(*values)
-    return f"{difference:+.4f}", "" if p_value is None else f"{p_value:.3f}"
+    return f"{difference:+.4f}", _p_value(paired_t_test(*values))
+
+
+def _p_value(value: float | None) -> str:
+    if value is None:
+        return ""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def stability(benches: Sequence[Bench]) -> Iterator[str]:

@@ -13,6 +13,7 @@ class Run(NamedTuple):
         settings: of the training.
         against: the run in the same table that it is compared with.
         width: the argument of the model by which it gets as many parameters as `against`.
+        retrained: whether it is trained, rather than OptInter's network of the search as it is.
     """
 
     model: str
@@ -20,6 +21,7 @@ class Run(NamedTuple):
     settings: tuple[str, ...] = ()
     against: str = ""
     width: str = ""
+    retrained: bool = True
 
 
 class Settings(NamedTuple):
@@ -112,6 +114,9 @@ TABLES: Mapping[str, Mapping[str, Run]] = {
         "OptInter-F": Run("OptInterF", against="FNN"),
         "OptInter-M": Run("OptInterM", against="FNN"),
         "OptInter, searched": Run("OptInter", "optinter", against="FNN"),
+        "OptInter, searched, not retrained": Run(
+            "OptInter", "optinter", against="OptInter, searched", retrained=False
+        ),
         "OptInter, random methods": Run("OptInter", "random-methods", against="FNN"),
         **{
             f"{name}, as many parameters": Run(model, against="OptInter, searched", width=width)

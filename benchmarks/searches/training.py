@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 import keras
 
+from benchmarks.searches.networks import write_network
 from benchmarks.searches.tables import SEARCHES, Run, Settings
 from ctr_keras import metrics
 from ctr_keras.features import FeatureSet
 from ctr_keras.models import build_model, model_arguments
 from ctr_keras.plan import InteractionPlan
-from ctr_keras.search import read_search, run_search
+from ctr_keras.search import OptInterSearch, read_search, run_search
 from ctr_keras.search.verdict import read_verdicts
 from ctr_keras.training import TrainConfig, load_run, predict_split, train
 from ctr_keras.types import Array
@@ -72,16 +73,19 @@ class Bench:
 
     def trained(self, name: str, run: Run, plain: Measured | None) -> Measured:
         """What a run comes to; `plain` is what the run did that it is compared with."""
-        plan, settings = None, self._training_settings(run)
+        plan, out = None, self.run_folder(name)
+        settings = self._training_settings(run)
         if run.search is not None:
             plan = self.searched(run.search)
             settings = (*settings, f"interactions={self.search_folder(run.search)}/plan.json")
         if run.width and plain is not None:
             width = self._fitted_width(run, plain.parameters)
             settings = (*settings, f"{run.width}={width}")
-        out = self.run_folder(name)
-        given = {"data": self._prepared, "model": run.model, "out": out, "seed": self._seed}
-        train(TrainConfig.read(None, settings, **given))
+        if run.retrained:
+            given = {"data": self._prepared, "model": run.model, "out": out, "seed": self._seed}
+            train(TrainConfig.read(None, settings, **given))
+        else:
+            write_network(OptInterSearch(seed=self._seed), self._prepared, out)
         model, features, _ = load_run(out)
         labels, scores = predict_split(model, features, self._prepared, "test")
         parameters = sum(math.prod(weight.shape) for weight in model.trainable_weights)

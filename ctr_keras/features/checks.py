@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _LAYERS = re.compile(
     r"([a-z]+_)?logit(_\d)?|score|linear|leaf_linear|item|deep|power_deep|bottom|leaves|factors|"
     r"combination|interactions|memorized|multi_interactive|products|kernel_products|pooled|"
-    r"attention|compressed|pair_networks|excitation|powers|complex|graph|embedding(_.*)?|"
-    r".*_embedding|dropped_.*|normalized_.*|(concatenate|flatten|reshape|multiply)(_\d+)?|"
+    r"attention|compressed|field_cells|pair_networks|excitation|powers|complex|graph|"
+    r"embedding(_.*)?|.*_embedding|dropped_.*|normalized_.*|(concatenate|flatten|reshape|multiply)(_\d+)?|"
     r"(interacting|disentangled|part_scaler|residual|cross|deep|bridge|bilinear|mask_block|gate|"
     r"euler|wukong|generalized|final_\d|cross_regulation|deep_regulation|field_groups|"
     r"transformer)_\d+|target_attention|interest_(gru|evolution)|next_behavior_loss|"

@@ -31,8 +31,8 @@ class FieldCells(PoolingLayer):
     Args:
         cells: list of pairs. Of each cell the indices of its fields, and its blocks, each an
             operation and the places of the two nodes that it reads: fields come first, then blocks.
-        kernel_initializer: initializer of `W` of concatenations. Defaults to `None`: Glorot's,
-            uniform, for the kernel of one.
+        kernel_initializer: initializer of all `W`. Defaults to `None`: identity matrices of
+            products, and of concatenations Glorot's, uniform, for the kernel of one.
         kernel_regularizer: regularizer of all `W` and `w`. Defaults to `None`.
         **kwargs: name, dtype and what else `keras.layers.Layer` takes.
 
@@ -113,11 +113,11 @@ class FieldCells(PoolingLayer):
 
     def _add_weights(self, name: str, count: int, dim: int) -> tuple[Variable, ...]:
         """Those of so many blocks of one operation."""
+        own = self.kernel_initializer and self.kernel_initializer.clone()
         if name.startswith("product"):
-            shape, initializer = (count, dim, dim), identities
+            shape, initializer = (count, dim, dim), own or identities
         elif name.startswith("concatenate"):
-            shape = (count, 2 * dim, dim)
-            initializer = self.kernel_initializer or glorot_of_one(2 * dim, dim)
+            shape, initializer = (count, 2 * dim, dim), own or glorot_of_one(2 * dim, dim)
         else:
             return ()
         options = {"initializer": initializer, "regularizer": self.kernel_regularizer}

@@ -64,14 +64,14 @@ def AutoFeature(  # noqa: N802 (a builder reads as the model it builds)
             `"concatenate"` or `"product"`. Defaults to `"multiply"`.
         hidden, dropout, normalization, norm_order, embeddings_initializer: as in `DeepFM`.
         net_l2: float. L2 penalty of the kernels of tower, logit and cells. Defaults to `0.0`.
-        kernel_initializer: initializer of the cells' kernels. Defaults to `None` (see
-            `FieldCells`).
+        kernel_initializer: initializer of the cells' kernels. Defaults to `None`: that of
+            `FieldCells`.
         check_ids, crossed: as in `FM`.
         numeric_embedding: as in `FM`. Defaults to `"linear"`.
 
     Returns:
         A model from the packed inputs to the click probability, `(batch, 1)` float32. Its layer
-        `cells` holds the cells.
+        `field_cells` holds the cells.
 
     Raises:
         ValueError: for an unknown operation, or a plan without cells.
@@ -101,7 +101,7 @@ def AutoFeature(  # noqa: N802 (a builder reads as the model it builds)
         [([place(name) for name in cell.fields], cell.blocks) for cell in cells],
         kernel_initializer=kernel_initializer,
         kernel_regularizer=kernel_penalty(net_l2),
-        name="cells",
+        name="field_cells",
     )
     vectors = joined([keras.layers.Flatten()(fields), layer(fields)], "products")
     logit = deep_logit(vectors, hidden, dropout, normalization, norm_order, net_l2, "logit")

@@ -58,7 +58,7 @@ class AutoFeatureSearch(Search):
         schedule, warmup_steps: as in `Search`.
         max_gradient_norm, gradient_accumulation_steps: as in `Search`.
         loss, focal_gamma, label_smoothing: as in `Search`.
-        bilevel: bool. Must be `False`.
+        bilevel: bool. There is no such search here. Defaults to `False`.
         seed, jit_compile, model_args, verbose: as in `Search`; `model_args` are those of
             `AutoFeature`.
 

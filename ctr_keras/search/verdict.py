@@ -21,8 +21,9 @@ _STILL = 0.1  # a spread of gates below this share of their mean tells nothing a
 _STABLE = 0.8  # the share of the kept gates that were among the largest half way
 _AS_DRAWN = 0.9  # a correlation with the random start above this one says that it still decides
 _NOTHING = (
-    "nothing was found: without any, validation rows are predicted as well. If there should be "
-    "something, set more epochs or a larger learning_rate, or keep=K"
+    "nothing was found: without any, validation rows are predicted as well but for noise, and the "
+    "plain model may be better. If there should be something, set more epochs or a larger "
+    "learning_rate, or keep=K"
 )
 
 

@@ -101,8 +101,8 @@ class _Layers:
             part = [n for n, of_item in zip(names, of_items, strict=True) if of_item == wanted]
             shape = [None, len(part), layer.dim]  # which graphs do not know
             vectors.append(tf.ensure_shape(layer.part(part).call(side), shape))
-        user, varying = vectors
-        return Fields(user, varying, of_items)
+        user, item = vectors
+        return Fields(user, item, of_items)
 
     def linear(self, layer: LinearLogit, inputs: Tensors) -> tf.Tensor | None:
         weights = self.embedding(layer.weighting, inputs)

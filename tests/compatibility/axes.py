@@ -78,6 +78,9 @@ OPTIMIZERS |= {
     "AlternatingOptimizer": lambda rate: ours.AlternatingOptimizer(
         KERAS.Adam(rate), {"bias$": KERAS.SGD(rate)}
     ),
+    "PruningOptimizer": lambda rate: ours.PruningOptimizer(
+        KERAS.Adam(rate), {"table$": 0.5}, damping=0.0, every=1
+    ),
 }
 if hasattr(ours, "DenseAdam"):
     OPTIMIZERS["DenseAdam"] = ours.DenseAdam

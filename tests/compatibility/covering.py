@@ -49,7 +49,9 @@ def possible(part: _Part, refusals: tuple[Refusal, ...] = EXPECTED) -> bool:
     if any(refusal.rules_out(given) for refusal in refusals):
         return False
     free = next((name for name in AXES if name not in given), None)
-    return free is None or any(possible(part | {(free, v)}, refusals) for v in AXES[free])
+    if free is None:
+        return True
+    return any(possible(part | {(free, v)}, refusals) for v in cheapest_first(free, given))
 
 
 def _part(values: dict[str, str]) -> _Part:

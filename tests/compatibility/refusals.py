@@ -57,6 +57,12 @@ EXPECTED: tuple[Refusal, ...] = (
         "steps that a row has missed are made up for in closed form, with one learning rate",
     ),
     Refusal(
+        {"optimizer": ["PruningOptimizer"], "precision": ["int8"], "save": [".keras"]},
+        r"'table\$' is found in none of the variables",
+        "int8 takes the tables that it prunes from the weights that are trained: load with "
+        "compile=False",
+    ),
+    Refusal(
         {"optimizer": ["Adafactor"]},
         "Adafactor cannot train tables",
         "in Keras, factors of rows without a gradient underflow to NaN; on TensorFlow, rows that "

@@ -36,7 +36,7 @@ def test_with_generalized_products_of_all_pairs_it_is_opnn():
     )
     copy_weights(opnn, model, "embedding", "deep", "logit")
     (kernel,) = opnn.get_layer("kernel_products").get_weights()
-    cells = model.get_layer("cells")
+    cells = model.get_layer("field_cells")
     cells.set_weights([kernel, *cells.get_weights()[1:]])
     np.testing.assert_allclose(logits(model, INPUTS), logits(opnn, INPUTS), 1e-5, 1e-7)
 
@@ -51,7 +51,7 @@ def test_a_cell_of_each_pair_is_as_without_a_plan():
         SMALL, interactions=InteractionPlan([], cells=map(Cell, pairs)), **OPTIONS
     )
     plain = AutoFeature(SMALL, **OPTIONS)
-    copy_weights(plain, planned, "embedding", "cells", "deep", "logit")
+    copy_weights(plain, planned, "embedding", "field_cells", "deep", "logit")
     np.testing.assert_allclose(logits(planned, INPUTS), logits(plain, INPUTS), 1e-6, 1e-7)
 
 
@@ -76,7 +76,7 @@ def test_cells_are_saved_with_the_model(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(logits(loaded, INPUTS), logits(model, INPUTS), 1e-6, 1e-7)
-    assert loaded.get_layer("cells").cells[0] == (
+    assert loaded.get_layer("field_cells").cells[0] == (
         (2, 0),
         (("concatenate", 0, 1), ("multiply", 2, 0)),
     )

@@ -180,7 +180,16 @@ VARIANTS = {
         "AIM",
         {**_DEEP, **_WIDE, "interactions": _FUNCTIONS, "part_scalers": True, **_CROSSED},
     ),
-    "AutoFeature": ("AutoFeature", {**_DEEP, **_WIDE, "interactions": _CELLS, **_CROSSED}),
+    "AutoFeature": (
+        "AutoFeature",
+        {
+            **_DEEP,
+            **_WIDE,
+            "interactions": _CELLS,
+            "kernel_initializer": "glorot_uniform",
+            **_CROSSED,
+        },
+    ),
     "AutoGroup": ("AutoGroup", {**_DEEP, **_WIDE, "interactions": _GROUPS, **_CROSSED}),
     "OptInter": ("OptInter", {**_DEEP, "cross_dim": 3, "interactions": _METHODS}),
     "OptInter-mixture": ("OptInter", {**_DEEP, "cross_dim": 3, "factor_function": "generalized"}),

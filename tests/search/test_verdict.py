@@ -28,12 +28,21 @@ def test_what_is_kept_is_said_with_what_it_is_worth():
     assert said.facts["kept_halfway"] == 1.0
 
 
+def test_what_is_worth_most_comes_first_and_without_rows_to_judge_by_the_largest_gate():
+    said = verdict([0.5, 0.1, 0.1], [True, True, False], FOUND)
+    rows = [("a", 0.5, 0.1), ("b", 0.1, 0.2), ("c", -0.7, None), ("d", 0.6, None)]
+    kept = [([field], "inner", gate, effect) for field, gate, effect in rows]
+    judged, ranked = (said.with_kept(some).kept for some in (kept[:2], kept[2:]))
+    assert [row["fields"] for row in judged] == [["b"], ["a"]]
+    assert [row["fields"] for row in ranked] == [["c"], ["d"]]
+
+
 @pytest.mark.parametrize(
     ("end", "is_open", "tried", "message"),
     [
         ([0.0, 0.0, 0.0], [False] * 3, (), "the threshold closed all gates. Set c=0.1"),
         ([0.6, 0.61, 0.6], [True] * 3, (), "little was learned: gates differ by 0.8%"),
-        ([0.5, 0.1, 0.1], [False] * 3, NOTHING, "nothing was found"),
+        ([0.5, 0.1, 0.1], [False] * 3, NOTHING, "the plain model may be better"),
         ([0.5, 0.1, 0.1], [True] * 3, (), "nothing was left out: keep=K"),
     ],
 )
