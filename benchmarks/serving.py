@@ -11,6 +11,7 @@ the requests.
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -33,7 +34,7 @@ from tensorflow_serving.apis import predict_pb2
 from benchmarks.synthetic import prepared_log
 from benchmarks.timing import median_seconds
 
-BATCH_SIZES = (1, 32, 128, 512)
+BATCH_SIZES = (1, 32, 128, 500)
 CANDIDATES = 500
 CLIENTS = 64
 ITEM_COLUMNS = tuple(f"C{number}" for number in range(19, 27))  # 8 of 39
@@ -65,7 +66,7 @@ def main(folder: str, seconds: float, rounds: int) -> None:
         asyncio.run(_ranking(server, direct, columns, rounds))
         asyncio.run(_first_requests(server, models, _rows(columns, 1), rounds))
     asyncio.run(_batching(folder, models, _rows(columns, 1), seconds, rounds))
-    _onnx(folder, direct["serving_default"], rounds)
+    _in_process(folder, direct, rounds)
 
 
 # What is served
@@ -346,27 +347,66 @@ async def _batching(
         _print({"measured": what, **_percentiles(values), "per_second": rate})
 
 
-def _onnx(folder: str, direct: Callable[[Columns], Any], rounds: int) -> None:
-    """Seconds of the processor for rows by ONNX Runtime, of which `run` is the model's part, and by
-    the loaded SavedModel."""
+def _in_process(folder: str, direct: dict[str, Callable], rounds: int) -> None:
+    """Rows by the loaded SavedModel, next to ONNX Runtime, of which `run` is the model's part,
+    LightGBM on rows that are numbers already, and a call of TensorFlow that does nothing."""
+    import tensorflow as tf
+
     from serving.onnx_scorer import OnnxScorer
 
     scorer = OnnxScorer(os.path.join(folder, "onnx", "1"))
+    trees, matrix = _trees(folder)
     with open(os.path.join(folder, "prepared", "samples.jsonl"), encoding="utf-8") as file:
         samples = [json.loads(line) for line in file]
     columns = _columns(folder)
+    one_user = {k: v if k in ITEM_COLUMNS else v[:1] for k, v in columns.items()}
+    nothing, tensor = tf.function(tf.identity), tf.constant([1.0])
     for size in BATCH_SIZES:
-        rows, of_rows = samples[:size], _rows(columns, size)
-        packed = scorer.pack(rows)
+        rows = list(itertools.islice(itertools.cycle(samples), size))
+        of_rows, packed = _rows(columns, size), scorer.pack(rows)
+        of_user = {k: np.resize(v, size) if k in ITEM_COLUMNS else v for k, v in one_user.items()}
+        numbers = np.resize(matrix, (size, matrix.shape[1]))
         tasks = {
-            "run": lambda packed=packed: scorer.run(packed),
-            "score": lambda rows=rows: scorer.score(rows),
-            "direct": lambda of_rows=of_rows: direct(of_rows),
+            "direct": functools.partial(direct["serving_default"], of_rows),
+            "direct, rank": functools.partial(direct["rank"], of_user),
+            "ONNX": functools.partial(scorer.score, rows),
+            "ONNX, run": functools.partial(scorer.run, packed),
+            "LightGBM": functools.partial(trees.predict, numbers, num_threads=1),
+            "nothing": functools.partial(nothing, tensor),
         }
-        seconds = median_seconds(tasks, 20 * rounds, 10, time.process_time)
-        _print(
-            {"measured": "onnx", "batch": size, **{f"{k}_ms": 1000 * v for k, v in seconds.items()}}
-        )
+        for name, (wall, cpu) in _by_turns(tasks, 100 * rounds).items():
+            of_cpu = {f"cpu_{key}": value for key, value in _percentiles(cpu).items()}
+            _print({"measured": name, "batch": size, **_percentiles(wall), **of_cpu})
+
+
+def _trees(folder: str) -> tuple[Any, np.ndarray]:
+    """LightGBM's trees by default, and the rows that they are grown from."""
+    import lightgbm
+
+    from ctr_keras.data import read_rows
+    from ctr_keras.features import FeatureSet
+
+    prepared = os.path.join(folder, "prepared")
+    features = FeatureSet.load(os.path.join(prepared, "features.json"))
+    inputs, labels = read_rows(prepared, "train", features, 20_000)
+    matrix = np.hstack([inputs["categorical"], inputs["numeric"]])
+    grown = lightgbm.Dataset(matrix, np.ravel(labels))
+    return lightgbm.train({"objective": "binary", "verbose": -1}, grown), matrix
+
+
+def _by_turns(
+    tasks: dict[str, Callable[[], Any]], repetitions: int
+) -> dict[str, tuple[list[float], list[float]]]:
+    """Seconds of each task by the clock on the wall, and of the processors."""
+    seconds: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in tasks}
+    for turn in range(repetitions + 1):
+        for name, task in tasks.items():
+            wall, cpu = time.perf_counter(), time.process_time()
+            task()
+            if turn:  # the first is to warm up
+                seconds[name][0].append(time.perf_counter() - wall)
+                seconds[name][1].append(time.process_time() - cpu)
+    return seconds
 
 
 async def _closed_loop(send: Send, seconds: float) -> list[float]:

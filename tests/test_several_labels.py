@@ -22,7 +22,8 @@ from ctr_keras.training.stopped import description_of
 from ctr_keras.tuning import Choice, TuneConfig, tune
 from pipeline.datasets.declared import load_dataset
 from pipeline.prepare import prepare
-from serving.export.export import export_run
+from serving.export.export import ExportOptions, export_run
+from serving.onnx_scorer import OnnxScorer
 from tests.compare.test_report import sections
 from tests.prepared import made_once
 
@@ -254,6 +255,16 @@ def test_an_exported_model_has_an_output_a_label(run, data, tmp_path, scored_her
     scores = np.asarray(model(samples.inputs))
     for place, name in enumerate(LABELS):
         np.testing.assert_allclose(serve(**raw)[name], scores[:, place], atol=1e-6)
+
+
+def test_an_onnx_version_has_an_output_a_label(run, data, tmp_path):
+    version = export_run(run, str(tmp_path / "esmm"), ExportOptions(format="onnx"))
+    scorer = OnnxScorer(version)
+    assert scorer.names == LABELS
+    model, features, _ = load_run(run)
+    samples = read_samples(data, features)
+    expected = np.asarray(model(samples.inputs))
+    np.testing.assert_allclose(scorer.score(samples.rows), expected, rtol=0, atol=1e-6)
 
 
 def test_a_feature_set_of_one_label_is_written_as_ever():
