@@ -1,10 +1,11 @@
 """What both front ends share: the models, kept up to date, and what is counted."""
 
+import contextlib
 import logging
 import os
 import pathlib
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -22,6 +23,7 @@ from serving.server.options import Options, ShadowOption
 from serving.server.request_log import Record, RequestLog
 from serving.server.savedmodel import Servable
 from serving.server.shadow import Shadow
+from serving.server.tracing import NoTracing, Tracing
 from serving.versions import find_models
 
 log = logging.getLogger(__name__)
@@ -33,16 +35,19 @@ class Core:
     Attributes:
         manager: ModelManager. Lends the models.
         metrics: Metrics.
+        tracing: NoTracing. What makes spans, if they are wanted.
 
     Raises:
         OSError: if a file or folder that the options name cannot be read.
         StatusError: if such a file makes no sense.
+        RuntimeError: if spans are wanted of a library that is not installed.
     """
 
     def __init__(self, options: Options):
         if options.models and not os.path.isdir(options.models):
             raise NotADirectoryError(f"no directory of models: {os.fspath(options.models)}")
         self.metrics = Metrics()
+        self.tracing = Tracing() if options.tracing else NoTracing()
         self._log = RequestLog(self.metrics, options.request_log_max_bytes)
         self._options = options
         self._batching = _batching(options)
@@ -112,6 +117,12 @@ class Core:
                 raise
             log.error("%s", error)
 
+    @contextlib.contextmanager
+    def run(self, name: str, api: str) -> Iterator[None]:
+        """Times a run of a model: `api` is "Predict", "Classify" or "Regress"."""
+        with self.metrics.run(name, api), self.tracing.part("run"):
+            yield
+
     def answered(self, servable: Servable, record: Record) -> None:
         """Takes a request that was answered, to log it and to compare; never waits or fails."""
         self._log.offer(servable, record)
@@ -129,6 +140,7 @@ class Core:
         self._log.stop(seconds)
         if self._batching:
             self._batching.scheduler.stop(seconds)
+        self.tracing.stop()
 
     def reload(self, asked: model_server_config_pb2.ModelServerConfig) -> None:
         """Serves other models, or the same in another way, from now on.

@@ -43,6 +43,10 @@ from serving.server.request_log import of_messages
 from serving.server.savedmodel import Servable
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
+_OUR_FAULTS = (
+    *(Code.UNKNOWN, Code.DEADLINE_EXCEEDED, Code.UNIMPLEMENTED),
+    *(Code.INTERNAL, Code.UNAVAILABLE, Code.DATA_LOSS),
+)
 _MAX_ERROR_LENGTH = 1024
 _SERVICES = {  # calls and what they take
     "PredictionService": (
@@ -120,19 +124,22 @@ def _call(answer: Callable[[Any, Any], Any]) -> Callable[[Any, Any, grpc.Service
 
     @functools.wraps(answer)
     def call(service: Any, request: Any, context: grpc.ServicerContext) -> Any:
-        given = {key: value for key, value in context.invocation_metadata() if key == REQUEST_ID}
+        given = dict(context.invocation_metadata())
         asked = Request.of(answer.__name__, "gRPC", given.get(REQUEST_ID))
         context.set_trailing_metadata([(REQUEST_ID, asked.id)])
-        try:
-            remaining = context.time_remaining()
-            if remaining is not None and remaining <= 0:  # it has waited for a thread too long
-                raise StatusError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
-            response = answer(service, request)
-            status = None
-        except Exception as error:  # whatever went wrong, the client gets a status
-            status = as_status_error(error)
+        with service.tracing.request(asked, given) as answered:
+            try:
+                remaining = context.time_remaining()
+                if remaining is not None and remaining <= 0:  # it has waited for a thread too long
+                    raise StatusError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
+                response = answer(service, request)
+                status = None
+            except Exception as error:  # whatever went wrong, the client gets a status
+                status = as_status_error(error)
+            code = status.code if status else Code.OK
+            answered(_CODES[code].name, code in _OUR_FAULTS)
         if service.access_log:
-            asked.log_answer(_CODES[status.code if status else Code.OK].name)
+            asked.log_answer(_CODES[code].name)
         if status is None:
             return response
         details = status.message.encode("utf-8", "replace").decode()
@@ -146,7 +153,9 @@ def _call(answer: Callable[[Any, Any], Any]) -> Callable[[Any, Any, grpc.Service
 class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def __init__(self, core: Core, options: Options):
         self.access_log = options.access_log
+        self.tracing = core.tracing
         self._manager = core.manager
+        self._run = core.run
         self._metrics = core.metrics
         self._answered = core.answered
         self._predict = functools.partial(
@@ -173,7 +182,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         with self._metrics.request(request.model_spec.name, api, "GRPC"):
             with (
                 self._manager.lease(*_asked(request)) as servable,
-                self._metrics.run(servable.name, api),
+                self._run(servable.name, api),
             ):
                 response = infer(servable, request)
             if api != "Predict":
@@ -214,6 +223,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
     def __init__(self, core: Core, options: Options):
         self.access_log = options.access_log
+        self.tracing = core.tracing
         self._core = core
 
     @_call

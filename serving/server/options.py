@@ -128,6 +128,9 @@ class Options:
         "LABEL:SHARE: that share of predictions is made by that label's version, too, to compare.",
     )
     access_log: bool = _flag(False, "A line in the log for each request, with its id.")
+    tracing: bool = _flag(
+        False, "Spans of requests, to where OTEL_EXPORTER_OTLP_ENDPOINT and its kin say."
+    )
     log_format: str = _flag("text", "Of lines in the log: text or json.")
     grace_seconds: float = _flag(30, "Time that requests under way may take at the end.")
     num_unload_threads: int = _flag(0, _HERE + "each model unloads in a thread of its own")

@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import contextvars
 import functools
 import json
 import re
@@ -44,6 +45,7 @@ _ORIGIN = re.compile(r"^https?://[^/?#]*", re.IGNORECASE)  # in the form that pr
 _BAD_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2})")
 _MAX_INFLATION = 100  # JSON of real requests is compressed 10 to 20 times
 _MAX_INFLATED = 1 << 20  # bytes, which any compressed body may have
+_OUR_FAULT = 500  # and above
 _PLAIN = {"Content-Type": "text/plain"}
 _NOT_FOUND_PAGE = "<html><head><title>404 Not Found</title></head><body>Not Found</body></html>"
 _MISDIRECTED = (
@@ -124,7 +126,9 @@ class RestServer:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         call = f"{request.method} {request.raw_path}"
         asked = Request.of(call, "REST", request.headers.get(REQUEST_ID))
-        response = await self._routed(request)
+        with self._core.tracing.request(asked, request.headers) as answered:
+            response = await self._routed(request)
+            answered(response.status, response.status >= _OUR_FAULT)
         response.headers[REQUEST_ID] = asked.id
         if self._options.access_log:
             asked.log_answer(response.status)
@@ -175,9 +179,9 @@ class RestServer:
             message = f"Request body is longer than the server's limit of {limit} bytes"
             return _json_response(413, _error_json(message))
         try:
-            running = self._loop.run_in_executor(
-                self._workers, self._run, request.method, path, *body
-            )
+            answer = functools.partial(self._run, request.method, path, *body)
+            traced = contextvars.copy_context()  # in which the span of the request is the current
+            running = self._loop.run_in_executor(self._workers, traced.run, answer)
             return _json_response(200, await asyncio.wait_for(running, seconds))
         except TimeoutError:
             return _json_response(504, _error_json("Timed out waiting for the model's answer"))
@@ -211,6 +215,7 @@ class _Api:
     def __init__(self, core: Core):
         self._manager = core.manager
         self._metrics = core.metrics
+        self._run = core.run
         self._answered = core.answered
         self._inference = {
             "predict": self._predict,
@@ -253,7 +258,7 @@ class _Api:
                 key = document.get("signature_name") or "DEFAULT"
                 raise invalid_argument(f"Failed to get input map for signature: {key}")
             inputs, in_rows = read_inputs(document, signature.inputs)
-            with self._metrics.run(servable.name, "Predict"):
+            with self._run(servable.name, "Predict"):
                 outputs = signature.run(inputs)
             self._answered(servable, of_arrays(key, signature, inputs, outputs))
             return write_outputs(outputs, signature.outputs, in_rows)
@@ -278,7 +283,7 @@ class _Api:
         request.input.CopyFrom(read_examples(document))
         request.model_spec.signature_name = _printable(document.get("signature_name", ""))
         with self._manager.lease(*target) as servable:
-            with self._metrics.run(servable.name, infer.__name__.capitalize()):
+            with self._run(servable.name, infer.__name__.capitalize()):
                 response = infer(servable, request)
             self._metrics.count_examples(servable.name, example_count(request))
             kind = f"{infer.__name__}_log"
