@@ -183,8 +183,8 @@ def docstrings() -> dict[str, str]:
 
     Example:
 
-    >>> docstrings()["LR"].partition(":")[0]
-    'Logistic regression'
+    >>> docstrings()["LR"].splitlines()[0]
+    'Logistic regression on all fields: a weight for each value, and a bias.'
     """
     modules = [*_modules(), *_parsed(_LAYERS)]
     nodes = (node for module in modules for node in module.body)

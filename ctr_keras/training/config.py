@@ -126,9 +126,9 @@ class TrainConfig(Optimization):
 
     Example:
 
-    >>> config = TrainConfig.read(None, ["heads=4", "epochs=1"], data="d", model="AutoInt", out="r")
+    >>> config = TrainConfig.read(None, ["dim=4", "epochs=1"], data="d", model="DeepFM", out="r")
     >>> config.model_args, config.epochs
-    ({'heads': 4}, 1)
+    ({'dim': 4}, 1)
     """
 
     data: str

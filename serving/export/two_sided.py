@@ -136,7 +136,7 @@ class _Layers:
         """What a head gives for fields of users and of items, `(rows, fields, head_dim)` each.
 
         To a user's field, all of the user's fields are one key next to those of the items, whose
-        logit and value they have when they are among themselves.
+        weight is the sum of theirs and whose value is what they have among themselves.
         """
         (query, key, value), (item_query, item_key, item_value) = user, items
         users, fields = tf.shape(query)[0], query.shape[1]
@@ -149,9 +149,17 @@ class _Layers:
 
         among = layer.logits(query, key)
         alone = tf.nn.softmax(among) @ value
-        one = tf.repeat(tf.reduce_logsumexp(among, -1)[:, tf.newaxis], self._count, axis=0)
-        logits = tf.concat([one, of_rows(layer.logits(of_user(item_key), query))], axis=1)
-        weights = tf.exp(logits - tf.reduce_logsumexp(logits, 1, keepdims=True))
+        largest = tf.reduce_max(among, -1, keepdims=True)
+        total = tf.reduce_sum(tf.exp(among - largest), -1)
+        largest, total = (
+            tf.repeat(tf.reshape(of, [users, 1, fields]), self._count, axis=0)
+            for of in (largest, total)
+        )
+        logits = of_rows(layer.logits(of_user(item_key), query))
+        # Of sums of exponentials rather than of their logarithms, which would be less exact.
+        top = tf.maximum(largest, tf.reduce_max(logits, 1, keepdims=True))
+        weights = tf.concat([total * tf.exp(largest - top), tf.exp(logits - top)], axis=1)
+        weights /= tf.reduce_sum(weights, 1, keepdims=True)
         shares = tf.reshape(weights[:, 0], [users, self._count, fields, 1])
         own = tf.reshape(shares * alone[:, tf.newaxis], [-1, fields, layer.head_dim])
         user_output = own + tf.matmul(weights[:, 1:], item_value, transpose_a=True)

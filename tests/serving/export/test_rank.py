@@ -66,8 +66,12 @@ def test_scores_are_those_of_single_rows(loaded, columns):
 
 def test_models_with_attention_rank_as_well(autoint, columns):
     loaded = tf.saved_model.load(str(autoint.version))
-    ranked = run(loaded, "rank", of_one_user(columns))
-    np.testing.assert_allclose(ranked, run(loaded, "serving_default", columns), atol=1e-6)
+    ranked, single = (
+        run(loaded, "rank", of_one_user(columns)),
+        run(loaded, "serving_default", columns),
+    )
+    # Weights so far from zero make terms of which float32 keeps five digits in another order.
+    np.testing.assert_allclose(ranked, single, rtol=1e-5, atol=1e-6)
 
 
 def test_models_that_leave_out_crossed_features_serve_and_rank(clicks, features, columns, tmp_path):
