@@ -100,7 +100,8 @@ def test_structures_of_one_loss_are_one_region():
 
 
 @pytest.mark.slow
-def test_default_settings_find_the_pairs_that_matter():
+@pytest.mark.whole  # sixteen trainings; what the tree does is tested above
+def test_the_pairs_that_matter_have_cells():
     rows = {"train_rows": 6000, "validation_rows": 3000, "test_rows": 10}
     data = planted_clicks([(0, 1), (2, 3)], fields=5, linear=0.0, noise=0.3, **rows)
     few = {"structures": 16, "random_structures": 8}
