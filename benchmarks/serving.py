@@ -57,6 +57,9 @@ Columns = dict[str, np.ndarray]
 @click.option("--rounds", default=3, show_default=True, help="In each, all have their turn.")
 def main(folder: str, seconds: float, rounds: int) -> None:
     """Measure latency by batch size, rank against predict, and batching on against off."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)  # as the server has by default
     models = _exported(folder)
     columns = _columns(folder)
     direct = _loaded(models)
