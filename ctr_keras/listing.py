@@ -41,8 +41,8 @@ class Trainable(NamedTuple):
     summary: str
     reference: str
     family: str
-    needs: tuple[str, ...] = ()
-    crossed: str = "left out; with crossed=true embedded as fields"
+    needs: tuple[str, ...]
+    crossed: str
 
 
 def trainable() -> dict[str, Trainable]:
@@ -58,6 +58,7 @@ def trainable() -> dict[str, Trainable]:
         "gradient-boosted trees, grown by LightGBM",
         "Ke et al., NeurIPS 2017",
         "trees",
+        needs=(),
         crossed="left out; with crossed=true trees split on them",
     )
     return {**models, TREES: trees}

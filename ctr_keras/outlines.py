@@ -42,17 +42,19 @@ def _builders() -> dict[str, tuple[ast.FunctionDef, ast.Call]]:
 
 
 def models() -> dict[str, dict[str, Any]]:
-    """What `register` is told of each model, by its name.
+    """What a `ModelEntry` says of each model but how it is built, by its name.
 
     Example:
 
     >>> models()["LR"]["family"]
     'linear'
     """
-    return {name: _told(decorator) for name, (_, decorator) in _builders().items()}
+    untold = dataclass_defaults("ModelEntry")
+    return {name: untold | _told(decorator) for name, (_, decorator) in _builders().items()}
 
 
 def _told(decorator: ast.Call) -> dict[str, Any]:
+    """What `register` is told of a model."""
     positional = dict(zip(("summary", "reference"), decorator.args, strict=True))
     named = {keyword.arg: keyword.value for keyword in decorator.keywords if keyword.arg}
     return {name: ast.literal_eval(value) for name, value in (positional | named).items()}
@@ -178,7 +180,8 @@ def searches() -> dict[str, str]:
     }
 
 
-def docstrings() -> dict[str, str]:
+@functools.cache
+def docstrings() -> Mapping[str, str]:
     """Those of all classes and functions, layers among them, by name.
 
     Example:
@@ -186,8 +189,7 @@ def docstrings() -> dict[str, str]:
     >>> docstrings()["LR"].splitlines()[0]
     'Logistic regression on all fields: a weight for each value, and a bias.'
     """
-    modules = [*_modules(), *_parsed(_LAYERS)]
-    nodes = (node for module in modules for node in module.body)
+    nodes = (node for module in (*_modules(), *_parsed(_LAYERS)) for node in module.body)
     kinds = (ast.ClassDef, ast.FunctionDef)
     return {node.name: ast.get_docstring(node) or "" for node in nodes if isinstance(node, kinds)}
 
@@ -240,10 +242,9 @@ def _value(node: ast.expr) -> Any:
 @functools.cache
 def _constants() -> Mapping[str, Any]:
     """The literals that have a name of their own."""
-    modules = [*_modules(), *_parsed(_LAYERS)]
     found = {}
-    for node in (node for module in modules for node in module.body):
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+    for node in _statements(ast.Assign):
+        if isinstance(node.targets[0], ast.Name):
             with contextlib.suppress(ValueError):
                 found[node.targets[0].id] = ast.literal_eval(node.value)
     return found
