@@ -4,10 +4,8 @@ import csv
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from benchmarks.planted_log import planted_clicks
-from ctr_keras.cli import main
 from ctr_keras.explain import plan_of_model
 from ctr_keras.features import Categorical, FeatureSet, Label
 from ctr_keras.plan import Cell, InteractionPlan
@@ -18,6 +16,7 @@ from ctr_keras.search.verdict import of_structures, read_verdicts
 from ctr_keras.settings import SettingError
 from ctr_keras.training import load_run
 from tests.data.shards import write_prepared
+from tests.search.commands import run
 
 TOWER = {"dim": 2, "hidden": [3]}
 
@@ -171,11 +170,6 @@ def test_its_verdict_says_whether_the_tree_has_learned():
 
 def test_from_the_command_line_with_verdict_pictures_and_a_run(tmp_path):
     prepared = write_prepared(tmp_path / "data", {"train": 200, "validation": 60, "test": 60})
-
-    def run(*arguments):
-        result = CliRunner().invoke(main, [*map(str, arguments)])
-        assert result.exit_code == 0, result.output
-        return result
 
     few = ("--set", "epochs=1", "--set", "hidden=[4]", "--set", "batch_size=50")
     out = tmp_path / "search"

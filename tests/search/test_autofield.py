@@ -3,16 +3,15 @@
 import keras
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from benchmarks.planted_log import planted_clicks
-from ctr_keras.cli import main
 from ctr_keras.features import Categorical, Crossed, FeatureSet, Label, MultiValued, Numeric
 from ctr_keras.models import build_model
 from ctr_keras.models.base import built_features
 from ctr_keras.plan import Interaction, InteractionPlan
 from ctr_keras.search import AutoFieldSearch, RandomSelection, StatisticsSelection
 from tests.data.shards import write_prepared
+from tests.search.commands import run
 
 TOWER = {"dim": 4, "hidden": [16], "normalization": None}
 
@@ -70,11 +69,6 @@ def prepared(tmp_path_factory):
 
 
 def test_from_the_command_line_with_verdict_pictures_and_a_run(prepared, tmp_path):
-    def run(*arguments):
-        result = CliRunner().invoke(main, [*map(str, arguments)])
-        assert result.exit_code == 0, result.output
-        return result
-
     few = ("--set", "epochs=1", "--set", "hidden=[4]", "--set", "batch_size=50")
     out = tmp_path / "search"
     found = run("search", "--data", prepared, "--method", "autofield", "--out", out, *few,

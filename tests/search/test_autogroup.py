@@ -1,10 +1,8 @@
 """AutoGroup finds fields that mean something together, and models are built on its groups."""
 
 import pytest
-from click.testing import CliRunner
 
 from benchmarks.planted_log import planted_clicks
-from ctr_keras.cli import main
 from ctr_keras.explain import plan_of_model
 from ctr_keras.features import Categorical, FeatureSet, Label
 from ctr_keras.plan import Group, InteractionPlan
@@ -12,6 +10,7 @@ from ctr_keras.search import AutoGroupSearch, RandomSelection, StatisticsSelecti
 from ctr_keras.search.verdict import read_verdicts
 from ctr_keras.training import load_run
 from tests.data.shards import write_prepared
+from tests.search.commands import run
 
 PAIRS = {"dim": 4, "hidden": [16], "groups": [0, 4]}
 
@@ -72,11 +71,6 @@ def test_without_keep_places_more_probable_than_not_are_kept_and_no_rows_judge_t
 
 def test_from_the_command_line_with_verdict_pictures_and_a_run(tmp_path):
     prepared = write_prepared(tmp_path / "data", {"train": 200, "validation": 60, "test": 60})
-
-    def run(*arguments):
-        result = CliRunner().invoke(main, [*map(str, arguments)])
-        assert result.exit_code == 0, result.output
-        return result
 
     few = ("--set", "epochs=1", "--set", "hidden=[4]", "--set", "batch_size=50")
     out = tmp_path / "search"

@@ -5,10 +5,8 @@ import json
 import keras
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from benchmarks.planted_log import planted_clicks, planted_tables
-from ctr_keras.cli import main
 from ctr_keras.explain import plan_of_model
 from ctr_keras.features import Categorical, Crossed, FeatureSet, Label, MultiValued, Numeric
 from ctr_keras.models import build_model
@@ -17,6 +15,7 @@ from ctr_keras.search import OptFSSearch, RandomSelection, StatisticsSelection
 from ctr_keras.search.verdict import read_verdicts
 from ctr_keras.training import load_run
 from tests.data.shards import write_prepared
+from tests.search.commands import run
 
 TOWER = {"dim": 4, "hidden": [16], "normalization": None}
 
@@ -64,11 +63,6 @@ def test_so_many_as_asked_for_are_kept_and_none_where_the_penalty_closes_all(tmp
 
 def test_from_the_command_line_with_verdict_pictures_and_a_run(tmp_path):
     prepared = write_prepared(tmp_path / "data", {"train": 200, "validation": 60, "test": 60})
-
-    def run(*arguments):
-        result = CliRunner().invoke(main, [*map(str, arguments)])
-        assert result.exit_code == 0, result.output
-        return result
 
     few = ("--set", "epochs=1", "--set", "hidden=[4]", "--set", "batch_size=50")
     out = tmp_path / "search"
