@@ -140,6 +140,11 @@ def tested(
 ) -> Array:
     """AUC and log loss of the test rows, after the pass of the least validation loss."""
     model, _ = trained(build, log, batch_size, seed)
+    return measured(model, log)
+
+
+def measured(model: keras.Model, log: Log) -> Array:
+    """AUC and log loss on the test rows."""
     inputs, labels = log.read_by(model, "test")
     scores = model.predict(inputs, batch_size=4096, verbose=0)
     return np.array([auc(labels, scores), log_loss(labels, scores)])

@@ -22,10 +22,9 @@ import click
 import keras
 import numpy as np
 
-from benchmarks.matches import Log, dot_product_log, prepared_log, trained
+from benchmarks.matches import Log, dot_product_log, measured, prepared_log, trained
 from benchmarks.timing import median_seconds
 from ctr_keras.features import FeatureSet
-from ctr_keras.metrics import auc
 from ctr_keras.models import DIEN, DIN, MIAN, AutoInt, DeepFM
 
 BATCH_SIZE, STEPS = 1024, 11
@@ -50,7 +49,7 @@ def main(data: str | None, seeds: int) -> None:
         courses = []
         for seed in range(seeds):
             model, losses = trained(build, log, BATCH_SIZE, seed)
-            courses.append((*_course(losses), _test_auc(model, log)))
+            courses.append((*_course(losses), measured(model, log)[0]))
             print(f"{name}, seed {seed}: {[round(loss, 4) for loss in losses]}", flush=True)
         *losses, best, area = np.mean(courses, axis=0)
         rows[name] = [*(f"{loss:.4f}" for loss in losses), f"{best:.1f}", f"{area:.4f}"]
@@ -67,11 +66,6 @@ def _course(losses: list[float]) -> tuple[float, ...]:
     """The losses after three passes, the least one, and after which pass it was."""
     first = itertools.islice(itertools.chain(losses, itertools.repeat(losses[-1])), 3)
     return (*first, min(losses), 1 + int(np.argmin(losses)))
-
-
-def _test_auc(model: keras.Model, log: Log) -> float:
-    inputs, labels = log.read_by(model, "test")
-    return auc(labels, model.predict(inputs, batch_size=4096, verbose=0))
 
 
 def _outside_of_tables(model: keras.Model) -> int:
