@@ -13,9 +13,11 @@ from ctr_keras.explain.importance import run_importance
 from ctr_keras.features import FeatureSet
 from ctr_keras.training import TrainConfig, load_run, predict_split, train
 from pipeline.prepare import prepare
+from serving.codes import Code
 from serving.export.export import ExportOptions, export_run
 from serving.export.scorer import Scorer
 from serving.onnx_scorer import OnnxScorer
+from serving.server.errors import as_status_error
 from tests.prepared import made_once
 
 ROWS = 1500
@@ -115,9 +117,11 @@ def test_an_exported_model_gives_raw_rows_the_scores_of_prepared_ones(
     same = columns | {"tags": tf.repeat(raw["tags"][0], len(expected))}
     again = signatures["serving_default"](**same)
     np.testing.assert_allclose(ranked["score"], again["score"], rtol=0, atol=1e-6)
-    with pytest.raises(tf.errors.InvalidArgumentError) as refused:
+    with pytest.raises(tf.errors.InvalidArgumentError, match="a weight of tags") as refused:
         signatures["serving_default"](tags=tf.constant(["good:-1"]), hour=tf.constant(["1"]))
-    assert "a weight of tags is not a finite number of at least 0: ] [good:-1" in str(refused.value)
+    answer = as_status_error(refused.value)
+    told = "[a weight of tags is not a finite number of at least 0: ] [good:-1]"
+    assert (answer.code, answer.message) == (Code.INVALID_ARGUMENT, f"assertion failed: {told}")
 
 
 def test_frames_and_onnx_have_the_same_scores(run, data, tmp_path):

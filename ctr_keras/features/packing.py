@@ -92,7 +92,7 @@ def pack(features: FeatureSet, statistics: Statistics, frame: Frame) -> dict[str
     if features.numeric:
         packed["numeric"] = _scaled(features.numeric, columns, statistics.numbers)
     for name, feature in features.weights_inputs.items():
-        packed[name] = _weights_of_lists(feature, _strings(feature, columns))
+        packed[name] = _weights_of_lists(feature, columns.strings(feature))
     return packed
 
 
@@ -113,14 +113,10 @@ def _feature_values(features: FeatureSet, columns: Columns, numbers: Numbers) ->
             if feature.bucket_count:
                 values[feature.name] = _buckets(feature, columns, numbers)
         elif not isinstance(feature, Crossed):
-            values[feature.name] = _read(feature, _strings(feature, columns))
+            values[feature.name] = _read(feature, columns.strings(feature))
     for feature in features.crossed:
         values[feature.name] = _pairs(values[feature.first], values[feature.second])
     return values
-
-
-def _strings(feature: Categorical | MultiValued | Sequence, columns: Columns) -> Coded:
-    return columns.strings(feature.raw_column, getattr(feature, "separator", None))
 
 
 def _read(feature: Categorical | MultiValued | Sequence, strings: Coded) -> Coded:
@@ -169,7 +165,7 @@ def _check_times(features: FeatureSet, columns: Columns, values: Mapping[str, Co
             continue
 
         refuse = functools.partial(_refuse_time, feature.time_part)
-        columns.strings(feature.raw_column).map(feature.raw_column, refuse)
+        columns.strings(feature).map(feature.raw_column, refuse)
 
 
 def _refuse_time(part: str, value: str) -> None:

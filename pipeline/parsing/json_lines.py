@@ -24,18 +24,22 @@ class JsonLines:
     """Text with a JSON object a line. A key that an object does not have, or null, is "".
 
     Numbers keep the spelling that they have in the file, true and false become 1 and 0, a list's
-    values but null are joined by a separator. Objects in objects are rejected.
+    values but null are joined by a separator. Objects in objects are rejected, but those of values
+    and their weights.
 
     Args:
         columns: tuple of str. The keys to read.
         separators: tuple of (str, str). For each column that may have lists, what joins their
             values. Defaults to `()`.
         encoding: str. As Python calls it. Defaults to `"utf-8"`.
+        weight_separators: tuple of (str, str). For each column whose lists may have weights, what
+            joins a value and its weight. Defaults to `()`.
     """
 
     columns: tuple[str, ...]
     separators: tuple[tuple[str, str], ...] = ()
     encoding: str = "utf-8"
+    weight_separators: tuple[tuple[str, str], ...] = ()
 
     def check(self, path: str) -> None:
         """Raises a SourceError if none of a file's first objects has a column to read."""
@@ -81,6 +85,9 @@ class JsonLines:
         return [self._cell(name, row.get(name, absent.get(name))) for name in self.columns]
 
     def _cell(self, name: str, value: Any) -> str:
+        of_weight = dict(self.weight_separators).get(name)
+        if isinstance(value, dict) and of_weight is not None:
+            value = [f"{item}{of_weight}{_text(name, weight)}" for item, weight in value.items()]
         if not isinstance(value, list):
             return _text(name, value)
         separator = dict(self.separators).get(name)

@@ -3,6 +3,8 @@
 import re
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 from ctr_keras.features import Categorical, FeatureSet, Label, MultiValued, feature_from_dict
@@ -25,6 +27,22 @@ def test_values_are_packed_with_their_weights():
     np.testing.assert_array_equal(packed["tags_weights"], np.float32(expected))
     assert {n: a.dtype.name for n, a in packed.items()} == features.packed_types
     assert {n: a.shape[1:] for n, a in packed.items()} == features.packed_shapes
+
+
+def test_dicts_and_maps_are_values_with_weights():
+    dicts = [{"a": 0.5, "b": np.float32(0.1)}, {"b": None, 7: 2}, {}, None, ["a", "b:3"], "a:4"]
+    features = feature_set(TAGS).fit({"tags": dicts})
+    spelled = ["a:0.5|b:0.1", "b|7:2", "", "", "a|b:3", "a:4"]
+    expected = features.pack({"tags": spelled})
+    pairs = [[*dicts[0].items()], [("b", None), ("7", 2)], []]
+    maps = pa.array(pairs, pa.map_(pa.string(), pa.float32()))
+    for column, rows in ((dicts, 6), (pd.Series(dicts), 6), (maps, 3)):
+        for name, values in features.pack({"tags": column}).items():
+            np.testing.assert_array_equal(values, expected[name][:rows])
+    with pytest.raises(ValueError, match=r"row 0: 'a:nan' has the weight 'nan', which is"):
+        features.pack({"tags": [{"a": np.nan}]})
+    with pytest.raises(ValueError, match=r"row 0: \{'a': 1\} is a dict, not a string"):
+        feature_set(MultiValued("tags")).fit({"tags": [{"a": 1}]})
 
 
 @pytest.mark.parametrize("weight", ["-1", "-0", "nan", "inf", "1e39", "x", " 1", "0,5", "1_0", "٣"])
