@@ -195,6 +195,19 @@ def test_multi_valued_keeps_the_first_and_skips_empty_values():
     assert outputs["g"] == [[2, 3, 0], [0, 0, 0], [3, 4, 0], [2, 3, 4], [2, 0, 0]]
 
 
+@pytest.mark.parametrize(("separator", "of_weight"), [("|", ":"), ("; ", "=>"), ("+", "(")])
+def test_weights_of_values_are_those_that_pack_gives(separator, of_weight):
+    """Of a frame; ids, too."""
+    texts = ["b:0.5|a:2", "a", "", "a:1e-3|:4|b:|12:30:.25", "a:0|a:1|é:+2.|b:3", "||a\n|\nb:3e9"]
+    tags = [text.replace("|", separator).replace(":", of_weight) for text in texts]
+    options = {"max_length": 3, "separator": separator, "weight_separator": of_weight}
+    feature = MultiValued("tags", hash_buckets=50, **options)
+    expected = FeatureSet(feature, label=LABEL).fit({"tags": tags}).pack({"tags": tags})
+    outputs = computed([feature], {"tags": tags})
+    assert outputs == {name: values.tolist() for name, values in expected.items()}
+    assert outputs["tags_weights"][3] == [np.float32(1e-3), 1, 0.25]
+
+
 def test_sequence_keeps_the_latest_and_shares_the_candidates_vocabulary():
     outputs, sizes = transform(
         [Categorical("item"), Sequence("history", vocabulary_of="item", max_length=3)],
