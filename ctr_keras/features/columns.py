@@ -205,7 +205,10 @@ def _spelled_list(feature: MultiValued | Sequence, value: Any) -> str:
         return _spelled(value)
     if any(map(_is_missing, value)):
         return ""
-    return feature.separator.join(_spelled_item(item, of_weight) for item in value)
+    items = [_spelled_item(item, of_weight) for item in value]
+    if any(feature.separator in item for item in items):
+        raise ValueError(f"has an item that holds the separator {feature.separator!r}")
+    return feature.separator.join(items)
 
 
 def _spelled_item(item: Any, of_weight: str | None) -> str:

@@ -57,4 +57,6 @@ def check_separators(name: str, of_values: str, of_weight: str | None) -> None:
             f"Received: {of_values!r} and {of_weight!r}"
         )
     if _IN_NUMBERS.search(of_weight):
-        raise ValueError(f"feature {name!r}: weights may hold weight_separator {of_weight!r}")
+        raise ValueError(
+            f"feature {name!r}: weight_separator {of_weight!r} may stand in a number: take another"
+        )

@@ -87,7 +87,8 @@ class JsonLines:
     def _cell(self, name: str, value: Any) -> str:
         of_weight = dict(self.weight_separators).get(name)
         if isinstance(value, dict) and of_weight is not None:
-            value = [f"{item}{of_weight}{_text(name, weight)}" for item, weight in value.items()]
+            pairs = ((_text(name, item), _text(name, weight)) for item, weight in value.items())
+            value = [f"{item}{of_weight}{weight}" for item, weight in pairs]
         if not isinstance(value, list):
             return _text(name, value)
         separator = dict(self.separators).get(name)

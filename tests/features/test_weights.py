@@ -43,6 +43,9 @@ def test_dicts_and_maps_are_values_with_weights():
         features.pack({"tags": [{"a": np.nan}]})
     with pytest.raises(ValueError, match=r"row 0: \{'a': 1\} is a dict, not a string"):
         feature_set(MultiValued("tags")).fit({"tags": [{"a": 1}]})
+    for torn in ({"a|b": 1}, ["c", "a|b"]):
+        with pytest.raises(ValueError, match=r"has an item that holds the separator '\|'"):
+            features.pack({"tags": [torn]})
 
 
 @pytest.mark.parametrize("weight", ["-1", "-0", "nan", "inf", "1e39", "x", " 1", "0,5", "1_0", "٣"])
@@ -62,7 +65,7 @@ def test_what_is_not_clear_is_refused():
         with pytest.raises(ValueError, match="separator and weight_separator must differ"):
             MultiValued("tags", separator=separator, weight_separator=weight_separator)
     for weight_separator in ("-", ".", "e", "x1"):
-        with pytest.raises(ValueError, match=r"'tags': weights may hold weight_separator"):
+        with pytest.raises(ValueError, match=r"'tags': weight_separator .* may stand in a number"):
             MultiValued("tags", weight_separator=weight_separator)
     message = r"'tags_weights' is what the weights of 'tags' are called: give it another name"
     with pytest.raises(ValueError, match=message):

@@ -369,6 +369,7 @@ def test_objects_of_json_are_values_with_weights(tmp_path):
     bad = {
         '{"a": {"b": 1}}': "tags is an object: flatten it",
         '{"a|b": 1}': "an item of tags holds the separator '|'",
+        '{"\\ud800": 1}': "tags is half a character",
     }
     lines = [f'{{"tags": {value}}}' for value in (*values, *bad)]
     path = written(tmp_path / "log.jsonl", "\n".join(lines).encode())

@@ -311,8 +311,7 @@ def _list_separators(found: Profile) -> tuple[str, str]:
             continue
         parts = pc.split_pattern(values, separator).flatten()
         of_weight = _weight_separator(parts)
-        weights = f"{of_weight}{WEIGHT}$" if of_weight else "$"
-        items = pc.unique(pc.replace_substring_regex(parts, weights, ""))
+        items = pc.unique(_without_weights(parts, of_weight))
         per_value = len(parts) / len(values)
         # Every name of two words has a space: as a separator it must make much fewer values.
         saved = 4 if separator == " " else 2
@@ -331,6 +330,12 @@ def _weight_separator(items: pa.Array) -> str:
         if len(items) and _nearly_all_match(items, f"{value}{separator}{WEIGHT}$"):
             return separator
     return ""
+
+
+def _without_weights(items: pa.Array, separator: str) -> pa.Array:
+    if not separator:
+        return items
+    return pc.replace_substring_regex(items, f"{separator}{WEIGHT}$", "")
 
 
 def _has_prose(items: pa.Array) -> bool:
