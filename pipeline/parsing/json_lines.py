@@ -9,7 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.block import Block
-from pipeline.parsing.columns import check_columns, item_with_separator, unexpected_list
+from pipeline.parsing.columns import (
+    check_columns,
+    item_with_separator,
+    unexpected_list,
+    unexpected_weights,
+)
 from pipeline.parsing.lines import check_text, line_chunks, reject_lines
 from pipeline.parsing.records import read_records
 from pipeline.sources import Chunk, partition_columns
@@ -85,19 +90,25 @@ class JsonLines:
         return [self._cell(name, row.get(name, absent.get(name))) for name in self.columns]
 
     def _cell(self, name: str, value: Any) -> str:
-        of_weight = dict(self.weight_separators).get(name)
-        if isinstance(value, dict) and of_weight is not None:
-            pairs = ((_text(name, item), _text(name, weight)) for item, weight in value.items())
-            value = [f"{item}{of_weight}{weight}" for item, weight in pairs]
+        separator = dict(self.separators).get(name)
+        if isinstance(value, dict) and separator is not None:
+            value = self._weighted(name, value)
         if not isinstance(value, list):
             return _text(name, value)
-        separator = dict(self.separators).get(name)
         if separator is None:
             raise _BadRowError(unexpected_list(name))
         items = [_text(name, item) for item in value if item is not None]
         if any(separator in item for item in items):
             raise _BadRowError(item_with_separator(name, separator))
         return separator.join(items)
+
+    def _weighted(self, name: str, weights: dict[str, Any]) -> list[str]:
+        """Values, each with its weight."""
+        separator = dict(self.weight_separators).get(name)
+        if separator is None:
+            raise _BadRowError(unexpected_weights(name))
+        pairs = ((_text(name, value), _text(name, weight)) for value, weight in weights.items())
+        return [f"{value}{separator}{weight}" for value, weight in pairs]
 
 
 def _read_object(line: bytes) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pipeline.parsing.columns import (
     check_columns,
     item_with_separator,
     unexpected_list,
+    unexpected_weights,
 )
 from pipeline.sources import Chunk, SourceError, one_line, open_source
 
@@ -42,21 +43,28 @@ class Parquet:
         with _open_parquet(path) as file:
             schema = file.schema_arrow
             check_columns(path, schema.names, self.columns)
-        separators, of_weights = dict(self.separators), dict(self.weight_separators)
         for field in (schema.field(name) for name in self.columns if name in schema.names):
-            kinds = [field.type]
-            if _is_list(field.type):
-                kinds = [field.type.value_type]
-                if field.name not in separators:
-                    raise SourceError(f"{path}: {unexpected_list(field.name)}")
-            if pa.types.is_map(field.type) and field.name in of_weights:
-                kinds = [field.type.key_type, field.type.item_type]
+            kinds = self._kinds(path, field)
             try:
                 for kind in kinds:
                     _texts(pa.array([], kind))
             except pa.ArrowException as error:
                 remedy = "write it as text, as numbers or as a list of these"
                 raise SourceError(f"{path}: {field.name} is {field.type}: {remedy}") from error
+
+    def _kinds(self, path: str, field: pa.Field) -> list[pa.DataType]:
+        """The types of what becomes text: a column's, its lists' or its maps' keys and values."""
+        name, kind = field.name, field.type
+        is_of_lists = name in dict(self.separators)
+        if _is_list(kind):
+            if not is_of_lists:
+                raise SourceError(f"{path}: {unexpected_list(name)}")
+            return [kind.value_type]
+        if pa.types.is_map(kind) and is_of_lists:
+            if name not in dict(self.weight_separators):
+                raise SourceError(f"{path}: {unexpected_weights(name)}")
+            return [kind.key_type, kind.item_type]
+        return [kind]
 
     def chunks(self, whole: Chunk, size: int) -> list[Chunk]:
         """One chunk for each row group."""

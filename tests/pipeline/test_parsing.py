@@ -377,6 +377,8 @@ def test_objects_of_json_are_values_with_weights(tmp_path):
     rows = rows_of(table, path)
     assert rows.columns["tags"][:4] == ["a:0.50|b:c:|d:1e-3", "", "", "a:2"]
     assert rows.reason == [None] * 4 + [*bad.values()]
+    rows = rows_of(JsonLines(("tags",), (("tags", "|"),)), path)
+    assert rows.reason[0] == "tags has values with weights: declare its weight_separator"
 
 
 def test_json_lines_are_cut_and_recoded_like_other_text(tmp_path, monkeypatch):
@@ -476,7 +478,10 @@ def test_parquet_is_read_by_row_groups_or_whole(tmp_path):
             pa.array([{"x": 1}]),
             ": a is struct<x: int64>: write it as text, as numbers or as a list",
         ),
-        (pa.array([[("x", 1)]], pa.map_(pa.string(), pa.int64())), ": a is map<string, int64"),
+        (
+            pa.array([[("x", 1)]], pa.map_(pa.string(), pa.int64())),
+            ": a has values with weights: declare its weight_separator",
+        ),
         (pa.array([[[1]]]), ": a is list<element: list<element: int64>>: write it"),
         (pa.array([["x"]]), ": b is a list: declare it multi_valued or a sequence"),
     ],
