@@ -198,7 +198,7 @@ class FeatureSet:
         """The multi-valued features, each an input of its own."""
         return tuple(f for f in self.features if isinstance(f, MultiValued))
 
-    @property
+    @functools.cached_property
     def weights_inputs(self) -> dict[str, MultiValued]:
         """The multi-valued features whose values have weights, by the packed inputs of these."""
         return {f.weights_input: f for f in self.multi_valued if f.weights_input is not None}
@@ -246,7 +246,7 @@ class FeatureSet:
         columns |= {name: (feature,) for name, feature in self.weights_inputs.items()}
         return {name: members for name, members in columns.items() if members}
 
-    @property
+    @functools.cached_property
     def id_inputs(self) -> dict[str, tuple[Feature, ...]]:
         """Of `packed_features`, those of ids: not numbers and weights."""
         packed = self.packed_features.items()
