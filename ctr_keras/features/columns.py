@@ -7,8 +7,9 @@ How a value is spelled as a string, which is what vocabularies hold:
 
 - A string is taken as it is. `""`, None, NaN and what pandas has for missing mean missing.
 - An integer and a whole float are spelled alike, `3`; True and False are `1` and `0`. This is what
-  the pipeline makes of Parquet. In a CSV file `3`, `3.0` and `03` are three values: a reader that
-  turns them into numbers loses that, so read such columns as strings.
+  the pipeline makes of Parquet. In a CSV file `3`, `3.0` and `03` are three values, and a reader
+  that turns them into numbers loses that. A vocabulary of `3.0` or `True` is known by its values,
+  and frames are then spelled like it (`spelling.py`); other such columns have to be strings.
 - Other floats are refused, and long ones, which may have lost digits: from 1e10, in float32 from
   2**24, in float16 from 2**11.
 - A time in a column of datetime64 is `2024-01-31 12:00:00`, with as many digits of seconds as the
@@ -25,8 +26,9 @@ import collections
 import datetime
 import functools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as SequenceOf
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -51,6 +53,16 @@ class Coded(NamedTuple):
     values: SequenceOf[Any]
     codes: Array
 
+    def counts(self) -> collections.Counter[str]:
+        """How often each string is there, alone or in lists; missing ones are not counted."""
+        counts: collections.Counter[str] = collections.Counter()
+        rows = np.bincount(self.codes, minlength=len(self.values)).tolist()
+        for value, in_rows in zip(self.values, rows, strict=True):
+            for string in value if isinstance(value, list) else [value]:
+                if string:
+                    counts[string] += in_rows
+        return counts
+
     def map(self, name: str, function: Callable[[Any], Any]) -> list[Any]:
         """The function of each value; a value it refuses is named with its row and column."""
         mapped = []
@@ -70,13 +82,21 @@ class Columns:
     Args:
         frame: the frame.
         names: list of str. The columns.
+        spellings: dict. By column, how whole numbers are spelled as categories. Defaults to `{}`:
+            all as by `str`.
 
     Raises:
         ValueError: for a column that is not there or there twice, is not one-dimensional, or has
             another length.
     """
 
-    def __init__(self, frame: Frame, names: Iterable[str]):
+    def __init__(
+        self,
+        frame: Frame,
+        names: Iterable[str],
+        spellings: Mapping[str, Callable[[int], str]] = MappingProxyType({}),
+    ):
+        self._spellings = spellings
         available = collections.Counter(_names(frame))
         self._columns = {}
         for name in names:
@@ -95,9 +115,10 @@ class Columns:
         coded = _coded(self._columns[feature.raw_column])
         if {*map(type, coded.values)} == {str}:
             return coded
-        spell = _spelled
+        whole = self._spellings.get(feature.raw_column, str)
+        spell = functools.partial(_spelled, whole=whole)
         if not isinstance(feature, Categorical):
-            spell = functools.partial(_spelled_list, feature)
+            spell = functools.partial(_spelled_list, feature, whole=whole)
         return Coded(coded.map(feature.raw_column, spell), coded.codes)
 
     def labels(self, label: Label) -> Array:
@@ -195,32 +216,33 @@ def _check_finite(name: str, column: Array, is_infinite: Array) -> None:
         raise ValueError(f"column {name!r}, row {row}: {column[row]} is not a finite number")
 
 
-def _spelled_list(feature: MultiValued | Sequence, value: Any) -> str:
+def _spelled_list(feature: MultiValued | Sequence, value: Any, whole: Callable[[int], str]) -> str:
     """A list as the string that the pipeline makes of it. One with a missing value is missing, as
     in Parquet."""
     of_weight = getattr(feature, "weight_separator", None)
     if of_weight is not None and isinstance(value, dict):
         value = [*value.items()]
     if not isinstance(value, list | tuple | np.ndarray):
-        return _spelled(value)
+        return _spelled(value, whole)
     if any(map(_is_missing, value)):
         return ""
-    items = [_spelled_item(item, of_weight) for item in value]
+    items = [_spelled_item(item, of_weight, whole) for item in value]
     if any(feature.separator in item for item in items):
         raise ValueError(f"has an item that holds the separator {feature.separator!r}")
     return feature.separator.join(items)
 
 
-def _spelled_item(item: Any, of_weight: str | None) -> str:
+def _spelled_item(item: Any, of_weight: str | None, whole: Callable[[int], str]) -> str:
     """A value, or a pair of a value and its weight, which is missing where it is None."""
     if of_weight is None or not isinstance(item, tuple):
-        return _spelled(item)
+        return _spelled(item, whole)
     value, weight = item
-    return f"{_spelled(value)}{of_weight}{'' if weight is None else weight}"
+    return f"{_spelled(value, whole)}{of_weight}{'' if weight is None else weight}"
 
 
-def _spelled(value: Any) -> str:
-    """A value as the string that it is in a vocabulary, `""` for a missing one."""
+def _spelled(value: Any, whole: Callable[[int], str] = str) -> str:
+    """A value as the string that it is in a vocabulary, `""` for a missing one; `whole` spells
+    whole numbers."""
     if isinstance(value, str):
         return str(value)
     if _is_missing(value):
@@ -228,7 +250,7 @@ def _spelled(value: Any) -> str:
     if isinstance(value, bytes):
         return value.decode()
     if isinstance(value, int | np.integer | np.bool_):  # True is one
-        return str(int(value))
+        return whole(int(value))
     if isinstance(value, datetime.datetime | np.datetime64):  # in a column of objects
         raise ValueError(f"is a {type(value).__name__}: {_SPELL_TIMES}")
     if not isinstance(value, float | np.floating):
@@ -240,7 +262,7 @@ def _spelled(value: Any) -> str:
         )
     if not float(value).is_integer():
         raise ValueError("is not a category: a float must be whole")
-    return str(int(value))
+    return whole(int(value))
 
 
 def _number(value: Any) -> float:

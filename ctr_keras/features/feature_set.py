@@ -32,6 +32,7 @@ from ctr_keras.features.declarations import (
     feature_from_dict,
 )
 from ctr_keras.features.layout import Vocabulary, id_ranges
+from ctr_keras.features.spelling import Spelling, spellings
 from ctr_keras.features.statistics import Statistics, load_statistics
 from ctr_keras.settings import did_you_mean, find
 from ctr_keras.types import Array, Config
@@ -526,6 +527,19 @@ class FeatureSet:
                 "`FeatureSet.load_fitted` of the folder that `ctr-keras prepare` wrote"
             )
         return self._statistics
+
+    @functools.cached_property
+    def spellings(self) -> dict[str, Spelling]:
+        """How this fitted set spells whole numbers, True and False that a frame holds, by column.
+
+        Example:
+
+        >>> features = FeatureSet(Categorical("new"), label=Label("click"))
+        >>> fitted = features.fit({"new": ["True", "False"]})  # as a CSV file has them
+        >>> fitted.pack({"new": ["False", False, True]})["categorical"].ravel().tolist()
+        [2, 2, 3]
+        """
+        return spellings(self)
 
     def _with(self, statistics: Statistics) -> FeatureSet:
         self._statistics = statistics

@@ -19,13 +19,13 @@ import numpy as np
 from ctr_keras.features.columns import Coded, Columns, Frame, side_by_side
 from ctr_keras.features.declarations import (
     Categorical,
-    Crossed,
     Feature,
     MultiValued,
     Numeric,
     Sequence,
 )
 from ctr_keras.features.hashing import hash_buckets
+from ctr_keras.features.spelling import warn_of_unknown
 from ctr_keras.features.statistics import (
     Numbers,
     Statistics,
@@ -62,7 +62,9 @@ def fit(features: FeatureSet, frame: Frame, earlier: FeatureSet | None = None) -
 
 def grow(features: FeatureSet, statistics: Statistics, frame: Frame) -> Statistics:
     """The statistics with the values appended that are frequent in more training rows."""
-    new = _frequent(features, count(features, statistics.numbers, frame))
+    columns = Columns(frame, features.raw_columns, features.spellings)
+    values = _feature_values(features, columns, statistics.numbers)
+    new = _frequent(features, _counts(features, values))
     return dataclasses.replace(
         statistics,
         values={
@@ -80,8 +82,9 @@ def count(features: FeatureSet, numbers: Numbers, frame: Frame) -> dict[str, Cou
 
 def pack(features: FeatureSet, statistics: Statistics, frame: Frame) -> dict[str, Array]:
     """The packed inputs of a frame's rows."""
-    columns = Columns(frame, features.raw_columns)
+    columns = Columns(frame, features.raw_columns, features.spellings)
     values = _feature_values(features, columns, statistics.numbers)
+    warn_of_unknown(features, values)
     packed = {}
     for name, members in features.id_inputs.items():
         if name == members[0].name:
@@ -106,16 +109,22 @@ def labels(features: FeatureSet, frame: Frame) -> Array:
 # those that are kept; "" is missing.
 
 
+def read_categories(features: FeatureSet, columns: Columns) -> dict[str, Coded]:
+    """The values of features that are read as they are spelled: not buckets and crosses."""
+    return {
+        feature.name: _read(feature, columns.strings(feature))
+        for feature in features.features
+        if isinstance(feature, Categorical | MultiValued | Sequence)
+    }
+
+
 def _feature_values(features: FeatureSet, columns: Columns, numbers: Numbers) -> dict[str, Coded]:
-    values = {}
+    values = read_categories(features, columns)
     for feature in features.features:
-        if isinstance(feature, Numeric):
-            if feature.bucket_count:
-                values[feature.name] = _buckets(feature, columns, numbers)
-        elif not isinstance(feature, Crossed):
-            values[feature.name] = _read(feature, columns.strings(feature))
-    for feature in features.crossed:
-        values[feature.name] = _pairs(values[feature.first], values[feature.second])
+        if isinstance(feature, Numeric) and feature.bucket_count:
+            values[feature.name] = _buckets(feature, columns, numbers)
+    for pair in features.crossed:
+        values[pair.name] = _pairs(values[pair.first], values[pair.second])
     return values
 
 
@@ -188,16 +197,8 @@ def _pairs(first: Coded, second: Coded) -> Coded:
 
 def _counts(features: FeatureSet, values: Mapping[str, Coded]) -> dict[str, Counts]:
     """How often each value occurs, by counted vocabulary."""
-    counts: dict[str, Counts] = {}
-    for vocabulary in features.vocabularies:
-        if vocabulary.is_counted:
-            coded = values[vocabulary.name]
-            of_vocabulary = counts.setdefault(vocabulary.name, collections.Counter())
-            rows = np.bincount(coded.codes, minlength=len(coded.values)).tolist()
-            for value, in_rows in zip(coded.values, rows, strict=True):
-                for part in _parts(value):
-                    of_vocabulary[part] += in_rows
-    return counts
+    counted = (vocabulary.name for vocabulary in features.vocabularies if vocabulary.is_counted)
+    return {name: values[name].counts() for name in counted}
 
 
 def _frequent(features: FeatureSet, counts: Mapping[str, Counts]) -> dict[str, list[str]]:
@@ -213,11 +214,6 @@ def _frequent(features: FeatureSet, counts: Mapping[str, Counts]) -> dict[str, l
         for name, of_vocabulary in counts.items()
     }
     return {name: [value for _, value in sorted(of)] for name, of in kept.items()}
-
-
-def _parts(value: str | list[str]) -> list[str]:
-    """The strings of a value, without missing ones."""
-    return value if isinstance(value, list) else [value] if value else []
 
 
 def _ids_of_columns(

@@ -64,7 +64,7 @@ def to_arrays(
     """Columns as arrays of the types that a signature takes.
 
     None and NaN are missing values: `""` for strings, NaN for floats, an error for other types. A
-    number for a string input becomes a string.
+    number for a string input becomes a string as Python has it, 7.0 becomes `7.0`.
 
     Args:
         columns: dict. Input name to values: a (nested) list, an array, or a single value.
@@ -135,6 +135,11 @@ def _string(value: Value, dtype: DType) -> bytes:
         return b""
     if _is_number(value, numbers.Real):
         return str(value).encode()
+    if isinstance(value, (bool, np.bool_)):
+        other = str(int(value))  # which of them only the vocabulary says, and it is not here
+        raise ValueError(
+            f'expected a string, got {value}: give it as in training, "{value}" or "{other}"'
+        )
     raise _unfit("a string", value)
 
 

@@ -1,5 +1,6 @@
 """A run's `serving_default`, as it is exported, in this process."""
 
+import functools
 import os
 from collections.abc import Mapping
 
@@ -7,8 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from ctr_keras.explain import Explainer
-from ctr_keras.features import Crossed, Numeric
+from ctr_keras.features import Crossed, FeatureSet, Numeric
 from ctr_keras.features.columns import Columns, Frame
+from ctr_keras.features.packing import read_categories
+from ctr_keras.features.spelling import warn_of_unknown
 from ctr_keras.types import Array
 from serving.export.candidates import find_item_columns
 from serving.export.columns import score_names
@@ -71,15 +74,20 @@ class Scorer:
                 scores[block, place] = outputs[name]
         return scores if len(self.names) > 1 else scores[:, 0]
 
+    @functools.cached_property
+    def _fitted(self) -> FeatureSet:
+        return FeatureSet.load_fitted(self.prepared)
+
     def score(self, frame: Frame) -> Array:
-        """Scores of a frame's rows, as of raw columns: of pandas, polars or pyarrow, or a dict of
-        arrays.
+        """The scores of a frame's rows, as of raw columns: of pandas, polars or pyarrow, or a dict
+        of arrays. Numbers, True and False that are categories are spelled as in training.
 
         Raises:
             ValueError: for a column that is not there, or a value that is not as declared, with
                 its row.
         """
-        columns = Columns(frame, self.features.raw_columns)
+        columns = Columns(frame, self.features.raw_columns, self._fitted.spellings)
+        warn_of_unknown(self._fitted, read_categories(self._fitted, columns))
         raw: dict[str, Array] = {}
         for feature in self.features.features:
             if isinstance(feature, Crossed):

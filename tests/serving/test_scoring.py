@@ -109,6 +109,19 @@ def test_a_data_frame_has_the_scores_of_prepared_rows(run, samples):
         scorer.score(frame.drop(columns="price"))
 
 
+def test_values_of_a_data_frame_are_spelled_as_in_training(run, samples, monkeypatch):
+    monkeypatch.setattr(Scorer, "__call__", lambda self, raw: raw)
+    scorer, frame = Scorer(run), samples[0][:30]
+    flags = np.arange(30) % 2 == 1
+    scorer._fitted = scorer.features.fit(frame.assign(user=flags.astype(str), device="7.0"))
+    raw = scorer.score(frame.assign(user=flags, device=7.0))
+    assert raw["user"].tolist() == flags.astype(str).tolist()
+    assert raw["device"].tolist() == ["7"] * 30  # it is hashed
+    with pytest.warns(UserWarning, match="column 'user': 100% of the values are unknown") as caught:
+        scorer.score(frame.assign(user=np.arange(2, 32)))
+    assert len(caught) == 1
+
+
 @pytest.mark.parametrize(
     ("out", "keep", "message"),
     [

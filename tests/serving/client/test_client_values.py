@@ -18,7 +18,8 @@ def arrays(dtype, values):
     [
         ("FLOAT", "1", "expected a number, got '1'"),
         ("FLOAT", True, "expected a number, got True"),
-        ("STRING", True, "expected a string, got True"),
+        ("STRING", True, 'expected a string, got True: give it as in training, "True" or "1"'),
+        ("STRING", np.False_, 'got False: give it as in training, "False" or "0"'),
         ("STRING", {}, "expected a string, got {}"),
         ("INT64", None, "expected a whole number from -9223372036854775808 to "),
         ("INT64", 1.0, "expected a whole number"),
