@@ -12,9 +12,10 @@ How a value is spelled as a string, which is what vocabularies hold:
   and frames are then spelled like it (`spelling.py`); other such columns have to be strings.
 - Other floats are refused, and long ones, which may have lost digits: from 1e10, in float32 from
   2**24, in float16 from 2**11.
-- A time in a column of datetime64 is `2024-01-31 12:00:00`, with as many digits of seconds as the
-  column has, which is what the pipeline makes of Parquet. Other times are refused, those with a
-  zone among them: as strings they have the form that `Categorical(time_part=...)` reads.
+- A time in a column of times is `2024-01-31 12:00:00`, with as many digits of seconds as the column
+  has, which is what the pipeline makes of Parquet; one with a zone is that time in UTC, with a `Z`
+  behind it. Single times have six digits of seconds, and days are `2024-01-31`.
+  `Categorical(time_part=...)` reads all of them.
 - A list, for `MultiValued` and `Sequence`, is joined by the feature's separator, and so is a dict
   (of pyarrow a map) of values and their weights.
 
@@ -44,7 +45,6 @@ _NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _LONG_FLOATS = {2: 2.0**11, 4: 2.0**24, 8: 1e10}  # by size in bytes
 _FIRST = np.zeros(1, np.intp)  # the code of a row that is alone
-_SPELL_TIMES = 'give it as strings, of pandas by column.dt.strftime("%Y-%m-%d %H:%M:%S")'
 
 
 class Coded(NamedTuple):
@@ -165,6 +165,8 @@ def _cells(name: str, column: Any) -> Array | list[Any]:
     """A column as an array, or as a list of values of any type."""
     if isinstance(column, list | tuple):
         return list(column)
+    if (times := _times(column)) is not None:
+        return times
     nulls = getattr(column, "null_count", 0)  # of pyarrow; of polars a method
     kind = getattr(getattr(column, "dtype", None), "kind", "")
     is_nullable = kind in ("i", "u") and getattr(column, "hasnans", False)  # of pandas
@@ -175,11 +177,31 @@ def _cells(name: str, column: Any) -> Array | list[Any]:
     if array.ndim != 1:
         raise ValueError(f"column {name!r} must be one-dimensional. Received: {array.shape}")
     if array.dtype.kind == "M":
-        times = np.datetime_as_string(array).tolist()
-        return ["" if time == "NaT" else time.replace("T", " ") for time in times]
+        return _spelled_times(array)
     if array.dtype.kind not in "biufOSU":
         raise ValueError(f"column {name!r} is of {array.dtype}: give it as strings or numbers")
     return array if array.dtype.kind in "biuf" else array.tolist()
+
+
+def _times(column: Any) -> list[str] | None:
+    """A column of a type that may have a zone, spelled; None for any other. As an array it would be
+    of objects in pandas, and in pyarrow say nothing of its zone."""
+    kind = getattr(column, "type", getattr(column, "dtype", None))
+    kind = getattr(kind, "pyarrow_dtype", kind)  # of pandas
+    if hasattr(kind, "time_zone"):  # of polars
+        unit, zone = kind.time_unit, kind.time_zone
+    elif hasattr(kind, "tz"):
+        unit, zone = kind.unit, kind.tz
+    else:
+        return None
+    return _spelled_times(np.asarray(column, f"M8[{unit}]"), zone)
+
+
+def _spelled_times(times: Array, zone: Any = None) -> list[str]:
+    """Times of datetime64, which are in UTC if they had a zone, spelled; `""` for missing ones."""
+    behind = "" if zone is None else "Z"
+    spelled = np.datetime_as_string(times).tolist()
+    return ["" if time == "NaT" else f"{time.replace('T', ' ')}{behind}" for time in spelled]
 
 
 def _coded(column: Array | list[Any]) -> Coded:
@@ -251,8 +273,8 @@ def _spelled(value: Any, whole: Callable[[int], str] = str) -> str:
         return value.decode()
     if isinstance(value, int | np.integer | np.bool_):  # True is one
         return whole(int(value))
-    if isinstance(value, datetime.datetime | np.datetime64):  # in a column of objects
-        raise ValueError(f"is a {type(value).__name__}: {_SPELL_TIMES}")
+    if isinstance(value, datetime.date | np.datetime64):  # a datetime is a date, too
+        return _spelled_time(value)
     if not isinstance(value, float | np.floating):
         raise ValueError(f"is a {type(value).__name__}, not a string or an integer")
     size = getattr(value, "itemsize", 8)  # in bytes; a float of Python has no such attribute
@@ -263,6 +285,15 @@ def _spelled(value: Any, whole: Callable[[int], str] = str) -> str:
     if not float(value).is_integer():
         raise ValueError("is not a category: a float must be whole")
     return whole(int(value))
+
+
+def _spelled_time(value: datetime.date | np.datetime64) -> str:
+    """A time or day of a list, or of a column of objects."""
+    zone = getattr(value, "tzinfo", None)
+    if isinstance(value, datetime.datetime):
+        naive = value.astimezone(datetime.UTC).replace(tzinfo=None) if zone else value
+        value = np.datetime64(naive, "us")
+    return _spelled_times(np.array([value], "M8"), zone)[0]
 
 
 def _number(value: Any) -> float:

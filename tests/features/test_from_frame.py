@@ -43,6 +43,16 @@ def test_a_frame_is_declared_fitted_and_packed(frame):
 
 
 @pytest.mark.filterwarnings("ignore:columns that are no features")
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo"])
+def test_times_with_a_zone_are_declared_and_fitted(frame, zone):
+    zoned = frame.assign(at=frame["at"].dt.tz_localize("UTC").dt.tz_convert(zone))
+    for rows in (zoned, pa.Table.from_pandas(zoned), zoned.assign(at=zoned["at"].astype(object))):
+        features = FeatureSet.from_frame(rows, label="click").fit(rows)
+        expected = features.pack(frame)  # without a zone a time is as in UTC
+        np.testing.assert_array_equal(features.pack(rows)["categorical"], expected["categorical"])
+
+
+@pytest.mark.filterwarnings("ignore:columns that are no features")
 def test_a_frame_is_declared_as_its_file_is(frame, tmp_path):
     frame.to_parquet(tmp_path / "log.parquet")
     assert FeatureSet.from_frame(frame, "click") == guess(str(tmp_path), "click").features

@@ -239,13 +239,9 @@ def test_a_fitted_set_is_saved_and_loaded(tmp_path):
             r"column 'user', row 1: \['v'\] is a list, not a string",
         ),
         ({"tags": [["u"], [0.5], [], []]}, r"column 'tags', row 1: \[0.5\] is not a category"),
-        (
-            {"time": pd.to_datetime(["2024"] * 4, utc=True)},
-            r"'time', row 0: .* is a Timestamp: give it as strings, of pandas by column.dt.strf",
-        ),
         ({"user": np.float32([1, 2**24, 2, 3])}, "row 1: 16777216.0 is a long number as a float32"),
         ({"user": np.float16([1, 2, 2048, 3])}, "row 2: 2048.0 is a long number as a float16"),
-        ({"user": [datetime.date(2024, 1, 1)] * 4}, "row 0: .* is a date, not a string"),
+        ({"user": [datetime.time(12)] * 4}, "row 0: .* is a time, not a string"),
         ({"price": [1, "many", 2, 3]}, "column 'price', row 1: 'many' is not a number"),
         ({"price": [1, [2], 2, 3]}, r"column 'price', row 1: \[2\] is not a number"),
         ({"price": [1, 2, 1e39, 3]}, r"column 'price', row 2: 1e.39 is not a finite number"),
@@ -278,6 +274,49 @@ def test_times_are_spelled_as_in_parquet(unit):
     fitted = features.fit({"at": times})
     assert fitted.statistics.values == features.fit({"at": spelled}).statistics.values
     assert {*fitted.statistics.values["hour"]} == {"0", "13"}
+
+
+ZONED = pd.Series(
+    pd.DatetimeIndex(["2024-03-01 23:30:05", None, "2024-07-01 22:30"], tz="Europe/Berlin")
+)
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        ZONED,
+        ZONED.dt.tz_convert("UTC"),
+        ZONED.dt.as_unit("s"),
+        ZONED.astype("timestamp[ms, tz=Europe/Berlin][pyarrow]"),
+        ZONED.astype(object),
+        pd.DatetimeIndex(ZONED),
+        pa.chunked_array([pa.array(ZONED)]),
+        [None if time is pd.NaT else time.to_pydatetime() for time in ZONED],
+    ],
+    ids=lambda times: type(times).__name__,
+)
+def test_times_with_a_zone_are_read_on_the_clock_of_the_feature(times):
+    for zone, first, last in (("UTC", 22, 20), ("Europe/Berlin", 23, 22)):
+        timed = features(Categorical("at", time_part="hour", zone=zone)).fit({"at": times})
+        assert {*timed.statistics.values["at"]} == {str(first), str(last)}
+        written = [f"2024-03-01 {first}", "", f"2024-07-01 {last}"]  # taken as they are
+        packed, expected = (timed.pack({"at": at})["categorical"] for at in (times, written))
+        np.testing.assert_array_equal(packed, expected)
+
+
+@pytest.mark.parametrize("zone", [None, "UTC"])
+@pytest.mark.parametrize("kind", [pa.timestamp("s"), pa.timestamp("us"), pa.date32()])
+def test_arrow_times_are_spelled_as_in_parquet(kind, zone):
+    if zone and kind != pa.date32():
+        kind = pa.timestamp(kind.unit, zone)
+    days = pa.array([datetime.datetime(2024, 3, 1), None, datetime.datetime(2024, 3, 2)])
+    times = days.cast(kind)
+    fitted = features(Categorical("at")).fit({"at": times})
+    assert fitted.statistics.values["at"] == times.cast(pa.string()).drop_null().to_pylist()
+    alone = [value.as_py() for value in days.cast(pa.timestamp("us", zone))]
+    fitted = features(Categorical("at")).fit({"at": alone})
+    expected = days.cast(pa.timestamp("us", zone)).cast(pa.string()).drop_null().to_pylist()
+    assert fitted.statistics.values["at"] == expected
 
 
 @pytest.mark.parametrize(
