@@ -10,6 +10,7 @@ from ctr_keras.features.guessing.profiles import NUMBER
 
 _DELIMITERS = (",", "\t", ";", "|", "::", " ")
 _LINES = 1000  # that are looked at
+_TABLE = 0.8  # of the lines have the same number of columns
 _MAX_CELL = 2**20
 _IS_NUMBER = re.compile(NUMBER)
 
@@ -71,19 +72,22 @@ def guess_dialect(text: str) -> Dialect:
             "there is a single column: a label needs features next to it, behind a comma, tab, "
             "semicolon, |, :: or space"
         )
-    best: tuple[float, int] = (0.0, 0)
+    best: tuple[bool, float, int] = (False, 0.0, 0)
     chosen: tuple[str, bool, list[list[str]]] = (",", False, [])
     for delimiter in _DELIMITERS:
         # Quotes that no line closes may be around line breaks: if more rows are alike then.
         for quoted in (True,) if _has_quotes(lines, delimiter) else (False, True):
             rows = _rows(lines, delimiter, quoted)
             (width, count), *_ = Counter(map(len, rows)).most_common(1)
-            # Where two delimiters cut nearly all alike, the one that cuts more often is right.
-            rank = (round(min(count / len(rows), 0.95), 1), width)
+            # The first line tells most: it is the header, if there is one. Where two delimiters cut
+            # nearly all alike, the one that cuts more often is right.
+            share = count / len(rows)
+            fits = len(rows[0]) == width and share >= _TABLE
+            rank = (fits, round(min(share, 0.95), 1), width)
             if width > 1 and rank > best:
                 best, chosen = rank, (delimiter, quoted, [row for row in rows if len(row) == width])
-    share, width = best
-    if share < 0.8:
+    _, share, width = best
+    if share < _TABLE:
         raise ValueError(
             "this is no table: none of the delimiters comma, tab, semicolon, |, :: and space cuts "
             "most lines into the same number of columns"

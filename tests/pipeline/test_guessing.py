@@ -488,6 +488,10 @@ def test_damaged_compression_other_columns_and_archives_name_the_file(frame, tmp
         ('a;b\n"1\n2";x\n"3\n4";y\n', ";", True, True),
         ("0,a,b\n1,a,c\n", ",", False, False),
         ("a,b\na,b\na,c\n", ",", False, False),
+        ("cats,b,click\n" + "Home > K17 > L5,5,0\n" * 20, ",", False, True),
+        ("cats,click\n" + "a|b|c,5\n" * 9 + "torn\n", ",", False, True),
+        ("cats;click\n" + "a, b, c;5\n" * 20, ";", False, True),
+        ("a b c\n" + "1,5 2,5 3,5\n" * 20, " ", False, True),
     ],
 )
 def test_dialects(text, delimiter, quoted, header):
