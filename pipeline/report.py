@@ -85,6 +85,7 @@ def summarize(counts: dict[str, int], features: FeatureSet) -> dict[str, Any]:
         "missing": {name: missing[name] for name in _names(features) if missing.get(name)},
         "warnings": [
             *_warnings_of_features(missing, unread, sum(written.values())),
+            *_warnings_of_vocabularies(features, missing, written),
             *_warnings_of_splits(written, clicks),
             *_warnings_of_labels(with_prefix("alone: "), features.label.name),
         ],
@@ -159,6 +160,18 @@ def _warnings_of_features(
         if count:
             times = "all" if count == rows - (missing[name] - count) else str(count)
             yield f"feature {name!r} is missing where its time could not be read: {times} times"
+
+
+def _warnings_of_vocabularies(
+    features: FeatureSet, missing: dict[str, int], written: dict[str, int]
+) -> Iterator[str]:
+    """What to look at, of features that are there and none of whose values has an id."""
+    sizes = features.vocabulary_sizes or {}
+    for vocabulary in features.vocabularies:
+        name, least = vocabulary.name, vocabulary.min_count
+        if sizes.get(name) == 0 and missing.get(name, 0) < sum(written.values()):
+            times = f"{least} times" if least > 1 else "even once"
+            yield f"no value of {name!r} occurs {times} in the training rows: all are unknown"
 
 
 def check_rows(
