@@ -8,6 +8,7 @@ from typing import Any
 from ctr_keras.features import FeatureSet
 from ctr_keras.features.guessing import features as guessing
 from ctr_keras.features.guessing.features import Guess, listed, yaml_line
+from ctr_keras.features.guessing.labels import FoundLabel
 from ctr_keras.features.guessing.profiles import Profile
 from pipeline.guessing import splits
 from pipeline.guessing.files import find_paths, names_below
@@ -110,17 +111,23 @@ def _declare(
         found = guessing.guess(sample.columns, label, sample.settings.get("header", True))
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None
-    share = found.label.is_click.mean()
     lines = [
         *_header(sample, source),
         *_source_section(sample.settings, found.profiles),
-        f"label: {yaml_line(found.label.setting)}  # positive in {share:.2%} of the rows",
+        f"label: {yaml_line(found.label.setting)}  # {_described(found.label)}",
         "features:",
         *_feature_lines(found),
         *_split_lines(split, found),
     ]
     features = FeatureSet(*found.features, label=found.label.declared)
     return Declaration("\n".join(lines) + "\n", features)
+
+
+def _described(label: FoundLabel) -> str:
+    said = f"positive in {label.is_click.mean():.2%} of the rows"
+    if not label.missing_share:
+        return said
+    return f"{said}; missing in {label.missing_share:.2%}, which are rejected (see --max-rejected)"
 
 
 def _header(sample: Sample, source: str) -> Iterator[str]:

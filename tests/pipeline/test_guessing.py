@@ -265,6 +265,51 @@ def test_usual_pairs_are_labels(yes, no):
     assert declared(rows)["label"] == "was_clicked"
 
 
+def labeled(values) -> dict[str, list]:
+    """A log whose label has these values."""
+    rows = 60 * len(values)
+    return {"user": [i % 7 for i in range(rows)], "click": [*values] * 60}
+
+
+def test_labels_in_several_cases_are_one_and_those_that_are_missing_are_said(frame):
+    log = labeled(["yes", "no", "Yes", "NO", ""])
+    text = guess(log).text
+    assert "label: click  # positive in 40.00% of the rows; missing in 20.00%, which are" in text
+    assert guess(log, "click").text == text
+    assert "missing" not in guess(labeled(["yes", "no", "Yes", "NO"])).text
+    both = frame.assign(bought=["yes", "no", "Yes", "NO"] * (ROWS // 4))
+    assert "bought" not in guess(both, "click").features.field_names
+
+
+@pytest.mark.parametrize(
+    ("values", "seen", "fault"),
+    [
+        ("1", "only 1", "it is always 1$"),
+        (["yes", "Yes"], "yes, Yes", "it is always yes$"),
+        (
+            ["1", ""],
+            "only 1, missing ones",
+            r"it is 1 or missing: .* label: {column: click, positive: \['1'\], negative: \[\"\"\]}",
+        ),
+        (["", ""], "missing ones", "it is missing: write 1 and 0$"),
+        (
+            ["yes", "no", "maybe"],
+            "yes, no, maybe",
+            "it has 3 values, of which maybe mean neither yes nor no: .* positive: .'yes'.}$",
+        ),
+        ("12", "1, 2", None),  # ratings, if that is what they are
+    ],
+)
+def test_what_is_wrong_with_a_label_is_said(values, seen, fault):
+    with pytest.raises(ValueError, match=rf"such as 1 and 0 \(click has {seen}\): name the label"):
+        guess(labeled(values))
+    if fault is None:
+        assert declared(labeled(values), "click")["label"] == {"column": "click", "positive": ["2"]}
+        return
+    with pytest.raises(ValueError, match=f"column 'click' cannot be the label: {fault}"):
+        guess(labeled(values), "click")
+
+
 def test_a_name_decides_between_two_binary_columns(frame):
     assert declared(frame.assign(is_new=frame["click"] ^ 1))["label"] == "click"
 

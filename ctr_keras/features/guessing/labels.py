@@ -14,6 +14,7 @@ from ctr_keras.settings import did_you_mean
 from ctr_keras.types import Array
 
 _MAX_RATINGS = 20  # distinct numbers of which the upper half may be positive
+_SPELLINGS = 10  # of yes and no, as in yes, Yes, YES
 _FREQUENT = 100  # values that are told apart
 _USUAL = 0.99  # of the rows, where others are faults
 _SHOWN = 200  # characters of a message
@@ -28,11 +29,13 @@ class FoundLabel:
         name: str. Its column.
         is_click: (rows,) whether a row is positive; rows without a label are not.
         positive: tuple of str. Values that have to be declared as positive.
+        missing_share: float. The share of rows without a label.
     """
 
     name: str
     is_click: Array
     positive: tuple[str, ...] = ()
+    missing_share: float = 0.0
 
     @property
     def declared(self) -> Label:
@@ -71,16 +74,28 @@ def find_label(profiles: Mapping[str, Profile], asked: str | None, has_header: b
         )
     ratings = [name for name, found in profiles.items() if _is_rating(found)]
     may_be = f" (one of {_listed(ratings)}, whose upper half is then positive)" if ratings else ""
+    other = "; ".join(f"{name} has {_values(of)}" for name, of in profiles.items() if _is_named(of))
     raise ValueError(
-        "no column has two values that mean yes and no, such as 1 and 0: name the label by --label "
-        f"or label={may_be}; the columns are {_listed(profiles)}"
+        f"no column has two values that mean yes and no, such as 1 and 0{other and f' ({other})'}: "
+        f"name the label by --label or label={may_be}; the columns are {_listed(profiles)}"
     )
 
 
 def is_named_label(found: Profile) -> bool:
     """Whether a column of yes and no, but for a few rows, has the name of a label."""
     usual = found.values[:2] if found.counts[:2].sum() > _USUAL * found.present else []
-    return bool(words(found.name) & LABELS) and {*map(_means_click, usual)} == {True, False}
+    is_usual = {*map(_means_click, usual)} == {True, False}
+    return _is_named(found) and (is_usual or _is_binary(found))
+
+
+def _is_named(found: Profile) -> bool:
+    return bool(words(found.name) & LABELS)
+
+
+def _values(found: Profile) -> str:
+    """The values of a column, for a message."""
+    values = [f"only {found.values[0]}"] if found.distinct == 1 else found.values
+    return _listed([*values, "missing ones"] if found.missing_share else values)
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -89,8 +104,19 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _is_binary(found: Profile) -> bool:
-    """Whether there are two values, which mean yes and no."""
-    return found.distinct == 2 and {_means_click(value) for value in found.values} == {True, False}
+    """Whether there are two values, which mean yes and no, in upper or lower case."""
+    return _means_both(found) and len(_folded(found)) == 2
+
+
+def _folded(found: Profile) -> set[str]:
+    """The first values in lower case."""
+    return {value.strip().lower() for value in found.values[:_FREQUENT]}
+
+
+def _means_both(found: Profile) -> bool:
+    """Whether all values mean yes or no, and both are there."""
+    is_few = found.distinct <= _SPELLINGS
+    return is_few and {*map(_means_click, found.values)} == {True, False}
 
 
 def _means_click(value: str) -> bool | None:
@@ -100,19 +126,18 @@ def _means_click(value: str) -> bool | None:
 def _is_rating(found: Profile) -> bool:
     """Whether some numbers are all there is, without a fraction of the rows."""
     numbers = found.numbers() if found.distinct <= _MAX_RATINGS else np.array([np.nan])
-    return bool(found.distinct > 2 and np.isfinite(numbers).all() and found.missing_share < 0.5)
+    return bool(found.distinct > 1 and np.isfinite(numbers).all() and found.missing_share < 0.5)
 
 
 def _as_label(found: Profile) -> FoundLabel:
-    if _is_binary(found):
-        yes = [place for place in (0, 1) if _means_click(found.values[place])]
-        return FoundLabel(found.name, np.isin(found.codes, yes))
-    if not _is_rating(found) and found.distinct != 2:
-        raise ValueError(
-            f"column {found.name!r} cannot be the label: it has {found.distinct} values "
-            f"({_listed(found.values)}); declare "
-            'those that are clicks in the file, as in label: {column: ..., positive: ["yes"]}'
+    if _means_both(found):
+        places = np.flatnonzero([_means_click(value) for value in found.values])
+        return FoundLabel(
+            found.name, np.isin(found.codes, places), missing_share=found.missing_share
         )
+    is_pair = found.distinct == 2 and len(_folded(found)) == 2
+    if not _is_rating(found) and not is_pair:
+        raise ValueError(f"column {found.name!r} cannot be the label: {_fault(found)}")
     numbers = found.numbers()
     if np.isfinite(numbers).all():
         is_high = numbers > (numbers.min() + numbers.max()) / 2
@@ -120,7 +145,25 @@ def _as_label(found: Profile) -> FoundLabel:
         is_high = np.arange(found.distinct) == 1  # the rarer one
     places = np.flatnonzero(is_high)
     positive = tuple(found.values[place] for place in sorted(places, key=lambda i: numbers[i]))
-    return FoundLabel(found.name, np.isin(found.codes, places), positive)
+    is_click = np.isin(found.codes, places)
+    return FoundLabel(found.name, is_click, positive, found.missing_share)
+
+
+def _fault(found: Profile) -> str:
+    """Why a column cannot be the label, and what to write."""
+    one = found.values[:1]
+    if len(_folded(found)) == 1 and not found.missing_share:
+        return f"it is always {one[0]}"
+    if found.distinct < 2:
+        declared = f', or declare label: {{column: {found.name}, positive: {one}, negative: [""]}}'
+        return f"it is {' or '.join([*one, 'missing'])}: write 1 and 0{declared if one else ''}"
+    strange = [value for value in found.values[:_FREQUENT] if _means_click(value) is None]
+    positive = [value for value in found.values[:_FREQUENT] if _means_click(value)]
+    return (
+        f"it has {found.distinct} values, of which {_listed(strange)} mean neither yes nor no: "
+        "write 1 and 0, or declare which are positive, as in "
+        f"label: {{column: {found.name}, positive: {positive or strange[:1]}}}"
+    )
 
 
 def information(found: Profile, is_click: Array) -> float:
