@@ -3,8 +3,10 @@
 import bz2
 import datetime
 import gzip
+import itertools
 import json
 import lzma
+import re
 import subprocess
 import sys
 import time
@@ -545,13 +547,35 @@ def test_dialects(text, delimiter, quoted, header):
 
 
 def test_lists_in_brackets_and_days_that_may_be_months_are_no_features(tmp_path):
-    days = [f"{1 + i % 28:02d}/{1 + i % 12:02d}/2024 {i % 24}:00" for i in range(600)]
+    days = [f"{1 + i % 12:02d}/{1 + i % 11:02d}/2024 {i % 24}:00" for i in range(600)]
     rows = "".join(f'{i % 2},{i % 5},"[{i % 7}, {i % 5}]",{day}\n' for i, day in enumerate(days))
     (tmp_path / "log.csv").write_text(f"click,site,items,when\n{rows}")
     text = guess(str(tmp_path / "log.csv")).text
     assert "#   items: lists in brackets: write their values with a separator" in text
-    assert "#   when: times that may be read in two ways: write them as 2024-01-31" in text
+    assert (
+        "#   when: times that may be read in two ways, such as 01/01/2024 0:00: write 2024-01-01 or"
+    ) in text
     assert "name: site" in text
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        ([3], range(13, 28), "times with the month first, such as 03/13/2024: .* as 2024-03-13"),
+        (range(1, 28), [3], "times with the day first, such as 13/03/2024: .* as 2024-03-13"),
+        (range(1, 28), range(28, 1, -1), "days and months in either order: write them as"),
+        (
+            [2],
+            [1, 3],
+            "times that may be read in two ways, such as 02/01/2024: .*-01-02 or 2024-02",
+        ),
+    ],
+)
+def test_days_beyond_12_say_where_the_month_is(first, second, said):
+    pairs = itertools.islice(zip(itertools.cycle(first), itertools.cycle(second)), 120)
+    when = [f"{a:02d}/{b:02d}/2024" for a, b in pairs]
+    log = {"site": [*"abcde"] * 24, "when": when, "click": [0, 1, 0, 0] * 30}
+    assert re.search(f"#   when: {said}", guess(log).text)
 
 
 def test_numbers_that_cannot_be_read_are_no_features_and_say_what_to_write():
@@ -559,13 +583,20 @@ def test_numbers_that_cannot_be_read_are_no_features_and_say_what_to_write():
     numbers = draw.integers(100, 90_000, ROWS)
     grouped = [f"{number:,}" for number in numbers]
     signed = [f"${n / 100}" if n % 2 else f"{n / 100} EUR".replace(".", ",") for n in numbers]
-    columns = {"thousands": grouped, "price": signed, "share": [f"{n % 97}%" for n in numbers]}
+    clear = [f"{number / 10:,}" for number in numbers]
+    columns = {
+        "thousands": grouped,
+        "clear": clear,
+        "price": signed,
+        "share": [f"{n % 97}%" for n in numbers],
+    }
     log = {"site": draw.choice([*"abc"], ROWS).tolist(), "click": draw.integers(0, 2, ROWS)}
     text = guess({**log, **columns}, "click").text
     declaration = yaml.safe_load(text)
     assert set(by_name(declaration)) == {"site"}
     assert "decimal" not in declaration["source"]
     assert "#   thousands: numbers that may be read in two ways, such as" in text
+    assert "#   clear: numbers with a comma between thousands, such as" in text
     assert "#   price: numbers with a sign, such as" in text
     assert "#   share: numbers with a sign, such as" in text
 

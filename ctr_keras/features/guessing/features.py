@@ -112,8 +112,8 @@ def _why_not(found: Profile, share: float, twin: str | None) -> str:
         return "no value that a feature could take"
     if found.is_bracketed:
         return "lists in brackets: write their values with a separator, as in a|b|c"
-    if found.is_unread_time:
-        return "times that may be read in two ways: write them as 2024-01-31 12:00:00"
+    if found.unread_time:
+        return found.unread_time
     if found.unread_number:
         return found.unread_number
     if is_named_label(found):

@@ -23,8 +23,11 @@ _NUMBER = f"^{NUMBER}$"
 _DECIMAL_COMMA = r"^[+-]?\d+,\d+$"
 # 3,215 or 992: whether a comma is between thousands or decimals, such values do not say.
 _GROUPED = r"^[+-]?([1-9]\d{0,2}(,\d{3})+|\d{1,3})(\.\d+)?$"
+_THOUSANDS = r"^[+-]?\d{1,3}((,\d{3})*\.\d+|(,\d{3}){2,})$"  # those of _GROUPED that do
 _SIGN = "([$€£¥₹%]|EUR|USD|GBP)"
 _SIGNED = rf"^{_SIGN}\s*[+-]?\d[\d.,]*$|^[+-]?\d[\d.,]*\s*{_SIGN}$"
+_UNREAD_TIME = r"^(?P<first>\d{1,2})[./-](?P<second>\d{1,2})[./-](?P<year>\d{4})"
+_MONTHS = 12
 _SEPARATORS = ("|", ";", ",", "^", " ")
 _WEIGHT_SEPARATORS = (":", "=")
 _TIMES_READ = 1000  # values of a column of times, as far as they are looked at
@@ -113,11 +116,9 @@ class Profile:
         return _all_match(self._coded[0], r"^(\[.*\]|\(.*\)|\{.*\})$")
 
     @property
-    def is_unread_time(self) -> bool:
-        """Whether values are dates that do not say what is the day and what the month."""
-        return self.kind != "time" and _all_match(
-            self._coded[0], r"^\d{1,2}[./-]\d{1,2}[./-]\d{4}\b"
-        )
+    def unread_time(self) -> str:
+        """Why times cannot be read, if the values are such; else nothing."""
+        return "" if self.kind == "time" else _unread_time(self._coded[0])
 
     @property
     def unread_number(self) -> str:
@@ -218,6 +219,8 @@ def _unread_number(values: pa.Array) -> str:
 
     >>> _unread_number(pa.array(["3,215", "992"]))
     'numbers that may be read in two ways, such as 3,215: write 3215 or 3.215'
+    >>> _unread_number(pa.array(["3,215", "992.50"]))
+    'numbers with a comma between thousands, such as 3,215: write 3215'
     >>> _unread_number(pa.array(["$3.20", "0.5 EUR"]))
     'numbers with a sign, such as $3.20: write them without'
     """
@@ -227,11 +230,45 @@ def _unread_number(values: pa.Array) -> str:
         thousands = values.filter(pc.match_substring_regex(values, r"^[+-]?\d{1,2},"))
         if len(thousands):
             one = thousands[0].as_py()
-            readings = f"{one.replace(',', '')} or {one.replace(',', '.', 1)}"
+            whole = one.replace(",", "")
+            if pc.any(pc.match_substring_regex(values, _THOUSANDS)).as_py():
+                return f"numbers with a comma between thousands, such as {one}: write {whole}"
+            readings = f"{whole} or {one.replace(',', '.', 1)}"
             return f"numbers that may be read in two ways, such as {one}: write {readings}"
     if _nearly_all_match(values, _SIGNED):
         return f"numbers with a sign, such as {values[0].as_py()}: write them without"
     return ""
+
+
+def _unread_time(values: pa.Array) -> str:
+    """Why times cannot be read, if all values are such; else nothing.
+
+    Example:
+
+    >>> _unread_time(pa.array(["03/04/2024 10:00", "03/25/2024 11:00"]))
+    'times with the month first, such as 03/25/2024 11:00: write the day as 2024-03-25'
+    >>> _unread_time(pa.array(["25.3.2024"]))
+    'times with the day first, such as 25.3.2024: write the day as 2024-03-25'
+    >>> _unread_time(pa.array(["03/04/2024"]))
+    'times that may be read in two ways, such as 03/04/2024: write 2024-04-03 or 2024-03-04'
+    """
+    if not _all_match(values, rf"{_UNREAD_TIME}\b"):
+        return ""
+    parts = pc.extract_regex(values, _UNREAD_TIME)
+    first, second, year = (pc.struct_field(parts, i).cast(pa.int32()).to_numpy() for i in range(3))
+    is_day, is_month = first > _MONTHS, second > _MONTHS  # what comes first can be nothing else
+    place = int(np.argmax(is_day | is_month))  # 0 if both may be either
+    one, day, month = values[place].as_py(), first[place], second[place]
+    day_first = f"{year[place]}-{month:02d}-{day:02d}"
+    month_first = f"{year[place]}-{day:02d}-{month:02d}"
+    if is_day.any() and is_month.any():
+        return "days and months in either order: write them as 2024-01-31 12:00:00"
+    if is_day.any():
+        return f"times with the day first, such as {one}: write the day as {day_first}"
+    if is_month.any():
+        return f"times with the month first, such as {one}: write the day as {month_first}"
+    readings = f"{day_first} or {month_first}"
+    return f"times that may be read in two ways, such as {one}: write {readings}"
 
 
 def _all_match(values: pa.Array, pattern: str) -> bool:
