@@ -13,7 +13,7 @@ from ctr_keras.features.declarations import (
     Numeric,
     Sequence,
 )
-from ctr_keras.settings import did_you_mean
+from ctr_keras.settings import SettingError, did_you_mean
 
 if TYPE_CHECKING:
     from ctr_keras.features.feature_set import FeatureSet
@@ -36,14 +36,13 @@ _LAYERS = re.compile(
 def check_set(features: FeatureSet) -> None:
     """Checks that the features of a set go together."""
     if not features.features:
-        raise ValueError("a FeatureSet needs at least one feature")
-    of_rows = filter(None, (*features.label_names, features.label.weight))
-    _check_unique([*(f.name for f in features.features), *of_rows])
+        raise SettingError("a FeatureSet needs at least one feature", "features")
+    _check_unique(features)
     _check_weights(features)
     _check_labels(features)
     _check_column_types(features)
     for lists in (features.multi_valued, features.sequences):
-        _check_no_layers(lists)
+        _check_no_layers(features, lists)
     for feature in features.features:
         if isinstance(feature, Crossed):
             _check_crossed(features, feature)
@@ -51,80 +50,105 @@ def check_set(features: FeatureSet) -> None:
             _check_shared(features, feature, feature.vocabulary_of)
 
 
+def _wrong(features: FeatureSet, feature: Feature, message: str) -> SettingError:
+    """What is wrong with a feature, with its place in a declaration."""
+    return SettingError(message, "features", features.features.index(feature))
+
+
+def _check_unique(features: FeatureSet) -> None:
+    """Checks that no two columns of prepared data have one name."""
+    uses: dict[str, str] = {}
+    for place, task in enumerate(features.tasks):
+        if task.name in uses:
+            raise SettingError(f"{task.name!r} is declared twice, as a label", "label", place)
+        uses[task.name] = "label"
+    if features.label.weight in uses:
+        raise SettingError(f"{features.label.weight!r} is both label and weight", "weight")
+    if features.label.weight:
+        uses[features.label.weight] = "weight"
+    for place, feature in enumerate(features.features):
+        name, use = feature.name, uses.get(feature.name, "")
+        if use:
+            both = "" if use == "feature" else f", as {use} and as feature"
+            raise SettingError(f"{name!r} is declared twice{both}", "features", place)
+        uses[name] = "feature"
+
+
 def _check_weights(features: FeatureSet) -> None:
     """Checks that no column of prepared data is called as weights of values are."""
     columns = {*(f.name for f in features.features), *features.label_names, features.label.weight}
     for name, feature in features.weights_inputs.items():
         if name in columns:
-            raise ValueError(
-                f"{name!r} is what the weights of {feature.name!r} are called: give it another name"
-            )
+            message = f"{name!r} is what the weights of {feature.name!r} are called"
+            raise _wrong(features, feature, f"{message}: give it another name")
 
 
 def _check_labels(features: FeatureSet) -> None:
     """Checks that of several labels the first one says what is of the rows, and all are kept."""
     first, *others = features.tasks
-    for task in others:
+    for place, task in enumerate(others, 1):
         if task.weight or task.group:
-            raise ValueError(f"label {task.name!r}: the first label declares weight and group")
+            message = f"label {task.name!r}: the first label declares weight and group"
+            raise SettingError(message, "label", place)
     if others and any(task.negatives_kept < 1 for task in features.tasks):
-        raise ValueError(
+        raise SettingError(
             f"a sample of the rows without {first.name} does not go with a second label, "
-            f"{others[0].name!r}: keep all rows"
+            f"{others[0].name!r}: keep all rows",
+            "sample",
         )
 
 
-def _check_no_layers(lists: Iterable[MultiValued | Sequence]) -> None:
+def _check_no_layers(features: FeatureSet, lists: Iterable[MultiValued | Sequence]) -> None:
     for feature in lists:
         if _LAYERS.fullmatch(feature.name):
-            raise ValueError(
+            raise _wrong(
+                features,
+                feature,
                 f"{feature.kind} feature {feature.name!r} is called as a layer of models is: "
-                f"give it another name, and `column: {feature.raw_column}`"
+                f"give it another name, and `column: {feature.raw_column}`",
             )
 
 
-def _check_unique(names: Iterable[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise ValueError(f"{name!r} is declared twice")
-        seen.add(name)
-
-
 def _check_column_types(features: FeatureSet) -> None:
-    for name in features.label_names:
-        if name in features.raw_columns:
-            raise ValueError(f"the label's column {name!r} is also a feature's")
-    if features.label.weight in features.raw_columns:
-        raise ValueError(f"the weight's column {features.label.weight!r} is also a feature's")
+    of_rows = {features.label.weight: "weight"} | dict.fromkeys(features.label_names, "label")
     for feature in features.features:
         if isinstance(feature, Crossed):
             continue
         column = feature.raw_column
+        if column in of_rows:
+            message = f"the {of_rows[column]}'s column {column!r} is also a feature's"
+            raise _wrong(features, feature, message)
         if isinstance(feature, Numeric) != (features.raw_columns[column] == "float"):
-            raise ValueError(f"column {column!r} is read both as a number and as a string")
+            message = f"column {column!r} is read both as a number and as a string"
+            raise _wrong(features, feature, message)
 
 
 def _check_crossed(features: FeatureSet, crossed: Crossed) -> None:
     allowed = {feature.name for feature in features.categorical}
     for name in (crossed.first, crossed.second):
         if name not in features:
-            raise ValueError(f"crossed feature {crossed.name!r}: {_unknown(features, name)}")
+            message = f"crossed feature {crossed.name!r}: {_unknown(features, name)}"
+            raise _wrong(features, crossed, message)
         if name not in allowed:
-            raise ValueError(
+            raise _wrong(
+                features,
+                crossed,
                 f"crossed feature {crossed.name!r}: {name!r} must be Categorical, or Numeric with "
-                f"buckets. Received: {features[name]}"
+                f"buckets. Received: {features[name]}",
             )
 
 
 def _check_shared(features: FeatureSet, feature: Feature, owner: str) -> None:
     if owner not in features:
-        raise ValueError(f"feature {feature.name!r}: vocabulary_of: {_unknown(features, owner)}")
+        message = f"feature {feature.name!r}: vocabulary_of: {_unknown(features, owner)}"
+        raise _wrong(features, feature, message)
     vocabulary = features[owner].vocabulary
     if vocabulary is None or vocabulary.number_buckets or isinstance(features[owner], Crossed):
-        raise ValueError(
+        raise _wrong(
+            features,
+            feature,
             f"feature {feature.name!r}: {owner!r} has no vocabulary of its own to share "
-            f"({features[owner]})"
+            f"({features[owner]})",
         )
 
 

@@ -140,7 +140,7 @@ def load_dataset(path: str, split: Split | None = None) -> Dataset:
     places = [yaml.at("features", i) for i in range(len(file.features))]
     declared = all_of(partial(place.build_one_of, "kind", FEATURE_KINDS) for place in places)
     labels = _labels(yaml, file)
-    with yaml.located("features"):
+    with yaml.located():
         features = FeatureSet(*declared, label=labels)
     if split is None:
         declares = file.split is not None

@@ -291,7 +291,40 @@ def test_yaml_formats_read_only_what_is_declared(tmp_path, source, table):
             YAML.replace("min_max", "boundaries, boundaries: 5"),
             ", line 6: .*boundaries must be a list, got 5",
         ),
-        (YAML.replace("name: price", "name: site"), ", line 4: 'site' is declared twice"),
+        (YAML.replace("name: price", "name: site"), ", line 6: 'site' is declared twice$"),
+        (
+            YAML.replace("name: price", "name: click"),
+            ", line 6: 'click' is declared twice, as label and as feature$",
+        ),
+        (
+            YAML.replace("name: price", "name: w") + "weight: w",
+            ", line 6: 'w' is declared twice, as weight and as feature$",
+        ),
+        (YAML + "weight: click", ", line 7: 'click' is both label and weight$"),
+        (
+            YAML.replace("label: click", "label:\n- click\n- click"),
+            ", line 5: 'click' is declared twice, as a label$",
+        ),
+        (
+            YAML.replace("price,", "price, column: click,"),
+            ", line 6: the label's column 'click' is also a feature's$",
+        ),
+        (
+            YAML.replace("price,", "price, column: site,"),
+            ", line 5: column 'site' is read both as a number and as a string$",
+        ),
+        (
+            YAML + "  - {kind: crossed, first: site, second: city}",
+            ", line 7: crossed feature 'site_x_city': unknown feature 'city'",
+        ),
+        (
+            YAML + "  - {kind: sequence, name: h, vocabulary_of: price}",
+            ", line 7: feature 'h': 'price' has no vocabulary of its own to share",
+        ),
+        (
+            YAML + "  - {kind: sequence, name: score}",
+            ", line 7: sequence feature 'score' is called as a layer of models is",
+        ),
         (YAML.replace("csv", "[csv]"), r", line 2: unknown format \['csv'\]; did you mean 'csv'"),
         (YAML + "split: {by: magic}", ", line 7: unknown split 'magic'; available: random, tim"),
         (YAML + "split: {by: random, tests: 1}", "unknown setting 'tests'; did you mean 'test'?"),
