@@ -186,7 +186,7 @@ def _cells(name: str, column: Any) -> Array | list[Any]:
 def _times(column: Any) -> list[str] | None:
     """A column of a type that may have a zone, spelled; None for any other. As an array it would be
     of objects in pandas, and in pyarrow say nothing of its zone."""
-    kind = getattr(column, "type", getattr(column, "dtype", None))
+    kind: Any = getattr(column, "type", getattr(column, "dtype", None))
     kind = getattr(kind, "pyarrow_dtype", kind)  # of pandas
     if hasattr(kind, "time_zone"):  # of polars
         unit, zone = kind.time_unit, kind.time_zone

@@ -131,7 +131,7 @@ def _is_rating(found: Profile) -> bool:
 
 def _as_label(found: Profile) -> FoundLabel:
     if _means_both(found):
-        places = np.flatnonzero([_means_click(value) for value in found.values])
+        places = np.flatnonzero([bool(_means_click(value)) for value in found.values])
         return FoundLabel(
             found.name, np.isin(found.codes, places), missing_share=found.missing_share
         )
