@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import inspect
+import itertools
 import json
 import os
 import tempfile
@@ -36,7 +37,8 @@ def run_layer_test(
     """Asserts eleven things that a layer must hold, on TensorFlow or JAX.
 
     1. The config, through JSON, gives an equal layer and has every argument of the constructor.
-    2. `build` alone makes all weights, those of children included.
+    2. `build` alone makes all weights, those of children included; those that one initializer draws
+       differ.
     3. A symbolic call, `compute_output_shape` and `compute_output_spec` agree with a real one.
     4. An eager call gives the reference's numbers, and, in float64, its gradients with respect to
        every weight and input are the reference's finite differences.
@@ -195,6 +197,18 @@ def _check_build(case: _Case, weight_shapes: dict[str, tuple[int, ...]]) -> None
     assert shapes == weight_shapes, f"2. weights after build: {shapes}, not {weight_shapes}"
     case.call(layer, case.inputs)
     assert len(layer.weights) == len(shapes), "2. the first call makes weights; build should"
+    if "kernel_initializer" in _constructor_arguments(case.layer_class):
+        _check_drawn_apart(case)
+
+
+def _check_drawn_apart(case: _Case) -> None:
+    """Keras' initializers give the same numbers at each call, so that each weight needs a copy."""
+    layer = case.layer(kernel_initializer="glorot_uniform")
+    case.with_shapes(layer.build)
+    drawn = [(_path(weight), keras.ops.convert_to_numpy(weight)) for weight in layer.weights]
+    random = [(path, values) for path, values in drawn if len(np.unique(values)) > 1]
+    for (path, values), (other, others) in itertools.combinations(random, 2):
+        assert not np.array_equal(values, others), f"2. {path} and {other} are drawn equal"
 
 
 def _check_shapes(case: _Case) -> None:
