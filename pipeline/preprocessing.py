@@ -7,6 +7,7 @@ graph, and nothing else, goes into the SavedModel that answers requests.
 import collections
 import functools
 import itertools
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ from ctr_keras.features import (
     Sequence,
     Vocabulary,
 )
+from ctr_keras.features.weights import LARGEST, NOT_A_WEIGHT, WEIGHT
 from pipeline.numbers import exact_sums, learned, quantiles_of
 from pipeline.times import time_part
 from pipeline.vocabulary import count_and_look_up
@@ -57,6 +59,10 @@ def _preprocess(features: FeatureSet, columns: Tensors) -> Tensors:
     outputs = _ids(features, _strings(features, columns, buckets), buckets, rows)
     if features.numeric:
         outputs["numeric"] = _scaled(features, columns, rows)
+    for name, feature in features.weights_inputs.items():
+        weights = _weights(feature, columns[feature.raw_column])
+        row = tf.minimum(tf.range(rows), tf.shape(weights)[0] - 1)  # of a column of one value
+        outputs[name] = tf.gather(weights, row)
     return outputs
 
 
@@ -102,6 +108,8 @@ def _strings(features: FeatureSet, columns: Tensors, buckets: Tensors) -> Tensor
 
 def _split(feature: MultiValued | Sequence, column: tf.Tensor) -> tf.Tensor:
     values = tf.strings.split(column, feature.separator)
+    if isinstance(feature, MultiValued) and feature.weight_separator:
+        values = values.with_flat_values(_without_weights(feature, values.flat_values))
     values = tf.ragged.boolean_mask(values, values != "")
     length = feature.max_length
     kept = values[:, -length:] if isinstance(feature, Sequence) else values[:, :length]
@@ -113,12 +121,41 @@ def _pair(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
     return tf.where(missing, "", first + _PAIR_SEPARATOR + second)
 
 
+# Weights of values, as `ctr_keras.features.weights` has them.
+
+
+def _weights(feature: MultiValued, column: tf.Tensor) -> tf.Tensor:
+    """The weights of lists, (batch, width) float32; 0 behind their ends."""
+    lists = tf.strings.split(column, feature.separator)
+    items = lists.flat_values
+    last = tf.strings.regex_replace(items, f"(?s)^.*{_separator(feature)}", "")
+    has_none = tf.logical_or(last == items, last == "")
+    text = tf.where(has_none, "1", last)
+    is_spelled = tf.strings.regex_full_match(text, WEIGHT)
+    numbers = tf.strings.to_number(tf.where(is_spelled, text, "-1"), tf.float64)
+    wrong = tf.boolean_mask(items, tf.logical_or(numbers < 0, numbers > LARGEST))
+    told = [f"a weight of {feature.name} {NOT_A_WEIGHT}: ", wrong]
+    with tf.control_dependencies([tf.debugging.Assert(tf.size(wrong) == 0, told)]):
+        weights = lists.with_flat_values(tf.cast(numbers, tf.float32))
+    is_value = lists.with_flat_values(_without_weights(feature, items) != "")
+    kept = tf.ragged.boolean_mask(weights, is_value)[:, : feature.max_length]
+    return kept.to_tensor(0.0, shape=[None, feature.max_length])
+
+
+def _without_weights(feature: MultiValued, items: tf.Tensor) -> tf.Tensor:
+    return tf.strings.regex_replace(items, f"(?s)^(.*){_separator(feature)}.*$", r"\1")
+
+
+def _separator(feature: MultiValued) -> str:
+    return re.escape(str(feature.weight_separator))
+
+
 # Ids: one lookup for the strings of all features, one after another.
 
 
 def _ids(features: FeatureSet, strings: Tensors, buckets: Tensors, rows: tf.Tensor) -> Tensors:
     """The packed inputs of global ids, in the layout of `ctr_keras.features`."""
-    packed = {name: of for name, of in features.packed_features.items() if name != "numeric"}
+    packed = features.id_inputs
     if not packed:
         return {}
     named = [*itertools.chain.from_iterable(packed.values())]

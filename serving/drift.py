@@ -16,6 +16,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from ctr_keras.features import Categorical, Crossed, FeatureSet, MultiValued, Numeric
 from ctr_keras.features import Sequence as SequenceFeature
+from ctr_keras.features.weights import without_weight
 from ctr_keras.files import files_below, open_output
 from ctr_keras.pages import render
 from pipeline.statistics.distance import distance
@@ -222,8 +223,15 @@ def _texts(feature: Described, column: Array) -> list[list[str]]:
         column = time_part(tf.constant(column, tf.string), feature.time_part, feature.zone).numpy()
     texts = [value.decode("utf-8", "replace") for value in column]
     if isinstance(feature, MultiValued | SequenceFeature):
-        return [[item for item in text.split(feature.separator) if item] for text in texts]
+        return [[item for item in _items(feature, text) if item] for text in texts]
     return [[text] if text else [] for text in texts]
+
+
+def _items(feature: MultiValued | SequenceFeature, text: str) -> list[str]:
+    items = text.split(feature.separator)
+    if isinstance(feature, MultiValued) and feature.weight_separator:
+        return [without_weight(item, feature.weight_separator) for item in items]
+    return items
 
 
 def _compare(tally: _Tally, summary: Mapping[str, Any], negatives_kept: float) -> FeatureDrift:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ctr_keras.data import Samples, read_samples
-from ctr_keras.features import FeatureSet
+from ctr_keras.features import PACKED_INPUTS, FeatureSet
 from serving.client import Client
 from serving.export.blessing import TOLERANCE
 from serving.export.columns import SCORE
@@ -106,7 +106,8 @@ def verify(
 
 
 def by_column(features: FeatureSet, packed: Mapping[str, Array]) -> Arrays:
-    """Packed inputs as one array a feature, `(rows,)`, or `(rows, max_length)` of lists.
+    """Packed inputs as one array a feature, `(rows,)`, or of lists `(rows, max_length)`, and one of
+    the weights of their values.
 
     Example:
 
@@ -117,7 +118,7 @@ def by_column(features: FeatureSet, packed: Mapping[str, Array]) -> Arrays:
     """
     columns = {}
     for name, members in features.packed_features.items():
-        if name == members[0].name:
+        if name not in PACKED_INPUTS:
             columns[name] = packed[name]
         else:
             columns |= {f.name: packed[name][:, i] for i, f in enumerate(members)}

@@ -30,6 +30,9 @@ def packed_inputs(features, rows=8, seed=0):
         lists = ids(feature, feature.max_length)
         lengths = draw.integers(0, feature.max_length + 1, (rows, 1))
         inputs[feature.name] = np.where(np.arange(feature.max_length) < lengths, lists, 0)
+    for name, feature in features.weights_inputs.items():
+        weights = draw.uniform(0.5, 1.5, (rows, feature.max_length))
+        inputs[name] = np.where(inputs[feature.name], weights, 0).astype("float32")
     return inputs
 
 

@@ -54,7 +54,7 @@ def _peer_fields(features: FeatureSet, inputs: Inputs) -> Iterator[tuple[dict[st
         feature.name: inputs[packed] if isinstance(feature, MultiValued) else inputs[packed][:, n]
         for packed, members in features.packed_features.items()
         for n, feature in enumerate(members)
-        if packed in inputs
+        if packed in inputs and packed not in features.weights_inputs  # which FuxiCTR has not
     }
     for feature in features.fields:
         column = columns[feature.name]

@@ -135,7 +135,7 @@ def _buckets_of_numbers(features: FeatureSet, name: str) -> list[str]:
 def _frequencies(data: str, features: FeatureSet) -> Array:
     """(ids,) how often the training split has each id."""
     counts = np.zeros(features.id_count, np.int64)
-    names = [name for name in features.packed_shapes if name != "numeric"]
+    names = [*features.id_inputs]
     for inputs, _ in open_examples(data, "train", features, inputs=names).read(_BATCH_SIZE):
         for ids in inputs.values():
             counts += np.bincount(np.ravel(ids), minlength=features.id_count)

@@ -1,8 +1,9 @@
 """Permutation importance: what a model loses when it cannot tell whose value a feature has."""
 
 import dataclasses
+import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import keras
@@ -10,7 +11,7 @@ import numpy as np
 
 from ctr_keras import metrics
 from ctr_keras.data import read_rows
-from ctr_keras.features import Crossed, Feature, FeatureSet
+from ctr_keras.features import Crossed, Feature, FeatureSet, MultiValued
 from ctr_keras.runs import write_table
 from ctr_keras.settings import find
 from ctr_keras.training.evaluation import (
@@ -246,12 +247,18 @@ def _permuted(
 ) -> dict[str, Array]:
     """The inputs with the columns of some features from other rows."""
     permuted = dict(inputs)
-    for feature in members:
-        name, place = Column.of(features, feature.name)
+    for name, place in itertools.chain.from_iterable(_places(features, f) for f in members):
         if permuted[name] is inputs[name]:
             permuted[name] = inputs[name].copy()
         permuted[name][:, place] = inputs[name][order, place]
     return permuted
+
+
+def _places(features: FeatureSet, feature: Feature) -> Iterator[Column]:
+    """Where a feature and the weights of its values are."""
+    yield Column.of(features, feature.name)
+    if isinstance(feature, MultiValued) and feature.weights_input is not None:
+        yield Column(feature.weights_input, slice(None))
 
 
 def _mean_and_range(values: Array) -> tuple[float, float, float]:

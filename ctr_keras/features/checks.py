@@ -39,6 +39,7 @@ def check_set(features: FeatureSet) -> None:
         raise ValueError("a FeatureSet needs at least one feature")
     of_rows = filter(None, (*features.label_names, features.label.weight))
     _check_unique([*(f.name for f in features.features), *of_rows])
+    _check_weights(features)
     _check_labels(features)
     _check_column_types(features)
     for lists in (features.multi_valued, features.sequences):
@@ -48,6 +49,16 @@ def check_set(features: FeatureSet) -> None:
             _check_crossed(features, feature)
         elif feature.vocabulary_of is not None:
             _check_shared(features, feature, feature.vocabulary_of)
+
+
+def _check_weights(features: FeatureSet) -> None:
+    """Checks that no column of prepared data is called as weights of values are."""
+    columns = {*(f.name for f in features.features), *features.label_names, features.label.weight}
+    for name, feature in features.weights_inputs.items():
+        if name in columns:
+            raise ValueError(
+                f"{name!r} is what the weights of {feature.name!r} are called: give it another name"
+            )
 
 
 def _check_labels(features: FeatureSet) -> None:

@@ -14,7 +14,8 @@ How a value is spelled as a string, which is what vocabularies hold:
 - A time in a column of datetime64 is `2024-01-31 12:00:00`, with as many digits of seconds as the
   column has, which is what the pipeline makes of Parquet. Other times are refused, those with a
   zone among them: as strings they have the form that `Categorical(time_part=...)` reads.
-- A list, for `MultiValued` and `Sequence`, is joined by the feature's separator.
+- A list, for `MultiValued` and `Sequence`, is joined by the feature's separator, and so is a dict
+  (of pyarrow a map) of values and their weights.
 
 Numbers are rounded to float32, and those that are not finite are missing. Strings that are numbers
 are taken for them.
@@ -24,12 +25,13 @@ import collections
 import datetime
 import functools
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from collections.abc import Sequence as SequenceOf
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from ctr_keras.features.declarations import Label
+from ctr_keras.features.declarations import Categorical, Label, MultiValued, Sequence
 from ctr_keras.features.labels import is_positive, remedy
 from ctr_keras.settings import did_you_mean
 from ctr_keras.types import Array
@@ -46,7 +48,7 @@ _SPELL_TIMES = 'give it as strings, of pandas by column.dt.strftime("%Y-%m-%d %H
 class Coded(NamedTuple):
     """A column as its distinct values and where they are: row `i` has `values[codes[i]]`."""
 
-    values: Sequence[Any]
+    values: SequenceOf[Any]
     codes: Array
 
     def map(self, name: str, function: Callable[[Any], Any]) -> list[Any]:
@@ -88,12 +90,15 @@ class Columns:
             raise ValueError(f"columns must have the same length. Received: {lengths}")
         self.rows = next(iter(lengths.values()))
 
-    def strings(self, name: str, separator: str | None = None) -> Coded:
-        """A column of categories, spelled; with a separator, lists are joined by it."""
-        coded = _coded(self._columns[name])
+    def strings(self, feature: Categorical | MultiValued | Sequence) -> Coded:
+        """The column of a feature of categories, spelled."""
+        coded = _coded(self._columns[feature.raw_column])
         if {*map(type, coded.values)} == {str}:
             return coded
-        return Coded(coded.map(name, lambda value: _spelled(value, separator)), coded.codes)
+        spell = _spelled
+        if not isinstance(feature, Categorical):
+            spell = functools.partial(_spelled_list, feature)
+        return Coded(coded.map(feature.raw_column, spell), coded.codes)
 
     def labels(self, label: Label) -> Array:
         """(rows, 1) float32 labels, 0 or 1."""
@@ -105,7 +110,7 @@ class Columns:
         """(rows,) float32 numbers, NaN where missing."""
         return self.table([name])[:, 0]
 
-    def table(self, names: Sequence[str]) -> Array:
+    def table(self, names: SequenceOf[str]) -> Array:
         """(rows, columns) float32 numbers, NaN where missing."""
         columns = [_number_array(name, self._columns[name]) for name in names]
         with np.errstate(over="ignore"):
@@ -118,7 +123,7 @@ class Columns:
         return table
 
 
-def side_by_side(columns: Sequence[Array]) -> Array:
+def side_by_side(columns: SequenceOf[Array]) -> Array:
     """(rows, columns), of few rows faster than `np.stack`."""
     return np.concatenate(columns).reshape(len(columns), len(columns[0])).T.copy()
 
@@ -190,13 +195,34 @@ def _check_finite(name: str, column: Array, is_infinite: Array) -> None:
         raise ValueError(f"column {name!r}, row {row}: {column[row]} is not a finite number")
 
 
-def _spelled(value: Any, separator: str | None = None) -> str:
-    """A value as the string that it is in a vocabulary, `""` for a missing one. A list with a
-    missing value is missing, as in Parquet."""
+def _spelled_list(feature: MultiValued | Sequence, value: Any) -> str:
+    """A list as the string that the pipeline makes of it. One with a missing value is missing, as
+    in Parquet."""
+    of_weight = getattr(feature, "weight_separator", None)
+    if of_weight is not None and isinstance(value, dict):
+        value = [*value.items()]
+    if not isinstance(value, list | tuple | np.ndarray):
+        return _spelled(value)
+    if any(map(_is_missing, value)):
+        return ""
+    items = [_spelled_item(item, of_weight) for item in value]
+    if any(feature.separator in item for item in items):
+        raise ValueError(f"has an item that holds the separator {feature.separator!r}")
+    return feature.separator.join(items)
+
+
+def _spelled_item(item: Any, of_weight: str | None) -> str:
+    """A value, or a pair of a value and its weight, which is missing where it is None."""
+    if of_weight is None or not isinstance(item, tuple):
+        return _spelled(item)
+    value, weight = item
+    return f"{_spelled(value)}{of_weight}{'' if weight is None else weight}"
+
+
+def _spelled(value: Any) -> str:
+    """A value as the string that it is in a vocabulary, `""` for a missing one."""
     if isinstance(value, str):
         return str(value)
-    if separator is not None and isinstance(value, list | tuple | np.ndarray):
-        return "" if any(map(_is_missing, value)) else separator.join(map(_spelled, value))
     if _is_missing(value):
         return ""
     if isinstance(value, bytes):

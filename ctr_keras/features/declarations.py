@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field
 
 from ctr_keras.features.layout import Vocabulary
 from ctr_keras.features.times import check_zone
+from ctr_keras.features.weights import check_separators
 from ctr_keras.settings import Count, SettingError, Source, TupleOf, check_settings
 from ctr_keras.types import Config, Settings
 
@@ -190,22 +191,39 @@ class Numeric(_Column):
 class MultiValued(_Categories):
     """A column with several categories a row, in one string; their embeddings are averaged.
 
+    With weights, as in `sport:0.8|music:0.2`, the average is weighted. A weight is a finite number
+    of at least 0, with a point before its decimals; a value without one has the weight 1.
+
     Args:
         name: str. The feature.
         column: str or None. As in `Categorical`. Defaults to `None`.
         separator: str. What stands between two values. Defaults to `"|"`.
         max_length: int. Values kept, the first ones. Defaults to `6`.
+        weight_separator: str or None. What stands between a value and its weight; a value may hold
+            it, too, as the last one counts. Defaults to `None`: values have no weights.
         min_count, oov_buckets, hash_buckets, vocabulary_of, group: as in `Categorical`.
 
     Example:
 
     >>> MultiValued("genres", separator="|", max_length=6).max_length
     6
+    >>> MultiValued("interests", weight_separator=":").weights_input
+    'interests_weights'
     """
 
     kind: ClassVar[str] = "multi_valued"
     separator: Separator = "|"
     max_length: Count = 6
+    weight_separator: Separator | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_separators(self.name, self.separator, self.weight_separator)
+
+    @property
+    def weights_input(self) -> str | None:
+        """The packed input of its values' weights, or None if they have none."""
+        return None if self.weight_separator is None else f"{self.name}_weights"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

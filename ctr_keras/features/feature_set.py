@@ -3,6 +3,7 @@
 Packed inputs. A model does not get one tensor a column but `categorical` (batch, columns) int32,
 `numeric` (batch, columns) float32, `crossed` (batch, pairs) int32, and for every `MultiValued` or
 `Sequence` feature one (batch, max_length) int32 matrix of its own name, padded with 0 at the end.
+The weights of values are a float32 matrix like theirs, `<name>_weights`.
 """
 
 from __future__ import annotations
@@ -197,6 +198,11 @@ class FeatureSet:
         """The multi-valued features, each an input of its own."""
         return tuple(f for f in self.features if isinstance(f, MultiValued))
 
+    @functools.cached_property
+    def weights_inputs(self) -> dict[str, MultiValued]:
+        """The multi-valued features whose values have weights, by the packed inputs of these."""
+        return {f.weights_input: f for f in self.multi_valued if f.weights_input is not None}
+
     @property
     def sequences(self) -> tuple[Sequence, ...]:
         """The sequence features, each an input of its own."""
@@ -229,7 +235,7 @@ class FeatureSet:
 
     @functools.cached_property
     def packed_features(self) -> dict[str, tuple[Feature, ...]]:
-        """The features in each packed input: one a column, or the only one of a list."""
+        """The features in each packed input: one a column, or the only one of a list or weights."""
         columns: dict[str, tuple[Feature, ...]] = {
             "categorical": self.categorical,
             "numeric": self.numeric,
@@ -237,11 +243,24 @@ class FeatureSet:
         }
         lists: tuple[MultiValued | Sequence, ...] = (*self.multi_valued, *self.sequences)
         columns |= {feature.name: (feature,) for feature in lists}
+        columns |= {name: (feature,) for name, feature in self.weights_inputs.items()}
         return {name: members for name, members in columns.items() if members}
+
+    @functools.cached_property
+    def id_inputs(self) -> dict[str, tuple[Feature, ...]]:
+        """Of `packed_features`, those of ids: not numbers and weights."""
+        packed = self.packed_features.items()
+        return {n: members for n, members in packed if self.packed_types[n] == "int32"}
+
+    @functools.cached_property
+    def packed_types(self) -> dict[str, str]:
+        """Type of each packed input: ids are int32, numbers and weights float32."""
+        floats = {"numeric", *self.weights_inputs}
+        return {name: "float32" if name in floats else "int32" for name in self.packed_features}
 
     @property
     def packed_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each packed input without the batch; `numeric` is float32, all others int32."""
+        """Shape of each packed input without the batch."""
         return {
             name: (getattr(members[0], "max_length", len(members)),)
             for name, members in self.packed_features.items()
@@ -251,8 +270,7 @@ class FeatureSet:
     def record_columns(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """Shape without the batch, and dtype, of each column of prepared data but labels."""
         columns = {
-            name: (shape, "float32" if name == "numeric" else "int32")
-            for name, shape in self.packed_shapes.items()
+            name: (shape, self.packed_types[name]) for name, shape in self.packed_shapes.items()
         }
         if self.label.weight:
             columns[self.label.weight] = ((1,), "float32")
@@ -460,8 +478,7 @@ class FeatureSet:
             frame: as in `fit`; the label's column may be absent.
 
         Returns:
-            Name to array `(rows, width)`, as in `packed_shapes`: `numeric` float32, all others
-            int32.
+            Name to array `(rows, width)`, as in `packed_shapes` and `packed_types`.
 
         Raises:
             ValueError: as `fit`, and for a set that is not fitted.

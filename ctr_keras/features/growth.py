@@ -42,8 +42,7 @@ def id_moves(old: FeatureSet, new: FeatureSet) -> dict[str, Array]:
             np.array([moves[new.vocabulary_name(f)] for f in members], np.int32),
             new.packed_shapes[name],
         )
-        for name, members in new.packed_features.items()
-        if name != "numeric"
+        for name, members in new.id_inputs.items()
     }
 
 

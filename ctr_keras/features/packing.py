@@ -35,6 +35,7 @@ from ctr_keras.features.statistics import (
     quantiles,
 )
 from ctr_keras.features.times import SPELL, part_of, read_time
+from ctr_keras.features.weights import split_weight
 from ctr_keras.types import Array
 
 if TYPE_CHECKING:
@@ -82,14 +83,16 @@ def pack(features: FeatureSet, statistics: Statistics, frame: Frame) -> dict[str
     columns = Columns(frame, features.raw_columns)
     values = _feature_values(features, columns, statistics.numbers)
     packed = {}
-    for name, members in features.packed_features.items():
-        if name == "numeric":
-            packed[name] = _scaled(features.numeric, columns, statistics.numbers)
-        elif name == members[0].name:
+    for name, members in features.id_inputs.items():
+        if name == members[0].name:
             packed[name] = _ids_of_lists(features, members[0], values[name], statistics)
         else:
             coded = [(features.vocabulary_name(f), values[f.name]) for f in members]
             packed[name] = _ids_of_columns(features, coded, statistics)
+    if features.numeric:
+        packed["numeric"] = _scaled(features.numeric, columns, statistics.numbers)
+    for name, feature in features.weights_inputs.items():
+        packed[name] = _weights_of_lists(feature, columns.strings(feature))
     return packed
 
 
@@ -110,15 +113,16 @@ def _feature_values(features: FeatureSet, columns: Columns, numbers: Numbers) ->
             if feature.bucket_count:
                 values[feature.name] = _buckets(feature, columns, numbers)
         elif not isinstance(feature, Crossed):
-            separator = getattr(feature, "separator", None)
-            strings = columns.strings(feature.raw_column, separator)
-            values[feature.name] = _read(feature, strings)
+            values[feature.name] = _read(feature, columns.strings(feature))
     for feature in features.crossed:
         values[feature.name] = _pairs(values[feature.first], values[feature.second])
     return values
 
 
 def _read(feature: Categorical | MultiValued | Sequence, strings: Coded) -> Coded:
+    if isinstance(feature, MultiValued) and feature.weight_separator:
+        lists = _weighted(feature, strings)
+        return Coded([[value for value, _ in pairs] for pairs in lists], strings.codes)
     if not isinstance(feature, Categorical):
         return Coded([_kept(feature, value) for value in strings.values], strings.codes)
     if feature.time_part is None:
@@ -130,6 +134,17 @@ def _kept(feature: MultiValued | Sequence, value: str) -> list[str]:
     values = [part for part in value.split(feature.separator) if part]
     length = feature.max_length
     return values[-length:] if isinstance(feature, Sequence) else values[:length]
+
+
+def _weighted(feature: MultiValued, strings: Coded) -> list[list[tuple[str, float]]]:
+    """The values that are kept, each with its weight."""
+
+    def kept(text: str) -> list[tuple[str, float]]:
+        items = filter(None, text.split(feature.separator))
+        pairs = [split_weight(item, str(feature.weight_separator)) for item in items]
+        return [(value, weight) for value, weight in pairs if value][: feature.max_length]
+
+    return strings.map(feature.raw_column, kept)
 
 
 def time_part(value: str, feature: Categorical) -> str:
@@ -150,7 +165,7 @@ def _check_times(features: FeatureSet, columns: Columns, values: Mapping[str, Co
             continue
 
         refuse = functools.partial(_refuse_time, feature.time_part)
-        columns.strings(feature.raw_column).map(feature.raw_column, refuse)
+        columns.strings(feature).map(feature.raw_column, refuse)
 
 
 def _refuse_time(part: str, value: str) -> None:
@@ -228,6 +243,15 @@ def _ids_of_lists(
     named = [(features.vocabulary_name(feature), strings)]
     ids[rows, columns] = look_up(features, named, statistics)
     return ids[coded.codes]
+
+
+def _weights_of_lists(feature: MultiValued, strings: Coded) -> Array:
+    """Weights of a feature's lists, (rows, max_length) float32; 0 behind their ends."""
+    lists = _weighted(feature, strings)
+    weights = np.zeros((len(lists), feature.max_length), np.float32)
+    for row, pairs in enumerate(lists):
+        weights[row, : len(pairs)] = [weight for _, weight in pairs]
+    return weights[strings.codes]
 
 
 def look_up(

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from ctr_keras.features import Feature, FeatureSet
+from ctr_keras.features import Feature, FeatureSet, MultiValued
 from ctr_keras.keras_internals import mark_quantized
 from ctr_keras.layers.base import check_choice
 from ctr_keras.layers.inputs import PackedLayer
@@ -45,7 +45,8 @@ class FieldEmbedding(PackedLayer):
     - categorical and crossed field: `V[id]`
     - numeric field: `x * v`; with `numeric="periodic"` or `"autodis"` what `PeriodicEmbedding` or
       `AutoDisEmbedding` makes of `x`
-    - multi-valued field: mean of `V[id]` over its actual ids
+    - multi-valued field: mean of `V[id]` over its actual ids, or of values with weights `w`
+      `sum(w V[id]) / sum(w)`, a zero vector if all are 0
 
     Id 0 (missing, padding) always gives a zero vector, whatever its row of the table holds, and its
     row gets no gradient. Fields come in the order of `features.fields`.
@@ -80,7 +81,8 @@ class FieldEmbedding(PackedLayer):
         numeric: str or None. How numbers are embedded: `"linear"`, `"periodic"` or `"autodis"`.
             A number of which buckets have a vector each is declared so, by `scale` of `Numeric`.
             Defaults to `None`: `"linear"`, or what `embedding_numbers` says.
-        combiner: str. `"mean"` or `"sum"` of a multi-valued field's vectors. Defaults to `"mean"`.
+        combiner: str. `"mean"` or `"sum"` of a multi-valued field's vectors, or of their products
+            with the values' weights. Defaults to `"mean"`.
         embeddings_initializer: initializer of table and numeric vectors, or a number, the standard
             deviation of a normal distribution. Defaults to `None`: 0.01, as AutoInt's code has it.
         embeddings_regularizer: regularizer of the table, which makes all of its rows be updated in
@@ -307,7 +309,8 @@ class FieldEmbedding(PackedLayer):
             values = self._columns(inputs, "numeric")
             values = ops.cast(ops.where(ops.isfinite(values), values, 0), self.compute_dtype)
             parts.append(self._embed_numbers(values))
-        parts += [self._combine(inputs[f.name], f) for f in self._of(self.features.multi_valued)]
+        lists = (f for f in self.features.multi_valued if f in self._fields)
+        parts += [self._combine(inputs, feature) for feature in lists]
         if crossed:
             parts.append(embedded[:, len(categorical) :])
         fields = ops.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
@@ -426,12 +429,27 @@ class FieldEmbedding(PackedLayer):
             return self.numbers(values)
         return values[:, :, None] * ops.cast(self.numeric_vectors, self.compute_dtype)
 
-    def _combine(self, ids: Tensor, feature: Feature) -> Tensor:
-        total = ops.sum(self._embed(ids, [feature]), axis=1, keepdims=True)
+    def _combine(self, inputs: Inputs, feature: MultiValued) -> Tensor:
+        ids = inputs[feature.name]
+        vectors, is_value = self._embed(ids, [feature]), ops.not_equal(ids, 0)
+        if feature.weights_input is None:
+            weights = ops.cast(is_value, self.compute_dtype)
+        else:
+            weights = self._weights(ops.where(is_value, inputs[feature.weights_input], 0.0))
+            vectors = vectors * weights[:, :, None]
+        total = ops.sum(vectors, axis=1, keepdims=True)
         if self.combiner == "sum":
             return total
-        count = ops.sum(ops.cast(ops.not_equal(ids, 0), self.compute_dtype), axis=1, keepdims=True)
-        return total / ops.maximum(count, 1)[:, :, None]
+        weight = ops.sum(weights, axis=1, keepdims=True)
+        return total / ops.where(ops.equal(weight, 0), 1, weight)[:, :, None]
+
+    def _weights(self, weights: Tensor) -> Tensor:
+        """Weights in the type of the vectors; of a mean as shares of the row's largest, as float16
+        may not hold them."""
+        if self.combiner == "mean":
+            largest = ops.max(weights, axis=1, keepdims=True, initial=0.0)
+            weights = weights / ops.where(ops.equal(largest, 0), 1.0, largest)
+        return ops.cast(weights, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: dict[str, Shape]) -> Shape | tuple[Shape, ...]:
         batch = next(iter(input_shape.values()))[0]

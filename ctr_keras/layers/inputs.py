@@ -19,8 +19,8 @@ def feature_inputs(features: FeatureSet) -> dict[str, Tensor]:
         features: FeatureSet.
 
     Returns:
-        Name to input, in the order and shapes of `features.packed_shapes`: `numeric` float32, all
-        others int32.
+        Name to input, in the order of `features.packed_shapes`, which has their shapes, and of the
+        types of `features.packed_types`.
 
     Example:
 
@@ -30,7 +30,7 @@ def feature_inputs(features: FeatureSet) -> dict[str, Tensor]:
     {'categorical': ((None, 1), 'int32'), 'numeric': ((None, 1), 'float32')}
     """
     return {
-        name: keras.Input(shape, dtype="float32" if name == "numeric" else "int32", name=name)
+        name: keras.Input(shape, dtype=features.packed_types[name], name=name)
         for name, shape in features.packed_shapes.items()
     }
 
@@ -62,7 +62,8 @@ class PackedLayer(ConfiguredLayer):
     @property
     def _input_names(self) -> list[str]:
         names = [kind for kind in PACKED_INPUTS if self._of(getattr(self.features, kind))]
-        return names + [f.name for f in self._of(self.features.multi_valued)] + [*self.sequences]
+        names += [f.name for f in self._of(self.features.multi_valued)] + [*self.sequences]
+        return names + [n for n, f in self.features.weights_inputs.items() if self._of([f])]
 
     def _of(self, features: Iterable[Feature]) -> list[Feature]:
         """Those of the features that this layer reads as fields."""
@@ -73,6 +74,8 @@ class PackedLayer(ConfiguredLayer):
         width = self.features.packed_shapes[name][0]
         if name == "numeric":
             return InputCheck(name, width, None)
+        if name in self.features.weights_inputs:
+            return InputCheck(name, width, None, self.features.weights_inputs[name].name)
         features = self.features.packed_features[name]
         read = [*self._of(features), *(self.features[sequence] for sequence in self.sequences)]
         fields = tuple((f.name, self._ids_of(f)) if f in read else None for f in features)

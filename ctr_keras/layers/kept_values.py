@@ -18,7 +18,7 @@ class KeptValues(PackedLayer):
     """Turns the ids of values that are not kept into 0, which is missing: layers read nothing.
 
     What is kept is one weight that is not trained, `is_kept`, with a number for each id; a new
-    layer keeps all. Numbers pass as they are.
+    layer keeps all. Numbers and weights pass as they are.
 
     Args:
         features: FeatureSet with known vocabulary sizes, or its `to_dict()`.
@@ -93,7 +93,7 @@ class KeptValues(PackedLayer):
 
     def call(self, inputs: Inputs) -> dict[str, Tensor]:
         return {
-            name: values if name == "numeric" else self._kept(values)
+            name: self._kept(values) if name in self.features.id_inputs else values
             for name, values in inputs.items()
         }
 

@@ -20,7 +20,8 @@ def LR(  # noqa: N802 (a builder reads as the model it builds)
     """Logistic regression on all fields: a weight for each value, and a bias.
 
     A number weighs in with its packed value, a multi-valued field with the mean of its values'
-    weights. Weights start from 0, so that a value that was never seen says nothing.
+    weights, which is weighted where the data weigh values. Weights start from 0, so that a value
+    that was never seen says nothing.
 
     Args:
         features: FeatureSet.

@@ -40,22 +40,33 @@ class InputCheck:
     Attributes:
         name: of the input.
         fields: of each column the field's name and its ids, in addition to 0; None for a column
-            that is not read. For numbers None as a whole.
+            that is not read. For numbers and weights None as a whole.
         width: columns.
+        weights_of: of weights the field whose values have them. Defaults to `""`.
     """
 
     name: str
     width: int
     fields: tuple[tuple[str, range] | None, ...] | None
+    weights_of: str = ""
+
+    @property
+    def checks_values(self) -> bool:
+        """Whether some values of the type are wrong."""
+        return bool(self.fields or self.weights_of)
 
     @functools.cached_property
     def low(self) -> Array:
-        """The smallest id of each column."""
+        """The smallest id of each column, or weight."""
+        if self.weights_of:
+            return np.zeros(self.width, "float32")
         return np.array([f[1].start if f else _ANY.min for f in self.fields or ()], "int32")
 
     @functools.cached_property
     def high(self) -> Array:
-        """The largest id of each column."""
+        """The largest id of each column, or weight."""
+        if self.weights_of:
+            return np.full(self.width, np.finfo("float32").max)
         return np.array([f[1].stop - 1 if f else _ANY.max for f in self.fields or ()], "int32")
 
     def check_form(self, shape: Any, dtype: str) -> None:
@@ -79,11 +90,12 @@ class InputCheck:
         """Checks the values of an input.
 
         Raises:
-            ValueError: for the first that is wrong, naming field, id, row and the field's ids.
+            ValueError: for the first that is wrong, naming field, id, row and the field's ids, or
+                field, weight and row.
         """
         values = self.as_columns(np.asarray(given))
         self.check_form(values.shape, values.dtype.name)
-        if not self.fields:
+        if not self.checks_values:
             return
         for start in range(0, len(values), _ROWS_AT_ONCE):
             block = values[start : start + _ROWS_AT_ONCE]
@@ -96,11 +108,16 @@ class InputCheck:
         """Values of one column may come without its axis, as functional models take them."""
         return values[:, None] if self.width == 1 and len(values.shape) == 1 else values
 
-    def wrong(self, ids: Tensor) -> Tensor:
-        """Where ids are neither 0 nor of their field."""
-        return ((ids < self.low) | (ids > self.high)) & (ids != 0)
+    def wrong(self, values: Tensor) -> Tensor:
+        """Where ids are neither 0 nor of their field, or weights negative or not finite."""
+        return ~((values >= self.low) & (values <= self.high)) & (values != 0)
 
     def _refuse(self, wrong: Any, row: int, column: int) -> None:
+        if self.weights_of:
+            raise ValueError(
+                f"weight {wrong} of {self.weights_of!r} in row {row} of input {self.name!r} is not "
+                "a finite number of at least 0"
+            )
         assert self.fields is not None
         field, ids = self.fields[column] or ("", range(0))
         raise ValueError(
@@ -255,21 +272,22 @@ class Checked:
                     continue
                 values = check.as_columns(values)
                 check.check_form(values.shape, values.dtype.name)
-                if check.fields:
-                    ids = values if values.dtype == tf.int32 else tf.cast(values, tf.int64)
-                    self._refuse_in_graph(check, ids)
+                if check.checks_values:
+                    kind = tf.float32 if check.weights_of else tf.int64
+                    is_id = values.dtype == tf.int32
+                    self._refuse_in_graph(check, values if is_id else tf.cast(values, kind))
             return batch if len(batch) > 1 else batch[0]
 
         return dataset.map(checked)
 
-    def _refuse_in_graph(self, check: InputCheck, ids: Any) -> None:
+    def _refuse_in_graph(self, check: InputCheck, values: Any) -> None:
         import tensorflow as tf
 
         def refused() -> bool:
-            tf.py_function(functools.partial(self._refuse, check), [ids], [])
+            tf.py_function(functools.partial(self._refuse, check), [values], [])
             return True
 
-        tf.cond(tf.reduce_any(check.wrong(ids)), refused, lambda: False)
+        tf.cond(tf.reduce_any(check.wrong(values)), refused, lambda: False)
 
     def _refuse(self, check: InputCheck, values: Any) -> None:
         self._check({check.name: values.numpy()})

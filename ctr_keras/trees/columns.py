@@ -2,8 +2,8 @@
 
 A categorical or crossed field is one column, the place of its value in the vocabulary, NaN for id
 0. A number is one column, NaN where it is 0, as the packed inputs have 0 for a missing number. A
-multi-valued field has a column for each of its most frequent values, 1 if the row has it and 0 if
-not.
+multi-valued field has a column for each of its most frequent values, 1, or the value's weight, if
+the row has it and 0 if not.
 """
 
 import numpy as np
@@ -29,7 +29,7 @@ def column_names(features: FeatureSet) -> list[str]:
         *(f"{field.name} of {len(_ids(features, field))} ids" for field in categories),
         *(field.name for field in features.numeric),
         *(
-            f"{field.name} has id {number}"
+            f"{field.name} {'has' if field.weights_input is None else 'weighs'} id {number}"
             for field in features.multi_valued
             for number in _frequent(features, field)
         ),
@@ -52,7 +52,10 @@ def column_values(features: FeatureSet, inputs: Inputs) -> Tensor:
     for field in features.multi_valued:
         values = np.array(_frequent(features, field), "int32")
         is_value = ops.equal(ops.expand_dims(inputs[field.name], -1), values)
-        parts.append(ops.cast(ops.any(is_value, axis=1), "float32"))
+        held = ops.cast(is_value, "float32")
+        if field.weights_input is not None:
+            held *= ops.expand_dims(ops.cast(inputs[field.weights_input], "float32"), -1)
+        parts.append(ops.max(held, axis=1, initial=0.0))
     return ops.concatenate(parts, axis=1)
 
 

@@ -20,6 +20,7 @@ from pipeline.counts import TIME, USER
 from pipeline.parsing.delimited import Delimited
 from pipeline.parsing.json_lines import JsonLines
 from pipeline.parsing.parquet import Parquet
+from pipeline.parsing.weights import check_weights
 from pipeline.sources import SourceFile, find_files
 from pipeline.splits import FileSplit, LastSplit, RandomSplit, Split, TimeSplit
 from pipeline.statistics.expectations import Expectation
@@ -200,6 +201,9 @@ class Dataset:
         if self.missing:
             strings = pc.if_else(pc.is_in(strings, pa.array(self.missing)), "", strings)
         strings = pc.fill_null(strings, "")
+        for feature in self.features.weights_inputs.values():
+            if feature.raw_column == name:
+                check_weights(block, feature, strings)
         is_float = self.features.raw_columns[name] == "float"
         return block.numbers(name, strings, pa.float32()) if is_float else strings
 

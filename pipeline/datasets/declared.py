@@ -215,6 +215,8 @@ def _table(options: _Options, features: FeatureSet, columns: tuple[str, ...]) ->
         )
     lists = (f for f in features.features if isinstance(f, MultiValued | Sequence))
     separators = tuple((f.raw_column, f.separator) for f in lists)
+    weighted = ((f.raw_column, f.weight_separator) for f in features.multi_valued)
+    of_weights = tuple((column, separator) for column, separator in weighted if separator)
     if isinstance(options, _Text):
-        return JsonLines(columns, separators, options.encoding)
-    return Parquet(columns, separators)
+        return JsonLines(columns, separators, options.encoding, of_weights)
+    return Parquet(columns, separators, of_weights)

@@ -43,6 +43,11 @@ def unexpected_list(name: str) -> str:
     return f"{name} is a list: declare it multi_valued or a sequence"
 
 
+def unexpected_weights(name: str) -> str:
+    """What is wrong with values and their weights in a column of lists."""
+    return f"{name} has values with weights: declare its weight_separator"
+
+
 def shortened(text: str) -> str:
     """The beginning of a text that may be as long as a file's first line, in one line."""
     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

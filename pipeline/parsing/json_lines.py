@@ -9,7 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.block import Block
-from pipeline.parsing.columns import check_columns, item_with_separator, unexpected_list
+from pipeline.parsing.columns import (
+    check_columns,
+    item_with_separator,
+    unexpected_list,
+    unexpected_weights,
+)
 from pipeline.parsing.lines import check_text, line_chunks, reject_lines
 from pipeline.parsing.records import read_records
 from pipeline.sources import Chunk, partition_columns
@@ -24,18 +29,22 @@ class JsonLines:
     """Text with a JSON object a line. A key that an object does not have, or null, is "".
 
     Numbers keep the spelling that they have in the file, true and false become 1 and 0, a list's
-    values but null are joined by a separator. Objects in objects are rejected.
+    values but null are joined by a separator. Objects in objects are rejected, but those of values
+    and their weights.
 
     Args:
         columns: tuple of str. The keys to read.
         separators: tuple of (str, str). For each column that may have lists, what joins their
             values. Defaults to `()`.
         encoding: str. As Python calls it. Defaults to `"utf-8"`.
+        weight_separators: tuple of (str, str). For each column whose lists may have weights, what
+            joins a value and its weight. Defaults to `()`.
     """
 
     columns: tuple[str, ...]
     separators: tuple[tuple[str, str], ...] = ()
     encoding: str = "utf-8"
+    weight_separators: tuple[tuple[str, str], ...] = ()
 
     def check(self, path: str) -> None:
         """Raises a SourceError if none of a file's first objects has a column to read."""
@@ -81,15 +90,25 @@ class JsonLines:
         return [self._cell(name, row.get(name, absent.get(name))) for name in self.columns]
 
     def _cell(self, name: str, value: Any) -> str:
+        separator = dict(self.separators).get(name)
+        if isinstance(value, dict) and separator is not None:
+            value = self._weighted(name, value)
         if not isinstance(value, list):
             return _text(name, value)
-        separator = dict(self.separators).get(name)
         if separator is None:
             raise _BadRowError(unexpected_list(name))
         items = [_text(name, item) for item in value if item is not None]
         if any(separator in item for item in items):
             raise _BadRowError(item_with_separator(name, separator))
         return separator.join(items)
+
+    def _weighted(self, name: str, weights: dict[str, Any]) -> list[str]:
+        """Values, each with its weight."""
+        separator = dict(self.weight_separators).get(name)
+        if separator is None:
+            raise _BadRowError(unexpected_weights(name))
+        pairs = ((_text(name, value), _text(name, weight)) for value, weight in weights.items())
+        return [f"{value}{separator}{weight}" for value, weight in pairs]
 
 
 def _read_object(line: bytes) -> dict[str, Any]:

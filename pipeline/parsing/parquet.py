@@ -15,22 +15,27 @@ from pipeline.parsing.columns import (
     check_columns,
     item_with_separator,
     unexpected_list,
+    unexpected_weights,
 )
 from pipeline.sources import Chunk, SourceError, one_line, open_source
 
 
 @dataclasses.dataclass(frozen=True)
 class Parquet:
-    """Parquet files. Numbers become text, and a list's values but null are joined by a separator.
+    """Parquet files. Numbers become text, and a list's values but null are joined by a separator,
+    also those of a map, each with its weight.
 
     Args:
         columns: tuple of str. Those to read.
         separators: tuple of (str, str). For each column that may have lists, what joins their
             values. Defaults to `()`.
+        weight_separators: tuple of (str, str). For each column whose lists may have weights, what
+            joins a value and its weight. Defaults to `()`.
     """
 
     columns: tuple[str, ...]
     separators: tuple[tuple[str, str], ...] = ()
+    weight_separators: tuple[tuple[str, str], ...] = ()
 
     def check(self, path: str) -> None:
         """Raises a SourceError if a file has a column to read not at all, twice or of a type that
@@ -38,18 +43,28 @@ class Parquet:
         with _open_parquet(path) as file:
             schema = file.schema_arrow
             check_columns(path, schema.names, self.columns)
-        separators = dict(self.separators)
         for field in (schema.field(name) for name in self.columns if name in schema.names):
-            kind = field.type
-            if _is_list(kind):
-                kind = kind.value_type
-                if field.name not in separators:
-                    raise SourceError(f"{path}: {unexpected_list(field.name)}")
+            kinds = self._kinds(path, field)
             try:
-                _texts(pa.array([], kind))
+                for kind in kinds:
+                    _texts(pa.array([], kind))
             except pa.ArrowException as error:
                 remedy = "write it as text, as numbers or as a list of these"
                 raise SourceError(f"{path}: {field.name} is {field.type}: {remedy}") from error
+
+    def _kinds(self, path: str, field: pa.Field) -> list[pa.DataType]:
+        """The types of what becomes text: a column's, its lists' or its maps' keys and values."""
+        name, kind = field.name, field.type
+        is_of_lists = name in dict(self.separators)
+        if _is_list(kind):
+            if not is_of_lists:
+                raise SourceError(f"{path}: {unexpected_list(name)}")
+            return [kind.value_type]
+        if pa.types.is_map(kind) and is_of_lists:
+            if name not in dict(self.weight_separators):
+                raise SourceError(f"{path}: {unexpected_weights(name)}")
+            return [kind.key_type, kind.item_type]
+        return [kind]
 
     def chunks(self, whole: Chunk, size: int) -> list[Chunk]:
         """One chunk for each row group."""
@@ -79,6 +94,8 @@ class Parquet:
 
     def _column(self, block: Block, name: str, values: pa.Array) -> pa.Array:
         """A column as text, "" for null. Rejects rows whose value cannot be text."""
+        if pa.types.is_map(values.type):
+            values = _weighted(values, dict(self.weight_separators)[name])
         if _is_list(values.type):
             return _join(block, name, values, dict(self.separators)[name])
         texts = _texts(values)
@@ -119,6 +136,13 @@ def _join(block: Block, name: str, lists: pa.Array, separator: str) -> pa.Array:
     counts = np.bincount(rows.filter(is_item), minlength=len(lists))
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     return pc.binary_join(pa.ListArray.from_arrays(offsets, items.filter(is_item)), separator)
+
+
+def _weighted(maps: pa.MapArray, separator: str) -> pa.ListArray:
+    """Lists of values, each with its weight, of maps."""
+    weights = pc.fill_null(_texts(maps.items), "")
+    items = pc.binary_join_element_wise(_texts(maps.keys), weights, separator)
+    return pa.ListArray.from_arrays(maps.offsets, items)
 
 
 def _texts(values: pa.Array) -> pa.Array:

@@ -13,6 +13,7 @@ from ctr_keras.features import Categorical, Crossed, Feature, FeatureSet, MultiV
 from ctr_keras.features import Sequence as SequenceFeature
 from ctr_keras.types import Array
 from pipeline.batches import SPLIT, column_values, concatenate
+from pipeline.parsing.weights import without_weights
 from pipeline.statistics.counted import Column, Counted
 from pipeline.statistics.counts import DistinctSample, Moments, count, count_rows
 from pipeline.times import time_part
@@ -41,7 +42,7 @@ def _count_feature(feature: Feature, raw: pa.Array, rows: Array) -> Column:
     is_there = pc.not_equal(values, "")
     values, rows = values.filter(is_there), rows[np.asarray(is_there)]
     if isinstance(feature, MultiValued | SequenceFeature):
-        return _count_lists(pc.split_pattern(values, feature.separator), rows)
+        return _count_lists(feature, pc.split_pattern(values, feature.separator), rows)
     counted = count(values, rows)
     return Column(_table(rows), counted, DistinctSample.of(counted))
 
@@ -54,8 +55,12 @@ def _count_numbers(numbers: Array, rows: Array) -> Column:
     return Column(_table(rows), counted, DistinctSample.of(counted), moments)
 
 
-def _count_lists(lists: pa.ListArray, rows: Array) -> Column:
+def _count_lists(
+    feature: MultiValued | SequenceFeature, lists: pa.ListArray, rows: Array
+) -> Column:
     items, of_row = lists.flatten(), np.asarray(pc.list_parent_indices(lists))
+    if isinstance(feature, MultiValued) and feature.weight_separator:
+        items = without_weights(feature, items)
     is_there = pc.not_equal(items, "")
     items, of_row = items.filter(is_there), of_row[np.asarray(is_there)]
     lengths = np.bincount(of_row, minlength=len(rows)).astype(np.float64)

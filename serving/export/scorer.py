@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from ctr_keras.explain import Explainer
-from ctr_keras.features import Crossed
+from ctr_keras.features import Crossed, Numeric
 from ctr_keras.features.columns import Columns, Frame
 from ctr_keras.types import Array
 from serving.export.candidates import find_item_columns
@@ -85,9 +85,9 @@ class Scorer:
             if isinstance(feature, Crossed):
                 continue
             name = feature.raw_column
-            if self.features.raw_columns[name] == "float":
+            if isinstance(feature, Numeric):
                 raw[name] = columns.numbers(name)
             else:
-                coded = columns.strings(name, getattr(feature, "separator", None))
+                coded = columns.strings(feature)
                 raw[name] = np.array(coded.values, object)[coded.codes]
         return self(raw)

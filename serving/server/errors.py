@@ -49,8 +49,9 @@ def as_status_error(error: Exception) -> StatusError:
 
 _STACK = re.compile(r".*<stack traces unavailable>\n", re.DOTALL)
 _EAGER_OP = re.compile(r" \[Op:[^\]]*\]( name: \S*)?$")
+_NODES = re.compile(r"(\n\t \[\[\{\{node [^\n]*)+$")
 
 
 def _op_message(message: str) -> str:
-    """Drops what eager execution puts around the text of the failing op itself."""
-    return _EAGER_OP.sub("", _STACK.sub("", message))
+    """Drops what execution puts around the text of the failing op itself."""
+    return _NODES.sub("", _EAGER_OP.sub("", _STACK.sub("", message)))

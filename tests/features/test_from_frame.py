@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from ctr_keras.features import FeatureSet, MultiValued, Numeric
@@ -45,6 +46,19 @@ def test_a_frame_is_declared_fitted_and_packed(frame):
 def test_a_frame_is_declared_as_its_file_is(frame, tmp_path):
     frame.to_parquet(tmp_path / "log.parquet")
     assert FeatureSet.from_frame(frame, "click") == guess(str(tmp_path), "click").features
+
+
+@pytest.mark.filterwarnings("ignore:columns that are no features")
+def test_maps_of_numbers_are_values_with_weights(frame):
+    weights = np.random.default_rng(0).random((ROWS, 2), np.float32)
+    pairs = [[("x", first), ("y:z", second)] for first, second in weights]
+    table = pa.Table.from_pandas(frame)
+    kind = pa.map_(pa.string(), pa.float32())
+    table = table.append_column("interests", pa.array(pairs, kind))
+    features = FeatureSet.from_frame(table, label="click")
+    assert features["interests"].weight_separator == ":"
+    packed = features.fit(table).pack(table)
+    np.testing.assert_array_equal(packed["interests_weights"], weights)
 
 
 def test_what_is_left_out_is_said(frame):

@@ -33,6 +33,13 @@ FEATURES = FeatureSet(
     vocabulary_sizes={"genres": 4, "user": 5, "item": 3},
 )
 
+PLAIN = FeatureSet(MultiValued("tags", max_length=3), label=Label("click"))
+WEIGHTED = FeatureSet(
+    MultiValued("tags", max_length=3, weight_separator=":"),
+    label=Label("click"),
+    vocabulary_sizes={"tags": 4},
+)
+
 
 def to_numpy(tensor):
     return keras.ops.convert_to_numpy(tensor)
@@ -87,6 +94,63 @@ def test_layer_contract():
             {name: shape for name, shape in shapes.items() if name != "crossed"},
         ],
     )
+
+
+def weighted_sums(table, inputs):
+    """The sum of a row's vectors and of their weights."""
+    for ids, weights in zip(inputs["tags"], inputs["tags_weights"], strict=True):
+        vector, total = np.zeros(DIM), 0.0
+        for index, weight in zip(ids, weights, strict=True):
+            if index:
+                vector += weight * table[index]
+                total += weight
+        yield vector, total
+
+
+def test_values_count_by_their_weights():
+    def reference(weights, inputs):
+        sums = weighted_sums(weights["table"], inputs)
+        return np.array([[vector / (total or 1.0)] for vector, total in sums])
+
+    inputs = packed_inputs(WEIGHTED, 6)
+    inputs["tags"][:3] = [[1, 4, 2], [3, 0, 0], [0, 0, 0]]
+    inputs["tags_weights"][:3] = [[0.5, 2, 1e-3], [7, 0, 0], [0, 0, 0]]
+    run_layer_test(
+        FieldEmbedding,
+        {"features": WEIGHTED, "dim": DIM, "embeddings_initializer": 0.1},
+        inputs,
+        weight_shapes={"table": (WEIGHTED.id_count, DIM)},
+        reference=reference,
+    )
+    layer = FieldEmbedding(WEIGHTED, DIM, combiner="sum", embeddings_initializer=0.1)
+    summed = to_numpy(layer(inputs))[:, 0]
+    expected = [vector for vector, _ in weighted_sums(to_numpy(layer.table), inputs)]
+    np.testing.assert_allclose(summed, expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("combiner", ["mean", "sum"])
+def test_weights_of_one_change_no_bit(combiner):
+    inputs = packed_inputs(WEIGHTED, 32)
+    inputs["tags_weights"][:] = 1.0  # of padding, too
+    plain = FeatureSet(*PLAIN.features, label=PLAIN.label, vocabulary_sizes={"tags": 4})
+    vectors = []
+    for features in (WEIGHTED, plain):
+        keras.utils.set_random_seed(0)
+        layer = FieldEmbedding(features, DIM, combiner=combiner, embeddings_initializer="normal")
+        vectors.append(to_numpy(layer(inputs)))
+    np.testing.assert_array_equal(*vectors)
+
+
+def test_values_of_weight_zero_are_a_zero_vector():
+    inputs = {"tags": np.array([[1, 2, 0]]), "tags_weights": np.zeros((1, 3), "float32")}
+    layer = FieldEmbedding(WEIGHTED, DIM, embeddings_initializer="ones")
+    np.testing.assert_array_equal(to_numpy(layer(inputs)), np.zeros((1, 1, DIM)))
+
+
+def test_a_weighted_mean_has_room_in_float16():
+    inputs = {"tags": np.array([[2, 3, 0]]), "tags_weights": np.float32([[3e8, 1e8, 0]])}
+    layer = FieldEmbedding(WEIGHTED, DIM, embeddings_initializer="ones", dtype="mixed_float16")
+    np.testing.assert_allclose(to_numpy(layer(inputs)), np.ones((1, 1, DIM)), rtol=1e-3)
 
 
 @pytest.mark.parametrize("numeric", ["periodic", "autodis"])

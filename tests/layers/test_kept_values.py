@@ -10,7 +10,8 @@ from ctr_keras.layers import KeptValues, feature_inputs
 pytestmark = pytest.mark.backend
 
 FEATURES = FeatureSet(
-    *(Categorical("a"), Categorical("b"), Numeric("n"), MultiValued("m", max_length=2)),
+    *(Categorical("a"), Categorical("b"), Numeric("n")),
+    MultiValued("m", max_length=2, weight_separator=":"),
     label=Label("y"),
     vocabulary_sizes={"a": 3, "b": 2, "m": 2},
 )
@@ -18,6 +19,7 @@ INPUTS = {
     "categorical": np.array([[2, 6], [3, 7], [0, 5], [4, 6]]),
     "numeric": np.array([[0.5], [0.0], [-1.0], [2.0]], "float32"),
     "m": np.array([[9, 10], [10, 0], [0, 0], [8, 9]]),
+    "m_weights": np.array([[0.5, 2], [3, 0], [0, 0], [1, 1]], "float32"),
 }
 KEPT = {"a": [True, False, True, True], "m": [False, False, True]}
 
@@ -35,7 +37,8 @@ def test_every_id_is_read_if_it_is_kept_and_a_saved_model_reads_the_same(tmp_pat
             expected = [[i if is_kept[i] else 0 for i in row] for row in INPUTS[name]]
             np.testing.assert_array_equal(read[name], expected)
             assert read[name].dtype == "int32"
-        np.testing.assert_array_equal(read["numeric"], INPUTS["numeric"])
+        for name in ("numeric", "m_weights"):
+            np.testing.assert_array_equal(read[name], INPUTS[name])
 
 
 def test_values_that_are_not_kept_are_missing_and_all_else_passes():
@@ -46,7 +49,8 @@ def test_values_that_are_not_kept_are_missing_and_all_else_passes():
     found = layer(INPUTS)
     np.testing.assert_array_equal(found["categorical"], [[0, 6], [3, 7], [0, 5], [4, 6]])
     np.testing.assert_array_equal(found["m"], [[0, 10], [10, 0], [0, 0], [0, 0]])
-    np.testing.assert_array_equal(found["numeric"], INPUTS["numeric"])
+    for name in ("numeric", "m_weights"):
+        np.testing.assert_array_equal(found[name], INPUTS[name])
     assert {name: kept.tolist() for name, kept in layer.kept.items()} == {**KEPT, "b": [True] * 3}
 
 

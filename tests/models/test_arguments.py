@@ -32,7 +32,7 @@ def test_check_ids_marks_the_rows_of_wrong_ids_in_compiled_code(name):
     again = keras.Model.from_config(json.loads(json.dumps(model.get_config())))
     inputs = inputs_of(model, packed_inputs(FEATURES))
     wrong = {key: values.copy() for key, values in inputs.items()}
-    lists = [key for key in inputs if key != "numeric"]
+    lists = [key for key in inputs if key in FEATURES.id_inputs]
     for row, key in enumerate(lists):
         wrong[key][row, 0] = -1 if row % 2 else FEATURES.id_ranges["genres"].stop + 4
     program = compiled(again)

@@ -25,7 +25,7 @@ FEATURES = FeatureSet(
     Categorical("item", group="item"),
     Categorical("hour", group="context"),
     Numeric("price", group="context"),
-    MultiValued("genres", max_length=2, group="item"),
+    MultiValued("genres", max_length=2, group="item", weight_separator=":"),
     Sequence("history", vocabulary_of="item", max_length=5),
     Crossed("item", "user"),
     Crossed("age", "hour"),
@@ -231,8 +231,12 @@ OF_ONE_LABEL = [
 ]
 
 # How far int8 may move scores, where it is more than for others: of logarithms of elements near 0,
-# masks that multiply, powers that a tower sees as they are, signs of hashes, gates of experts.
-INT8_TOLERANCES = {"AFN": 0.1, "AutoGroup": 0.05, "MaskNet": 0.02, "PLE": 0.05, "SDIM": 0.05}
+# masks that multiply, powers that a tower sees as they are, signs of hashes, gates of experts, and
+# of units that add to what they get.
+INT8_TOLERANCES = {
+    **{"AFN": 0.1, "AutoGroup": 0.05, "MaskNet": 0.02, "PLE": 0.05, "SDIM": 0.05},
+    "DeepCrossing": 0.02,
+}
 
 
 _ON_JAX = {"DeepFM", "AutoIntPlus", "OptInter", "MIAN"}

@@ -108,6 +108,7 @@ features:
 
 
 COLUMNS, SEPARATORS = ("click", "price", "site", "tags"), (("tags", " "),)
+OF_WEIGHTS = (("tags", "="),)
 
 
 @pytest.fixture
@@ -243,13 +244,13 @@ def test_a_file_belongs_to_one_split(tmp_path, log):
         ("format: csv, delimiter: ';', decimal: ','", Delimited(COLUMNS, ";", decimal=",")),
         ("format: tsv, columns: [a]", Delimited(COLUMNS, "\t", False, names=("a",))),
         ("format: csv, encoding: cp1252", Delimited(COLUMNS, encoding="cp1252")),
-        ("format: jsonl, encoding: utf-16", JsonLines(COLUMNS, SEPARATORS, "utf-16")),
-        ("format: parquet", Parquet(COLUMNS, SEPARATORS)),
+        ("format: jsonl, encoding: utf-16", JsonLines(COLUMNS, SEPARATORS, "utf-16", OF_WEIGHTS)),
+        ("format: parquet", Parquet(COLUMNS, SEPARATORS, OF_WEIGHTS)),
     ],
 )
 def test_yaml_formats_read_only_what_is_declared(tmp_path, source, table):
     text = YAML.replace("format: csv, missing: [NA]", source)
-    text += "  - {kind: multi_valued, name: tags, separator: ' '}\n"
+    text += "  - {kind: multi_valued, name: tags, separator: ' ', weight_separator: '='}\n"
     assert find_dataset(declare(tmp_path, text)).table == table
 
 

@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 import pytest
 import yaml
@@ -336,6 +337,26 @@ def test_names_of_two_words_are_no_lists(values):
     draw = np.random.default_rng(0)
     cells = [f"{values} {i}" for i in draw.integers(0, 40, 1000)]
     assert profile("title", pa.array(cells)).kind == "category"
+
+
+@pytest.mark.parametrize(
+    ("spelled", "found"),
+    [
+        ("{0}:{2:.2f}|{1}:{3:.3f}", ("list", "|", ":")),
+        ("k{0}={2:.2f};k{1}={3:.2f};;", ("list", ";", "=")),
+        ("tag {0}:3 tag{1}:12", ("list", " ", "")),
+        ("1{0}:30|1{1}:45|0{1}:59", ("list", "|", "")),
+        ("1{0}:30:00|1{1}:45:10", ("list", "|", "")),
+    ],
+)
+def test_weights_of_values_are_no_part_of_them(spelled, found):
+    draw = np.random.default_rng(0)
+    rows = zip(*(draw.integers(40, size=(2, 500))), *draw.random((2, 500)), strict=True)
+    column = pa.array([spelled.format(*row) for row in rows])
+    of = profile("x", column)
+    assert (of.kind, of.separator, of.weight_separator) == found
+    lists = profile("x", pc.split_pattern(column, found[1]))
+    assert (lists.kind, lists.weight_separator) == ("list", found[2])
 
 
 def test_a_list_of_another_columns_values_is_a_sequence():

@@ -364,6 +364,23 @@ def test_json_lines_and_the_reasons_of_bad_ones(tmp_path):
     assert rows.line == [*range(len(lines))]
 
 
+def test_objects_of_json_are_values_with_weights(tmp_path):
+    values = ['{"a": 0.50, "b:c": null, "d": "1e-3"}', "{}", "null", '["a:2"]']
+    bad = {
+        '{"a": {"b": 1}}': "tags is an object: flatten it",
+        '{"a|b": 1}': "an item of tags holds the separator '|'",
+        '{"\\ud800": 1}': "tags is half a character",
+    }
+    lines = [f'{{"tags": {value}}}' for value in (*values, *bad)]
+    path = written(tmp_path / "log.jsonl", "\n".join(lines).encode())
+    table = JsonLines(("tags",), (("tags", "|"),), weight_separators=(("tags", ":"),))
+    rows = rows_of(table, path)
+    assert rows.columns["tags"][:4] == ["a:0.50|b:c:|d:1e-3", "", "", "a:2"]
+    assert rows.reason == [None] * 4 + [*bad.values()]
+    rows = rows_of(JsonLines(("tags",), (("tags", "|"),)), path)
+    assert rows.reason[0] == "tags has values with weights: declare its weight_separator"
+
+
 def test_json_lines_are_cut_and_recoded_like_other_text(tmp_path, monkeypatch):
     monkeypatch.setattr(lines_room, "CHUNK_BYTES", 30)
     lines = [json.dumps({"a": f"ä{i}"}, ensure_ascii=False) for i in range(20)]
@@ -428,6 +445,20 @@ def test_parquet_lists_lose_their_nulls_alone(tmp_path, kind):
     assert rows.reason == [None, torn, None, None, None]
 
 
+def test_maps_of_parquet_are_values_with_weights(tmp_path):
+    path = tmp_path / "log.parquet"
+    pairs = [[("a", 0.5), ("b:c", None)], [], None, [("d|e", 1.0)], [("f", 1e-7), ("g", 3.0)]]
+    maps = pa.array(pairs, pa.map_(pa.string(), pa.float32()))
+    pyarrow.parquet.write_table(pa.table({"tags": maps}), path, row_group_size=3)
+    table = Parquet(("tags",), (("tags", "|"),), (("tags", ":"),))
+    table.check(str(path))
+    rows = rows_of(table, path)
+    values = [rows.columns["tags"][i] for i in (0, 1, 2, 4)]
+    assert values == ["a:0.5|b:c:", "", "", "f:1e-7|g:3"]
+    torn = "an item of tags holds the separator '|'"
+    assert rows.reason == [None, None, None, torn, None]
+
+
 def test_parquet_is_read_by_row_groups_or_whole(tmp_path):
     path = tmp_path / "log.parquet"
     pyarrow.parquet.write_table(pa.table({"a": range(10)}), path, row_group_size=3)
@@ -447,7 +478,10 @@ def test_parquet_is_read_by_row_groups_or_whole(tmp_path):
             pa.array([{"x": 1}]),
             ": a is struct<x: int64>: write it as text, as numbers or as a list",
         ),
-        (pa.array([[("x", 1)]], pa.map_(pa.string(), pa.int64())), ": a is map<string, int64"),
+        (
+            pa.array([[("x", 1)]], pa.map_(pa.string(), pa.int64())),
+            ": a has values with weights: declare its weight_separator",
+        ),
         (pa.array([[[1]]]), ": a is list<element: list<element: int64>>: write it"),
         (pa.array([["x"]]), ": b is a list: declare it multi_valued or a sequence"),
     ],

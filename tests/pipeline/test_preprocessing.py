@@ -23,9 +23,12 @@ from ctr_keras.features import (
     Sequence,
 )
 from pipeline.batches import KEY, SPLIT, in_column_order, make_batch
+from pipeline.block import Block
 from pipeline.job import adapter_config
-from pipeline.preprocessing import make_preprocessing_fn
+from pipeline.parsing.weights import check_weights
+from pipeline.preprocessing import _weights, make_preprocessing_fn
 from pipeline.vocabulary import read_sizes
+from tests.pipeline.fuzz import BAD, PRICES
 
 NAN = float("nan")
 LABEL = Label("click")
@@ -193,6 +196,38 @@ def test_multi_valued_keeps_the_first_and_skips_empty_values():
     )
     # ids by frequency: a and b have 3, c has 2, d has 1
     assert outputs["g"] == [[2, 3, 0], [0, 0, 0], [3, 4, 0], [2, 3, 4], [2, 0, 0]]
+
+
+@pytest.mark.parametrize(("separator", "of_weight"), [("|", ":"), ("; ", "=>"), ("+", "(")])
+def test_weights_of_values_are_those_that_pack_gives(separator, of_weight):
+    """Of a frame; ids, too."""
+    texts = ["b:0.5|a:2", "a", "", "a:1e-3|:4|b:|12:30:.25", "a:0|a:1|é:+2.|b:3", "||a\n|\nb:3e9"]
+    tags = [text.replace("|", separator).replace(":", of_weight) for text in texts]
+    options = {"max_length": 3, "separator": separator, "weight_separator": of_weight}
+    feature = MultiValued("tags", hash_buckets=50, **options)
+    expected = FeatureSet(feature, label=LABEL).fit({"tags": tags}).pack({"tags": tags})
+    outputs = computed([feature], {"tags": tags})
+    assert outputs == {name: values.tolist() for name, values in expected.items()}
+    assert outputs["tags_weights"][3] == [np.float32(1e-3), 1, 0.25]
+
+
+@pytest.mark.parametrize("text", [*PRICES, "1\n", "3.4028234e38", "3.4028236e38"])
+def test_weights_are_read_alike_from_files_frames_and_requests(text):
+    meaning = {**PRICES, "": 1.0, "-0": BAD, "3.4028234e38": 3.4028234e38}.get(text, BAD)
+    feature, tags = MultiValued("tags", hash_buckets=5, weight_separator=":"), [f"a:{text}"]
+    features, block = FeatureSet(feature, label=LABEL), Block(0, [b""])
+    check_weights(block, feature, pa.array(tags))
+    if meaning in (BAD, None):
+        assert block.reason[0].endswith("which is not a finite number of at least 0")
+        with pytest.raises(ValueError, match="is not a finite number of at least 0"):
+            features.fit({"tags": tags})
+        with pytest.raises(tf.errors.InvalidArgumentError, match="a weight of tags is not"):
+            _weights(feature, tf.constant(tags))
+    else:
+        assert block.reason[0] is None
+        packed = features.fit({"tags": tags}).pack({"tags": tags})["tags_weights"]
+        np.testing.assert_array_equal(packed[0, 0], np.float32(meaning))
+        np.testing.assert_array_equal(packed, _weights(feature, tf.constant(tags)))
 
 
 def test_sequence_keeps_the_latest_and_shares_the_candidates_vocabulary():

@@ -8,10 +8,10 @@ import tensorflow as tf
 from click.testing import CliRunner
 from tensorflow_serving.apis import prediction_log_pb2
 
-from ctr_keras.features import Numeric
+from ctr_keras.features import MultiValued, Numeric
 from ctr_keras.files import read_json
 from serving.commands import drift as command
-from serving.drift import _compare, _Tally, _weighed, measure_drift
+from serving.drift import _compare, _Tally, _texts, _weighed, measure_drift
 
 
 def raw_rows(clicks):
@@ -114,3 +114,9 @@ def test_numbers_that_training_has_not_have_no_distance():
     summary = {"features": {"age": described}, "splits": {"train": {"click_rate": 0.5}}}
     found = _compare(tally, summary, 1.0)
     assert (found.distance, found.missing) == (None, (1.0, pytest.approx(1 / 3)))
+
+
+def test_weights_are_no_part_of_values():
+    tags = MultiValued("tags", weight_separator=":")
+    found = _texts(tags, np.array([b"a:0.5|12:30:2|b|:3", b""], object))
+    assert found == [["a", "12:30", "b"], []]

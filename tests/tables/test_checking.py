@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from ctr_keras.features import Categorical, Crossed, FeatureSet, Label, Numeric
+from ctr_keras.features import Categorical, Crossed, FeatureSet, Label, MultiValued, Numeric
 from ctr_keras.layers import FieldEmbedding, LinearLogit, RowTrainer, feature_inputs
 from ctr_keras.models import FM
 from ctr_keras.optimizers import SparseAdam
@@ -226,6 +226,24 @@ def test_a_list_of_inputs_is_checked_in_the_order_of_the_model():
     assert model.predict([inputs_with()[name] for name in inputs], verbose=0).any()
     with pytest.raises(ValueError, match="id -1 of 'item'"):
         model.predict([inputs_with(-1)[name] for name in inputs], verbose=0)
+
+
+@pytest.fixture(scope="module")
+def weighted():
+    tags = MultiValued("tags", max_length=3, weight_separator=":")
+    features = FeatureSet(tags, label=Label("click"), vocabulary_sizes={"tags": 5})
+    return FM(features, dim=2), packed_inputs(features, ROWS)
+
+
+@pytest.mark.parametrize("wrong", [-0.5, np.nan, np.inf])
+@pytest.mark.parametrize("way", ["arrays", "tf.data", "generator"])
+def test_a_wrong_weight_is_named(weighted, way, wrong):
+    model, inputs = weighted
+    weights = inputs["tags_weights"].copy()
+    weights[1, 2] = wrong
+    message = f"^weight {wrong} of 'tags' in row 1 of input 'tags_weights' is not a finite number"
+    with pytest.raises(ValueError, match=message):
+        model.predict(WAYS[way](inputs | {"tags_weights": weights})["x"], verbose=0)
 
 
 def test_inputs_of_another_kind_and_the_same_name_are_no_ids():

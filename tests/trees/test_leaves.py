@@ -71,6 +71,15 @@ def test_columns_are_places_numbers_and_values():
     np.testing.assert_array_equal(np.flatnonzero(values[0, 2:]), [1])
 
 
+def test_a_weighted_value_is_a_column_of_its_weights():
+    weighted = MultiValued("tags", max_length=3, weight_separator=":")
+    features = FeatureSet(weighted, label=Label("click"), vocabulary_sizes={"tags": 4})
+    tags = {"tags": np.int32([[2, 4, 2], [0, 0, 0]]), "tags_weights": np.float32([[3, 1, 5]] * 2)}
+    values = keras.ops.convert_to_numpy(column_values(features, tags))
+    np.testing.assert_array_equal(values, [[0, 5, 0, 1, 0], [0, 0, 0, 0, 0]])
+    assert column_names(features)[0] == "tags weighs id 1"
+
+
 def test_categories_of_a_set_go_left_and_all_others_right():
     ids = [0, 1, 2, 31, 32, 33, 34, 41, 42]
     expected = [[1] if place in (0, 31, 32, 41) else [2] for place in (np.array(ids) - 1).tolist()]

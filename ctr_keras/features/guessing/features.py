@@ -156,7 +156,9 @@ def _features(
         lengths = pc.add(pc.count_substring(found.strings, found.separator), 1)
         longest = int(np.ceil(pc.quantile(lengths, 0.95)[0].as_py() or 1))
         limits = {"separator": found.separator, "max_length": min(longest, _MAX_LIST)}
-        item = _items_of(found, kept)
+        if found.weight_separator:
+            limits["weight_separator"] = found.weight_separator
+        item = None if found.weight_separator else _items_of(found, kept)
         if item:
             owner = {"vocabulary_of": names[item.name]}
             yield {"kind": "sequence", "name": name, **column, **owner, **limits}
@@ -200,7 +202,7 @@ def _describe(found: Profile) -> str:
         first, last = found.seconds.min(), found.seconds.max()
         said = f"from {spelled(first)} to {spelled(last)}"
     elif found.kind == "list":
-        said = "lists"
+        said = "lists, with weights" if found.weight_separator else "lists"
     else:
         said = f"{found.distinct:,} values"
     if found.kind == "category" and found.is_whole_float:

@@ -47,6 +47,8 @@ def strings(column: pa.ChunkedArray) -> pa.Array:
         values = values.dictionary_decode()
     if _is_list(values.type):
         return values.cast(pa.list_(pa.string()))
+    if pa.types.is_map(values.type) and pa.types.is_primitive(values.type.item_type):
+        return _weighted(values)
     if pa.types.is_boolean(values.type):
         values = values.cast(pa.int8())
     try:
@@ -54,6 +56,12 @@ def strings(column: pa.ChunkedArray) -> pa.Array:
     except pa.ArrowException:  # an object, or bytes that are no text
         return pa.nulls(len(values), pa.string())
     return pc.if_else(pc.equal(text, ""), None, text)
+
+
+def _weighted(maps: pa.MapArray) -> pa.ListArray:
+    """Lists of values, each with its weight, of maps."""
+    texts = (maps.keys.cast(pa.string()), pc.fill_null(maps.items.cast(pa.string()), ""))
+    return pa.ListArray.from_arrays(maps.offsets, pc.binary_join_element_wise(*texts, ":"))
 
 
 def _is_list(kind: pa.DataType) -> bool:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from ctr_keras.features.guessing.names import IDS, NUMBERS, TIMES, words
 from ctr_keras.features.times import Time, read_time
+from ctr_keras.features.weights import WEIGHT
 from ctr_keras.types import Array
 
 Kind: TypeAlias = Literal["number", "category", "time", "list", "text"]
@@ -25,6 +26,7 @@ _GROUPED = r"^[+-]?([1-9]\d{0,2}(,\d{3})+|\d{1,3})(\.\d+)?$"
 _SIGN = "([$€£¥₹%]|EUR|USD|GBP)"
 _SIGNED = rf"^{_SIGN}\s*[+-]?\d[\d.,]*$|^[+-]?\d[\d.,]*\s*{_SIGN}$"
 _SEPARATORS = ("|", ";", ",", "^", " ")
+_WEIGHT_SEPARATORS = (":", "=")
 _TIMES_READ = 1000  # values of a column of times, as far as they are looked at
 _MANY_EPOCHS = 100  # digits that are all times by chance
 _STRANGE = 0.01  # of the values may be none among numbers or times; as many rows may be rejected
@@ -43,6 +45,7 @@ class Profile:
         strings: (rows,) Arrow array; lists joined by `separator`; null where missing.
         kind: str. What its values are.
         separator: str. Of lists.
+        weight_separator: str. Of values and their weights in lists that have them.
         missing: tuple of str. Strings that mean a missing value.
         decimal_comma: bool. Whether numbers have one.
         words: tuple of str. The few values among numbers that are none; they count as missing.
@@ -53,6 +56,7 @@ class Profile:
     strings: pa.Array
     kind: Kind
     separator: str = ""
+    weight_separator: str = ""
     missing: tuple[str, ...] = ()
     decimal_comma: bool = False
     words: tuple[str, ...] = ()
@@ -160,22 +164,27 @@ def profile(name: str, column: pa.Array) -> Profile:
     if pa.types.is_list(column.type):
         separator = _unused_separator(column)
         joined = pc.binary_join(column, separator)
-        return Profile(name, pc.if_else(pc.equal(joined, ""), None, joined), "list", separator)
+        of_weight = _weight_separator(column.flatten().drop_null())
+        present = pc.if_else(pc.equal(joined, ""), None, joined)
+        return Profile(name, present, "list", separator, of_weight)
     counted = column.drop_null().value_counts()
     values, rows = counted.field("values"), np.asarray(counted.field("counts"))
     spelled = [word for word in MISSING if pc.index(values, word).as_py() >= 0]
     is_there = pc.invert(pc.is_in(values, pa.array(MISSING)))
     values, rows = values.filter(is_there), rows[np.asarray(is_there)]
     if len(values) and _is_time(name, values):
-        return Profile(name, _without(column, spelled), "time", "", tuple(spelled))
+        return Profile(name, _without(column, spelled), "time", missing=tuple(spelled))
     if _unread_number(values):
-        return Profile(name, _without(column, spelled), "category", "", tuple(spelled))
+        return Profile(name, _without(column, spelled), "category", missing=tuple(spelled))
     if number := _number(name, column, spelled, values, rows):
         return number
     missing = tuple(word for word in spelled if word not in _AMBIGUOUS)
-    found = Profile(name, _without(column, missing), "category", "", missing)
-    if separator := _list_separator(found):
-        return dataclasses.replace(found, kind="list", separator=separator)
+    found = Profile(name, _without(column, missing), "category", missing=missing)
+    separator, of_weight = _list_separators(found)
+    if separator:
+        return dataclasses.replace(
+            found, kind="list", separator=separator, weight_separator=of_weight
+        )
     return dataclasses.replace(found, kind="text" if _is_text(found) else "category")
 
 
@@ -196,7 +205,7 @@ def _number(
     decimal_comma = not _all_match(values.filter(pa.array(~is_word)), _NUMBER)
     missing = (*spelled, *words)
     kept = _without(column, missing)
-    found = Profile(name, kept, "number", "", missing, decimal_comma, words, word_rows)
+    found = Profile(name, kept, "number", "", "", missing, decimal_comma, words, word_rows)
     if _measures(found):
         return found
     return None if words else dataclasses.replace(found, kind="category")
@@ -292,21 +301,41 @@ def _smoothness(numbers: Array, counts: Array) -> float:
     return float(np.corrcoef(logarithms[:-1], logarithms[1:])[0, 1])
 
 
-def _list_separator(found: Profile) -> str:
-    """What separates the values of a list: it makes far fewer values of many."""
+def _list_separators(found: Profile) -> tuple[str, str]:
+    """What separates the values of a list, and these from their weights: it makes far fewer values
+    of many."""
     values = found._coded[0].slice(0, 5000)
     for separator in _SEPARATORS:
         has = pc.match_substring(values, separator)
         if len(values) < 10 or pc.sum(has).as_py() * 3 < len(values):
             continue
-        parts = pc.split_pattern(values, separator)
-        items = pc.unique(parts.flatten())
-        per_value = len(parts.flatten()) / len(values)
+        parts = pc.split_pattern(values, separator).flatten()
+        of_weight = _weight_separator(parts)
+        items = pc.unique(_without_weights(parts, of_weight))
+        per_value = len(parts) / len(values)
         # Every name of two words has a space: as a separator it must make much fewer values.
         saved = 4 if separator == " " else 2
         if len(items) * saved < len(values) * min(per_value, 2) and not _has_prose(items):
+            return separator, of_weight
+    return "", ""
+
+
+def _weight_separator(items: pa.Array) -> str:
+    """What separates the values of lists from their weights, if nearly all have one; values of
+    digits, as in 12:30, need decimals in some weights."""
+    items = items.filter(pc.not_equal(items, ""))
+    for separator in _WEIGHT_SEPARATORS:
+        has_decimals = pc.any(pc.match_substring_regex(items, rf"{separator}\d*\.\d+$")).as_py()
+        value = "." if has_decimals else f"[^0-9{separator}].*"
+        if len(items) and _nearly_all_match(items, f"{value}{separator}{WEIGHT}$"):
             return separator
     return ""
+
+
+def _without_weights(items: pa.Array, separator: str) -> pa.Array:
+    if not separator:
+        return items
+    return pc.replace_substring_regex(items, f"{separator}{WEIGHT}$", "")
 
 
 def _has_prose(items: pa.Array) -> bool:
