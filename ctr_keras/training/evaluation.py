@@ -14,6 +14,7 @@ from ctr_keras.data import Examples, open_examples
 from ctr_keras.features import GROUP, FeatureSet
 from ctr_keras.files import is_remote
 from ctr_keras.mirrors import local_copy
+from ctr_keras.runs import check_same_data
 from ctr_keras.settings import did_you_mean
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.slices import Column, Slice, groups_of, read_columns, slices
@@ -148,15 +149,18 @@ def data_of(run: str, trained_on: str, data: str | None = None) -> str:
 
     Raises:
         FileNotFoundError: if those it was trained on are needed and not there.
+        ValueError: if these were prepared anew since.
     """
-    if data is not None or is_remote(trained_on):
-        return local_copy(data or trained_on)
-    if not os.path.exists(trained_on):
+    if data is not None:
+        return local_copy(data)
+    if not is_remote(trained_on) and not os.path.exists(trained_on):
         raise FileNotFoundError(
             f"{run} was trained on {trained_on}, which is not there: name its prepared data by "
             "--data"
         )
-    return trained_on
+    prepared = local_copy(trained_on)
+    check_same_data(local_copy(run), prepared)
+    return prepared
 
 
 def weighs_rows(config: TrainConfig | TreesConfig, weighted: bool | None = None) -> bool:

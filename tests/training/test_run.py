@@ -382,6 +382,20 @@ class PressCtrlC(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+def test_data_that_were_prepared_anew_are_noticed_unless_they_are_named(settings, tmp_path):
+    """Rows that the run is measured on may be among those that it has learned from."""
+    data = write_prepared(tmp_path / "data", {"train": 300, "validation": 90, "test": 60})
+    config = TrainConfig(**settings | FM | {"data": data, "epochs": 8, "out": str(tmp_path / "a")})
+    with pytest.raises(KeyboardInterrupt):
+        train(config, [PressCtrlC()])
+    shutil.rmtree(data)
+    write_prepared(pathlib.Path(data), {"train": 290, "validation": 100, "test": 60})
+    for act in (lambda: train(config), lambda: evaluate_run(config.out)):
+        with pytest.raises(ValueError, match=r"data was prepared anew, with other rows or splits"):
+            act()
+    assert evaluate_run(config.out, data=data)["auc"] > 0
+
+
 @pytest.mark.backend
 def test_a_run_that_was_stopped_has_a_best_model_and_goes_on(settings, tmp_path, capsys):
     out = str(tmp_path / "run")
