@@ -90,6 +90,21 @@ def _seeded() -> None:
     keras.utils.set_random_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def _weights_are_made_without_compiling(request: pytest.FixtureRequest) -> Iterator[None]:
+    """But those that a test wants drawn as Keras does."""
+    import keras
+
+    if keras.backend.backend() != "jax" or request.node.get_closest_marker("own_draws"):
+        yield
+        return
+    from tests.draws import make_weights_by_numpy
+
+    with pytest.MonkeyPatch.context() as patch:
+        make_weights_by_numpy(patch)
+        yield
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _forget_compiled_programs() -> Iterator[None]:
     """JAX keeps every program it has compiled; thousands of small ones fill the memory."""
