@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import sys
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -35,6 +36,7 @@ def load_run(run: str) -> tuple[keras.Model, FeatureSet, TrainConfig | TreesConf
 
     Raises:
         FileNotFoundError: if the folder holds no run, or none of its rounds has ended.
+        ValueError: if the model's file is damaged.
     """
     run = local_copy(run)
     for name in ("config.yaml", "features.json"):
@@ -42,8 +44,11 @@ def load_run(run: str) -> tuple[keras.Model, FeatureSet, TrainConfig | TreesConf
             raise FileNotFoundError(f"{run} holds no run: there is no {name}")
     config = read_config(os.path.join(run, "config.yaml"))
     features = FeatureSet.load(os.path.join(run, "features.json"))
+    path = _best_model(run, config)
+    if not zipfile.is_zipfile(path):  # Keras would say that it is not there
+        raise ValueError(f"{path} is damaged: it is no .keras file")
     # Importing the config has imported the models, and so registered their layers.
-    return keras.saving.load_model(_best_model(run, config), compile=False), features, config
+    return keras.saving.load_model(path, compile=False), features, config
 
 
 def _best_model(run: str, config: TrainConfig | TreesConfig) -> str:

@@ -31,6 +31,7 @@ from ctr_keras.training import (
 )
 from ctr_keras.training import run as run_module
 from ctr_keras.training import validation as validation_module
+from ctr_keras.training.batches import check_validation
 from ctr_keras.training.evaluation import input_names
 from ctr_keras.training.folder import open_run
 from tests.data.shards import FEATURES, write_prepared
@@ -305,6 +306,16 @@ def test_a_validation_split_that_tells_nothing_is_named_before_training(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(("rate", "rarer"), [(0.01, "with"), (0.99, "without"), (0.1, None)])
+def test_few_clicks_that_all_rests_on_are_said(tmp_path, capsys, rate, rarer):
+    report = {"rows": {"validation": 400}, "label_mean": {"validation": rate}}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    check_validation(str(tmp_path), FEATURES)
+    said = f"the validation split has 4 rows {rarer} a click, which choose the best model and"
+    printed = capsys.readouterr().out
+    assert printed.startswith(said) if rarer else not printed
+
+
 @pytest.mark.parametrize("setting", [{"monitor": "auc_by_group"}, {"pairwise_weight": 0.5}])
 def test_groups_that_no_data_set_declares_are_asked_for_before_training(
     settings, tmp_path, setting
@@ -367,6 +378,13 @@ def test_other_data_are_refused(finished, tmp_path):
     prepared = write_prepared(tmp_path / "other", {"test": 30}, other)
     with pytest.raises(ValueError, match="prepared with other features"):
         evaluate_run(finished[0].out, data=prepared)
+
+
+def test_a_damaged_model_is_named(finished, tmp_path):
+    run = shutil.copytree(finished[0].out, tmp_path / "run")
+    os.truncate(run / "model.keras", 1000)
+    with pytest.raises(ValueError, match=r"run/model.keras is damaged"):
+        load_run(str(run))
 
 
 def test_a_folder_without_run_is_not_loaded(tmp_path):
