@@ -1,8 +1,9 @@
 """New versions under load: no request may fail or get another version's answer, no memory may leak.
 
 A server process serves a model whose version v multiplies by v and holds 64 MiB of weights. Clients
-ask over REST and gRPC without a pause; every few seconds a new version appears, and every fourth is
-broken. Prints a JSON line for each version and one at the end.
+ask over REST and gRPC without a pause; every few seconds a new version appears. Every fourth is
+broken, every third is copied slowly to where the server looks for it, and before every fifth the
+newest one is removed. Prints a JSON line for each version and one at the end.
 
     python -m benchmarks.hot_reload --folder DIR
 """
@@ -31,6 +32,9 @@ from benchmarks.serving import free_port, wait_until_served
 
 CLIENTS = 2  # of each protocol
 BROKEN_EVERY = 4
+SLOW_EVERY = 3
+REMOVED_EVERY = 5  # by then no version before the last one is gone
+COPY_SECONDS = 3.0
 WEIGHTS = 16 << 20
 
 
@@ -66,10 +70,12 @@ def _run(model: pathlib.Path, rest: int, rpc: int, pid: int, seconds: float, eve
             if time.monotonic() + every > end:
                 break
             time.sleep(every)
-            broken = version % BROKEN_EVERY == 0
-            _publish(model, version, broken)
+            if version % REMOVED_EVERY == 0:
+                shutil.rmtree(model / str(version - 1))
+                time.sleep(every)
+            _publish(model, version)
             memory.append(_resident_mib(pid))
-            _print({"version": version, "broken": broken, "server_mib": memory[-1]})
+            _print({"version": version, "server_mib": memory[-1]})
         time.sleep(every)
         stopping.set()
         results = [client.result() for client in clients]
@@ -153,17 +159,32 @@ def _ask_grpc(port: int) -> Asker:
     return asker
 
 
-def _publish(model: pathlib.Path, version: int, broken: bool = False) -> None:
-    """Writes a version next to its place, and moves it there when it is whole."""
+def _publish(model: pathlib.Path, version: int) -> None:
+    """Writes a version next to its place, and moves or copies it there when it is whole."""
     partial = model / f".{version}"
-    if broken:
+    if version % BROKEN_EVERY == 0:
         partial.mkdir(parents=True)
         (partial / "saved_model.pb").write_bytes(b"\xff\xff no SavedModel")
     else:
         _save(str(partial), version)
-    partial.rename(model / str(version))
+    place = model / str(version)
+    if version % SLOW_EVERY == 0:
+        shutil.copytree(partial, place, copy_function=_copy_slowly)
+        shutil.rmtree(partial)
+    else:
+        partial.rename(place)
     for old in range(1, version - 3):
         shutil.rmtree(model / str(old), ignore_errors=True)
+
+
+def _copy_slowly(source: str, target: str) -> None:
+    """Copies a file in ten parts."""
+    with open(source, "rb") as reading, open(target, "wb") as writing:
+        part = os.path.getsize(source) // 10 + 1
+        while data := reading.read(part):
+            writing.write(data)
+            writing.flush()
+            time.sleep(COPY_SECONDS / 10)
 
 
 def _save(path: str, factor: int) -> None:

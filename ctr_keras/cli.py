@@ -8,7 +8,6 @@ import contextlib
 import functools
 import importlib.util
 import json
-import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -412,7 +411,6 @@ def tune(
     from ctr_keras import tuning
 
     settings = tuning.TuneConfig.read(config, overrides, space, **study, **given)
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of every other model
     with contextlib.redirect_stdout(sys.stderr):  # a line a trial; stdout is for the result
         tuning.tune(settings)
     with open(os.path.join(out, "summary.md"), encoding="utf-8") as file:

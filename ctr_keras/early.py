@@ -83,11 +83,14 @@ def check_search(
     search = find("method", method, outlines.searches())
     source = Source.read(path, overrides, given)
     source = source.with_preset(lambda name: find_preset(method, name))
-    base = source.values.get("base", outlines.base_of(search))
+    own, fields = outlines.base_of(search), outlines.dataclass(search)
+    base = source.values.get("base", own)
+    if "base" in source.values and "base" not in fields.types:
+        raise ValueError(f"{method} takes no base: its model is {own}")
     if base is not None:
         with source.located("base"):
             base = spelled("model", base, outlines.models())
-    _check(source, outlines.dataclass(search), base)
+    _check(source, fields, base)
     check_prepared(data)
 
 

@@ -32,6 +32,7 @@ _SHARED = (  # what is of no rows
     *("features.json", "dataset.yaml", "numbers.json", "vocabulary"),
     *("transform_fn", "transformed_metadata"),
 )
+_OF_ONE_PREPARATION = ("source", "versions", "wall_seconds")  # where, by what, how fast
 _KEPT_OF_REPORT = ("dataset", "negatives_kept", "vocabulary_sizes", "id_count", "versions")
 
 
@@ -141,6 +142,21 @@ def prepared_report(prepared: str) -> Mapping[str, Any]:
         except ValueError as error:
             raise ValueError(f"{path} is damaged: {error}") from error
     return report
+
+
+def rows_digest(prepared: str) -> str:
+    """A digest of what decides the rows of a prepared folder and their splits.
+
+    Two preparations of one declaration and of copies of the same files have the same.
+
+    Raises:
+        FileNotFoundError: if it holds no prepared data.
+    """
+    report = prepared_report(prepared)
+    decides = {key: value for key, value in report.items() if key not in _OF_ONE_PREPARATION}
+    declaration = decides.get("declaration", {})
+    sizes = {name: file["bytes"] for name, file in declaration.get("files", {}).items()}
+    return _digest({**decides, "declaration": {**declaration, "files": sizes}})
 
 
 # What is joined.
@@ -261,7 +277,7 @@ def _found(prepared: str, name: str) -> str:
 
 
 def _digest(report: Mapping[str, Any]) -> str:
-    """Of a report, which has the time that it took: another run has another one."""
+    """Of a report. A whole one has the time that it took: prepared again, it has another."""
     return hashlib.sha256(json.dumps(report, sort_keys=True).encode()).hexdigest()[:16]
 
 

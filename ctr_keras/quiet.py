@@ -1,9 +1,11 @@
-"""TensorFlow's import without the lines that its C++ prints whatever the log level."""
+"""TensorFlow without the lines that its C++ prints on import whatever the log level, and without
+warnings of names and traces, which are of no use to who gives a command."""
 
 import contextlib
 import functools
 import importlib.abc
 import importlib.util
+import logging
 import os
 import shutil
 import sys
@@ -19,6 +21,7 @@ def quiet_tensorflow() -> None:
     if "tensorflow" not in sys.modules and not any(isinstance(of, _Quiet) for of in sys.meta_path):
         sys.meta_path.insert(0, _Quiet())
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # from then on
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 class _Quiet(importlib.abc.MetaPathFinder):

@@ -1,7 +1,8 @@
 """Writes what the pages of models say that a model itself knows: `python docs/draw_models.py`.
 
 Between `<!-- model: NAME -->` and `<!-- end -->` stand where it is from, how many weights it has,
-its layers, its arguments and its presets; everything else on a page is by hand.
+what a training step takes (`step_times.json`, by `python -m benchmarks.step_times`), its layers,
+its arguments and its presets; everything else on a page is by hand.
 """
 
 import itertools
@@ -21,6 +22,8 @@ from ctr_keras.trees import Tree, Trees
 from ctr_keras.trees.columns import column_names
 
 PAGES = pathlib.Path(__file__).parent / "models"
+STEP_TIMES_FILE = PAGES.parent / "step_times.json"  # model to how many times as long as DeepFM's
+STEP_TIMES = json.loads(STEP_TIMES_FILE.read_text("utf-8"))
 VALUES = 1_000_000  # AutoInt counts 998,960 on Criteo
 PAIRS = 20_000_000  # OptInter counts 21,037,504 on Criteo, of the pairs of values that it keeps
 _AS_FIELDS = MODELS["FM"].crossed  # what most models do with crossed features
@@ -64,7 +67,7 @@ def described(name: str) -> str:
         facts.append(f"Crossed features: {entry.crossed}.")
     parts = [" ".join(facts)]
     if name in MODELS:
-        parts += [weights(name), f"```text\n{drawn(_built(name))}\n```"]
+        parts += [f"{weights(name)}{step_time(name)}", f"```text\n{drawn(built_model(name))}\n```"]
     (title, arguments), *_ = settings_of_training(name).items()
     rows = [f"| `{setting}` | {meaning} |" for setting, meaning in arguments]
     parts.append(_folded(title, "\n".join(["| | |", "|---|---|", *rows])))
@@ -80,11 +83,11 @@ def weights(name: str) -> str:
 
     Weights grow linearly with the vocabularies, so small ones tell what large ones take.
     """
-    features = _features(name)
+    features = features_of(name)
     fields, crosses = len(features.categorical), len(features.crossed)
-    count = _built(name).count_params()
-    a_value = (_built(name, values=2).count_params() - count) / fields
-    a_pair = (_built(name, pairs=2).count_params() - count) / crosses if crosses else 0
+    count = built_model(name).count_params()
+    a_value = (built_model(name, values=2).count_params() - count) / fields
+    a_pair = (built_model(name, pairs=2).count_params() - count) / crosses if crosses else 0
     others = count - a_value * fields - a_pair * crosses
     total = others + a_value * VALUES + a_pair * PAIRS
     parts = [
@@ -94,6 +97,12 @@ def weights(name: str) -> str:
     ]
     of = f": {', '.join([*parts, f'{others:,.0f} others'])}" if parts else ""
     return f"**{total:,.0f} weights**{of}."
+
+
+def step_time(name: str) -> str:
+    """What a training step takes, where it was measured."""
+    times = STEP_TIMES.get(name)
+    return f" A training step takes {times:.1f} times as long as DeepFM's." if times else ""
 
 
 def drawn(model: keras.Model) -> str:
@@ -150,14 +159,14 @@ def _shaped(call: Call) -> str:
     return ", ".join(" x ".join(map(str, tensor.shape[1:])) for tensor in call.outputs)
 
 
-def _built(name: str, values: int = 1, pairs: int = 1) -> keras.Model:
-    features = _features(name, values, pairs)
+def built_model(name: str, values: int = 1, pairs: int = 1) -> keras.Model:
+    features = features_of(name, values, pairs)
     if MODELS[name].family != "trees":
         return build_model(name, features)
     return build_model(name, features, trees=_trees(column_names(features)))
 
 
-def _features(name: str, values: int = 1, pairs: int = 1) -> FeatureSet:
+def features_of(name: str, values: int = 1, pairs: int = 1) -> FeatureSet:
     """Fields as Criteo's, with all pairs if the model reads them, or a user, an item and what the
     user did before; vocabularies of so many values."""
     if MODELS[name].family == "sequences":

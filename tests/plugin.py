@@ -25,8 +25,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Checks that workers know the groups, and makes collecting garbage cheap.
 
     What the libraries have made of themselves by now, most of all objects, is not to be looked
-    through. And Keras collects all garbage whenever a layer drops a weight, as each that is
-    quantized does: most of the time that quantizing a small model takes.
+    through, and the rest not after every 700 objects, of which a small graph has more. And Keras
+    collects all garbage whenever a layer drops a weight, as each that is quantized does: most of
+    the time that quantizing a small model takes.
     """
     import keras
 
@@ -36,6 +37,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     _inspect_methods_once()
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
     drop = keras.Layer.__delattr__
 
     def drop_alone(layer: keras.Layer, name: str) -> None:
@@ -88,6 +90,21 @@ def _seeded() -> None:
     import keras
 
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _weights_are_made_without_compiling(request: pytest.FixtureRequest) -> Iterator[None]:
+    """But those that a test wants drawn as Keras does."""
+    import keras
+
+    if keras.backend.backend() != "jax" or request.node.get_closest_marker("own_draws"):
+        yield
+        return
+    from tests.draws import make_weights_by_numpy
+
+    with pytest.MonkeyPatch.context() as patch:
+        make_weights_by_numpy(patch)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="module")

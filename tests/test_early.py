@@ -135,6 +135,10 @@ MISTAKES = [
         "search --data data --out r --method autofis --base FMM",
         "unknown model 'FMM'; did you mean 'FmFM'?",
     ),
+    (
+        "search --data data --out r --method autofield --base FM",
+        "autofield takes no base: its model is FNN",
+    ),
     ("evaluate --run data", "data holds no run: there is no config.yaml"),
     ("evaluate --run run --require acu>=0.6", "no metric 'acu'; did you mean 'auc'?"),
     ("evaluate --run run --by ab", "unknown field 'ab'; did you mean 'a'?"),

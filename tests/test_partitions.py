@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from ctr_keras.cli import main
 from ctr_keras.data import open_examples, read_rows, read_samples
 from ctr_keras.features import FeatureSet
-from ctr_keras.partitions import join, partitions
+from ctr_keras.partitions import join, partitions, rows_digest
 from tests.data.shards import FEATURES, write_prepared
 
 LOG = {"a": list("xxy"), "b": list("xxy"), "row": [0, 0, 0], "genres": ["p|q|r", "s", ""]}
@@ -35,6 +35,19 @@ def prepared(folder, features: FeatureSet, rows: int) -> str:
 @pytest.fixture
 def days(tmp_path) -> list[str]:
     return [prepared(tmp_path / "mon", MONDAY, 20), prepared(tmp_path / "tue", MONDAY, 40)]
+
+
+def test_the_same_rows_have_one_digest_wherever_they_were_prepared(tmp_path):
+    def digest(split: str = "random", **report) -> str:
+        file = {"bytes": 9, "modified": report.get("wall_seconds")}
+        declaration = {"split": split, "files": {"a.csv": file}}
+        (tmp_path / "report.json").write_text(json.dumps({"declaration": declaration, **report}))
+        return rows_digest(str(tmp_path))
+
+    first = digest(source="here", wall_seconds=1, rows={"train": 5})
+    assert digest(source="there", wall_seconds=2, rows={"train": 5}) == first
+    assert digest(source="here", wall_seconds=1, rows={"train": 6}) != first
+    assert digest("time", source="here", wall_seconds=1, rows={"train": 5}) != first
 
 
 def test_all_rows_of_all_folders_are_read(days, tmp_path):

@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.partitions import prepared_report
+from ctr_keras.partitions import rows_digest
 from ctr_keras.training import load_run, predict_split
 from ctr_keras.training.evaluation import (
     check_predicts,
@@ -27,7 +27,6 @@ from ctr_keras.types import Array
 
 _OF_ONE_RUN = ("out", "seed", "versions", "data")  # settings that do not make it another model
 _NO_LABELS: Mapping[str, Any] = dict.fromkeys(("label", "more_labels", "positive", "negative"))
-_OF_ONE_PREPARATION = ("wall_seconds", "versions")  # what reports of the same data may differ in
 
 
 class Scored(NamedTuple):
@@ -138,7 +137,7 @@ def _check_same_data(
 ) -> None:
     run, features, data = first
     other_run, other_features, other_data = other
-    if not _alike(features, other_features) or _report(other_data) != _report(data):
+    if not _alike(features, other_features) or rows_digest(other_data) != rows_digest(data):
         raise ValueError(
             f"{other_run} is a run on {other_data}, {run} one on {data}, and these differ in "
             "features, rows or splits: compare runs on the same data"
@@ -148,12 +147,6 @@ def _check_same_data(
 def _alike(features: FeatureSet, others: FeatureSet) -> bool:
     """Whether two feature sets differ in nothing but which labels are learned."""
     return bool({**features.to_dict(), **_NO_LABELS} == {**others.to_dict(), **_NO_LABELS})
-
-
-def _report(prepared: str) -> Mapping[str, Any]:
-    """What prepared data are: two folders of one report hold the same rows in the same splits."""
-    report = prepared_report(prepared)
-    return {key: value for key, value in report.items() if key not in _OF_ONE_PREPARATION}
 
 
 def _settings(folder: str) -> Mapping[str, Any]:

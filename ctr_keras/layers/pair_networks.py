@@ -65,11 +65,12 @@ class PairNetworks(ConfiguredLayer):
         pairs, width = len(self._pairs[0]), 3 * input_shape[2]
         kernels, biases, normalizations = [], [], []
         for index, units in enumerate(self.units):
+            own = self.kernel_initializer and self.kernel_initializer.clone()
             kernels.append(
                 self.add_weight(
                     name=f"kernel_{index}",
                     shape=(pairs, width, units),
-                    initializer=self.kernel_initializer or glorot_of_one(width, units),
+                    initializer=own or glorot_of_one(width, units),
                     regularizer=self.kernel_regularizer,
                 )
             )

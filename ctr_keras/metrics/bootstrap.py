@@ -199,6 +199,6 @@ def _units(groups: Array) -> Array:
 
 
 def interval(values: Array, level: float = 0.95) -> Interval:
-    """The middle part of some replicates."""
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    """The middle part of some replicates; NaN, as of one without a click, has no say."""
+    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

@@ -4,6 +4,7 @@ progress."""
 from ctr_keras.runs.checkpoints import Checkpoints, State
 from ctr_keras.runs.folder import (
     Row,
+    check_same_data,
     check_same_settings,
     has_begun,
     held,
@@ -30,6 +31,7 @@ __all__ = [
     "SampledLoss",
     "State",
     "check_callbacks",
+    "check_same_data",
     "check_same_settings",
     "decayed",
     "has_begun",

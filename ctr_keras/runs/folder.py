@@ -11,6 +11,8 @@ from typing import Any, TextIO, TypeAlias
 import keras
 import yaml
 
+from ctr_keras.mirrors import local_copy
+from ctr_keras.partitions import rows_digest
 from ctr_keras.settings import write_yaml
 from ctr_keras.types import Settings
 
@@ -42,10 +44,12 @@ def write_table(path: str, rows: Sequence[Mapping[str, Any]]) -> None:
     write_whole(path, write)
 
 
-def write_settings(path: str, settings: Settings) -> None:
-    """Writes a run's settings as YAML, with the versions of what it runs on."""
+def write_settings(path: str, settings: Settings, prepared: str | None = None) -> None:
+    """Writes a run's settings as YAML, with the versions of what it runs on, and of its data."""
     backend = keras.backend.backend()
     versions = {"backend": backend}
+    if prepared is not None:
+        versions["data"] = rows_digest(local_copy(prepared))
     for package in sorted({*_PACKAGES, backend}):
         try:
             versions[package] = metadata.version(package)
@@ -122,11 +126,28 @@ def has_begun(out: str) -> bool:
     return any(os.path.exists(os.path.join(out, name)) for name in _LEFT_BY_ROUNDS)
 
 
-def check_same_settings(out: str, earlier: Settings, settings: Settings) -> None:
-    """Checks that a folder holds a run with these settings.
+def check_same_data(out: str, prepared: str) -> None:
+    """Checks that data have the rows and splits that they had when a run began.
 
     Raises:
-        ValueError: naming the first setting that differs.
+        ValueError: if they were prepared anew since, with other ones: rows that the run is
+            measured on may be among those that it has learned from.
+    """
+    with open(os.path.join(out, "config.yaml"), encoding="utf-8") as file:
+        before = yaml.safe_load(file).get("versions", {}).get("data")
+    if before is not None and before != rows_digest(prepared):  # None: of an earlier version
+        raise ValueError(
+            f"{prepared} was prepared anew, with other rows or splits, since {out} began: choose "
+            "another folder for another run; to look at this one with these data, name them by "
+            "--data"
+        )
+
+
+def check_same_settings(out: str, earlier: Settings, settings: Settings) -> None:
+    """Checks that a folder holds a run with these settings, on the same data.
+
+    Raises:
+        ValueError: naming the first setting that differs, or the data.
     """
     for key, value in settings.items():
         if earlier.get(key) != value:
@@ -134,3 +155,4 @@ def check_same_settings(out: str, earlier: Settings, settings: Settings) -> None
                 f"{out} holds a run with {key}={earlier.get(key)!r}, not {value!r}; choose "
                 "another folder for another run"
             )
+    check_same_data(out, local_copy(settings["data"]))

@@ -125,4 +125,4 @@ def _open_folder(out: str, settings: dict[str, Any], features: FeatureSet) -> No
             raise ValueError(f"{out} holds a search of other data than {settings['data']}")
         return
     features.save(declared)
-    write_settings(config, settings)
+    write_settings(config, settings, settings["data"])

@@ -17,6 +17,8 @@ from ctr_keras.training.slices import Column, groups_of, read_columns
 from ctr_keras.training.trees_config import TreesConfig
 from ctr_keras.types import Array, Rows
 
+_FEW = 30  # rows of a class, by which a share of clicks is known to a third or so
+
 
 def open_split(
     split: str, config: TrainConfig, features: FeatureSet, inputs: Sequence[str]
@@ -116,7 +118,7 @@ def check_settings_of_labels(config: TrainConfig, features: FeatureSet) -> None:
 
 def check_validation(prepared: str, features: FeatureSet) -> None:
     """Checks that validation rows can tell a better model from a worse one, by the report of
-    `ctr-keras prepare`.
+    `ctr-keras prepare`; prints a line if there is little that they can tell.
 
     Raises:
         FileNotFoundError: if there is none.
@@ -129,13 +131,20 @@ def check_validation(prepared: str, features: FeatureSet) -> None:
     for name in features.label_names:
         click = name if "label_means" in report else "a click"
         classes = {0: f"no row with {click}", 1: f"no row without {click}"}
-        lacks = classes.get(means[name].get("validation")) if rows else "no rows"
-        if not lacks:
-            continue
-        raise ValueError(
-            f"the validation split of {prepared} has {lacks}, so that no model can be chosen by "
-            "it: prepare the data with another `split:`"
-        )
+        mean = means[name].get("validation")
+        lacks = classes.get(mean) if rows else "no rows"
+        if lacks:
+            raise ValueError(
+                f"the validation split of {prepared} has {lacks}, so that no model can be chosen "
+                "by it: prepare the data with another `split:`"
+            )
+        rarer = 0 if mean is None else round(rows * min(mean, 1 - mean))
+        if 0 < rarer < _FEW:
+            print(
+                f"the validation split has {rarer} rows {'with' if mean < 0.5 else 'without'} "
+                f"{click}, which choose the best model and calibrate it: more in `split:` of the "
+                "data set would tell more"
+            )
 
 
 def check_weight(features: FeatureSet, name: str) -> None:

@@ -169,6 +169,10 @@ class TrainConfig(Optimization):
                 f"got {self.dtype_policy!r}",
                 "dtype_policy",
             ) from None
+        if self.start_new_rows != "oov" and not self.start_from:
+            raise SettingError(
+                f"start_new_rows={self.start_new_rows} needs start_from=RUN", "start_new_rows"
+            )
         if self.momentum_of_averages and self.table_updates == "exact":
             raise SettingError(
                 "averaging does not go with table_updates=exact: set table_updates=dense",

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import sys
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from ctr_keras.data import Examples, open_examples
 from ctr_keras.features import GROUP, FeatureSet
 from ctr_keras.files import is_remote
 from ctr_keras.mirrors import local_copy
+from ctr_keras.runs import check_same_data
 from ctr_keras.settings import did_you_mean
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.slices import Column, Slice, groups_of, read_columns, slices
@@ -34,6 +36,7 @@ def load_run(run: str) -> tuple[keras.Model, FeatureSet, TrainConfig | TreesConf
 
     Raises:
         FileNotFoundError: if the folder holds no run, or none of its rounds has ended.
+        ValueError: if the model's file is damaged.
     """
     run = local_copy(run)
     for name in ("config.yaml", "features.json"):
@@ -41,8 +44,11 @@ def load_run(run: str) -> tuple[keras.Model, FeatureSet, TrainConfig | TreesConf
             raise FileNotFoundError(f"{run} holds no run: there is no {name}")
     config = read_config(os.path.join(run, "config.yaml"))
     features = FeatureSet.load(os.path.join(run, "features.json"))
+    path = _best_model(run, config)
+    if not zipfile.is_zipfile(path):  # Keras would say that it is not there
+        raise ValueError(f"{path} is damaged: it is no .keras file")
     # Importing the config has imported the models, and so registered their layers.
-    return keras.saving.load_model(_best_model(run, config), compile=False), features, config
+    return keras.saving.load_model(path, compile=False), features, config
 
 
 def _best_model(run: str, config: TrainConfig | TreesConfig) -> str:
@@ -148,15 +154,18 @@ def data_of(run: str, trained_on: str, data: str | None = None) -> str:
 
     Raises:
         FileNotFoundError: if those it was trained on are needed and not there.
+        ValueError: if these were prepared anew since.
     """
-    if data is not None or is_remote(trained_on):
-        return local_copy(data or trained_on)
-    if not os.path.exists(trained_on):
+    if data is not None:
+        return local_copy(data)
+    if not is_remote(trained_on) and not os.path.exists(trained_on):
         raise FileNotFoundError(
             f"{run} was trained on {trained_on}, which is not there: name its prepared data by "
             "--data"
         )
-    return trained_on
+    prepared = local_copy(trained_on)
+    check_same_data(local_copy(run), prepared)
+    return prepared
 
 
 def weighs_rows(config: TrainConfig | TreesConfig, weighted: bool | None = None) -> bool:

@@ -48,7 +48,7 @@ def _begun(config: TrainConfig | TreesConfig, features: FeatureSet) -> dict[str,
             return report
     else:
         features.save(os.path.join(config.out, "features.json"))
-    write_settings(path, config.to_dict())
+    write_settings(path, config.to_dict(), config.data)
     return None
 
 

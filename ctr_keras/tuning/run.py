@@ -120,7 +120,7 @@ class _Study:
         path = os.path.join(self._out, "config.yaml")
         settings = self._config.to_dict()
         if not os.path.exists(path):
-            write_settings(path, settings)
+            write_settings(path, settings, self._config.base.data)
             return
         base = self._config.base
         with open(path, encoding="utf-8") as file:  # what an earlier version did not have: defaults

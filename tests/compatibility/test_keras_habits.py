@@ -265,6 +265,7 @@ def digest():
     return hashlib.sha256(b"".join(weight.tobytes() for weight in trained)).hexdigest()
 
 
+@pytest.mark.own_draws
 def test_the_same_seed_gives_the_same_bits_in_another_process():
     other = subprocess.run(
         [sys.executable, "-c", SEEDED],

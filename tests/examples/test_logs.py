@@ -16,6 +16,7 @@ from pipeline.prepare import prepare
 from serving.client import Client
 from serving.export import export, export_run
 from tests.conftest import unavailable
+from tests.parameters import first_of
 from tests.prepared import keep_some_rows
 from tests.serving.processes import running
 
@@ -63,7 +64,12 @@ def edited_lines(before: str, after: str) -> int:
     return sum(max(i2 - i1, j2 - j1) for i1, i2, j1, j2 in changes)
 
 
-@pytest.mark.parametrize("name", LOGS)
+# The first three are read and split in the ways that there are: lines of JSON by time, columns
+# without names by files, and a table at random.
+READ = sorted(LOGS, key=["amazon_reviews", "ipinyou", "coupons"].__contains__, reverse=True)
+
+
+@pytest.mark.parametrize("name", first_of(READ, 3))
 def test_a_part_is_prepared_trained_exported_and_served(name, log, models, tmp_path, monkeypatch):
     for path in log.iterdir():
         keep_some_rows(path, RARE.get(name, ROWS))

@@ -29,6 +29,7 @@ def test_layer_contract():
     )
 
 
+@pytest.mark.own_draws  # that are moderate at first
 def test_noise_decides_more_and_more_as_steps_go_by():
     layer = FieldGate(temperature_rate=0.5, seed=1)
     layer(FIELDS)

@@ -119,6 +119,7 @@ VARIANTS = {
 }
 
 
+@pytest.mark.own_draws  # none of which is next to a kink
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_layer_contract_with_behaviors(variant):
     arguments, shapes = VARIANTS[variant]

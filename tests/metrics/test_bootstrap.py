@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ctr_keras import metrics
-from ctr_keras.metrics.bootstrap import resampled_weights, why_no_interval
+from ctr_keras.metrics.bootstrap import interval, resampled_weights, why_no_interval
 from ctr_keras.metrics.named import OF_ROWS, of_groups
 from ctr_keras.metrics.scored import scored
 
@@ -88,6 +88,10 @@ def test_weights_of_rows_stay():
     interval = metrics.bootstrap_intervals(labels, scores, ["log_loss"], weights=1 - labels)
     negatives = metrics.log_loss(labels[labels == 0], scores[labels == 0])
     assert interval["log_loss"][0] < negatives < interval["log_loss"][1]
+
+
+def test_a_replicate_without_a_click_has_no_say():
+    assert interval(np.array([np.nan, 0.5, np.nan, 0.7]), level=1) == (0.5, 0.7)
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def declare(folder: pathlib.Path, declaration: dict) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("log", first_of(reversed(STRANGERS), 2))
+@pytest.mark.parametrize("log", first_of(reversed(STRANGERS)))
 def test_logs_of_strangers(real_data, tmp_path, log):
     source = real_data / log
     if log == "amazon_reviews":  # a log in Parquet, with numbers and lists

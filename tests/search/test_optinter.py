@@ -50,7 +50,7 @@ def test_default_settings_memorize_the_pair_and_leave_noise_alone(seed, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("keep", ["auto", 1])
+@pytest.mark.parametrize("keep", first_of(["auto", 1]))
 def test_a_product_of_two_vectors_is_factorized(keep):
     """Of 60 x 60 values few are seen often enough to be memorized."""
     draw = np.random.default_rng(3)

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from ctr_keras.cli import main
 from ctr_keras.features import FeatureSet
+from ctr_keras.partitions import rows_digest
 from ctr_keras.plan import InteractionPlan
 from ctr_keras.runs import Optimization, kept_for
 from ctr_keras.search import SEARCH_PRESETS, SEARCHES, read_search, run_search
@@ -102,6 +103,12 @@ def test_a_search_of_other_data_is_refused(prepared, tmp_path):
     changed["vocabulary_sizes"]["a"] += 1
     FeatureSet.from_dict(changed).save(tmp_path / "features.json")
     with pytest.raises(ValueError, match="holds a search of other data"):
+        run_search(
+            "autofis", read_search("autofis", None, [*SETTINGS, "base=FM"]), prepared, tmp_path
+        )
+    config = tmp_path / "config.yaml"
+    config.write_text(config.read_text().replace(rows_digest(prepared), "0123456789abcdef"))
+    with pytest.raises(ValueError, match="was prepared anew, with other rows or splits"):
         run_search(
             "autofis", read_search("autofis", None, [*SETTINGS, "base=FM"]), prepared, tmp_path
         )

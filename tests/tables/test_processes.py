@@ -43,6 +43,7 @@ print(json.dumps([weight.tolist() for weight in model.get_weights()]))
 
 
 @pytest.mark.slow
+@pytest.mark.own_draws
 def test_two_processes_train_exactly_as_one():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -31,6 +31,7 @@ from ctr_keras.training import (
 )
 from ctr_keras.training import run as run_module
 from ctr_keras.training import validation as validation_module
+from ctr_keras.training.batches import check_validation
 from ctr_keras.training.evaluation import input_names
 from ctr_keras.training.folder import open_run
 from tests.data.shards import FEATURES, write_prepared
@@ -305,6 +306,16 @@ def test_a_validation_split_that_tells_nothing_is_named_before_training(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(("rate", "rarer"), [(0.01, "with"), (0.99, "without"), (0.1, None)])
+def test_few_clicks_that_all_rests_on_are_said(tmp_path, capsys, rate, rarer):
+    report = {"rows": {"validation": 400}, "label_mean": {"validation": rate}}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    check_validation(str(tmp_path), FEATURES)
+    said = f"the validation split has 4 rows {rarer} a click, which choose the best model and"
+    printed = capsys.readouterr().out
+    assert printed.startswith(said) if rarer else not printed
+
+
 @pytest.mark.parametrize("setting", [{"monitor": "auc_by_group"}, {"pairwise_weight": 0.5}])
 def test_groups_that_no_data_set_declares_are_asked_for_before_training(
     settings, tmp_path, setting
@@ -369,6 +380,13 @@ def test_other_data_are_refused(finished, tmp_path):
         evaluate_run(finished[0].out, data=prepared)
 
 
+def test_a_damaged_model_is_named(finished, tmp_path):
+    run = shutil.copytree(finished[0].out, tmp_path / "run")
+    os.truncate(run / "model.keras", 1000)
+    with pytest.raises(ValueError, match=r"run/model.keras is damaged"):
+        load_run(str(run))
+
+
 def test_a_folder_without_run_is_not_loaded(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no run: there is no config"):
         load_run(str(tmp_path))
@@ -380,6 +398,20 @@ class PressCtrlC(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if epoch == 1:
             raise KeyboardInterrupt
+
+
+def test_data_that_were_prepared_anew_are_noticed_unless_they_are_named(settings, tmp_path):
+    """Rows that the run is measured on may be among those that it has learned from."""
+    data = write_prepared(tmp_path / "data", {"train": 300, "validation": 90, "test": 60})
+    config = TrainConfig(**settings | FM | {"data": data, "epochs": 8, "out": str(tmp_path / "a")})
+    with pytest.raises(KeyboardInterrupt):
+        train(config, [PressCtrlC()])
+    shutil.rmtree(data)
+    write_prepared(pathlib.Path(data), {"train": 290, "validation": 100, "test": 60})
+    for act in (lambda: train(config), lambda: evaluate_run(config.out)):
+        with pytest.raises(ValueError, match=r"data was prepared anew, with other rows or splits"):
+            act()
+    assert evaluate_run(config.out, data=data)["auc"] > 0
 
 
 @pytest.mark.backend

@@ -29,6 +29,7 @@ def study(tmp_path, monkeypatch):
     data = tmp_path / "data"
     data.mkdir()
     FEATURES.save(data / "features.json")
+    (data / "report.json").write_text("{}")
 
     def make(trials=6, **settings) -> TuneConfig:
         base = TrainConfig(data=str(data), model="DeepFM", out=str(tmp_path / "study"))
