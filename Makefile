@@ -1,4 +1,4 @@
-# `make demo` and `make test` need nothing but Python 3.11 or 3.12 and make.
+# `make demo` and `make test` need nothing but Python 3.11, 3.12 or 3.13 and make.
 PYTHON ?= python3
 VENV := .venv
 OLDEST := .venv-oldest
