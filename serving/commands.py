@@ -175,11 +175,13 @@ def serve(**flags: Any) -> None:
 
     Takes a folder with --models, or what to serve by TensorFlow Serving's own flags.
     """
-    from serving.server.access_log import set_up_logging
     from serving.server.options import Options
+
+    options = Options(**flags)  # what is wrong with them is said before TensorFlow is imported
+
+    from serving.server.access_log import set_up_logging
     from serving.server.server import serve as run
 
-    options = Options(**flags)
     set_up_logging(options.log_format)
     for line in options.without_effect():
         click.echo(line, err=True)

@@ -149,6 +149,8 @@ MISTAKES = [
         "train --modle FM",
         "No such option '--modle'. Did you mean '--model'? See `ctr-keras train --help`.",
     ),
+    ("serve --models nothere", "no directory of models: nothere"),
+    ("serve --models data --rest_api_port 99999", "--rest_api_port is 0 to 65535, not 99999"),
     ("train", "Missing option '--out'. See `ctr-keras train --help`."),
 ]
 

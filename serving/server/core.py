@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 import pathlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -44,8 +43,6 @@ class Core:
     """
 
     def __init__(self, options: Options):
-        if options.models and not os.path.isdir(options.models):
-            raise NotADirectoryError(f"no directory of models: {os.fspath(options.models)}")
         self.metrics = Metrics()
         self.tracing = Tracing() if options.tracing else NoTracing()
         self._log = RequestLog(self.metrics, options.request_log_max_bytes)

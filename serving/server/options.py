@@ -177,6 +177,8 @@ class Options:
                 "--tensorflow_session_parallelism excludes --tensorflow_intra_op_parallelism and "
                 "--tensorflow_inter_op_parallelism"
             )
+        if self.models and not os.path.isdir(self.models):
+            raise NotADirectoryError(f"no directory of models: {os.fspath(self.models)}")
 
     @property
     def load_retries(self) -> int:

@@ -173,7 +173,7 @@ def test_14_flags_that_make_no_sense(flags, message):
         ("--tensorflow_session_config_file=threads.config", None),
     ],
 )
-def test_an_op_has_one_thread_where_no_flag_says_otherwise(flag, threads, monkeypatch):
+def test_an_op_has_one_thread_where_no_flag_says_otherwise(flag, threads, monkeypatch, tmp_path):
     asked = []
 
     def record(models, **options):
@@ -181,7 +181,7 @@ def test_an_op_has_one_thread_where_no_flag_says_otherwise(flag, threads, monkey
         raise StatusError(Code.ABORTED, "seen enough")
 
     monkeypatch.setattr("serving.server.server.Server", record)
-    invoked("--models=a", flag)
+    invoked(f"--models={tmp_path}", flag)
     assert asked == [threads]
 
 
