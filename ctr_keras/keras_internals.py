@@ -129,6 +129,18 @@ class HandsGradientsOn(keras.optimizers.Optimizer):
         raise NotImplementedError
 
 
+def take_gradients_as_they_are(optimizer: keras.optimizers.Optimizer) -> None:
+    """For one replica on TensorFlow, whose gradients are sums already.
+
+    Keras has them summed over all replicas, by an operation with a gradient of its own. TensorFlow
+    keeps that for good, and with it the traced step and the variables in it, so that the memory of
+    a model that is trained would stay taken when the model is gone.
+    """
+    whole = getattr(optimizer, "inner_optimizer", optimizer)  # below a loss scale
+    for one in (whole, *getattr(whole, "optimizers", ())):
+        one._all_reduce_sum_gradients = list
+
+
 # Of Keras' trainer on JAX. A batch is inputs, labels and sample weights.
 
 

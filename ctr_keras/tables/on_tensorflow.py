@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from ctr_keras.keras_internals import take_gradients_as_they_are
 from ctr_keras.tables.reading import current_reader, reading_with
 from ctr_keras.tables.updating import catches_up, updates_rows
 from ctr_keras.types import Tensor, Variable
@@ -115,6 +116,8 @@ def in_blocks(step: Callable[[Tensor], None], written: Sequence[Variable], block
 def train_step(model: keras.Model, step: Callable[[Any], Any], data: Any) -> Any:
     """Keras' own step, in which rows catch up before they are read, where the optimizer asks."""
     optimizer = model.optimizer
+    if not has_replicas():
+        take_gradients_as_they_are(optimizer)
     if not catches_up(optimizer):
         return step(data)
     if not model.built:

@@ -19,7 +19,11 @@ def sigmoid(weights):
 def reference(weights, inputs):
     table = weights["table"] * sigmoid(weights["gates"]) / sigmoid(0.5)
     table[0] = 0
-    lists = [np.mean([table[i] for i in row if i] or [table[0]], axis=0) for row in inputs["m"]]
+    lists = [
+        sum(weight * table[index] for index, weight in zip(*row, strict=True))
+        / (sum(weight for index, weight in zip(*row, strict=True) if index) or 1.0)
+        for row in zip(inputs["m"], inputs["m_weights"], strict=True)
+    ]
     numbers = inputs["numeric"][:, :, None] * weights["numeric_vectors"]
     return np.concatenate([table[inputs["categorical"]], numbers, np.stack(lists)[:, None]], axis=1)
 

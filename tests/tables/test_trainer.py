@@ -1,6 +1,8 @@
 """Models of every kind with `RowTrainer`, and exact weights wherever someone looks."""
 
+import gc
 import warnings
+import weakref
 
 import keras
 import numpy as np
@@ -30,6 +32,22 @@ def together(parts):
     return {name: np.concatenate([one[name] for one in inputs]) for name in inputs[0]}, (
         np.concatenate(labels)
     )
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="what TensorFlow traces")
+@pytest.mark.parametrize(
+    "optimizer",
+    [SparseAdam, lambda: RoutedOptimizer(OPTIMIZERS.SGD(0.1), {"table": SparseAdam()})],
+)
+def test_a_model_that_was_trained_leaves_the_memory_with_its_step(optimizer):
+    model = FM(ONE_FIELD, dim=2)
+    model.compile(optimizer(), "binary_crossentropy", jit_compile=False)
+    model.train_on_batch({"categorical": np.array([[2], [3]])}, np.array([[0.0], [1.0]]))
+    table = weakref.ref(model.get_layer("embedding").table.value.handle)
+    del model
+    keras.backend.clear_session()
+    gc.collect()
+    assert table() is None
 
 
 def exact_adam():
