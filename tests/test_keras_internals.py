@@ -57,6 +57,7 @@ USED = {
     "_post_build": (keras.layers.Layer, []),
     "_is_quantized": (quantized_dense(), None),
 }
+USED_ON_TENSORFLOW = {"_all_reduce_sum_gradients": (OPTIMIZER, ["grads_and_vars"])}
 USED_ON_JAX = {
     "compute_loss_and_updates": (
         keras.Model,
@@ -88,6 +89,13 @@ def test_keras_has_it(name):
     assert change(owner, name, parameters) is None
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="an optimizer there has it")
+@pytest.mark.parametrize("name", USED_ON_TENSORFLOW)
+def test_keras_on_tensorflow_has_it(name):
+    owner, parameters = USED_ON_TENSORFLOW[name]
+    assert change(owner, name, parameters) is None
+
+
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="a model of Keras on JAX has it")
 @pytest.mark.parametrize("name", USED_ON_JAX)
 def test_keras_on_jax_has_it(name):
@@ -116,7 +124,7 @@ def test_a_change_is_told_in_a_line():
 def test_the_lists_above_name_all_that_the_file_uses():
     used = private_uses(ast.parse((ROOT / FILE).read_text()), own=set())
     names = {name for _, name in used} | {"compute_loss_and_updates"}
-    assert names == {*USED, *USED_ON_JAX}
+    assert names == {*USED, *USED_ON_TENSORFLOW, *USED_ON_JAX}
 
 
 # No other file does. A private name is one of Keras' if Keras' source has it and our package's
