@@ -1,4 +1,4 @@
-# `make demo` and `make test` need nothing but Python 3.11, 3.12 or 3.13 and make.
+# `make demo` and `make test` need nothing but Python and make; which Pythons, README.md says.
 PYTHON ?= python3
 VENV := .venv
 OLDEST := .venv-oldest

@@ -97,6 +97,7 @@ class Columns:
         spellings: Mapping[str, Callable[[int], str]] = MappingProxyType({}),
     ):
         self._spellings = spellings
+        self._strings: dict[str, Coded] = {}  # by feature: several parts of packing ask for them
         available = collections.Counter(_names(frame))
         self._columns = {}
         for name in names:
@@ -112,6 +113,11 @@ class Columns:
 
     def strings(self, feature: Categorical | MultiValued | Sequence) -> Coded:
         """The column of a feature of categories, spelled."""
+        if feature.name not in self._strings:
+            self._strings[feature.name] = self._read(feature)
+        return self._strings[feature.name]
+
+    def _read(self, feature: Categorical | MultiValued | Sequence) -> Coded:
         coded = _coded(self._columns[feature.raw_column])
         if {*map(type, coded.values)} == {str}:
             return coded
