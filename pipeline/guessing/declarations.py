@@ -171,9 +171,11 @@ def _split_lines(split: dict[str, Any] | None, found: Guess) -> Iterator[str]:
     )
     of_times = (splits.by_time(column, found.label.is_click) for column in times)
     by_time = next(filter(None, of_times), None)
+    split = split or next(filter(None, map(splits.by_column, found.profiles.values())), None)
     chosen = split or by_time or {"by": "random", "validation": 0.1, "test": 0.1}
     why = {
         "files": "by the names of the files",
+        "column": "by what it says of each row",
         "time": "trained on the past, tested on the future",
     }
     comment = why.get(chosen["by"], "row by row; `key: COLUMN` keeps the rows of a user together")

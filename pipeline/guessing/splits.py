@@ -1,23 +1,18 @@
-"""How a log may be divided: by its files, by time, or at random."""
+"""How a log may be divided: by its files, by a column, by time, or at random."""
 
 import fnmatch
 import itertools
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ctr_keras.features.guessing.features import spelled
+from ctr_keras.features.guessing.features import names_splits, spelled
+from ctr_keras.features.guessing.names import SPLITS, splits_of
 from ctr_keras.features.guessing.profiles import Profile
 from ctr_keras.types import Array
 
 _SHARES = (0.8, 0.9)  # of the rows, before validation and before test
-_FILE_WORDS = {
-    "train": ("train", "training", "tr"),
-    "validation": ("valid", "validation", "val", "dev", "eval"),
-    "test": ("test", "testing", "holdout"),
-}
 _VALIDATION = 0.1  # of the rows to learn from, where no file is for it
 _DAY = 86400
 _LONG = 20 * _DAY  # from which on splits begin with a day
@@ -35,10 +30,9 @@ def by_files(names: Sequence[str]) -> tuple[Settings, list[str]] | None:
     >>> by_files(["valid.csv", "test.csv"])[0]  # nothing else to learn from
     {'by': 'files', 'train': 'valid.csv', 'validation': 0.1, 'test': 'test.csv'}
     """
-    members: dict[str, list[str]] = {split: [] for split in _FILE_WORDS}
+    members: dict[str, list[str]] = {split: [] for split in SPLITS}
     for name in names:
-        found = set(re.findall("[a-z]+", name.lower()))
-        splits = [split for split, of_split in _FILE_WORDS.items() if found & set(of_split)]
+        splits = splits_of(name)
         if len(splits) == 1:
             members[splits[0]].append(name)
     if not members["train"]:
@@ -67,6 +61,14 @@ def _pattern(members: Sequence[str], names: Sequence[str]) -> str:
 def _common_start(names: Sequence[str]) -> str:
     alike = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
     return "".join(letters[0] for letters in alike)
+
+
+def by_column(found: Profile) -> Settings | None:
+    """A split by a column that names the split of each row; None if it does not."""
+    if not names_splits(found):
+        return None
+    values = {split: [v for v in found.values if splits_of(v) == [split]] for split in SPLITS}
+    return {"by": "column", "column": found.name, **values}
 
 
 def by_time(found: Profile, is_click: Array) -> Settings | None:

@@ -439,6 +439,28 @@ def test_without_a_file_for_validation_it_is_a_share_of_the_training_rows(frame,
     assert split == {"by": "files", "train": "train.csv", "validation": 0.1, "test": "test.csv"}
 
 
+@pytest.mark.parametrize("words", [("train", "valid", "test"), ("TRAIN", "DEV", "HOLDOUT")])
+def test_a_column_that_names_splits_is_the_split_and_no_feature(words, frame):
+    fold = np.repeat(words, [1500, 300, 200])
+    found = yaml.safe_load(guess(frame.assign(fold=fold)).text)
+    train, validation, test = ([word] for word in words)
+    assert found["split"] == {
+        "by": "column",
+        "column": "fold",
+        "train": train,
+        "validation": validation,
+        "test": test,
+    }
+    assert "fold" not in by_name(found)
+
+
+@pytest.mark.parametrize("words", [("train", "test", "exam"), ("train", "trainer", "test")])
+def test_a_column_with_another_value_than_splits_is_a_feature(words, frame):
+    found = yaml.safe_load(guess(frame.assign(fold=np.repeat(words, [1500, 300, 200]))).text)
+    assert found["split"]["by"] == "time"
+    assert "fold" in by_name(found)
+
+
 def test_files_named_for_splits_are_the_split(frame, tmp_path):
     for name, part in (
         ("train", frame[:1500]),

@@ -20,6 +20,7 @@ from ctr_keras.features.guessing.labels import (
     is_named_label,
     twins,
 )
+from ctr_keras.features.guessing.names import SPLITS, splits_of
 from ctr_keras.features.guessing.names import group as group_of
 from ctr_keras.features.guessing.profiles import Profile, profile
 from ctr_keras.features.times import part_of
@@ -116,6 +117,8 @@ def _why_not(found: Profile, share: float, twin: str | None) -> str:
         return found.unread_time
     if found.unread_number:
         return found.unread_number
+    if names_splits(found):
+        return "names the split of each row"
     if is_named_label(found):
         return "has the name of a label, too; to learn both, give `label` a list of them"
     if share > _LEAKS:
@@ -131,6 +134,13 @@ def _why_not(found: Profile, share: float, twin: str | None) -> str:
     if found.kind == "text":
         return "text, another one in nearly every row"
     return f"says the same as {yaml_line(twin)}" if twin else ""
+
+
+def names_splits(found: Profile) -> bool:
+    """Whether a column says of each row whether it is for training, validation or test."""
+    if found.distinct > len(SPLITS) or found.missing_share:
+        return False
+    return sorted(map(splits_of, found.values)) == sorted([split] for split in SPLITS)
 
 
 def _features(

@@ -20,6 +20,11 @@ NUMBERS = _words_of(
     rank rate rating score size temperature total views weight width"""
 )
 TIMES = _words_of("date datetime day dt epoch hour time timestamp ts")
+SPLITS: Mapping[str, frozenset[str]] = {
+    "train": _words_of("train training tr"),
+    "validation": _words_of("valid validation val dev eval"),
+    "test": _words_of("test testing holdout"),
+}
 _GROUPS: Mapping[Group, frozenset[str]] = {
     "user": _words_of(
         """age browser children cookie customer device education employee gender income ip marital
@@ -45,6 +50,18 @@ def words(name: str) -> frozenset[str]:
     ['last', 'time', 'visit']
     """
     return frozenset(word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name))
+
+
+def splits_of(name: str) -> list[str]:
+    """The splits that a name has words of.
+
+    Example:
+
+    >>> splits_of("Train/part-0.csv"), splits_of("training")
+    (['train'], ['train'])
+    """
+    found = frozenset(re.findall("[a-z]+", name.lower()))
+    return [split for split, of_split in SPLITS.items() if found & of_split]
 
 
 def group(name: str) -> Group | None:
