@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["__version__", "load_model"]
 
+# The rooms whose layers, optimizers, losses and metrics Keras knows once they are imported.
+_REGISTERING = ("models", "optimizers", "runs", "metrics.streaming", "trees")
+
 
 def __getattr__(name: str) -> Any:
     """The rooms, `ctr_keras.layers` and so on, are imported when they are first asked for."""
@@ -26,9 +29,10 @@ def __dir__() -> list[str]:
 
 
 def load_model(path: str | os.PathLike[str], **options: Any) -> "keras.Model":
-    """Loads a `.keras` file whose layers are of this library, in whatever process.
+    """Loads a `.keras` file whose layers, optimizer, losses and metrics are of this library, in
+    whatever process.
 
-    `keras.saving.load_model` does so where `ctr_keras.models` has been imported.
+    `keras.saving.load_model` does so where the rooms that these are of have been imported.
 
     Args:
         path: str. The file, such as `model.keras` in the folder of a run.
@@ -47,5 +51,6 @@ def load_model(path: str | os.PathLike[str], **options: Any) -> "keras.Model":
     """
     import keras
 
-    importlib.import_module("ctr_keras.models")  # which registers its layers
+    for room in _REGISTERING:
+        importlib.import_module(f"{__name__}.{room}")
     return keras.saving.load_model(path, **options)

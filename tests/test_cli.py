@@ -324,6 +324,23 @@ def test_rooms_are_there_without_importing_each():
         ctr_keras.laiers  # noqa: B018
 
 
+def test_load_model_imports_every_room_that_registers_classes_with_keras():
+    package = ROOT / "ctr_keras"
+    modules = [
+        path.relative_to(package).with_suffix("").as_posix().replace("/", ".")
+        for path in package.rglob("*.py")
+        if "@keras.saving.register_keras_serializable" in path.read_text()
+    ]
+    code = (
+        "import ctr_keras, sys\n"
+        "try: ctr_keras.load_model('no.keras')\n"
+        "except ValueError: print(*sys.modules)"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert len(modules) > 50
+    assert not {f"ctr_keras.{module}" for module in modules} - {*shown.stdout.split()}
+
+
 def test_the_extras_bring_what_the_command_line_says():
     from ctr_keras.cli import _EXTRAS
 

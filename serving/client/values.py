@@ -64,7 +64,8 @@ def to_arrays(
     """Columns as arrays of the types that a signature takes.
 
     None and NaN are missing values: `""` for strings, NaN for floats, an error for other types. A
-    number for a string input becomes a string as Python has it, 7.0 becomes `7.0`.
+    number for a string input becomes a string as Python has it, but for 7.0, an error: it may be
+    `7`, of a column of a frame that has missing values, or `7.0`.
 
     Args:
         columns: dict. Input name to values: a (nested) list, an array, or a single value.
@@ -133,14 +134,18 @@ def _string(value: Value, dtype: DType) -> bytes:
         return value
     if _is_missing(value):
         return b""
-    if _is_number(value, numbers.Real):
-        return str(value).encode()
-    if isinstance(value, (bool, np.bool_)):
+    if isinstance(value, (bool, np.bool_)) or _is_whole_float(value):
         other = str(int(value))  # which of them only the vocabulary says, and it is not here
         raise ValueError(
             f'expected a string, got {value}: give it as in training, "{value}" or "{other}"'
         )
+    if _is_number(value, numbers.Real):
+        return str(value).encode()
     raise _unfit("a string", value)
+
+
+def _is_whole_float(value: Value) -> bool:
+    return isinstance(value, (float, np.floating)) and float(value).is_integer()
 
 
 def _float(value: Value, dtype: DType) -> float:

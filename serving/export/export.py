@@ -34,7 +34,7 @@ from ctr_keras.files import copy, files_below, is_remote
 from serving.export.blessing import NotBlessedError, bless
 from serving.export.candidates import find_item_columns
 from serving.export.columns import SCORE, argument_names, raw_arrays, score_names
-from serving.export.onnx import write_onnx
+from serving.export.onnx import check_onnx_packages, write_onnx
 from serving.export.signatures import check_backend, make_endpoints
 from serving.types import Array, Arrays, Row
 from serving.versions import ONNX_FILE, WARMUP_FILE, find_versions
@@ -59,6 +59,9 @@ class ExportOptions:
             `"savedmodel"`.
         int8: bool. Whether tables and kernels of dense layers are rounded to int8. Defaults to
             False.
+
+    Raises:
+        ModuleNotFoundError: without the packages of `ctr-keras[onnx]`, of ONNX.
     """
 
     item_columns: Collection[str] = ()
@@ -66,6 +69,10 @@ class ExportOptions:
     force: bool = False
     format: Literal["savedmodel", "onnx"] = "savedmodel"
     int8: bool = False
+
+    def __post_init__(self) -> None:
+        if self.format == "onnx":
+            check_onnx_packages()
 
 
 def export_run(
@@ -151,7 +158,6 @@ def export_model(
         ValueError: for an item column that the model does not read, naming it, a folder with
             versions of the other format, what ONNX cannot hold, and data that an earlier version
             of this library prepared.
-        ModuleNotFoundError: without the packages of `ctr-keras[onnx]`, of ONNX.
     """
     check_backend("export")
     if options.int8:

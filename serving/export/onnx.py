@@ -17,7 +17,8 @@ from serving.versions import ONNX_FILE
 _MAX_BYTES = 2**31  # of a file in protocol buffers
 
 
-def _check_packages() -> None:
+def check_onnx_packages() -> None:
+    """Raises a ModuleNotFoundError that says what to install where a package is missing."""
     for package in ("tf2onnx", "onnxruntime"):
         if importlib.util.find_spec(package) is None:
             raise ModuleNotFoundError(
@@ -35,10 +36,8 @@ def write_onnx(model: keras.Model, features: FeatureSet, prepared: str, path: st
         path: str. The folder.
 
     Raises:
-        ModuleNotFoundError: without the packages of `ctr-keras[onnx]`.
         ValueError: for a model that ONNX cannot hold: of mixed precision, or of 2 GiB.
     """
-    _check_packages()
     size = sum(math.prod(v.shape) * np.dtype(v.dtype).itemsize for v in model.variables)
     if size >= _MAX_BYTES:
         raise ValueError(

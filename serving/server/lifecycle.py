@@ -107,15 +107,17 @@ class Versions:
         for version in paths.keys() - self._records.keys():
             self._records[version] = VersionRecord(version, paths[version])
 
-    def look_at(self, failed: VersionRecord, content: object) -> None:
-        """Says what the files of a version that failed look like now.
+    def look_at(self, record: VersionRecord, content: object) -> bool:
+        """Says what the files of a version look like now; of one that failed, they are loaded.
 
-        When they differ from what was loaded, and rest, as no one is copying them any more, they
-        are loaded.
+        Returns:
+            Whether they differ from what was loaded, and rest, as no one is copying them any more.
         """
-        if content == failed.seen != failed.content and failed in self.failed():
-            self._begin(failed)
-        failed.seen = content
+        is_other = content == record.seen != record.content
+        if is_other and record in self.failed():
+            self._begin(record)
+        record.seen = content
+        return is_other
 
     def _begin(self, ended: VersionRecord) -> None:
         self._records[ended.version] = VersionRecord(ended.version, ended.path)

@@ -233,13 +233,24 @@ class ModelManager:
         wanted = config.policy(paths)
         versions = self._versions(config.name)
         with self._changed:
-            failed = versions.failed()
-        contents = [content_of(record.path) for record in failed]
+            watched = [r for r in versions.wanted() if r.is_available or r.has_failed]
+        contents = [content_of(record.path) for record in watched]
         with self._changed:
             if self._models[config.name].listed:
-                for record, content in zip(failed, contents, strict=True):
-                    versions.look_at(record, content)
+                for record, content in zip(watched, contents, strict=True):
+                    if versions.look_at(record, content) and record.is_available:
+                        self._say_replaced(config.name, record)
                 self._want(config.name, {version: paths[version] for version in wanted})
+
+    def _say_replaced(self, name: str, record: VersionRecord) -> None:
+        """Says, once, that what is served is not what is on disk."""
+        record.content = record.seen
+        log.error(
+            "The files of model %s version %d have changed since it was loaded, which is served as "
+            "it was; to serve them, copy them to a folder of the next number",
+            name,
+            record.version,
+        )
 
     def wait_until_settled(self, names: Iterable[str], forever: bool = False) -> None:
         """Waits until every model has an available version, or failed to load all it should.
@@ -323,6 +334,8 @@ class ModelManager:
                 record.content = content_of(record.path)
                 with self._load_slots:
                     servable = self._load(name, record.version, record.path)
+                if content_of(record.path) != record.content:
+                    raise StatusError(Code.UNAVAILABLE, "Its files changed while it was loaded")
             except Exception as error:  # whatever a SavedModel does wrong must not end the server
                 failure = as_status_error(error)
                 log.error("Loading model %s version %d failed: %s", name, record.version, failure)

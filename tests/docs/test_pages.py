@@ -25,7 +25,10 @@ def test_code_runs_in_order(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}
     for code in snippets(page, "python"):
-        exec(compile(code, page, "exec"), names)
+        if "# in any other process" in code:
+            subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+        else:
+            exec(compile(code, page, "exec"), names)
     assert names
 
 

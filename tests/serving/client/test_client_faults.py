@@ -27,7 +27,7 @@ def fake(kind):
 
 
 def asked(fake, **options):
-    return fake.client.predict("m", {"x": [4.0]}, **options)["y"].tolist()
+    return fake.client.predict("m", {"x": [4]}, **options)["y"].tolist()
 
 
 def failure(fake, **options):
@@ -161,7 +161,7 @@ def test_a_request_that_the_model_no_longer_takes_is_made_anew(fake):
     assert asked(fake) == [2.0]
     fake.dtype, fake.codes = "DT_STRING", [Code.INVALID_ARGUMENT]
     assert asked(fake) == [2.0]
-    assert fake.asked[1:] in ([[4.0], ["4.0"]], [[4.0], [b"4.0"]])
+    assert fake.asked[1:] in ([[4.0], ["4"]], [[4.0], [b"4"]])
 
 
 def test_a_request_that_the_model_takes_only_now_is_sent(fake):

@@ -20,6 +20,7 @@ def arrays(dtype, values):
         ("FLOAT", True, "expected a number, got True"),
         ("STRING", True, 'expected a string, got True: give it as in training, "True" or "1"'),
         ("STRING", np.False_, 'got False: give it as in training, "False" or "0"'),
+        ("STRING", 7.0, 'got 7.0: give it as in training, "7.0" or "7"'),
         ("STRING", {}, "expected a string, got {}"),
         ("INT64", None, "expected a whole number from -9223372036854775808 to "),
         ("INT64", 1.0, "expected a whole number"),
@@ -49,6 +50,10 @@ def test_arrays_are_checked_like_lists():
     assert arrays("INT64", np.array([3], np.uint8)).tolist() == [3]
     assert arrays("STRING", np.array(["é", "b"])).tolist() == ["é".encode(), b"b"]
     assert arrays("STRING", np.array([b"\xff"])).tolist() == [b"\xff"]
+
+
+def test_numbers_of_which_there_is_one_spelling_are_strings():
+    assert arrays("STRING", [7, np.int64(8), 2.5]).tolist() == [b"7", b"8", b"2.5"]
 
 
 def test_lists_of_several_lengths():

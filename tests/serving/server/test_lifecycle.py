@@ -148,9 +148,9 @@ def test_10_a_failed_version_is_tried_again_when_its_files_have_changed_and_rest
     versions, record = failed(1)
     record.content = "half"
     for content in ("half", "half", "more", "whole"):
-        versions.look_at(record, content)
+        assert not versions.look_at(record, content)
         assert versions.next_step() is None
-    versions.look_at(record, "whole")
+    assert versions.look_at(record, "whole")
     assert steps(versions) == [("LOADING", 1)]
 
 
@@ -337,6 +337,39 @@ def test_10_a_version_that_is_copied_in_place_is_loaded_when_it_is_whole(models,
         shutil.copytree(saved / "3" / "variables", models / "m" / "2" / "variables")
         wait_for_state(server, "m", 2, "AVAILABLE")
         assert predicted(server) == 3.0
+
+
+def test_10_a_version_whose_files_change_while_it_is_loaded_is_loaded_anew(
+    models, saved, monkeypatch
+):
+    load, loads = tf.saved_model.load, []
+
+    def load_while_copied(path, *options):
+        loaded = load(path, *options)
+        if path.endswith("/2"):
+            loads.append(path)
+            if len(loads) == 1:
+                pathlib.Path(path, "more").touch()
+        return loaded
+
+    monkeypatch.setattr(tf.saved_model, "load", load_while_copied)
+    with running(models) as server:
+        copy_version(saved / "3", models / "m" / "2")
+        wait_for_state(server, "m", 2, "AVAILABLE")
+    assert len(loads) == 2
+
+
+def test_10_files_that_change_under_a_served_version_are_said_once(models, saved, caplog):
+    with running(models) as server:
+        shutil.copy(saved / "3" / "saved_model.pb", models / "m" / "1")
+        deadline = time.monotonic() + 10
+        while not caplog.records and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.3)  # several polls
+        assert predicted(server) == 2.0
+    said = [r.getMessage() for r in caplog.records if "have changed" in r.getMessage()]
+    assert len(said) == 1
+    assert said[0].startswith("The files of model m version 1 have changed since it was loaded")
 
 
 def test_9_a_folder_that_cannot_be_read_keeps_no_other_from_being_served(
