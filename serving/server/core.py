@@ -193,16 +193,24 @@ class Core:
         return models
 
     def _every(self, seconds: float, action: Callable[[], None]) -> None:
-        """Repeats an action in a thread of its own, however often it fails; 0 and less: never."""
+        """Repeats an action in a thread of its own, however often it fails; 0 and less: never.
+
+        What goes wrong in the same way again and again is said once.
+        """
         if seconds <= 0:
             return
 
         def repeat() -> None:
+            said = ""
             while not self._stopping.wait(seconds):
+                reason = ""
                 try:
                     action()
                 except Exception as error:  # one that goes wrong must not be the last one
-                    log.error("%s failed: %s", action.__name__.strip("_"), error)
+                    reason = str(error)
+                    if reason != said:
+                        log.error("%s failed: %s", action.__name__.strip("_"), reason)
+                said = reason
 
         thread = threading.Thread(target=repeat, name=action.__name__, daemon=True)
         self._threads.append(thread)

@@ -157,7 +157,7 @@ class RestServer:
     def _health(self) -> web.Response:
         serving, waiting = self._core.manager.health()
         text = json.dumps({"serving": serving, "not_serving": waiting})
-        return _json_response(503 if waiting else 200, f"{text}\n")
+        return _json_response(200 if serving and not waiting else 503, f"{text}\n")
 
     def _metrics(self, path: str) -> web.Response:
         if path != self._metrics_path:

@@ -282,7 +282,7 @@ def test_status(client):
 
 def test_waiting_for_a_model(client):
     assert client.wait_until_available("toy", timeout=5) == 7
-    error = failure(client.wait_until_available, "nope", timeout=1.0)
+    error = failure(client.wait_until_available, "nope", timeout=3.0)
     assert error.code == Code.DEADLINE_EXCEEDED
     assert "NOT_FOUND" in error.message
 

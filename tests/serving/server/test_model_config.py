@@ -530,6 +530,11 @@ def health(server):
     return status, json.loads(body)
 
 
+def test_health_is_bad_where_nothing_is_served(tmp_path):
+    with Server(tmp_path, rest_api_port=0, port=0) as server:
+        assert health(server) == (503, {"serving": [], "not_serving": []})
+
+
 def test_health_is_good_while_every_model_serves_whatever_becomes_of_newer_versions(models, saved):
     both = config_text(entry("m", models / "m"), entry("n", models / "n"))
     with serving(models, config_text(entry("m", models / "m"))) as server:
