@@ -213,8 +213,8 @@ class Core:
                 said = reason
 
         thread = threading.Thread(target=repeat, name=action.__name__, daemon=True)
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)  # a signal may come before, and what has not begun has no end
 
 
 def _batching(options: Options) -> Batching | None:

@@ -543,6 +543,18 @@ def test_stop_lets_requests_under_way_finish(models, saved, monkeypatch):
         call(server, "/v1/models/m")
 
 
+def test_a_signal_while_a_thread_begins_ends_the_server_without_an_error(tmp_path, monkeypatch):
+    class Asked(BaseException):
+        pass
+
+    def interrupted(thread):
+        raise Asked
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(Asked):
+        Server(tmp_path, rest_api_port=0, port=0).start()
+
+
 def test_localhost_is_the_default_and_taken_ports_are_errors(models):
     with running(models) as server:
         assert server.rest_address == f"127.0.0.1:{server.rest_api_port}"
