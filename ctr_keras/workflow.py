@@ -12,7 +12,6 @@ import json
 import os
 import shlex
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
@@ -22,6 +21,7 @@ import click
 from ctr_keras import early
 from ctr_keras.files import File, exists, files_below, find, open_input, read_json, write_json
 from ctr_keras.limits import Limit, metric_names
+from ctr_keras.programs import program
 from ctr_keras.settings import Source, did_you_mean
 from ctr_keras.version import __version__
 
@@ -328,7 +328,7 @@ def _why(step: Step, last: Mapping[str, Any]) -> str:
 def _run(step: Step, log: str) -> None:
     os.makedirs(os.path.dirname(log), exist_ok=True)
     with open(log, "w", encoding="utf-8") as said:
-        status, printed = _ended([sys.executable, "-m", "ctr_keras.step", *step.words], said)
+        status, printed = _ended([*program("ctr_keras.step"), *step.words], said)
         said.write(printed)
     if status:
         with open(log, encoding="utf-8") as file:

@@ -15,6 +15,7 @@ import ctr_keras
 from ctr_keras.cli import main
 from ctr_keras.listing import FAMILIES, settings_of_searches, settings_of_training, trainable
 from ctr_keras.models import MODELS
+from ctr_keras.programs import program
 from ctr_keras.search import SEARCHES
 from tests.conftest import ROOT
 
@@ -286,19 +287,28 @@ def test_a_command_of_another_package_names_the_extra_of_that(monkeypatch):
     )
 
 
-def test_a_folder_named_as_a_package_leads_no_command_astray(tmp_path):
+_MAIN = [sys.executable, "-c", "from ctr_keras.cli import main; main()"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [*_MAIN, "serve", "--help"],
+        [*_MAIN, "init", "--help"],
+        program("serving.codes"),
+    ],
+)
+def test_a_folder_named_as_a_package_leads_no_command_astray(command, tmp_path):
     for package in ("serving", "pipeline"):
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").write_text("raise SystemExit('astray')")
-    code = "from ctr_keras.cli import main; main()"
-    for command in ("serve", "init"):
-        helped = subprocess.run(
-            [sys.executable, "-c", code, command, "--help"],
-            **{"capture_output": True, "text": True, "cwd": tmp_path},
-            env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
-        )
-        assert helped.returncode == 0, helped.stderr
-        assert helped.stdout.startswith("Usage: ")
+    helped = subprocess.run(
+        command,
+        **{"capture_output": True, "text": True, "cwd": tmp_path},
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+    )
+    assert helped.returncode == 0, helped.stderr
+    assert "astray" not in helped.stderr
 
 
 def test_importing_tensorflow_prints_nothing(tmp_path):

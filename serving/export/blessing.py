@@ -18,6 +18,7 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
 from ctr_keras import metrics
+from ctr_keras.programs import program
 from ctr_keras.types import Array
 from serving.arguments import by_inputs
 from serving.export.columns import SCORE, column_values
@@ -110,9 +111,9 @@ def score_in_fresh_process(version: str, rows: Sequence[Row]) -> Arrays:
     Raises:
         NotBlessedError: if it cannot be loaded or cannot score the rows, with the reason.
     """
-    program = "serving.onnx_scorer" if _is_onnx(version) else "serving.export.blessing"
+    module = "serving.onnx_scorer" if _is_onnx(version) else "serving.export.blessing"
     process = subprocess.run(
-        [sys.executable, "-m", program, version],
+        [*program(module), version],
         input="".join(f"{json.dumps(row)}\n" for row in rows),
         capture_output=True,
         text=True,
