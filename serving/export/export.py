@@ -42,7 +42,8 @@ from serving.versions import ONNX_FILE, WARMUP_FILE, find_versions
 SCORES_PATH = os.path.join("assets.extra", "sample_scores.json")
 MARGIN = 0.005
 _REFUSED = ".refused"
-_WARMUP_SIZES = {"serving_default": (1, 32, 128), "rank": (32, 512), "explain": (1,)}
+# Not more than batching may take at most: a server refuses a version whose warm-up fails.
+_WARMUP_SIZES = {"serving_default": (1, 32), "rank": (32,), "explain": (1,)}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -86,9 +86,9 @@ class GrpcServer:
         self._socket_path = options.grpc_socket_path
         self._credentials = _credentials(options.ssl_config_file)
         workers = options.workers(options.grpc_max_threads)
+        self._workers = concurrent.futures.ThreadPoolExecutor(workers, "grpc")
         self._server = grpc.server(
-            concurrent.futures.ThreadPoolExecutor(workers, "grpc"),
-            options=list(_channel_arguments(options).items()),
+            self._workers, options=list(_channel_arguments(options).items())
         )
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
             _PredictionService(core, options), self._server
@@ -112,6 +112,10 @@ class GrpcServer:
         """Takes no new calls; the event is set when those under way have ended."""
         ended: threading.Event = self._server.stop(grace_seconds)
         return ended
+
+    def close(self) -> None:
+        """Lets the workers end, once the server has stopped."""
+        self._workers.shutdown(wait=False, cancel_futures=True)
 
     def _bind(self, address: str) -> int:
         if self._credentials:

@@ -119,8 +119,9 @@ class Server:
         grpc_ended = self._grpc.stop(self._options.grace_seconds) if self._grpc else None
         if self._rest:
             self._rest.stop()
-        if grpc_ended:
+        if self._grpc and grpc_ended:
             grpc_ended.wait(max(0.0, end - time.monotonic()))
+            self._grpc.close()
         self._core.stop(max(0.0, end - time.monotonic()))
 
     def __enter__(self) -> "Server":

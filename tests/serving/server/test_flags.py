@@ -99,6 +99,7 @@ def test_14_the_flags_people_set(models):
         assert "--per_process_gpu_memory_fraction is accepted" in server.output
         server.terminate()
         assert server.ended() == 0
+        assert "given up" not in server.output, "nothing was under way"
 
 
 def test_10_a_model_that_fails_at_start_up_ends_the_process(tmp_path):
