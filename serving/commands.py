@@ -103,12 +103,14 @@ def drift(
 ) -> None:
     """Compare logged requests with the rows of training.
 
-    Prints a line for each feature whose values, or how many are missing, differ by more than the
-    limit, and fails if there is any.
+    Prints a line for each feature whose values, or how many are missing or new to training, differ
+    by more than the limit, and fails if there is any.
     """
     from serving.drift import measure_drift
 
     found = measure_drift(log, data, model)
+    for line in found.unread:
+        click.echo(f"Warning: {line}", err=True)
     if out:
         found.write_page(out)
     score = "" if found.score is None else f", mean score {found.score:.4f}"
