@@ -228,7 +228,13 @@ def serve(**flags: Any) -> None:
 @click.option("--out", required=True, type=NewFolder(), help="Folder for the files.")
 @click.option("--name", default="tensorflow-serving", show_default=True, help="Of the service.")
 @click.option("--image", help="Container image with its version.")
-@click.option("--base-path", default="/models", show_default=True, help="The container's folder.")
+@click.option(
+    "--base-path",
+    default="/models",
+    show_default=True,
+    help="Where the server finds the models: the container's folder, or an address (gs://...).",
+)
+@click.option("--copy-from", help="An address (gs://, s3://) whose models each pod copies.")
 @click.option(
     "--label",
     "labels",
