@@ -20,7 +20,7 @@ from serving.export.columns import SCORE
 from serving.export.export import SCORES_PATH, samples_digest
 from serving.server.server import Server
 from serving.types import Array, Arrays
-from serving.versions import find_models, find_versions
+from serving.versions import check_models_folder, find_models, find_versions
 
 
 class Comparison(NamedTuple):
@@ -86,6 +86,7 @@ def verify(
     ...     print(comparison)
     ml 1 http://127.0.0.1:8501 gender: 1000 rows match
     """
+    check_models_folder(models)
     features = FeatureSet.load(os.path.join(data, "features.json"))
     samples = read_samples(data, features)
     if not samples.rows:

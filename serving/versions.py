@@ -1,6 +1,7 @@
 """Models and their versions on disk: `<models>/<name>/<version>/`, and what a version holds."""
 
 import contextlib
+import functools
 import logging
 import os
 import pathlib
@@ -27,6 +28,36 @@ def find_models(models_dir: str | os.PathLike[str]) -> dict[str, pathlib.Path]:
     return {folder.name: folder for folder in folders if not folder.name.startswith(".")}
 
 
+def check_models_folder(folder: str | os.PathLike[str]) -> None:
+    """Checks that a folder of models is not that of one model, or of one version.
+
+    Raises:
+        ValueError: naming the folder that is meant.
+
+    Example:
+
+    >>> check_models_folder("models")
+    >>> check_models_folder("models/ctr")
+    Traceback (most recent call last):
+    ...
+    ValueError: models/ctr is the folder of one model, which has versions in it: give models
+    """
+    path = pathlib.Path(folder)
+    if _is_version(path):
+        kind, meant = "one version of a model", path.absolute().parent.parent
+    elif any(_is_version(child) for child in path.iterdir() if _NUMBER.fullmatch(child.name)):
+        kind, meant = "one model, which has versions in it", path.absolute().parent
+    else:
+        return
+    with contextlib.suppress(ValueError):
+        meant = meant.relative_to(pathlib.Path.cwd())
+    raise ValueError(f"{folder} is the folder of {kind}: give {meant}")
+
+
+def _is_version(folder: pathlib.Path) -> bool:
+    return any(os.path.exists(folder / name) for name in ("saved_model.pb", "saved_model.pbtxt"))
+
+
 def find_versions(base_path: str | os.PathLike[str]) -> dict[int, pathlib.Path]:
     """The versions of a model by number: the folders whose whole name is a number of 64 bits.
 
@@ -42,9 +73,14 @@ def find_versions(base_path: str | os.PathLike[str]) -> dict[int, pathlib.Path]:
         is_number = _NUMBER.fullmatch(child.name) and int(child.name) <= MAX_VERSION
         if is_number and os.path.isdir(child):
             if int(child.name) in found:
-                log.warning("Two directories of one version: %s is taken", child)
+                _say_taken(child)
             found[int(child.name)] = child
     return found
+
+
+@functools.cache  # what is looked at again and again is said once
+def _say_taken(folder: pathlib.Path) -> None:
+    log.warning("Two directories of one version: %s is taken", folder)
 
 
 def content_of(version: str | os.PathLike[str]) -> frozenset[tuple[str, int, int, int]]:

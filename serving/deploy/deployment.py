@@ -9,7 +9,7 @@ import urllib.parse
 from collections.abc import Mapping
 
 from ctr_keras.settings import Count, check_settings, did_you_mean
-from serving.versions import find_models, find_versions
+from serving.versions import check_models_folder, find_models, find_versions
 
 IMAGE = "tensorflow/serving:2.19.1"
 BINARY = "/usr/bin/tensorflow_model_server"
@@ -80,6 +80,7 @@ class Deployment:
         self._check_places()
         least, most = self.replicas
         _check(0 < least <= most, "replicas", "positive and in ascending order", self.replicas)
+        check_models_folder(self.models_dir)
         if not self.models:
             raise ValueError(f"{self.models_dir} has no models: no folder")
         for model in self.models:

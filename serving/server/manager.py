@@ -29,6 +29,7 @@ class _Model:
     versions: Versions = dataclasses.field(default_factory=Versions)
     settling: bool = False  # whether a thread is loading and unloading
     unreadable: str = ""  # why its directory could not be read last
+    empty: pathlib.Path | None = None  # its directory, if that had no version last
 
 
 class ModelManager:
@@ -223,7 +224,9 @@ class ModelManager:
 
     def _want_of(self, config: ModelConfig, paths: dict[int, pathlib.Path]) -> None:
         """Wants what the policy chooses of the versions on disk, and those that were mended."""
-        if not paths:
+        model = self._models[config.name]
+        before, model.empty = model.empty, None if paths else config.base_path
+        if model.empty not in (None, before):
             log.warning(
                 "No versions of servable %s found under base path %s. Did you forget to name your "
                 "leaf directory as a number (eg. '/1/')?",
@@ -236,7 +239,7 @@ class ModelManager:
             watched = [r for r in versions.wanted() if r.is_available or r.has_failed]
         contents = [content_of(record.path) for record in watched]
         with self._changed:
-            if self._models[config.name].listed:
+            if model.listed:
                 for record, content in zip(watched, contents, strict=True):
                     if versions.look_at(record, content) and record.is_available:
                         self._say_replaced(config.name, record)

@@ -5,6 +5,8 @@ import dataclasses
 import os
 from typing import Any
 
+from serving.versions import check_models_folder
+
 MAX_REQUEST_BYTES = 100 << 20
 _MAX_PORT = 65535
 _HERE = "without effect here: "
@@ -179,6 +181,8 @@ class Options:
             )
         if self.models and not os.path.isdir(self.models):
             raise NotADirectoryError(f"no directory of models: {os.fspath(self.models)}")
+        if self.models:
+            check_models_folder(self.models)
 
     @property
     def load_retries(self) -> int:

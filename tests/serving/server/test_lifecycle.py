@@ -20,11 +20,13 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_
 
 from serving.codes import Code, StatusError
 from serving.server import manager
+from serving.server.config import ModelConfig
 from serving.server.inference import REPLAYED
 from serving.server.lifecycle import TRANSITIONS, State, VersionRecord, Versions
+from serving.server.savedmodel import Servable
 from serving.server.server import Server, serve
 from serving.server.signature import SignatureRunner
-from serving.versions import find_versions
+from serving.versions import check_models_folder, find_versions
 from tests.serving.toy_models import (
     call,
     copy_version,
@@ -357,6 +359,41 @@ def test_10_a_version_whose_files_change_while_it_is_loaded_is_loaded_anew(
         copy_version(saved / "3", models / "m" / "2")
         wait_for_state(server, "m", 2, "AVAILABLE")
     assert len(loads) == 2
+
+
+def test_10_that_there_is_no_version_is_said_once_until_there_was_one(saved, tmp_path, caplog):
+    (tmp_path / "m").mkdir()
+    tended = manager.ModelManager(Servable)
+    tended.configure([ModelConfig("m", tmp_path / "m")])
+
+    def said(polls=3):
+        for _ in range(polls):
+            tended.poll()
+        return sum("No versions of servable m found" in r.getMessage() for r in caplog.records)
+
+    assert said() == 1
+    copy_version(saved / "2", tmp_path / "m" / "1")
+    assert said() == 1
+    shutil.rmtree(tmp_path / "m" / "1")
+    assert said() == 2
+    tended.stop()
+
+
+def test_two_directories_of_one_version_are_said_once(tmp_path, caplog):
+    for name in ("01", "1"):
+        (tmp_path / name).mkdir()
+    assert find_versions(tmp_path) == find_versions(tmp_path) == {1: tmp_path / "1"}
+    assert len(caplog.records) == 1
+
+
+def test_a_folder_that_is_one_models_is_refused_with_the_one_that_is_meant(models):
+    meant = f": give {models}$"
+    with pytest.raises(ValueError, match=f"m is the folder of one model, .*{meant}"):
+        Server(models / "m")
+    with pytest.raises(ValueError, match=f"1 is the folder of one version of a model{meant}"):
+        Server(models / "m" / "1")
+    (models / "7").mkdir()  # a name as good as others
+    check_models_folder(models)
 
 
 def test_10_files_that_change_under_a_served_version_are_said_once(models, saved, caplog):
