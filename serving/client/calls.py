@@ -1,7 +1,7 @@
 """Every call of the client, once: what to send, what to make of the answer, when to ask again."""
 
 import itertools
-from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -114,6 +114,7 @@ class Calls:
 
         Returns:
             numpy.ndarray, the score of each item; for a data frame: pandas.Series with its index.
+            Without items, none, and no server is asked.
 
         Raises:
             ValueError: if columns or values do not fit the signature; says which.
@@ -128,6 +129,8 @@ class Calls:
         if twice := [name for name in user if name in columns]:
             raise ValueError(f"column {twice[0]} is both the user's and the items'")
         count = max(map(len, columns.values()), default=None)
+        if (count if isinstance(items, Mapping) else len(items)) == 0:
+            return _of_items(np.array([], np.float32), items)
         columns |= {name: [value] for name, value in user.items()}
 
         def convert(signature: Signature) -> Arrays:
@@ -141,10 +144,7 @@ class Calls:
         if "score" not in outputs:
             raise ValueError(f"signature {signature_name} has no output score, only {[*outputs]}")
         # A server that joins requests may have padded the list to the longest of its batch.
-        scores = outputs["score"][0][:count]
-        if is_pandas(items, "DataFrame"):
-            return to_frame({"score": scores}, items.index)["score"]
-        return scores
+        return _of_items(outputs["score"][0][:count], items)
 
     def batches(
         self,
@@ -415,6 +415,13 @@ class Calls:
         except ServingError as error:
             raise ServingError(error.code, f"{error.message}; the last was {reason}") from None
         await settled(self._sleep(seconds))
+
+
+def _of_items(scores: Array, items: Table) -> Any:
+    """Scores of items as they were given."""
+    if is_pandas(items, "DataFrame"):
+        return to_frame({"score": scores}, items.index)["score"]
+    return scores
 
 
 def _raise_if_failed(model: str, found: Sequence[VersionStatus]) -> None:

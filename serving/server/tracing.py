@@ -1,10 +1,16 @@
 """Spans of requests and of what models run for them, by OpenTelemetry if it is asked for."""
 
 import contextlib
+import logging
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from serving.server.access_log import Request
+
+log = logging.getLogger(__name__)
+
+_SECONDS_TO_SEND = 1.0  # what is left when the server stops
 
 Answered = Callable[[str | int, bool], None]  # told the status, and whether it is our fault
 
@@ -52,7 +58,7 @@ class Tracing(NoTracing):
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
             from opentelemetry.sdk.resources import OTELResourceDetector, Resource
             from opentelemetry.sdk.trace import TracerProvider
-            from opentelemetry.sdk.trace.export import BatchSpanProcessor
+            from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
         except ModuleNotFoundError as error:
             raise RuntimeError(
                 f"--tracing: {error.msg}: pip install 'ctr-keras[tracing]'"
@@ -60,8 +66,20 @@ class Tracing(NoTracing):
         self._trace: Any = trace
         self._parent_of = propagate.extract
         named = Resource({"service.name": "ctr-keras"}).merge(OTELResourceDetector().detect())
-        self._provider = TracerProvider(resource=named)
-        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        failures = _Failures()
+
+        class Exporter(OTLPSpanExporter):
+            """Says that the collector is not there when it begins, not for each try."""
+
+            def export(self, spans: Any) -> Any:
+                result = super().export(spans)
+                failures.note(result is not SpanExportResult.SUCCESS)
+                return result
+
+        logging.getLogger(OTLPSpanExporter.__module__).filters = [failures.keep]
+        self._exporter: Any = Exporter()
+        self._provider = TracerProvider(resource=named, shutdown_on_exit=False)
+        self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         self._tracer = self._provider.get_tracer("ctr_keras.serving")
 
     @contextlib.contextmanager
@@ -86,4 +104,26 @@ class Tracing(NoTracing):
         return part
 
     def stop(self) -> None:
-        self._provider.shutdown()
+        ending = threading.Thread(target=self._provider.shutdown, daemon=True)
+        ending.start()
+        ending.join(_SECONDS_TO_SEND)
+        if ending.is_alive():  # it tries a collector that does not answer
+            self._exporter.shutdown()
+
+
+class _Failures:
+    """Whether spans are lost, and the last reason that OpenTelemetry had, in its many lines."""
+
+    def __init__(self) -> None:
+        self._reason = ""
+        self._failing = False
+
+    def keep(self, record: logging.LogRecord) -> bool:
+        """Takes a line of OpenTelemetry's out of the log."""
+        self._reason = record.getMessage()
+        return False
+
+    def note(self, has_failed: bool) -> None:
+        if has_failed and not self._failing:
+            log.error("Spans cannot be sent, and are lost: %s", self._reason)
+        self._failing = has_failed

@@ -208,6 +208,16 @@ def test_rank(ranking, kind, items):
         assert scores.index.tolist() == [5, 6]
 
 
+@pytest.mark.parametrize("items", [[], {"price": []}, pd.DataFrame({"price": []}), pd.DataFrame()])
+def test_without_items_rank_has_no_scores(ranking, kind, items):
+    with open_client(address(ranking, kind[0]), kind[1]) as client:
+        scores = client.rank("ctr", user={"age": "25"}, items=items)
+    assert (type(scores), scores.shape) == (
+        pd.Series if isinstance(items, pd.DataFrame) else np.ndarray,
+        (0,),
+    )
+
+
 def test_rank_of_lists_that_a_server_joins(tmp_path):
     """It pads the shorter list, whose caller gets as many scores as it has items."""
     save_rank(str(tmp_path / "ctr" / "1"))

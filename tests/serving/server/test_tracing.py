@@ -4,6 +4,7 @@ import http.server
 import json
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 
@@ -13,6 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
 from serving.server.server import Server
+from serving.server.tracing import Tracing
 from tests.serving.toy_models import save_times
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -31,6 +33,12 @@ class Collector(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+
+def answer_with_status(self):
+    self.rfile.read(int(self.headers["Content-Length"]))
+    self.send_response(self.server.status)
+    self.end_headers()
 
 
 @pytest.fixture
@@ -117,6 +125,44 @@ def test_requests_are_answered_where_no_collector_is(tmp_path, monkeypatch):
     save_times(str(tmp_path / "m" / "1"), 2)
     with Server(tmp_path, rest_api_port=0, port=0, tracing=True) as server:
         assert post(server, "/v1/models/m:predict", {"instances": [1.0]}) == 200
+
+
+def test_a_collector_that_is_not_there_is_said_once_until_it_was_there(
+    monkeypatch, caplog, collector
+):
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.1")
+    tried = threading.Semaphore(0)
+
+    def send(status):
+        """Sends a span, which the collector answers in its way."""
+        collector.status = status
+        with tracing.part("run"):
+            pass
+        assert tried.acquire(timeout=10)
+
+    monkeypatch.setattr(Collector, "do_POST", answer_with_status)
+    tracing = Tracing()
+    export = type(tracing._exporter).export
+    monkeypatch.setattr(
+        type(tracing._exporter), "export", lambda *a: (export(*a), tried.release())[0]
+    )
+    for status in (400, 400, 200, 400):
+        send(status)
+    tracing.stop()
+    said = [r.getMessage() for r in caplog.records]
+    assert len(said) == 2
+    assert all(line.startswith("Spans cannot be sent, and are lost: ") for line in said)
+
+
+def test_the_server_stops_soon_where_no_collector_is(monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    tracing = Tracing()
+    with tracing.part("run"):
+        pass
+    started = time.monotonic()
+    tracing.stop()
+    assert time.monotonic() - started < 1.5
 
 
 def test_what_is_not_installed_is_named(tmp_path, monkeypatch):
