@@ -112,7 +112,7 @@ def score_in_fresh_process(version: str, rows: Sequence[Row]) -> Arrays:
     """
     program = "serving.onnx_scorer" if _is_onnx(version) else "serving.export.blessing"
     process = subprocess.run(
-        [sys.executable, "-m", program, version],
+        [sys.executable, "-m", "ctr_keras.quiet", program, version],
         input="".join(f"{json.dumps(row)}\n" for row in rows),
         capture_output=True,
         text=True,
