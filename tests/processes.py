@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 FORKED = multiprocessing.get_context("forkserver")
-FORKED.set_forkserver_preload(["ctr_keras.cli", "ctr_keras.training", "serving.server.server"])
+FORKED.set_forkserver_preload(["tests.preloaded"])
 
 
 class Command:

@@ -87,9 +87,7 @@ class GrpcServer:
         self._credentials = _credentials(options.ssl_config_file)
         workers = options.workers(options.grpc_max_threads)
         self._workers = concurrent.futures.ThreadPoolExecutor(workers, "grpc")
-        self._server = grpc.server(
-            self._workers, options=list(_channel_arguments(options).items())
-        )
+        self._server = grpc.server(self._workers, options=list(_channel_arguments(options).items()))
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
             _PredictionService(core, options), self._server
         )
