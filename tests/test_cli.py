@@ -287,7 +287,15 @@ def test_a_command_of_another_package_names_the_extra_of_that(monkeypatch):
     )
 
 
-_MAIN = [sys.executable, "-c", "from ctr_keras.cli import main; main()"]
+def test_shells_complete_the_names_of_models():
+    words = {"_CTR_KERAS_COMPLETE": "bash_complete", "COMP_WORDS": "ctr-keras train --model deepf"}
+    completed = subprocess.run(
+        _MAIN, env={**os.environ, **words, "COMP_CWORD": "3"}, capture_output=True, text=True
+    )
+    assert completed.stdout == "plain,DeepFM\n", completed.stderr
+
+
+_MAIN = [sys.executable, "-c", "from ctr_keras.cli import main; main(prog_name='ctr-keras')"]
 
 
 @pytest.mark.parametrize(
