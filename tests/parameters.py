@@ -3,7 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
+import keras
 import pytest
+
+# For what is the same on both backends where each step is: the suite has it on TensorFlow.
+whole_on_jax = pytest.mark.whole if keras.backend.backend() == "jax" else lambda test: test
 
 
 def first_of(values: Iterable[Any], count: int = 1) -> list:
