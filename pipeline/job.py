@@ -34,8 +34,8 @@ from pipeline.runners import checked_shared, only_translates, pipeline_options, 
 from pipeline.samples import sample, write_sample_rows
 from pipeline.sources import Chunk, SourceFile
 from pipeline.splits import SPLITS, LastSplit
-from pipeline.statistics.columns import CountFeatures
 from pipeline.statistics.files import write_statistics
+from pipeline.statistics.step import CountFeatures
 from pipeline.storage import Output
 from pipeline.vocabulary import read_sizes
 

@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import json
+import posixpath
 import re
 import typing
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +15,10 @@ from ctr_keras.options import ExistingFolder, ExistingRun, NewFolder
 from ctr_keras.version import __version__
 
 _EXISTING_FOLDER = ExistingFolder()
+_CONFIG, _URL = (
+    "The models.config that `deploy` wrote.",
+    "A server that takes it at once, grpc://HOST:PORT.",
+)
 
 
 @click.command()
@@ -44,16 +49,43 @@ _EXISTING_FOLDER = ExistingFolder()
     help="For servers, or for ONNX Runtime in Python (with ctr-keras[onnx]).",
 )
 @click.option("--int8", is_flag=True, help="Round tables and dense kernels to int8.")
-def export(run_folder: str, out: str, data: str | None, item_columns: str, **settings: Any) -> None:
+@click.option("--label", help="A label to give to the version, such as canary; with --config.")
+@click.option("--config", help=_CONFIG)
+@click.option("--url", help=_URL)
+def export(
+    run_folder: str,
+    out: str,
+    data: str | None,
+    item_columns: str,
+    label: str | None,
+    config: str | None,
+    url: str | None,
+    **settings: Any,
+) -> None:
     """Export a run as the next version of a served model.
 
     The version is published only if it serves the scores of the run, and its AUC is not below that
-    of the version in place by more than the margin.
+    of the version in place by more than the margin. With --label and --config it gets a label, as
+    `promote` moves one; with --url a server loads it first.
     """
+    if bool(label) != bool(config) or (url and not label):
+        raise click.UsageError("--label and --config go together, and --url with both")
+    model = posixpath.basename(out.rstrip("/"))
+    if label and config:
+        from serving.deploy import assign, check_labelling
+
+        if settings["format"] == "onnx":
+            raise click.UsageError("--label is for servers, which do not read versions for ONNX")
+        check_labelling(config, model, url)
+
     from serving.export import ExportOptions, export_run
 
     options = ExportOptions(_names(item_columns), **settings)
-    click.echo(export_run(run_folder, out, options, data))
+    version = export_run(run_folder, out, options, data)
+    click.echo(version)
+    if label and config:
+        labels = assign(config, model, label, int(posixpath.basename(version)), url)
+        click.echo(json.dumps(labels))
 
 
 def _names(option: str) -> tuple[str, ...]:
@@ -103,12 +135,14 @@ def drift(
 ) -> None:
     """Compare logged requests with the rows of training.
 
-    Prints a line for each feature whose values, or how many are missing, differ by more than the
-    limit, and fails if there is any.
+    Prints a line for each feature whose values, or how many are missing or new to training, differ
+    by more than the limit, and fails if there is any.
     """
     from serving.drift import measure_drift
 
     found = measure_drift(log, data, model)
+    for line in found.unread:
+        click.echo(f"Warning: {line}", err=True)
     if out:
         found.write_page(out)
     score = "" if found.score is None else f", mean score {found.score:.4f}"
@@ -194,7 +228,13 @@ def serve(**flags: Any) -> None:
 @click.option("--out", required=True, type=NewFolder(), help="Folder for the files.")
 @click.option("--name", default="tensorflow-serving", show_default=True, help="Of the service.")
 @click.option("--image", help="Container image with its version.")
-@click.option("--base-path", default="/models", show_default=True, help="The container's folder.")
+@click.option(
+    "--base-path",
+    default="/models",
+    show_default=True,
+    help="Where the server finds the models: the container's folder, or an address (gs://...).",
+)
+@click.option("--copy-from", help="An address (gs://, s3://) whose models each pod copies.")
 @click.option(
     "--label",
     "labels",
@@ -234,8 +274,8 @@ def _read_labels(options: tuple[str, ...]) -> dict[str, dict[str, int]]:
     return labels
 
 
-_config = click.option("--config", required=True, help="The models.config that `deploy` wrote.")
-_reloaded = click.option("--url", help="A server that takes it at once, grpc://HOST:PORT.")
+_config = click.option("--config", required=True, help=_CONFIG)
+_reloaded = click.option("--url", help=_URL)
 
 
 @click.command()

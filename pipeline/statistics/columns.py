@@ -1,9 +1,7 @@
-"""The values of each feature in a batch of raw rows, and the step of the job that counts them."""
+"""The values of each feature in some raw rows, counted."""
 
-from collections.abc import Iterable
-from typing import TypeAlias
+from collections.abc import Mapping
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,21 +10,18 @@ import tensorflow as tf
 from ctr_keras.features import Categorical, Crossed, Feature, FeatureSet, MultiValued, Numeric
 from ctr_keras.features import Sequence as SequenceFeature
 from ctr_keras.types import Array
-from pipeline.batches import SPLIT, column_values, concatenate
 from pipeline.parsing.weights import without_weights
 from pipeline.statistics.counted import Column, Counted
 from pipeline.statistics.counts import DistinctSample, Moments, count, count_rows
 from pipeline.times import time_part
 
-_ROWS_HELD = 2**15  # that are counted at once
+ROWS_HELD = 2**15  # that are counted at once
 
 
-def count_batch(batch: pa.RecordBatch, features: FeatureSet) -> Counted:
-    """Counts the rows of a batch of raw rows."""
-    names = (SPLIT, *features.label_names)
-    rows = np.stack([column_values(batch, name).astype(np.int64) for name in names], axis=1)
+def count_columns(raw: Mapping[str, pa.Array], rows: Array, features: FeatureSet) -> Counted:
+    """Counts rows of raw columns, by name; `rows` says of each its split, and its labels."""
     columns = {
-        feature.name: _count_feature(feature, batch.column(feature.raw_column).flatten(), rows)
+        feature.name: _count_feature(feature, raw[feature.raw_column], rows)
         for feature in features.features
         if not isinstance(feature, Crossed)
     }
@@ -79,37 +74,3 @@ def _time_parts(feature: Categorical, times: pa.Array) -> pa.Array:
 def _table(rows: Array) -> Array:
     table: Array = count_rows(rows, np.zeros(len(rows), np.int64), 1)[0]
     return table
-
-
-_Held: TypeAlias = list[pa.RecordBatch | Counted]
-
-
-class CountFeatures(beam.CombineFn):
-    """Batches of raw rows in, one `Counted` out."""
-
-    def __init__(self, features: FeatureSet):
-        self._features = features
-
-    def create_accumulator(self) -> _Held:
-        return []
-
-    def add_input(self, held: _Held, batch: pa.RecordBatch) -> _Held:
-        held.append(batch)
-        rows = sum(part.num_rows for part in held if isinstance(part, pa.RecordBatch))
-        return self.compact(held) if rows >= _ROWS_HELD else held
-
-    def merge_accumulators(self, accumulators: Iterable[_Held]) -> _Held:
-        merged: _Held = []
-        for held in accumulators:
-            merged = self.compact([*merged, *held])
-        return merged
-
-    def compact(self, held: _Held) -> _Held:
-        batches = [part for part in held if isinstance(part, pa.RecordBatch)]
-        counted = [part for part in held if isinstance(part, Counted)]
-        if batches:
-            counted.append(count_batch(concatenate(batches), self._features))
-        return [Counted.merge(counted)] if counted else []
-
-    def extract_output(self, held: _Held) -> Counted | None:
-        return next((part for part in self.compact(held) if isinstance(part, Counted)), None)

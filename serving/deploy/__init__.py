@@ -2,6 +2,13 @@
 
 from serving.deploy.deployment import Deployment
 from serving.deploy.files import write_deployment
-from serving.deploy.labels import promote, rollback
+from serving.deploy.labels import assign, check_labelling, promote, rollback
 
-__all__ = ["Deployment", "promote", "rollback", "write_deployment"]
+__all__ = [
+    "Deployment",
+    "assign",
+    "check_labelling",
+    "promote",
+    "rollback",
+    "write_deployment",
+]

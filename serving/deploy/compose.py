@@ -23,16 +23,14 @@ def compose_project(deployment: Deployment, out: str) -> dict[str, Any]:
         deployment: Deployment.
         out: str. The folder of the compose file, to which its paths are relative.
     """
-    models = os.path.relpath(deployment.models_dir, out)
+    models = os.path.join(".", os.path.relpath(deployment.models_dir, out))
+    of_models = [] if deployment.reads_address else [_mount(models, deployment.base_path)]
     service = {
         "image": deployment.image,
         "entrypoint": [BINARY],
         "command": flags(deployment),
         "ports": [f"127.0.0.1:{port}:{port}" for port in (GRPC_PORT, REST_PORT)],
-        "volumes": [
-            _mount(os.path.join(".", models), deployment.base_path),
-            _mount(".", CONFIG_PATH),
-        ],
+        "volumes": [*of_models, _mount(".", CONFIG_PATH)],
         "healthcheck": {
             "test": ["CMD", "bash", "-c", _health_script(deployment)],
             "interval": "10s",

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from serving.deploy.compose import compose_project
-from serving.deploy.deployment import GRPC_PORT, REST_PORT, Deployment
+from serving.deploy.deployment import COPIER, GRPC_PORT, REST_PORT, Deployment
 from serving.deploy.grafana import dashboard
 from serving.deploy.kubernetes import manifests, pod_monitor
 from serving.deploy.model_server import BATCHING, MODELS, MONITORING, config_files
@@ -76,11 +76,9 @@ Written by `ctr-keras deploy`. Give that command again rather than edit these fi
 
     docker compose up --wait
 
-The server runs as nobody, so the models must be readable by all. After a change of `{MODELS}`:
-`docker compose restart`.
+{_models_here(deployment)} After a change of `{MODELS}`: `docker compose restart`.
 
-**Cluster.** Models are read from the volume claim `{deployment.name}-models`, whose storage class
-must be one that many nodes can mount; copy the folder of models into it. Prometheus must scrape
+**Cluster.** {_models_in_cluster(deployment)} Prometheus must scrape
 pods by their annotations `prometheus.io/*` and keep the labels `namespace` and `pod`, as the chart
 `prometheus-community/prometheus` does; where its operator runs, apply `{MONITOR}`. The adapter
 then serves `{LATENCY_METRIC}`:
@@ -99,14 +97,49 @@ ports, and the servers nobody. Pods are spread over zones and nodes. `--image` m
 (`NAME@sha256:...`), which no registry can move.
 
 **Versions.** A model without labels always serves its newest version. One with labels serves just
-the labelled versions: to move a label, give `ctr-keras deploy` again and apply its files. A server
-loads a folder as soon as its name is a number, so copy a version under another one and rename it:
-
-    cp -r models/NAME/4 VOLUME/NAME/.copying && mv VOLUME/NAME/.copying VOLUME/NAME/4
+the labelled versions: to move a label, give `ctr-keras deploy` again and apply its files.
+{_how_to_copy(deployment)}
 
 **Threads.** An op has one (`--tensorflow_intra_op_parallelism=1`), which serves the most requests a
 core, and requests run beside each other on all {deployment.cpus}.
 """
+
+
+def _models_here(deployment: Deployment) -> str:
+    if deployment.reads_address:
+        return f"The server reads {deployment.base_path}, which this machine must have a right to."
+    return "The server runs as nobody, so the models must be readable by all."
+
+
+def _models_in_cluster(deployment: Deployment) -> str:
+    """Where pods have their models from."""
+    if not deployment.asks_store:
+        return f"""\
+Models are read from the volume claim `{deployment.name}-models`, whose storage class must be one
+that many nodes can mount; copy the folder of models into it."""
+    rights = f"""\
+Give the service account `{deployment.name}` the right to read there, by the annotations or
+bindings of your cloud; the network policy lets pods ask for names and by HTTPS for that."""
+    if deployment.reads_address:
+        return f"Servers read models from {deployment.base_path} themselves. {rights}"
+    return f"""\
+Each pod copies the models from {deployment.copy_from} when it starts (`{COPIER}`). {rights}"""
+
+
+def _how_to_copy(deployment: Deployment) -> str:
+    """How a version gets there whole."""
+    if deployment.copy_from:
+        return f"""\
+New versions come with new pods: `kubectl rollout restart deployment/{deployment.name}`."""
+    if deployment.reads_address:
+        return f"""\
+`ctr-keras export --out {deployment.base_path}/NAME` writes `saved_model.pb` last, without which no
+server loads a version, but tries again a minute later; copy versions in that order, too."""
+    return """\
+A server loads a folder as soon as its name is a number, so copy a version under another one and
+rename it:
+
+    cp -r models/NAME/4 VOLUME/NAME/.copying && mv VOLUME/NAME/.copying VOLUME/NAME/4"""
 
 
 def _yaml(*documents: dict[str, Any]) -> str:

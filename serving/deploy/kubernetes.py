@@ -8,7 +8,9 @@ from serving.config_protos import METRICS_PATH
 from serving.deploy.deployment import (
     BINARY,
     CONFIG_PATH,
+    COPIER,
     GRPC_PORT,
+    REMOTES,
     REST_PORT,
     USER,
     Deployment,
@@ -22,6 +24,28 @@ _GIB = 1 << 30
 _DRAIN_SECONDS = 15  # until all nodes know that a stopping pod takes no new requests
 _REQUEST_SECONDS = 30  # the server's own limit of a request over REST
 
+_SECURITY = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+# At once, but a new pod loads its models before it helps: the latency that it has not yet brought
+# down is no reason for more than twice as many.
+_SCALE_UP = {
+    "stabilizationWindowSeconds": 0,
+    "selectPolicy": "Max",
+    "policies": [
+        {"type": "Percent", "value": 100, "periodSeconds": 120},
+        {"type": "Pods", "value": 2, "periodSeconds": 120},
+    ],
+}
+_LINK_LOCAL = "169.254.0.0/16"  # where clouds tell pods who they are
+_TO_STORES = [
+    {"ports": [{"protocol": "TCP", "port": 443}]},
+    {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]},
+    {"to": [{"ipBlock": {"cidr": _LINK_LOCAL}}]},
+]
+
 Manifest = dict[str, Any]
 
 
@@ -29,7 +53,7 @@ def manifests(deployment: Deployment) -> list[Manifest]:
     """All manifests, in the order to apply them."""
     return [
         _config_map(deployment),
-        _volume_claim(deployment),
+        _service_account(deployment) if deployment.asks_store else _volume_claim(deployment),
         _deployment(deployment),
         _service(deployment),
         _headless_service(deployment),
@@ -51,9 +75,14 @@ def _volume_claim(deployment: Deployment) -> Manifest:
     """Models come from a volume that many pods read and one publisher writes."""
     spec = {
         "accessModes": ["ReadWriteMany"],
-        "resources": {"requests": {"storage": _gibibytes(10 * deployment.model_bytes)}},
+        "resources": {"requests": {"storage": _room(deployment)}},
     }
     return _manifest(deployment, "v1", "PersistentVolumeClaim", "models", spec=spec)
+
+
+def _service_account(deployment: Deployment) -> Manifest:
+    """Whom the object store knows the pods as: its annotations are the cloud's matter."""
+    return _manifest(deployment, "v1", "ServiceAccount", automountServiceAccountToken=False)
 
 
 def _deployment(deployment: Deployment) -> Manifest:
@@ -81,15 +110,16 @@ def _annotations(deployment: Deployment) -> dict[str, str]:
 
 
 def _pod(deployment: Deployment) -> dict[str, Any]:
-    claim = _metadata(deployment, "models")["name"]
     return {
         "automountServiceAccountToken": False,
+        **({"serviceAccountName": deployment.name} if deployment.asks_store else {}),
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": USER,
             "runAsGroup": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
+        **({"initContainers": [_copier(deployment)]} if deployment.copy_from else {}),
         "containers": [_container(deployment)],
         # TensorFlow Serving has no handler for SIGTERM, and as a container's first process it
         # ignores it: it answers until it is killed at the end of this time.
@@ -105,9 +135,35 @@ def _pod(deployment: Deployment) -> dict[str, Any]:
         ],
         "volumes": [
             {"name": "config", "configMap": {"name": _metadata(deployment, "config")["name"]}},
-            {"name": "models", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}},
+            *_models_volume(deployment),
             {"name": "tmp", "emptyDir": {}},
         ],
+    }
+
+
+def _models_volume(deployment: Deployment) -> list[dict[str, Any]]:
+    """The volume of the models, if the server does not read them from an object store."""
+    if deployment.reads_address:
+        return []
+    if deployment.copy_from:
+        return [{"name": "models", "emptyDir": {"sizeLimit": _room(deployment)}}]
+    claim = {"claimName": _metadata(deployment, "models")["name"], "readOnly": True}
+    return [{"name": "models", "persistentVolumeClaim": claim}]
+
+
+def _copier(deployment: Deployment) -> dict[str, Any]:
+    """Copies the models from an object store before the server starts."""
+    scheme, _, path = str(deployment.copy_from).partition("://")
+    return {
+        "name": "copy-models",
+        "image": COPIER,
+        "args": ["copy", "--config=", f"{REMOTES[scheme]}:{path}", deployment.base_path],
+        "resources": {
+            "requests": {"cpu": "1", "memory": "256Mi"},
+            "limits": {"memory": "1Gi"},
+        },
+        "securityContext": _SECURITY,
+        "volumeMounts": [{"name": "models", "mountPath": deployment.base_path}],
     }
 
 
@@ -133,14 +189,13 @@ def _container(deployment: Deployment) -> dict[str, Any]:
             "requests": {"cpu": str(deployment.cpus), "memory": memory},
             "limits": {"memory": memory},
         },
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": _SECURITY,
         "volumeMounts": [
             {"name": "config", "mountPath": CONFIG_PATH, "readOnly": True},
-            {"name": "models", "mountPath": deployment.base_path, "readOnly": True},
+            *(
+                {"name": volume["name"], "mountPath": deployment.base_path, "readOnly": True}
+                for volume in _models_volume(deployment)
+            ),
             {"name": "tmp", "mountPath": "/tmp"},
         ],
     }
@@ -178,12 +233,12 @@ def _headless_service(deployment: Deployment) -> Manifest:
 
 
 def _network_policy(deployment: Deployment) -> Manifest:
-    """Pods are asked on their two ports, and ask nobody."""
+    """Pods are asked on their two ports, and ask nobody but an object store, if need be."""
     spec = {
         "podSelector": {"matchLabels": _labels(deployment)},
         "policyTypes": ["Ingress", "Egress"],
         "ingress": [{"ports": [{"protocol": "TCP", "port": port} for port in ("grpc", "rest")]}],
-        "egress": [],
+        "egress": _TO_STORES if deployment.asks_store else [],
     }
     return _manifest(deployment, "networking.k8s.io/v1", "NetworkPolicy", spec=spec)
 
@@ -211,7 +266,7 @@ def _autoscaler(deployment: Deployment) -> Manifest:
         "maxReplicas": most,
         # The larger number wins; CPU goes on where the latency cannot be had.
         "metrics": [{"type": "Pods", "pods": latency}, {"type": "Resource", "resource": cpu}],
-        "behavior": {"scaleDown": {"stabilizationWindowSeconds": 300}},
+        "behavior": {"scaleUp": _SCALE_UP, "scaleDown": {"stabilizationWindowSeconds": 300}},
     }
     return _manifest(deployment, "autoscaling/v2", "HorizontalPodAutoscaler", spec=spec)
 
@@ -228,6 +283,11 @@ def _metadata(deployment: Deployment, suffix: str = "") -> dict[str, Any]:
 
 def _labels(deployment: Deployment) -> dict[str, str]:
     return {"app.kubernetes.io/name": deployment.name}
+
+
+def _room(deployment: Deployment) -> str:
+    """For several versions of each model."""
+    return _gibibytes(10 * deployment.model_bytes)
 
 
 def _gibibytes(size: int) -> str:

@@ -28,7 +28,6 @@ from pipeline.prepare import prepare
 from pipeline.sources import Chunk
 from pipeline.splits import SPLITS
 from pipeline.statistics import FILE
-from pipeline.statistics.columns import CountFeatures
 from pipeline.statistics.comparison import compare
 from pipeline.statistics.counted import Counted, read_counted, write_counted
 from pipeline.statistics.counts import HELD, DistinctSample, count, merge
@@ -40,6 +39,7 @@ from pipeline.statistics.expectations import (
 from pipeline.statistics.files import write_statistics
 from pipeline.statistics.page import show
 from pipeline.statistics.protos import to_schema, to_statistics
+from pipeline.statistics.step import CountFeatures
 from pipeline.statistics.summary import TOP, summarize
 from tests.conftest import ROOT
 from tests.prepared import prepare_once

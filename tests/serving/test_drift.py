@@ -1,17 +1,22 @@
 """Logged requests next to training rows: the rows themselves do not drift, others do."""
 
 import json
+import re
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 from tensorflow_serving.apis import prediction_log_pb2
 
-from ctr_keras.features import MultiValued, Numeric
+from ctr_keras.features import Categorical, FeatureSet, Label, Numeric
 from ctr_keras.files import read_json
+from pipeline.statistics.columns import count_columns
+from pipeline.statistics.counted import Counted
+from pipeline.statistics.summary import summarize
 from serving.commands import drift as command
-from serving.drift import _compare, _Tally, _texts, _weighed, measure_drift
+from serving.drift import _compare, _Rows, _weighed, measure_drift
 
 
 def raw_rows(clicks):
@@ -76,11 +81,72 @@ def test_what_has_changed_is_said_and_fails(clicks, tmp_path):
     assert CliRunner().invoke(command, [*asked, "--limit", "1"]).exit_code == 0
 
 
+def test_values_that_training_never_had_are_said(clicks, tmp_path):
+    rows = [{**row, "user": f"{row['user']}.0"} for row in raw_rows(clicks)]
+    write_log(tmp_path / "log", rows)
+    found = measure_drift(str(tmp_path / "log"), str(clicks))
+    assert by_name(found)["user"].new == (0.0, 1.0)
+    assert by_name(found)["item"].new == (0.0, 0.0)
+    assert by_name(found)["price"].new is None
+    assert "user has values new to training in 100.0%, not 0.0%" in found.broken(0.5)
+
+
+IPS = FeatureSet(Categorical("ip"), label=Label("click"))
+
+
+def ips_of_training(number=10_000):
+    """Counts of twice as many rows: each value is in two of training, a tenth in validation."""
+    values = pa.array([f"{place}" for place in range(number)])
+    rows = np.zeros((number, 2), np.int64)
+    parts = [count_columns({"ip": values}, rows, IPS) for _ in range(2)]
+    held_out = pa.array([f"{place * 1.1:.0f}" for place in range(number // 10)])
+    rows = np.repeat([[1, 0]], len(held_out), axis=0)
+    return Counted.merge([*parts, count_columns({"ip": held_out}, rows, IPS)])
+
+
+@pytest.mark.parametrize(
+    ("served", "distance", "new"),
+    [
+        (["108278.0"] * 300, 1.0, None),  # one, which a sample of the values may miss
+        ([f"{place}.0" for place in range(10_000)], 0.0, 1.0),  # each is rare
+        ([f"{place}" for place in range(10_000)], 0.0, 0.0),
+    ],
+)
+def test_new_values_of_a_feature_of_many_are_seen(served, distance, new):
+    training = ips_of_training()
+    rows = _Rows(IPS)
+    for start in range(0, len(served), 1000):
+        rows.add({"ip": np.array([s.encode() for s in served[start : start + 1000]], object)})
+    together = Counted.merge([training.moved((0, None, None)), rows.counted()])
+    (found,) = _compare(together, summarize(training, IPS), IPS)
+    assert found.distance == pytest.approx(distance, abs=0.01)
+    assert found.new[0] == pytest.approx(0.0, abs=0.01)
+    assert new is None or found.new[1] == pytest.approx(new, abs=0.1)
+
+
 def test_a_file_that_is_still_written_counts_up_to_its_last_whole_record(clicks, tmp_path):
     write_log(tmp_path, raw_rows(clicks)[:14])
     (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes()[:-5])
-    assert measure_drift(str(tmp_path), str(clicks)).rows == 7
+    found = measure_drift(str(tmp_path), str(clicks))
+    assert (found.rows, found.unread) == (7, [])
+
+
+def test_a_damaged_record_and_what_of_its_file_is_not_counted_are_said(clicks, tmp_path):
+    log = tmp_path / "log"
+    write_log(log, raw_rows(clicks)[:70])
+    write_log(log, raw_rows(clicks)[:7], signature="serving_default")
+    file = log / "ctr-.tfrecord"
+    content = bytearray(file.read_bytes())
+    content[len(content) * 35 // 100] ^= 1  # in the fourth of ten
+    file.write_bytes(content)
+    page = tmp_path / "page.html"
+    asked = ["--log", str(log), "--data", str(clicks), "--out", str(page), "--limit", "1"]
+    told = CliRunner().invoke(command, asked)
+    said = r"record 4 is damaged; it and what follows, (69|70|71)% of the file, are not counted"
+    assert re.fullmatch(f"Warning: {file}: {said}\n", told.stderr)
+    assert told.stdout.startswith("ctr: 28 rows, ")
+    assert re.search(said, page.read_text())
 
 
 def test_what_cannot_be_compared_is_said(clicks, tmp_path):
@@ -95,6 +161,12 @@ def test_what_cannot_be_compared_is_said(clicks, tmp_path):
     with pytest.raises(ValueError, match="several models; --model is one of ctr, other"):
         measure_drift(str(log), str(clicks))
     assert measure_drift(str(log), str(clicks), "other").rows == 7
+    write_log(log, [{"zip": "1"}], model="zips")
+    with pytest.raises(ValueError, match="are of other features: requests to zips have a column"):
+        measure_drift(str(log), str(clicks), "zips")
+    write_log(log, [{"age": 20.0, "item": 3.0}], model="item")
+    with pytest.raises(ValueError, match="have another type than string in column 'item'"):
+        measure_drift(str(log), str(clicks), "item")
     with pytest.raises(FileNotFoundError, match="holds no prepared data"):
         measure_drift(str(log), str(tmp_path))
 
@@ -107,16 +179,12 @@ def test_rows_that_a_sample_left_out_are_made_up_for():
 
 
 def test_numbers_that_training_has_not_have_no_distance():
-    split = {"rows": 4, "missing": 4, "missing_share": 1.0, "missing_click_rate": 0.5}
-    described = {"values": [], "splits": {"train": split}, "drift": {"measure": "Jensen-Shannon"}}
-    tally = _Tally(Numeric("age"), described)
-    tally.add(np.float32([1, np.nan, 3]))
-    summary = {"features": {"age": described}, "splits": {"train": {"click_rate": 0.5}}}
-    found = _compare(tally, summary, 1.0)
-    assert (found.distance, found.missing) == (None, (1.0, pytest.approx(1 / 3)))
-
-
-def test_weights_are_no_part_of_values():
-    tags = MultiValued("tags", weight_separator=":")
-    found = _texts(tags, np.array([b"a:0.5|12:30:2|b|:3", b""], object))
-    assert found == [["a", "12:30", "b"], []]
+    features = FeatureSet(Numeric("age"), label=Label("click"))
+    missing = pa.array(np.full(4, np.nan, np.float32))
+    training = count_columns({"age": missing}, np.zeros((4, 2), np.int64), features)
+    rows = _Rows(features)
+    rows.add({"age": np.float32([1, np.nan, 3])})
+    together = Counted.merge([training, rows.counted()])
+    (found,) = _compare(together, summarize(training, features), features)
+    assert (found.distance, found.new) == (None, None)
+    assert found.missing == (1.0, pytest.approx(1 / 3))

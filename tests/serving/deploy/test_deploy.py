@@ -207,6 +207,63 @@ def test_a_new_configuration_rolls_the_pods(models, pod, tmp_path):
     assert annotations["checksum/config"] != pod["metadata"]["annotations"]["checksum/config"]
 
 
+@pytest.mark.parametrize(
+    "places",
+    [
+        {"base_path": "gs://bucket/models"},
+        {"copy_from": "s3://bucket/models"},
+        {"copy_from": "gs://bucket/models", "base_path": "/m"},
+    ],
+)
+def test_models_may_come_from_an_object_store(models, tmp_path, places):
+    deployment = Deployment(models, name="ctr", **places)
+    write_deployment(deployment, str(tmp_path))
+    found = {m["kind"]: m for m in yaml.safe_load_all((tmp_path / "kubernetes.yaml").read_text())}
+    for manifest in found.values():
+        kubernetes_validate.validate(manifest, "1.30", strict=True)
+    assert "PersistentVolumeClaim" not in found
+    pod = found["Deployment"]["spec"]["template"]["spec"]
+    assert pod["serviceAccountName"] == found["ServiceAccount"]["metadata"]["name"]
+    https, *_ = found["NetworkPolicy"]["spec"]["egress"]
+    assert https["ports"] == [{"protocol": "TCP", "port": 443}]
+    (server,) = pod["containers"]
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    mounts = {mount["name"]: mount["mountPath"] for mount in server["volumeMounts"]}
+    assert mounts.keys() == volumes.keys()
+    config = parsed(tmp_path / "models.config", model_server_config_pb2.ModelServerConfig())
+    paths = {model.base_path for model in config.model_config_list.config}
+    readme = (tmp_path / "README.md").read_text()
+    if deployment.copy_from is None:
+        assert paths == {"gs://bucket/models/toy", f"gs://bucket/models/{ODD}"}
+        assert "models" not in mounts
+        service = yaml.safe_load((tmp_path / "compose.yaml").read_text())["services"]["ctr"]
+        assert [mount["target"] for mount in service["volumes"]] == [CONFIG_PATH]
+        assert "--out gs://bucket/models/NAME" in readme
+        return
+    (copier,) = pod["initContainers"]
+    assert copier["args"][2:] == [
+        {"s3": ":s3,provider=AWS,env_auth", "gs": ":gcs,env_auth"}[deployment.copy_from[:2]]
+        + ":bucket/models",
+        deployment.base_path,
+    ]
+    assert copier["volumeMounts"] == [{"name": "models", "mountPath": deployment.base_path}]
+    assert copier["securityContext"] == server["securityContext"]
+    assert "emptyDir" in volumes["models"]
+    assert mounts["models"] == deployment.base_path
+    assert paths == {f"{deployment.base_path}/{model}" for model in ("toy", ODD)}
+    assert "kubectl rollout restart deployment/ctr" in readme
+
+
+def test_servers_are_added_at_once_but_not_without_end(manifests):
+    behavior = manifests["HorizontalPodAutoscaler"]["spec"]["behavior"]
+    assert behavior["scaleUp"]["stabilizationWindowSeconds"] == 0
+    assert {p["type"]: p["value"] for p in behavior["scaleUp"]["policies"]} == {
+        "Percent": 100,
+        "Pods": 2,
+    }
+    assert behavior["scaleDown"]["stabilizationWindowSeconds"] == 300
+
+
 def test_the_autoscaler_reads_the_latency_that_the_adapter_makes(out, manifests):
     (rule,) = yaml.safe_load((out / "prometheus-adapter.yaml").read_text())["rules"]["custom"]
     latency, cpu = manifests["HorizontalPodAutoscaler"]["spec"]["metrics"]
@@ -287,11 +344,17 @@ def test_without_labels_and_batching_their_flags_are_not_given(models):
         ({"name": "Ctr"}, "name must be lower-case letters"),
         ({"image": "tensorflow/serving"}, "image must be an image with its version"),
         ({"image": "tensorflow/serving:latest"}, "image must be an image with its version"),
-        ({"base_path": "models"}, "base_path must be an absolute path"),
+        ({"base_path": "models"}, "base_path must be an absolute path or an address"),
+        ({"base_path": "s3://b/m"}, "s3://b/m: tensorflow/serving reads no s3:// since 2.7; copy"),
+        ({"copy_from": "/models"}, "copy_from must be at gs:// or s3://, got /models"),
+        (
+            {"copy_from": "gs://b/m", "base_path": "gs://b/m"},
+            "base_path must be a path with copy_from",
+        ),
         ({"cpus": 0}, "cpus must be at least 1, got 0"),
         ({"latency_ms": 0}, "latency_ms must be at least 1, got 0"),
         ({"replicas": (3, 2)}, "replicas must be positive and in ascending order"),
-        ({"labels": {"none": {"stable": 1}}}, "no such model"),
+        ({"labels": {"toi": {"stable": 1}}}, "no such model; did you mean 'toy'"),
         ({"labels": {"toy": {"stable": 9}}}, r"no version 9. Versions: \[7, 8\]"),
     ],
 )
