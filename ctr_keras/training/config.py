@@ -89,7 +89,7 @@ class TrainConfig(Optimization):
         table_decay: float or str. Share of every row of its tables that a model forgets in an
             epoch, so that it does not learn rare values by heart (see
             `ctr_keras.optimizers.SparseAdam`). It needs Adam with `table_updates=lazy`. Defaults to
-            `"auto"`: 0.5 for models with DeepFM's tower, 0.25 for `AutoInt`, if without
+            `"auto"`: 0.5 for models with DeepFM's tower but `AIM`, 0.25 for `AutoInt`, if without
             `start_from`; none for others.
         calibrate: bool. Whether the model that is kept scales and shifts its logit, by the two
             numbers with which it predicts the validation rows best (see

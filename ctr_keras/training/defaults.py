@@ -6,9 +6,10 @@ from typing import Any
 
 from ctr_keras.models import model_arguments
 
-_TABLE_DECAY, _OTHER_TABLE_DECAYS = 0.5, {"AutoInt": 0.25}
+_TABLE_DECAY = 0.5  # with a tower
+_OTHER_TABLE_DECAYS = {"AIM": 0.0, "AutoInt": 0.25}  # AIM, of gated interactions, is worse with it
 _MOST, _ROWS = 3e-3, 200.0  # of the penalty: on logs of 8,000 to 600,000 rows
-_NO_PENALTY = ("AIM", "AutoIntPlus")  # AIM was worse with it, AutoInt+ was chosen without
+_NO_PENALTY = ("AIM", "AutoIntPlus")  # AIM is worse with it, AutoInt+ was chosen without
 
 
 def has_tower(model: str) -> bool:
@@ -33,7 +34,7 @@ def auto_table_decay(model: str) -> float:
     >>> auto_table_decay("DCNv2"), auto_table_decay("AutoInt"), auto_table_decay("FM")
     (0.5, 0.25, 0.0)
     """
-    return _TABLE_DECAY if has_tower(model) else _OTHER_TABLE_DECAYS.get(model, 0.0)
+    return _OTHER_TABLE_DECAYS.get(model, _TABLE_DECAY if has_tower(model) else 0.0)
 
 
 def auto_penalty(model: str, rows: int) -> dict[str, Any]:
