@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from typing import Any
@@ -220,6 +221,8 @@ def _check_given_once(overrides: tuple[str, ...], options: Mapping[str, str | in
 def main() -> None:
     """Click-through-rate models from raw logs to scored requests."""
     quiet_tensorflow()
+    # Who gives a command is helped by what is said, not by the line of code that says it.
+    warnings.formatwarning = lambda message, *_: f"Warning: {message}\n"
 
 
 @main.command()

@@ -9,15 +9,18 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tensorflow.core.framework import types_pb2
-from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from ctr_keras import metrics
+from ctr_keras.features import FeatureSet
 from ctr_keras.programs import program
 from ctr_keras.types import Array
 from serving.arguments import by_inputs
@@ -30,12 +33,20 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-6  # of a score
 _ONNX_TOLERANCE = 1e-5  # ONNX Runtime adds up in an order of its own
-_STDERR_LINES = 5
+_REASON_LENGTH = 300
 _SIGNATURE = "serving_default"
 
 
 class NotBlessedError(RuntimeError):
     """A version must not be published. The message says why."""
+
+
+class CannotScoreError(RuntimeError):
+    """A version cannot score the sample rows. The message says why, in one line."""
+
+
+class OtherColumnsError(CannotScoreError):
+    """It takes columns that the sample rows lack."""
 
 
 def bless(
@@ -45,7 +56,8 @@ def bless(
 
     Both are loaded in fresh processes and score the raw sample rows. The new scores must be those
     of the Keras model, within 1e-6, of ONNX 1e-5, and rank clicks not much worse than the version
-    in place. Samples without both clicks and others say nothing about ranking.
+    in place. Samples without both clicks and others say nothing about ranking, nor does a version
+    in place that is broken, of which a warning tells.
 
     Args:
         version: str. The folder of the new version.
@@ -66,13 +78,28 @@ def bless(
     """
     if not samples.rows:
         return
-    scores = score_in_fresh_process(version, samples.rows)
+    try:
+        scores = score_in_fresh_process(version, samples.rows)
+    except CannotScoreError as error:
+        raise NotBlessedError(f"the new version cannot score the sample rows: {error}") from error
     tolerance = _ONNX_TOLERANCE if _is_onnx(version) else TOLERANCE
     for name, values in expected.items():
         _check_scores(name, scores[name], values, tolerance)
     if in_place is None:
         return
-    scores_in_place = score_in_fresh_process(in_place, samples.rows)
+    try:
+        scores_in_place = score_in_fresh_process(in_place, samples.rows)
+    except OtherColumnsError as error:
+        raise NotBlessedError(
+            f"it cannot be compared with the version in place, {in_place}: that {error}"
+        ) from error
+    except CannotScoreError as error:
+        warnings.warn(
+            f"the new version is compared with nothing, as the version in place, {in_place}, is "
+            f"broken: {error}",
+            stacklevel=2,
+        )
+        return
     for name, labels in zip(expected, samples.labels.T, strict=True):
         if len({*labels.tolist()}) == 2 and name in scores_in_place:
             auc, before = (metrics.auc(labels, of[name]) for of in (scores, scores_in_place))
@@ -109,30 +136,49 @@ def score_in_fresh_process(version: str, rows: Sequence[Row]) -> Arrays:
     """Scores of raw rows by name, of a version that is loaded in a fresh process.
 
     Raises:
-        NotBlessedError: if it cannot be loaded or cannot score the rows, with the reason.
+        OtherColumnsError: if it takes columns that the rows lack, naming them.
+        CannotScoreError: if it cannot be loaded or cannot score the rows, with the reason.
     """
+    _check_columns(version, rows[0])
     module = "serving.onnx_scorer" if _is_onnx(version) else "serving.export.blessing"
     process = subprocess.run(
         [*program(module), version],
         input="".join(f"{json.dumps(row)}\n" for row in rows),
         capture_output=True,
         text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},  # so that the last line is the reason
     )
     if process.returncode:
-        reason = "\n".join(process.stderr.splitlines()[-_STDERR_LINES:])
-        raise NotBlessedError(f"{version} does not score the sample rows:\n{reason}")
+        said = process.stderr.split("\n")
+        reason = next((line for line in reversed(said) if line.strip()), "its process was killed")
+        raise CannotScoreError(reason[:_REASON_LENGTH])
     scores = json.loads(process.stdout.splitlines()[-1])
     return {name: np.array(values) for name, values in scores.items()}
 
 
-def _scores(version: str, lines: Sequence[str]) -> dict[str, list[float]]:
-    rows = [json.loads(line) for line in lines]
+def _check_columns(version: str, row: Row) -> None:
+    try:
+        if _is_onnx(version):
+            taken = FeatureSet.load_fitted(version).raw_columns.keys()
+        else:
+            taken = _definition(version).inputs.keys()
+    except (OSError, ValueError, LookupError, DecodeError) as error:
+        raise CannotScoreError(_one_line(error)) from error
+    if lacking := sorted(taken - row.keys()):
+        raise OtherColumnsError(f"takes columns that the sample rows lack: {', '.join(lacking)}")
+
+
+def _definition(version: str) -> meta_graph_pb2.SignatureDef:
     with open(os.path.join(version, "saved_model.pb"), "rb") as file:
         saved_model = saved_model_pb2.SavedModel.FromString(file.read())
-    definition = saved_model.meta_graphs[0].signature_def[_SIGNATURE]
-    lacking = sorted(definition.inputs.keys() - rows[0].keys())
-    if lacking:
-        raise SystemExit(f"it takes columns that the rows lack: {', '.join(lacking)}")
+    if not saved_model.meta_graphs:
+        raise LookupError("its saved_model.pb is empty")
+    return saved_model.meta_graphs[0].signature_def[_SIGNATURE]
+
+
+def _scores(version: str, lines: Sequence[str]) -> dict[str, list[float]]:
+    rows = [json.loads(line) for line in lines]
+    definition = _definition(version)
     kinds = {
         name: "string" if info.dtype == types_pb2.DT_STRING else "float"
         for name, info in definition.inputs.items()
@@ -143,5 +189,16 @@ def _scores(version: str, lines: Sequence[str]) -> dict[str, list[float]]:
     return {name: np.ravel(of).tolist() for name, of in signature(**columns).items()}
 
 
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _main(version: str) -> None:
+    try:
+        print(json.dumps(_scores(version, sys.stdin.readlines())))
+    except Exception as error:
+        sys.exit(_one_line(error))
+
+
 if __name__ == "__main__":
-    print(json.dumps(_scores(sys.argv[1], sys.stdin.readlines())))
+    _main(sys.argv[1])

@@ -55,7 +55,7 @@ def predict(
         raise StatusError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
     signature.check({alias: proto.dtype for alias, proto in request.inputs.items()})
     outputs = _filtered(signature, request.output_filter)
-    arrays = signature.run(signature.defaults | _arrays(request.inputs))
+    arrays = signature.run(_arrays(request.inputs))
 
     response = predict_pb2.PredictResponse()
     _fill_spec(response.model_spec, servable, request)

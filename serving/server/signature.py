@@ -58,15 +58,31 @@ class SignatureRunner:
         self._function = function
         self._groups = _groups(definition)
         self._packed = _packed(function, self._groups, self.inputs) if self._groups else None
+        self._joins = through is not None
         self._run = through(self._run_alone) if through else self._run_alone
 
     def run(self, inputs: Arrays) -> Arrays:
-        """Runs the signature on an array for every input; a string scalar that comes out is bytes.
+        """Runs the signature on an array for every input that has no default, or is not to have it;
+        a string scalar that comes out is bytes.
 
         Raises:
             StatusError: with the model's own code and message when it refuses the inputs.
         """
+        if len(inputs) < len(self.inputs):
+            inputs = self._defaults_for(inputs) | inputs
         return self._run(inputs)
+
+    def _defaults_for(self, inputs: Arrays) -> Arrays:
+        """The defaults. What is joined with other requests has to have the rows of its own, to
+        which the graph repeats the one of a default only afterwards."""
+        sizes = {len(array) for array in inputs.values() if array.shape}
+        if not self._joins or len(sizes) != 1:
+            return self.defaults
+        (size,) = sizes
+        return {
+            name: np.repeat(array, size, axis=0) if array.shape[:1] == (1,) else array
+            for name, array in self.defaults.items()
+        }
 
     def _run_alone(self, inputs: Arrays) -> Arrays:
         try:

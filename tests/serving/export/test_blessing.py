@@ -1,7 +1,7 @@
 """A version is published only if it serves the model's scores and ranks no worse."""
 
 import os
-import pathlib
+import re
 import shutil
 
 import keras
@@ -11,8 +11,13 @@ import pytest
 from ctr_keras import metrics
 from ctr_keras.data import read_samples
 from ctr_keras.features import FeatureSet
-from serving.export import ExportOptions, export_model
-from serving.export.blessing import NotBlessedError, bless, score_in_fresh_process
+from serving.export import ExportOptions, blessing, export_model
+from serving.export.blessing import (
+    NotBlessedError,
+    OtherColumnsError,
+    bless,
+    score_in_fresh_process,
+)
 from tests.conftest import score_here
 from tests.serving.click_log import scrambled, trained_model
 
@@ -98,14 +103,68 @@ def test_scores_that_are_not_finite_are_refused(export, good, scored_here):
     assert os.listdir(out) == [".refused"]
 
 
-def test_a_version_that_does_not_load_is_refused_with_the_reason(version, samples, tmp_path):
-    broken = str(shutil.copytree(version, tmp_path / "broken"))
-    pathlib.Path(broken, "saved_model.pb").write_bytes(b"no model")
-    with pytest.raises(NotBlessedError, match=r"(?s)broken does not score the sample rows:.*pars"):
-        score_in_fresh_process(broken, samples.rows)
+@pytest.fixture
+def broken_copy(version, tmp_path, scored_here, monkeypatch):
+    """A function that makes a copy of a version with a file cut off; a process of its own scores
+    it, and no other."""
+
+    def copy(file):
+        path = tmp_path / "broken"
+        shutil.copytree(version, path)
+        whole = (path / file).read_bytes()
+        (path / file).write_bytes(whole[: len(whole) // 2])
+        return str(path)
+
+    def score(of, rows):
+        return (score_here if of == version else score_in_fresh_process)(of, rows)
+
+    monkeypatch.setattr(blessing, "score_in_fresh_process", score)
+    return copy
+
+
+BROKEN = ["saved_model.pb", "variables/variables.data-00000-of-00001"]
+
+
+@pytest.mark.parametrize("file", BROKEN)
+def test_a_version_that_does_not_load_is_refused_in_one_line(good, samples, broken_copy, file):
+    broken = broken_copy(file)
+    with pytest.raises(NotBlessedError) as refused:
+        bless(broken, None, samples, {"score": scores_of(good, samples)}, margin=0.0)
+    line = r"the new version cannot score the sample rows: \w+: .*\w.*"
+    assert re.fullmatch(line, str(refused.value))
+    assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize("file", BROKEN)
+def test_a_broken_version_in_place_keeps_no_good_one_away(
+    version, good, samples, broken_copy, file
+):
+    broken = broken_copy(file)
+    said = rf"compared with nothing, as the version in place, {broken}, is broken: \w+: "
+    with pytest.warns(UserWarning, match=said) as warned:
+        bless(version, broken, samples, {"score": scores_of(good, samples)}, margin=0.0)
+    (warning,) = warned
+    assert "\n" not in str(warning.message)
 
 
 def test_a_column_that_the_rows_lack_is_named(version, samples):
     rows = [{k: v for k, v in row.items() if k != "age"} for row in samples.rows]
-    with pytest.raises(SystemExit, match="takes columns that the rows lack: age"):
-        score_here(version, rows)
+    with pytest.raises(OtherColumnsError, match="takes columns that the sample rows lack: age"):
+        score_in_fresh_process(version, rows)
+
+
+def test_a_version_in_place_of_other_columns_is_told_from_the_new_one(
+    version, good, samples, scored_here, monkeypatch
+):
+    def score(of, rows):
+        if of == "in-place":
+            raise OtherColumnsError("takes columns that the sample rows lack: age")
+        return score_here(of, rows)
+
+    monkeypatch.setattr(blessing, "score_in_fresh_process", score)
+    with pytest.raises(NotBlessedError) as refused:
+        bless(version, "in-place", samples, {"score": scores_of(good, samples)}, margin=0.0)
+    assert str(refused.value) == (
+        "it cannot be compared with the version in place, in-place: that takes columns that the "
+        "sample rows lack: age"
+    )

@@ -15,7 +15,9 @@ from serving.codes import Code, StatusError
 from serving.config_protos import BatchingParameters
 from serving.server.batching import BatchingOptions, BatchQueue, BatchScheduler
 from serving.server.metrics import Metrics
+from serving.server.savedmodel import Servable
 from serving.server.server import Server
+from tests.serving import toy_models
 from tests.serving.toy_models import call, save_times, save_toy
 
 
@@ -64,6 +66,26 @@ def behind_a_held_run(recorder, queue, requests):
         answers = at_once(queue, requests)
         assert first.result()["y"].tolist() == [1.0]
     return answers
+
+
+def test_inputs_that_are_left_out_are_as_many_as_the_rows(tmp_path, scheduler):
+    toy_models.save_with_defaults(str(tmp_path))
+    recorded = []
+
+    def through(run):
+        def record(inputs):
+            recorded.append({name: len(array) for name, array in inputs.items()})
+            return run(inputs)
+
+        return BatchQueue(record, BatchingOptions(), scheduler).run
+
+    joined = Servable("m", 1, tmp_path, through=through).signature("")
+    alone = Servable("m", 1, tmp_path).signature("")
+    for given in ({"a": np.float32([1, 2, 3])}, {"a": np.float32([])}, {"a": np.float32([1])}):
+        assert joined.run(given)["y"].tolist() == alone.run(given)["y"].tolist()
+    both = {"a": np.float32([1, 2]), "b": np.float32([5, 6])}
+    assert joined.run(both)["y"].tolist() == [51, 62]
+    assert recorded[0] == {"a": 3, "b": 3}
 
 
 def test_12_requests_that_wait_run_together_and_get_their_own_rows(scheduler):
