@@ -142,6 +142,17 @@ def _extra_of(module: str | None, package: str) -> str:
 
 _REPLICATES = click.IntRange(100)  # of fewer, a quantile of 2.5% is the least of them or so
 
+
+def _complete_model(ctx: click.Context, param: click.Parameter, begun: str) -> list[str]:
+    """The models whose names begin as what is typed, in any case."""
+    from ctr_keras.listing import trainable
+
+    return [name for name in trainable() if name.lower().startswith(begun.lower())]
+
+
+_model = click.option(
+    "--model", help="A model's name; see `ctr-keras models`.", shell_complete=_complete_model
+)
 _existing_folder = functools.partial(click.option, type=ExistingFolder())
 _data = functools.partial(_existing_folder, "--data")
 _run = functools.partial(click.option, "--run", "run_folder", required=True, type=ExistingRun())
@@ -253,7 +264,7 @@ class _TrainCommand(click.Command):
 
 @main.command(cls=_TrainCommand)
 @_data(help="Prepared data.")
-@click.option("--model", help="A model's name; see `ctr-keras models`.")
+@_model
 @_out(help="The run's folder, also at an address (gs://...).", type=click.Path(file_okay=False))
 @_settings
 def train(
@@ -361,7 +372,7 @@ def search(
 
 @main.command()
 @_data(help="Prepared data.")
-@click.option("--model", help="A model's name; see `ctr-keras models`.")
+@_model
 @_out(help="The study's folder.")
 @click.option(
     "--trials", default=30, show_default=True, type=click.IntRange(1), help="Trials in all."

@@ -1,4 +1,5 @@
-"""Modules of this library as programs, whatever lies in the folder that they are started in.
+"""Modules of this library as programs: with a quiet TensorFlow, and whatever lies in the folder
+that they are started in.
 
 `python -m` looks there first: a folder `serving/` of the user's own would be taken for this
 library's.
@@ -17,6 +18,7 @@ sys.path.insert(0, root)
 for package in ("ctr_keras", name.partition(".")[0]):
     importlib.import_module(package)
 sys.path.remove(root)
+importlib.import_module("ctr_keras.quiet").quiet_tensorflow()
 runpy.run_module(name, run_name="__main__", alter_sys=True)
 """
 

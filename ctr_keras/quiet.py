@@ -1,8 +1,9 @@
-"""TensorFlow without the lines that its C++ prints on import whatever the log level, and without
-warnings of names and traces, which are of no use to who gives a command."""
+"""TensorFlow without the lines that its C++ prints on import whatever the log level, without
+warnings of names and traces, which are of no use to who gives a command, and a third sooner."""
 
 import contextlib
 import functools
+import gc
 import importlib.abc
 import importlib.util
 import logging
@@ -39,8 +40,22 @@ class _Quiet(importlib.abc.MetaPathFinder):
 
 
 def _execute(execute: Callable[[ModuleType], None], module: ModuleType) -> None:
-    with _standard_error_kept():
+    with _standard_error_kept(), _no_garbage_collected():
         execute(module)
+
+
+@contextlib.contextmanager
+def _no_garbage_collected() -> Iterator[None]:
+    """What is made meanwhile, most of all objects, stays: it is looked through neither now, again
+    and again, nor later, nor at the end."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @contextlib.contextmanager

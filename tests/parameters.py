@@ -3,7 +3,13 @@
 from collections.abc import Iterable
 from typing import Any
 
+import keras
 import pytest
+
+_IS_JAX = keras.backend.backend() == "jax"
+# For what is the same on both backends where each step is: the suite has it on TensorFlow.
+whole_on_jax = pytest.mark.whole if _IS_JAX else lambda test: test
+WHOLE_ON_JAX = [pytest.mark.backend, *([pytest.mark.whole] if _IS_JAX else [])]  # of a parameter
 
 
 def first_of(values: Iterable[Any], count: int = 1) -> list:

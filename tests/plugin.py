@@ -14,6 +14,7 @@ from unittest import mock
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
+gc.disable()  # until all tests are collected: what is imported stays
 # Rooms whose tests share no fixture that is expensive to make: each may run on any worker.
 # Elsewhere the tests of a file stay together.
 SPREAD = [
@@ -37,6 +38,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     _inspect_methods_once()
     gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(20_000, 20, 20)
     drop = keras.Layer.__delattr__
 

@@ -287,7 +287,15 @@ def test_a_command_of_another_package_names_the_extra_of_that(monkeypatch):
     )
 
 
-_MAIN = [sys.executable, "-c", "from ctr_keras.cli import main; main()"]
+def test_shells_complete_the_names_of_models():
+    words = {"_CTR_KERAS_COMPLETE": "bash_complete", "COMP_WORDS": "ctr-keras train --model deepf"}
+    completed = subprocess.run(
+        _MAIN, env={**os.environ, **words, "COMP_CWORD": "3"}, capture_output=True, text=True
+    )
+    assert completed.stdout == "plain,DeepFM\n", completed.stderr
+
+
+_MAIN = [sys.executable, "-c", "from ctr_keras.cli import main; main(prog_name='ctr-keras')"]
 
 
 @pytest.mark.parametrize(
@@ -311,10 +319,13 @@ def test_a_folder_named_as_a_package_leads_no_command_astray(command, tmp_path):
     assert "astray" not in helped.stderr
 
 
-def test_importing_tensorflow_prints_nothing(tmp_path):
+def test_importing_tensorflow_prints_nothing_and_leaves_no_garbage_to_look_for(tmp_path):
     code = "from ctr_keras.quiet import quiet_tensorflow; quiet_tensorflow(); import tensorflow"
-    imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (imported.returncode, imported.stderr) == (0, "")
+    seen = "import gc; print(gc.isenabled(), gc.get_freeze_count() > len(gc.get_objects()))"
+    imported = subprocess.run(
+        [sys.executable, "-c", f"{code}; {seen}"], capture_output=True, text=True
+    )
+    assert (imported.returncode, imported.stdout, imported.stderr) == (0, "True True\n", "")
     (tmp_path / "tensorflow.py").write_text("import os; os.write(2, b'why'); raise ImportError(1)")
     failed = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {code}"],

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ctr_keras.data.order import batches_in, shuffled_batches
-from ctr_keras.data.records import read_examples, row_count
+from ctr_keras.data.records import as_arrays, read_examples, row_count
 from ctr_keras.features import FeatureSet
 from ctr_keras.types import Array, Rows
 
@@ -65,7 +65,7 @@ def decode(
 
     Raises:
         FileNotFoundError: if there are no files of that split.
-        ValueError: if they have another number of rows than the report says.
+        ValueError: if they have another number of rows than the report says, or one is damaged.
     """
     count, label = row_count(prepared, split), features.label.name
     arrays = {}
@@ -75,7 +75,7 @@ def decode(
     arrays[label] = allocate(label, (count, len(features.tasks)), np.float32)
     end = 0
     batches = read_examples(prepared, split, features, _ROWS_AT_ONCE, inputs)
-    for packed, labels in batches.as_numpy_iterator():
+    for packed, labels in as_arrays(batches, prepared, split):
         start, end = end, end + len(labels)
         if end > count:
             break

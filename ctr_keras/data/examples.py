@@ -4,7 +4,13 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from ctr_keras.data.records import read_examples, row_bytes, row_count, stream_examples
+from ctr_keras.data.records import (
+    as_arrays,
+    read_examples,
+    row_bytes,
+    row_count,
+    stream_examples,
+)
 from ctr_keras.features import FeatureSet
 from ctr_keras.settings import BoolOrAuto
 from ctr_keras.types import Rows
@@ -144,8 +150,7 @@ class _Records:
                 self.inputs,
                 drop_remainder=drop_remainder,
             )
-        batches: Iterable[Rows] = self._passes[kind].as_numpy_iterator()
-        return batches
+        return as_arrays(self._passes[kind], self.prepared, self.split)
 
     def stream(
         self, batch_size: int, *, seed: int, skip_batches: int = 0, drop_remainder: bool = False

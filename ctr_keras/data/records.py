@@ -10,7 +10,7 @@ import itertools
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -96,7 +96,7 @@ def read_rows(
     """
     batch_size = min(count, _ROWS_AT_ONCE)
     batches = read_examples(prepared, split, features, batch_size, inputs)
-    read = list(batches.take(-(-count // batch_size)).as_numpy_iterator())
+    read = list(as_arrays(batches.take(-(-count // batch_size)), prepared, split))
     if not read:
         raise ValueError(f"the {split} split of {prepared} has no rows")
     packed = {name: np.concatenate([b[name] for b, _ in read])[:count] for name in read[0][0]}
@@ -183,6 +183,32 @@ def stream_examples(
     blocks = tf.data.Dataset.counter(first_epoch).flat_map(blocks_of)
     batches = blocks.prefetch(1).flat_map(batches_of)  # one is read while another is learned
     return batches.skip(skipped).prefetch(_PREFETCHED)
+
+
+def as_arrays(batches: "tf.data.Dataset", prepared: str, split: str) -> Iterator[Rows]:
+    """The batches of a split as NumPy arrays.
+
+    Raises:
+        ValueError: for a damaged file, naming it.
+    """
+    import tensorflow as tf
+
+    try:
+        yield from batches.as_numpy_iterator()
+    except tf.errors.DataLossError as error:
+        damaged = ", ".join(filter(_is_damaged, example_files(prepared, split)))
+        raise ValueError(f"{damaged} is damaged: prepare the data again") from error
+
+
+def _is_damaged(path: str) -> bool:
+    import tensorflow as tf
+
+    try:
+        for _ in tf.data.TFRecordDataset(path, "GZIP").batch(_ROWS_AT_ONCE):
+            pass
+    except tf.errors.DataLossError:
+        return True
+    return False
 
 
 def row_bytes(features: FeatureSet, inputs: Sequence[str] | None) -> int:

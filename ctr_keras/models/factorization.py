@@ -187,7 +187,7 @@ def DeepFM(  # noqa: N802
         norm_order: str. Where it stands (see `MLP`). Defaults to `"unscaled"`.
         net_l2: float. L2 penalty of the kernels of the tower and its logit: `net_l2 * sum of W^2`,
             which is in the loss that `fit` reports. Defaults to `0.0`. A run takes one that fits
-            the rows unless it is set (see `ctr_keras.training.penalties`).
+            the rows unless it is set (see `ctr_keras.training.defaults`).
         check_ids, crossed: as in `FM`.
         numeric_embedding: as in `FM`. Defaults to `"linear"`.
 

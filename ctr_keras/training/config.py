@@ -34,10 +34,9 @@ from ctr_keras.settings import (
     plain,
     spelled,
 )
+from ctr_keras.training.defaults import auto_table_decay
 
 _AUTO_AVERAGING = 0.99
-# Measured on nine logs, see docs/results.md; FM, which learns for more epochs, is worse with it.
-_AUTO_TABLE_DECAY = {"DeepFM": 0.5, "IPNN": 0.5, "AutoInt": 0.25, "AutoIntPlus": 0.5}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +47,9 @@ class TrainConfig(Optimization):
         data: str. The folder that `ctr-keras prepare` wrote.
         model: str. A name in `ctr_keras.models.MODELS`, in any case and as papers write it.
         out: str. The run's folder.
-        model_args: dict. Arguments of the model's builder. `DeepFM` and `IPNN` have a `net_l2`
-            of 200 / rows, 0.003 at most, unless it is among them; `metrics.json` says it. Defaults
-            to none.
+        model_args: dict. Arguments of the model's builder. Models with DeepFM's tower, but `AIM`
+            and `AutoIntPlus`, have a `net_l2` of 200 / rows, 0.003 at most, unless it is among
+            them; `metrics.json` says it. Defaults to none.
         batch_size: int or str. Rows in a step. Defaults to `"auto"`: 256 for a training split of up
             to 100,000 rows, and for more of them so large that a pass has 200 steps, up to 4,096.
         epochs: int. Passes over the training split, at most. Defaults to `50`.
@@ -90,7 +89,7 @@ class TrainConfig(Optimization):
         table_decay: float or str. Share of every row of its tables that a model forgets in an
             epoch, so that it does not learn rare values by heart (see
             `ctr_keras.optimizers.SparseAdam`). It needs Adam with `table_updates=lazy`. Defaults to
-            `"auto"`: 0.5 for `DeepFM`, `IPNN` and `AutoIntPlus`, 0.25 for `AutoInt`, if without
+            `"auto"`: 0.5 for models with DeepFM's tower but `AIM`, 0.25 for `AutoInt`, if without
             `start_from`; none for others.
         calibrate: bool. Whether the model that is kept scales and shifts its logit, by the two
             numbers with which it predicts the validation rows best (see
@@ -201,7 +200,7 @@ class TrainConfig(Optimization):
             return self.table_decay
         # What an earlier run has learned of values that newer data lack is not to be forgotten.
         forgets = self._decays and not self.start_from
-        return _AUTO_TABLE_DECAY.get(self.model, 0.0) if forgets else 0.0
+        return auto_table_decay(self.model) if forgets else 0.0
 
     @property
     def _decays(self) -> bool:

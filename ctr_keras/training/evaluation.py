@@ -54,7 +54,10 @@ def load_run(run: str) -> tuple[keras.Model, FeatureSet, TrainConfig | TreesConf
 def _best_model(run: str, config: TrainConfig | TreesConfig) -> str:
     """The file of the best model."""
     if os.path.exists(os.path.join(run, "metrics.json")):
-        return os.path.join(run, "model.keras")
+        path = os.path.join(run, "model.keras")
+        if not os.path.exists(path):
+            raise FileNotFoundError(f"{run} holds no model: there is no model.keras")
+        return path
     found = best_so_far(run, config) if isinstance(config, TrainConfig) else None
     if found is None:
         raise FileNotFoundError(f"{run} holds no model yet: none of its rounds has ended")

@@ -26,10 +26,10 @@ from ctr_keras.training.batches import (
 )
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.crosses import print_left_out
+from ctr_keras.training.defaults import auto_penalty
 from ctr_keras.training.evaluation import input_names
 from ctr_keras.training.folder import finish_run, open_run
 from ctr_keras.training.pace import Pace, pace_of
-from ctr_keras.training.penalties import model_arguments_of
 from ctr_keras.training.start_from import started
 from ctr_keras.training.stopped import BEST, checkpoints_of
 from ctr_keras.training.trees import train_trees
@@ -115,7 +115,7 @@ def _trained(
         patience=pace.patience,
     )
     _print_lagging_averages(config, pace)
-    arguments = model_arguments_of(config, rows)
+    arguments = {**auto_penalty(config.model, rows), **config.model_args}
     if config.schedule == "plateau":
         callbacks = [_Plateaus(config, rounds), *callbacks]
     rounds.run(

@@ -12,8 +12,8 @@ from ctr_keras.models import model_arguments
 from ctr_keras.presets import find_preset
 from ctr_keras.settings import Count, Source, checked, plain
 from ctr_keras.training import TREES, TrainConfig, TreesConfig, read_config
+from ctr_keras.training.defaults import auto_penalty
 from ctr_keras.training.pace import pace_of
-from ctr_keras.training.penalties import model_arguments_of
 from ctr_keras.tuning.spaces import Choice, Space, check_values, model_space, read_space
 
 Pruner: TypeAlias = Literal["median", "halving", "none"]
@@ -130,7 +130,7 @@ class TuneConfig:
         if not {"batch_size", "evaluations_per_epoch", "net_l2"}.isdisjoint(self.space):
             rows = row_count(self.base.data, "train")
             pace = pace_of(self.base, rows)
-            values |= model_arguments_of(self.base, rows)
+            values |= {**auto_penalty(self.base.model, rows), **self.base.model_args}
             values["batch_size"] = pace.batch_size
             values["evaluations_per_epoch"] = pace.evaluations_per_epoch
         return {name: of.nearest(values[name]) for name, of in self.space.items()}

@@ -1,9 +1,6 @@
 """What users of Keras do with any model, done with those of this library and `SparseAdam`."""
 
 import hashlib
-import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -15,9 +12,9 @@ from ctr_keras.layers import FieldEmbedding, RowTrainer, feature_inputs
 from ctr_keras.models import FM, DeepFM
 from ctr_keras.models.base import CTRModel
 from ctr_keras.optimizers import SparseAdam
-from tests.conftest import ROOT
 from tests.packed import FEW_STEPS, labels, packed_inputs
 from tests.parameters import first_of
+from tests.processes import in_another_process
 
 pytestmark = pytest.mark.backend
 
@@ -252,12 +249,6 @@ def test_a_backup_goes_on_bit_for_bit(tmp_path, exact):
     assert_same(resumed, whole, 1e-6 if exact else 0)
 
 
-SEEDED = """
-from tests.compatibility.test_keras_habits import digest
-print(digest())
-"""
-
-
 def digest():
     """Of the weights of a model with dropout after `fit` with shuffling."""
     model = {"model": lambda: DeepFM(FEATURES, dim=2, hidden=[4], hidden_dropout=0.5)}
@@ -267,15 +258,7 @@ def digest():
 
 @pytest.mark.own_draws
 def test_the_same_seed_gives_the_same_bits_in_another_process():
-    other = subprocess.run(
-        [sys.executable, "-c", SEEDED],
-        env=os.environ | {"KERAS_BACKEND": keras.backend.backend()},
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    assert other.stdout.split()[-1] == digest()
+    assert in_another_process(digest) == digest()
 
 
 def test_keras_tuner_finds_its_way(tmp_path):

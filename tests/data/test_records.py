@@ -1,12 +1,14 @@
 """Reading TFRecords: what comes, and in which order (test_examples.py has what all ways share)."""
 
 import itertools
+import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from ctr_keras.data.records import read_examples, row_count, stream_examples
+from ctr_keras.data import open_examples
+from ctr_keras.data.records import read_examples, read_rows, row_count, stream_examples
 from tests.data.shards import FEATURES, write_prepared
 
 ROWS = 1000
@@ -78,3 +80,19 @@ def test_missing_data_are_named(prepared, tmp_path):
         read_examples(prepared, "validation", FEATURES, BATCH)
     with pytest.raises(FileNotFoundError, match="holds no prepared data"):
         row_count(str(tmp_path), "train")
+
+
+READINGS = {
+    "in turn": lambda folder: [*open_examples(folder, "train", FEATURES).read(100)],
+    "decoded": lambda folder: open_examples(folder, "train", FEATURES, resident=True),
+    "the first": lambda folder: read_rows(folder, "train", FEATURES, ROWS),
+}
+
+
+@pytest.mark.parametrize("read", READINGS.values(), ids=READINGS)
+def test_a_damaged_file_is_named(read, prepared, tmp_path):
+    folder = shutil.copytree(prepared, tmp_path / "prepared")
+    damaged = sorted((folder / "examples").glob("train-*"))[-1]
+    damaged.write_bytes(damaged.read_bytes()[:-30])
+    with pytest.raises(ValueError, match=f"^{damaged} is damaged: prepare the data again$"):
+        read(str(folder))

@@ -10,6 +10,7 @@ from ctr_keras.models import MIAN, model_arguments
 from ctr_keras.presets import find_preset
 from tests.models.sizes import parameter_count
 from tests.packed import FEW_STEPS, JIT, called, packed_inputs
+from tests.parameters import whole_on_jax
 
 MODULES = ("behaviors", "user", "context", "global")
 PAPER = {k: v for k, v in find_preset("MIAN", "books").items() if k in model_arguments("MIAN")}
@@ -234,6 +235,7 @@ def trained_auc(inputs, labels, learning_rate=0.01, epochs=8, **options):
 
 @pytest.mark.slow
 @pytest.mark.backend
+@whole_on_jax
 def test_a_match_is_learned_with_the_defaults_from_the_history():
     inputs, labels = clicks_on_the_history(5000)
     others = inputs | {name: np.roll(inputs[name], 1, axis=0) for name in ("items", "categories")}

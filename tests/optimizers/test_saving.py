@@ -86,7 +86,7 @@ def test_tensorflow_saves_a_trained_model_and_restores_its_optimizer(tmp_path, n
     keras.backend.backend() == "torch",
     reason="Keras on PyTorch exports no model with a dict of inputs",
 )
-@pytest.mark.parametrize("name", ["exact adam", "sgd", "routed", "alternating"])
+@pytest.mark.parametrize("name", first_of(["exact adam", "alternating", "routed", "sgd"], 2))
 def test_a_trained_model_is_exported(tmp_path, name):
     model = fitted(name)
     packed, _ = STEPS[0]

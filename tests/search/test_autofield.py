@@ -11,12 +11,14 @@ from ctr_keras.models.base import built_features
 from ctr_keras.plan import Interaction, InteractionPlan
 from ctr_keras.search import AutoFieldSearch, RandomSelection, StatisticsSelection
 from tests.data.shards import write_prepared
+from tests.parameters import whole_on_jax
 from tests.search.commands import run
 
 TOWER = {"dim": 4, "hidden": [16], "normalization": None}
 
 
 @pytest.mark.backend
+@whole_on_jax
 @pytest.mark.slow
 def test_default_settings_keep_exactly_the_fields_that_matter():
     """The others say nothing, alone or together."""

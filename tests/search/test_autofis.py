@@ -16,7 +16,7 @@ from ctr_keras.search import AutoFISSearch
 from ctr_keras.search.gates import candidate_fields, candidate_pool
 from ctr_keras.search.rows import SearchRows
 from tests.packed import JIT
-from tests.parameters import first_of
+from tests.parameters import WHOLE_ON_JAX, first_of, whole_on_jax
 
 PAIRS = [(0, 1), (2, 5), (3, 4)]
 ROWS = 20_000
@@ -48,6 +48,7 @@ def auc_after_training(model, data, steps):
 
 
 @pytest.mark.backend
+@whole_on_jax
 @pytest.mark.slow
 def test_exactly_the_planted_pairs_stay_open():
     exact = 0
@@ -58,9 +59,14 @@ def test_exactly_the_planted_pairs_stay_open():
     assert exact >= 0.9 * len(SEEDS)
 
 
-@pytest.mark.backend
 @pytest.mark.slow
-@pytest.mark.parametrize("base", ["FM", "DeepFM"])
+@pytest.mark.parametrize(
+    "base",
+    [
+        pytest.param("FM", marks=pytest.mark.backend),
+        pytest.param("DeepFM", marks=WHOLE_ON_JAX),
+    ],
+)
 def test_default_settings_keep_exactly_the_planted_pairs(base):
     tower = {} if base == "FM" else {"hidden": [16]}
     rows = {"train_rows": ROWS, "validation_rows": 5000, "test_rows": 10, "noise": 1.0}

@@ -10,12 +10,14 @@ from ctr_keras.search import AutoGroupSearch, RandomSelection, StatisticsSelecti
 from ctr_keras.search.verdict import read_verdicts
 from ctr_keras.training import load_run
 from tests.data.shards import write_prepared
+from tests.parameters import whole_on_jax
 from tests.search.commands import run
 
 PAIRS = {"dim": 4, "hidden": [16], "groups": [0, 4]}
 
 
 @pytest.mark.backend
+@whole_on_jax
 @pytest.mark.slow
 def test_default_settings_find_the_pairs_that_matter_and_nothing_else():
     rows = {"train_rows": 20_000, "validation_rows": 5000, "test_rows": 10}

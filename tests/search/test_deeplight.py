@@ -14,11 +14,13 @@ from ctr_keras.search import DeepLightSearch
 from ctr_keras.search.verdict import read_verdicts
 from ctr_keras.training import evaluate_run, load_run
 from tests.data.shards import write_prepared
+from tests.parameters import whole_on_jax
 
 TOWER = {"dim": 4, "hidden": [16], "normalization": None}
 
 
 @pytest.mark.backend
+@whole_on_jax
 @pytest.mark.slow
 def test_default_settings_keep_exactly_the_planted_pairs():
     planted = [(0, 1), (2, 5)]

@@ -15,12 +15,14 @@ from ctr_keras.search import OptFSSearch, RandomSelection, StatisticsSelection
 from ctr_keras.search.verdict import read_verdicts
 from ctr_keras.training import load_run
 from tests.data.shards import write_prepared
+from tests.parameters import whole_on_jax
 from tests.search.commands import run
 
 TOWER = {"dim": 4, "hidden": [16], "normalization": None}
 
 
 @pytest.mark.backend
+@whole_on_jax
 @pytest.mark.slow
 def test_default_settings_keep_the_values_that_matter():
     """Of two of four fields, half of the values, and only together."""

@@ -11,7 +11,7 @@ from ctr_keras.search import OptInterSearch
 from ctr_keras.search.closing import logit_of
 from ctr_keras.search.optinter import _ChosenMethods
 from tests.packed import inputs_of
-from tests.parameters import first_of
+from tests.parameters import WHOLE_ON_JAX, first_of
 
 SETTINGS = {"batch_size": 500, "learning_rate": 1e-2, "gate_learning_rate": 0.05, "verbose": False}
 SETTINGS |= {"rounds": 1, "keep": None}
@@ -27,7 +27,7 @@ def data(seed=0, categories=20, rows=40_000):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", first_of([pytest.param(0, marks=pytest.mark.backend), 1]))
+@pytest.mark.parametrize("seed", first_of([pytest.param(0, marks=WHOLE_ON_JAX), 1]))
 def test_a_memorizable_pair_is_memorized_and_noise_left_alone(seed):
     """With the authors' spread, and a temperature that falls over the first of six passes."""
     rows = data(seed)

@@ -385,6 +385,9 @@ def test_a_damaged_model_is_named(finished, tmp_path):
     os.truncate(run / "model.keras", 1000)
     with pytest.raises(ValueError, match=r"run/model.keras is damaged"):
         load_run(str(run))
+    os.remove(run / "model.keras")
+    with pytest.raises(FileNotFoundError, match=r"run holds no model: there is no model.keras"):
+        load_run(str(run))
 
 
 def test_a_folder_without_run_is_not_loaded(tmp_path):
