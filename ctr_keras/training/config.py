@@ -47,9 +47,9 @@ class TrainConfig(Optimization):
         data: str. The folder that `ctr-keras prepare` wrote.
         model: str. A name in `ctr_keras.models.MODELS`, in any case and as papers write it.
         out: str. The run's folder.
-        model_args: dict. Arguments of the model's builder. Models with DeepFM's tower, but `AIM`
-            and `AutoIntPlus`, have a `net_l2` of 200 / rows, 0.003 at most, unless it is among
-            them; `metrics.json` says it. Defaults to none.
+        model_args: dict. Arguments of the model's builder. `DeepFM`, `IPNN`, `DCNv2`, `WideDeep`,
+            `xDeepFM` and `FinalMLP` have a `net_l2` of 200 / rows, 0.003 at most, unless it is
+            among them; `metrics.json` says it. Defaults to none.
         batch_size: int or str. Rows in a step. Defaults to `"auto"`: 256 for a training split of up
             to 100,000 rows, and for more of them so large that a pass has 200 steps, up to 4,096.
         epochs: int. Passes over the training split, at most. Defaults to `50`.
@@ -89,8 +89,8 @@ class TrainConfig(Optimization):
         table_decay: float or str. Share of every row of its tables that a model forgets in an
             epoch, so that it does not learn rare values by heart (see
             `ctr_keras.optimizers.SparseAdam`). It needs Adam with `table_updates=lazy`. Defaults to
-            `"auto"`: 0.5 for models with DeepFM's tower but `AIM`, 0.25 for `AutoInt`, if without
-            `start_from`; none for others.
+            `"auto"`: 0.5 for `AutoIntPlus` and those that have a `net_l2` (see `model_args`), 0.25
+            for `AutoInt`, if without `start_from`; none for others.
         calibrate: bool. Whether the model that is kept scales and shifts its logit, by the two
             numbers with which it predicts the validation rows best (see
             `ctr_keras.models.calibration_of`), if it ends in a sigmoid. Each evaluation finds them

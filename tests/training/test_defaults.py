@@ -17,6 +17,7 @@ from tests.data.shards import write_prepared
         ("IPNN", 100_000, 0.002, 0.5),
         ("DCNv2", 40_000_000, 5e-6, 0.5),
         ("AIM", 8_000, None, 0.0),
+        ("MaskNet", 8_000, None, 0.0),
         ("AutoIntPlus", 8_000, None, 0.5),
         ("AutoInt", 8_000, None, 0.25),
         ("DIN", 8_000, None, 0.0),
