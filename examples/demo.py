@@ -1,7 +1,8 @@
 """What this library does, on a click log whose truth is known: from raw logs to a scored request.
 
 Logistic regression and a factorization machine miss what decides a click, which pairs of fields
-meet. A search finds these pairs among all 741, and a model on them alone comes near the truth.
+meet. A search looks for these pairs among all 741, and a model on what it finds alone comes near
+the truth.
 Every step is a command, which is printed, so each can be run again by hand; what they say is in
 `log.txt`. What is done already in the folder is not done again.
 """
