@@ -3,8 +3,8 @@
 Logistic regression and a factorization machine miss what decides a click, which pairs of fields
 meet. A search looks for these pairs among all 741, and a model on what it finds alone comes near
 the truth.
-Every step is a command, which is printed, so each can be run again by hand; what they say is in
-`log.txt`. What is done already in the folder is not done again.
+Every step is a command, which is printed when it is done, so each can be run again by hand; what
+they say is in `log.txt`. What is done already in the folder is not done again.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import contextlib
 import csv
 import io
 import json
+import multiprocessing
 import pathlib
 import re
 import subprocess
@@ -19,6 +20,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -56,35 +58,39 @@ class Demo:
         folder.mkdir(parents=True, exist_ok=True)
 
     def run(self, rows: int, seed: int) -> None:
+        print("Commands by two processes, each with its time when it is done:", flush=True)
         if not (self._log / "truth.json").exists():
             self._ctr_keras("synthesize", "--rows", rows, "--seed", seed, "--out", self._log)
         self._ctr_keras(
             "prepare", "--dataset", "synthetic", "--source", self._log, "--out", self._data
         )
-        reached = {
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, spawn, initializer=quiet_tensorflow) as beside:
+            peers = beside.submit(self._peers)
+            found = self._found()
+            explained = self._request()
+            reached = {**peers.result(), "factorization machine, the pairs found": found}
+        truth = json.loads((self._log / "truth.json").read_text())
+        reached["the truth"] = {"auc": truth["best_auc"], "log_loss": truth["best_log_loss"]}
+        self._show(reached, truth["planted_pairs"], explained)
+
+    def _peers(self) -> dict[str, dict[str, float]]:
+        """What models reach that know nothing of the pairs."""
+        return {
             "logistic regression": self._trained("LR"),
             "factorization machine, all pairs": self._trained("FM"),
             "AutoInt+": self._trained("AutoIntPlus", *_ATTENTION),
         }
-        self._ctr_keras(
-            "search",
-            "--data",
-            self._data,
-            "--method",
-            "autofis",
-            "--base",
-            "FM",
-            "--out",
-            self._search,
-        )
+
+    def _found(self) -> dict[str, float]:
+        """Searches, and exports what was trained on the pairs found: what it reaches."""
+        search = ("--method", "autofis", "--base", "FM", "--out", self._search)
+        self._ctr_keras("search", "--data", self._data, *search)
         plan = f"--set=interactions={self._search / 'plan.json'}"
-        reached["factorization machine, the pairs found"] = self._trained("FM", plan, name="found")
+        reached = self._trained("FM", plan, name="found")
         if not (self._models / "ctr").exists():
             self._ctr_keras("export", "--run", self._runs / "found", "--out", self._models / "ctr")
-        explained = self._request()
-        truth = json.loads((self._log / "truth.json").read_text())
-        reached["the truth"] = {"auc": truth["best_auc"], "log_loss": truth["best_log_loss"]}
-        self._show(reached, truth["planted_pairs"], explained)
+        return reached
 
     def _trained(self, model: str, *settings: str, name: str = "") -> dict[str, float]:
         """What a model reaches on the test split."""
@@ -157,9 +163,8 @@ class Demo:
 @contextlib.contextmanager
 def _timed(command: str) -> Iterator[None]:
     started = time.monotonic()
-    print(f"$ {command}", end="", flush=True)
     yield
-    print(f"  # {time.monotonic() - started:.0f} s", flush=True)
+    print(f"$ {command}  # {time.monotonic() - started:.0f} s", flush=True)
 
 
 def _metrics(reached: Mapping[str, Mapping[str, float]]) -> Any:
@@ -209,14 +214,14 @@ def _gates(search: pathlib.Path, planted: list[list[str]]) -> Any:
     caption = (
         f"A gate for each of {len(last)} pairs. The search keeps {len(kept)}, those of the table: "
         "as few of the largest as predict the validation rows. Without one, the log loss is higher "
-        f"by its effect. {_found(planted, [fields for fields, _, _ in kept])}"
+        f"by its effect. {_in_words(planted, [fields for fields, _, _ in kept])}"
     )
     return Picture(
         "gates", "What the search found", caption, figure, ("pair", "gate", "effect"), kept, True
     )
 
 
-def _found(planted: list[list[str]], kept: list[str]) -> str:
+def _in_words(planted: list[list[str]], kept: list[str]) -> str:
     """Which of the planted pairs were kept, in words."""
     missed = [pair for pair in map(" x ".join, planted) if pair not in kept]
     if not missed:
