@@ -160,9 +160,11 @@ def test_every_layer_learns(variant):
 # Loads on JAX the models that TensorFlow has saved, repeats what it did, and compares.
 ON_JAX = """
 import json, os, sys
-import keras, numpy as np
+import keras, numpy as np, pytest
 import ctr_keras.models
+from tests.draws import make_weights_by_numpy
 
+make_weights_by_numpy(pytest.MonkeyPatch())  # of which all are read from files
 folder = sys.argv[1]
 for variant in json.loads(sys.argv[2]):
     case = np.load(os.path.join(folder, variant + ".npz"))
