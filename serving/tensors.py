@@ -33,22 +33,20 @@ _VALUE_FIELDS = {
     types_pb2.DT_COMPLEX64: "scomplex_val",
     types_pb2.DT_COMPLEX128: "dcomplex_val",
 }
-# Integers narrower than the wire's int32 wrap around, as TensorFlow's own reader lets them.
-_NUMPY = {
-    dtype: np.dtype(tf.as_dtype(dtype).as_numpy_dtype)
-    for dtype in _VALUE_FIELDS
-    if dtype != types_pb2.DT_STRING
-}
-_WIRE = {
-    dtype: np.dtype(np.int32) if _VALUE_FIELDS[dtype] == "int_val" else numpy_dtype
-    for dtype, numpy_dtype in _NUMPY.items()
-}
+_NUMPY = {dtype: np.dtype(tf.as_dtype(dtype).as_numpy_dtype) for dtype in _VALUE_FIELDS}
 # How the elements of some types are written: bit patterns, and complex numbers as pairs.
 _WIRE_VIEWS = {
     types_pb2.DT_HALF: np.uint16,
     types_pb2.DT_BFLOAT16: np.uint16,
     types_pb2.DT_COMPLEX64: np.float32,
     types_pb2.DT_COMPLEX128: np.float64,
+}
+# What the others are read as. Integers narrower than the wire's int32 wrap around, as
+# TensorFlow's own reader lets them.
+_WIRE = {
+    dtype: np.dtype(np.int32) if _VALUE_FIELDS[dtype] == "int_val" else numpy_dtype
+    for dtype, numpy_dtype in _NUMPY.items()
+    if dtype not in _WIRE_VIEWS
 }
 _CPP_NAMES = {"float32": "float", "float64": "double", "float16": "half"}
 
@@ -79,8 +77,10 @@ def to_array(proto: tensor_pb2.TensorProto) -> Array:
     >>> to_array(tf.make_tensor_proto([1.5, 2.5])).tolist()
     [1.5, 2.5]
     """
-    shape = [dim.size for dim in proto.tensor_shape.dim]
-    if proto.tensor_shape.unknown_rank or (shape and min(shape) < 0):
+    told = proto.tensor_shape
+    # A row comes as dozens of vectors, for each of which a loop would take longer than its value.
+    shape = [told.dim[0].size] if len(told.dim) == 1 else [dim.size for dim in told.dim]
+    if told.unknown_rank or (shape and min(shape) < 0):
         raise invalid_argument(f"tensor shape is not fully defined: {shape}")
     if len(shape) > MAX_RANK:
         raise invalid_argument(f"a tensor of {len(shape)} dimensions is not supported")
@@ -94,13 +94,11 @@ def to_array(proto: tensor_pb2.TensorProto) -> Array:
 def _from_values(proto: tensor_pb2.TensorProto, size: int) -> Array | None:
     """The typed values, where there is exactly one per element and no bits to be reinterpreted."""
     dtype = proto.dtype
-    if dtype not in _VALUE_FIELDS or dtype in _WIRE_VIEWS:
+    if dtype not in _WIRE:
         return None
     values = getattr(proto, _VALUE_FIELDS[dtype])
     if len(values) != size:
         return None
-    if dtype == types_pb2.DT_STRING:
-        return bytes_array(values)
     return np.fromiter(values, _WIRE[dtype], size).astype(_NUMPY[dtype], copy=False)
 
 

@@ -91,7 +91,7 @@ class SignatureRunner:
             else:
                 outputs = self._function(**{k: self._tensor(k, v) for k, v in inputs.items()})
             return {name: _array(name, outputs[name]) for name in self.outputs}
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, IndexError) as error:  # NumPy has the last for dimensions
             raise invalid_argument(str(error)) from error
         except tf.errors.OpError as error:
             raise as_status_error(error) from error
@@ -102,6 +102,8 @@ class SignatureRunner:
         Raises:
             StatusError: INVALID_ARGUMENT in TensorFlow Serving's words.
         """
+        if dtypes == self.inputs:
+            return
         sent, known = sorted(dtypes), list(self.inputs)
         if len(sent) > len(known) or (len(sent) < len(known) and not self.defaults):
             raise invalid_argument(
