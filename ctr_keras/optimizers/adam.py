@@ -21,10 +21,11 @@ class SparseAdam(CatchesUp):
     a batch reads it again ("lazy" Adam). Bias correction counts all steps. Weight decay acts on the
     rows that are read.
 
-    With `table_decay` all rows lose a share in each step, as by weight decay of whole tables: what
-    was learned of a value that is rare is forgotten between two times that it is read, so that it
-    is not learned by heart. A row remembers up to which step it has decayed, and what it has missed
-    is made up for before it is read again.
+    With `table_decay` rows decay while they are not read: what was learned of a value that is rare
+    is forgotten between two times that it is read, so that it is not learned by heart. After `k`
+    steps without a read `(1 - table_decay)^(k^1.5)` is left of a row, so that a rare one loses more
+    than a frequent one. A row remembers up to which step it has decayed, and what it has missed is
+    made up for before it is read again.
 
     With `exact=True` the result is that of dense Adam. Each row remembers when it was updated last,
     and before it is read again the steps that it has missed are made up for at once, in closed
@@ -44,8 +45,8 @@ class SparseAdam(CatchesUp):
         weight_decay: float or None. Share of a weight, times the learning rate, that a step takes
             off. Defaults to `None`.
         exact: bool. Whether to make up for missed steps. Defaults to `False`.
-        table_decay: float. Share that every row of a table loses in each step, whatever the
-            learning rate. Refused with `exact`. Defaults to `0.0`.
+        table_decay: float. Share that a row of a table loses, whatever the learning rate, by the
+            first step that does not read it. Refused with `exact`. Defaults to `0.0`.
         name: str. Defaults to `"sparse_adam"`.
         **options: other options of `keras.optimizers.Adam`:
 

@@ -1,10 +1,18 @@
 """What dense Adam does with rows that are not read, made up for at once before they are.
 
-**Decay** leaves the share `d` of every row in each step. In `k` steps without an update that leaves
-`d^k w` of a row's weight `w`; its average `a` with momentum `b` becomes
+**Decay** leaves the share `exp(-c k^1.5)` of a row `k` steps after it was read last, for
+`c = -log(1 - table_decay)`. A row that is read `n` times in an epoch rests `1 / n` of it each time,
+and so forgets in the epoch what one that is read once has forgotten after some `1 / sqrt(n)` of it.
+With `k` for `k^1.5` all rows would forget alike, as by weight decay of whole tables; with `k^2`
+those that are read often would forget `n` times less, as a prior of one width has it.
+
+In `k` steps without an update that leaves `d^k w` of a row's weight `w`, with `d` for the share
+that they leave on average; its average `a` with momentum `b` becomes
 
     b^k a + (1 - b) d S w    with S = b^(k-1) + b^(k-2) d + ... + d^(k-1)
-                                    = b^(k-1) (r^k - 1) / (r - 1)    for r = d / b
+                                    = d^(k-1) (1 - r^k) / (1 - r)    for r = b / d
+
+and the same with `b` and `d` exchanged: the larger of them goes first, so that no power overflows.
 
 **Momentum** goes on, too, with `exact`. A row's gradient is zero in every step that does not read
 it, and dense Adam moves it all the same. After step `s` it has weight `w`, momentum `m` and
@@ -32,6 +40,7 @@ where `c` has become 1 it is the geometric series `r + r^2 + ... = r / (1 - r)`.
 
 import functools
 import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -55,6 +64,16 @@ class CatchesUp(RowWise, keras.optimizers.Adam):
     exact: bool
     table_decay: float
 
+    def build(self, variables: Sequence[Variable]) -> None:
+        if self.built:
+            return
+        super().build(variables)
+        self._last_read = {  # the step, of each row
+            key: self.add_variable((variable.shape[0],), dtype="int32", name=f"last_read_{key}")
+            for key, variable in ((self._key(variable), variable) for variable in variables)
+            if self.table_decay and getattr(variable, "is_table", False)
+        }
+
     @property
     def catches_up(self) -> bool:
         """Whether rows are to catch up before they are read."""
@@ -73,18 +92,26 @@ class CatchesUp(RowWise, keras.optimizers.Adam):
             super()._make_up(table, rows, since, missed)
 
     def _make_up_decay(self, table: Variable, rows: Tensor, since: Tensor, missed: Tensor) -> None:
-        weight, kept = self._weight(table, rows), 1.0 - self.table_decay
+        weight = self._weight(table, rows)
         steps = ops.cast(missed, weight.dtype)[:, None]
+        log_kept = self._log_kept(table, rows, since, missed)
         if self.use_ema:
+            log_step = log_kept / ops.maximum(steps, 1.0)
             # As with Keras, an average starts as the weight after the first step.
             starts = ops.cast(ops.logical_and(since == 0, missed > 0), weight.dtype)[:, None]
-            start, rest = weight * kept**starts, steps - starts
+            start, rest = weight * ops.exp(starts * log_step), steps - starts
             average = tables.read(averages(self)[position(self, table)], rows)
             average = average + starts * (start - average)
-            share = (1.0 - self.ema_momentum) * kept * _mixed(self.ema_momentum, kept, rest)
-            average = self.ema_momentum**rest * average + share * start
+            mixed = ops.exp(log_step) * _mixed(self.ema_momentum, log_step, rest)
+            average = self.ema_momentum**rest * average + (1.0 - self.ema_momentum) * mixed * start
             tables.write(averages(self)[position(self, table)], rows, average)
-        tables.write(table, rows, weight * kept**steps)
+        tables.write(table, rows, weight * ops.exp(log_kept))
+
+    def _log_kept(self, table: Variable, rows: Tensor, since: Tensor, missed: Tensor) -> Tensor:
+        """The logarithm of what missed steps leave of rows, `(rows, 1)`."""
+        rested = since - tables.read(self._last_read[self._key(table)], rows)
+        before, after = (ops.cast(k, table.dtype) ** 1.5 for k in (rested, rested + missed))
+        return math.log1p(-self.table_decay) * (after - before)[:, None]
 
     def _make_up_momentum(
         self, table: Variable, rows: Tensor, since: Tensor, missed: Tensor
@@ -101,23 +128,32 @@ class CatchesUp(RowWise, keras.optimizers.Adam):
         self._write(table, rows, values)
 
     def update_step(self, gradient: Tensor, variable: Variable, learning_rate: Tensor) -> None:
-        # Nothing is made up for in a table that is walked whole, such as with Keras on PyTorch.
         table = built_with(self)[position(self, variable)]
-        is_whole = getattr(table, "is_table", False) and not self.updates_rows(table)
-        if self.table_decay and is_whole:
-            self.assign(variable, ops.convert_to_tensor(variable) * (1.0 - self.table_decay))
+        if self._key(table) in self._last_read and not self.updates_rows(table):
+            self._decay_whole(table, gradient)
         super().update_step(gradient, variable, learning_rate)
+
+    def _decay_whole(self, table: Variable, gradient: Tensor) -> None:
+        """Decays a table that is walked whole, such as with Keras on PyTorch: nothing is missed."""
+        last_read = self._last_read[self._key(table)]
+        rows = ops.arange(table.shape[0], dtype="int32")
+        step = ops.broadcast_to(ops.cast(self.iterations, "int32"), ops.shape(rows))
+        kept = ops.exp(self._log_kept(table, rows, step, 1))
+        is_read = ops.any(ops.not_equal(tables.whole(gradient, table), 0), axis=1)
+        self.assign(table, ops.where(is_read[:, None], 1.0, kept) * ops.convert_to_tensor(table))
+        self.assign(last_read, ops.where(is_read, step + 1, ops.convert_to_tensor(last_read)))
 
     def _update_rows(
         self, table: Variable, rows: Tensor, gradient: Tensor, rate: Tensor, kept: Tensor
     ) -> None:
-        super()._update_rows(table, rows, gradient, rate, kept * (1.0 - self.table_decay))
+        super()._update_rows(table, rows, gradient, rate, kept)
+        if self.use_ema and self.catches_up:
+            self._average(table, rows)
+        step = ops.broadcast_to(ops.cast(self.iterations + 1, "int32"), ops.shape(rows))
         if self.catches_up:
-            if self.use_ema:
-                self._average(table, rows)
-            step = ops.cast(self.iterations + 1, "int32")
-            updated = self._updated[self._key(table)]
-            tables.write(updated, rows, ops.broadcast_to(step, ops.shape(rows)))
+            tables.write(self._updated[self._key(table)], rows, step)
+        if self.table_decay:
+            tables.write(self._last_read[self._key(table)], rows, step)
 
     def _average(self, table: Variable, rows: Tensor) -> None:
         """The step of the averages of rows that have been updated."""
@@ -134,11 +170,14 @@ class CatchesUp(RowWise, keras.optimizers.Adam):
         return (ops.take(sums, begin) - decayed * ops.take(sums, end))[:, None]
 
 
-def _mixed(momentum: float, kept: float, steps: Tensor) -> Tensor:
-    """`S` for `k` = steps, which is `k momentum^(k-1)` where `r` is 1."""
-    ratio = math.log(kept / momentum)
-    quotients = ops.expm1(steps * ratio) / math.expm1(ratio) if abs(ratio) > 1e-6 else steps
-    return momentum ** (steps - 1.0) * quotients
+def _mixed(momentum: float, log_step: Tensor, steps: Tensor) -> Tensor:
+    """`S` for `k` = steps, which is `k b^(k-1)` where `b` and `d` are equal."""
+    log_momentum = math.log(momentum)
+    log_ratio = -ops.abs(log_step - log_momentum)
+    is_one = log_ratio > -1e-6
+    log_ratio = ops.where(is_one, -1.0, log_ratio)
+    quotients = ops.where(is_one, steps, ops.expm1(steps * log_ratio) / ops.expm1(log_ratio))
+    return ops.exp((steps - 1.0) * ops.maximum(log_step, log_momentum)) * quotients
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from ctr_keras.keras_internals import averages
 from ctr_keras.optimizers import DenseAdam, SparseAdagrad, SparseAdam, SparseFtrl, SparseSGD, rows
 from ctr_keras.tables import catches_up, look_up
 from ctr_keras.tables.reading import reading_with
-from tests.optimizers.training import BY_ROWS, summed, trained, weights
+from tests.optimizers.training import BY_ROWS, SIZE, batches, summed, trained, weights
 from tests.processes import in_another_process
 
 pytestmark = [pytest.mark.backend, BY_ROWS]
@@ -225,31 +225,90 @@ def test_what_single_optimizers_refuse(make, message):
 NO_MOMENTA = {"learning_rate": 0.1, "beta_1": 0.0, "beta_2": 0.0, "epsilon": 1.0}
 
 
+def decayed(decay, use_ema=False, ema_momentum=0.99):
+    """A table whose rows lose more in each step that does not read them, row by row."""
+    table, average = STARTS[0].astype("float64"), np.zeros((ROWS, DIM))
+    last_read, since = np.zeros(ROWS, "int64"), np.zeros(ROWS, "int64")
+
+    def step(row, kept, movement=0.0):
+        since[row] += 1
+        table[row] = kept * table[row] - movement
+        momentum = ema_momentum if since[row] > 1 else 0.0
+        average[row] = momentum * average[row] + (1 - momentum) * table[row]
+
+    def catch_up(row, number):
+        missed = number - since[row]
+        rested = np.array([number, since[row]]) - last_read[row]
+        kept = (1 - decay) ** (rested**1.5 @ [1, -1])
+        for _ in range(missed):
+            step(row, kept ** (1 / missed))
+
+    for number, (read, places, _) in enumerate(STEPS):
+        gradient = np.zeros((ROWS, DIM))
+        np.add.at(gradient, read, places[:PLACES])
+        for row in {*read}:
+            catch_up(row, number)
+            step(row, 1.0, 0.1 * gradient[row] / (np.abs(gradient[row]) + 1.0))
+            last_read[row] = number + 1
+    for row in range(ROWS):
+        catch_up(row, len(STEPS))
+    return average if use_ema else table
+
+
 @pytest.mark.parametrize("averages", [{}, {"use_ema": True, "ema_momentum": 0.97}], ids=str)
 @pytest.mark.parametrize("decay", [0.03, 0.3])
-def test_all_rows_decay_in_every_step(decay, averages):
-    options = {**NO_MOMENTA, **averages}
-    table, _ = finished(SparseAdam(table_decay=decay, **options))
-    expected, _ = finished(KERAS.Adam(weight_decay=decay / 0.1, **options), as_sparse=False)
-    assert_close([table], [expected])
+def test_rows_decay_the_more_the_longer_they_are_not_read(decay, averages):
+    table, _ = finished(SparseAdam(table_decay=decay, **NO_MOMENTA, **averages))
+    assert_close([table], [decayed(decay, **averages)])
+
+
+@pytest.mark.parametrize("momentum", [0.5, 0.99])
+def test_a_long_rest_overflows_nothing(momentum):
+    optimizer = SparseAdam(table_decay=3e-8, use_ema=True, ema_momentum=momentum, **NO_MOMENTA)
+    given = walked(optimizer, STEPS[:1])
+    before = values(given)[0][[0, 1, 3, 9]]
+    optimizer.iterations.assign(100_001)
+    optimizer.finalize_variable_values(given)
+    left = np.exp(-3e-8 * 100_000**1.5)
+    assert_close([values(given)[0][[0, 1, 3, 9]]], [left * before], 2e-3)
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_catching_up_in_between_changes_nothing(every):
+    def catch_up(number):
+        if number % every == 0:
+            optimizer.catch_up_all()
+
+    expected, _ = finished(SparseAdam(table_decay=0.3, **NO_MOMENTA))
+    optimizer = SparseAdam(table_decay=0.3, **NO_MOMENTA)
+    assert_close([finished(optimizer, after=catch_up)[0]], [expected])
 
 
 def test_a_table_that_is_updated_whole_decays_as_well():
     given = variables()
-    given[0].regularizer = keras.regularizers.L2(0.1)
-    optimizer = SparseAdam(table_decay=0.3)
+    given[0].regularizer = keras.regularizers.L2(0.1)  # walked whole
+    optimizer = SparseAdam(table_decay=0.03, **NO_MOMENTA)
     with pytest.warns(UserWarning, match="updates all rows"):
         optimizer.build(given)
-    optimizer.apply([ops.zeros((ROWS, DIM))] * 2, given)
-    assert_close(values(given), [0.7 * STARTS[0], STARTS[1]])
+    for read, places, dense in STEPS:
+        whole = np.zeros((ROWS, DIM), "float32")
+        np.add.at(whole, read, places[:PLACES])
+        optimizer.apply([ops.convert_to_tensor(whole), ops.convert_to_tensor(dense)], given)
+    assert_close([values(given)[0]], [decayed(0.03)])
 
 
 def test_rows_have_decayed_before_they_are_read():
-    dense = DenseAdam(weight_decay=0.5, **NO_MOMENTA)
-    dense.exclude_from_weight_decay(var_names=["bias"])
-    expected = weights(trained(dense))
-    for path, value in weights(trained(SparseAdam(table_decay=0.05, **NO_MOMENTA))).items():
-        np.testing.assert_allclose(value, expected[path], 1e-4, 1e-6, err_msg=path)
+    first, second = batches(2)
+    read = np.unique(np.concatenate([first[0]["categorical"], first[0]["m"]], axis=1))
+
+    def after(*fits):
+        """What the last batch reads, and all that is no table; after a `fit` all has decayed."""
+        model = trained(SparseAdam(table_decay=0.1, **NO_MOMENTA), steps=1)
+        for steps in fits:
+            model.fit((step for step in steps), steps_per_epoch=len(steps), verbose=0)
+        return [value[read] if len(value) > SIZE else value for value in weights(model).values()]
+
+    assert_close(after([first, second, first]), after([first, second], [first]), 1e-4)
 
 
 def test_dense_adam_is_adam_on_whole_gradients():
