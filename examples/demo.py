@@ -30,7 +30,7 @@ from ctr_keras.quiet import quiet_tensorflow
 
 _COMMAND = [sys.executable, "-m", "ctr_keras.cli"]
 _OTHER_PROCESS = ("synthesize", "prepare")  # TensorFlow Transform brings a Keras of its own
-# The smallest that learns, in a quarter of a minute.
+# The smallest that learns, in half a minute next to the search.
 _ATTENTION = [f"--set={one}" for one in ("layers=1", "head_dim=16", "batch_size=1024", "epochs=4")]
 
 
