@@ -10,7 +10,7 @@ from typing import Any
 _PENALIZED = ("DeepFM", "IPNN", "DCNv2", "WideDeep", "xDeepFM", "FinalMLP")
 _FORGETTING = (
     *_PENALIZED,
-    *("AutoInt", "AutoIntPlus", "DCN", "FinalNet", "FNN", "MaskNet", "NFM"),
+    *("AFN", "AutoInt", "AutoIntPlus", "DCN", "DLRM", "FinalNet", "FNN", "MaskNet", "NFM", "OPNN"),
 )
 _FORGOTTEN = 0.97
 _MOST, _ROWS = 3e-3, 200.0  # of the penalty: on logs of 8,000 to 600,000 rows
