@@ -67,7 +67,7 @@ class Demo:
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, spawn, initializer=quiet_tensorflow) as beside:
             peers = beside.submit(self._peers)
-            found = self._found()
+            found = self._searched()
             explained = self._request()
             reached = {**peers.result(), "factorization machine, the pairs found": found}
         truth = json.loads((self._log / "truth.json").read_text())
@@ -82,7 +82,7 @@ class Demo:
             "AutoInt+": self._trained("AutoIntPlus", *_ATTENTION),
         }
 
-    def _found(self) -> dict[str, float]:
+    def _searched(self) -> dict[str, float]:
         """Searches, and exports what was trained on the pairs found: what it reaches."""
         search = ("--method", "autofis", "--base", "FM", "--out", self._search)
         self._ctr_keras("search", "--data", self._data, *search)

@@ -1,10 +1,10 @@
 """What dense Adam does with rows that are not read, made up for at once before they are.
 
 **Decay** leaves the share `exp(-c k^1.5)` of a row `k` steps after it was read last, for
-`c = -log(1 - table_decay)`. A row that is read `n` times in an epoch rests `1 / n` of it each time,
-and so forgets in the epoch what one that is read once has forgotten after some `1 / sqrt(n)` of it.
-With `k` for `k^1.5` all rows would forget alike, as by weight decay of whole tables; with `k^2`
-those that are read often would forget `n` times less, as a prior of one width has it.
+`c = -log(1 - table_decay)`. A row that is read `n` times in an epoch of `S` steps rests some
+`S / n` of them each time, so that `exp(-c S^1.5 / sqrt(n))` is left of it in the epoch. With `k`
+for `k^1.5` all rows would forget alike, as by weight decay of whole tables; with `k^2` the exponent
+would fall with `n`, as a prior of one width has it.
 
 In `k` steps without an update that leaves `d^k w` of a row's weight `w`, with `d` for the share
 that they leave on average; its average `a` with momentum `b` becomes
@@ -137,7 +137,7 @@ class CatchesUp(RowWise, keras.optimizers.Adam):
         """Decays a table that is walked whole, such as with Keras on PyTorch: nothing is missed."""
         last_read = self._last_read[self._key(table)]
         rows = ops.arange(table.shape[0], dtype="int32")
-        step = ops.broadcast_to(ops.cast(self.iterations, "int32"), ops.shape(rows))
+        step = ops.cast(self.iterations, "int32")
         kept = ops.exp(self._log_kept(table, rows, step, 1))
         is_read = ops.any(ops.not_equal(tables.whole(gradient, table), 0), axis=1)
         self.assign(table, ops.where(is_read[:, None], 1.0, kept) * ops.convert_to_tensor(table))
@@ -147,11 +147,12 @@ class CatchesUp(RowWise, keras.optimizers.Adam):
         self, table: Variable, rows: Tensor, gradient: Tensor, rate: Tensor, kept: Tensor
     ) -> None:
         super()._update_rows(table, rows, gradient, rate, kept)
-        if self.use_ema and self.catches_up:
+        if not self.catches_up:
+            return
+        if self.use_ema:
             self._average(table, rows)
         step = ops.broadcast_to(ops.cast(self.iterations + 1, "int32"), ops.shape(rows))
-        if self.catches_up:
-            tables.write(self._updated[self._key(table)], rows, step)
+        tables.write(self._updated[self._key(table)], rows, step)
         if self.table_decay:
             tables.write(self._last_read[self._key(table)], rows, step)
 
