@@ -94,7 +94,8 @@ class CatchesUp(RowWise, keras.optimizers.Adam):
     def _make_up_decay(self, table: Variable, rows: Tensor, since: Tensor, missed: Tensor) -> None:
         weight = self._weight(table, rows)
         steps = ops.cast(missed, weight.dtype)[:, None]
-        log_kept = self._log_kept(table, rows, since, missed)
+        rested = since - tables.read(self._last_read[self._key(table)], rows)
+        log_kept = self._log_kept(rested, missed, weight.dtype)
         if self.use_ema:
             log_step = log_kept / ops.maximum(steps, 1.0)
             # As with Keras, an average starts as the weight after the first step.
@@ -107,10 +108,9 @@ class CatchesUp(RowWise, keras.optimizers.Adam):
             tables.write(averages(self)[position(self, table)], rows, average)
         tables.write(table, rows, weight * ops.exp(log_kept))
 
-    def _log_kept(self, table: Variable, rows: Tensor, since: Tensor, missed: Tensor) -> Tensor:
-        """The logarithm of what missed steps leave of rows, `(rows, 1)`."""
-        rested = since - tables.read(self._last_read[self._key(table)], rows)
-        before, after = (ops.cast(k, table.dtype) ** 1.5 for k in (rested, rested + missed))
+    def _log_kept(self, rested: Tensor, missed: Tensor | int, dtype: str) -> Tensor:
+        """The logarithm of what missed steps leave of rows that have rested before, `(rows, 1)`."""
+        before, after = (ops.cast(steps, dtype) ** 1.5 for steps in (rested, rested + missed))
         return math.log1p(-self.table_decay) * (after - before)[:, None]
 
     def _make_up_momentum(
@@ -135,13 +135,12 @@ class CatchesUp(RowWise, keras.optimizers.Adam):
 
     def _decay_whole(self, table: Variable, gradient: Tensor) -> None:
         """Decays a table that is walked whole, such as with Keras on PyTorch: nothing is missed."""
-        last_read = self._last_read[self._key(table)]
-        rows = ops.arange(table.shape[0], dtype="int32")
-        step = ops.cast(self.iterations, "int32")
-        kept = ops.exp(self._log_kept(table, rows, step, 1))
+        variable = self._last_read[self._key(table)]
+        last_read, step = ops.convert_to_tensor(variable), ops.cast(self.iterations, "int32")
+        kept = ops.exp(self._log_kept(step - last_read, 1, table.dtype))
         is_read = ops.any(ops.not_equal(tables.whole(gradient, table), 0), axis=1)
         self.assign(table, ops.where(is_read[:, None], 1.0, kept) * ops.convert_to_tensor(table))
-        self.assign(last_read, ops.where(is_read, step + 1, ops.convert_to_tensor(last_read)))
+        self.assign(variable, ops.where(is_read, step + 1, last_read))
 
     def _update_rows(
         self, table: Variable, rows: Tensor, gradient: Tensor, rate: Tensor, kept: Tensor
