@@ -11,10 +11,10 @@ the requests.
 
 import asyncio
 import contextlib
-import functools
 import itertools
 import json
 import os
+import pathlib
 import re
 import shutil
 import socket
@@ -31,13 +31,21 @@ import grpc
 import numpy as np
 from tensorflow_serving.apis import predict_pb2
 
-from benchmarks.synthetic import prepared_log
+from benchmarks.served_model import (
+    ITEM_COLUMNS,
+    Columns,
+    columns_of,
+    exported,
+    loaded,
+    percentiles,
+    print_line,
+    rows_of,
+)
 from benchmarks.timing import median_seconds
 
 BATCH_SIZES = (1, 32, 128, 500)
 CANDIDATES = 500
 CLIENTS = 64
-ITEM_COLUMNS = tuple(f"C{number}" for number in range(19, 27))  # 8 of 39
 LOAD = 0.3  # share of the time that the model runs
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 _CONTENT_LENGTH = re.compile(rb"Content-Length: (\d+)", re.IGNORECASE)
@@ -48,7 +56,6 @@ batch_timeout_micros { value: 0 } num_batch_threads { value: 1 }
 """
 
 Send = Callable[[], Awaitable[None]]
-Columns = dict[str, np.ndarray]
 
 
 @click.command()
@@ -60,77 +67,23 @@ def main(folder: str, seconds: float, rounds: int) -> None:
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)  # as the server has by default
-    models = _exported(folder)
-    columns = _columns(folder)
-    direct = _loaded(models)
+    models = exported(folder)
+    columns = columns_of(folder)
+    direct = loaded(models)
     with _served(folder, models) as server:
         for size in BATCH_SIZES:
-            asyncio.run(_latency(server, direct, _rows(columns, size), size, seconds, rounds))
+            asyncio.run(_latency(server, direct, rows_of(columns, size), size, seconds, rounds))
         asyncio.run(_ranking(server, direct, columns, rounds))
-        asyncio.run(_first_requests(server, models, _rows(columns, 1), rounds))
-    asyncio.run(_batching(folder, models, _rows(columns, 1), seconds, rounds))
-    _in_process(folder, direct, rounds)
+        asyncio.run(_first_requests(server, models, rows_of(columns, 1), rounds))
+    asyncio.run(_batching(folder, models, rows_of(columns, 1), seconds, rounds))
 
 
-# What is served
-
-
-def _exported(folder: str) -> str:
-    """The folder of models; made once, and next to it the model for ONNX Runtime."""
-    import keras
-
-    from ctr_keras.features import FeatureSet
-    from ctr_keras.models import build_model
-    from serving.export import ExportOptions, export_model
-
-    models, prepared = os.path.join(folder, "models"), prepared_log(folder, 20_000)
-    if not os.path.exists(models):
-        keras.utils.set_random_seed(0)
-        features = FeatureSet.load(os.path.join(prepared, "features.json"))
-        model = build_model("AutoInt", features, dim=16, layers=3, heads=2, head_dim=32)
-        options = ExportOptions(item_columns=ITEM_COLUMNS)
-        export_model(model, features, prepared, os.path.join(models, "ctr"), options)
-        options = ExportOptions(format="onnx")
-        export_model(model, features, prepared, os.path.join(folder, "onnx"), options)
-    return models
-
-
-def _loaded(models: str) -> dict[str, Callable[[Columns], Any]]:
-    """The signatures, called as who has the SavedModel in the process would call them."""
-    import tensorflow as tf
-
-    loaded = tf.saved_model.load(os.path.join(models, "ctr", "1"))
-
-    def call(function: Any, columns: Columns) -> np.ndarray:
-        tensors = {name: tf.constant(column) for name, column in columns.items()}
-        return function(**tensors)["score"].numpy()
-
-    return {
-        name: lambda columns, function=function: call(function, columns)
-        for name, function in loaded.signatures.items()
-    }
-
-
-def _columns(folder: str) -> Columns:
-    """Raw values by column, of the sample rows."""
-    with open(os.path.join(folder, "prepared", "samples.jsonl"), encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
-    numbers = {name for row in rows for name, value in row.items() if isinstance(value, float)}
-    return {
-        name: np.array([np.nan if row[name] is None else row[name] for row in rows], np.float32)
-        if name in numbers
-        else np.array([(row[name] or "").encode() for row in rows], object)
-        for name in rows[0]
-    }
-
-
-def _rows(columns: Columns, size: int) -> Columns:
-    return {name: np.resize(values, size) for name, values in columns.items()}
+# The server
 
 
 @contextlib.contextmanager
 def _served(folder: str, models: str, *flags: str) -> Iterator[dict[str, str]]:
-    """A server process; yields its addresses."""
+    """A server process; yields its addresses, and its number."""
     rest, rpc = free_port(), free_port()
     with open(os.path.join(folder, "server.log"), "w") as log:
         command = [sys.executable, "-m", "ctr_keras.cli", "serve", f"--models={models}"]
@@ -139,7 +92,7 @@ def _served(folder: str, models: str, *flags: str) -> Iterator[dict[str, str]]:
     try:
         url = f"http://127.0.0.1:{rest}/v1/models/ctr"
         wait_until_served(url, process)
-        yield {"rest": url, "grpc": f"127.0.0.1:{rpc}"}
+        yield {"rest": url, "grpc": f"127.0.0.1:{rpc}", "pid": str(process.pid)}
     finally:
         process.terminate()
         process.wait()
@@ -246,7 +199,7 @@ async def _latency(
             for way, send in ways.items():
                 latencies[way] += await _open_loop(send, rate, seconds)
     for way, values in latencies.items():
-        _print({"measured": way, "batch": size, **_percentiles(values), "per_second": rate})
+        print_line({"measured": way, "batch": size, **percentiles(values), "per_second": rate})
 
 
 async def _open_loop(send: Send, rate: float, seconds: float) -> list[float]:
@@ -266,7 +219,7 @@ async def _open_loop(send: Send, rate: float, seconds: float) -> list[float]:
 async def _ranking(
     server: dict[str, str], direct: dict[str, Callable], columns: Columns, rounds: int
 ) -> None:
-    rows = _rows({k: v if k in ITEM_COLUMNS else v[:1] for k, v in columns.items()}, CANDIDATES)
+    rows = rows_of({k: v if k in ITEM_COLUMNS else v[:1] for k, v in columns.items()}, CANDIDATES)
     one_user = {k: v if k in ITEM_COLUMNS else v[:1] for k, v in rows.items()}
     scores = direct["serving_default"](rows) - direct["rank"](one_user)
     assert np.abs(scores).max() <= 1e-6, "rank and predict differ"
@@ -291,7 +244,7 @@ async def _ranking(
         seconds = await asyncio.to_thread(median_seconds, tasks, 10 * rounds, 3)
     for way in ("direct", "grpc", "rest"):
         predict, rank = seconds[way, "predict"], seconds[way, "rank"]
-        _print(
+        print_line(
             {
                 "measured": f"{way}, {CANDIDATES} candidates",
                 "predict_ms": 1000 * predict,
@@ -321,7 +274,7 @@ async def _first_requests(
             ratios.append(latencies[0] / float(np.median(latencies[1:])))
     for version in range(2, 2 + rounds):
         shutil.rmtree(os.path.join(folder, str(version)))
-    _print({"measured": "first request after a load / median", "ratios": ratios})
+    print_line({"measured": "first request after a load / median", "ratios": ratios})
 
 
 async def _batching(
@@ -332,84 +285,31 @@ async def _batching(
         file.write(BATCHING)
     batching = ["--enable_batching", f"--batching_parameters_file={path}"]
     bodies = {"grpc": _grpc_body(columns), "rest": _rest_body(columns)}
-    found: dict[Any, list[list[float]]] = {}
+    found: dict[Any, list[tuple[list[float], float]]] = {}
     with _served(folder, models) as off, _served(folder, models, *batching) as on:
         async with _senders(off) as to_off, _senders(on) as to_on:
             for _ in range(rounds):
-                for protocol, (mode, senders) in itertools.product(
-                    bodies, [("off", to_off), ("on", to_on)]
+                for protocol, (mode, senders, server) in itertools.product(
+                    bodies, [("off", to_off, off), ("on", to_on, on)]
                 ):
                     send, body = senders[protocol], bodies[protocol]
-                    found.setdefault((protocol, mode), []).append(
-                        await _closed_loop(lambda send=send, body=body: send(body), seconds)
-                    )
+                    used = _cpu_seconds(server)
+                    latencies = await _closed_loop(lambda send=send, body=body: send(body), seconds)
+                    used = _cpu_seconds(server) - used
+                    found.setdefault((protocol, mode), []).append((latencies, used))
     for (protocol, mode), of_rounds in found.items():
-        values = list(itertools.chain.from_iterable(of_rounds))
-        rate = float(np.median([len(v) for v in of_rounds])) / seconds
+        values = list(itertools.chain.from_iterable(latencies for latencies, _ in of_rounds))
+        rate = float(np.median([len(latencies) for latencies, _ in of_rounds])) / seconds
+        cpu = float(np.median([used / len(latencies) for latencies, used in of_rounds]))
         what = f"{protocol}, {CLIENTS} clients, batching {mode}"
-        _print({"measured": what, **_percentiles(values), "per_second": rate})
+        shown = {**percentiles(values), "per_second": rate, "server_cpu_ms": 1000 * cpu}
+        print_line({"measured": what, **shown})
 
 
-def _in_process(folder: str, direct: dict[str, Callable], rounds: int) -> None:
-    """Rows by the loaded SavedModel, next to ONNX Runtime, of which `run` is the model's part,
-    LightGBM on rows that are numbers already, and a call of TensorFlow that does nothing."""
-    import tensorflow as tf
-
-    from serving.onnx_scorer import OnnxScorer
-
-    scorer = OnnxScorer(os.path.join(folder, "onnx", "1"))
-    trees, matrix = _trees(folder)
-    with open(os.path.join(folder, "prepared", "samples.jsonl"), encoding="utf-8") as file:
-        samples = [json.loads(line) for line in file]
-    columns = _columns(folder)
-    one_user = {k: v if k in ITEM_COLUMNS else v[:1] for k, v in columns.items()}
-    nothing, tensor = tf.function(tf.identity), tf.constant([1.0])
-    for size in BATCH_SIZES:
-        rows = list(itertools.islice(itertools.cycle(samples), size))
-        of_rows, packed = _rows(columns, size), scorer.pack(rows)
-        of_user = {k: np.resize(v, size) if k in ITEM_COLUMNS else v for k, v in one_user.items()}
-        numbers = np.resize(matrix, (size, matrix.shape[1]))
-        tasks = {
-            "direct": functools.partial(direct["serving_default"], of_rows),
-            "direct, rank": functools.partial(direct["rank"], of_user),
-            "ONNX": functools.partial(scorer.score, rows),
-            "ONNX, run": functools.partial(scorer.run, packed),
-            "LightGBM": functools.partial(trees.predict, numbers, num_threads=1),
-            "nothing": functools.partial(nothing, tensor),
-        }
-        for name, (wall, cpu) in _by_turns(tasks, 100 * rounds).items():
-            of_cpu = {f"cpu_{key}": value for key, value in _percentiles(cpu).items()}
-            _print({"measured": name, "batch": size, **_percentiles(wall), **of_cpu})
-
-
-def _trees(folder: str) -> tuple[Any, np.ndarray]:
-    """LightGBM's trees by default, and the rows that they are grown from."""
-    import lightgbm
-
-    from ctr_keras.data import read_rows
-    from ctr_keras.features import FeatureSet
-
-    prepared = os.path.join(folder, "prepared")
-    features = FeatureSet.load(os.path.join(prepared, "features.json"))
-    inputs, labels = read_rows(prepared, "train", features, 20_000)
-    matrix = np.hstack([inputs["categorical"], inputs["numeric"]])
-    grown = lightgbm.Dataset(matrix, np.ravel(labels))
-    return lightgbm.train({"objective": "binary", "verbose": -1}, grown), matrix
-
-
-def _by_turns(
-    tasks: dict[str, Callable[[], Any]], repetitions: int
-) -> dict[str, tuple[list[float], list[float]]]:
-    """Seconds of each task by the clock on the wall, and of the processors."""
-    seconds: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in tasks}
-    for turn in range(repetitions + 1):
-        for name, task in tasks.items():
-            wall, cpu = time.perf_counter(), time.process_time()
-            task()
-            if turn:  # the first is to warm up
-                seconds[name][0].append(time.perf_counter() - wall)
-                seconds[name][1].append(time.process_time() - cpu)
-    return seconds
+def _cpu_seconds(server: dict[str, str]) -> float:
+    """What the server's process has used of the processors so far."""
+    fields = pathlib.Path(f"/proc/{server['pid']}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def _closed_loop(send: Send, seconds: float) -> list[float]:
@@ -424,22 +324,6 @@ async def _closed_loop(send: Send, seconds: float) -> list[float]:
 
     await asyncio.gather(*(client() for _ in range(CLIENTS)))
     return latencies
-
-
-def _percentiles(seconds: list[float]) -> dict[str, float]:
-    return {f"p{n}_ms": 1000 * float(np.percentile(seconds, n)) for n in (50, 95, 99)}
-
-
-def _print(result: dict[str, Any]) -> None:
-    print(json.dumps(_rounded(result)), flush=True)
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_rounded(item) for item in value]
-    return round(value, 2) if isinstance(value, float) else value
 
 
 if __name__ == "__main__":
