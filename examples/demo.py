@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
+import click
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -41,7 +42,15 @@ def main() -> None:
     parser.add_argument("--seed", default=0, type=int, help="Another seed, another log.")
     arguments = parser.parse_args()
     quiet_tensorflow()
-    Demo(arguments.folder).run(arguments.rows, arguments.seed)
+    try:
+        Demo(arguments.folder).run(arguments.rows, arguments.seed)
+    except click.ClickException as error:  # of a command: it failed, or was stopped
+        error.show()
+        sys.exit(error.exit_code)
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"{' '.join(error.cmd)} failed; why is in {arguments.folder / 'log.txt'}")
+    except KeyboardInterrupt:
+        sys.exit("\nStopped. The same command goes on with what is not done.")
 
 
 class Demo:
@@ -65,11 +74,12 @@ class Demo:
             "prepare", "--dataset", "synthetic", "--source", self._log, "--out", self._data
         )
         spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, spawn, initializer=quiet_tensorflow) as beside:
-            peers = beside.submit(self._peers)
-            found = self._searched()
-            explained = self._request()
-            reached = {**peers.result(), "factorization machine, the pairs found": found}
+        beside = ProcessPoolExecutor(1, spawn, initializer=quiet_tensorflow)
+        peers = beside.submit(self._peers)
+        beside.shutdown(wait=False)  # it ends when that is done
+        found = self._searched()
+        explained = self._request()
+        reached = {**peers.result(), "factorization machine, the pairs found": found}
         truth = json.loads((self._log / "truth.json").read_text())
         reached["the truth"] = {"auc": truth["best_auc"], "log_loss": truth["best_log_loss"]}
         self._show(reached, truth["planted_pairs"], explained)
@@ -86,8 +96,13 @@ class Demo:
         """Searches, and exports what was trained on the pairs found: what it reaches."""
         search = ("--method", "autofis", "--base", "FM", "--out", self._search)
         self._ctr_keras("search", "--data", self._data, *search)
-        plan = f"--set=interactions={self._search / 'plan.json'}"
-        reached = self._trained("FM", plan, name="found")
+        plan = self._search / "plan.json"
+        if not json.loads(plan.read_text())["interactions"]:
+            raise click.ClickException(
+                "the search keeps no pair: so few rows do not tell it from noise. Take another "
+                "folder and more rows, such as 100000"
+            )
+        reached = self._trained("FM", f"--set=interactions={plan}", name="found")
         if not (self._models / "ctr").exists():
             self._ctr_keras("export", "--run", self._runs / "found", "--out", self._models / "ctr")
         return reached

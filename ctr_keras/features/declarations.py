@@ -141,7 +141,8 @@ class Numeric(_Column):
             - `"min_max"`: to [0, 1] by the training split's extremes, clipped to it.
             - `"z_score"`: minus the training split's mean, over its standard deviation.
             - `"quantiles"`: the feature becomes categorical, with one id for each of `buckets`
-              equally filled buckets and id 0 for missing.
+              equally filled buckets and id 0 for missing. The rows of one value count as one
+              bucket at most, so that counts which are mostly zeros are told apart all the same.
             - `"boundaries"`: the same with the buckets that `boundaries` separate; a boundary
               belongs to the bucket above it.
         buckets: int or None. Number of quantile buckets. Defaults to `None`.

@@ -142,11 +142,33 @@ def mean_and_deviation(count: float, total: float, squares: float) -> tuple[floa
 
 
 def quantiles(values: Array, buckets: int) -> tuple[float, ...]:
-    """The boundaries between equally filled buckets: the value of rank `k n / buckets`.
+    """The boundaries between equally filled buckets, where the rows of one value count as one
+    bucket at most: of counts most are zeros, and the others are told apart all the same.
 
     `ctr-keras prepare` takes them of a sample where there are more than 262,144 values.
+
+    Example:
+
+    >>> quantiles(np.arange(100), 4)
+    (25.0, 50.0, 75.0)
+    >>> quantiles(np.concatenate([np.zeros(1000), np.arange(1, 91)]), 4)
+    (1.0, 31.0, 61.0)
     """
-    if not len(values):
-        return (0.0,) * (buckets - 1)
-    ranks = np.arange(1, buckets) * len(values) // buckets
-    return tuple(np.sort(values)[ranks].tolist())
+    distinct, counts = np.unique(values, return_counts=True)
+    if len(distinct) > buckets:
+        size = _bucket_size(counts, buckets)
+        filled = np.cumsum(np.minimum(counts, size))
+        places = np.searchsorted(filled, size * np.arange(1, buckets), side="right")
+        return tuple(distinct[places].astype(float).tolist())
+    boundaries = distinct[1:].astype(float).tolist()  # a bucket for each value
+    last = float(distinct[-1]) if len(distinct) else 0.0
+    return (*boundaries, *[last] * (buckets - 1 - len(boundaries)))
+
+
+def _bucket_size(counts: Array, buckets: int) -> float:
+    """How many rows are in each bucket, if values of more rows have one of their own: those are the
+    `n` most frequent ones, where the next is no larger than an equal part of what they leave."""
+    frequent = np.sort(counts)[::-1][:buckets]
+    left = counts.sum() - np.cumsum(frequent) + frequent
+    sizes = left / np.arange(buckets, 0, -1)
+    return float(sizes[np.argmax(frequent <= sizes)])

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from ctr_keras.features import FeatureSet
+from ctr_keras.features import FeatureSet, Numeric
 from ctr_keras.trees.columns import column_names, column_values, id_ranges
 from ctr_keras.trees.settings import BoostingSettings
 from ctr_keras.trees.trees import Tree, Trees
@@ -77,13 +77,12 @@ def grow_booster(
 ) -> tuple[Any, dict[str, list[float]]]:
     """LightGBM's booster, and the log loss after each of its trees."""
     lightgbm = _lightgbm()
-    sizes = [len(ids) for ids in id_ranges(features)]
     matrix, labels, weights = _arrays(features, train)
     rows = lightgbm.Dataset(
         matrix,
         labels,
         weight=weights,
-        categorical_feature=[n for n, size in enumerate(sizes) if size <= settings.max_categories],
+        categorical_feature=_without_order(features, settings.max_categories),
         params={"verbosity": -1},
     )
     matrix, labels, weights = _arrays(features, validation)
@@ -111,6 +110,13 @@ def grow_booster(
         ],
     )
     return booster, {split: of_split["binary_logloss"] for split, of_split in losses.items()}
+
+
+def _without_order(features: FeatureSet, most: int) -> list[int]:
+    """The columns of categories, if these are not too many. Buckets of a number have an order."""
+    fields = (*features.categorical, *features.crossed)
+    columns = enumerate(zip(fields, id_ranges(features), strict=True))
+    return [n for n, (field, ids) in columns if not isinstance(field, Numeric) and len(ids) <= most]
 
 
 def trees_of(booster: Any, features: FeatureSet) -> Trees:

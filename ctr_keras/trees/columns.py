@@ -1,9 +1,9 @@
 """The columns that trees split on, made of packed inputs by the same code in training and serving.
 
 A categorical or crossed field is one column, the place of its value in the vocabulary, NaN for id
-0. A number is one column, NaN where it is 0, as the packed inputs have 0 for a missing number. A
-multi-valued field has a column for each of its most frequent values, 1, or the value's weight, if
-the row has it and 0 if not.
+0; so is a number in buckets, whose places rise with it. A number is one column, NaN where it is 0,
+as the packed inputs have 0 for a missing number. A multi-valued field has a column for each of its
+most frequent values, 1, or the value's weight, if the row has it and 0 if not.
 """
 
 import numpy as np

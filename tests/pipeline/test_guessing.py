@@ -561,6 +561,9 @@ def test_damaged_compression_other_columns_and_archives_name_the_file(frame, tmp
         ("cats,click\n" + "a|b|c,5\n" * 9 + "torn\n", ",", False, True),
         ("cats;click\n" + "a, b, c;5\n" * 20, ";", False, True),
         ("a b c\n" + "1,5 2,5 3,5\n" * 20, " ", False, True),
+        (",a,b\n0,1,x\n1,2,y\n", ",", False, True),  # as pandas writes a frame with its index
+        ("a,b,\n1,x,\n2,y,\n", ",", False, True),
+        ("a,,b\n1,x,3\n2,y,4\n", ",", False, False),
     ],
 )
 def test_dialects(text, delimiter, quoted, header):
@@ -644,6 +647,22 @@ def test_integers_that_are_written_as_floats_say_so():
     log = {"user_id": [f"{n}.0" for n in draw.integers(1, 99, ROWS)]}
     text = guess({**log, "click": draw.integers(0, 2, ROWS)}, "click").text
     assert "with .0 at their ends: without it they would be others" in text
+
+
+def test_counts_are_numbers_also_where_they_are_written_as_floats_or_most_are_zeros():
+    draw = np.random.default_rng(0)
+    pages = draw.poisson(draw.gamma(2.0, 10.0, ROWS))
+    gains = np.where(draw.random(ROWS) < 0.9, 0, draw.choice([2174, 3103, 5178, 7298, 15024], ROWS))
+    log = {"pages": [f"{n}.0" for n in pages], "capital-gain": gains + draw.integers(0, 9, ROWS)}
+    found = declared({**log, "click": draw.integers(0, 2, ROWS)}, "click")
+    assert [feature["kind"] for feature in found["features"]] == ["numeric"] * 2
+
+
+def test_a_column_without_a_name_is_left_out(frame, tmp_path):
+    frame.to_csv(tmp_path / "log.csv")
+    declaration = guess(str(tmp_path / "log.csv"))
+    assert "#   '': has no name in the header" in declaration.text
+    assert by_name(yaml.safe_load(declaration.text)) == EXPECTED
 
 
 def test_columns_of_one_name_may_be_named(tmp_path):

@@ -182,6 +182,20 @@ def test_quantiles_become_one_id_a_bucket():
     assert sizes == {}
 
 
+def test_what_is_no_zero_has_buckets_where_most_are_zeros():
+    counts = np.arange(1.0, 91)
+    outputs, _ = transform(
+        [Numeric("q", scale="quantiles", buckets=4)], {"q": [*np.zeros(900), *counts]}
+    )
+    ids = np.ravel(outputs["categorical"])
+    np.testing.assert_array_equal(ids, [*[1] * 900, *[2] * 30, *[3] * 30, *[4] * 30])
+
+
+def test_few_values_have_a_bucket_each():
+    outputs, _ = transform([Numeric("q", scale="quantiles", buckets=4)], {"q": [2.0, 2, 2, 2, 5]})
+    assert np.ravel(outputs["categorical"]).tolist() == [1, 1, 1, 1, 4]
+
+
 def test_boundaries_belong_to_the_bucket_above():
     outputs = computed(
         [Numeric("y", scale="boundaries", boundaries=[1990, 2000])],

@@ -215,6 +215,24 @@ def test_leaves_are_those_of_lightgbm(max_categories):
     assert_leaves_are_those_of_lightgbm(FEATURES, *rows, settings)
 
 
+def test_buckets_of_a_number_are_split_by_their_order():
+    pytest.importorskip("lightgbm")
+    price, site = Numeric("price", scale="boundaries", boundaries=range(9)), Categorical("site")
+    features = FeatureSet(price, site, label=Label("click"), vocabulary_sizes={"site": 10})
+    draw = np.random.default_rng(0)
+    starts = [features.id_ranges[name].start for name in ("price", "site")]
+    places = draw.integers(0, 10, (2000, 2))
+    clicks = (places[:, :1] > 5) ^ (places[:, 1:] % 2 == 0)
+    rows = {"categorical": (places + starts).astype("int32")}, clicks.astype("float32")
+    grown = grow(features, rows, rows, BoostingSettings(num_iterations=5, num_threads=1))
+    splits = [
+        (column, bool(categories))
+        for tree in grown.trees.trees
+        for column, categories in zip(tree.columns, tree.categories, strict=True)
+    ]
+    assert set(splits) == {(0, False), (1, True)}
+
+
 def test_numbers_that_were_never_missing_in_training_are_zero_where_they_are():
     pytest.importorskip("lightgbm")
     features = FeatureSet(Numeric("price"), label=Label("click"))

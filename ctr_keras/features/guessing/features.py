@@ -109,6 +109,8 @@ def _entries(profiles: Mapping[str, Profile], label: FoundLabel) -> dict[str, En
 
 def _why_not(found: Profile, share: float, twin: str | None) -> str:
     """Why a column should be no feature."""
+    if not found.name:
+        return "has no name in the header"
     if not found.present:
         return "no value that a feature could take"
     if found.is_bracketed:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
@@ -308,7 +309,7 @@ def _measures(found: Profile) -> bool:
     named = words(found.name)
     if found.decimal_comma or (numbers != np.floor(numbers)).any():
         return True
-    if any(value.startswith("0") and len(value) > 1 for value in found.values[:1000]):
+    if any(re.match(r"0\d", value) for value in found.values[:1000]):
         return False  # a number does not begin with zeros
     if named & IDS or found.distinct <= _FEW:
         return False
