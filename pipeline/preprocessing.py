@@ -9,7 +9,8 @@ import functools
 import itertools
 import re
 from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Sequence as SequenceOf
+from typing import Any, TypeVar
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -23,6 +24,7 @@ from ctr_keras.features import (
     Sequence,
     Vocabulary,
 )
+from ctr_keras.features.columns import numbers_of
 from ctr_keras.features.weights import LARGEST, NOT_A_WEIGHT, WEIGHT
 from pipeline.numbers import exact_sums, learned, quantiles_of
 from pipeline.times import time_part
@@ -50,6 +52,7 @@ def make_preprocessing_fn(features: FeatureSet) -> Callable[[Tensors], Tensors]:
 
 
 def _preprocess(features: FeatureSet, columns: Tensors) -> Tensors:
+    columns = _without(features.missing, columns)
     buckets = {
         f.name: _bucket(f, columns[f.raw_column])
         for f in features.categorical
@@ -64,6 +67,28 @@ def _preprocess(features: FeatureSet, columns: Tensors) -> Tensors:
         row = tf.minimum(tf.range(rows), tf.shape(weights)[0] - 1)  # of a column of one value
         outputs[name] = tf.gather(weights, row)
     return outputs
+
+
+def _without(missing: SequenceOf[str], columns: Tensors) -> Tensors:
+    """The columns, `""` and NaN where a value means a missing one: requests have these values, too,
+    as the log had them."""
+    strings = {name: column for name, column in columns.items() if column.dtype == tf.string}
+    numbers = {name: column for name, column in columns.items() if column.dtype != tf.string}
+    return {
+        **columns,
+        **_replaced(strings, missing, ""),
+        **_replaced(numbers, numbers_of(missing), float("nan")),
+    }
+
+
+def _replaced(columns: Tensors, values: SequenceOf[Any], by: Any) -> Tensors:
+    if not columns or not values:
+        return {}
+    lengths = tf.concat(tf.shape_n([*columns.values()]), 0)
+    flat = tf.concat([*columns.values()], 0)
+    is_one = tf.reduce_any(tf.equal(flat[:, tf.newaxis], tf.constant(values, flat.dtype)), 1)
+    replaced = tf.where(is_one, tf.constant(by, flat.dtype), flat)
+    return dict(zip(columns, tf.split(replaced, lengths, num=len(columns)), strict=True))
 
 
 # Columns of one value or one a row: flat, one after another, until all is worked out.

@@ -201,6 +201,9 @@ def _columns(features: FeatureSet, request: predict_pb2.PredictRequest) -> Array
             raise ValueError(f"have a column {name!r}, which the data have not")
         if (values.dtype == object) != (kind == "string"):
             raise ValueError(f"have another type than {kind} in column {name!r}")
+        if kind == "string" and features.missing:
+            is_missing = np.isin(values, [word.encode() for word in features.missing])
+            given[name] = np.where(is_missing, b"", values)
     rows = max(map(len, given.values()))
     return {
         name: np.broadcast_to(given.get(name, np.array([_MISSING[kind]], _DTYPES[kind])), [rows])

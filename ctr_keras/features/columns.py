@@ -5,7 +5,8 @@ lists. None of these is imported.
 
 How a value is spelled as a string, which is what vocabularies hold:
 
-- A string is taken as it is. `""`, None, NaN and what pandas has for missing mean missing.
+- A string is taken as it is. `""`, None, NaN and what pandas has for missing mean missing, and so
+  do the strings that `FeatureSet(missing=...)` names.
 - An integer and a whole float are spelled alike, `3`; True and False are `1` and `0`. This is what
   the pipeline makes of Parquet. In a CSV file `3`, `3.0` and `03` are three values, and a reader
   that turns them into numbers loses that. A vocabulary of `3.0` or `True` is known by its values,
@@ -27,7 +28,7 @@ import collections
 import datetime
 import functools
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from collections.abc import Sequence as SequenceOf
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
@@ -84,6 +85,7 @@ class Columns:
         names: list of str. The columns.
         spellings: dict. By column, how whole numbers are spelled as categories. Defaults to `{}`:
             all as by `str`.
+        missing: tuple of str. Values that mean a missing one. Defaults to `()`.
 
     Raises:
         ValueError: for a column that is not there or there twice, is not one-dimensional, or has
@@ -95,8 +97,10 @@ class Columns:
         frame: Frame,
         names: Iterable[str],
         spellings: Mapping[str, Callable[[int], str]] = MappingProxyType({}),
+        missing: SequenceOf[str] = (),
     ):
         self._spellings = spellings
+        self._missing = frozenset(missing)
         self._strings: dict[str, Coded] = {}  # by feature: several parts of packing ask for them
         available = collections.Counter(_names(frame))
         self._columns = {}
@@ -114,7 +118,11 @@ class Columns:
     def strings(self, feature: Categorical | MultiValued | Sequence) -> Coded:
         """The column of a feature of categories, spelled."""
         if feature.name not in self._strings:
-            self._strings[feature.name] = self._read(feature)
+            coded = self._read(feature)
+            if not self._missing.isdisjoint(coded.values):
+                kept = ["" if value in self._missing else value for value in coded.values]
+                coded = Coded(kept, coded.codes)
+            self._strings[feature.name] = coded
         return self._strings[feature.name]
 
     def _read(self, feature: Categorical | MultiValued | Sequence) -> Coded:
@@ -139,7 +147,7 @@ class Columns:
 
     def table(self, names: SequenceOf[str]) -> Array:
         """(rows, columns) float32 numbers, NaN where missing."""
-        columns = [_number_array(name, self._columns[name]) for name in names]
+        columns = [_number_array(name, self._columns[name], self._missing) for name in names]
         with np.errstate(over="ignore"):
             table = side_by_side([column.astype(np.float32) for column in columns])
         is_infinite = np.isinf(table)
@@ -147,7 +155,20 @@ class Columns:
             for name, column, of_column in zip(names, columns, is_infinite.T, strict=True):
                 _check_finite(name, column, of_column)
             table[is_infinite] = np.nan
+        if numbers := numbers_of(self._missing):
+            table[np.isin(table, np.array(numbers, np.float32))] = np.nan
         return table
+
+
+def numbers_of(missing: Iterable[str]) -> list[float]:
+    """Those of the values that mean a missing one that are numbers.
+
+    Example:
+
+    >>> numbers_of(["NA", "-1"])
+    [-1.0]
+    """
+    return [float(value) for value in missing if _NUMBER.fullmatch(value)]
 
 
 def side_by_side(columns: SequenceOf[Array]) -> Array:
@@ -226,14 +247,15 @@ def _coded(column: Array | list[Any]) -> Coded:
         return Coded(column, np.arange(len(column)))
 
 
-def _number_array(name: str, column: Array | list[Any]) -> Array:
-    """A column of numbers as an array."""
+def _number_array(name: str, column: Array | list[Any], missing: Container[str]) -> Array:
+    """A column of numbers as an array, NaN where missing."""
     if isinstance(column, np.ndarray):
         return column
     if {*map(type, column)} <= {float, type(None)}:
         return np.array(column, np.float64)  # of None it makes NaN
     coded = _coded(column)
-    return np.array(coded.map(name, _number), np.float64)[coded.codes]
+    numbers = coded.map(name, functools.partial(_number, missing))
+    return np.array(numbers, np.float64)[coded.codes]
 
 
 def _check_finite(name: str, column: Array, is_infinite: Array) -> None:
@@ -302,18 +324,19 @@ def _spelled_time(value: datetime.date | np.datetime64) -> str:
     return _spelled_times(np.array([value], "M8"), zone)[0]
 
 
-def _number(value: Any) -> float:
+def _number(missing: Container[str], value: Any) -> float:
     if isinstance(value, bytes):
         value = value.decode()
-    if _is_missing(value) or value == "":
+    if _is_missing(value):
         return float("nan")
     if isinstance(value, int | float | np.number | np.bool_):
         return float(value)
-    if isinstance(value, str) and _NOT_FINITE.fullmatch(value):
-        return float("nan")
-    if not isinstance(value, str) or not _NUMBER.fullmatch(value):
-        raise ValueError("is not a number")
-    return float(value)
+    if isinstance(value, str):
+        if not value or value in missing or _NOT_FINITE.fullmatch(value):
+            return float("nan")
+        if _NUMBER.fullmatch(value):
+            return float(value)
+    raise ValueError("is not a number")
 
 
 def _label(label: Label, value: Any) -> float:

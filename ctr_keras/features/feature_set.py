@@ -52,6 +52,8 @@ class FeatureSet:
             it in; ids and embedding tables need it. Defaults to `None`.
         vocabulary_version: int. One more each time that the vocabularies have grown. Defaults to
             `1`.
+        missing: tuple of str. Raw values that mean a missing one, next to `""`, None and NaN; in a
+            column of numbers those that are numbers, too. Defaults to `()`.
 
     Raises:
         ValueError: for a contradictory declaration, naming the feature.
@@ -80,6 +82,7 @@ class FeatureSet:
         label: Label | Iterable[Label],
         vocabulary_sizes: Mapping[str, int] | None = None,
         vocabulary_version: int = 1,
+        missing: Iterable[str] = (),
     ) -> None:
         for feature in features:
             if not isinstance(feature, Feature):
@@ -95,6 +98,7 @@ class FeatureSet:
         check_set(self)
         self.vocabulary_sizes = dict(vocabulary_sizes) if vocabulary_sizes is not None else None
         self.vocabulary_version = vocabulary_version
+        self.missing = tuple(missing)
         check_sizes(self)
         self.read: tuple[str, ...] | None = None  # by a model, see `reading`
         self._statistics: Statistics | None = None
@@ -131,7 +135,7 @@ class FeatureSet:
         if found.left_out:
             reasons = "; ".join(f"{name}: {why}" for name, why in found.left_out.items())
             warnings.warn(f"columns that are no features: {reasons}", stacklevel=2)
-        return cls(*found.features, label=found.label.declared)
+        return cls(*found.features, label=found.label.declared, missing=found.missing)
 
     # The labels.
 
@@ -327,7 +331,11 @@ class FeatureSet:
     def with_vocabulary_sizes(self, sizes: Mapping[str, int], version: int = 1) -> FeatureSet:
         """The same declaration with its vocabulary sizes filled in."""
         return FeatureSet(
-            *self.features, label=self.tasks, vocabulary_sizes=sizes, vocabulary_version=version
+            *self.features,
+            label=self.tasks,
+            vocabulary_sizes=sizes,
+            vocabulary_version=version,
+            missing=self.missing,
         )
 
     def grown_to(self, sizes: Mapping[str, int]) -> FeatureSet:
@@ -349,7 +357,7 @@ class FeatureSet:
             for first, second in itertools.combinations(names, 2)
             if {first, second} not in declared
         ]
-        return FeatureSet(*self.features, *new, label=self.tasks)
+        return FeatureSet(*self.features, *new, label=self.tasks, missing=self.missing)
 
     def without_crossed(self) -> FeatureSet:
         """The same features but the crossed ones; all others keep their ids.
@@ -382,6 +390,7 @@ class FeatureSet:
             label=tasks,
             vocabulary_sizes=sizes,
             vocabulary_version=self.vocabulary_version,
+            missing=self.missing,
         )
         reduced._statistics = self._statistics
         if self.read is None:
@@ -417,9 +426,8 @@ class FeatureSet:
     def fit(self, frame: Frame, *, numbers_of: FeatureSet | None = None) -> FeatureSet:
         """The same declaration fitted to training rows, as `ctr-keras prepare` fits it.
 
-        Vocabularies are counted, numbers measured. Missing are `""`, None and NaN; other strings
-        that mean a missing value have to be replaced before. `ctr_keras/features/columns.py` says
-        how values become strings.
+        Vocabularies are counted, numbers measured. `ctr_keras/features/columns.py` says how values
+        become strings.
 
         Args:
             frame: the raw columns by name: a frame of pandas, polars or pyarrow, or a dict of
@@ -585,6 +593,7 @@ class FeatureSet:
             "features": [{"kind": f.kind, **dataclasses.asdict(f)} for f in self.features],
             "vocabulary_sizes": self.vocabulary_sizes,
             "vocabulary_version": self.vocabulary_version,
+            **({"missing": self.missing} if self.missing else {}),
             **({} if self.read is None else {"read": self.read}),
         }
 
@@ -606,6 +615,7 @@ class FeatureSet:
             label=[first, *(Label(**task) for task in config.get("more_labels", ()))],
             vocabulary_sizes=config["vocabulary_sizes"],
             vocabulary_version=config.get("vocabulary_version", 1),
+            missing=config.get("missing", ()),
         )
         return features if config.get("read") is None else features.reading(config["read"])
 

@@ -48,7 +48,7 @@ _PAIR_SEPARATOR = "\x1f"
 
 def fit(features: FeatureSet, frame: Frame, earlier: FeatureSet | None = None) -> Statistics:
     """The statistics of a frame of training rows; numbers that an earlier set has stay as there."""
-    columns = Columns(frame, features.raw_columns)
+    columns = Columns(frame, features.raw_columns, missing=features.missing)
     if not columns.rows:
         raise ValueError("there is no row to fit on")
     learned = (f for f in features.features if isinstance(f, Numeric) and learns_numbers(f))
@@ -62,7 +62,7 @@ def fit(features: FeatureSet, frame: Frame, earlier: FeatureSet | None = None) -
 
 def grow(features: FeatureSet, statistics: Statistics, frame: Frame) -> Statistics:
     """The statistics with the values appended that are frequent in more training rows."""
-    columns = Columns(frame, features.raw_columns, features.spellings)
+    columns = Columns(frame, features.raw_columns, features.spellings, features.missing)
     values = _feature_values(features, columns, statistics.numbers)
     new = _frequent(features, _counts(features, values))
     return dataclasses.replace(
@@ -76,13 +76,13 @@ def grow(features: FeatureSet, statistics: Statistics, frame: Frame) -> Statisti
 
 def count(features: FeatureSet, numbers: Numbers, frame: Frame) -> dict[str, Counts]:
     """How often the rows of a frame have each value, by counted vocabulary."""
-    columns = Columns(frame, features.raw_columns)
+    columns = Columns(frame, features.raw_columns, missing=features.missing)
     return _counts(features, _feature_values(features, columns, numbers))
 
 
 def pack(features: FeatureSet, statistics: Statistics, frame: Frame) -> dict[str, Array]:
     """The packed inputs of a frame's rows."""
-    columns = Columns(frame, features.raw_columns, features.spellings)
+    columns = Columns(frame, features.raw_columns, features.spellings, features.missing)
     values = _feature_values(features, columns, statistics.numbers)
     warn_of_unknown(features, values)
     packed = {}

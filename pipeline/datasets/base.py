@@ -60,7 +60,8 @@ def with_crosses(features: FeatureSet, min_count: int) -> FeatureSet:
     """
     names = [feature.name for feature in features.categorical]
     crosses = (Crossed(*pair, min_count=min_count) for pair in itertools.combinations(names, 2))
-    return FeatureSet(*features.features, *crosses, label=features.tasks)
+    declared = (*features.features, *crosses)
+    return FeatureSet(*declared, label=features.tasks, missing=features.missing)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +75,6 @@ class Dataset:
         pattern: files below the source; empty for the source itself. Unused with `FileSplit`.
         split: RandomSplit, TimeSplit or FileSplit.
         history: History or None.
-        missing: strings that mean a missing value, next to the empty one.
         expect: Expectation by name of a feature.
     """
 
@@ -84,9 +84,13 @@ class Dataset:
     pattern: str = ""
     split: Split = RandomSplit()  # noqa: RUF009 (frozen)
     history: History | None = None
-    missing: tuple[str, ...] = ()
     expect: Mapping[str, Expectation] = dataclasses.field(default_factory=dict)
     filter_rule: ClassVar[str] = "no rule"  # what is true of the rows that `label` filters
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Strings that mean a missing value, next to the empty one."""
+        return self.features.missing
 
     def files(self, source: str) -> list[SourceFile]:
         """The source's files. Each call lists it anew, which takes its time on an object store.

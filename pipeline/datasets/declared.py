@@ -140,17 +140,17 @@ def load_dataset(path: str, split: Split | None = None) -> Dataset:
     places = [yaml.at("features", i) for i in range(len(file.features))]
     declared = all_of(partial(place.build_one_of, "kind", FEATURE_KINDS) for place in places)
     labels = _labels(yaml, file)
+    options = yaml.at("source").build_one_of("format", _FORMATS)
     with yaml.located():
-        features = FeatureSet(*declared, label=labels)
+        features = FeatureSet(*declared, label=labels, missing=options.missing)
     if split is None:
         declares = file.split is not None
         split = yaml.at("split").build_one_of("by", _SPLITS, "split") if declares else RandomSplit()
     history = yaml.at("history").build(History) if file.history else None
     expect = _expectations(yaml, features) if file.expect else {}
-    options = yaml.at("source").build_one_of("format", _FORMATS)
     table = _table(options, features, tuple(sorted(_needed_columns(features, split, history))))
     name = os.path.splitext(os.path.basename(path))[0]
-    return Dataset(name, features, table, options.files, split, history, options.missing, expect)
+    return Dataset(name, features, table, options.files, split, history, expect)
 
 
 def _labels(yaml: Source, file: _File) -> list[Label]:

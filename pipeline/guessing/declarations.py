@@ -9,7 +9,6 @@ from ctr_keras.features import FeatureSet
 from ctr_keras.features.guessing import features as guessing
 from ctr_keras.features.guessing.features import Guess, listed, yaml_line
 from ctr_keras.features.guessing.labels import FoundLabel
-from ctr_keras.features.guessing.profiles import Profile
 from pipeline.guessing import splits
 from pipeline.guessing.files import find_paths, names_below
 from pipeline.guessing.samples import Sample, sample_files, sample_frame
@@ -113,13 +112,13 @@ def _declare(
         raise ValueError(f"{source}: {error}") from None
     lines = [
         *_header(sample, source),
-        *_source_section(sample.settings, found.profiles),
+        *_source_section(sample.settings, found),
         f"label: {yaml_line(found.label.setting)}  # {_described(found.label)}",
         "features:",
         *_feature_lines(found),
         *_split_lines(split, found),
     ]
-    features = FeatureSet(*found.features, label=found.label.declared)
+    features = FeatureSet(*found.features, label=found.label.declared, missing=found.missing)
     return Declaration("\n".join(lines) + "\n", features)
 
 
@@ -136,21 +135,15 @@ def _header(sample: Sample, source: str) -> Iterator[str]:
     yield from (f"# {comment}" for comment in sample.comments)
 
 
-def _source_section(settings: Mapping[str, Any], profiles: Mapping[str, Profile]) -> Iterator[str]:
+def _source_section(settings: Mapping[str, Any], found: Guess) -> Iterator[str]:
     yield "source:"
-    if any(found.decimal_comma for found in profiles.values()):
+    if any(column.decimal_comma for column in found.profiles.values()):
         settings = {**settings, "decimal": ","}
     for key, value in settings.items():
         yield f"  {key}: {yaml_line(value)}"
-    where: dict[str, list[str]] = {}
-    for found in profiles.values():
-        for word in found.missing:
-            # A word that got into a column of numbers may be a value of another column.
-            if word not in found.words or not any(of.has(word) for of in profiles.values()):
-                where.setdefault(word, []).append(found.name)
-    if where:
-        seen = "; ".join(f"{word} in {listed(columns)}" for word, columns in where.items())
-        yield f"  missing: {yaml_line(list(where))}  # {seen}"
+    if found.missing:
+        in_columns = (f"{word} in {listed(names)}" for word, names in found.missing_in.items())
+        yield f"  missing: {yaml_line(found.missing)}  # {'; '.join(in_columns)}"
 
 
 def _feature_lines(found: Guess) -> Iterator[str]:

@@ -86,7 +86,9 @@ class Scorer:
             ValueError: for a column that is not there, or a value that is not as declared, with
                 its row.
         """
-        columns = Columns(frame, self.features.raw_columns, self._fitted.spellings)
+        columns = Columns(
+            frame, self.features.raw_columns, self._fitted.spellings, self._fitted.missing
+        )
         warn_of_unknown(self._fitted, read_categories(self._fitted, columns))
         raw: dict[str, Array] = {}
         for feature in self.features.features:

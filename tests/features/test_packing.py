@@ -158,6 +158,23 @@ def test_numbers_may_be_strings():
     np.testing.assert_array_equal(values[:, 0], [1.5, 0, -20, 0, 0.5, 1])
 
 
+def test_words_that_mean_a_missing_value_are_missing_as_prepare_has_them():
+    features = FeatureSet(
+        Categorical("site"),
+        Numeric("price"),
+        MultiValued("tags", max_length=2),
+        label=Label("click"),
+        missing=("?", "-1"),
+    )
+    columns = {"site": ["?", "a", "-1"], "price": ["?", "2", -1], "tags": ["?", "x|?", ["x"]]}
+    fitted = features.fit(columns)
+    assert fitted.statistics.values == {"site": ["a"], "tags": ["x", "?"]}
+    packed = FeatureSet.from_dict(fitted.to_dict())._with(fitted.statistics).pack(columns)
+    assert packed["categorical"][:, 0].astype(bool).tolist() == [False, True, False]
+    assert packed["numeric"][:, 0].tolist() == [0, 2, 0]
+    assert np.count_nonzero(packed["tags"], axis=1).tolist() == [0, 2, 1]
+
+
 def test_numbers_that_are_not_finite_are_missing():
     fitted = features(Numeric("n")).fit({"n": [1.0]})
     for values in (["nan", "-Infinity", "INF"], [NAN, np.inf, -np.inf]):

@@ -653,7 +653,7 @@ def test_counts_are_numbers_also_where_they_are_written_as_floats_or_most_are_ze
     draw = np.random.default_rng(0)
     pages = draw.poisson(draw.gamma(2.0, 10.0, ROWS))
     gains = np.where(draw.random(ROWS) < 0.9, 0, draw.choice([2174, 3103, 5178, 7298, 15024], ROWS))
-    log = {"pages": [f"{n}.0" for n in pages], "capital-gain": gains + draw.integers(0, 9, ROWS)}
+    log = {"pages": [f"{n}.0" for n in pages], "balance": gains + draw.integers(0, 9, ROWS)}
     found = declared({**log, "click": draw.integers(0, 2, ROWS)}, "click")
     assert [feature["kind"] for feature in found["features"]] == ["numeric"] * 2
 

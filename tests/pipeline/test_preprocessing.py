@@ -55,9 +55,9 @@ def transform(features: list, train: dict, rows: dict | None = None) -> tuple[di
         return outputs, read_sizes(f"{folder}/transform_fn")
 
 
-def computed(features: list, rows: dict) -> dict:
+def computed(features: list, rows: dict, missing: tuple = ()) -> dict:
     """Packed inputs, by name, of features of which nothing is analyzed: no pipeline is needed."""
-    feature_set = FeatureSet(*features, label=LABEL)
+    feature_set = FeatureSet(*features, label=LABEL, missing=missing)
     kinds = {"string": tf.string, "float": tf.float32}
     columns = {
         name: tf.constant(rows[name], kinds[kind]) for name, kind in feature_set.raw_columns.items()
@@ -194,6 +194,26 @@ def test_what_is_no_zero_has_buckets_where_most_are_zeros():
 def test_few_values_have_a_bucket_each():
     outputs, _ = transform([Numeric("q", scale="quantiles", buckets=4)], {"q": [2.0, 2, 2, 2, 5]})
     assert np.ravel(outputs["categorical"]).tolist() == [1, 1, 1, 1, 4]
+
+
+def test_words_that_mean_a_missing_value_mean_it_in_the_graph():
+    features = [
+        Categorical("site", hash_buckets=9),
+        Numeric("price"),
+        Numeric("age", scale="boundaries", boundaries=[0, 50]),
+        MultiValued("tags", max_length=2, hash_buckets=9),
+    ]
+    rows = {
+        "site": ["?", "", "a?", "-1"],
+        "price": [-1.0, NAN, 2.0, -1.5],
+        "age": [-1.0, NAN, 20.0, 60.0],
+        "tags": ["?", "", "x|?", "x"],
+    }
+    outputs = computed(features, rows, missing=("?", "-1"))
+    assert [ids[0] == 0 for ids in outputs["categorical"]] == [True, True, False, True]
+    assert [ids[1] == 0 for ids in outputs["categorical"]] == [True, True, False, False]
+    assert np.ravel(outputs["numeric"]).tolist() == [0, 0, 2, -1.5]
+    assert [np.count_nonzero(ids) for ids in outputs["tags"]] == [0, 0, 2, 1]
 
 
 def test_boundaries_belong_to_the_bucket_above():

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -79,6 +80,15 @@ def test_what_has_changed_is_said_and_fails(clicks, tmp_path):
     assert "item" not in said
     assert "1 requests without rows are left out" in page.read_text()
     assert CliRunner().invoke(command, [*asked, "--limit", "1"]).exit_code == 0
+
+
+def test_words_that_mean_a_missing_value_are_missing(clicks, tmp_path):
+    data = shutil.copytree(clicks, tmp_path / "data")
+    features = json.loads((data / "features.json").read_text())
+    (data / "features.json").write_text(json.dumps({**features, "missing": ["?"]}))
+    write_log(tmp_path / "log", [{**row, "device": "?"} for row in raw_rows(clicks)])
+    found = by_name(measure_drift(str(tmp_path / "log"), str(data)))
+    assert found["device"].missing[1] == 1.0
 
 
 def test_values_that_training_never_had_are_said(clicks, tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import functools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ _LEAKS, _TELLS = 0.8, 0.5  # shares of what there is to know about the label
 _NEARLY_ALWAYS = 0.95
 _MANY, _OFTEN_ONCE = 1000, 0.3  # values; the share of them that one row has
 _MAX_LIST = 50
+_BUCKETS, _ROWS_OF_BUCKET = (20, 100), 500  # of a number; few rows learn no more than twenty
 _DAY = 86400
 _PERIODS = {"hour": _DAY, "weekday": 7 * _DAY}  # of parts of a time
 
@@ -61,6 +63,23 @@ class Guess:
         """The features, as they are declared."""
         entries = self.entries.values()
         return [feature_from_dict(feature) for entry in entries for feature in entry.features]
+
+    @property
+    def missing(self) -> list[str]:
+        """Values that mean a missing one."""
+        return list(self.missing_in)
+
+    @functools.cached_property
+    def missing_in(self) -> dict[str, list[str]]:
+        """The columns of each value that means a missing one."""
+        found: dict[str, list[str]] = {}
+        for column in self.profiles.values():
+            for word in column.missing:
+                # A word that got into a column of numbers may be a value of another column.
+                is_value = any(other.has(word) for other in self.profiles.values())
+                if word not in column.words or not is_value:
+                    found.setdefault(word, []).append(column.name)
+        return found
 
     @property
     def left_out(self) -> dict[str, str]:
@@ -153,8 +172,8 @@ def _features(
     of_group = group_of(found.name)
     group = {"group": of_group} if of_group else {}
     if found.kind == "number":
-        buckets = min(20, max(found.distinct // 2, 2))
-        scale = {"scale": "quantiles", "buckets": buckets}
+        buckets = int(np.clip(found.present // _ROWS_OF_BUCKET, *_BUCKETS))
+        scale = {"scale": "quantiles", "buckets": max(min(found.distinct, buckets), 2)}
         yield {"kind": "numeric", "name": name, **column, **scale, **group}
     elif found.kind == "time":
         others = [other for other in kept if other is not found]

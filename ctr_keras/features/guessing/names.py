@@ -16,9 +16,9 @@ LABELS = _words_of(
 )
 IDS = _words_of("asin code hash id ids key sku type uid zip zipcode")
 NUMBERS = _words_of(
-    """age amount balance bid cost count ctr days distance duration gain height hours length loss
-    minutes nights num number price quantity rank rate rating salary score seconds size temperature
-    time total views visits weight width"""
+    """age amount balance bid cost count ctr days distance duration height length minutes nights num
+    number price quantity rank rate rating salary score seconds size temperature time total views
+    visits weight width"""
 )
 TIMES = _words_of("date datetime day dt epoch hour time timestamp ts")
 SPLITS: Mapping[str, frozenset[str]] = {
