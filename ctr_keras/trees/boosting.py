@@ -53,6 +53,7 @@ def grow(
 
     Raises:
         ModuleNotFoundError: without LightGBM, which `ctr-keras[trees]` brings.
+        OSError: without OpenMP, which it needs.
 
     Example:
 
@@ -137,8 +138,11 @@ def _lightgbm() -> Any:
     # Threads of OpenMP wait for each other by spinning, which takes many times as long as the work
     # wherever another process has one of the cores. Read when the library is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    import lightgbm
-
+    try:
+        import lightgbm
+    except OSError as error:
+        needed = "OpenMP, on Debian and Ubuntu `apt-get install libgomp1`"
+        raise OSError(f"LightGBM cannot be loaded: {error}; it needs {needed}") from error
     return lightgbm
 
 

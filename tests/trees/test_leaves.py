@@ -1,6 +1,7 @@
 """TreeLeaves: the leaves that LightGBM gives, and those that can be told by hand."""
 
 import json
+import sys
 
 import keras
 import numpy as np
@@ -265,6 +266,14 @@ def test_leaves_are_those_of_lightgbm_on_real_data(real_data):
     assert np.isin(ids, [known.start for known in features.id_ranges.values()]).any()  # unseen ones
     settings = BoostingSettings(num_iterations=30, num_threads=1)
     assert_leaves_are_those_of_lightgbm(features, *rows, settings)
+
+
+def test_lightgbm_without_openmp_says_what_to_install(tmp_path, monkeypatch):
+    (tmp_path / "lightgbm.py").write_text("raise OSError('libgomp.so.1: cannot open')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "lightgbm", raising=False)
+    with pytest.raises(OSError, match=r"libgomp.so.1: cannot open; it needs OpenMP, on .*libgomp1"):
+        grow(FEATURES, *[random_rows(10, 0)] * 2, BoostingSettings())
 
 
 def weighted(rows, seed):
