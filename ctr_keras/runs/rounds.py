@@ -86,6 +86,11 @@ class Rounds(keras.callbacks.Callback):
         done = len(self.history)
         return done >= self.total or done - self.best >= self._patience
 
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether all rounds are done, and one of the last was the best."""
+        return len(self.history) >= self.total and len(self.history) - self.best < self._patience
+
     def run(
         self,
         build: Callable[[], keras.Model],

@@ -126,6 +126,11 @@ def _trained(
     )
     if not rounds.is_over:
         print(f"stopped {_stopped(rounds)}")
+    if rounds.is_cut_short and config.epochs == TrainConfig.epochs:  # nobody wanted fewer
+        print(
+            f"round {rounds.best} of {rounds.total} was the best: more epochs may be better, by "
+            f"--set epochs={2 * config.epochs} into another folder"
+        )
     assert checkpoints.last is not None
     _publish(os.path.join(checkpoints.last, BEST), os.path.join(config.out, "model.keras"))
     report = _report(rounds, pace, rows, config.sample_weight)

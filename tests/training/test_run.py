@@ -243,6 +243,18 @@ def test_a_run_says_that_averages_of_weights_lag(settings, tmp_path, capsys, epo
         assert f"lag: after all 30 steps {share} of them is still what training" in said
 
 
+@pytest.mark.parametrize(("patience", "is_said"), [(9, True), (1, False)])
+def test_a_run_that_the_default_of_epochs_has_cut_short_says_so(
+    settings, tmp_path, capsys, monkeypatch, patience, is_said
+):
+    monkeypatch.setattr(TrainConfig, "epochs", 2)
+    rate = {"learning_rate": 0.0, "averaging": 0.0}  # the first round stays the best
+    train(
+        TrainConfig(**settings | FM | {"epochs": 2, "patience": patience} | rate, out=str(tmp_path))
+    )
+    assert ("was the best: more epochs may be better" in capsys.readouterr().out) == is_said
+
+
 def test_a_run_that_diverges_says_so_and_what_to_change(settings, tmp_path):
     wild = settings | FM | {"learning_rate": 1e30}
     message = (
