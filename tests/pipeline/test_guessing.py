@@ -658,6 +658,18 @@ def test_counts_are_numbers_also_where_they_are_written_as_floats_or_most_are_ze
     assert [feature["kind"] for feature in found["features"]] == ["numeric"] * 2
 
 
+def test_whole_numbers_that_might_count_are_said():
+    draw = np.random.default_rng(0)
+    places = np.minimum(draw.geometric(0.1, 1000), 40)
+    log = {"lead": draw.geometric(0.02, 1000), "shelf": draw.permutation(41)[places]}
+    text = guess({**log, "click": draw.integers(0, 2, 1000)}, "click").text
+    lines = [line for line in text.splitlines() if "kind: categorical" in line]
+    assert [("lead" in line, "may count or measure" in line) for line in lines] == [
+        (True, True),
+        (False, False),
+    ]
+
+
 def test_a_column_without_a_name_is_left_out(frame, tmp_path):
     frame.to_csv(tmp_path / "log.csv")
     declaration = guess(str(tmp_path / "log.csv"))

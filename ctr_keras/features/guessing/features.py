@@ -238,6 +238,8 @@ def _describe(found: Profile) -> str:
         said = f"{found.distinct:,} values"
     if found.kind == "category" and found.is_whole_float:
         said += f", with .0 at their ends: without it they would be others ({found.values[0]})"
+    if found.may_measure:
+        said += ", which may count or measure something: then let it be numeric"
     if found.missing_share:
         said += f", {found.missing_share:.2%} missing"
     if found.words:

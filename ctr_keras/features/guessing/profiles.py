@@ -37,6 +37,7 @@ _STRANGE = 0.01  # of the values may be none among numbers or times; as many row
 _YEARS = range(8 * 10**8, 21 * 10**8)  # 1995 to 2036, in seconds
 _FEW = 12  # distinct integers that are rather categories
 _SMOOTH = 0.82  # correlation of neighbouring integers' counts in numbers that measure
+_SOMEWHAT_SMOOTH = 0.5  # of some ids, too, that were given in the order of first visits
 _LONG_TEXT = 60  # characters
 
 
@@ -130,6 +131,14 @@ class Profile:
     def is_whole_float(self) -> bool:
         """Whether values are integers that some program has written as floats."""
         return _all_match(self._coded[0], r"^[+-]?\d+\.0$")
+
+    @property
+    def may_measure(self) -> bool:
+        """Whether categories look as if they might be numbers that count or measure something."""
+        numbers = self.numbers()
+        if self.kind != "category" or self.distinct <= _FEW or np.isnan(numbers).any():
+            return False
+        return _smoothness(numbers, self.counts) > _SOMEWHAT_SMOOTH
 
     def has(self, value: str) -> bool:
         """Whether a value is there."""
