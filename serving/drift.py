@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from ctr_keras.features import FeatureSet
+from ctr_keras.features.columns import numbers_of
 from ctr_keras.files import files_below, open_output
 from ctr_keras.pages import render
 from pipeline.splits import SPLITS
@@ -201,9 +202,9 @@ def _columns(features: FeatureSet, request: predict_pb2.PredictRequest) -> Array
             raise ValueError(f"have a column {name!r}, which the data have not")
         if (values.dtype == object) != (kind == "string"):
             raise ValueError(f"have another type than {kind} in column {name!r}")
-        if kind == "string" and features.missing:
-            is_missing = np.isin(values, [word.encode() for word in features.missing])
-            given[name] = np.where(is_missing, b"", values)
+        words = [word.encode() for word in features.missing]
+        means_missing = words if kind == "string" else numbers_of(features.missing)
+        given[name] = np.where(np.isin(values, means_missing), _MISSING[kind], values)
     rows = max(map(len, given.values()))
     return {
         name: np.broadcast_to(given.get(name, np.array([_MISSING[kind]], _DTYPES[kind])), [rows])

@@ -14,9 +14,15 @@ DEMO = pathlib.Path(__file__).parents[2] / "examples" / "demo.py"
 
 def demo(folder, rows):
     """The demo in a process, and a group, of its own."""
-    command = [sys.executable, DEMO, "--folder", folder, "--rows", str(rows)]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    return subprocess.Popen(
+        [sys.executable, DEMO, "--folder", folder, "--rows", str(rows)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # Which a suite that a shell runs in the background was started without.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 @pytest.mark.whole

@@ -85,10 +85,11 @@ def test_what_has_changed_is_said_and_fails(clicks, tmp_path):
 def test_words_that_mean_a_missing_value_are_missing(clicks, tmp_path):
     data = shutil.copytree(clicks, tmp_path / "data")
     features = json.loads((data / "features.json").read_text())
-    (data / "features.json").write_text(json.dumps({**features, "missing": ["?"]}))
-    write_log(tmp_path / "log", [{**row, "device": "?"} for row in raw_rows(clicks)])
+    (data / "features.json").write_text(json.dumps({**features, "missing": ["?", "-1"]}))
+    rows = [{**row, "device": "?", "price": -1.0} for row in raw_rows(clicks)]
+    write_log(tmp_path / "log", rows)
     found = by_name(measure_drift(str(tmp_path / "log"), str(data)))
-    assert found["device"].missing[1] == 1.0
+    assert found["device"].missing[1] == found["price"].missing[1] == 1.0
 
 
 def test_values_that_training_never_had_are_said(clicks, tmp_path):
