@@ -19,17 +19,16 @@ import click
 import numpy as np
 
 from benchmarks.served_model import (
-    ITEM_COLUMNS,
+    BATCH_SIZES,
     Columns,
     columns_of,
     exported,
     loaded,
+    of_one_user,
     percentiles,
     print_line,
     rows_of,
 )
-
-BATCH_SIZES = (1, 32, 128, 500)
 
 Task = Callable[[], Any]
 
@@ -62,11 +61,10 @@ def _saved_model(models: str, columns: Columns) -> Callable[[int], dict[str, Tas
 
     def tasks(size: int) -> dict[str, Task]:
         rows = rows_of(columns, size)
-        of_user = {k: v if k in ITEM_COLUMNS else v[:1] for k, v in rows.items()}
         return {
             "SavedModel": functools.partial(direct["serving_default"], rows),
             "SavedModel, as the server runs it": functools.partial(served.run, rows),
-            "SavedModel, rank": functools.partial(direct["rank"], of_user),
+            "SavedModel, rank": functools.partial(direct["rank"], of_one_user(rows)),
         }
 
     return tasks

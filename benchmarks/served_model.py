@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmarks.synthetic import prepared_log
 
+BATCH_SIZES = (1, 32, 128, 500)
 ITEM_COLUMNS = tuple(f"C{number}" for number in range(19, 27))  # 8 of 39
 
 Columns = dict[str, np.ndarray]
@@ -66,6 +67,11 @@ def columns_of(folder: str) -> Columns:
 def rows_of(columns: Columns, size: int) -> Columns:
     """As many rows, those of the columns over again."""
     return {name: np.resize(values, size) for name, values in columns.items()}
+
+
+def of_one_user(columns: Columns) -> Columns:
+    """The columns of candidates for one user: one row of all that is not the items'."""
+    return {name: v if name in ITEM_COLUMNS else v[:1] for name, v in columns.items()}
 
 
 def percentiles(seconds: list[float]) -> dict[str, float]:

@@ -32,18 +32,18 @@ import numpy as np
 from tensorflow_serving.apis import predict_pb2
 
 from benchmarks.served_model import (
-    ITEM_COLUMNS,
+    BATCH_SIZES,
     Columns,
     columns_of,
     exported,
     loaded,
+    of_one_user,
     percentiles,
     print_line,
     rows_of,
 )
 from benchmarks.timing import median_seconds
 
-BATCH_SIZES = (1, 32, 128, 500)
 CANDIDATES = 500
 CLIENTS = 64
 LOAD = 0.3  # share of the time that the model runs
@@ -219,8 +219,8 @@ async def _open_loop(send: Send, rate: float, seconds: float) -> list[float]:
 async def _ranking(
     server: dict[str, str], direct: dict[str, Callable], columns: Columns, rounds: int
 ) -> None:
-    rows = rows_of({k: v if k in ITEM_COLUMNS else v[:1] for k, v in columns.items()}, CANDIDATES)
-    one_user = {k: v if k in ITEM_COLUMNS else v[:1] for k, v in rows.items()}
+    rows = rows_of(of_one_user(columns), CANDIDATES)
+    one_user = of_one_user(rows)
     scores = direct["serving_default"](rows) - direct["rank"](one_user)
     assert np.abs(scores).max() <= 1e-6, "rank and predict differ"
     loop = asyncio.get_running_loop()

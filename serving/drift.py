@@ -196,15 +196,18 @@ def _has_rows(record: prediction_log_pb2.PredictionLog) -> bool:
 def _columns(features: FeatureSet, request: predict_pb2.PredictRequest) -> Arrays:
     """The raw columns of a request's rows; what it leaves out is missing."""
     given = {name: to_array(proto).ravel() for name, proto in request.inputs.items()}
+    words: dict[str, list[Any]] = {
+        "string": [word.encode() for word in features.missing],
+        "float": numbers_of(features.missing),
+    }
     for name, values in given.items():
         kind = features.raw_columns.get(name)
         if kind is None:
             raise ValueError(f"have a column {name!r}, which the data have not")
         if (values.dtype == object) != (kind == "string"):
             raise ValueError(f"have another type than {kind} in column {name!r}")
-        words = [word.encode() for word in features.missing]
-        means_missing = words if kind == "string" else numbers_of(features.missing)
-        given[name] = np.where(np.isin(values, means_missing), _MISSING[kind], values)
+        if words[kind]:
+            given[name] = np.where(np.isin(values, words[kind]), _MISSING[kind], values)
     rows = max(map(len, given.values()))
     return {
         name: np.broadcast_to(given.get(name, np.array([_MISSING[kind]], _DTYPES[kind])), [rows])

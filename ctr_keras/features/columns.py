@@ -119,7 +119,7 @@ class Columns:
         """The column of a feature of categories, spelled."""
         if feature.name not in self._strings:
             coded = self._read(feature)
-            if not self._missing.isdisjoint(coded.values):
+            if self._missing:
                 kept = ["" if value in self._missing else value for value in coded.values]
                 coded = Coded(kept, coded.codes)
             self._strings[feature.name] = coded

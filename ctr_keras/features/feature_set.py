@@ -98,6 +98,8 @@ class FeatureSet:
         check_set(self)
         self.vocabulary_sizes = dict(vocabulary_sizes) if vocabulary_sizes is not None else None
         self.vocabulary_version = vocabulary_version
+        if isinstance(missing, str):  # its letters would be the values
+            raise ValueError(f"missing must be a list of strings, got {missing!r}")
         self.missing = tuple(missing)
         check_sizes(self)
         self.read: tuple[str, ...] | None = None  # by a model, see `reading`

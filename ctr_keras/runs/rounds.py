@@ -83,13 +83,16 @@ class Rounds(keras.callbacks.Callback):
     @property
     def is_over(self) -> bool:
         """Whether no round is left, or `patience` of them have not brought a better one."""
-        done = len(self.history)
-        return done >= self.total or done - self.best >= self._patience
+        return len(self.history) >= self.total or self._has_waited
 
     @property
     def is_cut_short(self) -> bool:
         """Whether all rounds are done, and one of the last was the best."""
-        return len(self.history) >= self.total and len(self.history) - self.best < self._patience
+        return len(self.history) >= self.total and not self._has_waited
+
+    @property
+    def _has_waited(self) -> bool:
+        return len(self.history) - self.best >= self._patience
 
     def run(
         self,

@@ -142,8 +142,8 @@ def _source_section(settings: Mapping[str, Any], found: Guess) -> Iterator[str]:
     for key, value in settings.items():
         yield f"  {key}: {yaml_line(value)}"
     if found.missing:
-        in_columns = (f"{word} in {listed(names)}" for word, names in found.missing_in.items())
-        yield f"  missing: {yaml_line(found.missing)}  # {'; '.join(in_columns)}"
+        seen = "; ".join(f"{word} in {listed(names)}" for word, names in found.missing.items())
+        yield f"  missing: {yaml_line(list(found.missing))}  # {seen}"
 
 
 def _feature_lines(found: Guess) -> Iterator[str]:

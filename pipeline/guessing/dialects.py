@@ -119,7 +119,7 @@ def _is_header(first: list[str], others: list[list[str]]) -> bool:
     none is. The first or last column may have none: row numbers, or what is behind a delimiter at
     the end of lines."""
     names = [name.strip() for name in first]
-    if names.count("") > (not names[0] or not names[-1]) or any(map(_IS_NUMBER.fullmatch, names)):
+    if "" in names[1:-1] or names.count("") > 1 or any(map(_IS_NUMBER.fullmatch, names)):
         return False
     columns = map(set, zip(*others, strict=True)) if others else [set[str]()] * len(first)
     values = sum(name in column for name, column in zip(first, columns, strict=True))

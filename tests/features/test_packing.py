@@ -158,6 +158,11 @@ def test_numbers_may_be_strings():
     np.testing.assert_array_equal(values[:, 0], [1.5, 0, -20, 0, 0.5, 1])
 
 
+def test_one_word_for_a_list_of_words_is_refused():
+    with pytest.raises(ValueError, match="missing must be a list of strings, got 'NA'"):
+        FeatureSet(Categorical("site"), label=Label("click"), missing="NA")
+
+
 def test_words_that_mean_a_missing_value_are_missing_as_prepare_has_them():
     features = FeatureSet(
         Categorical("site"),

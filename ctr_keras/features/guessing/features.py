@@ -64,20 +64,15 @@ class Guess:
         entries = self.entries.values()
         return [feature_from_dict(feature) for entry in entries for feature in entry.features]
 
-    @property
-    def missing(self) -> list[str]:
-        """Values that mean a missing one."""
-        return list(self.missing_in)
-
     @functools.cached_property
-    def missing_in(self) -> dict[str, list[str]]:
-        """The columns of each value that means a missing one."""
+    def missing(self) -> dict[str, list[str]]:
+        """Values that mean a missing one, each with the columns that have it."""
+        profiles = self.profiles.values()
         found: dict[str, list[str]] = {}
-        for column in self.profiles.values():
+        for column in profiles:
             for word in column.missing:
                 # A word that got into a column of numbers may be a value of another column.
-                is_value = any(other.has(word) for other in self.profiles.values())
-                if word not in column.words or not is_value:
+                if word not in column.words or not any(other.has(word) for other in profiles):
                     found.setdefault(word, []).append(column.name)
         return found
 
