@@ -4,6 +4,7 @@ import concurrent.futures
 import multiprocessing
 import os
 import pathlib
+import signal
 import tempfile
 import time
 from collections.abc import Callable
@@ -54,6 +55,12 @@ class Command:
         """Waits for the end; the exit status."""
         self._process.join(seconds)
         return self._process.exitcode
+
+    def pause(self) -> None:
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
 
     def terminate(self) -> None:
         self._process.terminate()

@@ -236,7 +236,9 @@ def test_two_exports_of_a_model_do_not_meet(run, version, tmp_path):
     shutil.copytree(version, out / "1")
     first = Command(*export_command(run, out), "--force")
     first.wait_until((out / ".partial").exists)
+    first.pause()  # it would else end before the other, which reads the run first, has begun
     second = export(run, out, "--force")
+    first.resume()
     assert second.exit_code == 1
     message = f"another process exports to {out}: export again when it has ended"
     assert second.stderr.splitlines()[-1] == f"Error: {message}"
