@@ -49,7 +49,7 @@ def default_preset(model: str) -> str | None:
 
     Example:
 
-    >>> default_preset("LR"), default_preset("FM")
+    >>> default_preset("LR"), default_preset("DeepFM")
     ('default', None)
     """
     return _DEFAULT if _DEFAULT in PRESETS.get(model, {}) else None

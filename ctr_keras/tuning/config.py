@@ -107,7 +107,7 @@ class TuneConfig:
                     f"to train: ctr-keras train --model {TREES} --set num_leaves=63"
                 )
         source = source.with_preset(lambda name: find_preset(base.model, name))
-        fixed = {*source.values, *base.model_args}
+        fixed = {*source.values, *source.values.get("model_args", {})}
         searched = read_space(space, base.model) if space else model_space(base.model)
         searched = {name: of for name, of in searched.items() if name not in fixed}
         return cls(base, searched, trials, seeds, pruner, finalists, space or "")

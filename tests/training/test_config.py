@@ -221,7 +221,8 @@ def test_weights_are_averaged_where_they_can_be(overrides, expected):
         ("LR", [], 0.01),
         ("LR", ["learning_rate=0.5"], 0.5),
         ("LR", ["preset=optinter-criteo"], 0.0005),
-        ("FM", [], 0.001),
+        ("FM", [], 0.005),
+        ("DeepFM", [], 0.001),
     ],
 )
 def test_a_model_starts_from_its_own_defaults_where_no_preset_is_named(model, overrides, expected):
