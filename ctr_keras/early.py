@@ -60,7 +60,8 @@ def read_run(path: str | None, overrides: Iterable[str], **given: Any) -> Source
     if model == TREES:
         source.check(outlines.dataclass("TreesConfig"))
     else:
-        source = source.with_preset(lambda name: find_preset(model, name), default_preset(model))
+        default = default_preset(model, source.values)
+        source = source.with_preset(lambda name: find_preset(model, name), default)
         _check(source, outlines.dataclass("TrainConfig"), model)
     return source
 

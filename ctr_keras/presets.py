@@ -41,15 +41,24 @@ def find_preset(name: str, data: str) -> Settings:
     return presets[data]
 
 
-def default_preset(model: str) -> str | None:
+def default_preset(model: str, settings: Settings) -> str | None:
     """The name of the preset that is in force where no other is named, if a model has one.
+
+    A model on a plan, whose interactions are normalized and weighed by gates, learns otherwise than
+    without: it has no default of the other.
 
     Args:
         model: str. A name in `ctr_keras.models.MODELS`.
+        settings: dict. Those that are given, arguments of the model among them or in `model_args`.
 
     Example:
 
-    >>> default_preset("LR"), default_preset("DeepFM")
+    >>> default_preset("FM", {}), default_preset("DeepFM", {})
     ('default', None)
+    >>> default_preset("FM", {"interactions": "plan.json"}) is None
+    True
     """
-    return _DEFAULT if _DEFAULT in PRESETS.get(model, {}) else None
+    arguments = settings.get("model_args")
+    given = {**settings, **arguments} if isinstance(arguments, Mapping) else settings
+    has_own = _DEFAULT in PRESETS.get(model, {}) and not given.get("interactions")
+    return _DEFAULT if has_own else None

@@ -34,7 +34,7 @@ _SOURCES = {  # of presets, by how their names begin, or by model
     "optinter": "OptInter, Table IV",
     "ipinyou": "OptInter, Table IV",
     "autoint": "AutoInt, Section 5.1",
-    "default": "this library: in force where no other is named",
+    "default": "this library: in force where no other is named and no plan given",
     **dict.fromkeys(("FM", "DeepFM", "IPNN"), "AutoFIS, Table 9"),
     **dict.fromkeys(("FwFM", "AFM"), "the baselines of AutoFIS and AIM"),
     **dict.fromkeys(("xDeepFM", "AutoGroup", "AutoFeature"), "the baselines of AIM"),

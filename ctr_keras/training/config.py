@@ -260,7 +260,7 @@ class TrainConfig(Optimization):
 
         A key that is no setting but an argument of the model goes to `model_args`. The key `preset`
         stands for a paper's settings for a data set (`ctr_keras.training.PRESETS`), which all other
-        keys override. Without it, a model that has a preset `default` starts from that.
+        keys override. Without it, a model that has a preset `default`, and no plan, starts from it.
 
         Args:
             path: str or None. The YAML file. Defaults to `None`: none.
@@ -276,7 +276,8 @@ class TrainConfig(Optimization):
         with source.located("model"):
             model = spelled("model", source.values["model"], MODELS)
             arguments = model_arguments(model)
-        source = source.with_preset(lambda name: find_preset(model, name), default_preset(model))
+        default = default_preset(model, source.values)
+        source = source.with_preset(lambda name: find_preset(model, name), default)
         return source.with_model_args(fields_of(cls), arguments).build(cls)
 
     def to_dict(self) -> dict[str, Any]:

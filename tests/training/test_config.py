@@ -221,7 +221,9 @@ def test_weights_are_averaged_where_they_can_be(overrides, expected):
         ("LR", [], 0.01),
         ("LR", ["learning_rate=0.5"], 0.5),
         ("LR", ["preset=optinter-criteo"], 0.0005),
-        ("FM", [], 0.005),
+        ("FM", [], 0.003),
+        ("FM", ["interactions=plan.json"], 0.001),
+        ("FM", ["model_args={interactions: plan.json}"], 0.001),
         ("DeepFM", [], 0.001),
     ],
 )

@@ -36,7 +36,7 @@ def test_presets_are_as_their_papers_have_them():
         (model, preset)
         for model, presets in PRESETS.items()
         for preset, given in presets.items()
-        if preset != default_preset(model)
+        if preset != default_preset(model, {})
         and (
             given.get("table_decay", auto_table_decay(model))
             or (auto_penalty(model, 1000) and "net_l2" not in given)
