@@ -246,6 +246,8 @@ class Source:
         node: yaml.Node or None. What the file holds. Defaults to `None`.
         elsewhere: dict. The places of settings that are not from the file. Defaults to none.
         base: tuple. The keys that lead to the settings in the file. Defaults to `()`.
+        is_whole: bool. Whether the file is a run's own, which names all that the run had. Defaults
+            to `False`.
 
     Example:
 
@@ -268,6 +270,7 @@ class Source:
     node: yaml.Node | None = None
     elsewhere: Mapping[str, str] = dataclasses.field(default_factory=dict)
     base: tuple[str | int, ...] = ()
+    is_whole: bool = False
 
     @classmethod
     def read(
@@ -283,7 +286,7 @@ class Source:
         `more_numbers`, what YAML 1.2 takes for a number in a file is one, such as `1e-3`."""
         loader = _NumbersLoader if more_numbers else yaml.SafeLoader
         values, node = _read_yaml(path, loader) if path else ({}, None)
-        values.pop("versions", None)  # a run's own config.yaml can be read back
+        is_whole = values.pop("versions", None) is not None  # as a run's own config.yaml has them
         values |= given or {}
         elsewhere = dict.fromkeys(given or (), "")
         for override in overrides:
@@ -295,7 +298,7 @@ class Source:
                 values[key] = yaml.load(value, _NumbersLoader)
             except yaml.YAMLError as error:
                 raise ValueError(f"{elsewhere[key]}{_problem(error)}") from error
-        return cls(values, path or "", node, elsewhere)
+        return cls(values, path or "", node, elsewhere, is_whole=is_whole)
 
     def place(self, *keys: str | int) -> str:
         """Where the setting to which `keys` lead was written, or what it belongs to:
@@ -363,13 +366,16 @@ class Source:
         return dataclasses.replace(self, values=others).build(kind)
 
     def with_preset(self, find: Callable[[str], Settings], default: str | None = None) -> Source:
-        """These settings over those of the preset that the setting `preset` names, or `default`."""
-        name = self.values.get("preset", default)
+        """These settings over those of the preset that the setting `preset` names, or `default`.
+
+        There is none where `preset` is null, and no default next to a run's own file.
+        """
+        name = self.values.get("preset", None if self.is_whole else default)
+        values = {key: value for key, value in self.values.items() if key != "preset"}
         if name is None:
-            return self
+            return dataclasses.replace(self, values=values)
         with self.located("preset"):
             preset = find(name)
-        values = {key: value for key, value in self.values.items() if key != "preset"}
         preset = {key: value for key, value in preset.items() if key not in self._model_args()}
         return dataclasses.replace(self, values={**preset, **values})
 

@@ -24,8 +24,18 @@ def find_models(models_dir: str | os.PathLike[str]) -> dict[str, pathlib.Path]:
     >>> list(find_models("models"))
     ['ctr', 'genre', 'times_two']
     """
-    folders = sorted(entry for entry in pathlib.Path(models_dir).iterdir() if os.path.isdir(entry))
+    folders = _folders(models_dir)
     return {folder.name: folder for folder in folders if not folder.name.startswith(".")}
+
+
+def _folders(path: str | os.PathLike[str]) -> list[pathlib.Path]:
+    """The folders in a folder, by name.
+
+    They are those of one look: where the folder goes meanwhile, it had all of them, not none.
+    """
+    with os.scandir(path) as entries:  # which know whether they are folders
+        found = [e for e in entries if e.is_dir(follow_symlinks=False) or os.path.isdir(e)]
+    return sorted(pathlib.Path(entry.path) for entry in found)
 
 
 def check_models_folder(folder: str | os.PathLike[str]) -> None:
@@ -69,12 +79,11 @@ def find_versions(base_path: str | os.PathLike[str]) -> dict[int, pathlib.Path]:
     [1]
     """
     found: dict[int, pathlib.Path] = {}
-    for child in sorted(pathlib.Path(base_path).iterdir()):
-        is_number = _NUMBER.fullmatch(child.name) and int(child.name) <= MAX_VERSION
-        if is_number and os.path.isdir(child):
-            if int(child.name) in found:
-                _say_taken(child)
-            found[int(child.name)] = child
+    for folder in _folders(base_path):
+        if _NUMBER.fullmatch(folder.name) and int(folder.name) <= MAX_VERSION:
+            if int(folder.name) in found:
+                _say_taken(folder)
+            found[int(folder.name)] = folder
     return found
 
 

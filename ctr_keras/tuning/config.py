@@ -48,7 +48,7 @@ class TuneConfig:
 
     Example:
 
-    >>> config = TuneConfig.read(overrides=["dim=8"], data="d", model="FM", out="study", trials=5)
+    >>> config = TuneConfig.read(overrides=["dim=8"], data="d", model="DeepFM", out="study")
     >>> config.base.model_args, "dim" in config.space
     ({'dim': 8}, False)
     """

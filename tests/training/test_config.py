@@ -3,6 +3,7 @@
 import pytest
 import yaml
 
+from ctr_keras.runs import write_settings
 from ctr_keras.training import TrainConfig
 
 GIVEN = {"data": "d", "model": "AutoInt", "out": "r"}
@@ -215,6 +216,14 @@ def test_weights_are_averaged_where_they_can_be(overrides, expected):
     assert config.momentum_of_averages == expected
 
 
+def test_a_runs_own_file_is_taken_as_it_is(tmp_path):
+    config = TrainConfig("d", "FM", "o", model_args={"dim": 2})  # without FM's dropout
+    path = tmp_path / "config.yaml"
+    write_settings(str(path), config.to_dict())
+    assert TrainConfig.read(str(path)) == config
+    assert TrainConfig.read(str(path), ["dropout=0.1"]).model_args == {"dim": 2, "dropout": 0.1}
+
+
 @pytest.mark.parametrize(
     ("model", "overrides", "expected"),
     [
@@ -222,6 +231,7 @@ def test_weights_are_averaged_where_they_can_be(overrides, expected):
         ("LR", ["learning_rate=0.5"], 0.5),
         ("LR", ["preset=optinter-criteo"], 0.0005),
         ("FM", [], 0.003),
+        ("FM", ["preset=null"], 0.001),
         ("FM", ["interactions=plan.json"], 0.001),
         ("FM", ["model_args={interactions: plan.json}"], 0.001),
         ("DeepFM", [], 0.001),

@@ -3,6 +3,7 @@
 The number in a test's name is the section of TensorFlow Serving's protocol that it checks.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -464,6 +465,20 @@ def test_9_new_models_are_found_and_removed_ones_unloaded(models, saved):
         shutil.rmtree(models / "later")
         wait_for_state(server, "later", 5, "END")
         assert predicted(server) == 2.0
+
+
+def test_a_folder_that_goes_while_it_is_looked_at_had_what_was_seen(models, monkeypatch):
+    scandir = os.scandir
+
+    @contextlib.contextmanager
+    def seen_and_gone(path):
+        with scandir(path) as entries:
+            seen = list(entries)
+        models.rename(models.with_name("gone"))
+        yield seen
+
+    monkeypatch.setattr(os, "scandir", seen_and_gone)
+    assert list(find_versions(models / "m")) == [1]
 
 
 def test_9_a_directory_that_cannot_be_read_unloads_nothing(models):
