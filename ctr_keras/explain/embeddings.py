@@ -11,7 +11,6 @@ import keras
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
-from keras import ops
 
 from ctr_keras.data import open_examples
 from ctr_keras.features import FeatureSet, Numeric, Vocabulary
@@ -103,12 +102,12 @@ def embedding_tables(model: keras.Model, features: FeatureSet) -> list[Table]:
             vocabulary.name,
             np.array(features.id_ranges[vocabulary.name]),
             _values(features, vocabulary),
-            ops.convert_to_numpy(layer.table)[rows.start : rows.stop],
+            layer.vectors_of(vocabulary.name),
         )
         for layer in flat_layers(model)
         if isinstance(layer, FieldEmbedding) and layer.dim > 1
         for vocabulary in features.vocabularies
-        if (rows := layer.vocabulary_rows.get(vocabulary.name))
+        if vocabulary.name in layer.vocabulary_rows
     ]
 
 

@@ -44,7 +44,11 @@ from ctr_keras.layers.mask_block import MaskBlock
 from ctr_keras.layers.mlp import MLP
 from ctr_keras.layers.multi_interactive import MultiInteractive
 from ctr_keras.layers.mutual_distillation import MutualDistillation
-from ctr_keras.layers.number_embedding import AutoDisEmbedding, PeriodicEmbedding
+from ctr_keras.layers.number_embedding import (
+    AutoDisEmbedding,
+    PeriodicEmbedding,
+    StepEmbedding,
+)
 from ctr_keras.layers.pair_attention import PairAttention
 from ctr_keras.layers.pair_networks import PairNetworks
 from ctr_keras.layers.residual_unit import ResidualUnit
@@ -110,6 +114,7 @@ __all__ = [
     "RowTrainer",
     "SimHash",
     "SqueezeExcitation",
+    "StepEmbedding",
     "TanhAttention",
     "TargetAttention",
     "TaskTowers",

@@ -9,11 +9,15 @@ import keras
 import numpy as np
 from keras import ops
 
-from ctr_keras.features import Feature, FeatureSet, MultiValued
+from ctr_keras.features import Feature, FeatureSet, MultiValued, Numeric
 from ctr_keras.keras_internals import mark_quantized
 from ctr_keras.layers.base import check_choice
 from ctr_keras.layers.inputs import PackedLayer
-from ctr_keras.layers.number_embedding import AutoDisEmbedding, PeriodicEmbedding
+from ctr_keras.layers.number_embedding import (
+    AutoDisEmbedding,
+    PeriodicEmbedding,
+    StepEmbedding,
+)
 from ctr_keras.tables import is_left_to_optimizer, look_up, penalty_of_rows
 from ctr_keras.tables.checking import given
 from ctr_keras.types import (
@@ -27,7 +31,7 @@ from ctr_keras.types import (
     Variable,
 )
 
-NUMERIC = ("linear", "periodic", "autodis")
+NUMERIC = ("linear", "periodic", "autodis", "ordered")
 _NUMBER_EMBEDDINGS = {"periodic": PeriodicEmbedding, "autodis": AutoDisEmbedding}
 _numeric = contextvars.ContextVar("numeric", default="linear")
 _SINGLES = ("categorical", "crossed")  # packed inputs with one id a field
@@ -45,6 +49,8 @@ class FieldEmbedding(PackedLayer):
     - categorical and crossed field: `V[id]`
     - numeric field: `x * v`; with `numeric="periodic"` or `"autodis"` what `PeriodicEmbedding` or
       `AutoDisEmbedding` makes of `x`
+    - number in buckets: `V[id]`, as of any category; with `numeric="ordered"` what `StepEmbedding`
+      makes of the bucket is added, in which a bucket of few rows resembles its neighbours
     - multi-valued field: mean of `V[id]` over its actual ids, or of values with weights `w`
       `sum(w V[id]) / sum(w)`, a zero vector if all are 0
 
@@ -78,9 +84,10 @@ class FieldEmbedding(PackedLayer):
         fields: list of str or None. Names of the fields to embed. Defaults to `None`: all.
         sequences: list of str. Names of sequence features to embed with the same table, each as
             an output of its own. Defaults to `()`.
-        numeric: str or None. How numbers are embedded: `"linear"`, `"periodic"` or `"autodis"`.
-            A number of which buckets have a vector each is declared so, by `scale` of `Numeric`.
-            Defaults to `None`: `"linear"`, or what `embedding_numbers` says.
+        numeric: str or None. How numbers are embedded: `"linear"`, `"periodic"`, `"autodis"`, or
+            `"ordered"`: numbers in buckets, declared so by `scale` of `Numeric`, in their order,
+            and others as by `"linear"`. Defaults to `None`: `"linear"`, or what `embedding_numbers`
+            says.
         combiner: str. `"mean"` or `"sum"` of a multi-valued field's vectors, or of their products
             with the values' weights. Defaults to `"mean"`.
         embeddings_initializer: initializer of table and numeric vectors, or a number, the standard
@@ -179,21 +186,39 @@ class FieldEmbedding(PackedLayer):
             numeric_initializer = _for_rows_of(
                 (rows, self.dim), self.embeddings_initializer, (len(numeric), self.dim)
             )
-        if numeric and self.numeric == "linear":
+        if self.numeric == "ordered" and self._buckets:
+            self.bucket_steps = StepEmbedding(
+                self.dim,
+                [len(self._ids_of(number)) for number in self._buckets],
+                initializer=_own(self.embeddings_initializer),
+                dtype=self._float_policy,
+                name="bucket_steps",
+            )
+            self.bucket_steps.build((None, len(self._buckets)))
+        if numeric and self.numeric in ("linear", "ordered"):
             self.numeric_vectors = self.add_weight(
                 name="numeric_vectors",
                 shape=(len(numeric), self.dim),
                 initializer=numeric_initializer,
             )
         elif numeric:
-            policy = self.dtype_policy.name.rpartition("_from_")[2]  # numbers are not quantized
             self.numbers = _NUMBER_EMBEDDINGS[self.numeric](
                 self.dim,
                 initializer=_own(self.embeddings_initializer),
-                dtype=policy,
+                dtype=self._float_policy,
                 name="numbers",
             )
             self.numbers.build((None, len(numeric)))
+
+    @property
+    def _buckets(self) -> list[Feature]:
+        """The fields that are numbers in buckets."""
+        return [f for f in self._of(self.features.categorical) if isinstance(f, Numeric)]
+
+    @property
+    def _float_policy(self) -> str:
+        """That of the layers inside, which are not quantized."""
+        return str(self.dtype_policy.name.rpartition("_from_")[2])
 
     def _add_table(self, rows: int) -> None:
         self.table = self.add_weight(
@@ -279,6 +304,11 @@ class FieldEmbedding(PackedLayer):
         return offsets, rows
 
     @property
+    def number_layers(self) -> list[keras.layers.Layer]:
+        """The layers inside that embed numbers, where lines in them are not all."""
+        return [getattr(self, name) for name in ("numbers", "bucket_steps") if hasattr(self, name)]
+
+    @property
     def numeric_weights(self) -> list[Variable]:
         """What numbers are embedded with, each `(numeric fields, ...)`."""
         if hasattr(self, "numbers"):
@@ -292,6 +322,27 @@ class FieldEmbedding(PackedLayer):
         ranges = self.features.id_ranges if offsets else {}
         return {n: range(ranges[n].start - o, ranges[n].stop - o) for n, o in offsets.items()}
 
+    @property
+    def step_rows(self) -> dict[str, range]:
+        """The rows of the steps, if there are any, that belong to each number in buckets."""
+        if not hasattr(self, "bucket_steps"):
+            return {}
+        ends = np.cumsum(self.bucket_steps.buckets).tolist()
+        counts = zip(self._buckets, self.bucket_steps.buckets, ends, strict=True)
+        return {number.name: range(end - count, end) for number, count, end in counts}
+
+    def vectors_of(self, vocabulary: str) -> Array:
+        """(ids, dim) float. What each id of a vocabulary is embedded as."""
+        rows = self.vocabulary_rows[vocabulary]
+        vectors: Array = ops.convert_to_numpy(self.table)[rows.start : rows.stop]
+        if vocabulary not in self.step_rows:
+            return vectors
+        place = [*self.step_rows].index(vocabulary)
+        buckets = np.zeros((len(rows), len(self.step_rows)), "int32")
+        buckets[:, place] = range(1, len(rows) + 1)
+        vectors = vectors + ops.convert_to_numpy(self.bucket_steps(buckets))[:, place]
+        return vectors
+
     def call(self, inputs: Inputs, training: bool | None = None) -> Tensor:
         if training:
             self.check_trainable()
@@ -302,6 +353,8 @@ class FieldEmbedding(PackedLayer):
         if categorical or crossed:
             ids = [self._columns(inputs, kind) for kind in _SINGLES if kind in self._input_names]
             embedded = self._embed(ops.concatenate(ids, axis=1), [*categorical, *crossed])
+        if hasattr(self, "bucket_steps"):
+            embedded += self._steps_to(ops.concatenate(ids, axis=1), [*categorical, *crossed])
         if categorical:
             # A slice of everything would still be copied, and its gradient, too.
             parts.append(embedded[:, : len(categorical)] if crossed else embedded)
@@ -327,7 +380,7 @@ class FieldEmbedding(PackedLayer):
     @property
     def can_be_parted(self) -> bool:
         """Whether there is a `part` of some fields."""
-        return not (self.sequences or hasattr(self, "numbers"))
+        return not (self.sequences or self.number_layers)
 
     def part(self, names: Sequence[str]) -> "FieldEmbedding":
         """A layer on the same inputs that embeds some of the fields with the weights of this one.
@@ -424,6 +477,17 @@ class FieldEmbedding(PackedLayer):
         vectors = ops.cast(vectors, self.compute_dtype)
         return ops.where(ops.not_equal(rows, 0)[..., None], vectors, 0.0)
 
+    def _steps_to(self, ids: Tensor, features: Sequence[Feature]) -> Tensor:
+        """What is added to the vectors of ids whose columns belong to these features."""
+        columns = [column for column, f in enumerate(features) if f in self._buckets]
+        before = np.array([self._ids_of(features[column]).start - 1 for column in columns], "int32")
+        of_numbers = ops.take(ids, np.array(columns), axis=1)
+        steps = self.bucket_steps(ops.where(ops.equal(of_numbers, 0), 0, of_numbers - before))
+        places = np.zeros(len(features), "int32")  # of other fields, a zero vector before the first
+        places[columns] = range(1, len(columns) + 1)
+        steps = ops.concatenate([ops.zeros_like(steps[:, :1]), steps], axis=1)
+        return ops.take(steps, places, axis=1)
+
     def _embed_numbers(self, values: Tensor) -> Tensor:
         if hasattr(self, "numbers"):
             return self.numbers(values)
@@ -465,7 +529,7 @@ def embedding_numbers(numeric: str) -> Iterator[None]:
     """Has each `FieldEmbedding` that is made inside embed numbers in this way, unless it is told.
 
     Args:
-        numeric: str. `"linear"`, `"periodic"` or `"autodis"`.
+        numeric: str. `"linear"`, `"periodic"`, `"autodis"` or `"ordered"`.
 
     Example:
 

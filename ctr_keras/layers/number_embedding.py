@@ -1,9 +1,11 @@
-"""Numbers as embeddings that are no straight lines: by waves, or by buckets that are learned."""
+"""Numbers as embeddings that are no straight lines: by waves, or by buckets, learned or given."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from ctr_keras.layers.base import ConfiguredLayer, exact_softmax
@@ -166,3 +168,82 @@ class AutoDisEmbedding(NumberEmbedding):
         logits = ops.einsum("bnh,nhk->bnk", hidden, self.mixing) + self.keep * hidden
         shares = exact_softmax(logits / self.temperature)
         return ops.einsum("bnk,nkd->bnd", ops.cast(shares, self.compute_dtype), self.vectors)
+
+
+@keras.saving.register_keras_serializable(package="ctr_keras")
+class StepEmbedding(NumberEmbedding):
+    """Numbers in buckets as vectors of which each is a step away from that of the bucket below.
+
+    For bucket `b` of `K`, with a step `s` for each bucket of the number, `(sum of s_1 to s_b - sum
+    of s_b+1 to s_K) / (2 sqrt(K))`; a zero vector where the number is missing. A row teaches its
+    bucket and, by the steps that they share, all others, the nearest ones most; with a vector of
+    its own a bucket of few rows learns from these alone.
+
+    Args:
+        dim: int. Width of a vector.
+        buckets: list of int. How many each number has.
+        initializer: initializer of the steps. Defaults to `"glorot_uniform"`.
+        **kwargs: name, dtype and what else `keras.layers.Layer` takes.
+
+    Call arguments:
+        inputs: integer tensor of buckets, from 1 on, and of 0 for a missing number.
+
+    Input shape:
+        `(batch, numbers)`.
+
+    Output shape:
+        `(batch, numbers, dim)`.
+
+    Raises:
+        ValueError: if the input has another count of numbers than `buckets`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> layer = StepEmbedding(1, buckets=[4], initializer="ones")
+    >>> np.array(layer(np.array([[1], [2], [4], [0]]))).ravel().tolist()
+    [-0.5, 0.0, 1.0, 0.0]
+
+    References:
+        [On Embeddings for Numerical Features](https://arxiv.org/abs/2203.05556), Section 3.2, whose
+        piecewise linear encoding of a number that is known by its bucket alone has a one for each
+        bucket up to it.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        buckets: Sequence[int],
+        initializer: Initializer = "glorot_uniform",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(dim, initializer, **kwargs)
+        self.buckets = tuple(buckets)
+
+    def build(self, input_shape: Shape) -> None:
+        super().build(input_shape)
+        if input_shape[1] != len(self.buckets):
+            raise ValueError(
+                f"expected {len(self.buckets)} numbers, as `buckets` has. Received: {input_shape}"
+            )
+        self.steps = self.add_weight(
+            name="steps",
+            shape=(sum(self.buckets), self.dim),
+            initializer=self.initializer,
+            autocast=False,  # half precision has no digits left of a long sum
+        )
+
+    def call(self, inputs: Tensor) -> Tensor:
+        ends = np.cumsum(self.buckets, dtype="int32")
+        starts = ends - np.array(self.buckets, "int32")
+        sums = ops.cumsum(ops.convert_to_tensor(self.steps), axis=0)
+        sums = ops.concatenate([ops.zeros_like(sums[:1]), sums], axis=0)  # of so many first steps
+        # Up to a bucket less above it: 2 sums[b] - sums[start] - sums[end], and of no bucket zero.
+        below, all_of_it = (
+            ops.take(sums, np.repeat(of, self.buckets), axis=0) for of in (starts, ends)
+        )
+        scales = np.repeat([0.5 / math.sqrt(count) for count in self.buckets], self.buckets)
+        vectors = (2 * sums[1:] - below - all_of_it) * ops.cast(scales, sums.dtype)[:, None]
+        vectors = ops.concatenate([ops.zeros_like(sums[:1]), vectors], axis=0)
+        rows = ops.where(ops.equal(inputs, 0), 0, inputs + ops.cast(starts, inputs.dtype))
+        return ops.cast(ops.take(vectors, rows, axis=0), self.compute_dtype)

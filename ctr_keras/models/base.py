@@ -121,7 +121,7 @@ class CTRModel(RowTrainer, keras.Model):
             config = keras.quantizers.Int8QuantizationConfig(activation_quantizer=None)
         super().quantize(mode, config, **options)
         for layer in flat_layers(self):  # Keras only looks at layers that have none inside
-            if isinstance(layer, FieldEmbedding) and hasattr(layer, "numbers"):
+            if isinstance(layer, FieldEmbedding) and layer.number_layers:
                 _quantize(layer, mode, config)
 
 

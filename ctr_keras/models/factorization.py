@@ -86,8 +86,8 @@ def FM(  # noqa: N802 (a builder reads as the model it builds)
             normal distribution. Defaults to `None`: as `FieldEmbedding`.
         check_ids: bool. Whether an id that is not of its field gives NaN (see `FieldEmbedding`).
             Defaults to `False`.
-        numeric_embedding: str. How numbers are embedded, `"linear"`, `"periodic"` or `"autodis"`
-            (see `FieldEmbedding`). Defaults to `"linear"`.
+        numeric_embedding: str. How numbers are embedded, `"linear"`, `"periodic"`, `"autodis"` or
+            `"ordered"` (see `FieldEmbedding`). Defaults to `"linear"`.
         crossed: bool. Whether crossed features are fields as others are; without it, the model does
             not read them. Defaults to `False`.
 

@@ -73,7 +73,7 @@ _WITHOUT_EMBEDDINGS = ("linear", "trees")  # families that have none of numbers
 # Arguments that builders have beside their own.
 _EXTRA = (
     _extra("check_ids", False, bool),
-    _extra("numeric_embedding", "linear", Literal["linear", "periodic", "autodis"]),
+    _extra("numeric_embedding", "linear", Literal["linear", "periodic", "autodis", "ordered"]),
     _extra("crossed", False, bool),
 )
 
@@ -121,7 +121,7 @@ def register(
             else:
                 with embedding_numbers(numeric_embedding):
                     model = builder(features, *positional, **named)
-                _check_embeds_numbers(model)
+                _check_embeds_numbers(model, numeric_embedding)
             for layer in flat_layers(model) if check_ids else ():
                 if hasattr(layer, "check_ids"):
                     layer.check_ids = True
@@ -162,10 +162,14 @@ def check_labels(model: str, features: FeatureSet) -> None:
         )
 
 
-def _check_embeds_numbers(model: keras.Model) -> None:
-    """Checks that a model embeds numbers at all, where it is said how."""
-    if not any(hasattr(layer, "numbers") for layer in flat_layers(model)):
-        raise ValueError(f"{model.name} embeds no numbers here: numeric_embedding is for these")
+def _check_embeds_numbers(model: keras.Model, numeric_embedding: str) -> None:
+    """Checks that a model embeds numbers that it is said how to embed."""
+    if not any(getattr(layer, "number_layers", ()) for layer in flat_layers(model)):
+        numbers = "numbers in buckets" if numeric_embedding == "ordered" else "numbers"
+        raise ValueError(
+            f"{model.name} embeds no {numbers} here: numeric_embedding={numeric_embedding} is for "
+            "these"
+        )
 
 
 def _with(signature: inspect.Signature, extra: Iterable[inspect.Parameter]) -> inspect.Signature:

@@ -292,6 +292,17 @@ def _carry_over_table(old: FieldEmbedding, new: FieldEmbedding, sources: Array) 
     if names and old_names and new.numeric == old.numeric:
         for weight, old_weight in zip(new.numeric_weights, old.numeric_weights, strict=True):
             weight.assign(_by_name(old_weight, old_names, weight, names))
+    if new.step_rows and old.step_rows:
+        _carry_over_steps(old, new)
+
+
+def _carry_over_steps(old: FieldEmbedding, new: FieldEmbedding) -> None:
+    """By number and place, of numbers with as many buckets as before."""
+    old_steps, steps = ops.convert_to_numpy(old.bucket_steps.steps), _copied(new.bucket_steps.steps)
+    for name in new.step_rows.keys() & old.step_rows.keys():
+        if len(new.step_rows[name]) == len(old.step_rows[name]):
+            steps[np.array(new.step_rows[name])] = old_steps[np.array(old.step_rows[name])]
+    new.bucket_steps.steps.assign(steps)
 
 
 def _numbers(embedding: FieldEmbedding) -> list[str]:

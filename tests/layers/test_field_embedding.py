@@ -170,6 +170,29 @@ def test_numbers_are_embedded_as_by_the_layer_of_that_name(numeric):
     assert again.numeric == numeric
 
 
+@pytest.mark.own_draws
+@pytest.mark.parametrize("fields", [None, ["bucket", "user"]])
+def test_steps_are_added_to_numbers_in_buckets_alone(fields):
+    plain, ordered = (embedding(fields=fields, numeric=n) for n in ("linear", "ordered"))
+    for name in ("table", "numeric_vectors"):
+        if hasattr(plain, name):
+            getattr(ordered, name).assign(to_numpy(getattr(plain, name)))
+    inputs = packed()
+    place = ordered.field_names.index("bucket")
+    ids = inputs["categorical"][:, 1]
+    assert 0 in ids  # missing
+    buckets = np.where(ids, ids - FEATURES.id_ranges["bucket"].start + 1, 0)
+    expected = to_numpy(plain(inputs)).copy()
+    expected[:, place] += to_numpy(ordered.bucket_steps(buckets[:, None]))[:, 0]
+    fields = to_numpy(ordered(inputs))
+    np.testing.assert_allclose(fields, expected, rtol=1e-6)
+    of_buckets = ordered.vectors_of("bucket")
+    known = buckets > 0
+    np.testing.assert_allclose(of_buckets[buckets[known] - 1], fields[known, place], rtol=1e-6)
+    assert not fields[0, place].any()
+    assert FieldEmbedding.from_config(ordered.get_config()).numeric == "ordered"
+
+
 def test_fields_come_in_the_order_of_the_feature_set():
     assert FEATURES.field_names == ORDER
     layer = embedding()

@@ -1,9 +1,9 @@
-"""PeriodicEmbedding and AutoDisEmbedding against loops over numbers."""
+"""PeriodicEmbedding, AutoDisEmbedding and StepEmbedding against loops over numbers."""
 
 import numpy as np
 import pytest
 
-from ctr_keras.layers import AutoDisEmbedding, PeriodicEmbedding
+from ctr_keras.layers import AutoDisEmbedding, PeriodicEmbedding, StepEmbedding
 from ctr_keras.testing import run_layer_test
 
 pytestmark = pytest.mark.backend
@@ -59,6 +59,45 @@ def test_layer_contract_of_buckets_that_are_learned():
         reference=autodis,
         bad_shapes=BAD_SHAPES,
     )
+
+
+BUCKETS = np.array([[1, 2], [3, 1], [0, 2], [2, 0], [3, 3]], "int32")
+
+
+def steps_of(weights, inputs, counts=(3, 4)):
+    rows = []
+    for row in inputs:
+        fields, start = [], 0
+        for bucket, count in zip(row, counts, strict=True):
+            vector = np.zeros(2)
+            for place in range(count if bucket else 0):
+                step = weights["steps"][start + place] / (2 * np.sqrt(count))
+                vector += step if place < bucket else -step
+            fields.append(vector)
+            start += count
+        rows.append(fields)
+    return np.array(rows)
+
+
+def test_layer_contract_of_steps():
+    run_layer_test(
+        StepEmbedding,
+        {"dim": 2, "buckets": [3, 4], "initializer": "random_normal"},
+        BUCKETS,
+        weight_shapes={"steps": (7, 2)},
+        reference=steps_of,
+        bad_shapes=[*BAD_SHAPES, (None, 3)],
+    )
+
+
+def test_a_row_teaches_its_bucket_and_the_nearest_ones_most():
+    layer = StepEmbedding(1, buckets=[8], initializer="zeros")
+    layer.build((None, 1))
+    layer.steps.assign([[1.0]] * 5 + [[-1.0]] * 3)  # against the gradient of a click in bucket 5
+    learned = np.array(layer(np.arange(1, 9)[:, None])).ravel()
+    assert learned.argmax() == 4
+    assert (np.diff(learned[:5]) > 0).all()
+    assert (np.diff(learned[4:]) < 0).all()
 
 
 def test_wrong_arguments_are_refused():
