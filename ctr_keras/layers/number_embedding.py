@@ -175,9 +175,9 @@ class StepEmbedding(NumberEmbedding):
     """Numbers in buckets as vectors of which each is a step away from that of the bucket below.
 
     For bucket `b` of `K`, with a step `s` for each bucket of the number, `(sum of s_1 to s_b - sum
-    of s_b+1 to s_K) / (2 sqrt(K))`; a zero vector where the number is missing. A row teaches its
-    bucket and, by the steps that they share, all others, the nearest ones most; with a vector of
-    its own a bucket of few rows learns from these alone.
+    of s_b+1 to s_K) / 2`; a zero vector where the number is missing. A row teaches its bucket and,
+    by the steps that they share, all others, the nearest ones most; with a vector of its own a
+    bucket of few rows learns from these alone.
 
     Args:
         dim: int. Width of a vector.
@@ -202,7 +202,7 @@ class StepEmbedding(NumberEmbedding):
     >>> import numpy as np
     >>> layer = StepEmbedding(1, buckets=[4], initializer="ones")
     >>> np.array(layer(np.array([[1], [2], [4], [0]]))).ravel().tolist()
-    [-0.5, 0.0, 1.0, 0.0]
+    [-1.0, 0.0, 2.0, 0.0]
 
     References:
         [On Embeddings for Numerical Features](https://arxiv.org/abs/2203.05556), Section 3.2, whose
@@ -238,12 +238,11 @@ class StepEmbedding(NumberEmbedding):
         starts = ends - np.array(self.buckets, "int32")
         sums = ops.cumsum(ops.convert_to_tensor(self.steps), axis=0)
         sums = ops.concatenate([ops.zeros_like(sums[:1]), sums], axis=0)  # of so many first steps
-        # Up to a bucket less above it: 2 sums[b] - sums[start] - sums[end], and of no bucket zero.
-        below, all_of_it = (
-            ops.take(sums, np.repeat(of, self.buckets), axis=0) for of in (starts, ends)
-        )
-        scales = np.repeat([0.5 / math.sqrt(count) for count in self.buckets], self.buckets)
-        vectors = (2 * sums[1:] - below - all_of_it) * ops.cast(scales, sums.dtype)[:, None]
+        # Up to a bucket less above it is 2 sums[b] - sums[start] - sums[end]; of no bucket, zero.
+        outer = [
+            ops.take(sums, np.repeat(places, self.buckets), axis=0) for places in (starts, ends)
+        ]
+        vectors = sums[1:] - (outer[0] + outer[1]) / 2
         vectors = ops.concatenate([ops.zeros_like(sums[:1]), vectors], axis=0)
         rows = ops.where(ops.equal(inputs, 0), 0, inputs + ops.cast(starts, inputs.dtype))
         return ops.cast(ops.take(vectors, rows, axis=0), self.compute_dtype)

@@ -71,7 +71,7 @@ def steps_of(weights, inputs, counts=(3, 4)):
         for bucket, count in zip(row, counts, strict=True):
             vector = np.zeros(2)
             for place in range(count if bucket else 0):
-                step = weights["steps"][start + place] / (2 * np.sqrt(count))
+                step = weights["steps"][start + place] / 2
                 vector += step if place < bucket else -step
             fields.append(vector)
             start += count
