@@ -90,7 +90,7 @@ class FieldEmbedding(PackedLayer):
             says.
         combiner: str. `"mean"` or `"sum"` of a multi-valued field's vectors, or of their products
             with the values' weights. Defaults to `"mean"`.
-        embeddings_initializer: initializer of table and numeric vectors, or a number, the standard
+        embeddings_initializer: initializer of table, numbers and steps, or a number, the standard
             deviation of a normal distribution. Defaults to `None`: 0.01, as AutoInt's code has it.
         embeddings_regularizer: regularizer of the table, which makes all of its rows be updated in
             every step; for an L2 penalty use `l2`. Defaults to `None`.
@@ -340,8 +340,8 @@ class FieldEmbedding(PackedLayer):
         place = [*self.step_rows].index(vocabulary)
         buckets = np.zeros((len(rows), len(self.step_rows)), "int32")
         buckets[:, place] = range(1, len(rows) + 1)
-        vectors = vectors + ops.convert_to_numpy(self.bucket_steps(buckets))[:, place]
-        return vectors
+        steps: Array = ops.convert_to_numpy(self.bucket_steps(buckets))[:, place]
+        return vectors + steps
 
     def call(self, inputs: Inputs, training: bool | None = None) -> Tensor:
         if training:
@@ -479,7 +479,7 @@ class FieldEmbedding(PackedLayer):
 
     def _steps_to(self, ids: Tensor, features: Sequence[Feature]) -> Tensor:
         """What is added to the vectors of ids whose columns belong to these features."""
-        columns = [column for column, f in enumerate(features) if f in self._buckets]
+        columns = [column for column, f in enumerate(features) if isinstance(f, Numeric)]
         before = np.array([self._ids_of(features[column]).start - 1 for column in columns], "int32")
         of_numbers = ops.take(ids, np.array(columns), axis=1)
         steps = self.bucket_steps(ops.where(ops.equal(of_numbers, 0), 0, of_numbers - before))
