@@ -11,7 +11,7 @@ from ctr_keras.features import FeatureSet
 from ctr_keras.files import is_remote
 from ctr_keras.limits import Limit, metric_names
 from ctr_keras.outlines import TREES
-from ctr_keras.presets import default_preset, find_preset
+from ctr_keras.presets import find_preset, with_preset
 from ctr_keras.settings import Fields, Source, all_of, did_you_mean, find, spelled
 
 
@@ -60,8 +60,7 @@ def read_run(path: str | None, overrides: Iterable[str], **given: Any) -> Source
     if model == TREES:
         source.check(outlines.dataclass("TreesConfig"))
     else:
-        default = default_preset(model, source.values)
-        source = source.with_preset(lambda name: find_preset(model, name), default)
+        source = with_preset(source, model)
         _check(source, outlines.dataclass("TrainConfig"), model)
     return source
 

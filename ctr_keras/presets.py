@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import yaml
 
-from ctr_keras.settings import did_you_mean
+from ctr_keras.settings import Source, did_you_mean
 from ctr_keras.types import Settings
 
 Presets: TypeAlias = Mapping[str, Mapping[str, Settings]]
@@ -62,3 +62,22 @@ def default_preset(model: str, settings: Settings) -> str | None:
     given = {**settings, **arguments} if isinstance(arguments, Mapping) else settings
     has_own = _DEFAULT in PRESETS.get(model, {}) and not given.get("interactions")
     return _DEFAULT if has_own else None
+
+
+def with_preset(source: Source, model: str) -> Source:
+    """The settings of a run over those of the preset that they name, or of the model's default.
+
+    Args:
+        source: Source.
+        model: str. A name in `ctr_keras.models.MODELS`.
+
+    Raises:
+        ValueError: for a preset that the model has not.
+
+    Example:
+
+    >>> with_preset(Source({"epochs": 3}), "LR").values
+    {'learning_rate': 0.01, 'epochs': 3}
+    """
+    default = default_preset(model, source.values)
+    return source.with_preset(lambda name: find_preset(model, name), default)

@@ -166,7 +166,7 @@ def test_models_shows_the_settings_of_lightgbm():
         ),
         (
             ["train", "--out", "r", "--data", ".", "--model", "FM", "--set", "preset=ml"],
-            "FM has no preset 'ml'; available: default, criteo",
+            "FM has no preset 'ml'; available: default, criteo, avazu",
         ),
         (
             ["train", "--out", "r", "--data", ".", "--set", "model=[3]"],
@@ -174,7 +174,7 @@ def test_models_shows_the_settings_of_lightgbm():
         ),
         (
             ["train", "--out", "r", "--data", ".", "--model", "FM", "--set", "preset=[3]"],
-            "--set preset=[3]: FM has no preset [3]; available: default, criteo",
+            "--set preset=[3]: FM has no preset [3]; available: default, criteo, avazu",
         ),
         (
             ["train", "--out", "r", "--data", ".", "--model", "XYZ"],

@@ -351,10 +351,11 @@ class FieldEmbedding(PackedLayer):
         categorical, crossed = (self._of(getattr(self.features, kind)) for kind in _SINGLES)
         parts = []
         if categorical or crossed:
-            ids = [self._columns(inputs, kind) for kind in _SINGLES if kind in self._input_names]
-            embedded = self._embed(ops.concatenate(ids, axis=1), [*categorical, *crossed])
-        if hasattr(self, "bucket_steps"):
-            embedded += self._steps_to(ops.concatenate(ids, axis=1), [*categorical, *crossed])
+            columns = [self._columns(inputs, k) for k in _SINGLES if k in self._input_names]
+            ids, features = ops.concatenate(columns, axis=1), [*categorical, *crossed]
+            embedded = self._embed(ids, features)
+            if hasattr(self, "bucket_steps"):
+                embedded += self._steps_to(ids, features)
         if categorical:
             # A slice of everything would still be copied, and its gradient, too.
             parts.append(embedded[:, : len(categorical)] if crossed else embedded)
@@ -482,7 +483,7 @@ class FieldEmbedding(PackedLayer):
         columns = [column for column, f in enumerate(features) if isinstance(f, Numeric)]
         before = np.array([self._ids_of(features[column]).start - 1 for column in columns], "int32")
         of_numbers = ops.take(ids, np.array(columns), axis=1)
-        steps = self.bucket_steps(ops.where(ops.equal(of_numbers, 0), 0, of_numbers - before))
+        steps = self.bucket_steps(of_numbers - before)  # where an id is 0, of no bucket
         places = np.zeros(len(features), "int32")  # of other fields, a zero vector before the first
         places[columns] = range(1, len(columns) + 1)
         steps = ops.concatenate([ops.zeros_like(steps[:, :1]), steps], axis=1)

@@ -175,8 +175,8 @@ class StepEmbedding(NumberEmbedding):
     """Numbers in buckets as vectors of which each is a step away from that of the bucket below.
 
     For bucket `b` of `K`, with a step `s` for each bucket of the number, `(sum of s_1 to s_b - sum
-    of s_b+1 to s_K) / 2`; a zero vector where the number is missing. A row teaches its bucket and,
-    by the steps that they share, all others, the nearest ones most; with a vector of its own a
+    of s_b+1 to s_K) / 2`; a zero vector where there is no such bucket. A row teaches its bucket
+    and, by the steps that they share, all others, the nearest ones most; with a vector of its own a
     bucket of few rows learns from these alone.
 
     Args:
@@ -186,7 +186,7 @@ class StepEmbedding(NumberEmbedding):
         **kwargs: name, dtype and what else `keras.layers.Layer` takes.
 
     Call arguments:
-        inputs: integer tensor of buckets, from 1 on, and of 0 for a missing number.
+        inputs: integer tensor of buckets, from 1 on; of 0 or less for a missing number.
 
     Input shape:
         `(batch, numbers)`.
@@ -244,5 +244,7 @@ class StepEmbedding(NumberEmbedding):
         ]
         vectors = sums[1:] - (outer[0] + outer[1]) / 2
         vectors = ops.concatenate([ops.zeros_like(sums[:1]), vectors], axis=0)
-        rows = ops.where(ops.equal(inputs, 0), 0, inputs + ops.cast(starts, inputs.dtype))
+        counts = np.array(self.buckets, "int32")
+        is_bucket = ops.logical_and(ops.greater(inputs, 0), ops.less_equal(inputs, counts))
+        rows = ops.where(is_bucket, inputs + starts, 0)
         return ops.cast(ops.take(vectors, rows, axis=0), self.compute_dtype)

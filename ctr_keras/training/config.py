@@ -11,7 +11,7 @@ from ctr_keras.features import FeatureSet
 from ctr_keras.mirrors import address_of
 from ctr_keras.models import MODELS, check_arguments, model_arguments
 from ctr_keras.models.transfer import NewRows
-from ctr_keras.presets import default_preset, find_preset
+from ctr_keras.presets import with_preset
 from ctr_keras.runs import (
     LabelsLoss,
     Optimization,
@@ -276,8 +276,7 @@ class TrainConfig(Optimization):
         with source.located("model"):
             model = spelled("model", source.values["model"], MODELS)
             arguments = model_arguments(model)
-        default = default_preset(model, source.values)
-        source = source.with_preset(lambda name: find_preset(model, name), default)
+        source = with_preset(source, model)
         return source.with_model_args(fields_of(cls), arguments).build(cls)
 
     def to_dict(self) -> dict[str, Any]:

@@ -193,6 +193,16 @@ def test_steps_are_added_to_numbers_in_buckets_alone(fields):
     assert FieldEmbedding.from_config(ordered.get_config()).numeric == "ordered"
 
 
+@pytest.mark.parametrize("wrong", [-1, 1, FEATURES.id_count])  # of no field, or of another
+def test_check_ids_turns_a_wrong_bucket_into_nan_where_there_are_steps(wrong):
+    layer = embedding(numeric="ordered", check_ids=True)
+    inputs = packed()
+    inputs["categorical"][2, 1] = wrong
+    output = to_numpy(layer(inputs))
+    assert np.isnan(output[2, FEATURES.field_names.index("bucket")]).all()
+    assert np.isfinite(np.delete(output, 2, axis=0)).all()
+
+
 def test_fields_come_in_the_order_of_the_feature_set():
     assert FEATURES.field_names == ORDER
     layer = embedding()

@@ -1,4 +1,4 @@
-"""Models whose numbers are embedded by waves or by buckets that are learned."""
+"""Models whose numbers are embedded by waves or by buckets, learned or in order."""
 
 import keras
 import numpy as np
@@ -74,5 +74,7 @@ def test_a_model_without_numbers_says_so():
         model_of(without, "ordered")
     with pytest.raises(ValueError, match="LR has no argument 'numeric_embedding'"):
         check_arguments("LR", {"numeric_embedding": "periodic"})
-    with pytest.raises(ValueError, match="numeric_embedding must be 'linear', 'periodic', 'aut"):
+    with pytest.raises(
+        ValueError, match="must be 'linear', 'periodic', 'autodis' or 'ordered', got 'waves'"
+    ):
         check_arguments("FM", {"numeric_embedding": "waves"})
