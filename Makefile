@@ -10,7 +10,7 @@ ON_JAX := tests/layers tests/trees tests/models tests/optimizers tests/tables te
   tests/compatibility tests/metrics/streaming tests/test_keras_internals.py tests/runs
 MATRIX ?= .matrix
 
-PYTEST := -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+PYTEST := -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: demo test test-all test-oldest test-torch test-random fuzz kills lifecycle matrix coverage mutants lint clean
 

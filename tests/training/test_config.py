@@ -231,6 +231,7 @@ def test_a_runs_own_file_is_taken_as_it_is(tmp_path):
         ("LR", ["learning_rate=0.5"], 0.5),
         ("LR", ["preset=optinter-criteo"], 0.0005),
         ("FM", [], 0.003),
+        ("FFM", [], 0.003),
         ("FM", ["preset=null"], 0.001),
         ("FM", ["interactions=plan.json"], 0.001),
         ("FM", ["model_args={interactions: plan.json}"], 0.001),

@@ -49,9 +49,10 @@ def test_the_first_trial_forgets_what_a_run_does_by_default(model, share):
     assert TuneConfig(base, space).defaults() == {"table_decay": share}
 
 
-def test_what_a_model_has_by_default_is_searched_from_there(tmp_path):
-    config = TuneConfig.read(data=str(tmp_path), model="FM", out="o")
-    own = PRESETS["FM"]["default"]
+@pytest.mark.parametrize("model", ["FM", "FFM", "FwFM", "FmFM", "HOFM", "AFM"])
+def test_what_a_model_has_by_default_is_searched_from_there(model, tmp_path):
+    config = TuneConfig.read(data=str(tmp_path), model=model, out="o")
+    own = PRESETS[model]["default"]
     assert set(own) <= set(config.space)
     searched = {name: config.space[name] for name in own}
     assert TuneConfig(config.base, searched).defaults() == pytest.approx(own)
