@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ctr_keras.features import Categorical, Crossed, Feature, FeatureSet, Numeric
+from ctr_keras.features.columns import numbers_of
 from ctr_keras.features.packing import time_part
 from ctr_keras.types import Array
 from pipeline.splits import SPLITS
@@ -82,12 +83,17 @@ def count_missing(features: FeatureSet, batch: pa.RecordBatch) -> Iterator[tuple
     but no times."""
     for feature in features.features:
         if not isinstance(feature, Crossed):
-            yield from _count_missing(feature, batch.column(feature.raw_column).flatten())
+            column = batch.column(feature.raw_column).flatten()
+            yield from _count_missing(feature, column, numbers_of(features.missing))
 
 
-def _count_missing(feature: Feature, column: pa.Array) -> Iterator[tuple[str, int]]:
+def _count_missing(
+    feature: Feature, column: pa.Array, missing_numbers: list[float]
+) -> Iterator[tuple[str, int]]:
     if isinstance(feature, Numeric):
-        yield f"missing: {feature.name}", int((~np.isfinite(np.asarray(column))).sum())
+        values = np.asarray(column)
+        is_missing = ~np.isfinite(values) | np.isin(values, np.array(missing_numbers, values.dtype))
+        yield f"missing: {feature.name}", int(is_missing.sum())
         return
     empty = pc.sum(pc.equal(column, "")).as_py() or 0
     unread = 0

@@ -104,9 +104,10 @@ class Core:
         _set_threads(options)
         if options.file_system_poll_wait_seconds >= 0:
             self._poll()
-        self._every(options.file_system_poll_wait_seconds, self._poll)
+        self._every(options.file_system_poll_wait_seconds, self._poll, "look for versions")
         if options.model_config_file:
-            self._every(options.model_config_file_poll_wait_seconds, self._reload_file)
+            seconds = options.model_config_file_poll_wait_seconds
+            self._every(seconds, self._reload_file, "take the configuration file")
         try:
             self.manager.wait_until_settled(self.manager.names(), forever=not options.models)
         except StatusError as error:
@@ -192,7 +193,7 @@ class Core:
         self._config_file_text = text
         return models
 
-    def _every(self, seconds: float, action: Callable[[], None]) -> None:
+    def _every(self, seconds: float, action: Callable[[], None], to: str) -> None:
         """Repeats an action in a thread of its own, however often it fails; 0 and less: never.
 
         What goes wrong in the same way again and again is said once.
@@ -209,7 +210,7 @@ class Core:
                 except Exception as error:  # one that goes wrong must not be the last one
                     reason = str(error)
                     if reason != said:
-                        log.error("%s failed: %s", action.__name__.strip("_"), reason)
+                        log.error("Cannot %s: %s", to, reason)
                 said = reason
 
         thread = threading.Thread(target=repeat, name=action.__name__, daemon=True)

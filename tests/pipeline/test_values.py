@@ -12,7 +12,7 @@ from ctr_keras.features import FeatureSet
 from pipeline.prepare import prepare
 
 YAML = """
-source: {format: csv}
+source: {format: csv, missing: ["-1"]}
 label: {column: answer, positive: ["yes"]}
 features:
   - {kind: categorical, name: site}
@@ -33,7 +33,8 @@ def prepared(tmp_path_factory) -> pathlib.Path:
     rows = ["site,at,never,nothing,price,answer"]
     for i in range(240):
         at = TIMES[(i + i // 24) % 3].format(d=1 + i // 24, h=i % 24)
-        rows.append(f"{'abc'[i % 3]},{at},{'no time' if i % 2 else ''},,{i},{'yno'[i % 3]}es")
+        price = i if i % 48 else "-1.0"
+        rows.append(f"{'abc'[i % 3]},{at},{'no time' if i % 2 else ''},,{price},{'yno'[i % 3]}es")
     rows.append("a,03/05/2024,,,1,yes")
     (folder / "log.csv").write_text("\n".join(rows) + "\n")
     (folder / "my.yaml").write_text(YAML)
@@ -67,7 +68,7 @@ def test_rows_are_split_by_their_times_and_those_in_gaps_are_filtered(prepared):
 
 def test_missing_values_are_counted_and_what_never_is_there_is_warned_of(prepared):
     report = report_of(prepared)
-    assert report["missing"] == {"month": 192, "nothing": 192}
+    assert report["missing"] == {"month": 192, "nothing": 192, "price": 3}
     assert report["warnings"] == [
         "feature 'nothing' is missing in every row",
         "feature 'month' is missing where its time could not be read: all times",
