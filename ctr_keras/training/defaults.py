@@ -6,11 +6,12 @@ from typing import Any
 
 # Models whose tower learns rare values by heart, and that were measured to be better for what holds
 # it back. The first have a penalty, too; AIM and MaskNet, which weigh what their towers read, are
-# worse for one. FM and FwFM are worse for tables that forget, AIM is not better.
+# worse for one. FM and FwFM are worse for tables that forget.
 _PENALIZED = ("DeepFM", "IPNN", "DCNv2", "WideDeep", "xDeepFM", "FinalMLP")
 _FORGETTING = (
     *_PENALIZED,
-    *("AFN", "AutoInt", "AutoIntPlus", "DCN", "DLRM", "FinalNet", "FNN", "MaskNet", "NFM", "OPNN"),
+    *("AFN", "AIM", "AutoInt", "AutoIntPlus", "DCN", "DLRM", "FinalNet", "FNN", "MaskNet"),
+    *("NFM", "OPNN"),
 )
 _FORGOTTEN = 0.97
 _MOST, _ROWS = 3e-3, 200.0  # of the penalty: on logs of 8,000 to 600,000 rows

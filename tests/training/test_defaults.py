@@ -16,7 +16,7 @@ from tests.data.shards import write_prepared
         ("DeepFM", 8_000, 0.003, 0.97),
         ("IPNN", 100_000, 0.002, 0.97),
         ("DCNv2", 40_000_000, 5e-6, 0.97),
-        ("AIM", 8_000, None, 0.0),
+        ("AIM", 8_000, None, 0.97),
         ("MaskNet", 8_000, None, 0.97),
         ("AutoIntPlus", 8_000, None, 0.97),
         ("AutoInt", 8_000, None, 0.97),
