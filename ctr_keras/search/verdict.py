@@ -19,6 +19,7 @@ VERDICT, GATES, KEPT = "verdict.json", "gates.csv", "kept.csv"
 _KEPT = ("fields", "function", "gate", "effect")  # what is said of what is kept
 _STILL = 0.1  # a spread of gates below this share of their mean tells nothing apart
 _STABLE = 0.8  # the share of the kept gates that were among the largest half way
+_MOST = 0.5  # the share of gates above which little was chosen
 _AS_DRAWN = 0.9  # a correlation with the random start above this one says that it still decides
 _NOTHING = (
     "nothing was found: without any, validation rows are predicted as well but for noise, and the "
@@ -216,6 +217,10 @@ def _advice(facts: Mapping[str, Any], is_judged: bool, hint: str) -> list[str]:
         says.append(
             "nothing was left out: keep=K keeps the K largest gates, and a larger c of GRDA or "
             "penalty of OptFS closes more"
+        )
+    elif facts["kept"] > _MOST * facts["gates"]:
+        says.append(
+            "little was left out: the plain model may be as good or better, and keep=K keeps fewer"
         )
     return says
 
