@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from ctr_keras import outlines
 from ctr_keras.descriptions import setting_lines
 from ctr_keras.outlines import TREES
-from ctr_keras.presets import SEARCH_PRESETS
+from ctr_keras.presets import PRESETS, SEARCH_PRESETS, default_preset
 from ctr_keras.settings import spelled
+from ctr_keras.types import Settings
 
 FAMILIES: dict[str, str] = {
     "linear": "Linear models",
@@ -83,12 +84,28 @@ def settings_of_training(model: str | None = None) -> dict[str, Lines]:
     if model == TREES:
         return {f"Settings of {TREES}": _lines(_of_a_run("TreesConfig"), "TreesConfig")}
     groups = {}
+    by_default: Settings = {}
     if model:
-        groups[f"Arguments of {model}"] = _lines(outlines.builder_defaults(model), model)
-    own, learning = _parted(_of_a_run("TrainConfig"))
-    groups["Settings of a run"] = _lines(own, "TrainConfig")
+        by_default = PRESETS.get(model, {}).get(default_preset(model, {}) or "", {})
+        arguments = _changed(outlines.builder_defaults(model), by_default)
+        groups[f"Arguments of {model}"] = _lines(arguments, model)
+    own, learning = _parted(_changed(_of_a_run("TrainConfig"), by_default))
+    groups["Settings of a run"] = [*_lines(own, "TrainConfig"), _preset_line(model)]
     groups["How its weights learn"] = _lines(learning, "Optimization")
     return groups
+
+
+def _changed(settings: Mapping[str, Any], changes: Settings) -> dict[str, Any]:
+    return {key: changes.get(key, value) for key, value in settings.items()}
+
+
+def _preset_line(model: str | None) -> tuple[str, str]:
+    if model is None:
+        return "preset", "A paper's settings for a data set; `ctr-keras models NAME` has a model's"
+    named = f"A paper's settings for a data set: {', '.join(PRESETS.get(model, {})) or 'none'}"
+    if default_preset(model, {}) is None:
+        return "preset", named
+    return "preset=default", f"{named}; null for none, as with a plan: the builder's own defaults"
 
 
 def _of_a_run(name: str) -> dict[str, Any]:

@@ -187,7 +187,7 @@ def _words(key: str, value: Any) -> Iterator[str]:
     """An option as words: `set` takes keys and values, others lists, or true for a flag."""
     if isinstance(value, Mapping):
         value = [
-            f"{inner}={json.dumps(of) if isinstance(of, list | dict | bool) else of}"
+            f"{inner}={json.dumps(of) if isinstance(of, list | dict | bool | None) else of}"
             for inner, of in value.items()
         ]
     for one in value if isinstance(value, list) else [value]:

@@ -78,6 +78,7 @@ def test_training_takes_the_settings_that_tuning_has_found(written):
     ("value", "words"),
     [
         ({"set": {"a": [1, 2], "b": False}}, ["--set", "a=[1, 2]", "--set", "b=false"]),
+        ({"set": {"preset": None}}, ["--set", "preset=null"]),
         ({"by": ["x", "y"]}, ["--by", "x", "--by", "y"]),
         ({"grow": True, "force": False, "k": 3}, ["--grow", "--k", "3"]),
     ],

@@ -142,7 +142,8 @@ def run_bench(bench: Bench, tell: Callable[[str], object]) -> tuple[list[str], d
             report = train(config)
         except Exception as error:  # whatever it is, it is this run's
             failed[config.out] = " ".join(f"{type(error).__name__}: {error}".split())
-            traceback.print_exc(file=sys.stderr)
+            if not isinstance(error, ValueError | OSError):  # which say all in a line
+                traceback.print_exc(file=sys.stderr)
             tell(f"[{number}/{len(configs)}] {config.out} failed: {failed[config.out]}")
         else:
             validation = report["validation"]

@@ -195,7 +195,8 @@ class StepEmbedding(NumberEmbedding):
         `(batch, numbers, dim)`.
 
     Raises:
-        ValueError: if the input has another count of numbers than `buckets`.
+        ValueError: for a number without buckets; if the input has another count of numbers than
+            `buckets`.
 
     Example:
 
@@ -219,6 +220,8 @@ class StepEmbedding(NumberEmbedding):
     ) -> None:
         super().__init__(dim, initializer, **kwargs)
         self.buckets = tuple(buckets)
+        if min(self.buckets, default=1) < 1:
+            raise ValueError(f"each number needs a bucket. Received: buckets={self.buckets}")
 
     def build(self, input_shape: Shape) -> None:
         super().build(input_shape)

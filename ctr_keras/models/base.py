@@ -123,6 +123,8 @@ class CTRModel(RowTrainer, keras.Model):
         for layer in flat_layers(self):  # Keras only looks at layers that have none inside
             if isinstance(layer, FieldEmbedding) and layer.number_layers:
                 _quantize(layer, mode, config)
+        # What was traced before goes on with the floats.
+        self.train_function = self.test_function = self.predict_function = None
 
 
 def _quantize(layer: FieldEmbedding, mode: str | None, config: Any) -> None:

@@ -32,7 +32,7 @@ def CIN(  # noqa: N802 (a builder reads as the model it builds)
     dropout: Dropout = 0.0,
     embedding_l2: Penalty = 0.0,
     net_l2: Penalty = 0.0,
-    embeddings_initializer: EmbeddingsInitializer = None,
+    embeddings_initializer: EmbeddingsInitializer = 0.01,
 ) -> keras.Model:
     """Compressed interaction network: a logit of feature maps, an order more each layer.
 

@@ -35,7 +35,7 @@ def CrossNet(  # noqa: N802 (a builder reads as the model it builds)
     dropout: Dropout = 0.0,
     embedding_l2: Penalty = 0.0,
     net_l2: Penalty = 0.0,
-    embeddings_initializer: EmbeddingsInitializer = None,
+    embeddings_initializer: EmbeddingsInitializer = 0.01,
 ) -> keras.Model:
     """Cross network: interactions of the elements of all embeddings, an order more a layer.
 

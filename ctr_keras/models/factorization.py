@@ -51,7 +51,7 @@ def FM(  # noqa: N802 (a builder reads as the model it builds)
     embedding_l2: Penalty = 0.0,
     linear_l2: Penalty = 0.0,
     kernel_initializer: KernelInitializer = None,
-    embeddings_initializer: EmbeddingsInitializer = None,
+    embeddings_initializer: EmbeddingsInitializer = 0.01,
 ) -> keras.Model:
     """Factorization machine: a linear logit and the interactions of embeddings.
 
@@ -83,7 +83,7 @@ def FM(  # noqa: N802 (a builder reads as the model it builds)
         kernel_initializer: initializer of vector and scalar kernels and outer products.
             Defaults to `None`: as `GatedInteraction`.
         embeddings_initializer: initializer of the tables, or a number, the standard deviation of a
-            normal distribution. Defaults to `None`: as `FieldEmbedding`.
+            normal distribution. Defaults to `0.01`.
         check_ids: bool. Whether an id that is not of its field gives NaN (see `FieldEmbedding`).
             Defaults to `False`.
         numeric_embedding: str. How numbers are embedded, `"linear"`, `"periodic"`, `"autodis"` or
@@ -235,7 +235,7 @@ def HOFM(  # noqa: N802
     dropout: Dropout = 0.0,
     embedding_l2: Penalty = 0.0,
     linear_l2: Penalty = 0.0,
-    embeddings_initializer: EmbeddingsInitializer = None,
+    embeddings_initializer: EmbeddingsInitializer = 0.01,
 ) -> keras.Model:
     """Higher-order factorization machine: the interactions of all orders from 2 on.
 

@@ -26,7 +26,7 @@ def FiGNN(  # noqa: N802 (a builder reads as the model it builds)
     dropout: Dropout = 0.0,
     embedding_l2: Penalty = 0.0,
     net_l2: Penalty = 0.0,
-    embeddings_initializer: EmbeddingsInitializer = None,
+    embeddings_initializer: EmbeddingsInitializer = 0.01,
 ) -> keras.Model:
     """Fi-GNN: fields send each other messages for some steps; then each votes, and counts so much.
 

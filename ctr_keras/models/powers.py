@@ -97,7 +97,7 @@ def EulerNet(  # noqa: N802
     dropout: Dropout = 0.0,
     embedding_l2: Penalty = 0.0,
     net_l2: Penalty = 0.0,
-    embeddings_initializer: EmbeddingsInitializer = None,
+    embeddings_initializer: EmbeddingsInitializer = 0.01,
 ) -> keras.Model:
     """EulerNet: fields as complex numbers, multiplied by adding their logarithms and angles.
 

@@ -175,8 +175,9 @@ def _check_numbers(old: FeatureSet, new: FeatureSet) -> None:
             raise ValueError(
                 f"number {feature.name!r} would mean something else: {before.scale} in the old "
                 f"feature set, {feature.scale} of other statistics or boundaries in the new one: "
-                "declare the same scale and use `fit(frame, numbers_of=old_features)`; where "
-                "`ctr-keras prepare` has measured the new data, train without start_from"
+                "declare the same scale, and prepare the new data like the old ones, by `ctr-keras "
+                "prepare --like` (of a frame, `fit(frame, numbers_of=old_features)`), or train "
+                "without start_from"
             )
 
 

@@ -84,7 +84,7 @@ def GBDTFFM(  # noqa: N802
     dropout: Dropout = 0.0,
     embedding_l2: Penalty = 0.0,
     linear_l2: Penalty = 0.0,
-    embeddings_initializer: EmbeddingsInitializer = None,
+    embeddings_initializer: EmbeddingsInitializer = 0.01,
 ) -> keras.Model:
     """GBDT+FFM: each tree is one field more of a field-aware factorization machine.
 

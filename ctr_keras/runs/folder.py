@@ -143,16 +143,24 @@ def check_same_data(out: str, prepared: str) -> None:
         )
 
 
-def check_same_settings(out: str, earlier: Settings, settings: Settings) -> None:
+def check_same_settings(
+    out: str, earlier: Settings, settings: Settings, hints: Mapping[str, str] = {}
+) -> None:
     """Checks that a folder holds a run with these settings, on the same data.
+
+    Args:
+        out: str. The folder.
+        earlier: dict. Its run's settings.
+        settings: dict. Those that it should have.
+        hints: dict. What else to do where a setting differs. Defaults to `{}`.
 
     Raises:
         ValueError: naming the first setting that differs, or the data.
     """
-    for key, value in settings.items():
-        if earlier.get(key) != value:
+    for key in sorted(settings):
+        if earlier.get(key) != settings[key]:
             raise ValueError(
-                f"{out} holds a run with {key}={earlier.get(key)!r}, not {value!r}; choose "
-                "another folder for another run"
+                f"{out} holds a run with {key}={earlier.get(key)!r}, not {settings[key]!r}; choose "
+                f"another folder for another run{hints.get(key, '')}"
             )
     check_same_data(out, local_copy(settings["data"]))

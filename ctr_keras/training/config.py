@@ -43,6 +43,9 @@ _AUTO_AVERAGING = 0.99
 class TrainConfig(Optimization):
     """Settings of a training run.
 
+    Those that are not given have the defaults below; `read` starts from what the model has by
+    default, as the commands do.
+
     Args:
         data: str. The folder that `ctr-keras prepare` wrote.
         model: str. A name in `ctr_keras.models.MODELS`, in any case and as papers write it.

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from ctr_keras.features import FeatureSet
+from ctr_keras.presets import default_preset, find_preset
 from ctr_keras.runs import check_same_settings, has_begun, kept_for, write_settings, write_whole
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.evaluation import check_same_features
 from ctr_keras.training.trees_config import TreesConfig, read_config
+from ctr_keras.types import Settings
 
 _LENGTH = ("epochs", "patience")  # what a run that has not ended may be given anew
 
@@ -56,7 +58,8 @@ def _check_goes_on(config: TrainConfig | TreesConfig, has_ended: bool) -> None:
     """Checks that a run in the folder is the one that the settings describe."""
     out, settings = config.out, config.to_dict()
     earlier = read_config(_settings_path(out), out=out).to_dict()
-    check_same_settings(out, earlier, {k: settings[k] for k in settings.keys() - _LENGTH})
+    lasting = {k: settings[k] for k in settings.keys() - _LENGTH}
+    check_same_settings(out, earlier, lasting, _hints_of_default(config.model, settings))
     changed = [name for name in _LENGTH if settings.get(name) != earlier.get(name)]
     if changed and has_ended:
         raise ValueError(
@@ -68,6 +71,15 @@ def _check_goes_on(config: TrainConfig | TreesConfig, has_ended: bool) -> None:
             f"{out} holds a run whose schedule=cosine falls over epochs={earlier['epochs']}, not "
             f"{settings['epochs']}; choose another folder for another run"
         )
+
+
+def _hints_of_default(model: str, settings: Settings) -> dict[str, str]:
+    """For a run of a time at which the model had no settings of its own by default."""
+    default = default_preset(model, settings)
+    if default is None:
+        return {}
+    hint = f", or --set preset=null for a run without what {model} has by default"
+    return dict.fromkeys(("model_args", *find_preset(model, default)), hint)
 
 
 def finish_run(out: str, report: dict[str, Any]) -> None:

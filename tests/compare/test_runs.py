@@ -83,18 +83,21 @@ def test_given_again_it_trains_nothing(small_bench, trained):
     assert [os.stat(path).st_mtime_ns for path in files] == before
 
 
-def test_a_run_that_fails_does_not_lose_the_others(data, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("kind", [RuntimeError, ValueError])  # the last one says all in a line
+def test_a_run_that_fails_does_not_lose_the_others(kind, data, tmp_path, monkeypatch, capsys):
     def fail_for_lr(config):
         if config.model == "LR":
-            raise RuntimeError("out of\nluck")
+            raise kind("out of\nluck")
         return train(config)
 
     monkeypatch.setattr(bench, "train", fail_for_lr)
     small = Bench(data, ["LR", "LightGBM"], str(tmp_path), 1, OVERRIDES[2:])
     finished, failed = run_bench(small, print)
     assert finished == [str(tmp_path / "LightGBM" / "seed-0")]
-    assert failed == {str(tmp_path / "LR" / "seed-0"): "RuntimeError: out of luck"}
-    assert "seed-0 failed: RuntimeError: out of luck" in capsys.readouterr().out
+    assert failed == {str(tmp_path / "LR" / "seed-0"): f"{kind.__name__}: out of luck"}
+    told = capsys.readouterr()
+    assert f"seed-0 failed: {kind.__name__}: out of luck" in told.out
+    assert ("Traceback" in told.err) == (kind is RuntimeError)
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,12 @@ def test_layer_contract_of_steps():
     )
 
 
+@pytest.mark.parametrize("buckets", [[0], [3, -1]])
+def test_a_number_without_buckets_is_refused(buckets):
+    with pytest.raises(ValueError, match="each number needs a bucket"):
+        StepEmbedding(2, buckets=buckets)
+
+
 def test_a_row_teaches_its_bucket_and_the_nearest_ones_most():
     layer = StepEmbedding(1, buckets=[8], initializer="zeros")
     layer.build((None, 1))

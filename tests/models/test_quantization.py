@@ -140,6 +140,15 @@ def test_copies_by_config_take_the_weights(tmp_path):
 
 
 @pytest.mark.backend
+@pytest.mark.parametrize("numeric", ["linear", "autodis"])
+def test_what_was_predicted_before_is_predicted_anew(numeric):
+    model = build_model("FM", FEATURES, dim=8, numeric_embedding=numeric, embeddings_initializer=1)
+    inputs = packed_inputs(FEATURES, ROWS)
+    model.predict(inputs, verbose=0)
+    model.quantize("int8")
+    np.testing.assert_allclose(model.predict(inputs, verbose=0), to_numpy(model(inputs)), rtol=1e-5)
+
+
 def test_a_model_quantized_after_fit_loads_compiled(tmp_path):
     model = DeepFM(FEATURES, dim=4, hidden=[8])
     inputs = inputs_of(model, packed_inputs(FEATURES))

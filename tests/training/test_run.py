@@ -270,6 +270,22 @@ def test_a_finished_run_is_not_trained_again(finished, monkeypatch):
     assert train(config) == report
 
 
+def test_a_run_without_a_models_defaults_says_how_it_goes_on(prepared, tmp_path):
+    """As one that an earlier version began."""
+
+    def read(*settings):
+        small = ("dim=2", "epochs=1", "batch_size=50", *settings)
+        return TrainConfig.read(None, small, data=prepared, model="FM", out=str(tmp_path / "run"))
+
+    report = train(read("preset=null"))
+    message = (
+        "choose another folder for another run, or --set preset=null for a run without what FM"
+    )
+    with pytest.raises(ValueError, match=message):
+        train(read())
+    assert train(read("preset=null")) == report
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

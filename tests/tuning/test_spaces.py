@@ -30,6 +30,22 @@ def test_every_model_has_a_space_of_arguments_that_it_takes(model):
     build_model(model, features_of(model), **trees, **small)
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_the_first_trial_is_what_a_run_has_by_default(model):
+    config = TuneConfig.read(data="d", model=model, out="o")
+    own = {**model_arguments(model), **config.base.model_args}
+    apart = {
+        name: of.values
+        for name, of in config.space.items()
+        if isinstance(of, Choice) and name in own and own[name] not in map(_given, of.values)
+    }
+    assert not apart
+
+
+def _given(value):
+    return tuple(value) if isinstance(value, list) else value
+
+
 def test_a_model_without_a_space_of_its_own_has_what_is_shared(monkeypatch):
     def builder(features: FeatureSet, dim: int = 4, depth: int = 1) -> keras.Model: ...
 
