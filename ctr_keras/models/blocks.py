@@ -40,7 +40,7 @@ def DLRM(  # noqa: N802 (a builder reads as the model it builds)
     norm_order: str = "unscaled",
     embedding_l2: Penalty = 0.0,
     net_l2: Penalty = 0.0,
-    embeddings_initializer: EmbeddingsInitializer = None,
+    embeddings_initializer: EmbeddingsInitializer = 0.01,
 ) -> keras.Model:
     """DLRM: a tower makes a vector of all numbers, another sees its inner products with fields.
 
@@ -117,7 +117,7 @@ def AOANet(  # noqa: N802
     embedding_l2: Penalty = 0.0,
     net_l2: Penalty = 0.0,
     kernel_initializer: KernelInitializer = None,
-    embeddings_initializer: EmbeddingsInitializer = None,
+    embeddings_initializer: EmbeddingsInitializer = 0.01,
 ) -> keras.Model:
     """AOANet: a logit of vectors of learned interactions and a deep tower, side by side.
 
@@ -180,7 +180,7 @@ def WuKong(  # noqa: N802
     norm_order: str = "unscaled",
     embedding_l2: Penalty = 0.0,
     net_l2: Penalty = 0.0,
-    embeddings_initializer: EmbeddingsInitializer = None,
+    embeddings_initializer: EmbeddingsInitializer = 0.01,
 ) -> keras.Model:
     """Wukong: layers that make vectors of inner products of vectors, and a tower on the last.
 

@@ -32,7 +32,7 @@ def FFM(  # noqa: N802 (a builder reads as the model it builds)
     dropout: Dropout = 0.0,
     embedding_l2: Penalty = 0.0,
     linear_l2: Penalty = 0.0,
-    embeddings_initializer: EmbeddingsInitializer = None,
+    embeddings_initializer: EmbeddingsInitializer = 0.01,
 ) -> keras.Model:
     """Field-aware factorization machine: a vector of a value for every other field.
 
@@ -90,7 +90,7 @@ def ONN(  # noqa: N802
     norm_order: str = "unscaled",
     embedding_l2: Penalty = 0.0,
     net_l2: Penalty = 0.0,
-    embeddings_initializer: EmbeddingsInitializer = None,
+    embeddings_initializer: EmbeddingsInitializer = 0.01,
 ) -> keras.Model:
     """Operation-aware network: a tower on embeddings and on the products of `FFM`, one a pair.
 

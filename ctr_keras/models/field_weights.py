@@ -57,7 +57,7 @@ def FiBiNET(  # noqa: N802 (a builder reads as the model it builds)
     linear_l2: Penalty = 0.0,
     net_l2: Penalty = 0.0,
     kernel_initializer: KernelInitializer = None,
-    embeddings_initializer: EmbeddingsInitializer = None,
+    embeddings_initializer: EmbeddingsInitializer = 0.01,
 ) -> keras.Model:
     """FiBiNET: a tower on `(e_i W) * e_j` of all pairs, of the fields and of reweighed fields.
 

@@ -45,7 +45,7 @@ def FwFM(  # noqa: N802 (a builder reads as the model it builds)
     linear_l2: Penalty = 0.0,
     net_l2: Penalty = 0.0,
     kernel_initializer: KernelInitializer = "ones",
-    embeddings_initializer: EmbeddingsInitializer = None,
+    embeddings_initializer: EmbeddingsInitializer = 0.01,
 ) -> keras.Model:
     """Field-weighted factorization machine: each pair of fields has a weight.
 
@@ -107,7 +107,7 @@ def FmFM(  # noqa: N802
     linear_l2: Penalty = 0.0,
     net_l2: Penalty = 0.0,
     kernel_initializer: KernelInitializer = None,
-    embeddings_initializer: EmbeddingsInitializer = None,
+    embeddings_initializer: EmbeddingsInitializer = 0.01,
 ) -> keras.Model:
     """Field-matrixed factorization machine: each pair of fields has a matrix.
 
@@ -165,7 +165,7 @@ def AFM(  # noqa: N802
     embedding_l2: Penalty = 0.0,
     linear_l2: Penalty = 0.0,
     net_l2: Penalty = 0.0,
-    embeddings_initializer: EmbeddingsInitializer = None,
+    embeddings_initializer: EmbeddingsInitializer = 0.01,
 ) -> keras.Model:
     """Attentional factorization machine: a mean of pairs' products, weighted by attention.
 
@@ -232,7 +232,7 @@ def NFM(  # noqa: N802
     embedding_l2: Penalty = 0.0,
     linear_l2: Penalty = 0.0,
     net_l2: Penalty = 0.0,
-    embeddings_initializer: EmbeddingsInitializer = None,
+    embeddings_initializer: EmbeddingsInitializer = 0.01,
 ) -> keras.Model:
     """Neural factorization machine: a linear logit, and a tower on `sum_{i<j} e_i * e_j`.
 

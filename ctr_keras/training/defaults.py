@@ -10,8 +10,8 @@ from typing import Any
 _PENALIZED = ("DeepFM", "IPNN", "DCNv2", "WideDeep", "xDeepFM", "FinalMLP")
 _FORGETTING = (
     *_PENALIZED,
-    *("AFN", "AIM", "AutoInt", "AutoIntPlus", "DCN", "DLRM", "FinalNet", "FNN", "MaskNet"),
-    *("NFM", "OPNN"),
+    *("AFN", "AIM", "AOANet", "AutoInt", "AutoIntPlus", "CIN", "DCN", "DeepCrossing", "DLRM"),
+    *("EDCN", "FiBiNET", "FinalNet", "FNN", "GDCN", "MaskNet", "NFM", "ONN", "OPNN", "PIN"),
 )
 _FORGOTTEN = 0.97
 _MOST, _ROWS = 3e-3, 200.0  # of the penalty: on logs of 8,000 to 600,000 rows
