@@ -11,7 +11,6 @@ from ctr_keras.descriptions import setting_lines
 from ctr_keras.outlines import TREES
 from ctr_keras.presets import PRESETS, SEARCH_PRESETS, default_preset
 from ctr_keras.settings import spelled
-from ctr_keras.types import Settings
 
 FAMILIES: dict[str, str] = {
     "linear": "Linear models",
@@ -84,7 +83,7 @@ def settings_of_training(model: str | None = None) -> dict[str, Lines]:
     if model == TREES:
         return {f"Settings of {TREES}": _lines(_of_a_run("TreesConfig"), "TreesConfig")}
     groups = {}
-    by_default: Settings = {}
+    by_default: Mapping[str, Any] = {}
     if model:
         by_default = PRESETS.get(model, {}).get(default_preset(model, {}) or "", {})
         arguments = _changed(outlines.builder_defaults(model), by_default)
@@ -95,7 +94,7 @@ def settings_of_training(model: str | None = None) -> dict[str, Lines]:
     return groups
 
 
-def _changed(settings: Mapping[str, Any], changes: Settings) -> dict[str, Any]:
+def _changed(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     return {key: changes.get(key, value) for key, value in settings.items()}
 
 
