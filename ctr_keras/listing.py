@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ctr_keras import outlines
 from ctr_keras.descriptions import setting_lines
 from ctr_keras.outlines import TREES
-from ctr_keras.presets import PRESETS, SEARCH_PRESETS, default_preset
+from ctr_keras.presets import PRESETS, SEARCH_PRESETS, default_settings
 from ctr_keras.settings import spelled
 
 FAMILIES: dict[str, str] = {
@@ -85,11 +85,11 @@ def settings_of_training(model: str | None = None) -> dict[str, Lines]:
     groups = {}
     by_default: Mapping[str, Any] = {}
     if model:
-        by_default = PRESETS.get(model, {}).get(default_preset(model, {}) or "", {})
+        by_default = default_settings(model, {})
         arguments = _changed(outlines.builder_defaults(model), by_default)
         groups[f"Arguments of {model}"] = _lines(arguments, model)
     own, learning = _parted(_changed(_of_a_run("TrainConfig"), by_default))
-    groups["Settings of a run"] = [*_lines(own, "TrainConfig"), _preset_line(model)]
+    groups["Settings of a run"] = [*_lines(own, "TrainConfig"), _preset_line(model, by_default)]
     groups["How its weights learn"] = _lines(learning, "Optimization")
     return groups
 
@@ -98,13 +98,14 @@ def _changed(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[st
     return {key: changes.get(key, value) for key, value in settings.items()}
 
 
-def _preset_line(model: str | None) -> tuple[str, str]:
+def _preset_line(model: str | None, by_default: Mapping[str, Any]) -> tuple[str, str]:
     if model is None:
         return "preset", "A paper's settings for a data set; `ctr-keras models NAME` has a model's"
-    named = f"A paper's settings for a data set: {', '.join(PRESETS.get(model, {})) or 'none'}"
-    if default_preset(model, {}) is None:
+    papers = [name for name, of in PRESETS.get(model, {}).items() if of != by_default]
+    named = f"A paper's settings for a data set: {', '.join(papers) or 'none'}"
+    if not by_default:
         return "preset", named
-    return "preset=default", f"{named}; null for none, as with a plan: the builder's own defaults"
+    return "preset=default", f"{named}; null, as with a plan, for what builders have by default"
 
 
 def _of_a_run(name: str) -> dict[str, Any]:

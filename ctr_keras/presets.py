@@ -64,6 +64,22 @@ def default_preset(model: str, settings: Settings) -> str | None:
     return _DEFAULT if has_own else None
 
 
+def default_settings(model: str, settings: Settings) -> Settings:
+    """What a model has by default that its builder and other models do not; nothing of most.
+
+    Args:
+        model: str. A name in `ctr_keras.models.MODELS`.
+        settings: dict. As of `default_preset`.
+
+    Example:
+
+    >>> default_settings("LR", {}), default_settings("DeepFM", {})
+    ({'learning_rate': 0.01}, {})
+    """
+    name = default_preset(model, settings)
+    return find_preset(model, name) if name else {}
+
+
 def with_preset(source: Source, model: str) -> Source:
     """The settings of a run over those of the preset that they name, or of the model's default.
 

@@ -81,10 +81,11 @@ def count_clicks(
 def count_missing(features: FeatureSet, batch: pa.RecordBatch) -> Iterator[tuple[str, int]]:
     """`missing: <feature>`, and of features of times `unread: <feature>`, the values that are there
     but no times."""
+    missing_numbers = numbers_of(features.missing)
     for feature in features.features:
         if not isinstance(feature, Crossed):
             column = batch.column(feature.raw_column).flatten()
-            yield from _count_missing(feature, column, numbers_of(features.missing))
+            yield from _count_missing(feature, column, missing_numbers)
 
 
 def _count_missing(

@@ -89,7 +89,7 @@ def test_models_lists_the_settings_of_training():
     assert {"batch_size=auto", "epochs=50", "table_optimizer=null"} <= {*output.split()}
     in_force = {"preset=default", "dropout=0.4", "learning_rate=0.003"}
     assert in_force <= {*output.split()}
-    assert "; null for none, as with a plan" in " ".join(output.split())
+    assert "; null, as with a plan, for what builders have" in " ".join(output.split())
     assert titles(run("models", "LightGBM").output) == ["Settings of LightGBM"]
     for command in ("train", "tune", "bench"):
         assert "`ctr-keras models NAME`" in " ".join(run(command, "--help").output.split())

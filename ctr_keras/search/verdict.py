@@ -220,7 +220,8 @@ def _advice(facts: Mapping[str, Any], is_judged: bool, hint: str) -> list[str]:
         )
     elif facts["kept"] > _MOST * facts["gates"]:
         says.append(
-            "little was left out: the plain model may be as good or better, and keep=K keeps fewer"
+            "more than half are kept: the plain model may be as good or better, and keep=K keeps "
+            "fewer"
         )
     return says
 

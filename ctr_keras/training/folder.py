@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ctr_keras.features import FeatureSet
-from ctr_keras.presets import default_preset, find_preset
+from ctr_keras.presets import default_settings
 from ctr_keras.runs import check_same_settings, has_begun, kept_for, write_settings, write_whole
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.evaluation import check_same_features
@@ -75,11 +75,9 @@ def _check_goes_on(config: TrainConfig | TreesConfig, has_ended: bool) -> None:
 
 def _hints_of_default(model: str, settings: Settings) -> dict[str, str]:
     """For a run of a time at which the model had no settings of its own by default."""
-    default = default_preset(model, settings)
-    if default is None:
-        return {}
+    own = default_settings(model, settings)
     hint = f", or --set preset=null for a run without what {model} has by default"
-    return dict.fromkeys(("model_args", *find_preset(model, default)), hint)
+    return dict.fromkeys(("model_args", *own), hint) if own else {}
 
 
 def finish_run(out: str, report: dict[str, Any]) -> None:

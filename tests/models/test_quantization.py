@@ -149,6 +149,7 @@ def test_what_was_predicted_before_is_predicted_anew(numeric):
     np.testing.assert_allclose(model.predict(inputs, verbose=0), to_numpy(model(inputs)), rtol=1e-5)
 
 
+@pytest.mark.backend
 def test_a_model_quantized_after_fit_loads_compiled(tmp_path):
     model = DeepFM(FEATURES, dim=4, hidden=[8])
     inputs = inputs_of(model, packed_inputs(FEATURES))

@@ -44,7 +44,12 @@ def test_what_is_worth_most_comes_first_and_without_rows_to_judge_by_the_largest
         ([0.6, 0.61, 0.6], [True] * 3, (), "little was learned: gates differ by 0.8%"),
         ([0.5, 0.1, 0.1], [False] * 3, NOTHING, "the plain model may be better"),
         ([0.5, 0.1, 0.1], [True] * 3, (), "nothing was left out: keep=K"),
-        ([0.5, 0.4, 0.1], [True, True, False], (), "little was left out: the plain model may be"),
+        (
+            [0.5, 0.4, 0.1],
+            [True, True, False],
+            (),
+            "more than half are kept: the plain model may be",
+        ),
     ],
 )
 def test_where_nothing_was_learned_it_says_what_to_change(end, is_open, tried, message):
