@@ -23,11 +23,16 @@ import numpy as np
 import torch
 from fuxictr.features import FeatureMap
 from fuxictr.pytorch.layers import (
+    BilinearInteractionV2,
+    CompressedInteractionNet,
+    CrossNet,
+    CrossNetV2,
     FactorizationMachine,
     FeatureEmbedding,
     InnerProductInteraction,
     LogisticRegression,
     MLP_Block,
+    SqueezeExcitation,
 )
 from fuxictr.pytorch.models import BaseModel
 from fuxictr.pytorch.torch_utils import seed_everything
@@ -57,6 +62,13 @@ ZOO: dict[str, dict[str, Any]] = {
     "IPNN": {"hidden_units": [300, 300, 300]},
     "AutoInt": ATTENTION,
     "AutoIntPlus": {**ATTENTION, "hidden_units": [400, 400]},
+    "WideDeep": {"hidden_units": [300, 300, 300]},
+    "FNN": {"hidden_units": [500, 500, 500]},
+    "NFM": {"hidden_units": [500, 500, 500]},
+    "DCN": {"hidden_units": [500, 500, 500], "cross_layers": 3},
+    "DCNv2": {"hidden_units": [500, 500, 500], "cross_layers": 3},
+    "xDeepFM": {"hidden_units": [500, 500, 500], "cin_hidden_units": [32, 32, 32]},
+    "FiBiNET": {"hidden_units": [500, 500, 500], "reduction_ratio": 3},
 }
 
 
@@ -126,16 +138,26 @@ def _parts(
 ) -> Iterator[torch.nn.Module]:
     """What gives a model's logit: modules of the inputs and their embeddings."""
     fields, dim = features.num_fields, settings["embedding_dim"]
-    if name == "LR":
+    if name in ("LR", "WideDeep", "NFM", "xDeepFM", "FiBiNET"):
         yield _Linear(features)
     if name in ("FM", "DeepFM"):
         yield FactorizationMachine(features)
     if name in ("AutoInt", "AutoIntPlus"):
         yield _Attention(fields, dim, settings)
-    if name in ("DeepFM", "AutoIntPlus"):
+    if name == "xDeepFM":
+        yield _Compressed(fields, settings)
+    if name in ("DeepFM", "AutoIntPlus", "WideDeep", "FNN", "xDeepFM"):
         yield _Tower(fields * dim, settings)
     if name == "IPNN":
         yield _Products(fields, dim, settings)
+    if name == "NFM":
+        yield _PooledProducts(fields, dim, settings)
+    if name == "FiBiNET":
+        yield _BilinearProducts(fields, dim, settings)
+    if name == "DCN":
+        yield _Crossed(CrossNet, fields * dim, settings)
+    if name == "DCNv2":
+        yield _Crossed(CrossNetV2, fields * dim, settings)
 
 
 class _Linear(torch.nn.Module):
@@ -147,16 +169,20 @@ class _Linear(torch.nn.Module):
         return self.linear(inputs)
 
 
+def _mlp(width: int, settings: Mapping[str, Any], output_dim: int | None = 1) -> MLP_Block:
+    return MLP_Block(
+        width,
+        settings["hidden_units"],
+        output_dim=output_dim,
+        dropout_rates=settings["net_dropout"],
+        batch_norm=settings["batch_norm"],
+    )
+
+
 class _Tower(torch.nn.Module):
     def __init__(self, width: int, settings: Mapping[str, Any]) -> None:
         super().__init__()
-        self.mlp = MLP_Block(
-            width,
-            settings["hidden_units"],
-            output_dim=1,
-            dropout_rates=settings["net_dropout"],
-            batch_norm=settings["batch_norm"],
-        )
+        self.mlp = _mlp(width, settings)
 
     def forward(self, inputs: dict[str, Any], embeddings: torch.Tensor) -> torch.Tensor:
         return self.mlp(embeddings.flatten(start_dim=1))
@@ -172,6 +198,57 @@ class _Products(_Tower):
     def forward(self, inputs: dict[str, Any], embeddings: torch.Tensor) -> torch.Tensor:
         flat = embeddings.flatten(start_dim=1)
         return self.mlp(torch.cat([flat, self.products(embeddings)], dim=1))
+
+
+class _PooledProducts(_Tower):
+    """A tower on the sum of all pairs' products."""
+
+    def __init__(self, fields: int, dim: int, settings: Mapping[str, Any]) -> None:
+        super().__init__(dim, settings)
+        self.products = InnerProductInteraction(fields, output="bi_interaction")
+
+    def forward(self, inputs: dict[str, Any], embeddings: torch.Tensor) -> torch.Tensor:
+        return self.mlp(self.products(embeddings))
+
+
+class _BilinearProducts(_Tower):
+    """A tower on bilinear products of all pairs, of the embeddings and of the reweighed ones."""
+
+    def __init__(self, fields: int, dim: int, settings: Mapping[str, Any]) -> None:
+        super().__init__(fields * (fields - 1) * dim, settings)
+        self.reweigh = SqueezeExcitation(fields, settings["reduction_ratio"])
+        self.products = BilinearInteractionV2(fields, dim)
+        self.reweighed_products = BilinearInteractionV2(fields, dim)
+
+    def forward(self, inputs: dict[str, Any], embeddings: torch.Tensor) -> torch.Tensor:
+        reweighed = self.reweighed_products(self.reweigh(embeddings))
+        products = torch.cat([self.products(embeddings), reweighed], dim=1)
+        return self.mlp(products.flatten(start_dim=1))
+
+
+class _Crossed(torch.nn.Module):
+    """A cross network next to a tower, with a logit of both."""
+
+    def __init__(
+        self, cross: type[torch.nn.Module], width: int, settings: Mapping[str, Any]
+    ) -> None:
+        super().__init__()
+        self.cross = cross(width, settings["cross_layers"])
+        self.mlp = _mlp(width, settings, output_dim=None)
+        self.fc = torch.nn.Linear(width + settings["hidden_units"][-1], 1)
+
+    def forward(self, inputs: dict[str, Any], embeddings: torch.Tensor) -> torch.Tensor:
+        flat = embeddings.flatten(start_dim=1)
+        return self.fc(torch.cat([self.cross(flat), self.mlp(flat)], dim=1))
+
+
+class _Compressed(torch.nn.Module):
+    def __init__(self, fields: int, settings: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.cin = CompressedInteractionNet(fields, settings["cin_hidden_units"])
+
+    def forward(self, inputs: dict[str, Any], embeddings: torch.Tensor) -> torch.Tensor:
+        return self.cin(embeddings)
 
 
 class _Attention(torch.nn.Module):

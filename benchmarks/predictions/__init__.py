@@ -8,7 +8,7 @@ Prepare the logs first, `python -m benchmarks.logs --data DATA --out PREPARED`. 
 
 train each model on each log with default settings, the same with the best settings of 30 trials,
 and print the tables of what is there. `--logs criteo,frappe`, `--models LR,FuxiCTR:DeepFM` and
-`--seeds 1` take a part of it.
+`--seeds 1` take a part of it, or more: any of our models, and FuxiCTR's that its layers make.
 
 A job is a log, a model and a seed. It leaves a line in `DIR/results.jsonl` and its test scores in
 `DIR/scores`; what is there is not trained again, but for jobs that failed. Seeds start from 0,

@@ -19,8 +19,10 @@ from ctr_keras.types import Array
 PEER, STANDARDIZED = "FuxiCTR", "FuxiCTR-z"
 OURS = ("LR", "FM", "DeepFM", "IPNN", "AutoInt", "AutoIntPlus")
 ON_TREES = ("GBDTLR", "GBDTFFM")  # on LightGBM's, which has to be trained before
-PEERS = tuple(f"{peer}:{model}" for peer in (PEER, STANDARDIZED) for model in OURS)
-DEFAULT_MODELS = (*OURS, TREES, *(model for model in PEERS if model.startswith(f"{PEER}:")))
+# Those that FuxiCTR's layers make, beside our first six.
+OF_PEER = (*OURS, "WideDeep", "FNN", "NFM", "DCN", "DCNv2", "xDeepFM", "FiBiNET")
+PEERS = tuple(f"{peer}:{model}" for peer in (PEER, STANDARDIZED) for model in OF_PEER)
+DEFAULT_MODELS = (*OURS, TREES, *(f"{PEER}:{model}" for model in OURS))
 
 Line = dict[str, Any]  # of results.jsonl
 

@@ -6,6 +6,9 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from scipy.stats import rankdata
+
 from benchmarks.predictions.jobs import OURS, PEERS, Job, Kept, Line
 from ctr_keras import metrics
 from ctr_keras.compare.statistics import paired_t_test
@@ -66,7 +69,24 @@ def _tables(values: Values) -> Iterator[str]:
     yield from _table(values, "calibration_ratio", digits=3)
     yield "\nSeconds of training to the best evaluation:\n"
     yield from _table(values, "seconds_to_best", digits=1)
+    if values.logs:
+        yield "\nMean rank over the logs, of the models that are trained on all of them:\n"
+        yield from _ranks(values)
     yield from _races(values)
+
+
+def _ranks(values: Values) -> Iterator[str]:
+    """A row a model, the best by AUC first."""
+    ranked = [m for m in values.models if all(values.of(log, m, "auc") for log in values.logs)]
+    aucs, losses = (
+        np.array([[values.mean(log, m, metric) for m in ranked] for log in values.logs])
+        for metric in ("auc", "log_loss")
+    )
+    ranks = [rankdata(of, axis=-1).mean(axis=0) for of in (-aucs, losses)]
+    yield _row("model", ["by AUC", "by log loss"])
+    yield _row("---", ["---"] * 2)
+    for number in np.argsort(ranks[0], kind="stable"):
+        yield _row(ranked[number], [f"{of[number]:.1f}" for of in ranks])
 
 
 def _races(values: Values) -> Iterator[str]:

@@ -12,7 +12,7 @@ from benchmarks.predictions import __main__ as command
 from benchmarks.predictions import training
 from benchmarks.predictions.jobs import Job, Kept, Trained, jobs_of
 from benchmarks.predictions.peer import peer_rows
-from benchmarks.predictions.report import Values, goals, report
+from benchmarks.predictions.report import Values, _ranks, goals, report
 from ctr_keras.data import open_examples, read_rows
 from ctr_keras.training import read_config
 from tests.data.shards import FEATURES, write_prepared
@@ -255,6 +255,19 @@ def test_other_trials_and_failed_jobs_are_left_out():
     found = Values(results, trials=0)
     assert found.models == ["FM"]
     assert found.mean("log", "FM", "auc") == 0.7
+
+
+def test_ranks_are_means_over_logs_of_the_models_that_all_have():
+    line = {"calibration_ratio": 1.0, "seconds": 2.0, "seconds_to_best": 1.0}
+    aucs = {"a": {"LR": 0.7, "FM": 0.8, "DeepFM": 0.6, "NFM": 0.9}, "b": {"LR": 0.7, "FM": 0.6}}
+    aucs["b"]["DeepFM"] = 0.6
+    results = {
+        Job(log, model, 0): {"auc": auc, "log_loss": auc, **line}
+        for log, of_models in aucs.items()
+        for model, auc in of_models.items()
+    }
+    lines = list(_ranks(Values(results, trials=0)))[2:]
+    assert lines == ["| LR | 1.5 | 2.5 |", "| FM | 1.8 | 2.2 |", "| DeepFM | 2.8 | 1.2 |"]
 
 
 def test_races_end_at_the_lower_of_both_best_aucs(tmp_path):
