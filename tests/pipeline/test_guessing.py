@@ -658,6 +658,39 @@ def test_counts_are_numbers_also_where_they_are_written_as_floats_or_most_are_ze
     assert [feature["kind"] for feature in found["features"]] == ["numeric"] * 2
 
 
+def test_amounts_that_seldom_come_again_are_numbers_where_their_order_tells_of_the_label():
+    draw = np.random.default_rng(0)
+    outlay = draw.lognormal(12, 1, ROWS).astype(int)
+    click = draw.random(ROWS) < np.where(outlay > np.median(outlay), 0.6, 0.3)
+    ranks = np.argsort(np.argsort(outlay))
+    log = {
+        "outlay": outlay,
+        "visitor": outlay,  # a name that says that they are ids
+        "order_id": outlay + 1,
+        "line": ranks,  # without gaps: a count of the rows
+        "other": draw.permutation(outlay),  # whose order tells nothing
+        "shop": draw.integers(0, 9, ROWS),
+        "click": click.astype(int),
+    }
+    text = guess(log, "click").text
+    assert [feature["name"] for feature in yaml.safe_load(text)["features"]] == ["outlay", "shop"]
+    assert "name: outlay, scale: quantiles, buckets: 20}  # from " in text
+    assert "seldom the same again, but their order tells of the label: no ids?" in text
+    for name in ("visitor", "order_id", "line", "other"):
+        assert f"#   {name}: another value in nearly every row" in text
+
+
+def test_negative_numbers_are_no_ids_but_for_minus_one():
+    draw = np.random.default_rng(0)
+    least = {"delta": -30, "shelf": -1}
+    log = {
+        name: (draw.permutation(60) + first)[np.minimum(draw.geometric(0.05, ROWS), 59)]
+        for name, first in least.items()
+    }
+    found = by_name(declared({**log, "click": draw.integers(0, 2, ROWS)}, "click"))
+    assert [found[name]["kind"] for name in log] == ["numeric", "categorical"]
+
+
 def test_whole_numbers_that_might_count_are_said():
     draw = np.random.default_rng(0)
     places = np.minimum(draw.geometric(0.1, 1000), 40)

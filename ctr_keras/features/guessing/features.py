@@ -19,16 +19,19 @@ from ctr_keras.features.guessing.labels import (
     find_label,
     information,
     is_named_label,
+    order_tells,
     twins,
 )
 from ctr_keras.features.guessing.names import SPLITS, splits_of
 from ctr_keras.features.guessing.names import group as group_of
 from ctr_keras.features.guessing.profiles import Profile, profile
 from ctr_keras.features.times import part_of
+from ctr_keras.types import Array
 
 _LEAKS, _TELLS = 0.8, 0.5  # shares of what there is to know about the label
 _NEARLY_ALWAYS = 0.95
 _MANY, _OFTEN_ONCE = 1000, 0.3  # values; the share of them that one row has
+_SELDOM_AGAIN = 0.3  # values by rows
 _MAX_LIST = 50
 _BUCKETS, _ROWS_OF_BUCKET = (20, 100), 500  # of a number; few rows learn no more than twenty
 _DAY = 86400
@@ -102,23 +105,42 @@ def guess(columns: Mapping[str, pa.Array], label: str | None, has_header: bool =
 
 
 def _entries(profiles: Mapping[str, Profile], label: FoundLabel) -> dict[str, Entry]:
-    others = [found for name, found in profiles.items() if name != label.name]
+    columns = [found for name, found in profiles.items() if name != label.name]
+    others = [_in_order(found, label.is_click) for found in columns]
     doubles = twins([found for found in others if not found.is_unique])
     shares = {found.name: information(found, label.is_click) for found in others}
     why = {f.name: _why_not(f, shares[f.name], doubles.get(f.name)) for f in others}
     kept = [found for found in others if not why[found.name]]
     names = _names(profiles)
     entries: dict[str, Entry] = {}
-    for found in others:
+    for found, as_it_was in zip(others, columns, strict=True):
         if why[found.name]:
             entries[found.name] = Entry([], "", why[found.name])
             continue
         comment = _describe(found)
+        if found.kind != as_it_was.kind:
+            comment += "; seldom the same again, but their order tells of the label: no ids?"
         if shares[found.name] > _TELLS:
             share = f"{shares[found.name]:.0%}"
             comment += f"; tells {share} of the label: is it known before the click?"
         entries[found.name] = Entry(list(_features(found, kept, names)), comment)
     return entries
+
+
+def _in_order(found: Profile, is_click: Array) -> Profile:
+    """A column of integers that seldom come again, as numbers if their order tells of the label.
+
+    Amounts are such, and ids, whose order hardly tells anything. A name that is one of an id, a
+    user or an item says that they are ids; without gaps they count the rows.
+    """
+    if found.kind != "category" or found.distinct <= _SELDOM_AGAIN * found.present:
+        return found
+    numbers = found.numbers()
+    are_ids = found.names_ids or group_of(found.name) in ("user", "item")
+    if are_ids or not np.isfinite(numbers).all() or np.ptp(numbers) < 2 * found.distinct:
+        return found
+    in_order = dataclasses.replace(found, kind="number")
+    return in_order if order_tells(in_order, is_click) else found
 
 
 def _why_not(found: Profile, share: float, twin: str | None) -> str:

@@ -16,9 +16,11 @@ LABELS = _words_of(
 )
 IDS = _words_of("asin code hash id ids key sku type uid zip zipcode")
 NUMBERS = _words_of(
-    """age amount balance bid cost count ctr days distance duration height length minutes nights num
-    number price quantity rank rate rating salary score seconds size temperature time total views
-    visits weight width"""
+    """age amount amt balance bid bill budget cost count ctr days debt distance duration earnings
+    expenditure expense expenses fare fee height income km length limit loan mileage miles minutes
+    nights num number paid payment price profit quantity rank rate rating revenue salary sales score
+    seconds size spend spent tax temperature time total views visits votes wage wages weight
+    width"""
 )
 TIMES = _words_of("date datetime day dt epoch hour time timestamp ts")
 SPLITS: Mapping[str, frozenset[str]] = {

@@ -133,6 +133,12 @@ class Profile:
         return _all_match(self._coded[0], r"^[+-]?\d+\.0$")
 
     @property
+    def names_ids(self) -> bool:
+        """Whether its name says so, or zeros do, with which a number does not begin."""
+        begin = (re.match(r"0\d", value) for value in self.values[:1000])
+        return bool(words(self.name) & IDS) or any(begin)
+
+    @property
     def may_measure(self) -> bool:
         """Whether categories look as if they might be numbers that count or measure something."""
         numbers = self.numbers()
@@ -315,14 +321,13 @@ def _measures(found: Profile) -> bool:
     Neighbours among what is measured are about as frequent as each other; ids are not.
     """
     numbers = found.numbers()
-    named = words(found.name)
     if found.decimal_comma or (numbers != np.floor(numbers)).any():
         return True
-    if any(re.match(r"0\d", value) for value in found.values[:1000]):
-        return False  # a number does not begin with zeros
-    if named & IDS or found.distinct <= _FEW:
+    if found.names_ids or found.distinct <= _FEW:
         return False
-    if named & NUMBERS:
+    if (
+        words(found.name) & NUMBERS or (numbers < -1).mean() > _STRANGE
+    ):  # an id is not negative, but for -1
         return True
     return _smoothness(numbers, found.counts) > _SMOOTH
 
