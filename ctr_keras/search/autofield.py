@@ -12,7 +12,7 @@ from pydantic import NonNegativeFloat
 from ctr_keras.layers import FieldGate
 from ctr_keras.models import build_model
 from ctr_keras.plan import InteractionPlan
-from ctr_keras.search.closing import choose, logit_of, predicted
+from ctr_keras.search.closing import choose, largest, logit_of, predicted
 from ctr_keras.search.gates import candidate_fields
 from ctr_keras.search.stage import Conclusion, Search, Stage
 from ctr_keras.search.verdict import Course, of_gates
@@ -21,6 +21,7 @@ from ctr_keras.types import Array, Inputs
 
 _FINAL_TEMPERATURE = 0.01
 _WAY = 10.0  # what the logits may move in all, far beyond where one choice is certain
+_STEPS = 500  # in fewer the logits move less: they would be certain before the weights have learned
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,13 +37,15 @@ class AutoFieldSearch(Search):
         keep: int or str. How many fields are kept: so many of the most probable; or with `"auto"`
             as few of them as predict validation rows no worse than more of them would, but by
             noise. Defaults to `"auto"`.
-        gate_learning_rate: float or None. Of the logits. Defaults to `None`: 10 / steps.
+        gate_learning_rate: float or None. Of the logits. Defaults to `None`: 10 / steps, 0.02 at
+            most.
         temperature_rate: float or None. Fall of the temperature a step, of those of weights and
             logits alike, from 1 to 0.01. Defaults to `None`: over all steps.
         gumbel_noise: bool. Whether to draw noise. Defaults to `True`.
         bilevel: bool. Whether gates learn from validation rows (without any, those of the prepared
             data or every tenth of the arrays), in turns with the weights. Defaults to `True`.
-        batch_size, epochs, rounds, learning_rate, learning_rate_decay, epsilon: as in `Search`.
+        learning_rate: float. Of the weights. Defaults to `0.001`.
+        batch_size, epochs, rounds, learning_rate_decay, epsilon: as in `Search`.
         optimizer, weight_decay, optimizer_args, table_optimizer: as in `Search`.
         table_learning_rate, table_optimizer_args: as in `Search`.
         table_learning_rates, table_updates: as in `Search`.
@@ -74,6 +77,7 @@ class AutoFieldSearch(Search):
     temperature_rate: NonNegativeFloat | None = None
     gumbel_noise: bool = True
     bilevel: bool = True
+    learning_rate: NonNegativeFloat = 1e-3  # a deep tower does not bear more at once
 
     def _plan(self, first: Stage) -> InteractionPlan:
         """The fields that are kept, with their probabilities."""
@@ -93,7 +97,8 @@ class _FieldGates:
     @property
     def optimizer(self) -> keras.optimizers.Optimizer:
         rate = self.search.gate_learning_rate
-        return keras.optimizers.Adam(_WAY / self.stage.steps if rate is None else rate)
+        steps = max(self.stage.steps, _STEPS)
+        return keras.optimizers.Adam(_WAY / steps if rate is None else rate)
 
     def build(self) -> keras.Model:
         steps = self.stage.steps * (2 if self.search.bilevel else 1)
@@ -119,11 +124,15 @@ class _FieldGates:
         return self._kept(model, self.values(model) > 0.5)
 
     def _kept(self, model: keras.Model, is_open: Array) -> InteractionPlan:
-        found = zip(self.names(model), self.values(model), is_open, strict=True)
+        """A plan of the open fields; where none is open, of the likeliest, as it needs one."""
+        values = self.values(model)
+        is_kept = is_open if is_open.any() else largest(values, 1)
+        found = zip(self.names(model), values, is_kept, strict=True)
         return InteractionPlan([], fields={name: value for name, value, kept in found if kept})
 
     def describe(self, plan: InteractionPlan) -> str:
-        return f"{len(plan.fields or ())} fields more likely kept than not"
+        likely = sum(value > 0.5 for value in (plan.fields or {}).values())
+        return f"{likely} fields more likely kept than not"
 
     def conclude(self, model: keras.Model, best: InteractionPlan, course: Course) -> Conclusion:
         del best  # the last round counts
@@ -133,6 +142,8 @@ class _FieldGates:
         assert judge is not None  # the stage was given rows to judge by
         is_open, tried = choose(values, self.search.keep, judge)
         verdict = of_gates(self.stage.number, course, is_open, tried, "")
+        if not is_open.any():
+            verdict = verdict.saying("the plan has the likeliest field, as it needs one")
         every = zip(course.names, values, judge.effects(is_open).tolist(), is_open, strict=True)
         kept = (([name], "field", gate, effect) for name, gate, effect, stays in every if stays)
         return Conclusion(self._kept(model, is_open), verdict.with_kept(kept))

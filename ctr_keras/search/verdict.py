@@ -79,6 +79,10 @@ class Verdict:
     facts: Mapping[str, Any]
     kept: Sequence[Mapping[str, Any]] = ()
 
+    def saying(self, more: str) -> "Verdict":
+        """The same with one thing more in words."""
+        return dataclasses.replace(self, says=[*self.says, more])
+
     def with_kept(
         self, rows: Iterable[tuple[Sequence[str], str, float, float | None]]
     ) -> "Verdict":

@@ -51,6 +51,27 @@ def test_so_many_as_asked_for_are_kept_the_most_probable():
 
 
 @pytest.mark.usefixtures("eager")
+def test_where_no_field_helps_the_likeliest_is_kept_and_said(capsys):
+    rows = {"train_rows": 400, "test_rows": 200}
+    nothing = planted_clicks([], fields=3, categories=4, linear=0.0, noise=1.0, **rows)
+    search = quick(verbose=True)
+    plan = search.search(nothing.features, nothing.train, nothing.test)
+    likeliest = quick(keep=1).search(nothing.features, nothing.train, nothing.test)
+    assert plan.fields == likeliest.fields
+    said = capsys.readouterr().out
+    assert "keeps 0 of 3 gates" in said
+    assert "nothing was found: without any" in said
+    assert "the plan has the likeliest field, as it needs one" in said
+
+
+@pytest.mark.usefixtures("eager")
+def test_few_steps_make_no_field_certain():
+    data = small()
+    fields = quick(keep=3).search(data.features, data.train, data.test).fields
+    assert all(0.4 < probability < 0.6 for probability in fields.values())
+
+
+@pytest.mark.usefixtures("eager")
 def test_gates_learn_from_validation_rows_unless_bilevel_is_off():
     data = small()
     swapped = (data.test[0], 1 - data.test[1])
