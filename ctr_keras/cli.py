@@ -625,8 +625,7 @@ def bench(data: str, models: str, seeds: int, out: str, overrides: Any, **option
 
     _check_given_once(overrides, {"data": data, "out": out})
     names = [name.strip() for name in models.split(",") if name.strip()]
-    early.check_models(names)
-    early.check_prepared(data)
+    early.check_bench(data, names, options["by"])
     from ctr_keras.compare import Bench, run_bench
 
     settings = Bench(data, names, out, seeds, overrides)

@@ -73,10 +73,22 @@ def check_search(
     Args:
         method, path, overrides, **given: as in `ctr_keras.search.read_search`.
         data: str. The prepared data.
+    """
+    check_search_settings(method, path, overrides, **given)
+    check_prepared(data)
+
+
+def check_search_settings(
+    method: str, path: str | None, overrides: Iterable[str], **given: Any
+) -> None:
+    """Raises an error for settings that no search of a method has.
+
+    Args:
+        method, path, overrides, **given: as in `ctr_keras.search.read_search`.
 
     Example:
 
-    >>> check_search("autofi", None, [], data=".")
+    >>> check_search_settings("autofi", None, [])
     Traceback (most recent call last):
     ValueError: unknown method 'autofi'; did you mean 'autofis'?
     """
@@ -91,13 +103,34 @@ def check_search(
         with source.located("base"):
             base = spelled("model", base, outlines.models())
     _check(source, fields, base)
-    check_prepared(data)
 
 
 def check_prepared(data: str) -> None:
     """Raises a FileNotFoundError if a folder on the disk holds no prepared data."""
     if not is_remote(data):
         FeatureSet.load(os.path.join(data, "features.json"))
+
+
+def check_fields(names: Iterable[str], features: FeatureSet) -> None:
+    """Raises a ValueError for names of which there is no field."""
+    known = [feature.name for feature in features.features]
+    for name in names:
+        if name not in known:
+            raise ValueError(f"unknown field {name!r}{did_you_mean(name, known)}")
+
+
+def check_bench(data: str, models: Iterable[str], by: Iterable[str]) -> None:
+    """Raises an error for what no bench could end with.
+
+    Args:
+        data: str. The prepared data.
+        models: list of str. Names.
+        by: list of str. Fields by which runs are to be compared.
+    """
+    check_models(models)
+    check_prepared(data)
+    if not is_remote(data):
+        check_fields(by, FeatureSet.load(os.path.join(data, "features.json")))
 
 
 def check_evaluation(
@@ -116,11 +149,8 @@ def check_evaluation(
         run, by, group, k, baseline: as in `ctr_keras.training.evaluate_run`.
     """
     features = FeatureSet.load(os.path.join(run, "features.json"))
-    known = [feature.name for feature in features.features]
     groups = [group] if group and group != features.label.group else []
-    for name in (*by, *groups):
-        if name not in known:
-            raise ValueError(f"unknown field {name!r}{did_you_mean(name, known)}")
+    check_fields((*by, *groups), features)
     measured = metric_names(
         k,
         features.label_names,

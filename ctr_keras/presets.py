@@ -15,6 +15,11 @@ _ALL = yaml.safe_load(pathlib.Path(__file__).with_name("presets.yaml").read_text
 PRESETS: Presets = _ALL["training"]
 SEARCH_PRESETS: Presets = _ALL["search"]
 _DEFAULT = "default"
+# Networks that embed numbers in buckets in their order where nothing is said, as no paper does.
+IN_ORDER = (
+    *("AutoInt", "AutoIntPlus", "DCN", "DCNv2", "DeepCrossing", "DeepFM", "FinalMLP", "FinalNet"),
+    *("FNN", "GDCN", "IPNN", "MaskNet", "WideDeep", "xDeepFM"),
+)
 
 
 def find_preset(name: str, data: str) -> Settings:
@@ -38,7 +43,8 @@ def find_preset(name: str, data: str) -> Settings:
     presets = {**PRESETS, **SEARCH_PRESETS}.get(name, {})
     if not isinstance(data, str) or data not in presets:
         raise ValueError(f"{name} has no preset {data!r}{did_you_mean(data, presets)}")
-    return presets[data]
+    as_published = {"numeric_embedding": "linear"} if name in IN_ORDER else {}
+    return {**as_published, **presets[data]}
 
 
 def default_preset(model: str, settings: Settings) -> str | None:

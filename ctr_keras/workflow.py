@@ -31,6 +31,7 @@ _LINES = 3  # of a command's last words, where it fails
 _WIRES: dict[str, tuple[dict[str, str], str, str]] = {
     "prepare": ({}, "--out", "{out}/prepare-{digest}"),
     "stats": ({"--data": "prepare"}, "--out", "{out}/stats-{digest}.html"),
+    "search": ({"--data": "prepare"}, "--out", "{out}/search-{digest}"),
     "tune": ({"--data": "prepare"}, "--out", "{out}/tune-{digest}"),
     "train": ({"--data": "prepare"}, "--out", "{out}/train-{digest}"),
     "evaluate": ({"--run": "train"}, "", "{out}/evaluate-{digest}.json"),
@@ -83,9 +84,10 @@ def read_workflow(
 
     Args:
         path: str. Its keys are `out`, the folder; `name`, that of the served model; and a step
-            each: `prepare`, `stats`, `tune`, `train`, `evaluate`, `export`, `deploy`, with the
-            options of the command as keys and values. Steps that are not there are left out;
-            `prepare` and `train` have to be.
+            each: `prepare`, `stats`, `search`, `tune`, `train`, `evaluate`, `export`, `deploy`,
+            with the options of the command as keys and values. Steps that are not there are left
+            out; `prepare` and `train` have to be. Models are tuned and trained on the plan that is
+            found, and trained with the settings that are the best.
         command_of: function. The command of a name, whose options a step may have.
 
     Raises:
@@ -156,6 +158,8 @@ def _step(
     model: str,
 ) -> Step:
     wires, output_option, output = _WIRES[name]
+    if name in ("tune", "train") and "search" in before:
+        wires = {**wires, "--set": "search"}
     if name == "train" and "tune" in before:
         wires = {**wires, "--config": "tune"}
     parts = {
@@ -174,6 +178,8 @@ def _step(
 
 def _input(step: Step) -> str:
     """What a later step reads of one."""
+    if step.name == "search":
+        return f"interactions={step.output}/plan.json"
     if step.name == "tune":
         return f"{step.output}/best.yaml"
     return os.path.dirname(step.output) if step.name == "export" else step.output
@@ -284,6 +290,8 @@ def _check_names(step: Step) -> None:
     with _located(step):
         if _has_settings(step):
             _read_settings(early.read_run, step)
+        if step.name == "search":
+            _read_search(early.check_search_settings, step)
         if step.name == "evaluate":
             names = metric_names(step.options.get("k", 10))
             for text in _values(step, "require"):
@@ -300,6 +308,11 @@ def _check_settings(step: Step) -> None:
 
         with _located(step):
             _read_settings(read_config, step)
+    if step.name == "search":
+        from ctr_keras.search import read_search
+
+        with _located(step):
+            _read_search(read_search, step)
 
 
 def _has_settings(step: Step) -> bool:
@@ -310,6 +323,11 @@ def _has_settings(step: Step) -> bool:
 def _read_settings(read: Callable[..., object], step: Step) -> None:
     model = {"model": step.options["model"]} if "model" in step.options else {}
     read(step.options.get("config"), _values(step, "set"), data="", out="", **model)
+
+
+def _read_search(read: Callable[..., object], step: Step) -> None:
+    given = {name: step.options[name] for name in ("order", "base") if name in step.options}
+    read(step.options.get("method"), step.options.get("config"), _values(step, "set"), **given)
 
 
 def _values(step: Step, option: str) -> list[str]:

@@ -91,7 +91,10 @@ class Block:
         is_infinite = np.isinf(numbers)
         if is_infinite.any():
             is_too_large = is_infinite & ~mask(pc.match_substring_regex(strings, _NOT_FINITE))
-            self.reject(is_too_large, f"{name} is not a finite number")
+            largest = np.finfo(numbers.dtype).max
+            self.reject(
+                is_too_large, f"{name} is beyond {largest:.2g}, the largest {numbers.dtype}"
+            )
             numbers[is_infinite] = np.nan
         return pa.array(numbers, kind, from_pandas=False)
 

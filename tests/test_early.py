@@ -122,6 +122,7 @@ MISTAKES = [
         "--set dmi=3: unknown setting 'dmi'; did you mean 'dim'?",
     ),
     ("bench --data data --out r --models FM,DepFM", "unknown model 'DepFM'; did you mean 'DeepFM'"),
+    ("bench --data data --out r --models FM --by ab", "unknown field 'ab'; did you mean 'a'?"),
     ("models DepFM", "unknown model 'DepFM'; did you mean 'DeepFM'?"),
     (
         "search --data data --out r --method autofi",

@@ -74,6 +74,20 @@ def test_training_takes_the_settings_that_tuning_has_found(written):
     assert f"--config {tune.output}/best.yaml" in train.command
 
 
+def test_models_are_tuned_and_trained_on_the_plan_that_is_found(written):
+    found = "search: {method: autofis, base: FM, set: {keep: 3}}\ntune: {model: FM, trials: 2}\n"
+    prepare, search, tune, train = written(f"{STEPS}{found}")
+    options = "--method autofis --base FM --set keep=3"
+    assert search.command == (
+        f"ctr-keras search --data {prepare.output} --out {search.output} {options}"
+    )
+    for step in (tune, train):
+        assert f"--set interactions={search.output}/plan.json" in step.command
+    changed = written(f"{STEPS}{found}".replace("keep: 3", "keep: 4"))
+    assert [step.key for step in changed][1:] != [search.key, tune.key, train.key]
+    assert not {step.key for step in changed[1:]} & {search.key, tune.key, train.key}
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [
@@ -172,6 +186,14 @@ def test_what_is_wrong_is_named_with_its_line(written, text, message):
         (
             STEPS.replace("epochs: 1", "schedule: exponential"),
             "line 3: train: --set schedule=exponential: schedule=exponential needs a learning_rate",
+        ),
+        (
+            f"{STEPS}search: {{method: autofi}}\n",
+            "line 4: search: unknown method 'autofi'; did you mean 'autofis'?",
+        ),
+        (
+            f"{STEPS}search: {{method: autofis, set: {{order: two}}}}\n",
+            "line 4: search: --set order=two: order must be 2, 3 or 4, got 'two'",
         ),
         (ALL.replace("auc>", "acu>"), "line 6: evaluate: no metric 'acu'; did you mean 'auc'?"),
         (ALL.replace("auc>=0.5", "auc>0.5"), "line 6: evaluate: --require auc>0.5: expected METR"),

@@ -55,7 +55,9 @@ class Bench:
         repeated = [name for n, name in enumerate(self.models) if name in self.models[:n]]
         if repeated or not self.models:
             raise ValueError(f"{repeated[0]} is given twice" if repeated else "there is no model")
-        for override in self.overrides:
+        overrides = [self._with_name(override) for override in self.overrides]
+        object.__setattr__(self, "overrides", overrides)
+        for override in overrides:
             self._check_used(override)
         self.configs()
 
@@ -93,12 +95,20 @@ class Bench:
                 found.append(override.removeprefix(f"{model}."))
         return found
 
-    def _check_used(self, override: str) -> None:
-        of, key = _split(override)
-        if of is not None and of not in self._names():
+    def _with_name(self, override: str) -> str:
+        """The same with the model's name as it is known, where it is for one."""
+        of, _ = _split(override)
+        if of is None:
+            return override
+        try:
+            return spelled("model", of, self._names()) + override.removeprefix(of)
+        except ValueError:
             raise ValueError(
                 f"--set {override}: {of} is not trained{did_you_mean(of, self.models)}"
-            )
+            ) from None
+
+    def _check_used(self, override: str) -> None:
+        of, key = _split(override)
         known = dict.fromkeys(k for name in self._names() for k in _settings_of(name))
         if of is None and key not in known:
             raise ValueError(

@@ -263,7 +263,8 @@ def _check_finite(name: str, column: Array, is_infinite: Array) -> None:
     is_too_large = is_infinite & np.isfinite(column)
     if is_too_large.any():
         row = int(np.argmax(is_too_large))
-        raise ValueError(f"column {name!r}, row {row}: {column[row]} is not a finite number")
+        largest = f"{np.finfo(np.float32).max:.2g}, the largest float32"
+        raise ValueError(f"column {name!r}, row {row}: {column[row]} is beyond {largest}")
 
 
 def _spelled_list(feature: MultiValued | Sequence, value: Any, whole: Callable[[int], str]) -> str:

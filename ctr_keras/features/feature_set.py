@@ -320,8 +320,9 @@ class FeatureSet:
         """
         if self.vocabulary_sizes is None:
             raise ValueError(
-                "the vocabulary sizes of this feature set are not known yet: take the "
-                "features.json that `ctr-keras prepare` wrote, or pass `vocabulary_sizes`"
+                "the vocabulary sizes of this feature set are not known yet: fit it to a log, as "
+                "`features.fit(log)` does, take the features.json that `ctr-keras prepare` wrote, "
+                "or pass `vocabulary_sizes`"
             )
         return id_ranges(self.vocabularies, self.vocabulary_sizes)
 

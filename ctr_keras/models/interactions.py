@@ -1,6 +1,6 @@
 """From an interaction plan to a model: what builders that take one share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from ctr_keras.features import FeatureSet
@@ -78,6 +78,11 @@ def _with_kept(
     ids: dict[str, Tensor] = layer(inputs)
     layer.keep(values)
     return ids
+
+
+def fields_of_plan(interactions: InteractionPlan | str | None) -> Collection[str] | None:
+    """The fields that a plan, or the file that it is in, is of; None of one that is of all."""
+    return None if interactions is None else _loaded(interactions).fields
 
 
 def read_methods(interactions: InteractionPlan | str) -> InteractionPlan:

@@ -21,7 +21,7 @@ from ctr_keras.models.parts import (
     own_or,
     probability,
 )
-from ctr_keras.models.registry import Builder, register
+from ctr_keras.models.registry import HOW_TO_CROSS, Builder, register
 from ctr_keras.plan import Interaction, InteractionPlan
 from ctr_keras.settings import Count
 from ctr_keras.types import Settings, Tensor
@@ -316,8 +316,8 @@ def _pairs(features: FeatureSet, plan: InteractionPlan | None) -> tuple[list[Pai
     if plan is None:
         if not crossed:
             raise ValueError(
-                "the search mixes memorized and factorized pairs: declare Crossed features, or "
-                "give OptInter a plan with `interactions`"
+                f"the search mixes memorized and factorized pairs: {HOW_TO_CROSS}, or give "
+                "OptInter a plan with `interactions`"
             )
         return crossed, [_MIXTURE] * len(crossed)
     plan.check([feature.name for feature in features.categorical])

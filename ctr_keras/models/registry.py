@@ -64,6 +64,9 @@ class ModelEntry:
 MODELS: dict[str, ModelEntry] = {}
 
 
+HOW_TO_CROSS = "declare Crossed features, or all pairs by `ctr-keras prepare --cross-min-count 5`"
+
+
 def _extra(name: str, default: Any, annotation: Any) -> inspect.Parameter:
     kind = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(name, kind, default=default, annotation=annotation)
@@ -144,7 +147,8 @@ def _check_has(model: str, needs: Iterable[Need], features: FeatureSet) -> None:
     for need in needs:
         if need in _HAS and not _HAS[need](features):
             has = "no more than one" if need in ("two fields", "several labels") else "none"
-            raise ValueError(f"{model} needs {need}, and the feature set has {has}")
+            how = f": {HOW_TO_CROSS}" if need == "crossed features" else ""
+            raise ValueError(f"{model} needs {need}, and the feature set has {has}{how}")
 
 
 def check_labels(model: str, features: FeatureSet) -> None:

@@ -1,8 +1,13 @@
-"""What a run takes by its model and its rows where nothing is set: how much its tables forget, and
-the penalty of its tower. docs/results.md says what they were measured on.
+"""What a run takes by its model and its data where nothing is set: how much its tables forget, the
+penalty of its tower, and how it embeds numbers. docs/results.md says what they were measured on.
 """
 
 from typing import Any
+
+from ctr_keras.features import FeatureSet, Numeric
+from ctr_keras.models.interactions import fields_of_plan
+from ctr_keras.presets import IN_ORDER
+from ctr_keras.types import Settings
 
 # Models whose tower learns rare values by heart, and that were measured to be better for what holds
 # it back. The first have a penalty, too; AIM and MaskNet, which weigh what their towers read, are
@@ -44,3 +49,24 @@ def auto_penalty(model: str, rows: int) -> dict[str, Any]:
     ({'net_l2': 0.003}, {'net_l2': 0.0002})
     """
     return {"net_l2": min(_MOST, _ROWS / rows)} if model in _PENALIZED else {}
+
+
+def auto_numbers(model: str, features: FeatureSet, given: Settings) -> dict[str, Any]:
+    """How numbers in buckets are embedded, as an argument of the model; none without such numbers.
+
+    Args:
+        model: str. Its name.
+        features: FeatureSet.
+        given: dict. Its arguments: of a plan of fields these alone count.
+
+    Example:
+
+    >>> from ctr_keras.features import Label
+    >>> features = FeatureSet(Numeric("n", scale="quantiles", buckets=9), label=Label("y"))
+    >>> auto_numbers("DeepFM", features, {}), auto_numbers("FM", features, {})
+    ({'numeric_embedding': 'ordered'}, {})
+    """
+    kept = fields_of_plan(given.get("interactions"))
+    buckets = [feature.name for feature in features.categorical if isinstance(feature, Numeric)]
+    has_buckets = any(kept is None or name in kept for name in buckets)
+    return {"numeric_embedding": "ordered"} if model in IN_ORDER and has_buckets else {}

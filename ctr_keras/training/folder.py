@@ -43,7 +43,7 @@ def open_run(
 def _begun(config: TrainConfig | TreesConfig, features: FeatureSet) -> dict[str, Any] | None:
     path = _settings_path(config.out)
     if os.path.exists(path) and has_begun(config.out):
-        report = _read_report(config.out)
+        report = read_report(config.out)
         _check_goes_on(config, report is not None)
         check_same_features(FeatureSet.load(os.path.join(config.out, "features.json")), config.data)
         if report is not None:
@@ -85,7 +85,8 @@ def finish_run(out: str, report: dict[str, Any]) -> None:
     write_whole(_report_path(out), lambda file: json.dump(report, file, indent=2))
 
 
-def _read_report(out: str) -> dict[str, Any] | None:
+def read_report(out: str) -> dict[str, Any] | None:
+    """What a finished run has reported; None of any other folder."""
     if not os.path.exists(_report_path(out)):
         return None
     with open(_report_path(out), encoding="utf-8") as file:

@@ -26,9 +26,9 @@ from ctr_keras.training.batches import (
 )
 from ctr_keras.training.config import TrainConfig
 from ctr_keras.training.crosses import print_left_out
-from ctr_keras.training.defaults import auto_penalty
+from ctr_keras.training.defaults import auto_numbers, auto_penalty
 from ctr_keras.training.evaluation import input_names
-from ctr_keras.training.folder import finish_run, open_run
+from ctr_keras.training.folder import finish_run, open_run, read_report
 from ctr_keras.training.pace import Pace, pace_of
 from ctr_keras.training.start_from import started
 from ctr_keras.training.stopped import BEST, checkpoints_of
@@ -114,8 +114,8 @@ def _trained(
         total=pace.rounds(config.epochs),
         patience=pace.patience,
     )
+    arguments = {**_automatic(config, features, rows), **config.model_args}
     _print_lagging_averages(config, pace)
-    arguments = {**auto_penalty(config.model, rows), **config.model_args}
     if config.schedule == "plateau":
         callbacks = [_Plateaus(config, rounds), *callbacks]
     rounds.run(
@@ -138,6 +138,16 @@ def _trained(
     finish_run(config.out, report)
     checkpoints.remove()
     return report
+
+
+def _automatic(config: TrainConfig, features: FeatureSet, rows: int) -> dict[str, Any]:
+    """The arguments of the model that a run takes by itself."""
+    penalty = auto_penalty(config.model, rows)
+    if not config.start_from:
+        return {**penalty, **auto_numbers(config.model, features, config.model_args)}
+    # Weights fit the embeddings that they were learned with.
+    earlier = (read_report(config.start_from) or {}).get("numeric_embedding")
+    return {**penalty, **({"numeric_embedding": earlier} if earlier else {})}
 
 
 def _print_lagging_averages(config: TrainConfig, pace: Pace) -> None:

@@ -8,11 +8,12 @@ from typing import Any, Literal, TypeAlias
 from pydantic import NonNegativeInt
 
 from ctr_keras.data.records import row_count
+from ctr_keras.features import FeatureSet
 from ctr_keras.models import model_arguments
 from ctr_keras.presets import find_preset
 from ctr_keras.settings import Count, Source, checked, plain
 from ctr_keras.training import TREES, TrainConfig, TreesConfig, read_config
-from ctr_keras.training.defaults import auto_penalty
+from ctr_keras.training.defaults import auto_numbers, auto_penalty
 from ctr_keras.training.pace import pace_of
 from ctr_keras.tuning.spaces import Choice, Space, check_values, model_space, read_space
 
@@ -127,6 +128,9 @@ class TuneConfig:
         values = {**model_arguments(self.base.model), **self.base.model_args}
         values |= {field.name: getattr(self.base, field.name) for field in _TRAINING}
         values["table_decay"] = self.base.decay_of_tables
+        if "numeric_embedding" in self.space:
+            features = FeatureSet.load(os.path.join(self.base.data, "features.json"))
+            values |= auto_numbers(self.base.model, features, self.base.model_args)
         if not {"batch_size", "evaluations_per_epoch", "net_l2"}.isdisjoint(self.space):
             rows = row_count(self.base.data, "train")
             pace = pace_of(self.base, rows)

@@ -137,7 +137,7 @@ BREAKAGES = (
     ("expected 40 columns, got 41", lambda line: b"0\t" + line),
     (f"label label is '2', {remedy(criteo_features().label)}", lambda line: _cell(line, 0, b"2")),
     ("I3 is not a number", lambda line: _cell(line, 3, b"many")),
-    ("I5 is not a finite number", lambda line: _cell(line, 5, b"1e999")),
+    ("I5 is beyond 3.4e+38, the largest float32", lambda line: _cell(line, 5, b"1e999")),
     ("invalid UTF-8", lambda line: _cell(line, 20, b"\xff\xfe")),
     ("empty line", lambda line: b"\n"),
 )

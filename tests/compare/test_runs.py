@@ -120,6 +120,11 @@ def test_what_cannot_be_trained_is_named_first(changes, message, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_settings_know_models_by_any_spelling(tmp_path):
+    bench = Bench("d", ["AutoInt+", "LR"], str(tmp_path), 1, ["autoint+.layers=2"])
+    assert [config.model_args for config in bench.configs()] == [{"layers": 2}, {}]
+
+
 def test_runs_of_other_seeds_are_one_row_and_the_best_comes_first(comparison):
     names = [entry.name for entry in comparison.entries]
     assert sorted(names) == ["GBDTLR", "LR", "LightGBM"]

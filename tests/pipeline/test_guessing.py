@@ -244,6 +244,15 @@ def test_a_few_words_among_numbers_and_times_are_missing_and_said(frame):
     assert "; 0.25% cannot be read, and will be missing\n" in text
 
 
+def test_infinite_numbers_make_no_category_of_a_column_however_many(frame):
+    frame["price"] = [*frame["price"][200:].map(str), *["inf", "-Infinity"] * 100]
+    frame["visits"] = [*frame["visits"][1:].map(str), "1" + "0" * 40]
+    text = guess(frame).text
+    assert by_name(yaml.safe_load(text)) == EXPECTED
+    assert "; inf, -Infinity in 200 rows: missing, or let it be categorical\n" in text
+    assert "to 1e+40, of which rows beyond 3.4e+38 are rejected\n" in text
+
+
 def test_many_words_among_numbers_are_categories(frame):
     frame["price"] = [*frame["price"][30:].map(str), *["free"] * 30]
     assert by_name(declared(frame))["price"]["kind"] == "categorical"

@@ -560,5 +560,5 @@ def test_numbers():
         assert values[:3] == [1.0, -2.5, 300.0]
         assert np.isnan(values[3:]).all()  # as servers take these
         assert block.is_good.tolist() == [True] * 8 + [False] * len(bad)
-    wrong, too_large = "n is not a number", "n is not a finite number"
+    wrong, too_large = "n is not a number", "n is beyond 3.4e+38, the largest float32"
     assert block.reason[8:].tolist() == [wrong, too_large, wrong, wrong]

@@ -3,7 +3,7 @@
 import keras
 import pytest
 
-from ctr_keras.features import FeatureSet
+from ctr_keras.features import FeatureSet, Label, Numeric
 from ctr_keras.models import MODELS, build_model, model_arguments
 from ctr_keras.models.registry import ModelEntry
 from ctr_keras.training import PRESETS, TrainConfig
@@ -63,6 +63,15 @@ def test_the_first_trial_forgets_what_a_run_does_by_default(model, share):
     space = {"table_decay": Choice((0.0, 0.5, 0.97))}
     base = TrainConfig(data="d", model=model, out="o")
     assert TuneConfig(base, space).defaults() == {"table_decay": share}
+
+
+def test_the_first_trial_embeds_numbers_as_a_run_does_by_default(tmp_path):
+    FeatureSet(Numeric("n", scale="quantiles", buckets=4), label=Label("y")).save(
+        tmp_path / "features.json"
+    )
+    space = {"numeric_embedding": Choice(("linear", "ordered"))}
+    base = TrainConfig(data=str(tmp_path), model="DeepFM", out="o")
+    assert TuneConfig(base, space).defaults() == {"numeric_embedding": "ordered"}
 
 
 @pytest.mark.parametrize("model", ["FM", "FFM", "FwFM", "FmFM", "HOFM", "AFM"])

@@ -246,6 +246,9 @@ def _describe(found: Profile) -> str:
     if found.kind == "number":
         numbers = found.numbers()
         said = f"from {numbers.min():g} to {numbers.max():g}"
+        largest = np.finfo("float32").max
+        if np.abs(numbers).max() > largest:
+            said += f", of which rows beyond {largest:.2g} are rejected"
     elif found.kind == "time":
         first, last = found.seconds.min(), found.seconds.max()
         said = f"from {spelled(first)} to {spelled(last)}"

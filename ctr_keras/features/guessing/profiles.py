@@ -21,6 +21,7 @@ MISSING = ("NA", "N/A", "n/a", "nan", "NaN", "null", "NULL", "None", "\\N", "?",
 _AMBIGUOUS = ("None", "-", "--")  # missing only among numbers and times
 NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 _NUMBER = f"^{NUMBER}$"
+_INFINITE = r"(?i)^[+-]?inf(inity)?$"  # of numbers alone, and missing among them
 _DECIMAL_COMMA = r"^[+-]?\d+,\d+$"
 # 3,215 or 992: whether a comma is between thousands or decimals, such values do not say.
 _GROUPED = r"^[+-]?([1-9]\d{0,2}(,\d{3})+|\d{1,3})(\.\d+)?$"
@@ -214,9 +215,10 @@ def _number(
 ) -> Profile | None:
     """The profile of a column of numbers, a few of which may be words if they measure; None of any
     other column."""
-    is_word = ~np.asarray(pc.match_substring_regex(values, f"({_DECIMAL_COMMA})|({_NUMBER})"), bool)
+    is_word = ~_matches(values, f"({_DECIMAL_COMMA})|({_NUMBER})")
     word_rows = int(rows[is_word].sum())
-    if is_word.all() or word_rows > _STRANGE * rows.sum():
+    strange_rows = rows[is_word & ~_matches(values, _INFINITE)].sum()
+    if is_word.all() or strange_rows > _STRANGE * rows.sum():
         return None
     words = tuple(values.filter(pa.array(is_word)).to_pylist())
     decimal_comma = not _all_match(values.filter(pa.array(~is_word)), _NUMBER)
@@ -285,6 +287,10 @@ def _unread_time(values: pa.Array) -> str:
         return f"times with the month first, such as {one}: write the day as {month_first}"
     readings = f"{day_first} or {month_first}"
     return f"times that may be read in two ways, such as {one}: write {readings}"
+
+
+def _matches(values: pa.Array, pattern: str) -> Array:
+    return np.asarray(pc.match_substring_regex(values, pattern), bool)
 
 
 def _all_match(values: pa.Array, pattern: str) -> bool:
