@@ -144,6 +144,9 @@ class _FieldGates:
         verdict = of_gates(self.stage.number, course, is_open, tried, "")
         if not is_open.any():
             verdict = verdict.saying("the plan has the likeliest field, as it needs one")
+        unlikely = np.array(course.names)[is_open & (values < 0.5)]
+        if unlikely.size:
+            verdict = verdict.saying(f"kept, but more likely dropped: {', '.join(unlikely)}")
         every = zip(course.names, values, judge.effects(is_open).tolist(), is_open, strict=True)
         kept = (([name], "field", gate, effect) for name, gate, effect, stays in every if stays)
         return Conclusion(self._kept(model, is_open), verdict.with_kept(kept))

@@ -65,6 +65,15 @@ def test_where_no_field_helps_the_likeliest_is_kept_and_said(capsys):
 
 
 @pytest.mark.usefixtures("eager")
+def test_kept_fields_that_are_likelier_dropped_are_said(capsys):
+    data = small()
+    plan = quick(keep=3, verbose=True).search(data.features, data.train, data.test)
+    unlikely = [name for name in data.features.field_names if plan.fields[name] < 0.5]
+    assert unlikely
+    assert f"kept, but more likely dropped: {', '.join(unlikely)}\n" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("eager")
 def test_few_steps_make_no_field_certain():
     data = small()
     fields = quick(keep=3).search(data.features, data.train, data.test).fields
