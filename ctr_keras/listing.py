@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ctr_keras import outlines
 from ctr_keras.descriptions import setting_lines
 from ctr_keras.outlines import TREES
-from ctr_keras.presets import PRESETS, SEARCH_PRESETS, default_settings
+from ctr_keras.presets import IN_ORDER, PENALIZED, PRESETS, SEARCH_PRESETS, default_settings
 from ctr_keras.settings import spelled
 
 FAMILIES: dict[str, str] = {
@@ -86,7 +86,8 @@ def settings_of_training(model: str | None = None) -> dict[str, Lines]:
     by_default: Mapping[str, Any] = {}
     if model:
         by_default = default_settings(model, {})
-        arguments = _changed(outlines.builder_defaults(model), by_default)
+        changes = {**_by_the_data(model), **by_default}
+        arguments = _changed(outlines.builder_defaults(model), changes)
         groups[f"Arguments of {model}"] = _lines(arguments, model)
     own, learning = _parted(_changed(_of_a_run("TrainConfig"), by_default))
     groups["Settings of a run"] = [*_lines(own, "TrainConfig"), _preset_line(model, by_default)]
@@ -96,6 +97,13 @@ def settings_of_training(model: str | None = None) -> dict[str, Lines]:
 
 def _changed(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     return {key: changes.get(key, value) for key, value in settings.items()}
+
+
+def _by_the_data(model: str) -> dict[str, Any]:
+    """What a run makes of arguments that are not given (`ctr_keras.training.defaults`)."""
+    penalty = {"net_l2": "200 / rows"} if model in PENALIZED else {}
+    numbers = {"numeric_embedding": "ordered"} if model in IN_ORDER else {}
+    return {**penalty, **numbers}
 
 
 def _preset_line(model: str | None, by_default: Mapping[str, Any]) -> tuple[str, str]:

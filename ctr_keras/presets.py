@@ -15,7 +15,9 @@ _ALL = yaml.safe_load(pathlib.Path(__file__).with_name("presets.yaml").read_text
 PRESETS: Presets = _ALL["training"]
 SEARCH_PRESETS: Presets = _ALL["search"]
 _DEFAULT = "default"
-# Networks that embed numbers in buckets in their order where nothing is said, as no paper does.
+# Where nothing is said, and as no paper does, networks whose tower has a penalty for what it learns
+# by heart, and networks that embed numbers in buckets in their order.
+PENALIZED = ("DeepFM", "IPNN", "DCNv2", "WideDeep", "xDeepFM", "FinalMLP")
 IN_ORDER = (
     *("AutoInt", "AutoIntPlus", "DCN", "DCNv2", "DeepCrossing", "DeepFM", "FinalMLP", "FinalNet"),
     *("FNN", "GDCN", "IPNN", "MaskNet", "WideDeep", "xDeepFM"),

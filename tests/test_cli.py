@@ -104,6 +104,13 @@ def test_help_of_train_lists_the_settings_and_those_of_a_model():
         assert re.search(r"^  heads=2 +Number of attention heads$", output, re.M)
 
 
+def test_help_shows_what_a_run_takes_by_its_data():
+    lines = run("train", "--model", "DeepFM", "--help").output.splitlines()
+    shown = [line.strip() for line in lines]
+    assert any(line.startswith("net_l2=200 / rows ") for line in shown)
+    assert any(line.startswith("numeric_embedding=ordered ") for line in shown)
+
+
 @pytest.mark.parametrize("name", trainable())
 def test_every_setting_is_described(name):
     for lines in settings_of_training(name).values():

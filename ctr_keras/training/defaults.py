@@ -6,15 +6,14 @@ from typing import Any
 
 from ctr_keras.features import FeatureSet, Numeric
 from ctr_keras.models.interactions import fields_of_plan
-from ctr_keras.presets import IN_ORDER
+from ctr_keras.presets import IN_ORDER, PENALIZED
 from ctr_keras.types import Settings
 
 # Models whose tower learns rare values by heart, and that were measured to be better for what holds
 # it back. The first have a penalty, too; AIM and MaskNet, which weigh what their towers read, are
 # worse for one. FM and FwFM are worse for tables that forget.
-_PENALIZED = ("DeepFM", "IPNN", "DCNv2", "WideDeep", "xDeepFM", "FinalMLP")
 _FORGETTING = (
-    *_PENALIZED,
+    *PENALIZED,
     *("AFN", "AIM", "AOANet", "AutoInt", "AutoIntPlus", "CIN", "DCN", "DeepCrossing", "DLRM"),
     *("EDCN", "FiBiNET", "FinalNet", "FNN", "GDCN", "MaskNet", "NFM", "ONN", "OPNN", "PIN"),
 )
@@ -48,7 +47,7 @@ def auto_penalty(model: str, rows: int) -> dict[str, Any]:
     >>> auto_penalty("DeepFM", rows=10_000), auto_penalty("DeepFM", rows=1_000_000)
     ({'net_l2': 0.003}, {'net_l2': 0.0002})
     """
-    return {"net_l2": min(_MOST, _ROWS / rows)} if model in _PENALIZED else {}
+    return {"net_l2": min(_MOST, _ROWS / rows)} if model in PENALIZED else {}
 
 
 def auto_numbers(model: str, features: FeatureSet, given: Settings) -> dict[str, Any]:
