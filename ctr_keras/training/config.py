@@ -52,8 +52,9 @@ class TrainConfig(Optimization):
         out: str. The run's folder.
         model_args: dict. Arguments of the model's builder. `DeepFM`, `IPNN`, `DCNv2`, `WideDeep`,
             `xDeepFM` and `FinalMLP` have a `net_l2` of 200 / rows, 0.003 at most, and networks of
-            which it was measured embed numbers in buckets by `numeric_embedding="ordered"`, unless
-            these are among them; `metrics.json` says it. Defaults to none.
+            which it was measured embed two or more numbers in buckets by
+            `numeric_embedding="ordered"`, unless these are among them; `metrics.json` says it.
+            Defaults to none.
         batch_size: int or str. Rows in a step. Defaults to `"auto"`: 256 for a training split of up
             to 100,000 rows, and for more of them so large that a pass has 200 steps, up to 4,096.
         epochs: int. Passes over the training split, at most. Defaults to `50`.

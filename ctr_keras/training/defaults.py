@@ -51,7 +51,9 @@ def auto_penalty(model: str, rows: int) -> dict[str, Any]:
 
 
 def auto_numbers(model: str, features: FeatureSet, given: Settings) -> dict[str, Any]:
-    """How numbers in buckets are embedded, as an argument of the model; none without such numbers.
+    """How numbers in buckets are embedded, as an argument of the model, where there are several.
+
+    A single number among categories was not better for it.
 
     Args:
         model: str. Its name.
@@ -61,11 +63,12 @@ def auto_numbers(model: str, features: FeatureSet, given: Settings) -> dict[str,
     Example:
 
     >>> from ctr_keras.features import Label
-    >>> features = FeatureSet(Numeric("n", scale="quantiles", buckets=9), label=Label("y"))
+    >>> numbers = (Numeric(name, scale="quantiles", buckets=9) for name in ("price", "age"))
+    >>> features = FeatureSet(*numbers, label=Label("y"))
     >>> auto_numbers("DeepFM", features, {}), auto_numbers("FM", features, {})
     ({'numeric_embedding': 'ordered'}, {})
     """
     kept = fields_of_plan(given.get("interactions"))
     buckets = [feature.name for feature in features.categorical if isinstance(feature, Numeric)]
-    has_buckets = any(kept is None or name in kept for name in buckets)
-    return {"numeric_embedding": "ordered"} if model in IN_ORDER and has_buckets else {}
+    count = sum(kept is None or name in kept for name in buckets)
+    return {"numeric_embedding": "ordered"} if model in IN_ORDER and count > 1 else {}

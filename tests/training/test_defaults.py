@@ -34,9 +34,9 @@ def test_towers_have_a_penalty_that_fits_the_rows_and_tables_that_forget(
     assert auto_table_decay(model) == decay
 
 
-PRICE = Numeric("price", scale="quantiles", buckets=4)
 IN_BUCKETS = FeatureSet(
-    *(PRICE, Numeric("n"), Categorical("a")),
+    *(Numeric(name, scale="quantiles", buckets=4) for name in ("price", "age")),
+    *(Numeric("n"), Categorical("a")),
     label=Label("y"),
     vocabulary_sizes={"a": 3},
 )
@@ -61,7 +61,8 @@ def test_presets_are_as_their_papers_have_them():
     ("model", "features", "fields", "numbers"),
     [
         ("DeepFM", IN_BUCKETS, None, {"numeric_embedding": "ordered"}),
-        ("DeepFM", IN_BUCKETS, ["price"], {"numeric_embedding": "ordered"}),
+        ("DeepFM", IN_BUCKETS, ["price", "age", "n"], {"numeric_embedding": "ordered"}),
+        ("DeepFM", IN_BUCKETS, ["price", "a"], {}),
         ("DeepFM", IN_BUCKETS, ["n", "a"], {}),
         ("DeepFM", FeatureSet(Numeric("n"), label=Label("y")), None, {}),
         ("FM", IN_BUCKETS, None, {}),
@@ -93,9 +94,9 @@ def test_each_of_these_networks_embeds_numbers(model):
 
 
 def test_a_run_that_starts_from_an_earlier_one_embeds_numbers_as_that_did(tmp_path):
-    kinds = [Numeric("b", scale="boundaries", boundaries=[0, 1]) if f.name == "b" else f
-             for f in FEATURES.features]  # fmt: skip
-    features = FeatureSet(*kinds, label=FEATURES.label, vocabulary_sizes={"a": 2, "genres": 4})
+    in_buckets = {name: Numeric(name, scale="boundaries", boundaries=[0, 1]) for name in ("a", "b")}
+    kinds = [in_buckets.get(f.name, f) for f in FEATURES.features if f.name != "history"]
+    features = FeatureSet(*kinds, label=FEATURES.label, vocabulary_sizes={"genres": 4})
     rows = {"train": 200, "validation": 100, "test": 100}
     data = write_prepared(tmp_path / "data", rows, features)
 

@@ -66,9 +66,8 @@ def test_the_first_trial_forgets_what_a_run_does_by_default(model, share):
 
 
 def test_the_first_trial_embeds_numbers_as_a_run_does_by_default(tmp_path):
-    FeatureSet(Numeric("n", scale="quantiles", buckets=4), label=Label("y")).save(
-        tmp_path / "features.json"
-    )
+    numbers = (Numeric(name, scale="quantiles", buckets=4) for name in ("price", "age"))
+    FeatureSet(*numbers, label=Label("y")).save(tmp_path / "features.json")
     space = {"numeric_embedding": Choice(("linear", "ordered"))}
     base = TrainConfig(data=str(tmp_path), model="DeepFM", out="o")
     assert TuneConfig(base, space).defaults() == {"numeric_embedding": "ordered"}
