@@ -331,9 +331,8 @@ def _measures(found: Profile) -> bool:
         return True
     if found.names_ids or found.distinct <= _FEW:
         return False
-    if (
-        words(found.name) & NUMBERS or (numbers < -1).mean() > _STRANGE
-    ):  # an id is not negative, but for -1
+    has_negatives = (numbers < -1).mean() > _STRANGE  # of ids -1 alone, for a missing one
+    if words(found.name) & NUMBERS or has_negatives:
         return True
     return _smoothness(numbers, found.counts) > _SMOOTH
 
