@@ -45,8 +45,9 @@ def find_preset(name: str, data: str) -> Settings:
     presets = {**PRESETS, **SEARCH_PRESETS}.get(name, {})
     if not isinstance(data, str) or data not in presets:
         raise ValueError(f"{name} has no preset {data!r}{did_you_mean(data, presets)}")
-    as_published = {"numeric_embedding": "linear"} if name in IN_ORDER else {}
-    return {**as_published, **presets[data]}
+    is_published = data != _DEFAULT
+    numbers = {"numeric_embedding": "linear"} if is_published and name in IN_ORDER else {}
+    return {**numbers, **presets[data]}
 
 
 def default_preset(model: str, settings: Settings) -> str | None:

@@ -7,7 +7,7 @@ import pytest
 from ctr_keras.features import Categorical, FeatureSet, Label, Numeric
 from ctr_keras.models import build_model
 from ctr_keras.plan import InteractionPlan
-from ctr_keras.presets import IN_ORDER, PRESETS, default_preset, find_preset
+from ctr_keras.presets import IN_ORDER, PRESETS, default_preset, default_settings, find_preset
 from ctr_keras.training import TrainConfig, load_run, train
 from ctr_keras.training.defaults import auto_numbers, auto_penalty, auto_table_decay
 from tests.data.shards import FEATURES, write_prepared
@@ -89,8 +89,9 @@ def test_a_run_has_it_and_says_so(tmp_path):
 
 
 @pytest.mark.parametrize("model", IN_ORDER)
-def test_each_of_these_networks_embeds_numbers(model):
+def test_each_of_these_networks_embeds_numbers_so_and_its_default_says_nothing_else(model):
     build_model(model, IN_BUCKETS, **auto_numbers(model, IN_BUCKETS, {}))
+    assert "numeric_embedding" not in default_settings(model, {})
 
 
 def test_a_run_that_starts_from_an_earlier_one_embeds_numbers_as_that_did(tmp_path):
