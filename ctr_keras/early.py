@@ -128,7 +128,6 @@ def check_bench(data: str, models: Iterable[str], by: Iterable[str]) -> None:
         by: list of str. Fields by which runs are to be compared.
     """
     check_models(models)
-    check_prepared(data)
     if not is_remote(data):
         check_fields(by, FeatureSet.load(os.path.join(data, "features.json")))
 

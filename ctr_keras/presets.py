@@ -27,6 +27,9 @@ IN_ORDER = (
 def find_preset(name: str, data: str) -> Settings:
     """The paper's settings of a model or a search for a data set.
 
+    By networks that do otherwise by default, numbers in buckets are embedded each by itself, as
+    papers do.
+
     Args:
         name: str. A model in `ctr_keras.models.MODELS`, or a search in `ctr_keras.search.SEARCHES`.
         data: str. A data set's name, with `-fm` for AutoFIS on FM rather than DeepFM; or
